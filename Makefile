@@ -1,0 +1,117 @@
+# Everything this repository does on demand; `make help` lists it. Needs cargo, make and Python 3.11 or later: the rest
+# is fetched from crates.io and PyPI, and kept in target/ and .venv/.
+
+# A later Python, or one in an unusual place: make PYTHON=python3.13 ...
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+    $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+# Calls of each function by each pair of `make demo`.
+CALLS ?= 20000
+
+VENV := .venv
+BIN := $(VENV)/bin
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PACKAGE := tachyon-py
+
+# The same interpreter for every build of the extension: pyo3 is built anew when it changes.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# cargo's own words are enough without a line per crate.
+export CARGO_TERM_PROGRESS_WHEN := never
+
+RUST := $(shell find tachyon tachyon-macros tachyon-py/src examples/rust -name '*.rs') \
+    Cargo.toml $(wildcard Cargo.lock) $(wildcard */Cargo.toml) rust-toolchain.toml
+EXTENSION := $(VENV)/.extension
+EXAMPLES := $(TARGET)/release/.examples
+INPUT := .demo/stocks.csv .demo/temperatures.f64
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# The recipes share one venv and one target directory; cargo and pytest use the cores by themselves.
+.NOTPARALLEL:
+.PHONY: help demo test input build fmt clippy test-rust test-doc test-python lint-python wheel clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+demo: $(EXTENSION) $(EXAMPLES) input ## Rust and Python call each other: four pairs on real input, timed
+	@$(BIN)/python examples/python/demo.py --calls $(CALLS) --binaries $(TARGET)/release --input .demo
+
+test: test-rust test-doc test-python ## every test, Rust and Python
+
+input: $(INPUT) ## write the input of the examples to .demo/
+
+build: $(EXTENSION) $(EXAMPLES) ## build the extension into .venv and the examples, optimised
+
+fmt: ## check the formatting of the Rust code
+	@echo '==> cargo fmt'
+	@cargo fmt --all --check
+
+clippy: $(VENV)/.demo ## lint the Rust code, warnings are errors
+	@echo '==> cargo clippy'
+	@cargo clippy --quiet --workspace --all-targets -- -D warnings
+
+test-rust: $(VENV)/.demo ## Rust tests: units, properties, two processes, macro errors
+	@echo '==> cargo test'
+	@cargo test --quiet --workspace --lib --bins --tests
+
+test-doc: $(VENV)/.demo ## examples in the Rust documentation, and its links
+	@echo '==> cargo test --doc, cargo doc'
+	@cargo test --quiet --doc --workspace
+	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
+
+test-python: $(VENV)/.dev $(EXTENSION) $(EXAMPLES) input ## Python tests, and the examples of both languages in pairs
+	@echo '==> pytest'
+	@TACHYON_EXAMPLES=$(abspath $(TARGET)/release) $(BIN)/python -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . tests/python
+
+lint-python: $(VENV)/.dev $(EXTENSION) ## ruff, mypy, pyright, and the stub against the extension
+	@echo '==> ruff, mypy, pyright, stubtest'
+	@$(BIN)/ruff check --quiet $(PACKAGE) tests/python examples/python
+	@$(BIN)/ruff format --quiet --check $(PACKAGE) tests/python examples/python
+	@$(BIN)/mypy --config-file $(PACKAGE)/pyproject.toml $(PACKAGE)/python examples/python
+	@$(BIN)/pyright --project $(PACKAGE) --pythonpath $(BIN)/python
+	@$(BIN)/python -m mypy.stubtest --concise tachyon
+
+wheel: $(VENV)/.demo ## build the wheel into target/wheels
+	@echo '==> maturin build'
+	@$(BIN)/maturin build --quiet --release --manifest-path $(PACKAGE)/Cargo.toml
+	@ls $(TARGET)/wheels
+
+clean: ## remove all that was built, .venv and .demo
+	cargo clean --quiet
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	find $(PACKAGE)/python -name '*.so' -delete
+
+# A stamp and not the interpreter itself: a venv that could not be finished is begun anew.
+$(VENV)/.created:
+	@command -v cargo >/dev/null || { echo 'cargo was not found: install Rust first, https://rustup.rs' >&2; exit 1; }
+	@test -n '$(PYTHON)' || { echo 'no Python 3.11 or later was found: install one, or name it: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, $(PYTHON) is %d.%d: name another, make PYTHON=/path/to/python3.12" % sys.version_info[:2])'
+	@echo "==> creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(PACKAGE)/requirements-demo.txt $(VENV)/.created
+	@echo '==> installing what the demo needs into $(VENV)'
+	@$(BIN)/python -m pip install --quiet -r $<
+	@touch $@
+
+$(VENV)/.dev: $(PACKAGE)/requirements-dev.txt $(VENV)/.demo
+	@echo '==> installing test tools and linters into $(VENV)'
+	@$(BIN)/python -m pip install --quiet -r $<
+	@touch $@
+
+$(EXTENSION): $(VENV)/.demo $(RUST) $(PACKAGE)/pyproject.toml
+	@echo '==> building the Python package (optimised; the first time takes a minute)'
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet --release --manifest-path $(PACKAGE)/Cargo.toml
+	@touch $@
+
+$(EXAMPLES): $(RUST)
+	@echo '==> building the Rust examples'
+	@cargo build --quiet --release --package tachyon-examples
+	@touch $@
+
+$(INPUT) &: examples/python/demo_input.py $(VENV)/.demo
+	@echo '==> writing the input'
+	@$(BIN)/python examples/python/demo_input.py .demo

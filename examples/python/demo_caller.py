@@ -1,0 +1,62 @@
+"""The Python caller that `make demo` measures. `rpc_caller` is the one to read first.
+
+It calls both functions of `rpc_callee`, times every call, and prints one line of JSON: the replies in hexadecimal,
+and the round trips in nanoseconds. Run line:
+
+    python examples/python/demo_caller.py SOCKET .demo/temperatures.f64 CALLS
+"""
+
+import json
+import sys
+from itertools import cycle, islice
+from pathlib import Path
+from time import perf_counter_ns
+
+from rpc_callee import stock_summary, temperature_summary
+
+from tachyon import RpcBus, RpcEndpoint, RpcError
+
+SYMBOLS = [b"AAPL", b"AMZN", b"GOOG", b"IBM", b"MSFT"]
+LIMIT = 5.0
+
+
+def measure(caller: RpcBus, endpoint: RpcEndpoint, requests: list[bytes], calls: int) -> tuple[list[str], list[int]]:
+    """Send the requests in turn, `calls` in all; return one reply for each of them and the time of each call."""
+    replies = [endpoint.call(caller, request, timeout=LIMIT) for request in requests]
+    times = []
+    for request, expected in islice(cycle(zip(requests, replies, strict=True)), calls):
+        start = perf_counter_ns()
+        reply = endpoint.call(caller, request, timeout=LIMIT)
+        times.append(perf_counter_ns() - start)
+        if reply != expected:
+            sys.exit(f"msg_type {endpoint.msg_type} answered one request in two ways")
+    return [reply.hex() for reply in replies], times
+
+
+def main() -> None:
+    """Measure and report."""
+    try:
+        _, socket, temperatures, calls = sys.argv
+    except ValueError:
+        sys.exit("usage: demo_caller.py SOCKET TEMPERATURES CALLS")
+    with RpcBus.connect(socket) as caller:
+        try:
+            stock_summary.call(caller, b"NOPE", timeout=LIMIT)
+        except RpcError as error:
+            unknown = [int(error.kind), error.msg_type]
+        else:
+            sys.exit("an unknown symbol should be an error")
+        stocks, small_ns = measure(caller, stock_summary, SYMBOLS, int(calls))
+        summary, large_ns = measure(caller, temperature_summary, [Path(temperatures).read_bytes()], int(calls))
+    report = {
+        "stocks": stocks,
+        "temperatures": summary,
+        "unknown": unknown,
+        "small_ns": small_ns,
+        "large_ns": large_ns,
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+//! The Rust caller that `make demo` measures. `rpc_caller` is the one to read first.
+//!
+//! It calls both functions of `rpc_callee`, times every call, and prints one line of JSON: the replies in hexadecimal,
+//! and the round trips in nanoseconds. Run line:
+//!
+//! ```text
+//! cargo run --release -p tachyon-examples --bin demo_caller -- SOCKET .demo/temperatures.f64 CALLS
+//! ```
+#![allow(clippy::print_stdout, reason = "its output is its purpose")]
+
+use std::error::Error;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use tachyon::{CallError, Caller};
+
+const STOCK_SUMMARY: u16 = 1;
+const TEMPERATURE_SUMMARY: u16 = 2;
+const SYMBOLS: [&str; 5] = ["AAPL", "AMZN", "GOOG", "IBM", "MSFT"];
+const LIMIT: Duration = Duration::from_secs(5);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let (Some(socket), Some(temperatures), Some(calls)) = (args.next(), args.next(), args.next()) else {
+        return Err("usage: demo_caller SOCKET TEMPERATURES CALLS".into());
+    };
+    let temperatures = fs::read(temperatures)?;
+    let calls: usize = calls.parse()?;
+    let mut caller = Caller::connect(&socket)?;
+
+    let unknown = match caller.request_timeout(STOCK_SUMMARY, b"NOPE", LIMIT) {
+        Err(CallError::Remote(error)) => format!("[{}, {}]", error.kind as u16, error.msg_type),
+        other => return Err(format!("an unknown symbol should be an error, got {other:?}").into()),
+    };
+    let requests = SYMBOLS.map(str::as_bytes);
+    let (stocks, small) = measure(&mut caller, STOCK_SUMMARY, &requests, calls)?;
+    let (summary, large) = measure(&mut caller, TEMPERATURE_SUMMARY, &[&temperatures], calls)?;
+
+    println!(
+        r#"{{"stocks": {stocks:?}, "temperatures": {summary:?}, "unknown": {unknown}, "small_ns": {small:?}, "large_ns": {large:?}}}"#
+    );
+    Ok(())
+}
+
+/// Sends the requests in turn, `calls` in all, and returns one reply for each of them and the time of each call.
+fn measure(
+    caller: &mut Caller,
+    msg_type: u16,
+    requests: &[&[u8]],
+    calls: usize,
+) -> Result<(Vec<String>, Vec<u128>), Box<dyn Error>> {
+    let mut replies = Vec::new();
+    for request in requests {
+        replies.push(caller.request_timeout(msg_type, request, LIMIT)?.to_vec());
+    }
+    let mut times = Vec::with_capacity(calls);
+    for (request, expected) in requests.iter().zip(&replies).cycle().take(calls) {
+        let start = Instant::now();
+        let reply = caller.request_timeout(msg_type, request, LIMIT)?;
+        times.push(start.elapsed().as_nanos());
+        if *reply != **expected {
+            return Err(format!("msg_type {msg_type} answered one request in two ways").into());
+        }
+    }
+    let hex = |reply: &Vec<u8>| reply.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((replies.iter().map(hex).collect(), times))
+}

@@ -1,0 +1,61 @@
+//! Moves 70 KB between two processes without a copy in either: written in place, read in place.
+//!
+//! In two terminals, in any order (the sender waits five seconds for its receiver):
+//!
+//! ```text
+//! make input      # once: writes real stock prices and temperatures to .demo/
+//! cargo run --release -p tachyon-examples --bin zero_copy -- receive /tmp/tachyon-zero.sock
+//! cargo run --release -p tachyon-examples --bin zero_copy -- send /tmp/tachyon-zero.sock .demo/temperatures.f64
+//! ```
+//!
+//! Either of them may as well be `examples/python/zero_copy.py`.
+#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+use std::error::Error;
+use std::fs::File;
+use std::io::Read;
+
+use tachyon::{Receiver, Sender};
+
+/// What the two sides call a list of temperatures.
+const TEMPERATURES: u32 = 2;
+
+/// The most bytes one message may have here.
+const MOST: usize = 100_000;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["receive", socket] => receive(socket),
+        ["send", socket, temperatures] => send(socket, temperatures),
+        _ => Err("usage: zero_copy receive SOCKET | zero_copy send SOCKET TEMPERATURES".into()),
+    }
+}
+
+fn send(socket: &str, temperatures: &str) -> Result<(), Box<dyn Error>> {
+    let mut file = File::open(temperatures)?;
+    let mut bus = Sender::connect(socket)?;
+    // Room in shared memory, reserved before its exact use is known: the file is read right into it.
+    let mut room = bus.reserve(MOST, TEMPERATURES)?;
+    let mut filled = 0;
+    loop {
+        match file.read(&mut room[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    // Only now does the receiver see anything. A `room` that is dropped instead sends nothing.
+    room.commit(filled)?;
+    println!("sent {filled} bytes");
+    Ok(())
+}
+
+fn receive(socket: &str) -> Result<(), Box<dyn Error>> {
+    let mut bus = Receiver::listen(socket, 1 << 18)?;
+    // The message stays where it is until `message` goes out of scope; then the sender may use its room again.
+    let message = bus.recv()?;
+    let (hours, _) = message.as_chunks();
+    let warmest = hours.iter().map(|bytes| f64::from_le_bytes(*bytes)).fold(f64::NEG_INFINITY, f64::max);
+    println!("received {} bytes, type {}: {} hours, warmest {warmest:.1}", message.len(), message.type_id(), hours.len());
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! Making rustc point at the user's tokens when it finds a mistake in generated code.
+//!
+//! An expression reaches from its first token to its last. Stable macros cannot join two spans into one, but they can
+//! give the ends of a generated expression the places of the two ends of what the user wrote.
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::ToTokens;
+
+/// Where the user's tokens begin and end.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    first: Span,
+    last: Span,
+}
+
+impl Place {
+    pub(crate) fn of(tokens: impl ToTokens) -> Self {
+        let mut spans = tokens.into_token_stream().into_iter().map(|token| token.span());
+        let first = spans.next().unwrap_or_else(Span::call_site);
+        Place { first, last: spans.last().unwrap_or(first) }
+    }
+
+    /// Moves `expression` there. Its names keep their meaning: a span's place and its scope are separate.
+    pub(crate) fn take(self, expression: TokenStream) -> TokenStream {
+        let mut tokens: Vec<TokenTree> = expression.into_iter().collect();
+        let end = tokens.len().saturating_sub(1);
+        for (at, token) in tokens.iter_mut().enumerate() {
+            let place = if at == end { self.last } else { self.first };
+            token.set_span(token.span().located_at(place));
+        }
+        tokens.into_iter().collect()
+    }
+}

@@ -1,0 +1,112 @@
+//! `endpoints![a, b::c]`: reading the list and writing the table.
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::parse::{ParseStream, Parser};
+use syn::{Attribute, Path, Token};
+
+use crate::args::{default_library, split_at_commas};
+use crate::diag::Report;
+use crate::expand::private;
+use crate::place::Place;
+
+/// One name of the list.
+struct Listed {
+    conditions: Vec<Attribute>,
+    path: Path,
+}
+
+impl Listed {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        const FORM: &str = "expected the path of an endpoint, such as `echo` or `orders::cancel`";
+        let conditions = input.call(Attribute::parse_outer)?;
+        for attr in &conditions {
+            if !attr.path().is_ident("cfg") {
+                return Err(syn::Error::new_spanned(attr, "only `#[cfg(..)]` can stand before an endpoint of a table"));
+            }
+        }
+        let start = input.fork().parse::<TokenStream>()?;
+        let located = |tokens: &TokenStream| syn::Error::new_spanned(tokens, FORM);
+        let path = Path::parse_mod_style(input).map_err(|_| located(&start))?;
+        let rest: TokenStream = input.parse()?;
+        if rest.is_empty() { Ok(Listed { conditions, path }) } else { Err(located(&rest)) }
+    }
+}
+
+/// ```text
+///                     {
+///                         use ::tachyon::__private::NotAnEndpoint as _;
+///                         const LISTED: &[Listed] = &[Listed::new(0, "a", Probe::<a>::MSG_TYPE),
+///                                                     Listed::new(1, "b::c", Probe::<b::c>::MSG_TYPE)];
+/// endpoints![a, b::c] =>  const _: () = assert_own_msg_type(LISTED, 0);
+///                         const _: () = assert_own_msg_type(LISTED, 1);
+///                         let table = Table::finish(&const {
+///                             let table = Table::new();
+///                             table.of([table.entry::<a>(), table.entry::<b::c>()])
+///                         });
+///                         table
+///                     }
+/// ```
+///
+/// The numbers are compared in constants of their own: each mistake is reported, and at the name that made it. What is
+/// no endpoint has no number there, and is reported once, by the table. A name is known by its ordinal, not its index,
+/// because a `#[cfg]` may take names out. The last `let` keeps what is expected of the whole from being expected of its
+/// parts, which the user can't see.
+pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
+    let mut report = Report::default();
+    let (library, names) = library(tokens, &mut report);
+    let private = private(&library.unwrap_or_else(default_library));
+    let mut endpoints = Vec::new();
+    for name in split_at_commas(names) {
+        match Listed::parse.parse2(name) {
+            Ok(listed) => endpoints.push(listed),
+            Err(error) => report.syntax(error),
+        }
+    }
+    let errors = report.finish().err();
+
+    let (mut listed, mut asserted, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+    for (ordinal, Listed { conditions, path }) in endpoints.iter().enumerate() {
+        let text = path.to_token_stream().to_string().replace(' ', "");
+        listed.push(quote!(#(#conditions)* #private::Listed::new(#ordinal, #text, #private::Probe::<#path>::MSG_TYPE)));
+        let assert = Place::of(path).take(quote!(#private::assert_own_msg_type(LISTED, #ordinal)));
+        asserted.push(quote!(#(#conditions)* const _: () = #assert;));
+        entries.push(quote_spanned!(Span::mixed_site()=> #(#conditions)* table.entry::<#path>()));
+    }
+    quote_spanned! {Span::mixed_site()=>
+        {
+            #errors
+            #[allow(unused_imports, reason = "it serves the names that are no endpoints")]
+            use #private::NotAnEndpoint as _;
+            #[allow(dead_code, reason = "an empty table compares nothing")]
+            const LISTED: &[#private::Listed] = &[#(#listed),*];
+            #(#asserted)*
+            let table = #private::Table::finish(&const {
+                let table = #private::Table::new();
+                table.of([#(#entries),*])
+            });
+            table
+        }
+    }
+}
+
+/// Takes `crate = path;` off the front of the list.
+fn library(tokens: TokenStream, report: &mut Report) -> (Option<Path>, TokenStream) {
+    let is_semicolon = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ';');
+    let all: Vec<TokenTree> = tokens.into_iter().collect();
+    let Some(end) = all.iter().position(is_semicolon) else { return (None, all.into_iter().collect()) };
+    let setting: TokenStream = all.iter().take(end).cloned().collect();
+    let names = all.into_iter().skip(end + 1).collect();
+    let setting_of = |input: ParseStream<'_>| {
+        input.parse::<Token![crate]>()?;
+        input.parse::<Token![=]>()?;
+        Path::parse_mod_style(input)
+    };
+    match setting_of.parse2(setting.clone()) {
+        Ok(path) => (Some(path), names),
+        Err(_) => {
+            report.at(setting, "expected `crate = path` before the `;`, as in `endpoints![crate = path; a, b]`");
+            (None, names)
+        }
+    }
+}

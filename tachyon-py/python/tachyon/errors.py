@@ -1,0 +1,181 @@
+"""Every exception the package raises.
+
+Each class derives from `TachyonError` and from the builtin exception a caller would reach for without reading this
+page: a deadline that passes is a `TimeoutError`, a peer that is gone is a `ConnectionError`, a bad argument is a
+`ValueError`. Catch the builtin, the specific class, or `TachyonError` for all of them.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+
+__all__ = [
+    "AddressInUseError",
+    "BusClosedError",
+    "BusyError",
+    "DuplicateError",
+    "ErrorKind",
+    "HandlerError",
+    "HandshakeError",
+    "InvalidArgumentError",
+    "NoHandlerError",
+    "NoListenerError",
+    "NotASocketError",
+    "PeerClosedError",
+    "PeerDeadError",
+    "ReleasedError",
+    "RpcError",
+    "SystemCallError",
+    "TachyonError",
+    "TimedOutError",
+    "TooLargeError",
+    "VersionMismatchError",
+    "ViewError",
+    "WrongDirectionError",
+    "WrongKindError",
+]
+
+
+class TachyonError(Exception):
+    """Base of every error raised by this package."""
+
+
+class PeerDeadError(TachyonError, ConnectionError):
+    """The peer died without closing, or wrote something impossible into the shared memory.
+
+    Messages it committed before it died have been delivered. The bus is of no further use: close it.
+    """
+
+
+class PeerClosedError(TachyonError, ConnectionError):
+    """The peer closed its side in good order; everything it sent has been delivered."""
+
+
+class BusClosedError(TachyonError, ValueError):
+    """The bus was used after it was closed on this side, or in a child process that inherited it by a fork."""
+
+
+class TimedOutError(TachyonError, TimeoutError):
+    """The timeout of the call passed. The bus is intact."""
+
+
+class TooLargeError(TachyonError, ValueError):
+    """A message that can never fit the ring; listen with a larger capacity. The bus is intact."""
+
+
+class InvalidArgumentError(TachyonError, ValueError):
+    """An argument out of its range: a capacity, a size, a correlation id, a timeout, a node."""
+
+
+class AddressInUseError(TachyonError, OSError):
+    """The socket path is held by a live listener."""
+
+    errno = errno.EADDRINUSE
+
+
+class NotASocketError(TachyonError, FileExistsError):
+    """The socket path names something that is not a socket. It is never unlinked."""
+
+    errno = errno.EEXIST
+
+
+class HandshakeError(TachyonError, ConnectionError):
+    """The two sides could not agree: role, permission, or a peer that does not speak the protocol."""
+
+
+class NoListenerError(HandshakeError, ConnectionRefusedError):
+    """Nobody was listening at the path when the timeout passed."""
+
+    errno = errno.ECONNREFUSED
+
+
+class WrongKindError(HandshakeError):
+    """One side opened a one-way bus, the other an RPC bus."""
+
+
+class VersionMismatchError(HandshakeError):
+    """The two sides speak different versions of the protocol."""
+
+
+class SystemCallError(TachyonError, OSError):
+    """The operating system refused something the bus needs: memory, descriptors, a directory."""
+
+
+class BusyError(TachyonError, RuntimeError):
+    """The direction is in use: by another thread, or by a guard that is still open."""
+
+
+class WrongDirectionError(TachyonError, RuntimeError):
+    """The bus already works in the other direction, for instance a send on a bus that receives."""
+
+
+class ViewError(TachyonError, BufferError):
+    """A memoryview or an array still looks into a slot whose guard has ended.
+
+    The slot stays occupied until the last such view is gone, and is then given back by itself.
+    """
+
+
+class ReleasedError(ViewError, RuntimeError):
+    """A guard or a message was used after its slot had been given back."""
+
+
+class DuplicateError(TachyonError, ValueError):
+    """A msg_type was registered twice on one dispatcher."""
+
+
+class ErrorKind(enum.IntEnum):
+    """What went wrong with a request, as the callee reports it."""
+
+    UNSPECIFIED = 0
+    NO_HANDLER = 1
+    HANDLER_FAILED = 2
+    BAD_REPLY = 3
+    REPLY_TOO_LARGE = 4
+    BAD_REQUEST = 5
+
+
+_MEANING = {
+    ErrorKind.UNSPECIFIED: "the callee reported an error",
+    ErrorKind.NO_HANDLER: "the callee has no handler for it",
+    ErrorKind.HANDLER_FAILED: "its handler failed",
+    ErrorKind.BAD_REPLY: "its handler returned something that is not bytes",
+    ErrorKind.REPLY_TOO_LARGE: "its reply does not fit the reverse ring",
+    ErrorKind.BAD_REQUEST: "the request does not decode to what the handler takes",
+}
+
+
+class RpcError(TachyonError, RuntimeError):
+    """A request was answered with an error reply.
+
+    `kind` says what went wrong, `msg_type` is the request's, `text` is what the callee chose to tell (often nothing)
+    and `payload` the reply as it came.
+    """
+
+    kind: ErrorKind
+    msg_type: int
+    text: str
+    payload: bytes
+
+    def __init__(self, kind: int, msg_type: int, text: str = "", payload: bytes = b"") -> None:
+        """Describe the failure of one request."""
+        super().__init__(kind, msg_type, text, payload)
+        known = kind if kind in _MEANING else ErrorKind.UNSPECIFIED
+        self.kind = ErrorKind(known)
+        self.msg_type = msg_type
+        self.text = text
+        self.payload = payload
+
+    def __str__(self) -> str:
+        """Say which request failed, and how."""
+        meaning = f"request with msg_type {self.msg_type} failed: {_MEANING[self.kind]}"
+        return f"{meaning}: {self.text}" if self.text else meaning
+
+
+class NoHandlerError(RpcError, KeyError):
+    """The dispatcher that got the request has no handler for its msg_type."""
+
+
+class HandlerError(RpcError):
+    """A handler failed while serving; its exception, if it raised one, is the `__cause__`."""

@@ -1,0 +1,132 @@
+//! Arguments of Python calls, checked: what is out of range is an error that names the argument and its range.
+
+use core::time::Duration;
+
+use pyo3::exceptions::PyOverflowError;
+use pyo3::prelude::*;
+use tachyon::PollingMode;
+
+use crate::errors::InvalidArgumentError;
+
+/// A Python integer of any size; what does not fit in 64 bits is out of every range we have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Integer {
+    Fits(u64),
+    Negative,
+    Huge,
+}
+
+impl<'py> FromPyObject<'_, 'py> for Integer {
+    type Error = PyErr;
+
+    #[inline]
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        match object.extract::<u64>() {
+            Ok(value) => Ok(Self::Fits(value)),
+            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
+                Ok(if object.lt(0)? { Self::Negative } else { Self::Huge })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Integer {
+    #[inline]
+    fn up_to(self, name: &str, most: u64, what: &str) -> PyResult<u64> {
+        match self {
+            Self::Fits(value) if value <= most => Ok(value),
+            given => Err(given.refuse(name, most, what)),
+        }
+    }
+
+    #[cold]
+    fn refuse(self, name: &str, most: u64, what: &str) -> PyErr {
+        let given = match self {
+            Self::Fits(value) => value.to_string(),
+            Self::Negative => "a negative number".to_owned(),
+            Self::Huge => "a huge number".to_owned(),
+        };
+        InvalidArgumentError::new_err(format!("{name} is {what} from 0 to {most}, not {given}"))
+    }
+}
+
+#[inline]
+pub(crate) fn sixteen_bits(name: &str, value: Integer) -> PyResult<u16> {
+    // `up_to` bounds it by u16::MAX.
+    value.up_to(name, u64::from(u16::MAX), "a number").map(|value| value as u16)
+}
+
+#[inline]
+pub(crate) fn type_id(value: Integer) -> PyResult<u32> {
+    // `up_to` bounds it by u32::MAX.
+    value.up_to("type_id", u64::from(u32::MAX), "a number").map(|value| value as u32)
+}
+
+/// A message type users may choose.
+#[inline]
+pub(crate) fn msg_type(value: Integer) -> PyResult<u16> {
+    let most = u64::from(tachyon::MSG_TYPE_ERROR - 1);
+    // `up_to` bounds it below u16::MAX.
+    value.up_to("msg_type", most, "a number (65535 marks error replies)").map(|value| value as u16)
+}
+
+#[inline]
+pub(crate) fn size(name: &str, value: Integer) -> PyResult<usize> {
+    // No larger than isize::MAX, so it is a usize.
+    value.up_to(name, isize::MAX as u64, "a number of bytes").map(|value| value as usize)
+}
+
+#[inline]
+pub(crate) fn correlation_id(value: Integer) -> PyResult<u64> {
+    match value {
+        Integer::Fits(value) if value != 0 => Ok(value),
+        _ => Err(InvalidArgumentError::new_err("a correlation id is what `call` or `serve` gave, from 1 up")),
+    }
+}
+
+pub(crate) fn node(value: Integer) -> PyResult<u32> {
+    // `up_to` bounds it by 63.
+    value.up_to("node_id", 63, "a NUMA node").map(|value| value as u32)
+}
+
+pub(crate) fn count(name: &str, value: Integer) -> PyResult<usize> {
+    match value {
+        Integer::Fits(value @ 1..) => Ok(usize::try_from(value).unwrap_or(usize::MAX)),
+        Integer::Huge => Ok(usize::MAX),
+        _ => Err(InvalidArgumentError::new_err(format!("{name} is a number of messages, from 1 up"))),
+    }
+}
+
+/// Looks to take before parking, for one call.
+#[inline]
+pub(crate) fn spins(value: Option<Integer>) -> PyResult<Option<PollingMode>> {
+    let Some(value) = value else { return Ok(None) };
+    match value {
+        Integer::Fits(spins) => Ok(Some(PollingMode::Spins(u32::try_from(spins).unwrap_or(u32::MAX)))),
+        Integer::Huge => Ok(Some(PollingMode::Spins(u32::MAX))),
+        Integer::Negative => Err(InvalidArgumentError::new_err(
+            "spin_threshold is how often to look before parking: 0 parks at once, None leaves it to the bus",
+        )),
+    }
+}
+
+pub(crate) fn polling_mode(pure_spin: Integer) -> PyResult<PollingMode> {
+    Ok(match pure_spin.up_to("pure_spin", 1, "a switch")? {
+        0 => PollingMode::Adaptive,
+        _ => PollingMode::PureSpin,
+    })
+}
+
+/// How long a call may take; `None` is for ever.
+#[inline]
+pub(crate) fn timeout(seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    let Some(seconds) = seconds else { return Ok(None) };
+    if seconds.is_nan() || seconds < 0.0 {
+        return Err(InvalidArgumentError::new_err(format!(
+            "a timeout is a number of seconds from 0 up, or None for no limit, not {seconds}"
+        )));
+    }
+    // What no Duration can hold is longer than anybody waits.
+    Ok(Duration::try_from_secs_f64(seconds).ok())
+}

@@ -1,0 +1,116 @@
+//! Several messages received at once.
+
+use core::ops::Deref;
+
+use super::incoming::Incoming;
+use super::message::Message;
+use crate::error::Halt;
+use crate::ring::Frame;
+use crate::slice;
+use crate::wait::Deadline;
+
+/// Several received messages, in place. Dropping the batch releases them all with one store.
+///
+/// ```
+/// # fn demo(receiver: &mut tachyon::Receiver) -> Result<(), tachyon::RecvError> {
+/// let batch = receiver.recv_batch(64)?;
+/// for message in &batch {
+///     println!("{} bytes of type {}", message.len(), message.type_id());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping the guard releases the messages"]
+pub struct RxBatchGuard<'a> {
+    incoming: &'a mut Incoming,
+    frames: Vec<Frame>,
+}
+
+impl<'a> RxBatchGuard<'a> {
+    pub(super) fn take(incoming: &'a mut Incoming, max: usize, deadline: Deadline) -> Result<Self, Halt> {
+        let frames = incoming.take_batch(max, deadline)?;
+        Ok(Self { incoming, frames })
+    }
+
+    /// Number of messages, at least 1.
+    #[allow(clippy::len_without_is_empty, reason = "a batch is never empty")]
+    pub fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// The message at `index`, in the order they were sent.
+    pub fn get(&self, index: usize) -> Option<RxMsgView<'_>> {
+        self.frames.get(index).map(|frame| RxMsgView { incoming: self.incoming, frame })
+    }
+
+    /// The messages in the order they were sent.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { incoming: self.incoming, frames: self.frames.iter() }
+    }
+}
+
+impl Drop for RxBatchGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(last) = self.frames.last() {
+            self.incoming.release_through(last.position);
+        }
+    }
+}
+
+impl<'b> IntoIterator for &'b RxBatchGuard<'_> {
+    type Item = RxMsgView<'b>;
+    type IntoIter = Iter<'b>;
+
+    fn into_iter(self) -> Iter<'b> {
+        self.iter()
+    }
+}
+
+/// Iterates over a batch.
+#[derive(Debug, Clone)]
+pub struct Iter<'b> {
+    incoming: &'b Incoming,
+    frames: core::slice::Iter<'b, Frame>,
+}
+
+impl<'b> Iterator for Iter<'b> {
+    type Item = RxMsgView<'b>;
+
+    fn next(&mut self) -> Option<RxMsgView<'b>> {
+        self.frames.next().map(|frame| RxMsgView { incoming: self.incoming, frame })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.frames.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+/// One message of a batch, in place. Derefs to its payload.
+#[derive(Debug, Clone, Copy)]
+pub struct RxMsgView<'b> {
+    incoming: &'b Incoming,
+    frame: &'b Frame,
+}
+
+impl RxMsgView<'_> {
+    /// The sender's word for what this is.
+    pub fn type_id(&self) -> u32 {
+        self.frame.type_id
+    }
+
+    /// A copy that outlives the batch.
+    pub fn to_message(&self) -> Message {
+        Message { type_id: self.frame.type_id, data: self.to_vec() }
+    }
+}
+
+impl Deref for RxMsgView<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        slice::payload(self.frame, self.incoming)
+    }
+}

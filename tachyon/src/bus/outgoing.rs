@@ -1,0 +1,166 @@
+//! The sending direction of a connection: a producer that can wait for room.
+
+use std::sync::Arc;
+
+use super::connection::{Channel, Connection};
+use crate::error::{Halt, Unsent};
+use crate::ring::{Fault, Producer, Reservation};
+use crate::wait::{Deadline, Source, Waiter};
+
+/// Messages between two looks for a peer that died without a word. A sender that never waits would not notice
+/// otherwise; one look costs a system call.
+const LIFE_CHECK_EVERY: u64 = 1024;
+
+/// The one sender of a ring.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) index: usize,
+    pub(crate) producer: Producer,
+    pub(crate) waiter: Waiter,
+}
+
+impl Outgoing {
+    pub(super) fn new(connection: Arc<Connection>, index: usize, producer: Producer, waiter: Waiter) -> Self {
+        Self { connection, index, producer, waiter }
+    }
+
+    pub(crate) fn channel(&self) -> &Channel {
+        self.connection.channel(self.index)
+    }
+
+    pub(crate) fn max_len(&self) -> usize {
+        self.producer.max_len()
+    }
+
+    /// What must hold before anything is sent: a fit, this process, an open ring, a living peer.
+    #[inline]
+    pub(crate) fn check(&self, len: usize) -> Result<(), Unsent> {
+        if len > self.max_len() {
+            return Err(Unsent::TooLarge { size: len, max: self.max_len() });
+        }
+        self.connection.check_process()?;
+        if !self.channel().memory.is_open() {
+            self.check_open()?;
+        }
+        let look = self.producer.position() % LIFE_CHECK_EVERY == LIFE_CHECK_EVERY - 1;
+        if self.connection.peer.was_gone() || (look && self.connection.peer.is_gone()) {
+            self.check_open()?;
+            return Err(Halt::PeerDead.into());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    pub(crate) fn check_open(&self) -> Result<(), Halt> {
+        match self.connection.verdict(self.channel()) {
+            Some(halt) => Err(halt),
+            None if self.connection.is_closed_by_peer(self.channel()) => Err(Halt::Closed),
+            None => Ok(()),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn fatal(&self, fault: Fault) -> Halt {
+        self.connection.condemn();
+        Halt::FatalError(fault)
+    }
+
+    /// Publishes a copy of `data` if there is room; false when there is none.
+    #[inline]
+    pub(crate) fn try_send(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<bool, Unsent> {
+        self.check(data.len())?;
+        let sent = self.producer.try_push(data, type_id, correlation_id).map_err(|fault| self.fatal(fault))?;
+        if sent {
+            self.wake();
+        }
+        Ok(sent)
+    }
+
+    /// Publishes a copy of `data`, waiting for room.
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        data: &[u8],
+        type_id: u32,
+        correlation_id: u64,
+        deadline: Deadline,
+    ) -> Result<(), Unsent> {
+        if self.try_send(data, type_id, correlation_id)? {
+            return Ok(());
+        }
+        let reservation = self.wait_for_room(data.len(), deadline)?;
+        self.fill(reservation, data);
+        self.publish(reservation, data.len(), type_id, correlation_id);
+        Ok(())
+    }
+
+    /// Takes room for `len` bytes, if there is any.
+    pub(crate) fn try_reserve(&mut self, len: usize) -> Result<Option<Reservation>, Unsent> {
+        self.check(len)?;
+        self.producer.try_reserve(len).map_err(|fault| self.fatal(fault).into())
+    }
+
+    /// Takes room for `len` bytes, waiting for it.
+    pub(crate) fn reserve(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
+        match self.try_reserve(len)? {
+            Some(reservation) => Ok(reservation),
+            None => Ok(self.wait_for_room(len, deadline)?),
+        }
+    }
+
+    #[cold]
+    fn wait_for_room(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Halt> {
+        let Self { connection, index, producer, waiter } = self;
+        let channel = connection.channel(*index);
+        let sources = [room_source(channel)];
+        waiter
+            .wait(deadline, &connection.peer, &sources, || look_for_room(connection, channel, producer, len))
+            .map_err(|stop| connection.halt(stop))
+    }
+
+    /// Publishes the first `len` bytes of the latest reservation and wakes the consumer.
+    #[inline]
+    pub(crate) fn publish(&mut self, reservation: Reservation, len: usize, type_id: u32, correlation_id: u64) {
+        self.producer.publish(reservation, len, type_id, correlation_id);
+        self.wake();
+    }
+
+    /// Copies `data` into a reservation of at least its length.
+    pub(crate) fn fill(&mut self, reservation: Reservation, data: &[u8]) {
+        self.producer.fill(reservation, data);
+    }
+
+    #[inline]
+    fn wake(&self) {
+        if self.producer.consumer_needs_wake() {
+            self.channel().data.ring();
+        }
+    }
+}
+
+/// What a producer waits on.
+pub(crate) fn room_source(channel: &Channel) -> Source<'_> {
+    Source { parked: &channel.memory.header().producer_parked.0, bell: &channel.room }
+}
+
+/// One look for room, and for a reason to stop looking.
+pub(crate) fn look_for_room(
+    connection: &Connection,
+    channel: &Channel,
+    producer: &mut Producer,
+    len: usize,
+) -> Result<Option<Reservation>, Halt> {
+    match producer.try_reserve(len) {
+        Err(fault) => {
+            connection.condemn();
+            Err(Halt::FatalError(fault))
+        }
+        // A ring whose consumer has left never drains, but room that is there is no reason to write for nobody.
+        Ok(_) if !channel.memory.is_open() => match connection.verdict(channel) {
+            Some(halt) => Err(halt),
+            None => Err(Halt::Closed),
+        },
+        Ok(found) => Ok(found),
+    }
+}

@@ -1,0 +1,228 @@
+//! The receiving end of a one-way bus.
+
+use core::ops::Deref;
+use std::path::Path;
+use std::time::Duration;
+
+use super::batch::RxBatchGuard;
+use super::connection::{Established, State};
+use super::incoming::Incoming;
+use super::message::Message;
+use super::undecided::Bus;
+use crate::error::{ConnectError, ListenError, NumaError, RecvError};
+use crate::handshake::Role;
+use crate::options::Options;
+use crate::ring::Frame;
+use crate::slice;
+use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
+
+/// The receiving end of a one-way bus between two processes.
+///
+/// It belongs to one thread at a time, which `&mut self` makes sure of. Dropping it closes the bus in good order: the
+/// sender's next operation says so. [`Sender`](crate::Sender) shows both ends at work.
+#[derive(Debug)]
+#[must_use = "dropping a receiver closes its bus"]
+pub struct Receiver {
+    incoming: Incoming,
+}
+
+impl Receiver {
+    /// Makes a bus of `capacity` bytes at `path` and waits for its sender to connect.
+    ///
+    /// # Errors
+    /// [`ListenError`]: a capacity that is not a power of two, a path that cannot be listened at, a lack of memory.
+    pub fn listen(path: impl AsRef<Path>, capacity: usize) -> Result<Self, ListenError> {
+        Self::listen_with(path, capacity, &Options::new())
+    }
+
+    /// As [`listen`](Self::listen), with [`Options`].
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen), and when the options' timeout passes first.
+    pub fn listen_with(path: impl AsRef<Path>, capacity: usize, options: &Options) -> Result<Self, ListenError> {
+        Ok(Self::over(&Bus::listen_as(path.as_ref(), capacity, Role::Sink, options)?))
+    }
+
+    /// Connects to the sender that listens at `path`, waiting up to 5 seconds for it to appear.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: nobody listens, or the listener is of another kind, version or user.
+    pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
+        Self::connect_with(path, &Options::new())
+    }
+
+    /// As [`connect`](Self::connect), with [`Options`].
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
+        Ok(Self::over(&Bus::connect_as(path.as_ref(), Role::Sink, options)?))
+    }
+
+    pub(super) fn over(established: &Established) -> Self {
+        Self { incoming: established.incoming(0) }
+    }
+
+    /// Receives the next message in place, waiting for it. It is released when the guard is dropped.
+    ///
+    /// # Errors
+    /// [`RecvError`]: the peer closed or died (after everything it had sent), or the memory is corrupted.
+    #[inline]
+    pub fn recv(&mut self) -> Result<RxGuard<'_>, RecvError> {
+        self.recv_until(Deadline::never())
+    }
+
+    /// As [`recv`](Self::recv), waiting at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), and [`RecvError::TimedOut`].
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<RxGuard<'_>, RecvError> {
+        self.recv_until(Deadline::after(timeout))
+    }
+
+    /// Receives the next message in place if there is one.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn try_recv(&mut self) -> Result<Option<RxGuard<'_>>, RecvError> {
+        let frame = self.incoming.try_take()?;
+        Ok(frame.map(|frame| RxGuard { incoming: &mut self.incoming, frame }))
+    }
+
+    #[inline]
+    fn recv_until(&mut self, deadline: Deadline) -> Result<RxGuard<'_>, RecvError> {
+        let frame = self.incoming.take(deadline)?;
+        Ok(RxGuard { incoming: &mut self.incoming, frame })
+    }
+
+    /// Receives up to `max` messages in place as one batch, waiting for the first. All are released together when the
+    /// guard is dropped.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Panics
+    /// When `max` is 0.
+    pub fn recv_batch(&mut self, max: usize) -> Result<RxBatchGuard<'_>, RecvError> {
+        Ok(RxBatchGuard::take(&mut self.incoming, max, Deadline::never())?)
+    }
+
+    /// As [`recv_batch`](Self::recv_batch), waiting at most `timeout` for the first message.
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Self::recv_timeout).
+    ///
+    /// # Panics
+    /// When `max` is 0.
+    pub fn recv_batch_timeout(&mut self, max: usize, timeout: Duration) -> Result<RxBatchGuard<'_>, RecvError> {
+        Ok(RxBatchGuard::take(&mut self.incoming, max, Deadline::after(timeout))?)
+    }
+
+    /// Iterates over copies of the messages, waiting for each, until the sender closes in good order. Any other end is
+    /// the last item.
+    ///
+    /// ```
+    /// # fn demo(mut receiver: tachyon::Receiver) -> Result<(), tachyon::RecvError> {
+    /// for message in receiver.messages() {
+    ///     let message = message?;
+    ///     println!("{} bytes of type {}", message.data.len(), message.type_id);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn messages(&mut self) -> Messages<'_> {
+        Messages { receiver: self, ended: false }
+    }
+
+    /// Longest message this bus can carry, in bytes.
+    pub fn max_len(&self) -> usize {
+        self.incoming.max_len()
+    }
+
+    /// How the connection is doing. Costs a system call.
+    pub fn state(&self) -> State {
+        self.incoming.connection.state()
+    }
+
+    /// Chooses what waiting for a message does: spin, park, or both.
+    pub fn set_polling_mode(&mut self, mode: PollingMode) {
+        self.incoming.waiter.spinner = Spinner::new(mode);
+    }
+
+    /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
+    pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
+        self.incoming.waiter.interrupt = interrupt;
+    }
+
+    /// Moves the bus's memory to a NUMA node, as far as the system can.
+    ///
+    /// # Errors
+    /// [`NumaError`]: no such node, or the system's refusal.
+    pub fn set_numa_node(&self, node: u32) -> Result<(), NumaError> {
+        self.incoming.channel().memory.segment().bind_to_node(node)
+    }
+
+    /// Closes the bus in good order, as dropping it does. Messages not yet received are lost.
+    pub fn close(self) {}
+
+}
+
+/// A received message, in place. Derefs to its payload; dropping it releases its room to the sender.
+#[derive(Debug)]
+#[must_use = "dropping the guard releases the message"]
+pub struct RxGuard<'a> {
+    incoming: &'a mut Incoming,
+    frame: Frame,
+}
+
+impl RxGuard<'_> {
+    /// The sender's word for what this is.
+    pub fn type_id(&self) -> u32 {
+        self.frame.type_id
+    }
+
+    /// A copy that outlives the guard.
+    pub fn to_message(&self) -> Message {
+        Message { type_id: self.frame.type_id, data: self.to_vec() }
+    }
+}
+
+impl Deref for RxGuard<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        slice::payload(&self.frame, self.incoming)
+    }
+}
+
+impl Drop for RxGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.incoming.release(self.frame.position);
+    }
+}
+
+/// Copies of the messages of a bus; see [`Receiver::messages`].
+#[derive(Debug)]
+pub struct Messages<'a> {
+    receiver: &'a mut Receiver,
+    ended: bool,
+}
+
+impl Iterator for Messages<'_> {
+    type Item = Result<Message, RecvError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        match self.receiver.recv() {
+            Ok(guard) => Some(Ok(guard.to_message())),
+            Err(error) => {
+                self.ended = !matches!(error, RecvError::Interrupted | RecvError::TimedOut);
+                if matches!(error, RecvError::Closed) { None } else { Some(Err(error)) }
+            }
+        }
+    }
+}

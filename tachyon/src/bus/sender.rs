@@ -1,0 +1,231 @@
+//! The sending end of a one-way bus.
+
+use core::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::time::Duration;
+
+use super::connection::{Established, State};
+use super::outgoing::Outgoing;
+use super::undecided::Bus;
+use crate::error::{CommitError, ConnectError, ListenError, NumaError, SendError};
+use crate::handshake::Role;
+use crate::options::Options;
+use crate::ring::Reservation;
+use crate::slice;
+use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
+
+/// The sending end of a one-way bus between two processes.
+///
+/// It belongs to one thread at a time, which `&mut self` makes sure of. Dropping it closes the bus in good order: the
+/// receiver gets everything sent, then [`RecvError::Closed`](crate::RecvError::Closed).
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("demo.sock");
+/// use tachyon::{Receiver, Sender};
+/// # let listen_at = path.clone();
+///
+/// let receiver = std::thread::spawn(move || -> Result<Vec<u8>, tachyon::Error> {
+///     let mut receiver = Receiver::listen(&listen_at, 1 << 16)?;
+///     let first = receiver.recv()?;
+///     Ok(first.to_vec())
+/// });
+/// let mut sender = Sender::connect(&path)?;
+/// sender.send(b"hello tachyon", 1)?;
+/// assert_eq!(receiver.join().unwrap()?, b"hello tachyon");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// One producer, so it cannot be shared:
+///
+/// ```compile_fail,E0596
+/// fn two_at_once(sender: &tachyon::Sender) {
+///     sender.send(b"x", 0);
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping a sender closes its bus"]
+pub struct Sender {
+    outgoing: Outgoing,
+}
+
+impl Sender {
+    /// Makes a bus of `capacity` bytes at `path` and waits for its receiver to connect.
+    ///
+    /// # Errors
+    /// [`ListenError`]: a capacity that is not a power of two, a path that cannot be listened at, a lack of memory.
+    pub fn listen(path: impl AsRef<Path>, capacity: usize) -> Result<Self, ListenError> {
+        Self::listen_with(path, capacity, &Options::new())
+    }
+
+    /// As [`listen`](Self::listen), with [`Options`].
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen), and when the options' timeout passes first.
+    pub fn listen_with(path: impl AsRef<Path>, capacity: usize, options: &Options) -> Result<Self, ListenError> {
+        Ok(Self::over(&Bus::listen_as(path.as_ref(), capacity, Role::Source, options)?))
+    }
+
+    /// Connects to the receiver that listens at `path`, waiting up to 5 seconds for it to appear.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: nobody listens, or the listener is of another kind, version or user.
+    pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
+        Self::connect_with(path, &Options::new())
+    }
+
+    /// As [`connect`](Self::connect), with [`Options`].
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
+        Ok(Self::over(&Bus::connect_as(path.as_ref(), Role::Source, options)?))
+    }
+
+    pub(super) fn over(established: &Established) -> Self {
+        Self { outgoing: established.outgoing(0) }
+    }
+
+    /// Sends a copy of `data`, waiting for room.
+    ///
+    /// # Errors
+    /// [`SendError`]; in every case nothing was sent.
+    #[inline]
+    pub fn send(&mut self, data: &[u8], type_id: u32) -> Result<(), SendError> {
+        Ok(self.outgoing.send(data, type_id, 0, Deadline::never())?)
+    }
+
+    /// As [`send`](Self::send), waiting at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`SendError::TimedOut`].
+    pub fn send_timeout(&mut self, data: &[u8], type_id: u32, timeout: Duration) -> Result<(), SendError> {
+        Ok(self.outgoing.send(data, type_id, 0, Deadline::after(timeout))?)
+    }
+
+    /// Sends a copy of `data` if there is room for it now.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] when there is none; otherwise as [`send`](Self::send).
+    pub fn try_send(&mut self, data: &[u8], type_id: u32) -> Result<(), SendError> {
+        if self.outgoing.try_send(data, type_id, 0)? { Ok(()) } else { Err(SendError::Full) }
+    }
+
+    /// Takes `size` bytes of the bus to write a message in place, waiting for room.
+    ///
+    /// ```
+    /// # fn demo(sender: &mut tachyon::Sender) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut slot = sender.reserve(64, 7)?;
+    /// slot[..5].copy_from_slice(b"hello");
+    /// slot.commit(5)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn reserve(&mut self, size: usize, type_id: u32) -> Result<TxGuard<'_>, SendError> {
+        let reservation = self.outgoing.reserve(size, Deadline::never())?;
+        Ok(TxGuard { outgoing: &mut self.outgoing, reservation, type_id })
+    }
+
+    /// As [`reserve`](Self::reserve), waiting at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`reserve`](Self::reserve), and [`SendError::TimedOut`].
+    pub fn reserve_timeout(
+        &mut self,
+        size: usize,
+        type_id: u32,
+        timeout: Duration,
+    ) -> Result<TxGuard<'_>, SendError> {
+        let reservation = self.outgoing.reserve(size, Deadline::after(timeout))?;
+        Ok(TxGuard { outgoing: &mut self.outgoing, reservation, type_id })
+    }
+
+    /// Takes `size` bytes of the bus if there is room now.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] when there is none; otherwise as [`reserve`](Self::reserve).
+    pub fn try_reserve(&mut self, size: usize, type_id: u32) -> Result<TxGuard<'_>, SendError> {
+        let reservation = self.outgoing.try_reserve(size)?.ok_or(SendError::Full)?;
+        Ok(TxGuard { outgoing: &mut self.outgoing, reservation, type_id })
+    }
+
+    /// Longest message this bus can carry, in bytes.
+    pub fn max_len(&self) -> usize {
+        self.outgoing.max_len()
+    }
+
+    /// How the connection is doing. Costs a system call.
+    pub fn state(&self) -> State {
+        self.outgoing.connection.state()
+    }
+
+    /// Chooses what waiting for room does: spin, park, or both.
+    pub fn set_polling_mode(&mut self, mode: PollingMode) {
+        self.outgoing.waiter.spinner = Spinner::new(mode);
+    }
+
+    /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
+    pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
+        self.outgoing.waiter.interrupt = interrupt;
+    }
+
+    /// Moves the bus's memory to a NUMA node, as far as the system can.
+    ///
+    /// # Errors
+    /// [`NumaError`]: no such node, or the system's refusal.
+    pub fn set_numa_node(&self, node: u32) -> Result<(), NumaError> {
+        self.outgoing.channel().memory.segment().bind_to_node(node)
+    }
+
+    /// Closes the bus in good order, as dropping it does.
+    pub fn close(self) {}
+
+}
+
+/// Room for one message, to be written in place. Derefs to its bytes, which hold whatever was there before.
+///
+/// Dropping it publishes nothing and gives the room back.
+#[derive(Debug)]
+#[must_use = "a guard that is not committed publishes nothing"]
+pub struct TxGuard<'a> {
+    outgoing: &'a mut Outgoing,
+    reservation: Reservation,
+    type_id: u32,
+}
+
+impl TxGuard<'_> {
+    /// Changes the message's type identifier.
+    pub fn set_type_id(&mut self, type_id: u32) {
+        self.type_id = type_id;
+    }
+
+    /// Publishes the first `actual` bytes.
+    ///
+    /// # Errors
+    /// [`CommitError`] when `actual` is more than was reserved; nothing is published then.
+    pub fn commit(self, actual: usize) -> Result<(), CommitError> {
+        let reserved = self.reservation.len();
+        if actual > reserved {
+            return Err(CommitError { actual, reserved });
+        }
+        self.outgoing.publish(self.reservation, actual, self.type_id, 0);
+        Ok(())
+    }
+}
+
+impl Deref for TxGuard<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        slice::reserved(&self.reservation, self.outgoing)
+    }
+}
+
+impl DerefMut for TxGuard<'_> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        slice::reserved_mut(&mut self.reservation, self.outgoing)
+    }
+}

@@ -1,0 +1,144 @@
+//! The dispatch table: from message type to handler in two loads, however many endpoints there are.
+
+use super::endpoint::{Entry, SharedHandler};
+use super::handler::{HandlerError, Replied, Reply, Request};
+use crate::error::RegisterError;
+use crate::type_id::MSG_TYPE_ERROR;
+
+/// A handler that was made at run time and may keep things of its own.
+pub type OwnedHandler<S> =
+    Box<dyn FnMut(&S, Request<'_>, Reply<'_>) -> Result<Replied, HandlerError> + Send>;
+
+enum Handler<S: ?Sized> {
+    Shared(SharedHandler<S>),
+    Owned(OwnedHandler<S>),
+}
+
+/// An endpoint in the table.
+pub(super) struct Registered<S: ?Sized> {
+    name: String,
+    handler: Handler<S>,
+}
+
+impl<S: ?Sized> Registered<S> {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[inline]
+    pub(super) fn run(
+        &mut self,
+        state: &S,
+        request: Request<'_>,
+        reply: Reply<'_>,
+    ) -> Result<Replied, HandlerError> {
+        match &mut self.handler {
+            Handler::Shared(handler) => handler(state, request, reply),
+            Handler::Owned(handler) => handler(state, request, reply),
+        }
+    }
+}
+
+const PAGE: usize = 256;
+
+type Page<S> = Box<[Option<Registered<S>>; PAGE]>;
+
+/// All 65535 message types, in pages that exist once one of their endpoints does.
+pub(super) struct Table<S: ?Sized> {
+    pages: Box<[Option<Page<S>>; PAGE]>,
+    len: usize,
+}
+
+impl<S: ?Sized> Table<S> {
+    pub(super) fn new() -> Self {
+        Self { pages: Box::new([const { None }; PAGE]), len: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, msg_type: u16) -> Option<&mut Registered<S>> {
+        let [page, line] = msg_type.to_be_bytes();
+        self.pages[usize::from(page)].as_mut()?[usize::from(line)].as_mut()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u16, &Registered<S>)> {
+        (0..=u16::MAX).filter_map(|msg_type| {
+            let [page, line] = msg_type.to_be_bytes();
+            let registered = self.pages[usize::from(page)].as_ref()?[usize::from(line)].as_ref()?;
+            Some((msg_type, registered))
+        })
+    }
+
+    pub(super) fn insert_entry(&mut self, entry: Entry<S>) -> Result<(), RegisterError> {
+        self.insert(entry.msg_type(), entry.name(), Handler::Shared(entry.handler()))
+    }
+
+    pub(super) fn insert_owned(
+        &mut self,
+        msg_type: u16,
+        name: &str,
+        handler: OwnedHandler<S>,
+    ) -> Result<(), RegisterError> {
+        self.insert(msg_type, name, Handler::Owned(handler))
+    }
+
+    fn insert(&mut self, msg_type: u16, name: &str, handler: Handler<S>) -> Result<(), RegisterError> {
+        if msg_type == MSG_TYPE_ERROR {
+            return Err(RegisterError::Reserved { refused: name.to_owned() });
+        }
+        let [page, line] = msg_type.to_be_bytes();
+        let page = self.pages[usize::from(page)].get_or_insert_with(|| Box::new([const { None }; PAGE]));
+        let place = &mut page[usize::from(line)];
+        if let Some(existing) = place {
+            return Err(RegisterError::Duplicate {
+                msg_type,
+                existing: existing.name.clone(),
+                refused: name.to_owned(),
+            });
+        }
+        *place = Some(Registered { name: name.to_owned(), handler });
+        self.len += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn never() -> OwnedHandler<()> {
+        Box::new(|(), _, _| Err(HandlerError::failed("never called")))
+    }
+
+    #[test]
+    fn every_number_but_the_reserved_one_finds_its_own() {
+        let mut table = Table::<()>::new();
+        for msg_type in [0, 1, 255, 256, 4097, 65_534] {
+            table.insert_owned(msg_type, &format!("e{msg_type}"), never()).unwrap();
+        }
+        assert_eq!(table.len(), 6);
+        assert_eq!(table.get_mut(4097).unwrap().name(), "e4097");
+        assert!(table.get_mut(2).is_none());
+        assert!(table.get_mut(65_535).is_none());
+        assert_eq!(table.iter().map(|(msg_type, _)| msg_type).collect::<Vec<_>>(), [0, 1, 255, 256, 4097, 65_534]);
+    }
+
+    #[test]
+    fn refusals_leave_the_table_as_it_was() {
+        let mut table = Table::<()>::new();
+        table.insert_owned(7, "first", never()).unwrap();
+        assert_eq!(
+            table.insert_owned(7, "second", never()),
+            Err(RegisterError::Duplicate { msg_type: 7, existing: "first".into(), refused: "second".into() })
+        );
+        assert_eq!(
+            table.insert_owned(MSG_TYPE_ERROR, "third", never()),
+            Err(RegisterError::Reserved { refused: "third".into() })
+        );
+        assert_eq!(table.len(), 1);
+        assert_eq!(table.get_mut(7).unwrap().name(), "first");
+    }
+}

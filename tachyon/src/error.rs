@@ -1,0 +1,278 @@
+//! One error type per family of operations, each saying what happened and what to do.
+//!
+//! Setting up has [`ListenError`] and [`ConnectError`], a one-way bus [`SendError`] and [`RecvError`], the two ends of
+//! RPC [`CallError`] and [`ServeError`], the dispatch table [`RegisterError`]. All keep their source and are `Send`
+//! and `Sync`.
+
+use std::io;
+
+use thiserror::Error;
+
+pub use crate::handshake::{ConnectError, ListenError};
+pub use crate::ring::{CapacityError, Fault};
+pub use crate::rpc::{ErrorKind, RpcError};
+pub use crate::shm::{NumaError, ShmError};
+
+/// Why an operation on a connection stopped, whatever it was: the part all families share.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    TimedOut,
+    Interrupted,
+    Closed,
+    ClosedHere,
+    PeerDead,
+    FatalError(Fault),
+    Forked,
+    Io(io::Error),
+}
+
+/// Declares an error family: its own variants, then the ones every operation on a connection can end with.
+macro_rules! family {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident $({ $($(#[$fmeta:meta])* $field:ident: $ftype:ty),* })? $(($(#[$tmeta:meta])* $ttype:ty))?,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Error)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$vmeta])* $variant $({ $($(#[$fmeta])* $field: $ftype),* })? $(($(#[$tmeta])* $ttype))?,)*
+            /// The deadline passed before the peer answered, or made room. The connection stays usable.
+            #[error("timed out waiting for the peer; the connection stays usable, try again or with more time")]
+            TimedOut,
+            /// The interrupt hook asked for the end of the wait.
+            #[error("interrupted while waiting")]
+            Interrupted,
+            /// The peer closed in good order and everything it had sent has been received.
+            #[error("the peer closed the connection; connect again to go on")]
+            Closed,
+            /// This side closed the connection while the operation waited.
+            #[error("this side closed the connection")]
+            ClosedHere,
+            /// The peer's process ended, or dropped the connection without closing it.
+            #[error("the peer died; what it had committed has been delivered, connect again to go on")]
+            PeerDead,
+            /// The shared memory holds what no correct peer writes. The connection is of no more use.
+            #[error("the shared memory is corrupted ({0}); close this connection, its peer is broken or hostile")]
+            FatalError(#[source] Fault),
+            /// The connection belongs to the process that made it, and this one is a forked child of it.
+            #[error("this connection belongs to the parent process; open one in the forked child")]
+            Forked,
+            /// The system refused to wait.
+            #[error("waiting failed: {0}")]
+            Io(#[source] io::Error),
+        }
+
+        impl From<Halt> for $name {
+            fn from(halt: Halt) -> Self {
+                match halt {
+                    Halt::TimedOut => Self::TimedOut,
+                    Halt::Interrupted => Self::Interrupted,
+                    Halt::Closed => Self::Closed,
+                    Halt::ClosedHere => Self::ClosedHere,
+                    Halt::PeerDead => Self::PeerDead,
+                    Halt::FatalError(fault) => Self::FatalError(fault),
+                    Halt::Forked => Self::Forked,
+                    Halt::Io(source) => Self::Io(source),
+                }
+            }
+        }
+    };
+}
+
+family! {
+    /// Why a message was not sent. In every case nothing was sent.
+    SendError {
+        /// The message can never fit this bus.
+        #[error("a message of {size} bytes can never fit a bus of {max}; listen with a larger capacity or split it")]
+        TooLarge {
+            /// Bytes asked for.
+            size: usize,
+            /// Bytes the bus holds.
+            max: usize
+        },
+        /// There is no room now; only the `try_` operations say so.
+        #[error("the bus is full; receive on the other side, or use an operation that waits")]
+        Full,
+    }
+}
+
+family! {
+    /// Why no message was received. In every case nothing was lost.
+    RecvError {}
+}
+
+family! {
+    /// Why a call got no reply. The connection stays usable unless the variant says that the peer is gone.
+    CallError {
+        /// The request can never fit the forward ring.
+        #[error("a request of {size} bytes can never fit a ring of {max}; listen with a larger forward capacity")]
+        TooLarge {
+            /// Bytes asked for.
+            size: usize,
+            /// Bytes the ring holds.
+            max: usize
+        },
+        /// 0xFFFF marks error replies and cannot be called.
+        #[error("msg_type 65535 is reserved for error replies; call one from 0 to 65534")]
+        ReservedMsgType,
+        /// No such call is outstanding: never made, already waited for, timed out or forgotten.
+        #[error("call {0} is not outstanding; wait once for each correlation id that `call` returned")]
+        UnknownCorrelation(u64),
+        /// The callee answered with an error.
+        #[error("{0}")]
+        Remote(#[source] RpcError),
+    }
+}
+
+family! {
+    /// Why a request was not served or a reply not sent.
+    ServeError {
+        /// The reply can never fit the reverse ring.
+        #[error("a reply of {size} bytes can never fit a ring of {max}; listen with a larger reverse capacity")]
+        TooLarge {
+            /// Bytes asked for.
+            size: usize,
+            /// Bytes the ring holds.
+            max: usize
+        },
+        /// Correlation id 0 marks a message that is no request; there is nobody to reply to.
+        #[error("correlation id 0 is not a request; reply with the id of the request that `serve` gave")]
+        InvalidCorrelation,
+        /// No endpoint has the request's message type. Its caller got an error reply.
+        #[error("no endpoint for msg_type {msg_type}; register one (its caller got an error reply)")]
+        NoHandler {
+            /// The request's message type.
+            msg_type: u16
+        },
+        /// An endpoint failed. Its caller got an error reply.
+        #[error("{0}")]
+        Handler(HandlerFailure),
+    }
+}
+
+/// A request that its endpoint did not answer. The caller got an error reply of the same kind.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("endpoint `{name}` (msg_type {msg_type}) failed: {text} (its caller got an error reply)")]
+#[non_exhaustive]
+pub struct HandlerFailure {
+    /// The endpoint's name.
+    pub name: String,
+    /// The endpoint's message type.
+    pub msg_type: u16,
+    /// What the caller was told.
+    pub kind: ErrorKind,
+    /// What went wrong, in the handler's words.
+    pub text: String,
+}
+
+/// Why an endpoint cannot join a dispatch table. The table is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// 0xFFFF marks error replies.
+    #[error("msg_type 65535 is reserved for error replies; `{refused}` needs one from 0 to 65534")]
+    Reserved {
+        /// Name of the endpoint that was refused.
+        refused: String,
+    },
+    /// The message type is taken.
+    #[error("msg_type {msg_type} is already registered by `{existing}`; give `{refused}` another one")]
+    Duplicate {
+        /// The message type both ask for.
+        msg_type: u16,
+        /// Name of the endpoint that has it.
+        existing: String,
+        /// Name of the endpoint that was refused.
+        refused: String,
+    },
+}
+
+/// Any error of this crate, for programs that pass them all on with `?`.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant is named after the family it holds")]
+pub enum Error {
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Send(#[from] SendError),
+    #[error(transparent)]
+    Recv(#[from] RecvError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Direction(#[from] WrongDirection),
+    #[error(transparent)]
+    Numa(#[from] NumaError),
+}
+
+/// A guard was asked to publish more than it had reserved. Nothing was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("cannot commit {actual} bytes of a reservation of {reserved}; reserve the most you may need")]
+pub struct CommitError {
+    /// Bytes asked for.
+    pub actual: usize,
+    /// Bytes reserved.
+    pub reserved: usize,
+}
+
+/// This side of an undecided connection asked for an end that the other side has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the peer is already the {taken}; a connection has one of each, so take the other end here")]
+pub struct WrongDirection {
+    /// What the peer is.
+    pub taken: &'static str,
+}
+
+/// What an outgoing direction can answer, before it becomes an error of one family.
+#[derive(Debug)]
+pub(crate) enum Unsent {
+    TooLarge { size: usize, max: usize },
+    Halted(Halt),
+}
+
+impl From<Halt> for Unsent {
+    fn from(halt: Halt) -> Self {
+        Self::Halted(halt)
+    }
+}
+
+macro_rules! from_unsent {
+    ($($name:ident),*) => {$(
+        impl From<Unsent> for $name {
+            fn from(unsent: Unsent) -> Self {
+                match unsent {
+                    Unsent::TooLarge { size, max } => Self::TooLarge { size, max },
+                    Unsent::Halted(halt) => halt.into(),
+                }
+            }
+        }
+    )*};
+}
+
+from_unsent!(SendError, CallError, ServeError);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_cross_threads() {
+        fn check<T: Send + Sync + std::error::Error + 'static>() {}
+        check::<ListenError>();
+        check::<ConnectError>();
+        check::<SendError>();
+        check::<RecvError>();
+        check::<CallError>();
+        check::<ServeError>();
+        check::<RegisterError>();
+        check::<CommitError>();
+        check::<RpcError>();
+    }
+}

@@ -1,0 +1,178 @@
+//! The listener's side of the handshake with one client.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::process::geteuid;
+
+use super::conversation::{Break, Conversation, Stop};
+use super::credentials::{self, Credentials};
+use super::error::{ListenError, ProtocolError, Refusal};
+use super::wire::{self, Code};
+use super::{Link, Offer, RingParts, Role, descriptors};
+use crate::options::Options;
+use crate::ring::{RingMemory, Side};
+use crate::wait::{Deadline, Doorbell, Peer};
+
+/// A client that was accepted and has not been heard yet. Dropping it hangs up.
+#[derive(Debug)]
+pub(crate) struct Client {
+    socket: OwnedFd,
+}
+
+/// What became of a client.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Linked(Box<Link>),
+    Refused(Refusal),
+}
+
+/// Why there is no link: the client's fault or ours.
+enum Failure {
+    Refused(Refusal),
+    Ours(ListenError),
+}
+
+impl Client {
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
+    /// Hears the client and makes its connection, within the time one client has and not past `overall`.
+    ///
+    /// `path` is the listener's, for messages. A refused client has been told why, as far as it still listens.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] only for what is wrong on this side; whatever the client does is an [`Outcome`].
+    pub(crate) fn handshake(
+        self,
+        path: &Path,
+        offer: &Offer,
+        options: &Options,
+        overall: Deadline,
+    ) -> Result<Outcome, ListenError> {
+        debug_assert_eq!(offer.geometries.len(), offer.kind.rings(), "an offer has one geometry per ring");
+        let deadline = options.client_deadline(overall);
+        let conversation = Conversation { socket: self.socket.as_fd(), deadline, interrupt: options.interrupt_hook() };
+        let admission = Admission { conversation, path, offer, options };
+        let accepted = admission.identify().and_then(|who| Ok((admission.admit(&who)?, who)));
+        match accepted {
+            Ok(((role, rings), who)) => {
+                let peer = Peer::new(self.socket, who.pidfd, who.pid, who.uid);
+                Ok(Outcome::Linked(Box::new(Link { kind: offer.kind, role, side: Side::Listener, rings, peer })))
+            }
+            Err(Failure::Refused(why)) => {
+                admission.turn_away(&why);
+                Ok(Outcome::Refused(why))
+            }
+            Err(Failure::Ours(error)) => {
+                admission.reject(Code::Other, 0, "the listener failed; see its own error");
+                Err(error)
+            }
+        }
+    }
+}
+
+/// One client's handshake in progress.
+struct Admission<'a> {
+    conversation: Conversation<'a>,
+    path: &'a Path,
+    offer: &'a Offer,
+    options: &'a Options,
+}
+
+impl Admission<'_> {
+    fn identify(&self) -> Result<Credentials, Failure> {
+        match credentials::of_peer(self.conversation.socket) {
+            Ok(Some(who)) => Ok(who),
+            Ok(None) => Err(Failure::Refused(Refusal::Gone)),
+            Err(source) => Err(self.system("identify the client on", source)),
+        }
+    }
+
+    fn admit(&self, who: &Credentials) -> Result<(Role, Vec<RingParts>), Failure> {
+        if !self.options.trusts(who.uid, geteuid().as_raw()) {
+            return Err(Failure::Refused(Refusal::ForeignUser { uid: who.uid }));
+        }
+        let role = self.hear_hello()?;
+        let rings = self.welcome(role)?;
+        let ready = self.conversation.hear(false).map_err(|why| self.broken(why))?;
+        wire::read_ready(ready.bytes()).map_err(refused)?;
+        Ok((role, rings))
+    }
+
+    /// The client's wish, settled into our role.
+    fn hear_hello(&self) -> Result<Role, Failure> {
+        let message = self.conversation.hear(false).map_err(|why| self.broken(why))?;
+        let hello = wire::read_hello(message.bytes()).map_err(refused)?;
+        if hello.kind != self.offer.kind {
+            let (asked, served) = (hello.kind.name(), self.offer.kind.name());
+            return Err(Failure::Refused(Refusal::WrongKind { asked, served }));
+        }
+        self.offer
+            .role
+            .settle(hello.role)
+            .ok_or_else(|| Failure::Refused(Refusal::RoleClash { role: hello.role.name(hello.kind) }))
+    }
+
+    /// Makes this client's rings and hands them over.
+    fn welcome(&self, role: Role) -> Result<Vec<RingParts>, Failure> {
+        let mut rings = Vec::with_capacity(self.offer.geometries.len());
+        let mut memories = Vec::with_capacity(self.offer.geometries.len());
+        for &geometry in &self.offer.geometries {
+            let (memory, descriptor) = RingMemory::create(geometry)
+                .map_err(|source| Failure::Ours(ListenError::Memory { path: self.path.to_owned(), source }))?;
+            rings.push(RingParts { memory, geometry, data: self.doorbell()?, room: self.doorbell()? });
+            memories.push(descriptor);
+        }
+        let carried: Vec<BorrowedFd<'_>> = rings
+            .iter()
+            .zip(&memories)
+            .flat_map(|(ring, memory)| [memory.as_fd(), ring.data.as_fd(), ring.room.as_fd()])
+            .collect();
+        self.conversation.say(wire::write_welcome(self.offer, role), &carried).map_err(|why| self.broken(why))?;
+        Ok(rings)
+    }
+
+    fn doorbell(&self) -> Result<Doorbell, Failure> {
+        Doorbell::create().map_err(|source| self.system("make a doorbell for a client of", source))
+    }
+
+    fn broken(&self, why: Break) -> Failure {
+        match why {
+            Break::Stopped(Stop::TimedOut) => Failure::Refused(Refusal::Silent),
+            Break::Closed | Break::Reset => Failure::Refused(Refusal::Gone),
+            Break::Protocol(error) => refused(error),
+            Break::Stopped(Stop::Interrupted) => Failure::Ours(ListenError::Interrupted { path: self.path.to_owned() }),
+            Break::Stopped(Stop::System { operation, source }) => self.system(operation, source),
+        }
+    }
+
+    fn system(&self, operation: &'static str, source: io::Error) -> Failure {
+        Failure::Ours(ListenError::system(operation, self.path, source))
+    }
+
+    fn turn_away(&self, why: &Refusal) {
+        let kind = self.offer.kind;
+        let (code, detail) = match why {
+            Refusal::ForeignUser { .. } => (Code::NotAllowed, 0),
+            Refusal::WrongKind { .. } => (Code::WrongKind, kind as u8),
+            Refusal::RoleClash { .. } => (Code::RoleClash, self.offer.role as u8),
+            Refusal::Protocol(ProtocolError::Version { .. }) => (Code::Version, 0),
+            Refusal::Silent | Refusal::Protocol(_) => (Code::Other, 0),
+            Refusal::Gone => return,
+        };
+        self.reject(code, detail, &why.to_string());
+    }
+
+    fn reject(&self, code: Code, detail: u8, text: &str) {
+        // A courtesy to a client that is about to be hung up on: if it cannot be told, the hang-up says enough.
+        let _ = descriptors::send(self.conversation.socket, wire::write_reject(code, detail, text).as_ref(), &[]);
+    }
+}
+
+fn refused(error: ProtocolError) -> Failure {
+    Failure::Refused(Refusal::Protocol(error))
+}

@@ -1,0 +1,198 @@
+//! A socket file: put where nothing but a dead socket may be, and taken away only while it is still ours.
+//!
+//! Listeners on one path take turns with a lock on its directory, so that of two that start together exactly one finds
+//! the path free. No lock file is needed, and a crash leaves nothing locked.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Pid, getpid};
+
+use super::error::ListenError;
+use super::path::address;
+use crate::options::Options;
+use crate::wait::Deadline;
+
+/// Longest wait for other listeners that start in the same directory.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(2);
+
+/// Clients that may wait for their turn; the kernel caps it further.
+const BACKLOG: i32 = 128;
+
+/// A listening socket and its file.
+#[derive(Debug)]
+pub(super) struct Binding {
+    path: PathBuf,
+    socket: OwnedFd,
+    /// Held open so that the file is found again after a change of the working directory.
+    directory: OwnedFd,
+    name: OsString,
+    /// Device and inode. The open socket keeps the inode number from being given to another file.
+    identity: (u64, u64),
+    owner: Pid,
+}
+
+impl Binding {
+    pub(super) fn new(path: &Path, options: &Options) -> Result<Self, ListenError> {
+        let address = address(path)?;
+        let fail = |operation, errno| failed(operation, path, errno);
+        let (directory_path, name) = split(path)?;
+        let directory = open_directory(&directory_path, path)?;
+        let socket = new_socket().map_err(|errno| fail("make a socket for", errno))?;
+        // The kernel takes the file's mode from the socket's, so it is never wider than this, not for a moment.
+        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|errno| fail("restrict", errno))?;
+
+        let _turn = Turn::take(&directory, &directory_path, path, options)?;
+        clear(&directory, name, &address, path)?;
+        rustix::net::bind(&socket, &address).map_err(|errno| match errno {
+            Errno::ADDRINUSE => ListenError::AddressInUse { path: path.to_owned() },
+            _ => fail("bind", errno),
+        })?;
+        let identity = look(&directory, name).map_err(|errno| fail("find the socket just made at", errno))?;
+        let binding =
+            Self { path: path.to_owned(), socket, directory, name: name.to_owned(), identity, owner: getpid() };
+        binding.undo_umask().map_err(|errno| fail("restrict", errno))?;
+        rustix::net::listen(&binding.socket, BACKLOG).map_err(|errno| fail("listen on", errno))?;
+        Ok(binding)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the owner back what an unusual umask took.
+    fn undo_umask(&self) -> Result<(), Errno> {
+        let stat = rustix::fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let wanted = Mode::RUSR | Mode::WUSR;
+        if Mode::from_raw_mode(stat.st_mode).intersection(Mode::RWXU | Mode::RWXG | Mode::RWXO) == wanted {
+            return Ok(());
+        }
+        rustix::fs::chmodat(&self.directory, &self.name, wanted, AtFlags::empty())
+    }
+}
+
+impl AsFd for Binding {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Binding {
+    fn drop(&mut self) {
+        // A forked child has a copy of this value, but the path is its parent's.
+        if self.owner != getpid() {
+            return;
+        }
+        // No turn is needed: the socket is still open, so no other listener takes the path for a dead one.
+        if look(&self.directory, &self.name) == Ok(self.identity) {
+            // Nothing can be done about a failure here, and the next listener replaces what is left.
+            let _ = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// The right to change what is at a path, while other listeners wait.
+struct Turn(OwnedFd);
+
+impl Turn {
+    fn take(directory: &OwnedFd, directory_path: &Path, path: &Path, options: &Options) -> Result<Self, ListenError> {
+        let fail = |errno| failed("lock the directory of", path, errno);
+        // Opened anew, because a duplicate would share its lock with every other holder of the original.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let own = rustix::fs::openat(directory, ".", flags, Mode::empty()).map_err(fail)?;
+        let deadline = Deadline::after(LOCK_TIMEOUT);
+        loop {
+            match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self(own)),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) if deadline.has_passed() => {
+                    return Err(ListenError::DirectoryLocked { directory: directory_path.to_owned() });
+                }
+                Err(Errno::WOULDBLOCK) => thread::sleep(LOCK_RETRY),
+                Err(errno) => return Err(fail(errno)),
+            }
+            if options.interrupt_hook().is_some_and(|asked| asked()) {
+                return Err(ListenError::Interrupted { path: path.to_owned() });
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Closing the descriptor would do, were it not for a child forked meanwhile that has a copy of it.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+/// Makes sure that nothing is at the path, by removing a socket that nobody listens on any more.
+fn clear(directory: &OwnedFd, name: &OsStr, address: &SocketAddrUnix, path: &Path) -> Result<(), ListenError> {
+    match stat(directory, name) {
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(failed("look at", path, errno)),
+        Ok(found) if FileType::from_raw_mode(found.st_mode) != FileType::Socket => {
+            return Err(ListenError::NotASocket { path: path.to_owned() });
+        }
+        Ok(_) => {}
+    }
+    let probe = new_socket().map_err(|errno| failed("make a socket for", path, errno))?;
+    match rustix::net::connect(&probe, address) {
+        Err(Errno::CONNREFUSED) => match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failed("replace the dead socket", path, errno)),
+        },
+        Err(Errno::NOENT) => Ok(()),
+        // AGAIN is a full queue, PROTOTYPE a socket of another type; both have a live owner.
+        Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE) => Err(ListenError::AddressInUse { path: path.to_owned() }),
+        Err(errno) => Err(failed("find out who owns", path, errno)),
+    }
+}
+
+/// A new sequenced-packet socket, as both sides use.
+pub(super) fn new_socket() -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+}
+
+/// The directory of a path and the name in it.
+fn split(path: &Path) -> Result<(PathBuf, &OsStr), ListenError> {
+    let not_a_socket = || ListenError::NotASocket { path: path.to_owned() };
+    // `file_name` would look past a final slash, which says that a directory is meant.
+    let Some(Component::Normal(name)) = path.components().next_back() else { return Err(not_a_socket()) };
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.as_os_str().as_encoded_bytes().ends_with(b"/.") {
+        return Err(not_a_socket());
+    }
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    Ok((directory, name))
+}
+
+fn open_directory(directory: &Path, path: &Path) -> Result<OwnedFd, ListenError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, directory, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::NOENT | Errno::NOTDIR => ListenError::NoDirectory { directory: directory.to_owned() },
+        _ => failed("open the directory of", path, errno),
+    })
+}
+
+fn stat(directory: &OwnedFd, name: &OsStr) -> Result<Stat, Errno> {
+    rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+#[allow(clippy::useless_conversion, reason = "the fields are narrower on some architectures")]
+fn look(directory: &OwnedFd, name: &OsStr) -> Result<(u64, u64), Errno> {
+    stat(directory, name).map(|found| (found.st_dev.into(), found.st_ino.into()))
+}
+
+fn failed(operation: &'static str, path: &Path, errno: Errno) -> ListenError {
+    ListenError::system(operation, path, errno.into())
+}

@@ -1,0 +1,138 @@
+//! One side of a handshake in progress: whole messages, with one deadline for all of them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::descriptors;
+use super::error::ProtocolError;
+use super::wire::BUFFER_LEN;
+use crate::wait::{Deadline, Interrupt};
+
+/// Longest sleep between two questions to an [`Interrupt`].
+const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
+
+/// Why a wait ended without what it waited for.
+#[derive(Debug)]
+pub(super) enum Stop {
+    TimedOut,
+    Interrupted,
+    /// A failure of this process or the system.
+    System {
+        operation: &'static str,
+        source: io::Error,
+    },
+}
+
+/// Why a conversation ended early.
+#[derive(Debug)]
+pub(super) enum Break {
+    Stopped(Stop),
+    /// The peer hung up.
+    Closed,
+    /// The peer hung up without having read what we said, or before it took us from its queue.
+    Reset,
+    Protocol(ProtocolError),
+}
+
+impl From<Stop> for Break {
+    fn from(stop: Stop) -> Self {
+        Self::Stopped(stop)
+    }
+}
+
+impl From<ProtocolError> for Break {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+/// A message's bytes, and the descriptors that came with it.
+#[derive(Debug)]
+pub(super) struct Message {
+    buffer: [u8; BUFFER_LEN],
+    len: usize,
+    pub(super) descriptors: Vec<OwnedFd>,
+}
+
+impl Message {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+}
+
+/// A connected socket, and how long its peer has.
+#[derive(Debug)]
+pub(super) struct Conversation<'a> {
+    pub(super) socket: BorrowedFd<'a>,
+    pub(super) deadline: Deadline,
+    pub(super) interrupt: Option<Interrupt>,
+}
+
+impl Conversation<'_> {
+    /// Sends one message with its descriptors.
+    pub(super) fn say(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) -> Result<(), Break> {
+        loop {
+            match descriptors::send(self.socket, bytes.as_ref(), carried) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => wait_until(&self.socket, PollFlags::OUT, self.deadline, self.interrupt)?,
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(Break::Reset),
+                Err(errno) => return Err(system("send a handshake message on", errno).into()),
+            }
+        }
+    }
+
+    /// Waits for the peer's next message. Unless `descriptors` are expected, sending any breaks the protocol.
+    pub(super) fn hear(&self, descriptors: bool) -> Result<Message, Break> {
+        let mut buffer = [0; BUFFER_LEN];
+        let mut reset = false;
+        loop {
+            match descriptors::receive(self.socket, &mut buffer, descriptors) {
+                // The socket cannot tell an empty message from the end; the protocol has no empty message.
+                Ok(packet) if packet.len == 0 => return Err(if reset { Break::Reset } else { Break::Closed }),
+                Ok(packet) if packet.cut => return Err(ProtocolError::Oversized.into()),
+                Ok(packet) if packet.descriptors_lost => return Err(ProtocolError::DescriptorsLost.into()),
+                Ok(packet) => return Ok(Message { buffer, len: packet.len, descriptors: packet.descriptors }),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => wait_until(&self.socket, PollFlags::IN, self.deadline, self.interrupt)?,
+                // The kernel tells of the reset first, and only then gives what the peer said before it.
+                Err(Errno::CONNRESET) if !reset => reset = true,
+                Err(Errno::CONNRESET) => return Err(Break::Reset),
+                Err(errno) => return Err(system("receive a handshake message on", errno).into()),
+            }
+        }
+    }
+}
+
+/// Waits until `fd` is ready, or broken, which the next operation on it will say.
+pub(super) fn wait_until(
+    fd: &impl AsFd,
+    ready: PollFlags,
+    deadline: Deadline,
+    interrupt: Option<Interrupt>,
+) -> Result<(), Stop> {
+    loop {
+        if interrupt.is_some_and(|asked| asked()) {
+            return Err(Stop::Interrupted);
+        }
+        let left = deadline.remaining();
+        let slice = interrupt.map(|_| INTERRUPT_SLICE);
+        let sleep = [left, slice].into_iter().flatten().min();
+        // A sleep too long for the kernel is one without an end.
+        let timeout = sleep.and_then(|sleep| Timespec::try_from(sleep).ok());
+        match poll(&mut [PollFd::new(fd, ready)], timeout.as_ref()) {
+            Ok(0) if left.is_some_and(|left| left.is_zero()) => return Err(Stop::TimedOut),
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(errno) => return Err(system("wait on", errno)),
+        }
+    }
+}
+
+fn system(operation: &'static str, errno: Errno) -> Stop {
+    Stop::System { operation, source: errno.into() }
+}

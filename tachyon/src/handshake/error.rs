@@ -1,0 +1,370 @@
+//! Why no connection came about.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::PathError;
+use crate::ring::CapacityError;
+use crate::shm::ShmError;
+
+/// Listening failed. Nothing of it is left behind: no socket file, no shared memory.
+///
+/// A client that misbehaves is no error; it is turned away and the listener waits for the next one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The path cannot be a socket's.
+    #[error(transparent)]
+    Path(#[from] PathError),
+
+    /// The capacity of a ring is not possible.
+    #[error(transparent)]
+    Capacity(#[from] CapacityError),
+
+    /// The path's directory does not exist.
+    #[error("there is no directory {directory:?} for the socket: create it first")]
+    NoDirectory {
+        /// The missing directory.
+        directory: PathBuf,
+    },
+
+    /// The path names something that is not a socket, which is never overwritten.
+    #[error("{path:?} exists and is not a socket: choose another path, or remove it yourself")]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// Another listener holds the path.
+    #[error("{path:?} is held by a live listener: stop it or choose another path")]
+    AddressInUse {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// Another process keeps the lock on the directory that listeners take turns with.
+    #[error("another process keeps {directory:?} locked: put the socket into a directory of its own")]
+    DirectoryLocked {
+        /// The locked directory.
+        directory: PathBuf,
+    },
+
+    /// Nobody who could be accepted connected in time.
+    #[error("no client connected to {path:?} in time{}: start the connecting side or raise the timeout",
+        turned_away(*.refused, .last.as_ref()))]
+    TimedOut {
+        /// The path.
+        path: PathBuf,
+        /// How many clients were turned away meanwhile.
+        refused: usize,
+        /// Why the last of them was turned away.
+        #[source]
+        last: Option<Refusal>,
+    },
+
+    /// The interrupt hook ended the wait.
+    #[error("interrupted while listening on {path:?}")]
+    Interrupted {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// The process or the system has no file descriptor left.
+    #[error("no file descriptor left to listen on {path:?}: close some or raise the limit (`ulimit -n`)")]
+    OutOfDescriptors {
+        /// The path.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+
+    /// The shared memory could not be made.
+    #[error("cannot make the shared memory for a client of {path:?}: {source}")]
+    Memory {
+        /// The path.
+        path: PathBuf,
+        /// What went wrong with it.
+        source: ShmError,
+    },
+
+    /// A system call failed for another reason.
+    #[error("cannot {operation} {path:?}: {source}")]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Connecting failed. Nothing of it is left behind.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The path cannot be a socket's.
+    #[error(transparent)]
+    Path(#[from] PathError),
+
+    /// Nobody listened at the path in time.
+    #[error("no listener at {path:?} after {timeout:?}: start the listening side first or raise the timeout")]
+    NoListener {
+        /// The path.
+        path: PathBuf,
+        /// How long was waited.
+        timeout: Duration,
+        /// The last refusal.
+        source: io::Error,
+    },
+
+    /// The path names something that is not a socket.
+    #[error("{path:?} is not a socket: pass the path that the listening side was given")]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// A socket of another type listens at the path.
+    #[error("what listens at {path:?} is a socket of another type: pass the path that the listening side was given")]
+    WrongSocketType {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// A listener is there but did not answer in time.
+    #[error("the listener at {path:?} gave no answer within {timeout:?}: it hangs, is busy or speaks another protocol")]
+    NoAnswer {
+        /// The path.
+        path: PathBuf,
+        /// How long was waited.
+        timeout: Duration,
+    },
+
+    /// The listener hung up before the handshake was finished.
+    #[error("the listener at {path:?} hung up during the handshake: see what ended it, then connect again")]
+    Closed {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// The listener serves another kind of connection.
+    #[error("the listener at {path:?} serves a {theirs} and this side asked for a {ours}: use the same kind on both")]
+    WrongKind {
+        /// The path.
+        path: PathBuf,
+        /// What this side asked for.
+        ours: &'static str,
+        /// What the listener serves.
+        theirs: &'static str,
+    },
+
+    /// The two sides speak different versions.
+    #[error(
+        "the listener at {path:?} speaks protocol version {theirs}, this side {ours}: use the same release on both"
+    )]
+    VersionMismatch {
+        /// The path.
+        path: PathBuf,
+        /// This side's version.
+        ours: u16,
+        /// The listener's version.
+        theirs: u16,
+    },
+
+    /// Both sides want the same end.
+    #[error("the listener at {path:?} is a {role} too: one side has to take the other end")]
+    RoleClash {
+        /// The path.
+        path: PathBuf,
+        /// The end both want.
+        role: &'static str,
+    },
+
+    /// The listener does not admit this process.
+    #[error("the listener at {path:?} does not admit this user: run as the listener's user, or let it allow any user")]
+    NotAllowed {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// The listener runs as another user, whom this side does not trust.
+    #[error("the listener at {path:?} runs as user {theirs}, not {ours}: allow any user if you trust it")]
+    ForeignListener {
+        /// The path.
+        path: PathBuf,
+        /// This process's effective user id.
+        ours: u32,
+        /// The listener's.
+        theirs: u32,
+    },
+
+    /// The listener has no place left.
+    #[error("the listener at {path:?} has no place for another client: try again later")]
+    Busy {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// The listener turned this side away in its own words.
+    #[error("the listener at {path:?} refused: {text}")]
+    Rejected {
+        /// The path.
+        path: PathBuf,
+        /// The listener's words, without control characters.
+        text: String,
+    },
+
+    /// What answered does not keep to the protocol.
+    #[error(
+        "what listens at {path:?} breaks the protocol ({source}): check the path, use the same release on both sides"
+    )]
+    Protocol {
+        /// The path.
+        path: PathBuf,
+        /// The broken rule.
+        source: ProtocolError,
+    },
+
+    /// The interrupt hook ended the wait.
+    #[error("interrupted while connecting to {path:?}")]
+    Interrupted {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// The process or the system has no file descriptor left.
+    #[error("no file descriptor left to connect to {path:?}: close some or raise the limit (`ulimit -n`)")]
+    OutOfDescriptors {
+        /// The path.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+
+    /// A system call failed for another reason.
+    #[error("cannot {operation} {path:?}: {source}")]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// The rule of the handshake that a peer's message breaks.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the texts below say what each variant and field is")]
+pub enum ProtocolError {
+    #[error("a message of {found} bytes instead of {expected}")]
+    Length { expected: usize, found: usize },
+    #[error("a message that is too long for any of this protocol")]
+    Oversized,
+    #[error("a message that begins with {found:02x?}, which is not the magic")]
+    Magic { found: [u8; 4] },
+    #[error("protocol version {theirs} instead of {ours}")]
+    Version { ours: u16, theirs: u16 },
+    #[error("message tag {found} instead of {expected}")]
+    Tag { expected: u8, found: u8 },
+    #[error("kind {found}, which was not asked for or does not exist")]
+    Kind { found: u8 },
+    #[error("role {found}, which does not fit or does not exist")]
+    Role { found: u8 },
+    #[error("reserved bytes that are not zero")]
+    Reserved,
+    #[error("{found} rings instead of {expected}")]
+    RingCount { expected: usize, found: usize },
+    #[error(transparent)]
+    Capacity(#[from] CapacityError),
+    #[error("a segment of {stated} bytes instead of {expected}")]
+    SegmentLength { expected: usize, stated: u64 },
+    #[error("{found} descriptors instead of {expected}")]
+    DescriptorCount { expected: usize, found: usize },
+    #[error("descriptors that were lost: more than allowed were sent, or this process has none left (`ulimit -n`)")]
+    DescriptorsLost,
+    #[error(transparent)]
+    Segment(#[from] ShmError),
+    #[error("a doorbell that cannot be used: {0}")]
+    Doorbell(#[source] io::Error),
+}
+
+/// Why a listener turned a client away.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the texts below say what each variant and field is")]
+pub enum Refusal {
+    #[error("it runs as user {uid}")]
+    ForeignUser { uid: u32 },
+    #[error("it asked for a {asked}, not a {served}")]
+    WrongKind { asked: &'static str, served: &'static str },
+    #[error("it wants to be the {role} too")]
+    RoleClash { role: &'static str },
+    #[error("it did not finish the handshake in time")]
+    Silent,
+    #[error("it hung up during the handshake")]
+    Gone,
+    #[error("it sent {0}")]
+    Protocol(#[from] ProtocolError),
+}
+
+impl ListenError {
+    /// A failed system call as the error it is.
+    pub(super) fn system(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if is_out_of_descriptors(&source) {
+            Self::OutOfDescriptors { path, source }
+        } else {
+            Self::Io { operation, path, source }
+        }
+    }
+}
+
+impl ConnectError {
+    /// A failed system call as the error it is.
+    pub(super) fn system(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if is_out_of_descriptors(&source) {
+            Self::OutOfDescriptors { path, source }
+        } else {
+            Self::Io { operation, path, source }
+        }
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+fn turned_away(refused: usize, last: Option<&Refusal>) -> String {
+    match (refused, last) {
+        (1, Some(last)) => format!(" (one was turned away: {last})"),
+        (refused, Some(last)) => format!(" ({refused} were turned away, the last because {last})"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_cross_threads() {
+        fn travels<T: std::error::Error + Send + Sync + 'static>() {}
+        travels::<ListenError>();
+        travels::<ConnectError>();
+        travels::<ProtocolError>();
+        travels::<Refusal>();
+    }
+
+    #[test]
+    fn a_listener_that_waited_in_vain_says_whom_it_turned_away() {
+        let text = |refused, last| ListenError::TimedOut { path: "/p".into(), refused, last }.to_string();
+        assert!(!text(0, None).contains("turned away"));
+        assert!(text(1, Some(Refusal::Silent)).contains("one was turned away: it did not finish"));
+        assert!(text(3, Some(Refusal::Gone)).contains("3 were turned away, the last because it hung up"));
+    }
+}

@@ -1,0 +1,129 @@
+//! How two processes meet: a Unix socket, three or four short messages, and the descriptors of the shared memory.
+//!
+//! ```text
+//! connector                                listener
+//!     | Hello   magic version kind role       |  checks the user, then the hello
+//!     |-------------------------------------->|  makes rings and doorbells for this client
+//!     | Welcome kind role geometry + fds      |
+//!     |<--------------------------------------|  or Reject with a code and a text, then hangs up
+//!     | Ready                                 |  checked and mapped everything
+//!     |-------------------------------------->|
+//! ```
+//!
+//! Only after `Ready` does the listener hand the connection to its user, so a client that dies or gives up half-way
+//! costs it nothing but time. The socket stays open afterwards: its hang-up is how either side learns of the other's
+//! end. A [`Link`] exists only when the whole conversation went well.
+
+mod admission;
+mod binding;
+mod connector;
+mod conversation;
+mod credentials;
+mod descriptors;
+mod error;
+mod listener;
+mod path;
+mod wire;
+
+pub(crate) use connector::connect;
+pub use error::{ConnectError, ListenError, ProtocolError, Refusal};
+pub(crate) use listener::{Listener, listen};
+pub use path::PathError;
+
+use crate::ring::{Geometry, RingMemory, Side};
+use crate::wait::{Doorbell, Peer};
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Messages in one direction over one ring.
+    Bus = 1,
+    /// Requests over ring 0 and replies over ring 1.
+    Rpc = 2,
+}
+
+impl Kind {
+    /// How many rings a connection of this kind has.
+    pub(crate) const fn rings(self) -> usize {
+        match self {
+            Self::Bus => 1,
+            Self::Rpc => 2,
+        }
+    }
+
+    /// The name used in messages to people.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bus => "bus",
+            Self::Rpc => "RPC bus",
+        }
+    }
+}
+
+/// Which end of the rings one side wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Whatever the peer leaves.
+    Either = 0,
+    /// Sends on ring 0: a sender, or a caller.
+    Source = 1,
+    /// Receives on ring 0: a receiver, or a callee.
+    Sink = 2,
+}
+
+impl Role {
+    /// What becomes of a side that asked for `self` when its peer asked for `theirs`; `None` if both want the same end.
+    pub(crate) const fn settle(self, theirs: Self) -> Option<Self> {
+        match (self, theirs) {
+            (Self::Source, Self::Source) | (Self::Sink, Self::Sink) => None,
+            (Self::Either, Self::Source) => Some(Self::Sink),
+            (Self::Either, Self::Sink) => Some(Self::Source),
+            (ours, _) => Some(ours),
+        }
+    }
+
+    /// The name used in messages to people.
+    pub(crate) const fn name(self, kind: Kind) -> &'static str {
+        match (self, kind) {
+            (Self::Either, _) => "undecided",
+            (Self::Source, Kind::Bus) => "sender",
+            (Self::Sink, Kind::Bus) => "receiver",
+            (Self::Source, Kind::Rpc) => "caller",
+            (Self::Sink, Kind::Rpc) => "callee",
+        }
+    }
+}
+
+/// What a listener offers to every client.
+#[derive(Debug, Clone)]
+pub(crate) struct Offer {
+    pub(crate) kind: Kind,
+    pub(crate) role: Role,
+    /// One per ring of the kind; for RPC forward, then reverse.
+    pub(crate) geometries: Vec<Geometry>,
+}
+
+/// One ring as both sides have it after the handshake.
+#[derive(Debug)]
+pub(crate) struct RingParts {
+    pub(crate) memory: RingMemory,
+    pub(crate) geometry: Geometry,
+    /// Rung for the consumer.
+    pub(crate) data: Doorbell,
+    /// Rung for the producer.
+    pub(crate) room: Doorbell,
+}
+
+/// A finished handshake.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) kind: Kind,
+    /// Ours; [`Role::Either`] only if both sides left it open.
+    pub(crate) role: Role,
+    pub(crate) side: Side,
+    pub(crate) rings: Vec<RingParts>,
+    pub(crate) peer: Peer,
+}
+
+#[cfg(test)]
+mod tests;

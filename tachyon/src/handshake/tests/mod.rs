@@ -1,0 +1,122 @@
+//! Both sides over real sockets. Each bad peer is a raw socket that says what no correct peer would.
+
+mod hostile_clients;
+mod hostile_listeners;
+mod pairing;
+mod socket_files;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::conversation::{Break, Conversation, Message, wait_until};
+use super::*;
+use crate::options::Options;
+use crate::wait::Deadline;
+
+/// Far longer than anything here takes, so that a test that fails does not hang.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory of its own and a socket path in it.
+struct Place {
+    directory: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bus.sock");
+        Self { directory, path }
+    }
+
+    /// Names of everything in the directory.
+    fn contents(&self) -> Vec<String> {
+        std::fs::read_dir(self.directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+}
+
+fn patient() -> Options {
+    Options::new().timeout(PATIENCE)
+}
+
+fn offer(kind: Kind, role: Role) -> Offer {
+    let geometries = (0..kind.rings()).map(|ring| Geometry::new(1 << (12 + ring)).unwrap()).collect();
+    Offer { kind, role, geometries }
+}
+
+/// Listens in another thread; the path is bound when this returns.
+fn serve(path: &Path, offer: Offer, options: Options) -> JoinHandle<Result<Link, ListenError>> {
+    let listener = Listener::bind(path, &options).unwrap();
+    thread::spawn(move || listener.accept(&offer, &options, options.listen_deadline()))
+}
+
+/// A client without manners.
+struct Raw(OwnedFd);
+
+impl Raw {
+    fn connect(path: &Path) -> Self {
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+        let socket = socket.unwrap();
+        rustix::net::connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+        Self(socket)
+    }
+
+    fn talk(&self) -> Conversation<'_> {
+        Conversation { socket: self.0.as_fd(), deadline: Deadline::after(PATIENCE), interrupt: None }
+    }
+
+    fn say(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) {
+        self.talk().say(bytes, carried).unwrap();
+    }
+
+    fn hear(&self) -> Result<Message, Break> {
+        self.talk().hear(true)
+    }
+
+    /// The listener's refusal, after which it must have hung up.
+    fn hear_reject(&self) -> wire::Reject {
+        let message = self.hear().unwrap();
+        assert!(message.descriptors.is_empty());
+        let wire::Answer::Reject(reject) = wire::read_answer(message.bytes(), Kind::Bus).unwrap() else {
+            panic!("a bad client was welcomed")
+        };
+        assert!(matches!(self.hear(), Err(Break::Closed | Break::Reset)));
+        reject
+    }
+}
+
+/// A listener without manners: what it does with the first client, in another thread.
+fn impostor<T: Send + 'static>(path: &Path, act: impl FnOnce(Raw) -> T + Send + 'static) -> JoinHandle<T> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    let socket = socket.unwrap();
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    rustix::net::listen(&socket, 8).unwrap();
+    thread::spawn(move || {
+        wait_until(&socket, PollFlags::IN, Deadline::after(PATIENCE), None).unwrap();
+        act(Raw(rustix::net::accept_with(&socket, SocketFlags::CLOEXEC).unwrap()))
+    })
+}
+
+/// Number of descriptors of this process that lead to what `fd` leads to.
+fn holders(fd: BorrowedFd<'_>) -> usize {
+    let ours = rustix::fs::fstat(fd).unwrap();
+    std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| rustix::fs::stat(entry.ok()?.path()).ok())
+        .filter(|stat| (stat.st_dev, stat.st_ino) == (ours.st_dev, ours.st_ino))
+        .count()
+}
+
+fn took<T>(act: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let value = act();
+    (value, start.elapsed())
+}

@@ -1,0 +1,193 @@
+//! What two correct sides make of each other.
+#![allow(unsafe_code, reason = "looks at the shared bytes")]
+
+use rustix::event::{PollFd, Timespec, poll};
+
+use super::*;
+
+fn pair(theirs: (Kind, Role), ours: (Kind, Role)) -> (Result<Link, ListenError>, Result<Link, ConnectError>) {
+    let place = Place::new();
+    // A refused client leaves the listener waiting, so its time is what ends these tests.
+    let server = serve(&place.path, offer(theirs.0, theirs.1), Options::new().timeout(Duration::from_millis(300)));
+    let client = connect(&place.path, ours.0, ours.1, &patient());
+    let server = server.join().unwrap();
+    assert_eq!(place.contents(), [""; 0], "the socket file is gone afterwards");
+    (server, client)
+}
+
+fn rings(bell: &Doorbell) -> bool {
+    poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&Timespec::default())).unwrap() == 1
+}
+
+#[test]
+fn both_sides_share_memory_and_doorbells() {
+    for kind in [Kind::Bus, Kind::Rpc] {
+        let (server, client) = pair((kind, Role::Sink), (kind, Role::Source));
+        let (server, client) = (server.unwrap(), client.unwrap());
+        assert_eq!((server.kind, server.role, server.side), (kind, Role::Sink, Side::Listener));
+        assert_eq!((client.kind, client.role, client.side), (kind, Role::Source, Side::Connector));
+        assert_eq!((server.rings.len(), client.rings.len()), (kind.rings(), kind.rings()));
+        for (index, (one, other)) in server.rings.iter().zip(&client.rings).enumerate() {
+            assert_eq!(one.geometry.capacity(), 1 << (12 + index));
+            assert_eq!(one.geometry, other.geometry);
+            let (here, there) = (one.memory.segment(), other.memory.segment());
+            assert_eq!(here.len(), there.len());
+            let (here, there) = (here.as_ptr(), there.as_ptr());
+            // SAFETY: both segments are longer than their 4096 bytes of header, and nobody else uses them.
+            let seen = unsafe {
+                here.add(5000).write_volatile(u8::try_from(index).unwrap() + 1);
+                there.add(5000).read_volatile()
+            };
+            assert_eq!(usize::from(seen), index + 1, "rings are not mixed up");
+            one.data.ring();
+            assert!(rings(&other.data) && !rings(&other.room));
+            other.room.ring();
+            assert!(rings(&one.room));
+        }
+        assert!(!server.peer.is_gone() && !client.peer.is_gone());
+        drop(client);
+        assert!(server.peer.is_gone());
+    }
+}
+
+#[test]
+fn the_peer_is_this_process() {
+    let (server, client) = pair((Kind::Bus, Role::Either), (Kind::Bus, Role::Either));
+    let (server, client) = (server.unwrap(), client.unwrap());
+    for peer in [&server.peer, &client.peer] {
+        assert_eq!(peer.pid(), Some(std::process::id()));
+        assert_eq!(peer.uid(), rustix::process::geteuid().as_raw());
+    }
+}
+
+#[test]
+fn roles_settle() {
+    use Role::{Either, Sink, Source};
+    for (listener, connector, settled) in [
+        (Either, Either, (Either, Either)),
+        (Either, Source, (Sink, Source)),
+        (Either, Sink, (Source, Sink)),
+        (Source, Either, (Source, Sink)),
+        (Sink, Either, (Sink, Source)),
+        (Source, Sink, (Source, Sink)),
+    ] {
+        let (server, client) = pair((Kind::Bus, listener), (Kind::Bus, connector));
+        assert_eq!((server.unwrap().role, client.unwrap().role), settled);
+    }
+}
+
+#[test]
+fn two_that_want_the_same_end_part() {
+    for (kind, role, name) in [(Kind::Bus, Role::Source, "sender"), (Kind::Rpc, Role::Sink, "callee")] {
+        let (server, client) = pair((kind, role), (kind, role));
+        let error = client.unwrap_err();
+        assert!(matches!(&error, ConnectError::RoleClash { role, .. } if *role == name), "{error}");
+        let error = server.unwrap_err();
+        let ListenError::TimedOut { refused: 1, last: Some(Refusal::RoleClash { role }), .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!(role, name);
+    }
+}
+
+#[test]
+fn a_client_of_the_wrong_kind_is_told_so() {
+    let (server, client) = pair((Kind::Rpc, Role::Sink), (Kind::Bus, Role::Source));
+    let error = client.unwrap_err();
+    assert!(matches!(error, ConnectError::WrongKind { ours: "bus", theirs: "RPC bus", .. }), "{error}");
+    let error = server.unwrap_err();
+    assert!(matches!(error, ListenError::TimedOut { last: Some(Refusal::WrongKind { .. }), .. }), "{error}");
+}
+
+#[test]
+fn a_listener_makes_a_link_after_it_refused() {
+    let place = Place::new();
+    let server = serve(&place.path, offer(Kind::Bus, Role::Sink), patient());
+    for _ in 0..3 {
+        connect(&place.path, Kind::Rpc, Role::Source, &patient()).unwrap_err();
+        connect(&place.path, Kind::Bus, Role::Sink, &patient()).unwrap_err();
+    }
+    let _client = connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap();
+    server.join().unwrap().unwrap();
+}
+
+#[test]
+fn one_listener_serves_many() {
+    let place = Place::new();
+    let options = patient();
+    let listener = Listener::bind(&place.path, &options).unwrap();
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let path = place.path.clone();
+            thread::spawn(move || connect(&path, Kind::Bus, Role::Source, &patient()).unwrap())
+        })
+        .collect();
+    let offer = offer(Kind::Bus, Role::Sink);
+    let links: Vec<_> = (0..4).map(|_| listener.accept(&offer, &options, options.listen_deadline()).unwrap()).collect();
+    let clients: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    assert!(links.iter().chain(&clients).all(|link| !link.peer.is_gone()));
+    assert!(listener.try_accept().unwrap().is_none(), "nobody is left in the queue");
+}
+
+#[test]
+fn a_client_that_comes_second_finds_the_next_listener() {
+    let place = Place::new();
+    let first = serve(&place.path, offer(Kind::Bus, Role::Sink), patient());
+    let clients: Vec<_> = (0..3)
+        .map(|_| {
+            let path = place.path.clone();
+            thread::spawn(move || connect(&path, Kind::Bus, Role::Source, &patient()).unwrap())
+        })
+        .collect();
+    let mut links = vec![first.join().unwrap().unwrap()];
+    for _ in 0..2 {
+        links.push(listen(&place.path, &offer(Kind::Bus, Role::Sink), &patient()).unwrap());
+    }
+    for client in clients {
+        client.join().unwrap();
+    }
+}
+
+#[test]
+fn connecting_waits_for_a_listener_to_appear() {
+    let place = Place::new();
+    let path = place.path.clone();
+    let client = thread::spawn(move || connect(&path, Kind::Bus, Role::Source, &patient()));
+    thread::sleep(Duration::from_millis(60));
+    let _server = listen(&place.path, &offer(Kind::Bus, Role::Sink), &patient()).unwrap();
+    client.join().unwrap().unwrap();
+}
+
+#[test]
+fn time_is_up_for_both() {
+    let place = Place::new();
+    let options = Options::new().timeout(Duration::from_millis(80));
+    let (error, waited) = took(|| connect(&place.path, Kind::Bus, Role::Source, &options).unwrap_err());
+    assert!(matches!(error, ConnectError::NoListener { .. }), "{error}");
+    assert!(waited >= Duration::from_millis(80) && waited < Duration::from_secs(5), "{waited:?}");
+    let (error, waited) = took(|| listen(&place.path, &offer(Kind::Bus, Role::Sink), &options).unwrap_err());
+    assert!(matches!(error, ListenError::TimedOut { refused: 0, last: None, .. }), "{error}");
+    assert!(waited >= Duration::from_millis(80) && waited < Duration::from_secs(5), "{waited:?}");
+    assert_eq!(place.contents(), [""; 0]);
+}
+
+#[test]
+fn an_interrupt_ends_both_waits() {
+    let place = Place::new();
+    let options = patient().interrupt(|| true);
+    let error = connect(&place.path, Kind::Bus, Role::Source, &options).unwrap_err();
+    assert!(matches!(error, ConnectError::Interrupted { .. }), "{error}");
+    let error = listen(&place.path, &offer(Kind::Bus, Role::Sink), &options).unwrap_err();
+    assert!(matches!(error, ListenError::Interrupted { .. }), "{error}");
+}
+
+#[test]
+fn an_interrupt_is_asked_again_and_again() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let place = Place::new();
+    let options = patient().interrupt(|| ASKED.fetch_add(1, Ordering::Relaxed) >= 3);
+    let (error, waited) = took(|| listen(&place.path, &offer(Kind::Bus, Role::Sink), &options).unwrap_err());
+    assert!(matches!(error, ListenError::Interrupted { .. }), "{error}");
+    assert!(waited >= Duration::from_millis(90) && waited < Duration::from_secs(5), "{waited:?}");
+}

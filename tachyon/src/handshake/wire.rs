@@ -1,0 +1,307 @@
+//! The bytes of the handshake, and the rules they obey.
+//!
+//! Every message begins with the same eight bytes: magic, version, tag, zero. That prefix and the whole of `Reject` are
+//! the same in all versions, so that two versions can at least tell each other why they part. Numbers are
+//! little-endian, reserved bytes are zero, and every message has one exact length. Readers copy, check and only then
+//! use; each rule that can be broken is a [`ProtocolError`] of its own.
+
+use zerocopy::little_endian::{U16, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::{Kind, Offer, ProtocolError, Role};
+use crate::ring::Geometry;
+
+/// The version of this handshake and of the shared memory behind it.
+pub(crate) const PROTOCOL_VERSION: u16 = 1;
+
+const MAGIC: [u8; 4] = *b"TCHY";
+
+/// Room for any message of this version and a byte more, which only a foreign message fills.
+pub(super) const BUFFER_LEN: usize = size_of::<RejectBytes>() + 1;
+
+/// Longest text of a `Reject` in bytes.
+const TEXT_LEN: usize = 120;
+
+/// Most rings of one connection.
+const MAX_RINGS: usize = 2;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Tag {
+    Hello = 1,
+    Welcome = 2,
+    Reject = 3,
+    Ready = 4,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Prefix {
+    magic: [u8; 4],
+    version: U16,
+    tag: u8,
+    reserved: u8,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct HelloBytes {
+    prefix: Prefix,
+    kind: u8,
+    role: u8,
+    reserved: [u8; 6],
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RingBytes {
+    capacity: U64,
+    segment_len: U64,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct WelcomeBytes {
+    prefix: Prefix,
+    kind: u8,
+    role: u8,
+    rings: u8,
+    reserved: [u8; 5],
+    geometry: [RingBytes; MAX_RINGS],
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct RejectBytes {
+    prefix: Prefix,
+    code: u8,
+    /// The listener's kind or role, where the code is about one.
+    detail: u8,
+    text_len: u8,
+    reserved: [u8; 5],
+    text: [u8; TEXT_LEN],
+}
+
+/// What a connector asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hello {
+    pub(super) kind: Kind,
+    pub(super) role: Role,
+}
+
+/// What a listener grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Welcome {
+    /// The listener's, settled against the connector's wish.
+    pub(super) role: Role,
+    pub(super) geometries: Vec<Geometry>,
+}
+
+/// Why a listener turns a client away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    Other = 0,
+    WrongKind = 1,
+    Version = 2,
+    RoleClash = 3,
+    NotAllowed = 4,
+    Busy = 5,
+}
+
+/// A listener's refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reject {
+    pub(super) version: u16,
+    pub(super) code: Code,
+    pub(super) detail: u8,
+    pub(super) text: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    Welcome(Welcome),
+    Reject(Reject),
+}
+
+impl Kind {
+    pub(super) const fn from_wire(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Bus),
+            2 => Some(Self::Rpc),
+            _ => None,
+        }
+    }
+}
+
+impl Role {
+    pub(super) const fn from_wire(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Either),
+            1 => Some(Self::Source),
+            2 => Some(Self::Sink),
+            _ => None,
+        }
+    }
+}
+
+impl Prefix {
+    fn new(tag: Tag) -> Self {
+        Self { magic: MAGIC, version: U16::new(PROTOCOL_VERSION), tag: tag as u8, reserved: 0 }
+    }
+
+    /// The prefix of a message that may be of any version.
+    fn read(bytes: &[u8]) -> Result<Self, ProtocolError> {
+        let Ok((prefix, _)) = Self::read_from_prefix(bytes) else {
+            return Err(ProtocolError::Length { expected: size_of::<Self>(), found: bytes.len() });
+        };
+        if prefix.magic != MAGIC {
+            return Err(ProtocolError::Magic { found: prefix.magic });
+        }
+        Ok(prefix)
+    }
+
+    /// Checks that this is our version's message with `tag`.
+    fn check(self, tag: Tag) -> Result<(), ProtocolError> {
+        let theirs = self.version.get();
+        if theirs != PROTOCOL_VERSION {
+            return Err(ProtocolError::Version { ours: PROTOCOL_VERSION, theirs });
+        }
+        if self.tag != tag as u8 {
+            return Err(ProtocolError::Tag { expected: tag as u8, found: self.tag });
+        }
+        check_zero(&[self.reserved])
+    }
+}
+
+pub(super) fn write_hello(hello: Hello) -> [u8; size_of::<HelloBytes>()] {
+    let Hello { kind, role } = hello;
+    zerocopy::transmute!(HelloBytes {
+        prefix: Prefix::new(Tag::Hello),
+        kind: kind as u8,
+        role: role as u8,
+        reserved: [0; 6]
+    })
+}
+
+pub(super) fn read_hello(bytes: &[u8]) -> Result<Hello, ProtocolError> {
+    Prefix::read(bytes)?.check(Tag::Hello)?;
+    let hello: HelloBytes = exactly(bytes)?;
+    check_zero(&hello.reserved)?;
+    Ok(Hello { kind: kind(hello.kind)?, role: role(hello.role)? })
+}
+
+/// The listener's `Welcome` for `offer`, which has at most [`MAX_RINGS`] rings, with its settled role.
+pub(super) fn write_welcome(offer: &Offer, settled: Role) -> [u8; size_of::<WelcomeBytes>()] {
+    let none = RingBytes { capacity: U64::ZERO, segment_len: U64::ZERO };
+    let mut geometry = [none; MAX_RINGS];
+    for (to, from) in geometry.iter_mut().zip(&offer.geometries) {
+        to.capacity = U64::new(from.capacity() as u64);
+        to.segment_len = U64::new(from.segment_len() as u64);
+    }
+    zerocopy::transmute!(WelcomeBytes {
+        prefix: Prefix::new(Tag::Welcome),
+        kind: offer.kind as u8,
+        role: settled as u8,
+        rings: u8::try_from(offer.geometries.len()).unwrap_or(u8::MAX),
+        reserved: [0; 5],
+        geometry,
+    })
+}
+
+/// A refusal; a text that is too long is cut.
+pub(super) fn write_reject(code: Code, detail: u8, text: &str) -> [u8; size_of::<RejectBytes>()] {
+    let cut = &text.as_bytes()[..text.floor_char_boundary(TEXT_LEN)];
+    let mut field = [0; TEXT_LEN];
+    field[..cut.len()].copy_from_slice(cut);
+    zerocopy::transmute!(RejectBytes {
+        prefix: Prefix::new(Tag::Reject),
+        code: code as u8,
+        detail,
+        text_len: u8::try_from(cut.len()).unwrap_or(u8::MAX),
+        reserved: [0; 5],
+        text: field,
+    })
+}
+
+/// Reads the listener's answer to a hello of `asked`.
+pub(super) fn read_answer(bytes: &[u8], asked: Kind) -> Result<Answer, ProtocolError> {
+    let prefix = Prefix::read(bytes)?;
+    if prefix.tag == Tag::Reject as u8 {
+        return read_reject(bytes).map(Answer::Reject);
+    }
+    prefix.check(Tag::Welcome)?;
+    read_welcome(bytes, asked).map(Answer::Welcome)
+}
+
+fn read_welcome(bytes: &[u8], asked: Kind) -> Result<Welcome, ProtocolError> {
+    let welcome: WelcomeBytes = exactly(bytes)?;
+    check_zero(&welcome.reserved)?;
+    if kind(welcome.kind)? != asked {
+        return Err(ProtocolError::Kind { found: welcome.kind });
+    }
+    let rings = usize::from(welcome.rings);
+    if rings != asked.rings() {
+        return Err(ProtocolError::RingCount { expected: asked.rings(), found: rings });
+    }
+    let (used, unused) = welcome.geometry.split_at(rings);
+    check_zero(unused.as_bytes())?;
+    let geometries = used.iter().map(|ring| ring.read()).collect::<Result<_, _>>()?;
+    Ok(Welcome { role: role(welcome.role)?, geometries })
+}
+
+impl RingBytes {
+    fn read(self) -> Result<Geometry, ProtocolError> {
+        let geometry = Geometry::new(usize::try_from(self.capacity.get()).unwrap_or(usize::MAX))?;
+        let (stated, expected) = (self.segment_len.get(), geometry.segment_len());
+        if usize::try_from(stated) != Ok(expected) {
+            return Err(ProtocolError::SegmentLength { expected, stated });
+        }
+        Ok(geometry)
+    }
+}
+
+/// Reserved bytes are let pass here: a refusal of another version is worth more than its form.
+fn read_reject(bytes: &[u8]) -> Result<Reject, ProtocolError> {
+    let reject: RejectBytes = exactly(bytes)?;
+    let len = usize::from(reject.text_len).min(TEXT_LEN);
+    let code = match reject.code {
+        1 => Code::WrongKind,
+        2 => Code::Version,
+        3 => Code::RoleClash,
+        4 => Code::NotAllowed,
+        5 => Code::Busy,
+        _ => Code::Other,
+    };
+    // The text ends up in terminals and logs, where a peer's control characters have no business.
+    let text = String::from_utf8_lossy(&reject.text[..len]).replace(char::is_control, "\u{fffd}");
+    Ok(Reject { version: reject.prefix.version.get(), code, detail: reject.detail, text })
+}
+
+pub(super) fn write_ready() -> [u8; size_of::<Prefix>()] {
+    zerocopy::transmute!(Prefix::new(Tag::Ready))
+}
+
+pub(super) fn read_ready(bytes: &[u8]) -> Result<(), ProtocolError> {
+    Prefix::read(bytes)?.check(Tag::Ready)?;
+    exactly::<Prefix>(bytes).map(drop)
+}
+
+fn exactly<T: FromBytes>(bytes: &[u8]) -> Result<T, ProtocolError> {
+    T::read_from_bytes(bytes).map_err(|_| ProtocolError::Length { expected: size_of::<T>(), found: bytes.len() })
+}
+
+fn check_zero(reserved: &[u8]) -> Result<(), ProtocolError> {
+    if reserved.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(ProtocolError::Reserved) }
+}
+
+fn kind(found: u8) -> Result<Kind, ProtocolError> {
+    Kind::from_wire(found).ok_or(ProtocolError::Kind { found })
+}
+
+fn role(found: u8) -> Result<Role, ProtocolError> {
+    Role::from_wire(found).ok_or(ProtocolError::Role { found })
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

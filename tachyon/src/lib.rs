@@ -1,0 +1,78 @@
+//! Call functions in another process on the same machine, through shared memory.
+//!
+//! A function becomes an endpoint with [`macro@tachyon_rpc`]; a [`Dispatcher`] serves endpoints on a [`Callee`], and a
+//! [`Caller`] in another process calls them. Underneath lies a one-way bus, [`Sender`] and [`Receiver`], which may be
+//! used by itself. Either peer may be written in Python, with the package `tachyon-ipc`; neither can tell.
+//!
+//! ```
+//! use tachyon::{Callee, Caller, Dispatcher, endpoints, tachyon_rpc};
+//!
+//! #[tachyon_rpc(msg_type = 1)]
+//! fn shout(payload: &[u8]) -> Result<String, std::str::Utf8Error> {
+//!     Ok(std::str::from_utf8(payload)?.to_uppercase())
+//! }
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("shout.sock");
+//! # let listen_at = path.clone();
+//! # let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+//! // one process
+//! # let path = listen_at;
+//! let mut callee = Callee::listen(&path, 1 << 16, 1 << 16)?;
+//! Dispatcher::new(endpoints![shout]).serve_forever(&mut callee)?;
+//! # Ok(()) });
+//!
+//! // another process
+//! let mut caller = Caller::connect(&path)?;
+//! assert_eq!(&*shout::call(&mut caller, b"hello")?, b"HELLO");
+//! assert_eq!(shout(b"plain function")?, "PLAIN FUNCTION");
+//! # drop(caller);
+//! # callee.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Trust
+//!
+//! A peer runs as the same user and is not assumed to be correct: nothing it writes can make this process touch memory
+//! it should not, hang or crash. It can change the bytes of a payload while they are read in place; copy first
+//! (`to_vec`) where that matters.
+
+mod binding;
+mod bus;
+mod dispatch;
+mod error;
+mod handshake;
+mod options;
+mod private;
+mod ring;
+mod rpc;
+mod shm;
+mod slice;
+mod sync;
+mod type_id;
+mod wait;
+
+pub use bus::{BatchIter, Bus, Message, Messages, Receiver, RxBatchGuard, RxGuard, RxMsgView, Sender, State, TxGuard};
+pub use dispatch::{Dispatcher, Endpoint, Entry, HandlerError, IntoReply, OwnedHandler, Replied, Reply, Request, SharedHandler};
+pub use error::{
+    CallError, CapacityError, CommitError, ConnectError, Error, Fault, HandlerFailure, ListenError, NumaError,
+    RecvError, RegisterError, SendError, ServeError, ShmError, WrongDirection,
+};
+pub use options::Options;
+pub use ring::MAX_CAPACITY;
+pub use rpc::{Callee, Caller, ErrorKind, RpcBus, RpcError, RpcRxGuard, RpcTxGuard};
+pub use tachyon_macros::{endpoints, tachyon_rpc};
+pub use type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id, msg_type, route_id};
+pub use wait::{Interrupt, PollingMode};
+
+/// For the code that the macros generate.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::private::*;
+}
+
+/// For bindings to other languages.
+#[doc(hidden)]
+pub mod __binding {
+    pub use crate::binding::*;
+}

@@ -1,0 +1,153 @@
+//! How a connection is made and how its operations wait.
+
+use std::time::Duration;
+
+use crate::wait::{Deadline, Interrupt, PollingMode};
+
+/// How long `connect` waits unless told otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one client may take for its handshake unless told otherwise.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Settings for listening, connecting and waiting, to be passed to the `listen_with` and `connect_with` functions.
+///
+/// ```
+/// use std::time::Duration;
+/// use tachyon::{Options, PollingMode};
+///
+/// let options = Options::new().timeout(Duration::from_millis(200)).polling(PollingMode::PureSpin);
+/// # let _ = options;
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until they are passed to `listen_with` or `connect_with`"]
+pub struct Options {
+    timeout: Option<Duration>,
+    handshake_timeout: Duration,
+    any_uid: bool,
+    polling: PollingMode,
+    interrupt: Option<Interrupt>,
+}
+
+impl Options {
+    /// The defaults: listen without a limit, connect within 5 seconds, same user only, adaptive polling.
+    pub fn new() -> Self {
+        Self {
+            timeout: None,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            any_uid: false,
+            polling: PollingMode::Adaptive,
+            interrupt: None,
+        }
+    }
+
+    /// Limits the whole of `listen` or `connect`, from the call to the finished handshake.
+    ///
+    /// Default: listening waits for ever, connecting 5 seconds. A timeout beyond the clock's range means for ever; zero
+    /// means one attempt without waiting. Operations on the finished connection have timeouts of their own.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Limits how long a listener attends to one client that has connected but not finished its handshake.
+    ///
+    /// Default: 1 second. A client that takes longer is dropped and the listener goes on to the next one. Connecting
+    /// ignores this.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// Whether the peer may run as another user.
+    ///
+    /// Default: `false`; a listener turns other users away, and a connector does not talk to another user's listener.
+    /// With `true` whoever reaches the socket file is let in. The file itself stays readable and writable for its owner
+    /// only, so another user (except root) also needs its mode changed. A peer can read and write everything that is in
+    /// the shared memory.
+    pub fn any_uid(mut self, allowed: bool) -> Self {
+        self.any_uid = allowed;
+        self
+    }
+
+    /// How operations on the connection wait for the peer.
+    ///
+    /// Default: [`PollingMode::Adaptive`]. Listening and connecting never spin.
+    pub fn polling(mut self, mode: PollingMode) -> Self {
+        self.polling = mode;
+        self
+    }
+
+    /// Has `hook` asked at least every 50 ms while a call waits; when it returns `true`, the call ends as interrupted.
+    ///
+    /// Default: none. A system signal alone never ends a call.
+    pub fn interrupt(mut self, hook: Interrupt) -> Self {
+        self.interrupt = Some(hook);
+        self
+    }
+
+    /// When listening gives up.
+    pub(crate) fn listen_deadline(&self) -> Deadline {
+        Deadline::from(self.timeout)
+    }
+
+    /// How long connecting may take.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.timeout.unwrap_or(CONNECT_TIMEOUT)
+    }
+
+    /// When a client that was just accepted has to be done, if listening as a whole gives up at `overall`.
+    pub(crate) fn client_deadline(&self, overall: Deadline) -> Deadline {
+        let limit = overall.remaining().map_or(self.handshake_timeout, |left| left.min(self.handshake_timeout));
+        Deadline::after(limit)
+    }
+
+    /// Whether a peer that runs as `uid` may be talked to by a process that runs as `own`.
+    pub(crate) fn trusts(&self, uid: u32, own: u32) -> bool {
+        self.any_uid || uid == own
+    }
+
+    pub(crate) fn polling_mode(&self) -> PollingMode {
+        self.polling
+    }
+
+    pub(crate) fn interrupt_hook(&self) -> Option<Interrupt> {
+        self.interrupt
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listening_waits_for_ever_and_connecting_does_not() {
+        let options = Options::new();
+        assert_eq!(options.listen_deadline(), Deadline::never());
+        assert_eq!(options.connect_timeout(), Duration::from_secs(5));
+        let options = options.timeout(Duration::from_secs(1));
+        assert!(options.listen_deadline().remaining().unwrap() <= Duration::from_secs(1));
+        assert_eq!(options.connect_timeout(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_client_gets_the_shorter_of_both_limits() {
+        let options = Options::new().handshake_timeout(Duration::from_secs(10));
+        let left = |overall| options.client_deadline(overall).remaining().unwrap();
+        assert!(left(Deadline::never()) > Duration::from_secs(9));
+        assert!(left(Deadline::after(Duration::from_secs(2))) <= Duration::from_secs(2));
+    }
+
+    #[test]
+    fn only_the_own_user_is_trusted_by_default() {
+        assert!(Options::new().trusts(7, 7));
+        assert!(!Options::new().trusts(0, 7), "root is another user too");
+        assert!(Options::new().any_uid(true).trusts(8, 7));
+    }
+}

@@ -1,0 +1,35 @@
+//! What generated code names, and nothing else does: no part of the public API, free to change in any release.
+//!
+//! The macros and this crate are pinned to the same version, so the two sides of this boundary always match.
+
+mod table;
+
+pub use core::concat;
+pub use core::marker::Sized;
+pub use core::primitive::{str, u8, u16};
+pub use core::result::Result;
+pub use core::time::Duration;
+
+
+pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
+pub use crate::dispatch::{Endpoint, Entry, HandlerError, IntoReply, Replied, Reply, Request};
+pub use crate::error::CallError;
+pub use crate::rpc::{Caller, RpcRxGuard};
+
+/// The msg_type that marks an error reply.
+const RESERVED: u16 = u16::MAX;
+
+/// Passes on the value of a user's constant.
+///
+/// # Panics
+///
+/// When it is the reserved one. The macro calls this in constants only, so the panic is a compile error, and
+/// `#[track_caller]` puts it where the macro wants it: at the path of the constant.
+#[track_caller]
+pub const fn msg_type(value: u16) -> u16 {
+    assert!(
+        value != RESERVED,
+        "tachyon_rpc: msg_type 65535 is reserved for error replies: a `msg_type` is a number from 0 to 65534"
+    );
+    value
+}

@@ -1,0 +1,139 @@
+//! The receiving end of a ring: polling, checking, releasing.
+
+use core::ptr::NonNull;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::layout::INLINE_LEN;
+use super::memory::{Fault, RingMemory};
+use crate::sync::{Ordering, fence};
+
+/// A message taken from the ring: its header, copied and checked, and where its payload lies.
+///
+/// Plain data. The payload stays in place until [`Consumer::release`] is told the position.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame {
+    pub(crate) position: u64,
+    pub(crate) correlation_id: u64,
+    pub(crate) type_id: u32,
+    pub(crate) len: usize,
+    pub(crate) data: NonNull<u8>,
+}
+
+// SAFETY: a frame is an address into a shared mapping with no owner of its own; whoever dereferences it proves that
+// the mapping lives and that the frame has not been released.
+#[allow(unsafe_code, reason = "a frame may be kept by a guard that another thread drops")]
+unsafe impl Send for Frame {}
+
+/// The one consumer of a ring.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    memory: Arc<RingMemory>,
+    /// Position of the next message to take.
+    next: u64,
+    /// Everything before this position is released.
+    released: u64,
+    /// Positions released ahead of an earlier one that is still held, ascending.
+    early: VecDeque<u64>,
+}
+
+impl Consumer {
+    /// The consumer of a ring nobody has received on.
+    pub(crate) fn new(memory: Arc<RingMemory>) -> Self {
+        let start = memory.start();
+        Self { memory, next: start, released: start, early: VecDeque::new() }
+    }
+
+    /// Messages taken and not yet released.
+    pub(crate) fn held(&self) -> usize {
+        self.next.wrapping_sub(self.released) as usize - self.early.len()
+    }
+
+    /// Takes the next message if it has been published.
+    #[inline]
+    pub(crate) fn try_take(&mut self) -> Result<Option<Frame>, Fault> {
+        let position = self.next;
+        let slot = self.memory.slot(position);
+        let expected = position.wrapping_add(1);
+        // Acquire: pairs with the producer's release store of the same word.
+        let found = slot.sequence.load(Ordering::Acquire);
+        if found != expected {
+            let previous = self.memory.unpublished(position);
+            if found == previous {
+                return Ok(None);
+            }
+            return Err(Fault::Sequence { found, expected, previous });
+        }
+        let len = slot.len.load(Ordering::Relaxed);
+        let data = if len as usize <= INLINE_LEN {
+            self.memory.inline(slot)
+        } else {
+            self.locate(position, len)?
+        };
+        let frame = Frame {
+            position,
+            correlation_id: slot.correlation_id.load(Ordering::Relaxed),
+            type_id: slot.type_id.load(Ordering::Relaxed),
+            len: len as usize,
+            data,
+        };
+        self.next = expected;
+        Ok(Some(frame))
+    }
+
+    /// Where a payload too long for its slot lies.
+    fn locate(&self, position: u64, len: u32) -> Result<NonNull<u8>, Fault> {
+        let geometry = self.memory.geometry();
+        if len as usize > geometry.capacity() {
+            return Err(Fault::Length { len, capacity: geometry.capacity() });
+        }
+        let offset = self.memory.arena_offset_of(position);
+        self.memory.arena(offset, len as usize).ok_or(Fault::Offset { offset, len, arena: geometry.arena_len() })
+    }
+
+    /// Gives a taken message's room back to the producer. Messages may be released in any order; room comes back in
+    /// the order they were sent.
+    #[inline]
+    pub(crate) fn release(&mut self, position: u64) {
+        debug_assert!(self.next.wrapping_sub(position) <= self.next.wrapping_sub(self.released));
+        if position != self.released {
+            return self.release_early(position);
+        }
+        self.released = position.wrapping_add(1);
+        while self.early.front() == Some(&self.released) {
+            self.early.pop_front();
+            self.released = self.released.wrapping_add(1);
+        }
+        self.publish_released();
+    }
+
+    /// Gives back everything taken up to and including `position`, of which nothing was released early.
+    pub(crate) fn release_through(&mut self, position: u64) {
+        debug_assert!(self.early.is_empty());
+        self.released = position.wrapping_add(1);
+        self.publish_released();
+    }
+
+    #[inline]
+    fn publish_released(&self) {
+        // Release: pairs with the producer's acquire load; our reads of the slots are over when it sees this.
+        self.memory.header().released.0.store(self.released, Ordering::Release);
+    }
+
+    #[cold]
+    fn release_early(&mut self, position: u64) {
+        let distance = |other: &u64| other.wrapping_sub(self.released);
+        let at = self.early.partition_point(|other| distance(other) < distance(&position));
+        self.early.insert(at, position);
+    }
+
+    /// After releasing: whether the producer is parked and must be woken. At most one caller is told so for each time
+    /// it parks.
+    #[inline]
+    pub(crate) fn producer_needs_wake(&self) -> bool {
+        let parked = &self.memory.header().producer_parked.0;
+        // As in `Producer::consumer_needs_wake`, with the released count in the publication's place.
+        fence(Ordering::SeqCst);
+        parked.load(Ordering::Relaxed) != 0 && parked.swap(0, Ordering::Relaxed) != 0
+    }
+}

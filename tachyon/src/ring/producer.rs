@@ -1,0 +1,209 @@
+//! The sending end of a ring: room, reservation, publication.
+//!
+//! Design notes. The end keeps a stale copy of the consumer's released count and looks at the shared one only when the
+//! stale one says "full" (as rtrb does). What a message occupies in the arena is remembered here, privately, so that
+//! nothing the consumer writes can make the producer overwrite a payload it still owes.
+#![allow(unsafe_code, reason = "copies payloads into shared memory")]
+
+use core::ptr::{self, NonNull};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::layout::{ARENA_ALIGN, INLINE_LEN};
+use super::memory::{Fault, RingMemory};
+use crate::sync::{Ordering, fence};
+
+/// Room for one message, taken but not yet visible to the consumer. Plain data: [`Producer::publish`] uses it up, and
+/// forgetting it publishes nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reservation {
+    data: NonNull<u8>,
+    len: usize,
+    /// Free-running arena position of the payload; unused when it lies in the slot.
+    arena_start: u64,
+}
+
+// SAFETY: a reservation is an address into a shared mapping with no owner of its own; whoever dereferences it proves
+// that the mapping lives and that it is the ring's one producer, on whatever thread.
+unsafe impl Send for Reservation {}
+
+impl Reservation {
+    pub(crate) fn as_ptr(self) -> NonNull<u8> {
+        self.data
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+}
+
+/// What one message holds of the arena.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    position: u64,
+    end: u64,
+}
+
+/// The one producer of a ring.
+#[derive(Debug)]
+pub(crate) struct Producer {
+    memory: Arc<RingMemory>,
+    /// Position of the next message.
+    head: u64,
+    /// The consumer's released count when last looked at.
+    released: u64,
+    /// Free-running byte positions of the arena: next free byte, first byte still owed.
+    arena_head: u64,
+    arena_tail: u64,
+    extents: VecDeque<Extent>,
+}
+
+impl Producer {
+    /// The producer of a ring nobody has sent on.
+    pub(crate) fn new(memory: Arc<RingMemory>) -> Self {
+        let start = memory.start();
+        Self { memory, head: start, released: start, arena_head: 0, arena_tail: 0, extents: VecDeque::new() }
+    }
+
+    /// Position of the next message; one more than the last published one's.
+    pub(crate) fn position(&self) -> u64 {
+        self.head
+    }
+
+    /// Longest message this ring can ever carry, in bytes.
+    #[inline]
+    pub(crate) fn max_len(&self) -> usize {
+        self.memory.geometry().capacity()
+    }
+
+    /// Takes room for `len` bytes, at most [`max_len`](Self::max_len); `None` while there is none.
+    #[inline]
+    pub(crate) fn try_reserve(&mut self, len: usize) -> Result<Option<Reservation>, Fault> {
+        debug_assert!(len <= self.max_len());
+        if self.head.wrapping_sub(self.released) >= self.memory.geometry().slots() as u64 {
+            self.refresh()?;
+            if self.head.wrapping_sub(self.released) >= self.memory.geometry().slots() as u64 {
+                return Ok(None);
+            }
+        }
+        if len <= INLINE_LEN {
+            let data = self.memory.inline(self.memory.slot(self.head));
+            return Ok(Some(Reservation { data, len, arena_start: 0 }));
+        }
+        if let Some(start) = self.fit(len) {
+            return Ok(Some(self.arena_reservation(start, len)));
+        }
+        self.refresh()?;
+        Ok(self.fit(len).map(|start| self.arena_reservation(start, len)))
+    }
+
+    fn arena_reservation(&self, start: u64, len: usize) -> Reservation {
+        let offset = self.offset(start);
+        let data = self.memory.arena(offset, len).expect("`fit` gives positions whose bytes lie inside the arena");
+        Reservation { data, len, arena_start: start }
+    }
+
+    fn offset(&self, arena_position: u64) -> u64 {
+        arena_position & (self.memory.geometry().arena_len() as u64 - 1)
+    }
+
+    /// Free-running start of `len` contiguous free bytes, if the arena has them. A payload never wraps: the rest of
+    /// the lap is skipped, and an arena nobody owes anything of may skip for free.
+    fn fit(&self, len: usize) -> Option<u64> {
+        let arena = self.memory.geometry().arena_len() as u64;
+        let need = (len as u64).next_multiple_of(ARENA_ALIGN as u64);
+        let to_lap_end = arena - self.offset(self.arena_head);
+        let start = if need <= to_lap_end { self.arena_head } else { self.arena_head.wrapping_add(to_lap_end) };
+        let tail = if self.extents.is_empty() { start } else { self.arena_tail };
+        (start.wrapping_add(need).wrapping_sub(tail) <= arena).then_some(start)
+    }
+
+    /// Looks at the consumer's released count and takes back what it freed.
+    #[cold]
+    fn refresh(&mut self) -> Result<(), Fault> {
+        // Acquire: pairs with the consumer's release store, so that its reads of the freed slots happen before we
+        // write there again.
+        let found = self.memory.header().released.0.load(Ordering::Acquire);
+        if found.wrapping_sub(self.released) > self.head.wrapping_sub(self.released) {
+            return Err(Fault::Released { found, from: self.released, to: self.head });
+        }
+        self.released = found;
+        let owed = self.head.wrapping_sub(found);
+        while let Some(extent) = self.extents.front() {
+            if self.head.wrapping_sub(extent.position) <= owed {
+                break;
+            }
+            self.arena_tail = extent.end;
+            self.extents.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Copies `data` into the beginning of a reservation.
+    ///
+    /// # Panics
+    /// When `data` is longer than the reservation.
+    #[inline]
+    pub(crate) fn fill(&mut self, reservation: Reservation, data: &[u8]) {
+        assert!(data.len() <= reservation.len, "the reservation was made for this data");
+        // SAFETY: the reservation is `reservation.len` bytes of a mapping that `self.memory` keeps, which only this
+        // producer writes until it publishes them. A ring's payloads are lent to safe code by its consumer alone, and
+        // a message still lent is not released, so its bytes are in no reservation: `data` does not overlap.
+        unsafe { ptr::copy_nonoverlapping(data.as_ptr(), reservation.data.as_ptr(), data.len()) };
+    }
+
+    /// Publishes the first `len` bytes of a reservation.
+    ///
+    /// The caller has checked `len <= reservation.len()` and holds the latest reservation this producer gave.
+    #[inline]
+    pub(crate) fn publish(&mut self, reservation: Reservation, len: usize, type_id: u32, correlation_id: u64) {
+        debug_assert!(len <= reservation.len);
+        let slot = self.memory.slot(self.head);
+        let inline = self.memory.inline(slot);
+        if reservation.len > INLINE_LEN {
+            if len > INLINE_LEN {
+                let need = (len as u64).next_multiple_of(ARENA_ALIGN as u64);
+                let end = reservation.arena_start.wrapping_add(need);
+                if self.extents.is_empty() {
+                    self.arena_tail = reservation.arena_start;
+                }
+                self.arena_head = end;
+                self.extents.push_back(Extent { position: self.head, end });
+                let offset = self.offset(reservation.arena_start);
+                // SAFETY: the inline area is 40 bytes, 8-aligned, inside the slot at `head`, which only this producer
+                // writes until it publishes it below.
+                unsafe { inline.cast::<u64>().write(offset) };
+            } else {
+                // SAFETY: `len` is at most 40, so it fits the inline area; the reservation holds at least as many
+                // bytes in the arena; slots and arena do not overlap; both belong to this producer until published.
+                unsafe { ptr::copy_nonoverlapping(reservation.data.as_ptr(), inline.as_ptr(), len) };
+            }
+        }
+        slot.correlation_id.store(correlation_id, Ordering::Relaxed);
+        slot.type_id.store(type_id, Ordering::Relaxed);
+        slot.len.store(len as u32, Ordering::Relaxed);
+        self.head = self.head.wrapping_add(1);
+        // Release: pairs with the consumer's acquire load; everything written above is visible to who sees this.
+        slot.sequence.store(self.head, Ordering::Release);
+    }
+
+    /// Copies `data` in and publishes it, if there is room for it.
+    #[inline]
+    pub(crate) fn try_push(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<bool, Fault> {
+        let Some(reservation) = self.try_reserve(data.len())? else { return Ok(false) };
+        self.fill(reservation, data);
+        self.publish(reservation, data.len(), type_id, correlation_id);
+        Ok(true)
+    }
+
+    /// After publishing: whether the consumer is parked and must be woken. At most one caller is told so for each
+    /// time it parks.
+    #[inline]
+    pub(crate) fn consumer_needs_wake(&self) -> bool {
+        let parked = &self.memory.header().consumer_parked.0;
+        // The publication must be globally visible before we look at the parked word, and the consumer sets its word
+        // before it looks at the slot a last time: whichever fence comes second sees the other's store.
+        fence(Ordering::SeqCst);
+        parked.load(Ordering::Relaxed) != 0 && parked.swap(0, Ordering::Relaxed) != 0
+    }
+}

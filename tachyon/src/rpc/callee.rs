@@ -1,0 +1,199 @@
+//! The answering end of RPC.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::fault::{ErrorKind, ErrorReply};
+use super::guard::{RpcRxGuard, RpcTxGuard};
+use super::undecided::RpcBus;
+use crate::bus::{Established, Incoming, Outgoing, State};
+use crate::error::{ConnectError, Halt, ListenError, ServeError, Unsent};
+use crate::handshake::Role;
+use crate::options::Options;
+use crate::ring::{Fault, Frame};
+use crate::type_id::make_type_id;
+use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
+
+/// The answering end of RPC between two processes.
+///
+/// A [`Dispatcher`](crate::Dispatcher) serves on it with a table of endpoints; by hand it is
+/// [`serve`](Self::serve), then [`reply`](Self::reply), in any order of requests. Dropping the callee closes the
+/// connection in good order: a waiting caller gets an error at once. [`Caller`](crate::Caller) shows both ends.
+#[derive(Debug)]
+#[must_use = "dropping a callee closes its connection"]
+pub struct Callee {
+    pub(crate) incoming: Incoming,
+    pub(crate) outgoing: Outgoing,
+}
+
+impl Callee {
+    /// Makes a connection with `forward` bytes for requests and `reverse` bytes for replies at `path`, and waits for
+    /// its caller.
+    ///
+    /// # Errors
+    /// [`ListenError`]: a capacity that is not a power of two, a path that cannot be listened at, a lack of memory.
+    pub fn listen(path: impl AsRef<Path>, forward: usize, reverse: usize) -> Result<Self, ListenError> {
+        Self::listen_with(path, forward, reverse, &Options::new())
+    }
+
+    /// As [`listen`](Self::listen), with [`Options`].
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen), and when the options' timeout passes first.
+    pub fn listen_with(
+        path: impl AsRef<Path>,
+        forward: usize,
+        reverse: usize,
+        options: &Options,
+    ) -> Result<Self, ListenError> {
+        Ok(Self::over(&RpcBus::listen_as(path.as_ref(), forward, reverse, Role::Sink, options)?))
+    }
+
+    /// Connects to the caller that listens at `path`, waiting up to 5 seconds for it to appear.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: nobody listens, or the listener is of another kind, version or user.
+    pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
+        Self::connect_with(path, &Options::new())
+    }
+
+    /// As [`connect`](Self::connect), with [`Options`].
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
+        Ok(Self::over(&RpcBus::connect_as(path.as_ref(), Role::Sink, options)?))
+    }
+
+    pub(super) fn over(established: &Established) -> Self {
+        Self { incoming: established.incoming(0), outgoing: established.outgoing(1) }
+    }
+
+    /// Waits for the next request. Whoever takes one this way owes its caller a [`reply`](Self::reply) or a
+    /// [`reply_error`](Self::reply_error).
+    ///
+    /// # Errors
+    /// [`ServeError::Closed`] when the caller closed in good order; otherwise it died, or the memory is corrupted.
+    pub fn serve(&mut self) -> Result<RpcRxGuard<'_>, ServeError> {
+        let frame = self.take(Deadline::never())?;
+        Ok(RpcRxGuard::in_place(&mut self.incoming, frame))
+    }
+
+    /// As [`serve`](Self::serve), waiting at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve), and [`ServeError::TimedOut`].
+    pub fn serve_timeout(&mut self, timeout: Duration) -> Result<RpcRxGuard<'_>, ServeError> {
+        let frame = self.take(Deadline::after(timeout))?;
+        Ok(RpcRxGuard::in_place(&mut self.incoming, frame))
+    }
+
+    /// The next request if there is one.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve).
+    pub fn try_serve(&mut self) -> Result<Option<RpcRxGuard<'_>>, ServeError> {
+        let Some(frame) = self.incoming.try_take()? else { return Ok(None) };
+        check_request(&self.incoming, &frame)?;
+        Ok(Some(RpcRxGuard::in_place(&mut self.incoming, frame)))
+    }
+
+    #[inline]
+    pub(crate) fn take(&mut self, deadline: Deadline) -> Result<Frame, Halt> {
+        let frame = self.incoming.take(deadline)?;
+        check_request(&self.incoming, &frame)?;
+        Ok(frame)
+    }
+
+    /// Answers a request with a copy of `payload`, waiting for room.
+    ///
+    /// # Errors
+    /// [`ServeError::InvalidCorrelation`] for id 0, [`ServeError::TooLarge`] for a payload that can never fit (the
+    /// caller still waits; tell it with [`reply_error`](Self::reply_error)), or the caller is gone.
+    pub fn reply(&mut self, correlation_id: u64, msg_type: u16, payload: &[u8]) -> Result<(), ServeError> {
+        check_correlation(correlation_id)?;
+        Ok(self.outgoing.send(payload, make_type_id(0, msg_type), correlation_id, Deadline::never())?)
+    }
+
+    /// Takes `size` bytes of the reverse ring to write a reply in place, waiting for room.
+    ///
+    /// # Errors
+    /// As [`reply`](Self::reply).
+    pub fn reserve_reply(
+        &mut self,
+        correlation_id: u64,
+        msg_type: u16,
+        size: usize,
+    ) -> Result<RpcTxGuard<'_>, ServeError> {
+        check_correlation(correlation_id)?;
+        let reservation = self.outgoing.reserve(size, Deadline::never())?;
+        Ok(RpcTxGuard::reply(&mut self.outgoing, reservation, make_type_id(0, msg_type), correlation_id))
+    }
+
+    /// Answers a request of `msg_type` with an error. `text` travels with it; pass "" to say nothing more.
+    ///
+    /// # Errors
+    /// As [`reply`](Self::reply).
+    pub fn reply_error(
+        &mut self,
+        correlation_id: u64,
+        msg_type: u16,
+        kind: ErrorKind,
+        text: &str,
+    ) -> Result<(), ServeError> {
+        check_correlation(correlation_id)?;
+        Ok(send_error(&mut self.outgoing, correlation_id, msg_type, kind, text)?)
+    }
+
+    /// Longest reply, in bytes.
+    pub fn max_len(&self) -> usize {
+        self.outgoing.max_len()
+    }
+
+    /// How the connection is doing. Costs a system call.
+    pub fn state(&self) -> State {
+        self.incoming.connection.state()
+    }
+
+    /// Chooses what waiting does, for requests and for room: spin, park, or both.
+    pub fn set_polling_mode(&mut self, mode: PollingMode) {
+        self.outgoing.waiter.spinner = Spinner::new(mode);
+        self.incoming.waiter.spinner = Spinner::new(mode);
+    }
+
+    /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
+    pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
+        self.outgoing.waiter.interrupt = interrupt;
+        self.incoming.waiter.interrupt = interrupt;
+    }
+
+    /// Closes the connection in good order, as dropping it does.
+    pub fn close(self) {}
+}
+
+fn check_correlation(correlation_id: u64) -> Result<(), ServeError> {
+    if correlation_id == 0 { Err(ServeError::InvalidCorrelation) } else { Ok(()) }
+}
+
+/// A request without a correlation id is no request: nobody could be answered.
+#[inline]
+pub(crate) fn check_request(incoming: &Incoming, frame: &Frame) -> Result<(), Halt> {
+    if frame.correlation_id != 0 {
+        return Ok(());
+    }
+    incoming.connection.condemn();
+    Err(Halt::FatalError(Fault::Correlation(0)))
+}
+
+/// Sends an error reply, waiting for room.
+#[cold]
+pub(crate) fn send_error(
+    outgoing: &mut Outgoing,
+    correlation_id: u64,
+    msg_type: u16,
+    kind: ErrorKind,
+    text: &str,
+) -> Result<(), Unsent> {
+    let reply = ErrorReply::encode(msg_type, kind, text, outgoing.max_len());
+    outgoing.send(&reply.payload, reply.type_id, correlation_id, Deadline::never())
+}

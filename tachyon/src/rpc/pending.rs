@@ -1,0 +1,156 @@
+//! Calls under way: which correlation ids wait for a reply, and replies that came before they were waited for.
+
+use std::collections::VecDeque;
+
+/// A reply copied out of the ring to wait for its own waiter.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) type_id: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    correlation_id: u64,
+    reply: Option<Arrived>,
+}
+
+/// What a correlation id from the wire means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// A call that waits for this.
+    Awaited,
+    /// A call that was given up, or was answered before.
+    Forgotten,
+    /// No call at all.
+    Impossible,
+}
+
+/// The outstanding calls of one caller, oldest first. Ids only grow, so the queue is sorted.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    next: u64,
+    entries: VecDeque<Entry>,
+}
+
+impl Pending {
+    pub(crate) fn new() -> Self {
+        Self { next: 1, entries: VecDeque::new() }
+    }
+
+    /// The id the next call will have.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Notes that the call with the next id was sent.
+    #[inline]
+    pub(crate) fn sent(&mut self) -> u64 {
+        let correlation_id = self.next;
+        self.next += 1;
+        self.entries.push_back(Entry { correlation_id, reply: None });
+        correlation_id
+    }
+
+    /// Number of calls that are neither answered and taken, nor forgotten.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[inline]
+    fn find(&self, correlation_id: u64) -> Option<usize> {
+        // The call waited for is nearly always the oldest one.
+        if self.entries.front().is_some_and(|entry| entry.correlation_id == correlation_id) {
+            return Some(0);
+        }
+        self.entries.binary_search_by_key(&correlation_id, |entry| entry.correlation_id).ok()
+    }
+
+    #[inline]
+    pub(crate) fn is_outstanding(&self, correlation_id: u64) -> bool {
+        self.find(correlation_id).is_some()
+    }
+
+    /// Ends a call; its reply, if it came, goes to the caller.
+    #[inline]
+    pub(crate) fn end(&mut self, correlation_id: u64) -> Option<Arrived> {
+        let index = self.find(correlation_id)?;
+        self.entries.remove(index)?.reply
+    }
+
+    /// Whether a reply that came early is kept for this call.
+    #[inline]
+    pub(crate) fn has_arrived(&self, correlation_id: u64) -> bool {
+        self.find(correlation_id).is_some_and(|index| self.entries[index].reply.is_some())
+    }
+
+    /// What to make of a reply to `correlation_id`.
+    pub(crate) fn meaning(&self, correlation_id: u64) -> Meaning {
+        if correlation_id == 0 || correlation_id >= self.next {
+            return Meaning::Impossible;
+        }
+        match self.find(correlation_id) {
+            Some(index) if self.entries[index].reply.is_none() => Meaning::Awaited,
+            _ => Meaning::Forgotten,
+        }
+    }
+
+    /// Keeps a reply for its waiter; `meaning` has said `Awaited`.
+    pub(crate) fn keep(&mut self, correlation_id: u64, reply: Arrived) {
+        if let Some(index) = self.find(correlation_id) {
+            self.entries[index].reply = Some(reply);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(byte: u8) -> Arrived {
+        Arrived { type_id: 0, payload: vec![byte] }
+    }
+
+    #[test]
+    fn ids_start_at_one_and_grow() {
+        let mut pending = Pending::new();
+        assert_eq!([pending.sent(), pending.sent(), pending.sent()], [1, 2, 3]);
+        assert_eq!(pending.len(), 3);
+    }
+
+    #[test]
+    fn replies_in_any_order_find_their_call() {
+        let mut pending = Pending::new();
+        for _ in 0..100 {
+            pending.sent();
+        }
+        for id in (1..=100).rev() {
+            assert_eq!(pending.meaning(id), Meaning::Awaited);
+            pending.keep(id, reply(id as u8));
+            assert_eq!(pending.meaning(id), Meaning::Forgotten, "a second reply is not awaited");
+        }
+        for id in 1..=100 {
+            assert_eq!(pending.end(id).unwrap().payload, [id as u8]);
+            assert!(!pending.is_outstanding(id));
+        }
+        assert_eq!(pending.len(), 0);
+    }
+
+    #[test]
+    fn forgotten_calls_drop_their_reply() {
+        let mut pending = Pending::new();
+        let id = pending.sent();
+        assert!(pending.end(id).is_none());
+        assert_eq!(pending.meaning(id), Meaning::Forgotten);
+    }
+
+    #[test]
+    fn ids_nobody_made_are_impossible() {
+        let mut pending = Pending::new();
+        pending.sent();
+        assert_eq!(pending.meaning(0), Meaning::Impossible);
+        assert_eq!(pending.meaning(2), Meaning::Impossible);
+        assert_eq!(pending.meaning(u64::MAX), Meaning::Impossible);
+    }
+}

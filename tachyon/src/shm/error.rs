@@ -1,0 +1,123 @@
+//! What can go wrong with shared memory.
+
+use std::io;
+
+/// A shared memory segment could not be created or taken over from the peer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShmError {
+    /// The requested length is zero or more than the address space can hold.
+    #[error("a shared memory segment cannot be {len} bytes long: ask for 1..={} bytes", isize::MAX)]
+    Length {
+        /// The length asked for, in bytes.
+        len: usize,
+    },
+
+    /// The machine has no memory left for a segment of this length.
+    #[error("no memory for a shared segment of {len} bytes: use a smaller capacity or free some memory")]
+    NoMemory {
+        /// The length asked for, in bytes.
+        len: usize,
+        /// The system's reason.
+        source: io::Error,
+    },
+
+    /// The process or the system has no file descriptor left for the segment.
+    #[error("no file descriptor left for a shared segment: close some or raise the limit (`ulimit -n`)")]
+    NoDescriptor {
+        /// The system's reason.
+        source: io::Error,
+    },
+
+    /// A system call on the segment failed for another reason.
+    #[error("cannot {operation} a shared memory segment: {source}")]
+    System {
+        /// What was being done.
+        operation: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+
+    /// The peer's descriptor is not an anonymous shared memory file.
+    #[error("the peer's segment is {found}, not a memfd: the peer does not speak this protocol, do not use it")]
+    NotSharedMemory {
+        /// What the descriptor is instead.
+        found: &'static str,
+    },
+
+    /// The peer's segment could still be resized, so mapping it would not be safe.
+    #[error("the peer's segment is not sealed against {missing}: the peer does not speak this protocol, do not use it")]
+    NotSealed {
+        /// The first missing seal: `shrinking`, `growing` or `unsealing`.
+        missing: &'static str,
+    },
+
+    /// The peer's segment has another length than the one agreed on.
+    #[error("the peer's segment is {found} bytes long instead of {expected}: run the same version on both sides")]
+    WrongLength {
+        /// The length that belongs to the stated geometry, in bytes.
+        expected: usize,
+        /// The length of the segment, in bytes.
+        found: u64,
+    },
+
+    /// The peer's segment does not hold the ring that was agreed on.
+    #[error(
+        "the peer's segment is not the agreed ring (magic {magic:#018x}, capacity {capacity}): \
+         run the same version on both sides"
+    )]
+    NotARing {
+        /// What the segment begins with instead.
+        magic: u64,
+        /// The capacity it states, in bytes.
+        capacity: u64,
+    },
+}
+
+/// A segment's memory could not be bound to a NUMA node.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NumaError {
+    /// The node id is beyond what one mask can name.
+    #[error("{node} is not a NUMA node id: use 0..=63")]
+    NodeOutOfRange {
+        /// The id asked for.
+        node: u32,
+    },
+
+    /// The machine has no such node, or this process may not use it.
+    #[error("no memory on NUMA node {node}: see /sys/devices/system/node/has_memory and the process's cpuset")]
+    NoSuchNode {
+        /// The id asked for.
+        node: u32,
+    },
+
+    /// The kernel was built without NUMA support.
+    #[error("this kernel has no NUMA support: leave the node unset")]
+    Unsupported,
+
+    /// The system forbids this process to place memory, as container sandboxes do.
+    #[error("this process may not place memory on NUMA nodes: allow the mbind system call or leave the node unset")]
+    NotPermitted,
+
+    /// The system refused for another reason.
+    #[error("cannot bind shared memory to NUMA node {node}: {source}")]
+    System {
+        /// The id asked for.
+        node: u32,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_cross_threads() {
+        fn travels<T: std::error::Error + Send + Sync + 'static>() {}
+        travels::<ShmError>();
+        travels::<NumaError>();
+    }
+}

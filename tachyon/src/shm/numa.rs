@@ -1,0 +1,125 @@
+//! Placing a segment's memory on a NUMA node.
+#![allow(unsafe_code, reason = "mbind has no safe wrapper")]
+
+use std::io;
+
+use libc::{c_int, c_long, c_uint, c_ulong};
+use memmap2::Advice;
+
+use super::{NumaError, Segment};
+
+/// Allocate on the given node, elsewhere if it is full: a full node must not kill the process.
+const MPOL_PREFERRED: c_int = 1;
+/// Move the pages that are already allocated, as far as no other process has mapped them.
+const MPOL_MF_MOVE: c_uint = 1 << 1;
+
+/// Nodes are named by one 64-bit mask, whatever the machine's word.
+const NODES: u32 = 64;
+const WORDS: usize = (NODES / c_ulong::BITS) as usize;
+/// The kernel subtracts one from the number of bits it is told.
+const MAX_NODE: c_ulong = NODES as c_ulong + 1;
+
+impl Segment {
+    /// Prefers memory of NUMA node `node` (0..=63) for this segment, and moves there what is already allocated.
+    ///
+    /// The kernel leaves pages where they are that the peer has touched already, so this works best right after the
+    /// connection is made. The contents do not change.
+    ///
+    /// # Errors
+    ///
+    /// [`NumaError`] says whether the node, the kernel or a sandbox stands in the way. The segment stays usable.
+    pub(crate) fn bind_to_node(&self, node: u32) -> Result<(), NumaError> {
+        let mask = node_mask(node)?;
+        // Only pages in this process's page table are moved, so all of them have to be there first. A kernel that
+        // cannot populate (before 5.14) then moves only what was touched, which is less but not wrong.
+        match self.mapping().advise(Advice::PopulateWrite) {
+            Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
+                return Err(NumaError::System { node, source: error });
+            }
+            _ => {}
+        }
+        // SAFETY: the address and length are exactly those of a mapping that lives as long as `self`; the mask is a live
+        // array of `MAX_NODE - 1` bits that the kernel only reads. mbind changes where pages are, never what they hold
+        // nor how they may be accessed, so no pointer into the segment is invalidated.
+        let outcome: c_long = unsafe {
+            libc::syscall(
+                libc::SYS_mbind,
+                self.as_ptr().as_ptr(),
+                self.len(),
+                MPOL_PREFERRED,
+                mask.as_ptr(),
+                MAX_NODE,
+                MPOL_MF_MOVE,
+            )
+        };
+        if outcome == 0 { Ok(()) } else { Err(refused(node, io::Error::last_os_error())) }
+    }
+}
+
+fn node_mask(node: u32) -> Result<[c_ulong; WORDS], NumaError> {
+    if node >= NODES {
+        return Err(NumaError::NodeOutOfRange { node });
+    }
+    let mut mask = [0; WORDS];
+    mask[(node / c_ulong::BITS) as usize] = 1 << (node % c_ulong::BITS);
+    Ok(mask)
+}
+
+fn refused(node: u32, source: io::Error) -> NumaError {
+    match source.raw_os_error() {
+        Some(libc::EINVAL) => NumaError::NoSuchNode { node },
+        Some(libc::ENOSYS) => NumaError::Unsupported,
+        Some(libc::EPERM) => NumaError::NotPermitted,
+        _ => NumaError::System { node, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_beyond_the_mask_is_refused() {
+        let (segment, _fd) = Segment::create(4096).unwrap();
+        for node in [64, 65, u32::MAX] {
+            assert!(matches!(segment.bind_to_node(node), Err(NumaError::NodeOutOfRange { node: n }) if n == node));
+        }
+    }
+
+    #[test]
+    fn the_mask_names_exactly_one_node() {
+        for node in 0..NODES {
+            let mask = node_mask(node).unwrap();
+            let (word, bit) = ((node / c_ulong::BITS) as usize, node % c_ulong::BITS);
+            assert_eq!(mask[word], 1 << bit);
+            assert_eq!(mask.iter().map(|word| word.count_ones()).sum::<u32>(), 1);
+        }
+    }
+
+    #[test]
+    fn binding_keeps_the_contents() {
+        let (segment, _fd) = Segment::create(3 * 4096).unwrap();
+        // SAFETY: offset 5000 is inside the segment, and nobody else has mapped it.
+        unsafe { segment.as_ptr().add(5000).write(42) };
+        match segment.bind_to_node(0) {
+            // A kernel or a sandbox without mbind has to say so; either way the segment must be intact.
+            Ok(()) | Err(NumaError::Unsupported | NumaError::NotPermitted) => {}
+            Err(error) => panic!("{error}"),
+        }
+        // SAFETY: as above.
+        assert_eq!(unsafe { segment.as_ptr().add(5000).read() }, 42);
+    }
+
+    #[test]
+    fn a_node_the_machine_lacks_is_named() {
+        let (segment, _fd) = Segment::create(4096).unwrap();
+        if std::path::Path::new("/sys/devices/system/node/node63").exists() {
+            return;
+        }
+        let error = segment.bind_to_node(63).unwrap_err();
+        assert!(
+            matches!(error, NumaError::NoSuchNode { node: 63 } | NumaError::Unsupported | NumaError::NotPermitted),
+            "{error}"
+        );
+    }
+}

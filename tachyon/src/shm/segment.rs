@@ -1,0 +1,155 @@
+//! One sealed, mapped segment.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::{FallocateFlags, FileType, MemfdFlags, SealFlags};
+use rustix::io::Errno;
+
+use super::ShmError;
+
+/// Shown as `/memfd:tachyon` in `/proc/PID/maps`, for whoever wonders where the memory went.
+const NAME: &CStr = c"tachyon";
+
+/// `f_type` of tmpfs, where every memfd without huge pages lives.
+const TMPFS_MAGIC: u32 = 0x0102_1994;
+
+/// The seals every segment carries, each with the word for what it forbids.
+const REQUIRED_SEALS: [(SealFlags, &str); 3] =
+    [(SealFlags::SHRINK, "shrinking"), (SealFlags::GROW, "growing"), (SealFlags::SEAL, "unsealing")];
+
+/// A shared memory segment mapped into this process, readable and writable, unmapped on drop.
+///
+/// The peer may write any byte of it at any time, so the segment gives out a pointer and never a slice. The memory stays
+/// valid for reads and writes as long as the segment lives: its file is sealed, so nobody can truncate it.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    mapping: MmapRaw,
+}
+
+impl Segment {
+    /// Creates a zeroed segment of `len` bytes and returns it with the descriptor to hand to the peer.
+    ///
+    /// The pages are allocated here, so that running into a memory limit is an error now rather than a `SIGBUS` at the
+    /// first touch. The descriptor is close-on-exec; the mapping does not need it.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::Length`] for a length of zero or beyond `isize::MAX`, [`ShmError::NoMemory`] and
+    /// [`ShmError::NoDescriptor`] when the system runs out, [`ShmError::System`] otherwise.
+    pub(crate) fn create(len: usize) -> Result<(Self, OwnedFd), ShmError> {
+        let file_len = check_len(len)?;
+        let file = memfd(len)?;
+        rustix::fs::ftruncate(&file, file_len).map_err(|errno| failed("size", len, errno))?;
+        rustix::io::retry_on_intr(|| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, file_len))
+            .map_err(|errno| failed("allocate", len, errno))?;
+        let segment = Self::map(&file, len)?;
+        let seals = REQUIRED_SEALS.iter().fold(SealFlags::empty(), |all, (seal, _)| all | *seal);
+        rustix::fs::fcntl_add_seals(&file, seals).map_err(|errno| failed("seal", len, errno))?;
+        Ok((segment, file))
+    }
+
+    /// Maps a segment received from a peer, after checking that it can be trusted to stay `len` bytes long.
+    ///
+    /// # Errors
+    ///
+    /// [`ShmError::NotSharedMemory`] for anything but a plain memfd (huge pages included: touching a page that the peer
+    /// punched out would raise `SIGBUS` once the pool is empty), [`ShmError::NotSealed`], [`ShmError::WrongLength`], and
+    /// [`ShmError::System`] if it cannot be inspected or mapped for writing.
+    pub(crate) fn adopt(fd: BorrowedFd<'_>, len: usize) -> Result<Self, ShmError> {
+        check_len(len)?;
+        let stat = rustix::fs::fstat(fd).map_err(|errno| failed("inspect", len, errno))?;
+        if let Some(found) = foreign_file(FileType::from_raw_mode(stat.st_mode)) {
+            return Err(ShmError::NotSharedMemory { found });
+        }
+        let statfs = rustix::fs::fstatfs(fd).map_err(|errno| failed("inspect", len, errno))?;
+        // The field's type differs between architectures; the magic fits the narrowest.
+        if i64::try_from(statfs.f_type) != Ok(i64::from(TMPFS_MAGIC)) {
+            return Err(ShmError::NotSharedMemory { found: "a file on another file system than tmpfs" });
+        }
+        let seals = match rustix::fs::fcntl_get_seals(fd) {
+            Ok(seals) => seals,
+            Err(Errno::INVAL) => return Err(ShmError::NotSharedMemory { found: "a file that cannot be sealed" }),
+            Err(errno) => return Err(failed("inspect", len, errno)),
+        };
+        if let Some((_, missing)) = REQUIRED_SEALS.into_iter().find(|(seal, _)| !seals.contains(*seal)) {
+            return Err(ShmError::NotSealed { missing });
+        }
+        // Read again: only now that the seals are known to be there has the length stopped changing.
+        let sealed = rustix::fs::fstat(fd).map_err(|errno| failed("inspect", len, errno))?;
+        let found = u64::try_from(sealed.st_size).unwrap_or(0);
+        if usize::try_from(found) != Ok(len) {
+            return Err(ShmError::WrongLength { expected: len, found });
+        }
+        Self::map(&fd, len)
+    }
+
+    fn map(file: &impl AsRawFd, len: usize) -> Result<Self, ShmError> {
+        let mapping = MmapOptions::new().len(len).map_raw(file).map_err(|source| match source.raw_os_error() {
+            Some(libc::ENOMEM) => ShmError::NoMemory { len, source },
+            _ => ShmError::System { operation: "map", source },
+        })?;
+        Ok(Self { mapping })
+    }
+
+    /// The first byte: page-aligned, valid for reads and writes of [`len`](Self::len) bytes while `self` lives.
+    pub(crate) fn as_ptr(&self) -> NonNull<u8> {
+        NonNull::new(self.mapping.as_mut_ptr())
+            .expect("mmap never places a mapping chosen by the kernel at address zero")
+    }
+
+    /// The length in bytes, exactly as asked for.
+    pub(crate) fn len(&self) -> usize {
+        self.mapping.len()
+    }
+
+    /// The mapping itself, for the room's other files.
+    pub(super) fn mapping(&self) -> &MmapRaw {
+        &self.mapping
+    }
+}
+
+/// `len` as a file length, if a segment can have it.
+fn check_len(len: usize) -> Result<u64, ShmError> {
+    if len == 0 || isize::try_from(len).is_err() {
+        return Err(ShmError::Length { len });
+    }
+    u64::try_from(len).map_err(|_| ShmError::Length { len })
+}
+
+/// A new, empty memfd; not executable where the kernel can promise that (Linux 6.3).
+fn memfd(len: usize) -> Result<OwnedFd, ShmError> {
+    let plain = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match rustix::fs::memfd_create(NAME, plain | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(NAME, plain),
+        outcome => outcome,
+    }
+    .map_err(|errno| failed("create", len, errno))
+}
+
+/// What a file of this type is called, if it cannot be a segment.
+fn foreign_file(file_type: FileType) -> Option<&'static str> {
+    match file_type {
+        FileType::RegularFile => None,
+        FileType::Directory => Some("a directory"),
+        FileType::Fifo => Some("a pipe"),
+        FileType::Socket => Some("a socket"),
+        FileType::CharacterDevice | FileType::BlockDevice => Some("a device"),
+        _ => Some("not a file"),
+    }
+}
+
+fn failed(operation: &'static str, len: usize, errno: Errno) -> ShmError {
+    let source = errno.into();
+    match errno {
+        Errno::NOMEM | Errno::NOSPC | Errno::FBIG => ShmError::NoMemory { len, source },
+        Errno::MFILE | Errno::NFILE => ShmError::NoDescriptor { source },
+        _ => ShmError::System { operation, source },
+    }
+}
+
+#[cfg(test)]
+#[path = "segment_tests.rs"]
+mod tests;

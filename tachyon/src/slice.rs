@@ -1,0 +1,38 @@
+//! The one place where shared memory becomes a slice.
+//!
+//! Who may see which bytes is the ring's protocol; how long, a borrow of the direction they belong to. A correct peer
+//! does not touch bytes while they are lent. A hostile one can change them under the reader: the bytes themselves are
+//! all it can change, and whoever must not be surprised copies first (`to_vec`). The README's trust model says so.
+#![allow(unsafe_code, reason = "makes slices of shared memory")]
+
+use core::slice::{from_raw_parts, from_raw_parts_mut};
+
+use crate::bus::{Incoming, Outgoing};
+use crate::ring::{Frame, Reservation};
+
+/// The bytes of a reservation that `outgoing` gave and has not published.
+#[inline]
+pub(crate) fn reserved<'a>(reservation: &'a Reservation, outgoing: &'a Outgoing) -> &'a [u8] {
+    debug_assert!(reservation.len() <= outgoing.max_len());
+    // SAFETY: a reservation is `len` bytes inside the mapping, which `outgoing` keeps for 'a; they were written before
+    // as part of a zero-filled memory file, any byte is valid, and only the holder of this reservation writes them.
+    unsafe { from_raw_parts(reservation.as_ptr().as_ptr(), reservation.len()) }
+}
+
+/// As [`reserved`], for writing.
+#[inline]
+pub(crate) fn reserved_mut<'a>(reservation: &'a mut Reservation, outgoing: &'a Outgoing) -> &'a mut [u8] {
+    debug_assert!(reservation.len() <= outgoing.max_len());
+    // SAFETY: as in `reserved`; the exclusive borrow of the reservation makes this the only slice of its bytes.
+    unsafe { from_raw_parts_mut(reservation.as_ptr().as_ptr(), reservation.len()) }
+}
+
+/// The payload of a frame that `incoming` took and has not released.
+#[inline]
+pub(crate) fn payload<'a>(frame: &Frame, incoming: &'a Incoming) -> &'a [u8] {
+    debug_assert!(frame.len <= incoming.max_len());
+    // SAFETY: the frame's address and length were checked against the mapping when it was taken, and `incoming` keeps
+    // the mapping for 'a. The caller releases the frame only after its last use, which ends 'a; until then the
+    // producer does not write there.
+    unsafe { from_raw_parts(frame.data.as_ptr(), frame.len) }
+}

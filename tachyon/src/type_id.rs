@@ -1,0 +1,38 @@
+//! Type identifiers: a route and a message type in one 32-bit word.
+//!
+//! Bits 31..16 are the route, bits 15..0 the message type. Route 0 is the user's own; routes from 1 up are reserved for
+//! RPC (control requests, and the kind of failure in an error reply).
+
+/// The message type of an error reply. No endpoint may use it.
+pub const MSG_TYPE_ERROR: u16 = 0xFFFF;
+
+/// The route of control requests, which a callee answers itself without a handler of the user's.
+pub const ROUTE_CONTROL: u16 = 1;
+
+/// Joins a route and a message type into a type identifier.
+///
+/// ```
+/// assert_eq!(tachyon::make_type_id(0, 42), 42);
+/// assert_eq!(tachyon::make_type_id(1, 2), 0x0001_0002);
+/// ```
+pub const fn make_type_id(route: u16, msg_type: u16) -> u32 {
+    ((route as u32) << 16) | msg_type as u32
+}
+
+/// The route of a type identifier: its upper 16 bits.
+///
+/// ```
+/// assert_eq!(tachyon::route_id(0x0001_0002), 1);
+/// ```
+pub const fn route_id(type_id: u32) -> u16 {
+    (type_id >> 16) as u16
+}
+
+/// The message type of a type identifier: its lower 16 bits.
+///
+/// ```
+/// assert_eq!(tachyon::msg_type(0x0001_0002), 2);
+/// ```
+pub const fn msg_type(type_id: u32) -> u16 {
+    (type_id & 0xFFFF) as u16
+}

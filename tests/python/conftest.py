@@ -1,0 +1,95 @@
+"""Fixtures that put a second interpreter on the other end of a bus."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LIMIT = 30.0
+"""Seconds after which a child is given up, far beyond what any of them needs."""
+
+PRELUDE = """\
+import struct, sys, time
+import tachyon
+path = sys.argv[1]
+"""
+
+
+class Peer:
+    """A child interpreter running one script."""
+
+    def __init__(self, code: str, path: str) -> None:
+        script = PRELUDE + textwrap.dedent(code)
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-u", "-c", script, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def join(self) -> str:
+        """Wait for a good end and return what the script printed."""
+        out, err = self.process.communicate(timeout=LIMIT)
+        assert self.process.returncode == 0, f"exit {self.process.returncode}\n{out}\n{err}"
+        assert err == ""
+        return out
+
+    def line(self) -> str:
+        """Return the next line the script prints: a way to know how far it is."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.join()
+            pytest.fail("the child ended without printing the line that was waited for")
+        return line.rstrip("\n")
+
+    def tell(self, line: str) -> None:
+        """Send the script a line to read from its standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def kill(self) -> None:
+        """End the child the hard way."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(LIMIT)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def path() -> Iterator[str]:
+    """Return a socket path in a directory of its own, short enough for any temporary directory."""
+    directory = tempfile.mkdtemp(prefix="tachyon-")
+    yield str(Path(directory, "bus.sock"))
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def peer(path: str) -> Iterator[Callable[[str], Peer]]:
+    """Return a function that runs a script in a child interpreter."""
+    peers: list[Peer] = []
+
+    def start(code: str) -> Peer:
+        peers.append(Peer(code, path))
+        return peers[-1]
+
+    yield start
+    for one in peers:
+        one.discard()

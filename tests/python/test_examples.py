@@ -1,0 +1,165 @@
+"""Every example talks to its twins in both languages, and the demo does what it says, also when something fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "examples/python"
+BINARIES = Path(os.environ.get("TACHYON_EXAMPLES", ROOT / "target/release"))
+INPUT = ROOT / ".demo"
+LIMIT = 30.0
+"""Seconds after which a child is given up, far beyond what any of them needs."""
+
+PAIRS = [(one, other) for one in ("Rust", "Python") for other in ("Rust", "Python")]
+"""The two sides of each test: first the one that listens, then the one that connects."""
+
+pair = pytest.mark.parametrize(("listener", "connector"), PAIRS, ids=lambda language: language)
+
+
+def command(language: str, name: str, *args: object) -> list[str]:
+    program = [sys.executable, "-W", "error", str(SCRIPTS / f"{name}.py")]
+    if language == "Rust":
+        binary = BINARIES / name
+        assert binary.exists(), f"{binary} is not built: run `make build`, or set TACHYON_EXAMPLES"
+        program = [str(binary)]
+    return program + [str(arg) for arg in args]
+
+
+def run(*commands: list[str]) -> list[list[str]]:
+    """Run all of the commands at once; return the lines each of them printed."""
+    with ExitStack() as stack:
+        processes = []
+        for one in commands:
+            process = subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            processes.append(process)
+        outputs = [process.communicate(timeout=LIMIT) for process in processes]
+    for process, (out, err) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, f"{process.args} exited {process.returncode}\n{out}\n{err}"
+    return [out.splitlines() for out, _ in outputs]
+
+
+@pair
+def test_echo(listener: str, connector: str, path: str) -> None:
+    callee, caller = run(command(listener, "echo", "callee", path), command(connector, "echo", "caller", path))
+    assert callee[-1] == "the caller is done"
+    assert caller == ["the callee says: hello tachyon"]
+
+
+@pair
+def test_rpc(listener: str, connector: str, path: str) -> None:
+    _, caller = run(
+        command(listener, "rpc_callee", path, INPUT / "stocks.csv"),
+        command(connector, "rpc_caller", path, INPUT / "temperatures.f64"),
+    )
+    unknown = caller.pop(5)
+    assert unknown.startswith("NOPE: msg_type 1 failed in the callee: ")
+    assert "no stock" in unknown
+    assert caller == [
+        "AAPL: from 25.94 to 223.02, between 7.07 and 223.02",
+        "AMZN: from 64.56 to 128.82, between 5.97 and 135.91",
+        "GOOG: from 102.37 to 560.19, between 102.37 and 707.00",
+        "IBM: from 100.52 to 125.55, between 53.01 and 130.32",
+        "MSFT: from 39.81 to 28.80, between 15.81 and 43.22",
+        "8759 hours: between 37.5 and 75.9, mean 52.03, warmest hour 5007",
+    ]
+
+
+@pair
+def test_bus(listener: str, connector: str, path: str) -> None:
+    consumer, producer = run(
+        command(listener, "bus_consumer", path), command(connector, "bus_producer", path, INPUT / "stocks.csv")
+    )
+    assert producer == ["sent 560 prices"]
+    assert consumer == [
+        "AAPL: 123 prices, highest 223.02",
+        "AMZN: 123 prices, highest 135.91",
+        "GOOG: 68 prices, highest 707.00",
+        "IBM: 123 prices, highest 130.32",
+        "MSFT: 123 prices, highest 43.22",
+    ]
+
+
+@pair
+def test_zero_copy(listener: str, connector: str, path: str) -> None:
+    receiver, sender = run(
+        command(listener, "zero_copy", "receive", path),
+        command(connector, "zero_copy", "send", path, INPUT / "temperatures.f64"),
+    )
+    assert sender == ["sent 70072 bytes"]
+    assert receiver == ["received 70072 bytes, type 2: 8759 hours, warmest 75.9"]
+
+
+def demo(*args: object) -> subprocess.CompletedProcess[str]:
+    line = command("Python", "demo", "--input", INPUT, *args)
+    return subprocess.run(line, check=False, capture_output=True, text=True, timeout=2 * LIMIT)
+
+
+def test_demo() -> None:
+    done = demo("--calls", 50, "--binaries", BINARIES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if "equal  " in line]
+    assert [row[:5] for row in rows] == [
+        [*pair]
+        for pair in (
+            ("Rust", "->", "Rust", "100", "equal"),
+            ("Rust", "->", "Python", "100", "equal"),
+            ("Python", "->", "Rust", "100", "equal"),
+            ("Python", "->", "Python", "100", "equal"),
+        )
+    ]
+    assert all(float(time) > 0 for row in rows for time in row[5:])
+
+
+def stand_in(directory: Path, name: str, script: str) -> None:
+    file = directory / name
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+
+
+def test_demo_shows_why_a_child_failed(tmp_path: Path) -> None:
+    stand_in(tmp_path, "rpc_callee", "echo the disk is on fire >&2; exit 3")
+    stand_in(tmp_path, "demo_caller", "exec sleep 60")
+    done = demo("--calls", 1, "--binaries", tmp_path)
+    assert done.returncode == 1
+    assert "exit status 3" in done.stderr
+    assert "the disk is on fire" in done.stderr
+
+
+def test_demo_ends_a_child_that_hangs(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    stand_in(tmp_path, "rpc_callee", f"echo $$ > {pid}; echo waiting >&2; exec sleep 60")
+    stand_in(tmp_path, "demo_caller", "exec sleep 60")
+    start = time.monotonic()
+    done = demo("--calls", 1, "--binaries", tmp_path, "--limit", 1)
+    assert time.monotonic() - start < LIMIT
+    assert done.returncode == 1
+    assert "not done after 1 s" in done.stderr
+    assert "waiting" in done.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_demo_refuses_wrong_results(tmp_path: Path) -> None:
+    stand_in(tmp_path, "rpc_callee", "exit 0")
+    report = {
+        "stocks": ["00" * 32] * 5,
+        "temperatures": ["00" * 40],
+        "unknown": [2, 1],
+        "small_ns": [1],
+        "large_ns": [1],
+    }
+    stand_in(tmp_path, "demo_caller", f"echo '{json.dumps(report)}'")
+    done = demo("--calls", 1, "--binaries", tmp_path)
+    assert done.returncode == 1
+    assert "AAPL: (25.94, 223.02, 7.07, 223.02) is right, the callee said (0.0, 0.0, 0.0, 0.0)" in done.stderr

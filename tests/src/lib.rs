@@ -1,0 +1,1 @@
+//! Tests of Tachyon as its users see it: everything is in `tests/`.

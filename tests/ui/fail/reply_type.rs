@@ -1,0 +1,38 @@
+use std::fmt::Display;
+
+use tachyon::tachyon_rpc;
+
+struct Price;
+struct NotDisplay;
+
+#[tachyon_rpc(msg_type = 1)]
+fn number(_payload: &[u8]) -> u64 {
+    1
+}
+
+#[tachyon_rpc(msg_type = 2)]
+fn own_type(_payload: &[u8]) -> Price {
+    Price
+}
+
+#[tachyon_rpc(msg_type = 3)]
+fn fallible(_payload: &[u8]) -> Result<Vec<u16>, String> {
+    Ok(Vec::new())
+}
+
+#[tachyon_rpc(msg_type = 4)]
+fn error_without_display(_payload: &[u8]) -> Result<Vec<u8>, NotDisplay> {
+    Err(NotDisplay)
+}
+
+#[tachyon_rpc(msg_type = 5)]
+fn opaque(_payload: &[u8]) -> impl Display {
+    1
+}
+
+#[tachyon_rpc(msg_type = 6)]
+fn optional(payload: &[u8]) -> Option<&[u8]> {
+    Some(payload)
+}
+
+fn main() {}

@@ -1,0 +1,25 @@
+//! The library under another name, and in a scope where `::tachyon` is not what it seems.
+#![deny(warnings, missing_docs, unsafe_code, clippy::all, clippy::pedantic)]
+
+mod vendored {
+    pub(crate) use ::tachyon as ipc;
+}
+
+/// Names the library by a path into this crate.
+#[vendored::ipc::tachyon_rpc(msg_type = 1, crate = crate::vendored::ipc)]
+fn echo(payload: &[u8]) -> &[u8] {
+    payload
+}
+
+/// Names it by a global path, before the number.
+#[vendored::ipc::tachyon_rpc(crate = ::tachyon, msg_type = 2)]
+fn other(payload: &[u8]) -> &[u8] {
+    payload
+}
+
+fn main() {
+    let table = vendored::ipc::endpoints![crate = crate::vendored::ipc; echo, other];
+    assert_eq!(table.len(), 2);
+    let empty: &[vendored::ipc::Entry<()>] = vendored::ipc::endpoints![crate = vendored::ipc;];
+    assert!(empty.is_empty());
+}
