@@ -140,10 +140,9 @@ def check(setup: Setup, report: dict[str, Any]) -> None:
         raise Failure("the caller did not time every call")
 
 
-def unpack(reply: str) -> tuple[float, ...]:
+def unpack(reply: list[int]) -> tuple[float, ...]:
     """Return the doubles of a reply."""
-    payload = bytes.fromhex(reply)
-    return struct.unpack(f"<{len(payload) // 8}d", payload)
+    return struct.unpack(f"<{len(reply) // 8}d", bytes(reply))
 
 
 def expect(what: str, found: tuple[float, ...], right: tuple[float, ...]) -> None:

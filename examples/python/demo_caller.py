@@ -1,7 +1,7 @@
 """The Python caller that `make demo` measures. `rpc_caller` is the one to read first.
 
-It calls both functions of `rpc_callee`, times every call, and prints one line of JSON: the replies in hexadecimal,
-and the round trips in nanoseconds. Run line:
+It calls both functions of `rpc_callee`, times every call, and prints JSON: the bytes of the replies, and the round
+trips in nanoseconds. Run line:
 
     python examples/python/demo_caller.py SOCKET .demo/temperatures.f64 CALLS
 """
@@ -20,7 +20,9 @@ SYMBOLS = [b"AAPL", b"AMZN", b"GOOG", b"IBM", b"MSFT"]
 LIMIT = 5.0
 
 
-def measure(caller: RpcBus, endpoint: RpcEndpoint, requests: list[bytes], calls: int) -> tuple[list[str], list[int]]:
+def measure(
+    caller: RpcBus, endpoint: RpcEndpoint, requests: list[bytes], calls: int
+) -> tuple[list[list[int]], list[int]]:
     """Send the requests in turn, `calls` in all; return one reply for each of them and the time of each call."""
     replies = [endpoint.call(caller, request, timeout=LIMIT) for request in requests]
     times = []
@@ -30,7 +32,7 @@ def measure(caller: RpcBus, endpoint: RpcEndpoint, requests: list[bytes], calls:
         times.append(perf_counter_ns() - start)
         if reply != expected:
             sys.exit(f"msg_type {endpoint.msg_type} answered one request in two ways")
-    return [reply.hex() for reply in replies], times
+    return [list(reply) for reply in replies], times
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ with RpcBus.connect(socket) as caller:
     try:
         stock_summary.call(caller, b"NOPE", timeout=LIMIT)
     except RpcError as error:
-        print(f"NOPE: msg_type {error.msg_type} failed in the callee: {error.text}")
+        print(f"NOPE: refused, {error.text}")
 
     reply = temperature_summary.call(caller, Path(temperatures).read_bytes(), timeout=LIMIT)
     hours, warmest, lowest, highest, mean = struct.unpack("<5d", reply)

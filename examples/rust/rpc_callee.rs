@@ -76,8 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn read_prices(path: &str) -> Result<HashMap<String, Vec<f64>>, Box<dyn Error>> {
     let mut stocks: HashMap<String, Vec<f64>> = HashMap::new();
     for line in fs::read_to_string(path)?.lines().skip(1) {
-        let mut columns = line.split(',');
-        let (Some(symbol), Some(price)) = (columns.next(), columns.last()) else {
+        let [symbol, _, price] = line.split(',').collect::<Vec<_>>()[..] else {
             return Err(format!("{path}: {line:?} is not symbol,date,price").into());
         };
         stocks.entry(symbol.to_owned()).or_default().push(price.parse()?);

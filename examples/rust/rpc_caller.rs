@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // A request that the callee cannot serve is an error here, at once, and the connection goes on.
     match caller.request_timeout(STOCK_SUMMARY, b"NOPE", LIMIT) {
-        Err(CallError::Remote(error)) => println!("NOPE: msg_type {} failed in the callee: {}", error.msg_type, error.text),
+        Err(CallError::Remote(error)) => println!("NOPE: refused, {}", error.text),
         other => return Err(format!("an unknown symbol should be an error, got {other:?}").into()),
     }
 

@@ -55,7 +55,8 @@ fn receive(socket: &str) -> Result<(), Box<dyn Error>> {
     // The message stays where it is until `message` goes out of scope; then the sender may use its room again.
     let message = bus.recv()?;
     let (hours, _) = message.as_chunks();
+    let (size, kind, count) = (message.len(), message.type_id(), hours.len());
     let warmest = hours.iter().map(|bytes| f64::from_le_bytes(*bytes)).fold(f64::NEG_INFINITY, f64::max);
-    println!("received {} bytes, type {}: {} hours, warmest {warmest:.1}", message.len(), message.type_id(), hours.len());
+    println!("received {size} bytes, type {kind}: {count} hours, warmest {warmest:.1}");
     Ok(())
 }

@@ -77,11 +77,8 @@ pub(crate) fn documentation(attrs: &[Attribute], private: &Path) -> TokenStream 
             _ => None,
         })
         .collect();
-    match literals {
-        Some(literals) => unindent(&literals).into_token_stream(),
-        // `#[doc = include_str!(..)]`: only the compiler can read it.
-        None => quote!(#private::concat!(#(#pieces),*)),
-    }
+    // `#[doc = include_str!(..)]` can only be read by the compiler.
+    literals.map_or_else(|| quote!(#private::concat!(#(#pieces),*)), |lines| unindent(&lines).into_token_stream())
 }
 
 /// Joins the lines of doc comments and takes off the indentation they share, usually the blank after `///`.
@@ -97,14 +94,14 @@ fn unindent(pieces: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn item(attrs: TokenStream) -> Vec<Attribute> {
+    fn item(attrs: &TokenStream) -> Vec<Attribute> {
         let item: syn::ItemFn = syn::parse_quote!(#attrs fn f() {});
         item.attrs
     }
 
     #[test]
     fn documentation_joins_the_lines_without_their_indentation() {
-        let attrs = item(quote! {
+        let attrs = item(&quote! {
             /// First.
             ///
             ///   - item
@@ -117,14 +114,14 @@ mod tests {
 
     #[test]
     fn documentation_leaves_macros_to_the_compiler() {
-        let attrs = item(quote!(#[doc = "a"] #[doc = include_str!("b")]));
+        let attrs = item(&quote!(#[doc = "a"] #[doc = include_str!("b")]));
         let doc = documentation(&attrs, &syn::parse_quote!(p)).to_string();
         assert_eq!(doc, quote!(p::concat!("a", include_str!("b"))).to_string());
     }
 
     #[test]
     fn conditions_and_lint_levels_are_shared() {
-        let attrs = item(quote! {
+        let attrs = item(&quote! {
             #[inline]
             #[cfg(unix)]
             #[expect(clippy::pedantic, dead_code)]

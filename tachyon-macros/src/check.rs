@@ -2,15 +2,15 @@
 
 use quote::quote;
 use syn::{
-    Attribute, Expr, ExprLit, ExprUnary, FnArg, GenericParam, Lit, LitInt, PatType, ReturnType, Safety, Signature,
-    Type, UnOp,
+    Attribute, Expr, ExprLit, ExprUnary, FnArg, GenericParam, Generics, Lit, LitInt, PatType, ReturnType, Safety,
+    Signature, Type, UnOp,
 };
 
 use crate::args::Args;
 use crate::diag::Report;
 use crate::model::{Endpoint, Function, MsgType, NotARequest, ReplyForm, RequestForm, peel};
 
-/// The msg_type that marks an error reply.
+/// The `msg_type` that marks an error reply.
 pub(crate) const RESERVED: u16 = u16::MAX;
 
 const RANGE: &str = "a `msg_type` is a number from 0 to 65534";
@@ -91,7 +91,7 @@ fn qualifiers(sig: &Signature, report: &mut Report) {
         report.at(abi, "an endpoint cannot be `extern`: the dispatcher calls it as a Rust function");
     }
     if let Some(variadic) = &sig.variadic {
-        report.at(&variadic.dots, "an endpoint cannot be variadic: it takes one `&[u8]`");
+        report.at(variadic.dots, "an endpoint cannot be variadic: it takes one `&[u8]`");
     }
 }
 
@@ -129,14 +129,14 @@ fn request(sig: &Signature, report: &mut Report) -> Option<RequestForm> {
         report.at(quote!(#(#surplus),*), format!("{REQUEST}; {NOT_YET}"));
     }
     // Every parameter is looked at, so that a wrong type is not hidden by a wrong number of them.
-    let forms: Vec<_> = params.iter().map(|param| request_param(param, report)).collect();
+    let forms: Vec<_> = params.iter().map(|param| request_param(param, &sig.generics, report)).collect();
     match <[_; 1]>::try_from(forms) {
         Ok([form]) => form,
         Err(_) => None,
     }
 }
 
-fn request_param(param: &PatType, report: &mut Report) -> Option<RequestForm> {
+fn request_param(param: &PatType, generics: &Generics, report: &mut Report) -> Option<RequestForm> {
     for attr in &param.attrs {
         if attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr") {
             report.at(attr, "a parameter of an endpoint cannot be conditional: put the `cfg` on the function");
@@ -151,6 +151,8 @@ fn request_param(param: &PatType, report: &mut Report) -> Option<RequestForm> {
             &param.ty,
             "the request is borrowed read-only from shared memory: take `&[u8]`, and copy it to change it",
         ),
+        // A lifetime of the function's own has been reported where it is declared.
+        NotARequest::Lifetime(lifetime) if generics.lifetimes().any(|declared| declared.lifetime == *lifetime) => {}
         NotARequest::Lifetime(lifetime) => report.at(
             lifetime,
             format!("the request lives only while the endpoint runs, not for `{lifetime}`: write `&[u8]`"),

@@ -80,18 +80,11 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
     let name = endpoint.function.name();
     let private = private(endpoint.library);
     let shared = attrs::shared(&endpoint.function.attrs);
-    let msg_type = msg_type(&endpoint.msg_type, &private);
+    let msg_type = msg_type(&endpoint.msg_type);
     let payload = match endpoint.request {
         RequestForm::Bytes => quote!(&[#private::u8]),
     };
-    let forced = match endpoint.msg_type {
-        MsgType::Literal(_) => TokenStream::new(),
-        // Nobody may use the constant, but its value is wrong all the same.
-        MsgType::Constant(_) => quote! {
-            #shared
-            const _: #private::u16 = #name::MSG_TYPE;
-        },
-    };
+    let assertion = assertion(endpoint, &private);
     let call = format!("Calls `{}` in the other process and waits for its reply.", name.unraw());
     let call_timeout =
         format!("Calls `{}` in the other process and waits at most `timeout` for its reply.", name.unraw());
@@ -128,19 +121,36 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
                 #private::Caller::request_timeout(caller, Self::MSG_TYPE, payload, timeout)
             }
         }
-        #forced
+        #assertion
     }
 }
 
 /// ```text
-/// 7           =>   7
-/// ids::DOUBLE =>   ::tachyon::__private::msg_type(ids::DOUBLE)
+/// 7             =>   7
+/// ids::DOUBLE   =>   ids::DOUBLE
 /// ```
-fn msg_type(msg_type: &MsgType<'_>, private: &Path) -> TokenStream {
+fn msg_type(msg_type: &MsgType<'_>) -> TokenStream {
     match msg_type {
         MsgType::Literal(literal) => literal.to_token_stream(),
-        // The panic of a `#[track_caller]` function is reported where it is called: at the user's path.
-        MsgType::Constant(path) => Place::of(path).take(quote!(#private::msg_type(#path))),
+        MsgType::Constant(path) => path.to_token_stream(),
+    }
+}
+
+/// ```text
+/// msg_type = 7             =>
+/// msg_type = ids::DOUBLE   =>   const _: () = ::tachyon::__private::assert_msg_type(double::MSG_TYPE);
+/// ```
+///
+/// A constant of its own, because that of the type is looked at only where it is used. The panic of a
+/// `#[track_caller]` function is reported where it is called: at the user's path.
+fn assertion(endpoint: &Endpoint<'_>, private: &Path) -> TokenStream {
+    let MsgType::Constant(path) = endpoint.msg_type else { return TokenStream::new() };
+    let name = endpoint.function.name();
+    let shared = attrs::shared(&endpoint.function.attrs);
+    let assert = Place::of(path).take(quote!(#private::assert_msg_type(#name::MSG_TYPE)));
+    quote! {
+        #shared
+        const _: () = #assert;
     }
 }
 

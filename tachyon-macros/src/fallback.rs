@@ -35,8 +35,9 @@ pub(crate) fn endpoint(
     args: &Args,
     function: &Function,
     item: &TokenStream,
-    errors: Option<TokenStream>,
+    report: Result<(), TokenStream>,
 ) -> TokenStream {
+    let errors = report.err();
     if function.sig.inputs.iter().any(|input| matches!(input, FnArg::Receiver(_))) {
         // A method: a type beside it, inside of an `impl`, would be the next mistake.
         return quote!(#item #errors);

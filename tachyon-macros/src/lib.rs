@@ -81,7 +81,7 @@ use crate::model::Function;
 /// ```
 #[proc_macro_attribute]
 pub fn tachyon_rpc(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    endpoint(args.into(), item.into()).into()
+    endpoint(args.into(), &item.into()).into()
 }
 
 /// Lists endpoints for a dispatcher: a constant table, `&'static [Entry<S>]`.
@@ -92,7 +92,7 @@ pub fn tachyon_rpc(args: proc_macro::TokenStream, item: proc_macro::TokenStream)
 ///
 /// # Errors
 ///
-/// It is a compile error, at the name in question, when two endpoints have the same msg_type, when an endpoint has
+/// It is a compile error, at the name in question, when two endpoints have the same `msg_type`, when an endpoint has
 /// another state than those before it, and when a name is not an endpoint.
 ///
 /// # Examples
@@ -120,7 +120,7 @@ pub fn tachyon_rpc(args: proc_macro::TokenStream, item: proc_macro::TokenStream)
 /// assert_eq!(dispatcher.len(), 2);
 /// ```
 ///
-/// Two endpoints cannot share a msg_type:
+/// Two endpoints cannot share a `msg_type`:
 ///
 /// ```compile_fail
 /// # use tachyon::{endpoints, tachyon_rpc, Dispatcher};
@@ -136,18 +136,18 @@ pub fn endpoints(names: proc_macro::TokenStream) -> proc_macro::TokenStream {
     table::expand(names.into()).into()
 }
 
-fn endpoint(args: TokenStream, item: TokenStream) -> TokenStream {
+fn endpoint(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut report = Report::default();
     let args = Args::parse(args, &mut report);
     let function = match Function::parse(item.clone()) {
         Ok(function) => function,
         Err(error) => {
             report.syntax(error);
-            return fallback::not_a_function(&item, report);
+            return fallback::not_a_function(item, report);
         }
     };
     match (check::check(&args, &function, &mut report), report.finish()) {
-        (Some(endpoint), Ok(())) => expand::endpoint(&endpoint, &item),
-        (_, result) => fallback::endpoint(&args, &function, &item, result.err()),
+        (Some(endpoint), Ok(())) => expand::endpoint(&endpoint, item),
+        (_, result) => fallback::endpoint(&args, &function, item, result),
     }
 }

@@ -61,10 +61,10 @@ fn not_a_function(start: ParseStream<'_>, syntax: syn::Error) -> syn::Error {
     };
     let advice = match word.as_str() {
         "trait" => "services on traits are not supported yet, write one function for each endpoint",
-        "impl" => "put it on free functions, not on an `impl`",
+        "impl" => "methods cannot be endpoints, free functions can",
         _ => "put it on the function that answers the request",
     };
-    syn::Error::new_spanned(keyword, format!("`tachyon_rpc` stands on a free function, not on a `{word}`: {advice}"))
+    syn::Error::new_spanned(keyword, format!("`tachyon_rpc` stands on a free function, not on `{word}`: {advice}"))
 }
 
 const ITEMS: [&str; 11] =

@@ -24,9 +24,11 @@ impl Place {
     pub(crate) fn take(self, expression: TokenStream) -> TokenStream {
         let mut tokens: Vec<TokenTree> = expression.into_iter().collect();
         let end = tokens.len().saturating_sub(1);
+        // Two ends make one span only when they agree about the scope, which matters for names alone.
+        let scope = tokens.first().map_or_else(Span::call_site, TokenTree::span);
         for (at, token) in tokens.iter_mut().enumerate() {
-            let place = if at == end { self.last } else { self.first };
-            token.set_span(token.span().located_at(place));
+            let scope = if let TokenTree::Ident(name) = &*token { name.span() } else { scope };
+            token.set_span(scope.located_at(if at == end { self.last } else { self.first }));
         }
         tokens.into_iter().collect()
     }

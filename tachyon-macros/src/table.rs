@@ -102,11 +102,9 @@ fn library(tokens: TokenStream, report: &mut Report) -> (Option<Path>, TokenStre
         input.parse::<Token![=]>()?;
         Path::parse_mod_style(input)
     };
-    match setting_of.parse2(setting.clone()) {
-        Ok(path) => (Some(path), names),
-        Err(_) => {
-            report.at(setting, "expected `crate = path` before the `;`, as in `endpoints![crate = path; a, b]`");
-            (None, names)
-        }
+    let path = setting_of.parse2(setting.clone()).ok();
+    if path.is_none() {
+        report.at(setting, "expected `crate = path` before the `;`, as in `endpoints![crate = path; a, b]`");
     }
+    (path, names)
 }

@@ -77,6 +77,12 @@ pub(crate) fn size(name: &str, value: Integer) -> PyResult<usize> {
     value.up_to(name, isize::MAX as u64, "a number of bytes").map(|value| value as usize)
 }
 
+/// A size that a reservation bounds.
+pub(crate) fn at_most(name: &str, value: Integer, most: usize) -> PyResult<usize> {
+    // `up_to` bounds it by a usize.
+    value.up_to(name, most as u64, "a number of reserved bytes").map(|value| value as usize)
+}
+
 #[inline]
 pub(crate) fn correlation_id(value: Integer) -> PyResult<u64> {
     match value {

@@ -1,8 +1,12 @@
 //! The core's errors as Python exceptions, by kind: each becomes the class of `tachyon.errors` that names it.
 
+use pyo3::import_exception;
 use pyo3::prelude::*;
-use pyo3::{PyTypeInfo, import_exception};
-use tachyon::{CallError, ConnectError, ListenError, NumaError, RecvError, SendError, ServeError, WrongDirection};
+use tachyon::{
+    CallError, ConnectError, ListenError, NumaError, RecvError, RegisterError, SendError, ServeError, WrongDirection,
+};
+
+use crate::interrupt;
 
 import_exception!(tachyon.errors, AddressInUseError);
 import_exception!(tachyon.errors, BusClosedError);
@@ -25,3 +29,102 @@ import_exception!(tachyon.errors, VersionMismatchError);
 import_exception!(tachyon.errors, ViewError);
 import_exception!(tachyon.errors, WrongDirectionError);
 import_exception!(tachyon.errors, WrongKindError);
+
+/// A failure of the core, on its way to Python.
+pub(crate) trait Raise {
+    /// The exception it becomes. For an interrupted wait that is what the signal handler raised.
+    fn raise(self) -> PyErr;
+}
+
+/// Error families share most of their variants; this maps those, and then the family's own.
+macro_rules! raise_family {
+    ($name:ident { $($own:pat => $class:ident),* $(,)? }) => {
+        impl Raise for $name {
+            #[cold]
+            fn raise(self) -> PyErr {
+                let text = self.to_string();
+                match self {
+                    $($own => $class::new_err(text),)*
+                    Self::Interrupted => interrupt::raised(),
+                    Self::TimedOut => TimedOutError::new_err(text),
+                    Self::Closed => PeerClosedError::new_err(text),
+                    Self::ClosedHere | Self::Forked => BusClosedError::new_err(text),
+                    Self::Io(_) => SystemCallError::new_err(text),
+                    // A kind that a newer core adds has no better name here yet.
+                    _ => PeerDeadError::new_err(text),
+                }
+            }
+        }
+    };
+}
+
+raise_family!(SendError { Self::TooLarge { .. } => TooLargeError, Self::Full => TimedOutError });
+raise_family!(RecvError {});
+raise_family!(CallError {
+    Self::TooLarge { .. } => TooLargeError,
+    Self::ReservedMsgType | Self::UnknownCorrelation(_) => InvalidArgumentError,
+    Self::Remote(_) => RpcError,
+});
+raise_family!(ServeError {
+    Self::TooLarge { .. } => TooLargeError,
+    Self::InvalidCorrelation => InvalidArgumentError,
+    Self::NoHandler { .. } => NoHandlerError,
+    Self::Handler(_) => HandlerError,
+});
+
+impl Raise for ListenError {
+    fn raise(self) -> PyErr {
+        let text = self.to_string();
+        match self {
+            Self::Path(_) | Self::Capacity(_) => InvalidArgumentError::new_err(text),
+            Self::NotASocket { .. } => NotASocketError::new_err(text),
+            Self::AddressInUse { .. } => AddressInUseError::new_err(text),
+            Self::TimedOut { .. } => TimedOutError::new_err(text),
+            Self::Interrupted { .. } => interrupt::raised(),
+            _ => SystemCallError::new_err(text),
+        }
+    }
+}
+
+impl Raise for ConnectError {
+    fn raise(self) -> PyErr {
+        let text = self.to_string();
+        match self {
+            Self::Path(_) => InvalidArgumentError::new_err(text),
+            Self::NoListener { .. } => NoListenerError::new_err(text),
+            Self::NotASocket { .. } => NotASocketError::new_err(text),
+            Self::NoAnswer { .. } => TimedOutError::new_err(text),
+            Self::WrongKind { .. } => WrongKindError::new_err(text),
+            Self::VersionMismatch { .. } => VersionMismatchError::new_err(text),
+            Self::Interrupted { .. } => interrupt::raised(),
+            Self::OutOfDescriptors { .. } | Self::Io { .. } => SystemCallError::new_err(text),
+            _ => HandshakeError::new_err(text),
+        }
+    }
+}
+
+impl Raise for NumaError {
+    fn raise(self) -> PyErr {
+        let text = self.to_string();
+        match self {
+            Self::NoSuchNode { .. } => InvalidArgumentError::new_err(text),
+            _ => SystemCallError::new_err(text),
+        }
+    }
+}
+
+impl Raise for WrongDirection {
+    fn raise(self) -> PyErr {
+        WrongDirectionError::new_err(self.to_string())
+    }
+}
+
+impl Raise for RegisterError {
+    fn raise(self) -> PyErr {
+        let text = self.to_string();
+        match self {
+            Self::Duplicate { .. } => DuplicateError::new_err(text),
+            _ => InvalidArgumentError::new_err(text),
+        }
+    }
+}

@@ -1,32 +1,27 @@
-//! What ends a wait from outside: a signal, or a close by another thread.
+//! Waiting without the interpreter, and signals that end a wait.
 //!
-//! The core asks [`asked_to_stop`] while it waits, at least every 50 ms and after every signal. Signal handlers run
-//! inside that question, as they would between two lines of Python, and what they raise is kept for [`detached`].
+//! The core asks [`asked_to_stop`] while it waits, at least every 50 ms and after every signal. Python's signal
+//! handlers run inside that question, as they would between two lines of Python; what they raise is kept until the
+//! wait has unwound and [`raised`] is asked for it.
 
 use core::cell::RefCell;
-use core::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
 
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 
-use crate::errors::{BusClosedError, Failure};
+use crate::errors::Raise;
 
 thread_local! {
     /// What a signal handler raised during the wait of this thread.
     static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
-    /// Set by `close` on the bus that this thread waits on.
-    static CLOSING: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
 /// The hook handed to the core.
 pub(crate) fn asked_to_stop() -> bool {
-    if CLOSING.with_borrow(|closing| closing.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))) {
-        return true;
-    }
     match Python::try_attach(|py| py.check_signals()) {
         Some(Ok(())) => false,
         Some(Err(raised)) => {
-            RAISED.with_borrow_mut(|slot| *slot = Some(raised));
+            RAISED.set(Some(raised));
             true
         }
         // The interpreter is shutting down; there is nobody left to wait for.
@@ -34,23 +29,15 @@ pub(crate) fn asked_to_stop() -> bool {
     }
 }
 
-/// Runs a blocking operation of the core without the interpreter, and says in Python's terms how it failed.
-pub(crate) fn detached<T, E>(
-    py: Python<'_>,
-    closing: Option<&Arc<AtomicBool>>,
-    operation: impl FnOnce() -> Result<T, E> + Send,
-) -> PyResult<T>
-where
-    T: Send,
-    E: Into<Failure> + Send,
-{
-    let outer = CLOSING.replace(closing.cloned());
-    let result = py.detach(operation);
-    CLOSING.set(outer);
-    result.map_err(|error| match error.into() {
-        Failure::Interrupted => RAISED.take().unwrap_or_else(|| BusClosedError::new_err(CLOSED_MEANWHILE)),
-        Failure::Raise(error) => error,
-    })
+/// The exception that ended a wait which the core calls interrupted.
+pub(crate) fn raised() -> PyErr {
+    RAISED.take().unwrap_or_else(|| PyKeyboardInterrupt::new_err("the interpreter is shutting down"))
 }
 
-const CLOSED_MEANWHILE: &str = "the bus was closed by another thread while this one waited on it";
+/// Runs a blocking operation of the core while other threads use the interpreter.
+pub(crate) fn detached<T: Send, E: Raise + Send>(
+    py: Python<'_>,
+    operation: impl FnOnce() -> Result<T, E> + Send,
+) -> PyResult<T> {
+    py.detach(operation).map_err(Raise::raise)
+}

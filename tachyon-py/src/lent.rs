@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "implements the buffer protocol")]
 
 use core::ffi::c_int;
+use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
@@ -13,7 +14,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use crate::errors::ReleasedError;
+use tachyon::__binding::Taking;
+
+use crate::errors::{ReleasedError, ViewError};
 
 const OPEN: u8 = 0;
 /// Ended while views were left; the last one gives the slot back.
@@ -31,37 +34,14 @@ pub(crate) enum Ending {
     Before,
 }
 
-/// The bytes of one slot and the views into them.
-#[derive(Debug)]
-pub(crate) struct Lent {
-    data: NonNull<u8>,
-    len: usize,
-    writable: bool,
+/// Counts the views into what one guard lends, and notes how the guard ended.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
     views: AtomicUsize,
     state: AtomicU8,
 }
 
-// SAFETY: the address belongs to a mapping that the owner of this keeps alive; it is only handed to Python through
-// `export`, which needs the interpreter, and the counters are atomics.
-unsafe impl Send for Lent {}
-// SAFETY: as for Send.
-unsafe impl Sync for Lent {}
-
-impl Lent {
-    /// Lends `len` bytes at `data`.
-    ///
-    /// # Safety
-    /// They are mapped, and nobody but the ring's protocol uses them otherwise, until this says it has ended
-    /// ([`Ending::Now`], or `true` from [`view_gone`](Self::view_gone)) or is dropped. If `writable`, they are this
-    /// process's to write.
-    pub(crate) unsafe fn new(data: NonNull<u8>, len: usize, writable: bool) -> Self {
-        Self { data, len, writable, views: AtomicUsize::new(0), state: AtomicU8::new(OPEN) }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
+impl Tally {
     pub(crate) fn is_open(&self) -> bool {
         self.state.load(Ordering::Relaxed) == OPEN
     }
@@ -74,45 +54,16 @@ impl Lent {
         Err(ReleasedError::new_err(format!("this {name} has been released; use it inside its `with` block")))
     }
 
-    /// Fills in a buffer request on behalf of `owner`, the guard that holds this.
-    ///
-    /// # Safety
-    /// `view` is the request's, as `__getbuffer__` gets it; `owner` keeps `self` alive and calls
-    /// [`view_gone`](Self::view_gone) from its `__releasebuffer__`.
-    pub(crate) unsafe fn export(
-        &self,
-        owner: &Bound<'_, PyAny>,
-        name: &str,
-        view: *mut ffi::Py_buffer,
-        flags: c_int,
-    ) -> PyResult<()> {
-        self.check_open(name)?;
-        // A Python object's size is an isize, and no ring is larger.
-        let len = self.len as ffi::Py_ssize_t;
-        let data = self.data.as_ptr().cast();
-        // SAFETY: `view` is valid for writing by our contract; the bytes stay mapped while views are counted, by the
-        // contract of `new`; the call takes its own reference to `owner`.
-        let filled =
-            unsafe { ffi::PyBuffer_FillInfo(view, owner.as_ptr(), data, len, c_int::from(!self.writable), flags) };
-        if filled != 0 {
-            return Err(PyErr::fetch(owner.py()));
-        }
+    /// Counts a view in.
+    pub(crate) fn view_made(&self) {
         self.views.fetch_add(1, Ordering::Relaxed);
-        Ok(())
     }
 
-    /// Counts a view that is no buffer, and gives the address for it.
-    pub(crate) fn add_view(&self) -> NonNull<u8> {
-        self.views.fetch_add(1, Ordering::Relaxed);
-        self.data
-    }
-
-    /// Counts a view out; `true` tells the owner to give the slot back now.
+    /// Counts a view out; `true` tells the owner to give back now what it lent.
     #[must_use]
     pub(crate) fn view_gone(&self) -> bool {
         let left = self.views.fetch_sub(1, Ordering::AcqRel) - 1;
-        left == 0
-            && self.state.compare_exchange(LINGERING, BACK, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        left == 0 && self.state.compare_exchange(LINGERING, BACK, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     pub(crate) fn has_views(&self) -> bool {
@@ -130,15 +81,109 @@ impl Lent {
         }
     }
 
-    /// What is left to do when the owner is collected: `true` tells it to give the slot back.
+    /// What is left to do when the owner is collected: `true` tells it to give back what it lent.
+    #[must_use]
     pub(crate) fn abandoned(&mut self) -> bool {
         core::mem::replace(self.state.get_mut(), BACK) != BACK
+    }
+}
+
+/// Bytes that may be lent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Region {
+    pub(crate) data: NonNull<u8>,
+    pub(crate) len: usize,
+    pub(crate) writable: bool,
+}
+
+// SAFETY: a region is an address without an owner; whoever lends it proves that it is mapped, whatever the thread.
+unsafe impl Send for Region {}
+// SAFETY: as for Send.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Fills in a buffer request on behalf of `owner` and counts it in `tally`.
+    ///
+    /// # Safety
+    /// `view` is the request's, as `__getbuffer__` gets it. `owner` counts the view out from its `__releasebuffer__`,
+    /// and until then sees to it that the region stays mapped and, if writable, this process's to write.
+    pub(crate) unsafe fn export(
+        self,
+        tally: &Tally,
+        owner: &Bound<'_, PyAny>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        // A Python object's size is an isize, and no ring is larger.
+        let len = self.len as ffi::Py_ssize_t;
+        let data = self.data.as_ptr().cast();
+        // SAFETY: `view` is valid for writing, and the region stays mapped as long as it needs, by our contract; the
+        // call takes its own reference to `owner`.
+        let filled =
+            unsafe { ffi::PyBuffer_FillInfo(view, owner.as_ptr(), data, len, c_int::from(!self.writable), flags) };
+        if filled != 0 {
+            return Err(PyErr::fetch(owner.py()));
+        }
+        tally.view_made();
+        Ok(())
+    }
+}
+
+/// The bytes of one slot and the views into them.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    region: Region,
+    tally: Tally,
+}
+
+impl Lent {
+    /// Lends `len` bytes at `data`.
+    ///
+    /// # Safety
+    /// They are mapped, and nobody but the ring's protocol uses them otherwise, until this says it has ended
+    /// ([`Ending::Now`], or `true` from [`view_gone`](Tally::view_gone) or [`abandoned`](Self::abandoned)). If
+    /// `writable`, they are this process's to write.
+    pub(crate) unsafe fn new(data: NonNull<u8>, len: usize, writable: bool) -> Self {
+        Self { region: Region { data, len, writable }, tally: Tally::default() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.region.len
+    }
+
+    /// Fills in a buffer request on behalf of `owner`, the guard called `name` that holds this.
+    ///
+    /// # Safety
+    /// `view` is the request's, as `__getbuffer__` gets it; `owner` keeps `self` alive and calls `view_gone` from its
+    /// `__releasebuffer__`.
+    pub(crate) unsafe fn export(
+        &self,
+        owner: &Bound<'_, PyAny>,
+        name: &str,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        self.tally.check_open(name)?;
+        // SAFETY: by our contract, and that of `new`, which holds while views are counted.
+        unsafe { self.region.export(&self.tally, owner, view, flags) }
+    }
+
+    pub(crate) fn abandoned(&mut self) -> bool {
+        self.tally.abandoned()
     }
 
     /// A copy of the bytes.
     pub(crate) fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         // SAFETY: the bytes are mapped by the contract of `new`.
-        unsafe { copied(py, self.data, self.len) }
+        unsafe { copied(py, self.region.data, self.region.len) }
+    }
+}
+
+impl Deref for Lent {
+    type Target = Tally;
+
+    fn deref(&self) -> &Tally {
+        &self.tally
     }
 }
 
@@ -152,6 +197,23 @@ pub(crate) unsafe fn copied(py: Python<'_>, data: NonNull<u8>, len: usize) -> Py
     let bytes = unsafe { ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), len as ffi::Py_ssize_t) };
     // SAFETY: a new reference, or null with an exception set; the function makes nothing but `bytes`.
     unsafe { Bound::from_owned_ptr_or_err(py, bytes).map(|bytes| bytes.cast_into_unchecked()) }
+}
+
+/// A `bytes` with a copy of a message that is still in its slot.
+pub(crate) fn copied_from(py: Python<'_>, taking: Taking) -> PyResult<Bound<'_, PyBytes>> {
+    // SAFETY: a taken message's bytes are mapped until it is released, which its taker does after this.
+    unsafe { copied(py, taking.data(), taking.len()) }
+}
+
+/// The end of a `with` block that leaves views behind: an error, unless an exception is on its way already.
+pub(crate) fn kept_view(exc_type: &Bound<'_, PyAny>) -> PyResult<()> {
+    if !exc_type.is_none() {
+        return Ok(());
+    }
+    Err(ViewError::new_err(
+        "a memoryview or array still looks into this slot; release or delete it inside the `with` block, or copy what \
+         you keep. Until the last one is gone the slot stays occupied, and what was written into it is not sent",
+    ))
 }
 
 /// The name of an object's type, for messages.

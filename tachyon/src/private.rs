@@ -10,26 +10,24 @@ pub use core::primitive::{str, u8, u16};
 pub use core::result::Result;
 pub use core::time::Duration;
 
-
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
-pub use crate::dispatch::{Endpoint, Entry, HandlerError, IntoReply, Replied, Reply, Request};
+pub use crate::dispatch::{Endpoint, Entry, IntoReply, Request};
 pub use crate::error::CallError;
 pub use crate::rpc::{Caller, RpcRxGuard};
 
-/// The msg_type that marks an error reply.
+/// The `msg_type` that marks an error reply.
 const RESERVED: u16 = u16::MAX;
 
-/// Passes on the value of a user's constant.
+/// Looks at the value of a user's constant.
 ///
 /// # Panics
 ///
-/// When it is the reserved one. The macro calls this in constants only, so the panic is a compile error, and
-/// `#[track_caller]` puts it where the macro wants it: at the path of the constant.
+/// When it is the reserved one. The macro calls this in a constant only, so the panic is a compile error, and
+/// `#[track_caller]` puts it where the macro wants it: at the path of the user's constant.
 #[track_caller]
-pub const fn msg_type(value: u16) -> u16 {
+pub const fn assert_msg_type(value: u16) {
     assert!(
         value != RESERVED,
         "tachyon_rpc: msg_type 65535 is reserved for error replies: a `msg_type` is a number from 0 to 65534"
     );
-    value
 }

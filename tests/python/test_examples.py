@@ -63,7 +63,7 @@ def test_rpc(listener: str, connector: str, path: str) -> None:
         command(connector, "rpc_caller", path, INPUT / "temperatures.f64"),
     )
     unknown = caller.pop(5)
-    assert unknown.startswith("NOPE: msg_type 1 failed in the callee: ")
+    assert unknown.startswith("NOPE: refused, ")
     assert "no stock" in unknown
     assert caller == [
         "AAPL: from 25.94 to 223.02, between 7.07 and 223.02",
@@ -153,8 +153,8 @@ def test_demo_ends_a_child_that_hangs(tmp_path: Path) -> None:
 def test_demo_refuses_wrong_results(tmp_path: Path) -> None:
     stand_in(tmp_path, "rpc_callee", "exit 0")
     report = {
-        "stocks": ["00" * 32] * 5,
-        "temperatures": ["00" * 40],
+        "stocks": [[0] * 32] * 5,
+        "temperatures": [[0] * 40],
         "unknown": [2, 1],
         "small_ns": [1],
         "large_ns": [1],

@@ -1,1 +1,94 @@
-//! Tests of Tachyon as its users see it: everything is in `tests/`.
+//! Tests of Tachyon as its users see it: in `tests/`, mostly in two processes.
+//!
+//! The other process is the program `peer` of this crate; [`Peer`] starts it and makes sure that it ends.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longest a peer may take to end by itself.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running peer process, killed when dropped.
+#[derive(Debug)]
+pub struct Peer {
+    child: Child,
+}
+
+impl Peer {
+    /// Starts `program` (`env!("CARGO_BIN_EXE_peer")`) in a role over the socket at `path`.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    pub fn start(program: &str, role: &str, path: &Path, arguments: &[&str]) -> Self {
+        let child = Command::new(program)
+            .arg(role)
+            .arg(path)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the peer program was built with this test");
+        Self { child }
+    }
+
+    /// Waits for the peer to end well and gives what it printed.
+    ///
+    /// # Panics
+    /// When it fails, or takes too long.
+    pub fn finish(mut self) -> String {
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                break status;
+            }
+            assert!(started.elapsed() < PATIENCE, "the peer does not end");
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        assert!(status.success(), "the peer ended with {status}");
+        let mut printed = String::new();
+        let mut stdout = self.child.stdout.take().expect("the output was piped");
+        stdout.read_to_string(&mut printed).expect("the peer prints text");
+        printed.trim().to_owned()
+    }
+
+    /// Sends the peer a signal.
+    ///
+    /// # Panics
+    /// When it has been waited for already.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
+            .expect("a child that was not waited for can be signalled");
+    }
+
+    /// Kills the peer and waits until it is gone.
+    ///
+    /// # Panics
+    /// Never, in a test that has not waited for the peer.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // Both fail only for a child that has ended and was waited for, which is what is wanted.
+        drop((self.child.kill(), self.child.wait()));
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A message that both processes can compute: `number` is its place in the stream.
+pub fn message(number: u64, len: usize) -> Vec<u8> {
+    (0..len as u64).map(|at| (at.wrapping_mul(0x9E37_79B9) ^ number.wrapping_mul(31)).to_le_bytes()[0]).collect()
+}
+
+/// The length of the `number`-th message of a stream whose messages are up to `most` bytes long: every length comes
+/// up, long ones beside short ones.
+pub fn length(number: u64, most: usize) -> usize {
+    (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20) as usize % (most + 1)
+}

@@ -36,6 +36,11 @@ impl Receiving {
         Ok(look(&mut self.0, looks)?.map(Taking))
     }
 
+    /// Gives back a whole batch at once, of which `last` is the last message.
+    pub fn release_batch(&mut self, last: Taking) {
+        self.0.release_through(last.0.position);
+    }
+
     /// Checks that what was taken is a request.
     ///
     /// # Errors

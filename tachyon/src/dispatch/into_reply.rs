@@ -22,9 +22,13 @@ pub trait IntoReply {
     fn into_reply(self, reply: Reply<'_>) -> Result<Replied, HandlerError>;
 }
 
+// The note above lists what is a reply, so that rustc need not list these implementations as well. That for `Result` is
+// named by it, because there the type inside is what is wrong.
+
 /// Implements the trait for types that lend their bytes.
 macro_rules! bytes {
     ($([$($generics:tt)*] $ty:ty),* $(,)?) => {$(
+        #[diagnostic::do_not_recommend]
         impl<$($generics)*> IntoReply for $ty {
             fn into_reply(self, reply: Reply<'_>) -> Result<Replied, HandlerError> {
                 reply.bytes(AsRef::<[u8]>::as_ref(&self))
@@ -47,12 +51,14 @@ bytes! {
     [] &str,
 }
 
+#[diagnostic::do_not_recommend]
 impl IntoReply for Cow<'_, str> {
     fn into_reply(self, reply: Reply<'_>) -> Result<Replied, HandlerError> {
         reply.bytes(self.as_bytes())
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl IntoReply for () {
     fn into_reply(self, reply: Reply<'_>) -> Result<Replied, HandlerError> {
         reply.bytes(&[])

@@ -61,8 +61,7 @@ mod tests {
     #[test]
     fn the_longest_path_fits_and_one_byte_more_does_not() {
         let longest = "p".repeat(MAX_PATH);
-        let made = address(Path::new(&longest)).unwrap();
-        assert_eq!(made.path_bytes(), Some(longest.as_bytes()));
+        address(Path::new(&longest)).unwrap();
         let error = address(Path::new(&format!("{longest}p"))).unwrap_err();
         assert!(matches!(error, PathError::TooLong { len: 108, .. }), "{error}");
     }

@@ -32,17 +32,17 @@ impl<S: ?Sized> Table<S> {
     }
 }
 
-/// Asks a type for its msg_type, whether it is an endpoint or not.
+/// Asks a type for its `msg_type`, whether it is an endpoint or not.
 pub struct Probe<E>(PhantomData<E>);
 
 impl<E: Endpoint> Probe<E> {
-    /// The msg_type of an endpoint. An inherent constant, so it comes before that of [`NotAnEndpoint`].
+    /// The `msg_type` of an endpoint. An inherent constant, so it comes before that of [`NotAnEndpoint`].
     pub const MSG_TYPE: Option<u16> = Some(E::MSG_TYPE);
 }
 
 /// Answers for the types that are no endpoints: their mistake is reported elsewhere.
 pub trait NotAnEndpoint {
-    /// No msg_type.
+    /// No `msg_type`.
     const MSG_TYPE: Option<u16> = None;
 }
 
@@ -66,7 +66,7 @@ impl Listed {
 ///
 /// # Panics
 ///
-/// When one of them has its msg_type. The macro calls this in constants only, so the panic is a compile error, and
+/// When one of them has its `msg_type`. The macro calls this in constants only, so the panic is a compile error, and
 /// `#[track_caller]` puts it where the macro wants it: at the name.
 #[track_caller]
 pub const fn assert_own_msg_type(listed: &[Listed], ordinal: usize) {

@@ -3,6 +3,7 @@
 //! A segment is an anonymous file (`memfd`) whose size is sealed for ever before anyone else sees it. The seals are what
 //! makes mapping a peer's segment sound: a file that cannot shrink cannot turn a load of ours into `SIGBUS`.
 
+mod available;
 mod error;
 mod numa;
 mod segment;

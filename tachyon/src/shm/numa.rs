@@ -99,15 +99,13 @@ mod tests {
     #[test]
     fn binding_keeps_the_contents() {
         let (segment, _fd) = Segment::create(3 * 4096).unwrap();
-        // SAFETY: offset 5000 is inside the segment, and nobody else has mapped it.
-        unsafe { segment.as_ptr().add(5000).write(42) };
+        segment.poke(5000, 42);
         match segment.bind_to_node(0) {
             // A kernel or a sandbox without mbind has to say so; either way the segment must be intact.
             Ok(()) | Err(NumaError::Unsupported | NumaError::NotPermitted) => {}
             Err(error) => panic!("{error}"),
         }
-        // SAFETY: as above.
-        assert_eq!(unsafe { segment.as_ptr().add(5000).read() }, 42);
+        assert_eq!(segment.peek(5000), 42);
     }
 
     #[test]

@@ -5,16 +5,17 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{FallocateFlags, FileType, MemfdFlags, SealFlags};
+use rustix::fs::{FallocateFlags, FileType, MemfdFlags, SealFlags, StatFs};
 use rustix::io::Errno;
 
 use super::ShmError;
+use super::available::available;
 
 /// Shown as `/memfd:tachyon` in `/proc/PID/maps`, for whoever wonders where the memory went.
 const NAME: &CStr = c"tachyon";
 
 /// `f_type` of tmpfs, where every memfd without huge pages lives.
-const TMPFS_MAGIC: u32 = 0x0102_1994;
+const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 /// The seals every segment carries, each with the word for what it forbids.
 const REQUIRED_SEALS: [(SealFlags, &str); 3] =
@@ -32,8 +33,8 @@ pub(crate) struct Segment {
 impl Segment {
     /// Creates a zeroed segment of `len` bytes and returns it with the descriptor to hand to the peer.
     ///
-    /// The pages are allocated here, so that running into a memory limit is an error now rather than a `SIGBUS` at the
-    /// first touch. The descriptor is close-on-exec; the mapping does not need it.
+    /// The pages are allocated here, so that a lack of memory shows now rather than as a `SIGBUS` at the first touch. The
+    /// descriptor is close-on-exec; the mapping does not need it.
     ///
     /// # Errors
     ///
@@ -41,6 +42,9 @@ impl Segment {
     /// [`ShmError::NoDescriptor`] when the system runs out, [`ShmError::System`] otherwise.
     pub(crate) fn create(len: usize) -> Result<(Self, OwnedFd), ShmError> {
         let file_len = check_len(len)?;
+        if available().is_some_and(|available| file_len > available) {
+            return Err(failed("allocate", len, Errno::NOMEM));
+        }
         let file = memfd(len)?;
         rustix::fs::ftruncate(&file, file_len).map_err(|errno| failed("size", len, errno))?;
         rustix::io::retry_on_intr(|| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, file_len))
@@ -65,8 +69,7 @@ impl Segment {
             return Err(ShmError::NotSharedMemory { found });
         }
         let statfs = rustix::fs::fstatfs(fd).map_err(|errno| failed("inspect", len, errno))?;
-        // The field's type differs between architectures; the magic fits the narrowest.
-        if i64::try_from(statfs.f_type) != Ok(i64::from(TMPFS_MAGIC)) {
+        if !is_tmpfs(&statfs) {
             return Err(ShmError::NotSharedMemory { found: "a file on another file system than tmpfs" });
         }
         let seals = match rustix::fs::fcntl_get_seals(fd) {
@@ -127,6 +130,11 @@ fn memfd(len: usize) -> Result<OwnedFd, ShmError> {
         outcome => outcome,
     }
     .map_err(|errno| failed("create", len, errno))
+}
+
+#[allow(clippy::useless_conversion, reason = "the field is narrower on some architectures")]
+fn is_tmpfs(statfs: &StatFs) -> bool {
+    i64::try_from(statfs.f_type) == Ok(TMPFS_MAGIC)
 }
 
 /// What a file of this type is called, if it cannot be a segment.

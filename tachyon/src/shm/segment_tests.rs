@@ -6,6 +6,21 @@ use super::*;
 
 const LEN: usize = 3 * 4096 + 64;
 
+/// Single bytes, for the tests of this and other rooms. Only one thread at a time may use them on one segment.
+impl Segment {
+    pub(crate) fn peek(&self, at: usize) -> u8 {
+        assert!(at < self.len());
+        // SAFETY: `at` is inside the mapping, which lives as long as `self`; any byte is a valid u8.
+        unsafe { self.as_ptr().as_ptr().wrapping_add(at).read_volatile() }
+    }
+
+    pub(crate) fn poke(&self, at: usize, byte: u8) {
+        assert!(at < self.len());
+        // SAFETY: as for `peek`, and the mapping is writable.
+        unsafe { self.as_ptr().as_ptr().wrapping_add(at).write_volatile(byte) }
+    }
+}
+
 fn plain_memfd(len: u64) -> OwnedFd {
     let fd = rustix::fs::memfd_create(c"test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
     rustix::fs::ftruncate(&fd, len).unwrap();
@@ -20,12 +35,9 @@ fn both_mappings_show_the_same_memory() {
     assert_eq!((ours.len(), theirs.len()), (LEN, LEN));
     assert_ne!(ours.as_ptr(), theirs.as_ptr());
     for at in [0, 1, 4096, LEN - 1] {
-        // SAFETY: `at` is inside both mappings, which are only touched by this thread.
-        assert_eq!(unsafe { theirs.as_ptr().add(at).read_volatile() }, 0, "a new segment is zeroed");
-        // SAFETY: as above.
-        unsafe { ours.as_ptr().add(at).write_volatile(7) };
-        // SAFETY: as above.
-        assert_eq!(unsafe { theirs.as_ptr().add(at).read_volatile() }, 7);
+        assert_eq!(theirs.peek(at), 0, "a new segment is zeroed");
+        ours.poke(at, 7);
+        assert_eq!(theirs.peek(at), 7);
     }
 }
 
@@ -47,7 +59,7 @@ fn impossible_lengths_are_refused() {
     for len in [0, usize::MAX, isize::MAX as usize + 1] {
         assert!(matches!(Segment::create(len), Err(ShmError::Length { len: l }) if l == len));
     }
-    // No machine has this much, and the file system says so without allocating anything.
+    // No machine has this much, and nothing is allocated to find out.
     let error = Segment::create(isize::MAX as usize).unwrap_err();
     assert!(matches!(error, ShmError::NoMemory { .. }), "{error:?}");
 }

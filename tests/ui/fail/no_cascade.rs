@@ -25,6 +25,7 @@ fn right(_payload: &[u8]) {}
 fn uses(caller: &mut Caller) -> Result<(), CallError> {
     let reply = wrong_number::call(caller, b"request")?;
     assert_eq!(reply.len(), 7);
+    drop(reply);
     wrong_type::call_timeout(caller, "request", Duration::from_secs(1))?;
     Ok(())
 }

@@ -35,4 +35,9 @@ fn optional(payload: &[u8]) -> Option<&[u8]> {
     Some(payload)
 }
 
+#[tachyon_rpc(msg_type = 7)]
+fn opaque_error(_payload: &[u8]) -> Result<Vec<u16>, impl Display> {
+    if true { Err("error") } else { Ok(Vec::new()) }
+}
+
 fn main() {}

@@ -27,7 +27,7 @@ mod market {
     }
 
     pub(crate) fn table() -> &'static [tachyon::Entry<()>] {
-        tachyon::endpoints![self::echo, orders::cancel, super::market::orders::place]
+        tachyon::endpoints![echo, orders::cancel, orders::place]
     }
 }
 
@@ -126,15 +126,15 @@ fn run(entry: &Entry<()>) -> u16 {
 }
 
 fn main() {
-    importing::check();
-    assert_eq!(market::table().iter().map(run).collect::<Vec<_>>(), [1, 2, 3]);
-    assert_eq!(<market::echo as Endpoint>::DOC, "Sends the request back.\n\n  With an indented line.");
-
     /// Lives in a function.
     #[tachyon_rpc(msg_type = 20)]
     fn local(payload: &[u8]) -> &[u8] {
         payload
     }
+
+    importing::check();
+    assert_eq!(market::table().iter().map(run).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(<market::echo as Endpoint>::DOC, "Sends the request back.\n\n  With an indented line.");
 
     let table: &'static [Entry<()>] = endpoints![
         local,

@@ -100,25 +100,13 @@ fn descriptors_from_a_client_never_enter() {
 #[test]
 fn a_queue_of_bad_clients_does_not_outlive_the_deadline() {
     let place = Place::new();
-    let options = Options::new().timeout(Duration::from_millis(150)).handshake_timeout(Duration::from_secs(60));
+    let options = Options::new().timeout(Duration::from_millis(150)).handshake_timeout(PATIENCE);
     let server = serve(&place.path, offer(Kind::Bus, Role::Sink), options);
     let clients: Vec<_> = (0..20).map(|_| Raw::connect(&place.path)).collect();
     let (error, waited) = took(|| server.join().unwrap().unwrap_err());
     assert!(matches!(error, ListenError::TimedOut { last: Some(Refusal::Silent), .. }), "{error}");
     assert!(waited < Duration::from_secs(5), "{waited:?}");
     drop(clients);
-}
-
-#[test]
-fn another_user_is_turned_away_unless_allowed() {
-    let place = Place::new();
-    let listener = Listener::bind(&place.path, &patient()).unwrap();
-    let client = Raw::connect(&place.path);
-    client.say(hello(Kind::Bus, Role::Source), &[]);
-    assert!(Options::new().trusts(1000, 1000) && !Options::new().trusts(1001, 1000));
-    // Being someone else takes privileges a test run need not have; what the refusal says does not.
-    let _accepted = listener.try_accept().unwrap().unwrap();
-    client.talk().hear(false).map(drop).map_err(drop).err();
 }
 
 #[test]

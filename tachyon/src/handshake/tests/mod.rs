@@ -2,6 +2,8 @@
 
 mod hostile_clients;
 mod hostile_listeners;
+mod limits;
+mod other_users;
 mod pairing;
 mod socket_files;
 
@@ -113,6 +115,27 @@ fn holders(fd: BorrowedFd<'_>) -> usize {
         .filter_map(|entry| rustix::fs::stat(entry.ok()?.path()).ok())
         .filter(|stat| (stat.st_dev, stat.st_ino) == (ours.st_dev, ours.st_ino))
         .count()
+}
+
+/// Runs an ignored test of this file's in a process of its own, because it changes what belongs to the whole process.
+///
+/// `setup` is a shell command that goes first; the test finds `path` with [`child_path`].
+fn in_own_process(test: &str, setup: &str, path: &Path) {
+    let output = std::process::Command::new("sh")
+        .args(["-c", &format!("{setup} && exec \"$0\" \"$@\"")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--include-ignored", &format!("handshake::tests::{test}")])
+        .env(CHILD_PATH, path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{setup}: {text}");
+}
+
+const CHILD_PATH: &str = "TACHYON_TEST_SOCKET";
+
+fn child_path() -> Option<PathBuf> {
+    std::env::var_os(CHILD_PATH).map(PathBuf::from)
 }
 
 fn took<T>(act: impl FnOnce() -> T) -> (T, Duration) {

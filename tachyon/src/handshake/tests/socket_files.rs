@@ -23,25 +23,16 @@ fn make_stale(path: &Path) -> u64 {
 
 #[test]
 fn the_file_is_for_its_owner_whatever_the_umask() {
-    // The umask belongs to the process, and other tests make files meanwhile, so it is a child's that is changed.
     for umask in ["000", "077", "777"] {
         let place = Place::new();
-        let status = std::process::Command::new("sh")
-            .args(["-c", &format!("umask {umask} && exec \"$0\" \"$@\"")])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "handshake::tests::socket_files::child_with_another_umask", "--ignored"])
-            .env("TACHYON_TEST_SOCKET", &place.path)
-            .stdout(std::process::Stdio::null())
-            .status()
-            .unwrap();
-        assert!(status.success(), "umask {umask}");
+        in_own_process("socket_files::child_with_another_umask", &format!("umask {umask}"), &place.path);
     }
 }
 
 #[test]
 #[ignore = "run by the_file_is_for_its_owner_whatever_the_umask"]
 fn child_with_another_umask() {
-    let Some(path) = std::env::var_os("TACHYON_TEST_SOCKET").map(PathBuf::from) else { return };
+    let Some(path) = child_path() else { return };
     let _listener = bind(&path).unwrap();
     assert_eq!(fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
 }
@@ -146,7 +137,7 @@ fn of_two_that_start_together_exactly_one_wins() {
         assert!(
             outcomes
                 .iter()
-                .flat_map(|outcome| outcome.as_ref().err())
+                .filter_map(|outcome| outcome.as_ref().err())
                 .all(|error| { matches!(error, ListenError::AddressInUse { .. }) })
         );
         assert_eq!(place.contents(), ["bus.sock"], "no litter");

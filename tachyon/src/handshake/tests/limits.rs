@@ -1,0 +1,67 @@
+//! What happens when this process runs out of descriptors.
+
+use std::os::fd::AsRawFd;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::*;
+
+/// Runs `act` while only `left` more descriptors can be opened.
+fn with_descriptors_left<T>(left: u64, act: impl FnOnce() -> T) -> T {
+    let usual = getrlimit(Resource::Nofile);
+    // More than there are holes among the numbers in use, so that the next number is the one after the last of these.
+    let filled: Vec<_> = (0..64).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+    let highest = filled.iter().map(|file| u64::try_from(file.as_raw_fd()).unwrap()).max().unwrap();
+    setrlimit(Resource::Nofile, Rlimit { current: Some(highest + 1 + left), maximum: usual.maximum }).unwrap();
+    let value = act();
+    setrlimit(Resource::Nofile, usual).unwrap();
+    value
+}
+
+#[test]
+fn running_out_is_told_and_passes() {
+    in_own_process("limits::child_that_runs_out", "true", &Place::new().path);
+}
+
+#[test]
+#[ignore = "run by running_out_is_told_and_passes"]
+fn child_that_runs_out() {
+    if child_path().is_none() {
+        return;
+    }
+    let place = Place::new();
+    let options = patient();
+    for left in 0..2 {
+        let error = with_descriptors_left(left, || Listener::bind(&place.path, &options).unwrap_err());
+        assert!(matches!(error, ListenError::OutOfDescriptors { .. }), "{error}");
+        let error = with_descriptors_left(0, || connect(&place.path, Kind::Bus, Role::Source, &options).unwrap_err());
+        assert!(matches!(error, ConnectError::OutOfDescriptors { .. }), "{error}");
+    }
+    assert_eq!(place.contents(), [""; 0]);
+
+    let listener = Listener::bind(&place.path, &options).unwrap();
+    let offer = offer(Kind::Rpc, Role::Sink);
+    let path = place.path.clone();
+    let client = thread::spawn(move || connect(&path, Kind::Rpc, Role::Source, &patient()));
+    wait_until(&listener, PollFlags::IN, Deadline::after(PATIENCE), None).unwrap();
+    let error = with_descriptors_left(0, || listener.accept(&offer, &options, Deadline::never()).unwrap_err());
+    assert!(matches!(error, ListenError::OutOfDescriptors { .. }), "{error}");
+    // The client has kept its place in the queue.
+    listener.accept(&offer, &options, options.listen_deadline()).unwrap();
+    client.join().unwrap().unwrap();
+
+    // From the socket over the pidfd to the last doorbell: wherever it runs out, it is told, and nothing stays open.
+    for left in 1..8 {
+        let path = place.path.clone();
+        let client = thread::spawn(move || connect(&path, Kind::Rpc, Role::Source, &patient()));
+        wait_until(&listener, PollFlags::IN, Deadline::after(PATIENCE), None).unwrap();
+        let error = with_descriptors_left(left, || listener.accept(&offer, &options, Deadline::never()).unwrap_err());
+        let error: &(dyn std::error::Error + 'static) = &error;
+        assert!(error.to_string().contains("no file descriptor left"), "{left}: {error}");
+        client.join().unwrap().unwrap_err();
+    }
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    drop(listener);
+    assert_eq!(open(), before - 2, "the listener's socket and its directory");
+}

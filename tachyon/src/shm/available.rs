@@ -1,0 +1,46 @@
+//! How much memory the machine could still give.
+//!
+//! Allocating shared memory that is not there does not fail: the kernel goes on, page by page, and then kills a process
+//! to go on further. So whoever asks for more than there is has to be refused beforehand. The answer is a snapshot and
+//! knows nothing of a container's own limit; it keeps mistakes out, not races.
+
+use std::fs;
+
+/// Bytes that could be allocated without ending another process; `None` if the system does not say.
+pub(super) fn available() -> Option<u64> {
+    parse(&fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn parse(meminfo: &str) -> Option<u64> {
+    let bytes = |wanted: &str| -> Option<u64> {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(wanted))?;
+        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        kibibytes.checked_mul(1024)
+    };
+    Some(bytes("MemAvailable:")?.saturating_add(bytes("SwapFree:").unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_swap_count() {
+        let meminfo =
+            "MemTotal:  8000 kB\nMemFree: 10 kB\nMemAvailable:     300 kB\nSwapTotal: 9 kB\nSwapFree:   5 kB\n";
+        assert_eq!(parse(meminfo), Some(305 * 1024));
+        assert_eq!(parse("MemAvailable: 7 kB\n"), Some(7 * 1024));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_guessed() {
+        for meminfo in ["", "MemFree: 10 kB\n", "MemAvailable: many kB\n", "MemAvailable: 10 MB\n"] {
+            assert_eq!(parse(meminfo), None, "{meminfo}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_some() {
+        assert!(available().is_none_or(|bytes| bytes > 1 << 20));
+    }
+}

@@ -1,0 +1,202 @@
+//! The other process of a test: plays one role over the socket it is given, prints what the test wants to know.
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+
+use tachyon::{
+    Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, Sender, ServeError, endpoints,
+    tachyon_rpc,
+};
+use tachyon_tests::{length, message};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn main() -> Outcome {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: peer ROLE PATH ...".into()) };
+    let path = Path::new(path);
+    match (*role, rest) {
+        ("receiver", [side, capacity, most, mode]) => receiver(path, side, capacity.parse()?, most.parse()?, mode),
+        ("sender", [side, capacity, most, count, mode]) => {
+            sender(path, side, capacity.parse()?, most.parse()?, count.parse()?, mode)
+        }
+        ("sender_then_hang", [count]) => sender_then_hang(path, count.parse()?),
+        ("undecided_receiver", []) => {
+            let mut receiver = Bus::connect(path)?.into_receiver()?;
+            report(&receiver.recv()?.to_vec());
+            Ok(())
+        }
+        ("idle_receiver", []) => {
+            let _receiver = Receiver::listen(path, 4096)?;
+            hang()
+        }
+        ("batches", [count]) => batches(path, count.parse()?),
+        ("callee", [forward, reverse, mode, text]) => callee(path, forward.parse()?, reverse.parse()?, mode, text),
+        ("reversing_callee", [count]) => reversing_callee(path, count.parse()?),
+        ("closing_callee", []) => {
+            let mut callee = Callee::listen(path, 4096, 4096)?;
+            drop(callee.serve()?);
+            Ok(())
+        }
+        ("undecided_callee", []) => {
+            let mut callee = RpcBus::listen(path, 4096, 4096)?.into_callee()?;
+            Ok(Dispatcher::new(endpoints![echo]).serve_forever(&mut callee)?)
+        }
+        ("calling_listener", []) => {
+            let mut caller = Caller::listen(path, 4096, 4096)?;
+            report(&echo::call(&mut caller, b"turned around")?);
+            Ok(())
+        }
+        _ => Err(format!("no such role: {arguments:?}").into()),
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "printing is how a peer reports")]
+fn report(bytes: &[u8]) {
+    println!("{}", String::from_utf8_lossy(bytes));
+}
+
+fn mode(name: &str) -> PollingMode {
+    match name {
+        "park" => PollingMode::Park,
+        "spins" => PollingMode::Spins(200),
+        "pure" => PollingMode::PureSpin,
+        _ => PollingMode::Adaptive,
+    }
+}
+
+fn hang() -> Outcome {
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Checks every message of a stream and reports how many there were.
+fn receiver(path: &Path, side: &str, capacity: usize, most: usize, polling: &str) -> Outcome {
+    let options = Options::new().polling(mode(polling));
+    let mut receiver = match side {
+        "listen" => Receiver::listen_with(path, capacity, &options)?,
+        _ => Receiver::connect_with(path, &options)?,
+    };
+    let mut count = 0;
+    loop {
+        match receiver.recv() {
+            Ok(guard) => {
+                if *guard != *message(count, length(count, most)) || u64::from(guard.type_id()) != count % 1000 {
+                    return Err(format!("message {count} is not what was sent").into());
+                }
+                count += 1;
+            }
+            Err(tachyon::RecvError::Closed) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    report(count.to_string().as_bytes());
+    Ok(())
+}
+
+fn sender(path: &Path, side: &str, capacity: usize, most: usize, count: u64, polling: &str) -> Outcome {
+    let options = Options::new().polling(mode(polling));
+    let mut sender = match side {
+        "listen" => Sender::listen_with(path, capacity, &options)?,
+        _ => Sender::connect_with(path, &options)?,
+    };
+    for number in 0..count {
+        sender.send(&message(number, length(number, most)), u32::try_from(number % 1000)?)?;
+    }
+    Ok(())
+}
+
+fn sender_then_hang(path: &Path, count: u64) -> Outcome {
+    let mut sender = Sender::connect(path)?;
+    for number in 0..count {
+        sender.send(&number.to_le_bytes(), 0)?;
+    }
+    report(b"sent");
+    std::io::Write::flush(&mut std::io::stdout())?;
+    hang()
+}
+
+fn batches(path: &Path, count: u64) -> Outcome {
+    let mut receiver = Receiver::connect(path)?;
+    let (mut seen, mut largest) = (0, 0);
+    while seen < count {
+        let batch = receiver.recv_batch(16)?;
+        largest = largest.max(batch.len());
+        for view in &batch {
+            if *view != *message(seen, length(seen, 100)) {
+                return Err(format!("message {seen} is not what was sent").into());
+            }
+            seen += 1;
+        }
+    }
+    report(largest.to_string().as_bytes());
+    Ok(())
+}
+
+/// Sends back what came.
+#[tachyon_rpc(msg_type = 1)]
+fn echo(payload: &[u8]) -> Vec<u8> {
+    payload.to_vec()
+}
+
+#[tachyon_rpc(msg_type = 2)]
+fn fail(payload: &[u8]) -> Result<Vec<u8>, String> {
+    Err(format!("refused {} bytes", payload.len()))
+}
+
+#[tachyon_rpc(msg_type = 3)]
+fn panic(_payload: &[u8]) -> Vec<u8> {
+    std::panic::set_hook(Box::new(|_| {}));
+    panic!("on purpose")
+}
+
+#[tachyon_rpc(msg_type = 4)]
+fn huge(_payload: &[u8]) -> Vec<u8> {
+    vec![0; 1 << 20]
+}
+
+#[tachyon_rpc(msg_type = 5)]
+fn exit(_payload: &[u8]) -> Vec<u8> {
+    std::process::exit(0)
+}
+
+/// Sleeps for the milliseconds it is sent, then sends them back.
+#[tachyon_rpc(msg_type = 6)]
+fn sleep(payload: &[u8]) -> Result<Vec<u8>, std::array::TryFromSliceError> {
+    std::thread::sleep(Duration::from_millis(u64::from_le_bytes(payload.try_into()?)));
+    Ok(payload.to_vec())
+}
+
+fn callee(path: &Path, forward: usize, reverse: usize, polling: &str, text: &str) -> Outcome {
+    let mut callee = Callee::listen_with(path, forward, reverse, &Options::new().polling(mode(polling)))?;
+    let mut dispatcher = Dispatcher::new(endpoints![echo, fail, panic, huge, exit, sleep]);
+    dispatcher.send_error_text(text == "text");
+    match dispatcher.serve_forever(&mut callee) {
+        Err(ServeError::PeerDead) => report(b"peer dead"),
+        outcome => {
+            outcome?;
+            report(b"closed");
+        }
+    }
+    Ok(())
+}
+
+/// Takes `count` requests before it answers the last one first.
+fn reversing_callee(path: &Path, count: usize) -> Outcome {
+    let mut callee = Callee::listen(path, 1 << 16, 1 << 16)?;
+    let mut requests = Vec::new();
+    for _ in 0..count {
+        let request = callee.serve()?;
+        requests.push((request.correlation_id(), request.msg_type(), request.to_vec()));
+    }
+    for (correlation_id, msg_type, payload) in requests.iter().rev() {
+        callee.reply(*correlation_id, *msg_type, payload)?;
+    }
+    match callee.serve() {
+        Err(ServeError::Closed) => Ok(()),
+        other => Err(format!("expected the caller to close, got {other:?}").into()),
+    }
+}

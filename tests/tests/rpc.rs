@@ -1,0 +1,243 @@
+//! Calls between two processes.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, MSG_TYPE_ERROR, PollingMode, RpcBus, ServeError, State};
+use tachyon_tests::{Peer, length, message};
+
+fn socket() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rpc.sock");
+    (folder, path)
+}
+
+fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
+    Peer::start(env!("CARGO_BIN_EXE_peer"), role, path, arguments)
+}
+
+/// A callee in another process, with 4 KiB each way.
+fn callee(path: &Path) -> Peer {
+    peer("callee", path, &["4096", "4096", "adaptive", "no text"])
+}
+
+fn assert_echoes(caller: &mut Caller) {
+    assert_eq!(&*caller.request(1, b"still usable").unwrap(), b"still usable");
+}
+
+#[test]
+fn every_size_comes_back() {
+    for mode in ["adaptive", "park", "spins"] {
+        let (_folder, path) = socket();
+        let callee = peer("callee", &path, &["4096", "4096", mode, "no text"]);
+        let mut caller = Caller::connect(&path).unwrap();
+        for number in 0..2000 {
+            let sent = message(number, length(number, 4096));
+            assert_eq!(*caller.request(1, &sent).unwrap(), *sent);
+        }
+        assert_eq!(caller.outstanding(), 0);
+        drop(caller);
+        assert_eq!(callee.finish(), "closed");
+    }
+}
+
+#[test]
+fn either_side_may_listen() {
+    let (_folder, path) = socket();
+    let other = peer("calling_listener", &path, &[]);
+    let mut callee = Callee::connect(&path).unwrap();
+    let mut dispatcher = Dispatcher::default();
+    dispatcher.register(1, "echo", <[u8]>::to_vec).unwrap();
+    dispatcher.serve_forever(&mut callee).unwrap();
+    assert_eq!(other.finish(), "turned around");
+
+    let (_folder, path) = socket();
+    let other = peer("undecided_callee", &path, &[]);
+    let mut caller = RpcBus::connect(&path).unwrap().into_caller().unwrap();
+    assert_echoes(&mut caller);
+    drop(caller);
+    other.finish();
+}
+
+#[test]
+fn replies_in_any_order_reach_their_call() {
+    let (_folder, path) = socket();
+    let callee = peer("reversing_callee", &path, &["100"]);
+    let mut caller = Caller::connect(&path).unwrap();
+    let calls: Vec<_> = (0..100u16).map(|number| caller.call(number, &number.to_le_bytes()).unwrap()).collect();
+    assert_eq!(calls, (1..=100).collect::<Vec<u64>>());
+    for (number, call) in (0u16..).zip(calls) {
+        let reply = caller.wait(call).unwrap();
+        assert_eq!((reply.correlation_id(), reply.msg_type()), (call, number));
+        assert_eq!(*reply, number.to_le_bytes());
+    }
+    drop(caller);
+    callee.finish();
+}
+
+#[test]
+fn ten_thousand_calls_pipeline_through_four_kilobytes() {
+    let (_folder, path) = socket();
+    let callee = callee(&path);
+    let mut caller = Caller::connect(&path).unwrap();
+    let calls: Vec<_> = (0..10_000u64).map(|number| caller.call(1, &message(number, 50)).unwrap()).collect();
+    assert_eq!(caller.outstanding(), 10_000);
+    for (number, call) in (0..).zip(calls) {
+        assert_eq!(*caller.wait(call).unwrap(), *message(number, 50));
+    }
+    assert_eq!(caller.outstanding(), 0);
+    drop(caller);
+    callee.finish();
+}
+
+#[test]
+fn every_failure_is_answered_and_the_bus_stays_usable() {
+    for with_text in [false, true] {
+        let (_folder, path) = socket();
+        let callee = peer("callee", &path, &["4096", "4096", "adaptive", if with_text { "text" } else { "no text" }]);
+        let mut caller = Caller::connect(&path).unwrap();
+        for (msg_type, kind, text) in [
+            (404, ErrorKind::NoHandler, "no endpoint"),
+            (2, ErrorKind::HandlerFailed, "refused 3 bytes"),
+            (3, ErrorKind::HandlerFailed, "panicked: on purpose"),
+            (4, ErrorKind::ReplyTooLarge, "1048576"),
+        ] {
+            let error = match caller.request(msg_type, b"abc") {
+                Err(CallError::Remote(error)) => error,
+                other => panic!("{msg_type}: {other:?}"),
+            };
+            assert_eq!((error.kind, error.msg_type), (kind, msg_type));
+            assert_eq!(error.text.contains(text), with_text, "{error:?}");
+            assert_echoes(&mut caller);
+
+            let call = caller.call(msg_type, b"abc").unwrap();
+            let reply = caller.wait(call).unwrap();
+            assert_eq!(reply.msg_type(), MSG_TYPE_ERROR);
+            assert_eq!(reply[..2], msg_type.to_be_bytes());
+            assert_eq!(reply.len() > 2, with_text);
+        }
+        assert_eq!(caller.state(), State::Open);
+        drop(caller);
+        assert_eq!(callee.finish(), "closed");
+    }
+}
+
+#[test]
+fn bad_arguments_are_refused_before_anything_is_sent() {
+    let (_folder, path) = socket();
+    let callee = callee(&path);
+    let mut caller = Caller::connect(&path).unwrap();
+    assert!(matches!(caller.call(MSG_TYPE_ERROR, b""), Err(CallError::ReservedMsgType)));
+    assert!(matches!(caller.call(1, &[0; 4097]), Err(CallError::TooLarge { size: 4097, max: 4096 })));
+    assert!(matches!(caller.wait(0), Err(CallError::UnknownCorrelation(0))));
+    assert!(matches!(caller.wait(7), Err(CallError::UnknownCorrelation(7))));
+    let call = caller.call(1, b"x").unwrap();
+    drop(caller.wait(call).unwrap());
+    assert!(matches!(caller.wait(call), Err(CallError::UnknownCorrelation(_))), "waited for twice");
+    let guard = caller.reserve_call(1, 10).unwrap();
+    assert!(guard.commit(11).is_err());
+    let mut guard = caller.reserve_call(1, 10).unwrap();
+    guard[..2].copy_from_slice(b"ok");
+    let call = guard.commit(2).unwrap();
+    assert_eq!(&*caller.wait(call).unwrap(), b"ok");
+    assert_echoes(&mut caller);
+    drop(callee);
+}
+
+#[test]
+fn a_late_reply_is_dropped() {
+    let (_folder, path) = socket();
+    let callee = callee(&path);
+    let mut caller = Caller::connect(&path).unwrap();
+    for round in 0..5u64 {
+        let slow = caller.request_timeout(6, &(60 + round).to_le_bytes(), Duration::from_millis(20)).map(drop);
+        assert!(matches!(slow, Err(CallError::TimedOut)), "{slow:?}");
+        assert_eq!(caller.outstanding(), 0);
+        assert_echoes(&mut caller);
+    }
+    let call = caller.call(6, &30u64.to_le_bytes()).unwrap();
+    assert!(caller.try_wait(call).unwrap().is_none());
+    assert!(caller.forget(call));
+    assert!(!caller.forget(call));
+    assert!(matches!(caller.wait(call), Err(CallError::UnknownCorrelation(_))));
+    assert_echoes(&mut caller);
+    drop(caller);
+    callee.finish();
+}
+
+#[test]
+fn a_callee_that_closes_or_dies_ends_the_wait() {
+    let (_folder, path) = socket();
+    let closing = peer("closing_callee", &path, &[]);
+    let mut caller = Caller::connect(&path).unwrap();
+    assert!(matches!(caller.request(1, b""), Err(CallError::Closed)));
+    assert!(matches!(caller.request(1, b""), Err(CallError::Closed)));
+    closing.finish();
+
+    let (_folder, path) = socket();
+    let exiting = callee(&path);
+    let mut caller = Caller::connect(&path).unwrap();
+    let before = caller.call(1, b"answered before the end").unwrap();
+    let last = caller.call(5, b"").unwrap();
+    assert!(matches!(caller.wait(last), Err(CallError::PeerDead)));
+    assert_eq!(&*caller.wait(before).unwrap(), b"answered before the end");
+    assert!(matches!(caller.call(1, b""), Err(CallError::PeerDead)));
+    exiting.finish();
+
+    for mode in [PollingMode::Park, PollingMode::Adaptive, PollingMode::PureSpin] {
+        let (_folder, path) = socket();
+        let killed = callee(&path);
+        let mut caller = Caller::connect(&path).unwrap();
+        caller.set_polling_mode(mode);
+        let waiter = std::thread::spawn(move || caller.request(6, &60_000u64.to_le_bytes()).map(drop));
+        std::thread::sleep(Duration::from_millis(50));
+        let at = Instant::now();
+        killed.kill();
+        assert!(matches!(waiter.join().unwrap(), Err(CallError::PeerDead)), "{mode:?}");
+        assert!(at.elapsed() < Duration::from_secs(2), "{mode:?}");
+    }
+}
+
+#[test]
+fn a_callee_learns_how_its_caller_went() {
+    let (_folder, path) = socket();
+    let other = peer("callee", &path, &["4096", "4096", "park", "no text"]);
+    drop(Caller::connect(&path).unwrap());
+    assert_eq!(other.finish(), "closed");
+
+    let (_folder, path) = socket();
+    let caller = peer("calling_listener", &path, &[]);
+    let mut callee = Callee::connect(&path).unwrap();
+    let request = callee.serve().unwrap();
+    let call = request.correlation_id();
+    drop(request);
+    caller.kill();
+    assert!(matches!(callee.serve(), Err(ServeError::PeerDead)));
+    assert!(matches!(callee.reply(0, 1, b""), Err(ServeError::InvalidCorrelation)));
+    assert!(matches!(callee.reply(call, 1, b""), Err(ServeError::PeerDead)));
+}
+
+#[test]
+fn a_full_reverse_ring_makes_the_callee_wait_not_fail() {
+    let (_folder, path) = socket();
+    let callee = peer("callee", &path, &["65536", "64", "adaptive", "no text"]);
+    let mut caller = Caller::connect(&path).unwrap();
+    // 64 slots each way hold 64 replies; the rest wait in the callee until this side takes some.
+    let calls: Vec<_> = (0..1000u64).map(|number| caller.call(1, &message(number, 64)).unwrap()).collect();
+    std::thread::sleep(Duration::from_millis(20));
+    for (number, call) in (0..).zip(calls) {
+        assert_eq!(*caller.wait(call).unwrap(), *message(number, 64));
+    }
+    drop(caller);
+    callee.finish();
+}
+
+#[test]
+fn a_table_refuses_what_it_cannot_hold() {
+    let mut dispatcher = Dispatcher::default();
+    dispatcher.register(1, "first", |_: &[u8]| ()).unwrap();
+    let error = dispatcher.register(1, "second", |_: &[u8]| ()).unwrap_err();
+    assert_eq!(error.to_string(), "msg_type 1 is already registered by `first`; give `second` another one");
+    assert!(dispatcher.register(MSG_TYPE_ERROR, "third", |_: &[u8]| ()).is_err());
+    assert_eq!(dispatcher.endpoints().collect::<Vec<_>>(), [(1, "first")]);
+}
