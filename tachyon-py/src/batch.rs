@@ -20,13 +20,17 @@ const NAME: &str = "RxBatchGuard";
 #[pyclass(module = "tachyon", frozen, weakref, sequence)]
 pub(crate) struct RxBatchGuard {
     bus: Py<Bus>,
-    messages: Vec<Taking>,
+    messages: Vec<(Region, u32)>,
     /// Counts the views into all of them.
     tally: Tally,
 }
 
 impl RxBatchGuard {
     pub(crate) fn new(bus: Py<Bus>, messages: Vec<Taking>) -> Self {
+        let messages = messages
+            .into_iter()
+            .map(|taking| (Region { data: taking.data(), len: taking.len(), writable: false }, taking.type_id()))
+            .collect();
         Self { bus, messages, tally: Tally::default() }
     }
 
@@ -35,9 +39,8 @@ impl RxBatchGuard {
     }
 
     fn view(slf: &Bound<'_, Self>, index: usize) -> Option<RxMsgView> {
-        let taking = slf.get().messages.get(index)?;
-        let region = Region { data: taking.data(), len: taking.len(), writable: false };
-        Some(RxMsgView { batch: slf.clone().unbind(), region, type_id: taking.type_id() })
+        let &(region, type_id) = slf.get().messages.get(index)?;
+        Some(RxMsgView { batch: slf.clone().unbind(), region, type_id })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use tachyon::__binding::{Room, bus_closer, bus_receiving, bus_sending};
+use tachyon::__binding::{bus_closer, bus_receiving, bus_sending};
 use tachyon::PollingMode;
 
 use crate::args::{self, Integer};
@@ -137,7 +137,7 @@ impl Bus {
     }
 
     /// Publishes what a guard wrote.
-    pub(crate) fn publish(&self, room: Room, size: usize, type_id: u32) -> PyResult<()> {
+    pub(crate) fn publish(&self, size: usize, type_id: u32) -> PyResult<()> {
         let Some(mut line) = self.line.try_take() else {
             self.line.owe(Debt::RollBack);
             return Err(busy());
@@ -146,7 +146,7 @@ impl Bus {
             line.settle(Debt::RollBack);
             return Err(closed());
         }
-        line.outlet()?.publish(room, size, type_id, 0);
+        line.outlet()?.publish(size, type_id, 0);
         Ok(())
     }
 

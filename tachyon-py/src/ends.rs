@@ -132,12 +132,14 @@ impl Inlet {
 /// The sending end of a ring.
 pub(crate) struct Outlet {
     pub(crate) ring: Sending,
+    /// What is lent.
+    room: Option<Room>,
     pub(crate) occupied: Occupied,
 }
 
 impl Outlet {
     pub(crate) fn new(ring: Sending) -> Self {
-        Self { ring, occupied: Occupied::No }
+        Self { ring, room: None, occupied: Occupied::No }
     }
 
     /// Sends a copy of `payload`, which is read while attached only.
@@ -169,18 +171,22 @@ impl Outlet {
             Some(room) => room,
             None => detached(py, || self.ring.reserve(size, timeout))?,
         };
+        self.room = Some(room);
         self.occupied = Occupied::ByGuard;
         Ok(room)
     }
 
     /// Publishes what was written into the lent room.
-    pub(crate) fn publish(&mut self, room: Room, size: usize, type_id: u32, correlation_id: u64) {
+    pub(crate) fn publish(&mut self, size: usize, type_id: u32, correlation_id: u64) {
         self.occupied = Occupied::No;
-        self.ring.publish(room, size, type_id, correlation_id);
+        if let Some(room) = self.room.take() {
+            self.ring.publish(room, size, type_id, correlation_id);
+        }
     }
 
     /// Takes the lent room back unused.
     pub(crate) fn roll_back(&mut self) {
+        self.room = None;
         self.occupied = Occupied::No;
     }
 }

@@ -21,7 +21,6 @@ const NAME: &str = "TxGuard";
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct TxGuard {
     bus: Py<Bus>,
-    room: Room,
     lent: Lent,
     actual_size: AtomicUsize,
     type_id: AtomicU32,
@@ -32,7 +31,7 @@ impl TxGuard {
         // SAFETY: the room was just reserved, and the bus reserves no other until it is published or rolled back, which
         // this guard asks for when its lending has ended; until then the bus, which `bus` keeps, keeps its memory.
         let lent = unsafe { Lent::new(room.data(), room.len(), true) };
-        Self { bus, room, lent, actual_size: AtomicUsize::new(room.len()), type_id: AtomicU32::new(type_id) }
+        Self { bus, lent, actual_size: AtomicUsize::new(room.len()), type_id: AtomicU32::new(type_id) }
     }
 
     fn roll_back(&self) {
@@ -97,7 +96,7 @@ impl TxGuard {
     ) -> PyResult<()> {
         let _ = (exc_value, traceback);
         match self.lent.end() {
-            Ending::Now if exc_type.is_none() => self.bus.get().publish(self.room, self.actual_size(), self.type_id()),
+            Ending::Now if exc_type.is_none() => self.bus.get().publish(self.actual_size(), self.type_id()),
             Ending::Now => {
                 self.roll_back();
                 Ok(())

@@ -1,0 +1,65 @@
+//! `tachyon._tachyon`: the Rust core as Python classes.
+//!
+//! Nothing of the protocol lives here. The rooms: [`turn`] decides which thread may use a direction, [`ends`] and
+//! [`calling`] are a direction with its one guard, [`lent`] counts the views into slots, [`payload`] reads what Python
+//! sends, [`errors`] and [`interrupt`] translate the ends of an operation; the rest are the classes.
+
+mod args;
+mod batch;
+mod bus;
+mod calling;
+mod dispatcher;
+mod dlpack;
+mod endpoint;
+mod ends;
+mod errors;
+mod handler;
+mod interrupt;
+mod lent;
+mod lifetime;
+mod loan;
+mod message;
+mod payload;
+mod remote;
+mod rpc_bus;
+mod rpc_rx_guard;
+mod rpc_tx_guard;
+mod rx_guard;
+mod turn;
+mod tx_guard;
+mod type_id;
+
+/// The native half of `tachyon`.
+#[pyo3::pymodule]
+mod _tachyon {
+    #[pymodule_export]
+    const MSG_TYPE_ERROR: u16 = tachyon::MSG_TYPE_ERROR;
+    #[pymodule_export]
+    #[allow(non_upper_case_globals, reason = "Python's name for it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+
+    #[pymodule_export]
+    use crate::batch::{RxBatchGuard, RxMsgView};
+    #[pymodule_export]
+    use crate::bus::Bus;
+    #[pymodule_export]
+    use crate::dispatcher::RpcDispatcher;
+    #[pymodule_export]
+    use crate::endpoint::{RpcEndpoint, tachyon_rpc};
+    #[pymodule_export]
+    use crate::message::Message;
+    #[pymodule_export]
+    use crate::remote::decode_error;
+    #[pymodule_export]
+    use crate::rpc_bus::RpcBus;
+    #[pymodule_export]
+    use crate::rpc_rx_guard::RpcRxGuard;
+    #[pymodule_export]
+    use crate::rpc_tx_guard::RpcTxGuard;
+    #[pymodule_export]
+    use crate::rx_guard::RxGuard;
+    #[pymodule_export]
+    use crate::tx_guard::TxGuard;
+    #[pymodule_export]
+    use crate::type_id::{make_type_id, msg_type, route_id};
+}

@@ -1,0 +1,478 @@
+//! `RpcBus`: requests one way, replies the other; the first operation decides who calls.
+
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+use tachyon::__binding::{ReplyTaken, rpc_callee, rpc_caller, rpc_closer};
+use tachyon::PollingMode;
+
+use crate::args::{self, Integer};
+use crate::calling::Calling;
+use crate::ends::{Inlet, Occupied, Outlet, busy};
+use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
+use crate::interrupt::detached;
+use crate::lifetime::{Lifetime, closed, connect_options, options};
+use crate::payload::Payload;
+use crate::rpc_rx_guard::RpcRxGuard;
+use crate::rpc_tx_guard::RpcTxGuard;
+use crate::turn::{Debt, Held, Settle, Turn};
+
+/// What this side is, and what it does with the forward ring.
+enum Forward {
+    Undecided(tachyon::RpcBus),
+    /// A caller owns both directions: while it waits for room it takes replies.
+    Calling(Calling),
+    /// A callee receives here.
+    Serving(Inlet),
+    Closed,
+}
+
+/// This side of the forward ring, as whoever has the turn sees it.
+pub(crate) struct ForwardLine {
+    end: Forward,
+    polling: PollingMode,
+    closing: bool,
+}
+
+impl ForwardLine {
+    fn check_open(&self) -> PyResult<()> {
+        if self.closing { Err(closed()) } else { Ok(()) }
+    }
+
+    /// The calling end; an undecided bus becomes it.
+    #[inline]
+    pub(crate) fn calling(&mut self) -> PyResult<&mut Calling> {
+        self.check_open()?;
+        if let Forward::Undecided(bus) = &self.end {
+            let mut calling = Calling::new(rpc_caller(bus).map_err(Raise::raise)?);
+            calling.set_polling_mode(self.polling);
+            self.end = Forward::Calling(calling);
+        }
+        match &mut self.end {
+            Forward::Calling(calling) => Ok(calling),
+            Forward::Serving(_) => {
+                Err(WrongDirectionError::new_err("this side serves, so it cannot call; open a second bus for that"))
+            }
+            Forward::Undecided(_) | Forward::Closed => Err(closed()),
+        }
+    }
+
+    /// Where requests arrive, on a side that serves already.
+    #[inline]
+    pub(crate) fn serving(&mut self) -> PyResult<&mut Inlet> {
+        self.check_open()?;
+        match &mut self.end {
+            Forward::Serving(inlet) => Ok(inlet),
+            Forward::Calling(_) => {
+                Err(WrongDirectionError::new_err("this side calls, so it cannot serve; open a second bus for that"))
+            }
+            Forward::Undecided(_) | Forward::Closed => Err(closed()),
+        }
+    }
+
+    fn let_go(&mut self) {
+        let idle = match &self.end {
+            Forward::Calling(calling) => calling.is_idle(),
+            Forward::Serving(inlet) => inlet.occupied == Occupied::No,
+            Forward::Undecided(_) | Forward::Closed => true,
+        };
+        if self.closing && idle {
+            self.end = Forward::Closed;
+        }
+    }
+}
+
+impl Settle for ForwardLine {
+    fn settle(&mut self, debt: Debt) {
+        match (debt, &mut self.end) {
+            (Debt::Release, Forward::Calling(calling)) => calling.give_back(),
+            (Debt::Release, Forward::Serving(inlet)) => inlet.give_back(),
+            (Debt::RollBack, Forward::Calling(calling)) => calling.roll_back(),
+            (Debt::Close, _) => self.closing = true,
+            _ => {}
+        }
+        self.let_go();
+    }
+}
+
+/// This side of the reverse ring, where a callee replies; empty before that is decided, and for a caller.
+pub(crate) struct ReverseLine {
+    outlet: Option<Outlet>,
+    closing: bool,
+}
+
+impl ReverseLine {
+    #[inline]
+    pub(crate) fn replying(&mut self) -> PyResult<&mut Outlet> {
+        if self.closing {
+            return Err(closed());
+        }
+        self.outlet.as_mut().ok_or_else(|| {
+            WrongDirectionError::new_err("this side serves nothing, so it cannot reply; `serve` first")
+        })
+    }
+}
+
+impl Settle for ReverseLine {
+    fn settle(&mut self, debt: Debt) {
+        match (debt, &mut self.outlet) {
+            (Debt::RollBack, Some(outlet)) => outlet.roll_back(),
+            (Debt::Close, _) => self.closing = true,
+            _ => {}
+        }
+        if self.closing && self.outlet.as_ref().is_some_and(|outlet| outlet.occupied == Occupied::No) {
+            self.outlet = None;
+        }
+    }
+}
+
+/// A bus for calls: requests on the forward ring, replies on the reverse ring.
+///
+/// The first operation decides whether this side calls or serves. A caller belongs to one thread at a time; a callee
+/// may serve in one thread and reply in another. A second thread on the same direction gets `BusyError`.
+#[pyclass(module = "tachyon", frozen, weakref)]
+pub(crate) struct RpcBus {
+    forward: Turn<ForwardLine>,
+    reverse: Turn<ReverseLine>,
+    lifetime: Lifetime,
+}
+
+impl RpcBus {
+    fn over(bus: tachyon::RpcBus, path: PathBuf) -> Self {
+        let lifetime = Lifetime::new(path, rpc_closer(&bus));
+        let forward = ForwardLine { end: Forward::Undecided(bus), polling: PollingMode::Adaptive, closing: false };
+        let reverse = ReverseLine { outlet: None, closing: false };
+        Self { forward: Turn::new(forward), reverse: Turn::new(reverse), lifetime }
+    }
+
+    #[inline]
+    pub(crate) fn forward(&self) -> PyResult<Held<'_, ForwardLine>> {
+        self.forward.try_take().ok_or_else(busy)
+    }
+
+    #[inline]
+    pub(crate) fn reverse(&self) -> PyResult<Held<'_, ReverseLine>> {
+        self.reverse.try_take().ok_or_else(busy)
+    }
+
+    /// The forward ring of a side that serves; an undecided bus becomes one.
+    #[inline]
+    pub(crate) fn to_serve(&self) -> PyResult<Held<'_, ForwardLine>> {
+        let mut forward = self.forward()?;
+        forward.check_open()?;
+        if let Forward::Undecided(bus) = &forward.end {
+            let mut reverse = self.reverse()?;
+            let (mut requests, mut replies) = rpc_callee(bus).map_err(Raise::raise)?;
+            requests.set_polling_mode(forward.polling);
+            replies.set_polling_mode(forward.polling);
+            reverse.outlet = Some(Outlet::new(replies));
+            forward.end = Forward::Serving(Inlet::new(requests));
+        }
+        Ok(forward)
+    }
+
+    /// Settles what a guard on the forward ring, or on a caller's replies, owes when it ends.
+    pub(crate) fn owe_forward(&self, debt: Debt) {
+        self.forward.owe(debt);
+    }
+
+    /// Settles what a guard on a callee's replies owes when it ends.
+    pub(crate) fn owe_reverse(&self, debt: Debt) {
+        self.reverse.owe(debt);
+    }
+
+    /// Notes that a received message has ended with views left.
+    pub(crate) fn received_lingers(&self) {
+        if let Some(mut forward) = self.forward.try_take() {
+            match &mut forward.end {
+                Forward::Calling(calling) => calling.replies = Occupied::ByViews,
+                Forward::Serving(inlet) => inlet.occupied = Occupied::ByViews,
+                Forward::Undecided(_) | Forward::Closed => {}
+            }
+        }
+    }
+
+    /// Notes that a reserved request, or reply, has ended with views left.
+    pub(crate) fn reserved_lingers(&self, is_reply: bool) {
+        if is_reply {
+            if let Some(mut reverse) = self.reverse.try_take()
+                && let Some(outlet) = &mut reverse.outlet
+            {
+                outlet.occupied = Occupied::ByViews;
+            }
+        } else if let Some(mut forward) = self.forward.try_take()
+            && let Forward::Calling(calling) = &mut forward.end
+        {
+            calling.requests = Occupied::ByViews;
+        }
+    }
+
+    /// Sends the request that a guard wrote; gives its correlation id.
+    pub(crate) fn publish_call(&self, size: usize, msg_type: u16) -> PyResult<u64> {
+        let Some(mut forward) = self.forward.try_take() else {
+            self.forward.owe(Debt::RollBack);
+            return Err(busy());
+        };
+        if forward.closing {
+            forward.settle(Debt::RollBack);
+            return Err(closed());
+        }
+        forward.calling()?.publish(size, msg_type).ok_or_else(closed)
+    }
+
+    /// Sends the reply that a guard wrote.
+    pub(crate) fn publish_reply(&self, size: usize, msg_type: u16, correlation_id: u64) -> PyResult<()> {
+        let Some(mut reverse) = self.reverse.try_take() else {
+            self.reverse.owe(Debt::RollBack);
+            return Err(busy());
+        };
+        if reverse.closing {
+            reverse.settle(Debt::RollBack);
+            return Err(closed());
+        }
+        reverse.replying()?.publish(size, tachyon::make_type_id(0, msg_type), correlation_id);
+        Ok(())
+    }
+}
+
+/// What a caller asked for as the most it would send.
+fn check_most(payload: &Payload<'_, '_>, most: Option<Integer>) -> PyResult<()> {
+    let Some(most) = most else { return Ok(()) };
+    let most = args::size("max_payload_size", most)?;
+    let size = payload.as_slice().len();
+    if size <= most {
+        return Ok(());
+    }
+    Err(InvalidArgumentError::new_err(format!("a payload of {size} bytes is more than max_payload_size={most}")))
+}
+
+#[pymethods]
+impl RpcBus {
+    /// Make an RPC bus and wait for one peer to connect.
+    ///
+    /// `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
+    /// `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set.
+    #[staticmethod]
+    #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false))]
+    fn listen(
+        py: Python<'_>,
+        socket_path: PathBuf,
+        cap_fwd: Integer,
+        cap_rev: Integer,
+        timeout: Option<f64>,
+        any_uid: bool,
+    ) -> PyResult<Self> {
+        let options = options(timeout, any_uid)?;
+        let forward = args::size("cap_fwd", cap_fwd)?;
+        let reverse = args::size("cap_rev", cap_rev)?;
+        let bus = detached(py, || tachyon::RpcBus::listen_with(&socket_path, forward, reverse, &options))?;
+        Ok(Self::over(bus, socket_path))
+    }
+
+    /// Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
+    #[staticmethod]
+    #[pyo3(signature = (socket_path, *, timeout=5.0, any_uid=false))]
+    fn connect(py: Python<'_>, socket_path: PathBuf, timeout: Option<f64>, any_uid: bool) -> PyResult<Self> {
+        let options = connect_options(timeout, any_uid)?;
+        let bus = detached(py, || tachyon::RpcBus::connect_with(&socket_path, &options))?;
+        Ok(Self::over(bus, socket_path))
+    }
+
+    /// Do what `listen` does, under its older name.
+    #[staticmethod]
+    #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false))]
+    fn rpc_listen(
+        py: Python<'_>,
+        socket_path: PathBuf,
+        cap_fwd: Integer,
+        cap_rev: Integer,
+        timeout: Option<f64>,
+        any_uid: bool,
+    ) -> PyResult<Self> {
+        Self::listen(py, socket_path, cap_fwd, cap_rev, timeout, any_uid)
+    }
+
+    /// Do what `connect` does, under its older name.
+    #[staticmethod]
+    #[pyo3(signature = (socket_path, *, timeout=5.0, any_uid=false))]
+    fn rpc_connect(py: Python<'_>, socket_path: PathBuf, timeout: Option<f64>, any_uid: bool) -> PyResult<Self> {
+        Self::connect(py, socket_path, timeout, any_uid)
+    }
+
+    /// Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable.
+    fn close(&self) {
+        self.lifetime.close();
+        self.forward.owe(Debt::Close);
+        self.reverse.owe(Debt::Close);
+    }
+
+    /// Whether `close` has been called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.lifetime.is_closed()
+    }
+
+    /// Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message.
+    #[pyo3(text_signature = "($self, node_id)")]
+    fn set_numa_node(&self, node_id: Integer) -> PyResult<()> {
+        let node = args::node(node_id)?;
+        self.lifetime.open()?.set_numa_node(node).map_err(Raise::raise)
+    }
+
+    /// Never park while waiting (1), or spin for a while and then park (0, the default).
+    #[pyo3(text_signature = "($self, pure_spin)")]
+    fn set_polling_mode(&self, pure_spin: Integer) -> PyResult<()> {
+        let mode = args::polling_mode(pure_spin)?;
+        let mut forward = self.forward()?;
+        forward.check_open()?;
+        forward.polling = mode;
+        match &mut forward.end {
+            Forward::Calling(calling) => calling.set_polling_mode(mode),
+            Forward::Serving(inlet) => {
+                inlet.ring.set_polling_mode(mode);
+                self.reverse()?.replying()?.ring.set_polling_mode(mode);
+            }
+            Forward::Undecided(_) | Forward::Closed => {}
+        }
+        Ok(())
+    }
+
+    /// Send a request and return its correlation id, to be passed to `wait`.
+    ///
+    /// `max_payload_size` is accepted for older callers: a payload longer than it is refused.
+    #[pyo3(signature = (payload, msg_type, max_payload_size=None, spin_threshold=None, *, timeout=None))]
+    fn call(
+        &self,
+        py: Python<'_>,
+        payload: &Bound<'_, PyAny>,
+        msg_type: Integer,
+        max_payload_size: Option<Integer>,
+        spin_threshold: Option<Integer>,
+        timeout: Option<f64>,
+    ) -> PyResult<u64> {
+        let payload = Payload::of(payload)?;
+        let msg_type = args::msg_type(msg_type)?;
+        check_most(&payload, max_payload_size)?;
+        let spins = args::spins(spin_threshold)?;
+        let timeout = args::timeout(timeout)?;
+        self.forward()?.calling()?.call(py, &payload, msg_type, spins, timeout)
+    }
+
+    /// Reserve room for a request to write in place; its `out_cid` is set once the guard is left.
+    #[pyo3(signature = (max_payload_size, msg_type, *, timeout=None))]
+    fn call_zero_copy(
+        slf: &Bound<'_, Self>,
+        max_payload_size: Integer,
+        msg_type: Integer,
+        timeout: Option<f64>,
+    ) -> PyResult<RpcTxGuard> {
+        let size = args::size("max_payload_size", max_payload_size)?;
+        let msg_type = args::msg_type(msg_type)?;
+        let timeout = args::timeout(timeout)?;
+        let room = slf.get().forward()?.calling()?.lend_request(slf.py(), msg_type, size, timeout)?;
+        Ok(RpcTxGuard::request(slf.clone().unbind(), room, msg_type))
+    }
+
+    /// Wait for the reply to a call and lend it in place. Replies may be taken in any order.
+    #[pyo3(signature = (correlation_id, spin_threshold=None, *, timeout=None))]
+    fn wait(
+        slf: &Bound<'_, Self>,
+        correlation_id: Integer,
+        spin_threshold: Option<Integer>,
+        timeout: Option<f64>,
+    ) -> PyResult<RpcRxGuard> {
+        let correlation_id = args::correlation_id(correlation_id)?;
+        let spins = args::spins(spin_threshold)?;
+        let timeout = args::timeout(timeout)?;
+        let mut forward = slf.get().forward()?;
+        let calling = forward.calling()?;
+        let reply = calling.take(slf.py(), correlation_id, spins, timeout)?;
+        Ok(lend_reply(slf, calling, correlation_id, reply))
+    }
+
+    /// Wait for a request and lend it in place.
+    #[pyo3(signature = (spin_threshold=None, *, timeout=None))]
+    fn serve(
+        slf: &Bound<'_, Self>,
+        spin_threshold: Option<Integer>,
+        timeout: Option<f64>,
+    ) -> PyResult<RpcRxGuard> {
+        let spins = args::spins(spin_threshold)?;
+        let timeout = args::timeout(timeout)?;
+        let mut forward = slf.get().to_serve()?;
+        let inlet = forward.serving()?;
+        let taking = inlet.take(slf.py(), spins, timeout)?;
+        inlet.ring.check_request(taking).map_err(Raise::raise)?;
+        inlet.lend(taking);
+        Ok(RpcRxGuard::in_place(slf.clone().unbind(), taking))
+    }
+
+    /// Answer the request that `serve` lent with this correlation id.
+    #[pyo3(signature = (correlation_id, payload, msg_type, max_payload_size=None, *, timeout=None))]
+    fn reply(
+        &self,
+        py: Python<'_>,
+        correlation_id: Integer,
+        payload: &Bound<'_, PyAny>,
+        msg_type: Integer,
+        max_payload_size: Option<Integer>,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
+        let payload = Payload::of(payload)?;
+        let correlation_id = args::correlation_id(correlation_id)?;
+        let type_id = tachyon::make_type_id(0, args::sixteen_bits("msg_type", msg_type)?);
+        check_most(&payload, max_payload_size)?;
+        let timeout = args::timeout(timeout)?;
+        self.reverse()?.replying()?.send(py, &payload, type_id, correlation_id, timeout)
+    }
+
+    /// Reserve room for a reply to write in place; leaving the guard sends it.
+    #[pyo3(signature = (correlation_id, max_payload_size, msg_type, *, timeout=None))]
+    fn reply_zero_copy(
+        slf: &Bound<'_, Self>,
+        correlation_id: Integer,
+        max_payload_size: Integer,
+        msg_type: Integer,
+        timeout: Option<f64>,
+    ) -> PyResult<RpcTxGuard> {
+        let correlation_id = args::correlation_id(correlation_id)?;
+        let size = args::size("max_payload_size", max_payload_size)?;
+        let msg_type = args::sixteen_bits("msg_type", msg_type)?;
+        let timeout = args::timeout(timeout)?;
+        let room = slf.get().reverse()?.replying()?.lend(slf.py(), size, timeout)?;
+        Ok(RpcTxGuard::reply(slf.clone().unbind(), room, msg_type, correlation_id))
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().lifetime.open()?;
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __exit__(&self, exc_type: &Bound<'_, PyAny>, exc_value: &Bound<'_, PyAny>, traceback: &Bound<'_, PyAny>) {
+        let _ = (exc_type, exc_value, traceback);
+        self.close();
+    }
+
+    fn __repr__(&self) -> String {
+        self.lifetime.describe("RpcBus")
+    }
+}
+
+/// A guard over a reply that was taken.
+pub(crate) fn lend_reply(
+    bus: &Bound<'_, RpcBus>,
+    calling: &mut Calling,
+    correlation_id: u64,
+    reply: ReplyTaken,
+) -> RpcRxGuard {
+    match reply {
+        ReplyTaken::InPlace(taking) => {
+            calling.lend(taking.position());
+            RpcRxGuard::in_place(bus.clone().unbind(), taking)
+        }
+        ReplyTaken::Kept(type_id, payload) => {
+            RpcRxGuard::kept(bus.clone().unbind(), correlation_id, type_id, payload)
+        }
+    }
+}
