@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::ring::{CapacityError, Geometry};
 use crate::wait::{Deadline, Interrupt, PollingMode};
 
 /// How long `connect` waits unless told otherwise.
@@ -27,6 +28,7 @@ pub struct Options {
     any_uid: bool,
     polling: PollingMode,
     interrupt: Option<Interrupt>,
+    ring_sizes: Option<(usize, usize)>,
 }
 
 impl Options {
@@ -38,6 +40,7 @@ impl Options {
             any_uid: false,
             polling: PollingMode::Adaptive,
             interrupt: None,
+            ring_sizes: None,
         }
     }
 
@@ -86,6 +89,21 @@ impl Options {
         self
     }
 
+    /// Asks a server for rings of `forward` bytes for requests and `reverse` bytes for replies.
+    ///
+    /// Default: the server's choice. A server refuses more than it allows. A listener for a single peer ignores this: it
+    /// was given the sizes itself.
+    pub fn ring_sizes(mut self, forward: usize, reverse: usize) -> Self {
+        self.ring_sizes = Some((forward, reverse));
+        self
+    }
+
+    /// The sizes to ask for, checked.
+    pub(crate) fn wished_geometries(&self) -> Result<[Option<Geometry>; 2], CapacityError> {
+        let Some((forward, reverse)) = self.ring_sizes else { return Ok([None; 2]) };
+        Ok([Some(Geometry::new(forward)?), Some(Geometry::new(reverse)?)])
+    }
+
     /// When listening gives up.
     pub(crate) fn listen_deadline(&self) -> Deadline {
         Deadline::from(self.timeout)
@@ -109,6 +127,12 @@ impl Options {
 
     pub(crate) fn polling_mode(&self) -> PollingMode {
         self.polling
+    }
+
+    /// The same without the interrupt hook, for a thread that nobody interrupts.
+    pub(crate) fn without_interrupt(mut self) -> Self {
+        self.interrupt = None;
+        self
     }
 
     pub(crate) fn interrupt_hook(&self) -> Option<Interrupt> {

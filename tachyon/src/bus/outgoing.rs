@@ -18,11 +18,29 @@ pub(crate) struct Outgoing {
     pub(crate) index: usize,
     pub(crate) producer: Producer,
     pub(crate) waiter: Waiter,
+    overflow: Overflow,
+}
+
+/// What becomes of a message for which there is no room.
+#[derive(Debug)]
+enum Overflow {
+    /// Its sender waits.
+    Wait,
+    /// It is kept here until there is room: the sender has others to attend to. Whoever sees that something is kept
+    /// sends nothing more until it has gone.
+    Keep(Option<Kept>),
+}
+
+#[derive(Debug)]
+struct Kept {
+    data: Vec<u8>,
+    type_id: u32,
+    correlation_id: u64,
 }
 
 impl Outgoing {
     pub(super) fn new(connection: Arc<Connection>, index: usize, producer: Producer, waiter: Waiter) -> Self {
-        Self { connection, index, producer, waiter }
+        Self { connection, index, producer, waiter, overflow: Overflow::Wait }
     }
 
     pub(crate) fn channel(&self) -> &Channel {
@@ -89,10 +107,43 @@ impl Outgoing {
         if self.try_send(data, type_id, correlation_id)? {
             return Ok(());
         }
+        if let Overflow::Keep(kept) = &mut self.overflow {
+            debug_assert!(kept.is_none(), "nothing is sent while something is kept");
+            *kept = Some(Kept { data: data.to_vec(), type_id, correlation_id });
+            return Ok(());
+        }
         let reservation = self.wait_for_room(data.len(), deadline)?;
         self.fill(reservation, data);
         self.publish(reservation, data.len(), type_id, correlation_id);
         Ok(())
+    }
+
+    /// Never waits from now on: a message for which there is no room is kept until [`flush`](Self::flush) finds some.
+    pub(crate) fn keep_overflow(&mut self) {
+        self.overflow = Overflow::Keep(None);
+    }
+
+    /// Whether a message is kept for want of room.
+    #[inline]
+    pub(crate) fn has_kept(&self) -> bool {
+        matches!(self.overflow, Overflow::Keep(Some(_)))
+    }
+
+    /// Sends what was kept, if there is room now; true when nothing is kept any more.
+    pub(crate) fn flush(&mut self) -> Result<bool, Unsent> {
+        let Overflow::Keep(kept) = &mut self.overflow else { return Ok(true) };
+        let Some(message) = kept.take() else { return Ok(true) };
+        let sent = self.try_send(&message.data, message.type_id, message.correlation_id)?;
+        if !sent {
+            self.overflow = Overflow::Keep(Some(message));
+        }
+        Ok(sent)
+    }
+
+    /// Messages sent or kept so far, as a free-running count.
+    #[inline]
+    pub(crate) fn accepted(&self) -> u64 {
+        self.producer.position().wrapping_add(u64::from(self.has_kept()))
     }
 
     /// Takes room for `len` bytes, if there is any.
@@ -111,7 +162,7 @@ impl Outgoing {
 
     #[cold]
     fn wait_for_room(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Halt> {
-        let Self { connection, index, producer, waiter } = self;
+        let Self { connection, index, producer, waiter, .. } = self;
         let channel = connection.channel(*index);
         let sources = [room_source(channel)];
         waiter

@@ -11,13 +11,13 @@ use super::table::{OwnedHandler, Table};
 use crate::bus::{Incoming, Outgoing};
 use crate::error::{HandlerFailure, RegisterError, ServeError};
 use crate::ring::Frame;
-use crate::rpc::{Callee, ErrorKind, check_request, send_error};
+use crate::rpc::{Callee, ErrorKind, OpenRequest, open_request, send_error};
 use crate::slice;
 use crate::type_id::{msg_type, route_id};
 use crate::wait::Deadline;
 
 /// What [`Dispatcher::on_failure`] sets.
-type FailureHook = Box<dyn FnMut(&ServeError) + Send>;
+type FailureHook = Box<dyn Fn(&ServeError) + Send + Sync>;
 
 /// A table of endpoints and the loop that serves them.
 ///
@@ -103,7 +103,7 @@ impl<S: ?Sized> Dispatcher<S> {
         &mut self,
         msg_type: u16,
         name: &str,
-        mut handler: impl FnMut(&[u8]) -> R + Send + 'static,
+        handler: impl Fn(&[u8]) -> R + Send + Sync + 'static,
     ) -> Result<&mut Self, RegisterError> {
         self.register_handler(
             msg_type,
@@ -158,7 +158,7 @@ impl<S: ?Sized> Dispatcher<S> {
     }
 
     /// What [`serve_forever`](Self::serve_forever) tells of requests it answered with an error; nothing by default.
-    pub fn on_failure(&mut self, hook: impl FnMut(&ServeError) + Send + 'static) -> &mut Self {
+    pub fn on_failure(&mut self, hook: impl Fn(&ServeError) + Send + Sync + 'static) -> &mut Self {
         self.on_failure = Some(Box::new(hook));
         self
     }
@@ -181,23 +181,19 @@ impl<S: ?Sized> Dispatcher<S> {
         self.serve_until(callee, Deadline::after(timeout))
     }
 
-    /// Serves until the caller closes. Requests that end in an error reply are told to
-    /// [`on_failure`](Self::on_failure) and do not end the loop.
+    /// Serves a [`Callee`] until its caller closes, or a [`RpcServer`](crate::RpcServer) until it is stopped. Requests
+    /// that end in an error reply are told to [`on_failure`](Self::on_failure) and do not end the loop.
     ///
     /// # Errors
-    /// The caller died, the memory is corrupted, or the wait was interrupted. An orderly close is no error.
-    pub fn serve_forever(&mut self, callee: &mut Callee) -> Result<(), ServeError> {
-        loop {
-            match self.serve_until(callee, Deadline::never()) {
-                Ok(()) => {}
-                Err(ServeError::Closed) => return Ok(()),
-                Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => {
-                    if let Some(hook) = &mut self.on_failure {
-                        hook(&failure);
-                    }
-                }
-                Err(end) => return Err(end),
-            }
+    /// The caller died, the memory is corrupted, or the wait was interrupted. An orderly close, or a stop, is no error.
+    pub fn serve_forever(&mut self, served: &mut impl Served) -> Result<(), ServeError> {
+        served.serve_with(self)
+    }
+
+    /// Tells of a request that was answered with an error.
+    pub(crate) fn tell_failure(&self, failure: &ServeError) {
+        if let Some(hook) = &self.on_failure {
+            hook(failure);
         }
     }
 
@@ -215,40 +211,42 @@ impl<S: ?Sized> Dispatcher<S> {
         deadline: Deadline,
     ) -> Result<(), ServeError> {
         let frame = incoming.take(deadline)?;
-        self.serve_frame(incoming, outgoing, &frame)
-    }
-
-    /// Serves a message that was taken before, and releases it.
-    #[inline]
-    pub(crate) fn serve_frame(
-        &mut self,
-        incoming: &mut Incoming,
-        outgoing: &mut Outgoing,
-        frame: &Frame,
-    ) -> Result<(), ServeError> {
-        check_request(incoming, frame)?;
-        let outcome = self.answer(incoming, outgoing, frame);
+        let request = open_request(incoming, frame)?;
+        let outcome = self.answer(incoming, outgoing, &request);
         incoming.release(frame.position);
         outcome
     }
 
+    /// Runs the endpoint of one request, or answers it with an error.
     #[inline]
-    fn answer(&mut self, incoming: &Incoming, outgoing: &mut Outgoing, frame: &Frame) -> Result<(), ServeError> {
+    pub(crate) fn answer(
+        &self,
+        incoming: &Incoming,
+        outgoing: &mut Outgoing,
+        request: &OpenRequest,
+    ) -> Result<(), ServeError> {
+        let OpenRequest { frame, deadline } = request;
         let msg_type = msg_type(frame.type_id);
         let correlation_id = frame.correlation_id;
-        let registered = if route_id(frame.type_id) == 0 { self.table.get_mut(msg_type) } else { None };
+        let registered = if route_id(frame.type_id) == 0 { self.table.get(msg_type) } else { None };
         let Some(registered) = registered else {
             let text = if self.send_text { "no endpoint is registered for this msg_type" } else { "" };
             send_error(outgoing, correlation_id, msg_type, ErrorKind::NoHandler, text)?;
             return Err(ServeError::NoHandler { msg_type });
         };
-        let request = Request { payload: slice::payload(frame, incoming), msg_type, correlation_id };
-        let answered = outgoing.producer.position();
+        if deadline.has_passed() {
+            let text = if self.send_text { "the deadline had passed before the request's turn came" } else { "" };
+            send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, text)?;
+            return Ok(());
+        }
+        let request =
+            Request { payload: slice::payload(frame, incoming), msg_type, correlation_id, deadline: *deadline };
+        let answered = outgoing.accepted();
         let reply = Reply { outgoing: &mut *outgoing, msg_type, correlation_id };
         // Whatever a handler leaves half done is its own state's affair, as with a handler that returns an error; the
         // ring's state does not pass through it.
         let outcome = catch_unwind(AssertUnwindSafe(|| registered.run(&self.state, request, reply)));
-        let answered = outgoing.producer.position() != answered;
+        let answered = outgoing.accepted() != answered;
         let error = match outcome {
             Ok(Ok(_)) if answered => return Ok(()),
             Ok(Ok(_)) => HandlerError::failed("returned the proof of another request's answer"),
@@ -257,6 +255,37 @@ impl<S: ?Sized> Dispatcher<S> {
         };
         let name = registered.name();
         fail(outgoing, name, self.send_text, (!answered).then_some(correlation_id), msg_type, error)
+    }
+}
+
+/// What a dispatcher can serve: a [`Callee`] or a [`RpcServer`](crate::RpcServer). Only this crate implements it.
+pub trait Served: sealed::Sealed {
+    /// Serves with a dispatcher's table until the other side ends it.
+    ///
+    /// # Errors
+    /// As [`Dispatcher::serve_forever`].
+    fn serve_with<S: ?Sized>(&mut self, dispatcher: &mut Dispatcher<S>) -> Result<(), ServeError>;
+}
+
+pub(crate) mod sealed {
+    /// Keeps the trait to this crate.
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for Callee {}
+
+impl Served for Callee {
+    fn serve_with<S: ?Sized>(&mut self, dispatcher: &mut Dispatcher<S>) -> Result<(), ServeError> {
+        loop {
+            match dispatcher.serve_until(self, Deadline::never()) {
+                Ok(()) => {}
+                Err(ServeError::Closed) => return Ok(()),
+                Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => {
+                    dispatcher.tell_failure(&failure);
+                }
+                Err(end) => return Err(end),
+            }
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use core::any::Any;
 use core::fmt;
+use std::time::Duration;
 
 use crate::bus::Outgoing;
 use crate::error::{Halt, Unsent};
@@ -15,6 +16,7 @@ pub struct Request<'a> {
     pub(super) payload: &'a [u8],
     pub(super) msg_type: u16,
     pub(super) correlation_id: u64,
+    pub(super) deadline: Deadline,
 }
 
 impl<'a> Request<'a> {
@@ -32,6 +34,12 @@ impl<'a> Request<'a> {
     /// The call's correlation id.
     pub fn correlation_id(&self) -> u64 {
         self.correlation_id
+    }
+
+    /// How long the caller still waits: `None` when it set no deadline, zero when the deadline has passed and the reply
+    /// will be dropped.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline.remaining()
     }
 }
 

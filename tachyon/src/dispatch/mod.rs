@@ -6,7 +6,8 @@ mod handler;
 mod into_reply;
 mod table;
 
-pub use dispatcher::Dispatcher;
+pub use dispatcher::{Dispatcher, Served};
+pub(crate) use dispatcher::sealed;
 pub use endpoint::{Endpoint, Entry, SharedHandler};
 pub use handler::{HandlerError, Replied, Reply, Request};
 pub use into_reply::IntoReply;

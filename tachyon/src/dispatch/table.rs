@@ -5,9 +5,9 @@ use super::handler::{HandlerError, Replied, Reply, Request};
 use crate::error::RegisterError;
 use crate::type_id::MSG_TYPE_ERROR;
 
-/// A handler that was made at run time and may keep things of its own.
+/// A handler that was made at run time and may keep things of its own. Workers of a server share it.
 pub type OwnedHandler<S> =
-    Box<dyn FnMut(&S, Request<'_>, Reply<'_>) -> Result<Replied, HandlerError> + Send>;
+    Box<dyn Fn(&S, Request<'_>, Reply<'_>) -> Result<Replied, HandlerError> + Send + Sync>;
 
 enum Handler<S: ?Sized> {
     Shared(SharedHandler<S>),
@@ -27,12 +27,12 @@ impl<S: ?Sized> Registered<S> {
 
     #[inline]
     pub(super) fn run(
-        &mut self,
+        &self,
         state: &S,
         request: Request<'_>,
         reply: Reply<'_>,
     ) -> Result<Replied, HandlerError> {
-        match &mut self.handler {
+        match &self.handler {
             Handler::Shared(handler) => handler(state, request, reply),
             Handler::Owned(handler) => handler(state, request, reply),
         }
@@ -59,16 +59,14 @@ impl<S: ?Sized> Table<S> {
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, msg_type: u16) -> Option<&mut Registered<S>> {
+    pub(super) fn get(&self, msg_type: u16) -> Option<&Registered<S>> {
         let [page, line] = msg_type.to_be_bytes();
-        self.pages[usize::from(page)].as_mut()?[usize::from(line)].as_mut()
+        self.pages[usize::from(page)].as_ref()?[usize::from(line)].as_ref()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u16, &Registered<S>)> {
         (0..=u16::MAX).filter_map(|msg_type| {
-            let [page, line] = msg_type.to_be_bytes();
-            let registered = self.pages[usize::from(page)].as_ref()?[usize::from(line)].as_ref()?;
-            Some((msg_type, registered))
+            Some((msg_type, self.get(msg_type)?))
         })
     }
 
@@ -120,9 +118,9 @@ mod tests {
             table.insert_owned(msg_type, &format!("e{msg_type}"), never()).unwrap();
         }
         assert_eq!(table.len(), 6);
-        assert_eq!(table.get_mut(4097).unwrap().name(), "e4097");
-        assert!(table.get_mut(2).is_none());
-        assert!(table.get_mut(65_535).is_none());
+        assert_eq!(table.get(4097).unwrap().name(), "e4097");
+        assert!(table.get(2).is_none());
+        assert!(table.get(65_535).is_none());
         assert_eq!(table.iter().map(|(msg_type, _)| msg_type).collect::<Vec<_>>(), [0, 1, 255, 256, 4097, 65_534]);
     }
 
@@ -139,6 +137,6 @@ mod tests {
             Err(RegisterError::Reserved { refused: "third".into() })
         );
         assert_eq!(table.len(), 1);
-        assert_eq!(table.get_mut(7).unwrap().name(), "first");
+        assert_eq!(table.get(7).unwrap().name(), "first");
     }
 }

@@ -9,7 +9,7 @@ use rustix::process::geteuid;
 use super::conversation::{Break, Conversation, Stop};
 use super::credentials::{self, Credentials};
 use super::error::{ListenError, ProtocolError, Refusal};
-use super::wire::{self, Code};
+use super::wire::{self, Code, Hello};
 use super::{Link, Offer, RingParts, Role, descriptors};
 use crate::options::Options;
 use crate::ring::{RingMemory, Side};
@@ -29,7 +29,7 @@ pub(crate) enum Outcome {
 }
 
 /// Why there is no link: the client's fault or ours.
-enum Failure {
+pub(super) enum Failure {
     Refused(Refusal),
     Ours(ListenError),
 }
@@ -37,6 +37,10 @@ enum Failure {
 impl Client {
     pub(super) fn new(socket: OwnedFd) -> Self {
         Self { socket }
+    }
+
+    pub(super) fn into_socket(self) -> OwnedFd {
+        self.socket
     }
 
     /// Hears the client and makes its connection, within the time one client has and not past `overall`.
@@ -76,15 +80,15 @@ impl Client {
 }
 
 /// One client's handshake in progress.
-struct Admission<'a> {
-    conversation: Conversation<'a>,
-    path: &'a Path,
-    offer: &'a Offer,
-    options: &'a Options,
+pub(super) struct Admission<'a> {
+    pub(super) conversation: Conversation<'a>,
+    pub(super) path: &'a Path,
+    pub(super) offer: &'a Offer,
+    pub(super) options: &'a Options,
 }
 
 impl Admission<'_> {
-    fn identify(&self) -> Result<Credentials, Failure> {
+    pub(super) fn identify(&self) -> Result<Credentials, Failure> {
         match credentials::of_peer(self.conversation.socket) {
             Ok(Some(who)) => Ok(who),
             Ok(None) => Err(Failure::Refused(Refusal::Gone)),
@@ -93,20 +97,25 @@ impl Admission<'_> {
     }
 
     fn admit(&self, who: &Credentials) -> Result<(Role, Vec<RingParts>), Failure> {
-        if !self.options.trusts(who.uid, geteuid().as_raw()) {
-            return Err(Failure::Refused(Refusal::ForeignUser { uid: who.uid }));
-        }
-        let role = self.hear_hello()?;
+        self.check_user(who)?;
+        let hello = self.conversation.hear(false).map_err(|why| self.broken(why))?;
+        let role = self.settle(wire::read_hello(hello.bytes()).map_err(refused)?)?;
         let rings = self.welcome(role)?;
         let ready = self.conversation.hear(false).map_err(|why| self.broken(why))?;
         wire::read_ready(ready.bytes()).map_err(refused)?;
         Ok((role, rings))
     }
 
+    pub(super) fn check_user(&self, who: &Credentials) -> Result<(), Failure> {
+        if self.options.trusts(who.uid, geteuid().as_raw()) {
+            Ok(())
+        } else {
+            Err(Failure::Refused(Refusal::ForeignUser { uid: who.uid }))
+        }
+    }
+
     /// The client's wish, settled into our role.
-    fn hear_hello(&self) -> Result<Role, Failure> {
-        let message = self.conversation.hear(false).map_err(|why| self.broken(why))?;
-        let hello = wire::read_hello(message.bytes()).map_err(refused)?;
+    pub(super) fn settle(&self, hello: Hello) -> Result<Role, Failure> {
         if hello.kind != self.offer.kind {
             let (asked, served) = (hello.kind.name(), self.offer.kind.name());
             return Err(Failure::Refused(Refusal::WrongKind { asked, served }));
@@ -118,7 +127,7 @@ impl Admission<'_> {
     }
 
     /// Makes this client's rings and hands them over.
-    fn welcome(&self, role: Role) -> Result<Vec<RingParts>, Failure> {
+    pub(super) fn welcome(&self, role: Role) -> Result<Vec<RingParts>, Failure> {
         let mut rings = Vec::with_capacity(self.offer.geometries.len());
         let mut memories = Vec::with_capacity(self.offer.geometries.len());
         for &geometry in &self.offer.geometries {
@@ -140,7 +149,7 @@ impl Admission<'_> {
         Doorbell::create().map_err(|source| self.system("make a doorbell for a client of", source))
     }
 
-    fn broken(&self, why: Break) -> Failure {
+    pub(super) fn broken(&self, why: Break) -> Failure {
         match why {
             Break::Stopped(Stop::TimedOut) => Failure::Refused(Refusal::Silent),
             Break::Closed | Break::Reset => Failure::Refused(Refusal::Gone),
@@ -154,25 +163,26 @@ impl Admission<'_> {
         Failure::Ours(ListenError::system(operation, self.path, source))
     }
 
-    fn turn_away(&self, why: &Refusal) {
+    pub(super) fn turn_away(&self, why: &Refusal) {
         let kind = self.offer.kind;
         let (code, detail) = match why {
             Refusal::ForeignUser { .. } => (Code::NotAllowed, 0),
             Refusal::WrongKind { .. } => (Code::WrongKind, kind as u8),
             Refusal::RoleClash { .. } => (Code::RoleClash, self.offer.role as u8),
             Refusal::Protocol(ProtocolError::Version { .. }) => (Code::Version, 0),
-            Refusal::Silent | Refusal::Protocol(_) => (Code::Other, 0),
+            Refusal::Busy => (Code::Busy, 0),
+            Refusal::Silent | Refusal::RingTooLarge { .. } | Refusal::Protocol(_) => (Code::Other, 0),
             Refusal::Gone => return,
         };
         self.reject(code, detail, &why.to_string());
     }
 
-    fn reject(&self, code: Code, detail: u8, text: &str) {
+    pub(super) fn reject(&self, code: Code, detail: u8, text: &str) {
         // A courtesy to a client that is about to be hung up on: if it cannot be told, the hang-up says enough.
         let _ = descriptors::send(self.conversation.socket, wire::write_reject(code, detail, text).as_ref(), &[]);
     }
 }
 
-fn refused(error: ProtocolError) -> Failure {
+pub(super) fn refused(error: ProtocolError) -> Failure {
     Failure::Refused(Refusal::Protocol(error))
 }

@@ -35,7 +35,8 @@ pub(crate) fn connect(path: &Path, kind: Kind, role: Role, options: &Options) ->
     let address = path::address(path)?;
     let timeout = options.connect_timeout();
     let deadline = Deadline::after(timeout);
-    let connector = Connector { path, hello: Hello { kind, role }, options, timeout, deadline };
+    let wishes = options.wished_geometries()?;
+    let connector = Connector { path, hello: Hello { kind, role, wishes }, options, timeout, deadline };
     let mut pause = FIRST_PAUSE;
     loop {
         let not_yet = match connector.attempt(&address) {
@@ -168,7 +169,7 @@ impl Connector<'_> {
 
     fn rejected(&self, reject: Reject) -> ConnectError {
         let path = self.path.to_owned();
-        let Hello { kind, role } = self.hello;
+        let Hello { kind, role, .. } = self.hello;
         match reject.code {
             Code::WrongKind => {
                 let theirs = Kind::from_wire(reject.detail).map_or("connection of an unknown kind", Kind::name);

@@ -65,7 +65,7 @@ impl Message {
 }
 
 /// A connected socket, and how long its peer has.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Conversation<'a> {
     pub(super) socket: BorrowedFd<'a>,
     pub(super) deadline: Deadline,

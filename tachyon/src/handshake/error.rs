@@ -108,6 +108,10 @@ pub enum ConnectError {
     #[error(transparent)]
     Path(#[from] PathError),
 
+    /// A ring size that no ring can have was asked for.
+    #[error(transparent)]
+    Capacity(#[from] CapacityError),
+
     /// Nobody listened at the path in time.
     #[error("no listener at {path:?} after {timeout:?}: start the listening side first or raise the timeout")]
     NoListener {
@@ -303,6 +307,10 @@ pub enum Refusal {
     WrongKind { asked: &'static str, served: &'static str },
     #[error("it wants to be the {role} too")]
     RoleClash { role: &'static str },
+    #[error("it asked for a ring of {asked} bytes and {most} is the most allowed here")]
+    RingTooLarge { asked: usize, most: usize },
+    #[error("there are as many callers as are allowed here")]
+    Busy,
     #[error("it did not finish the handshake in time")]
     Silent,
     #[error("it hung up during the handshake")]

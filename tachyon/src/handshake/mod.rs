@@ -21,14 +21,17 @@ mod conversation;
 mod credentials;
 mod descriptors;
 mod error;
+mod guest;
 mod listener;
 mod path;
 mod wire;
 
 pub(crate) use connector::connect;
 pub use error::{ConnectError, ListenError, ProtocolError, Refusal};
+pub(crate) use guest::{Guest, Progress};
 pub(crate) use listener::{Listener, listen};
 pub use path::PathError;
+pub(crate) use wire::Wishes;
 
 use crate::ring::{Geometry, RingMemory, Side};
 use crate::wait::{Doorbell, Peer};

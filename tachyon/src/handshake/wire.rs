@@ -49,7 +49,9 @@ struct HelloBytes {
     prefix: Prefix,
     kind: u8,
     role: u8,
-    reserved: [u8; 6],
+    /// Per ring the exponent of the wished capacity plus one; 0 leaves it to the listener.
+    wishes: [u8; MAX_RINGS],
+    reserved: [u8; 4],
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -87,7 +89,12 @@ struct RejectBytes {
 pub(super) struct Hello {
     pub(super) kind: Kind,
     pub(super) role: Role,
+    /// The capacities wished for, per ring; a listener for one peer goes by its own.
+    pub(super) wishes: Wishes,
 }
+
+/// The capacity wished for each ring; `None` leaves it to the listener.
+pub(crate) type Wishes = [Option<Geometry>; MAX_RINGS];
 
 /// What a listener grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,12 +181,13 @@ impl Prefix {
 }
 
 pub(super) fn write_hello(hello: Hello) -> [u8; size_of::<HelloBytes>()] {
-    let Hello { kind, role } = hello;
+    let Hello { kind, role, wishes } = hello;
     zerocopy::transmute!(HelloBytes {
         prefix: Prefix::new(Tag::Hello),
         kind: kind as u8,
         role: role as u8,
-        reserved: [0; 6]
+        wishes: wishes.map(|wish| wish.map_or(0, |geometry| geometry.exponent() + 1)),
+        reserved: [0; 4]
     })
 }
 
@@ -187,7 +195,15 @@ pub(super) fn read_hello(bytes: &[u8]) -> Result<Hello, ProtocolError> {
     Prefix::read(bytes)?.check(Tag::Hello)?;
     let hello: HelloBytes = exactly(bytes)?;
     check_zero(&hello.reserved)?;
-    Ok(Hello { kind: kind(hello.kind)?, role: role(hello.role)? })
+    let [forward, reverse] = hello.wishes;
+    Ok(Hello { kind: kind(hello.kind)?, role: role(hello.role)?, wishes: [wish(forward)?, wish(reverse)?] })
+}
+
+/// A capacity as its exponent plus one.
+fn wish(byte: u8) -> Result<Option<Geometry>, ProtocolError> {
+    let Some(exponent) = byte.checked_sub(1) else { return Ok(None) };
+    let capacity = 1usize.checked_shl(exponent.into()).unwrap_or(0);
+    Ok(Some(Geometry::new(capacity)?))
 }
 
 /// The listener's `Welcome` for `offer`, which has at most [`MAX_RINGS`] rings, with its settled role.

@@ -9,7 +9,7 @@ fn offer() -> Offer {
 }
 
 fn hello_bytes() -> Vec<u8> {
-    write_hello(Hello { kind: Kind::Bus, role: Role::Source }).as_ref().to_vec()
+    write_hello(Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2] }).as_ref().to_vec()
 }
 
 fn welcome_bytes() -> Vec<u8> {
@@ -44,7 +44,7 @@ fn the_bytes_are_those_of_the_document() {
 fn what_is_written_is_read() {
     for kind in [Kind::Bus, Kind::Rpc] {
         for role in [Role::Either, Role::Source, Role::Sink] {
-            let hello = Hello { kind, role };
+            let hello = Hello { kind, role, wishes: [None; 2] };
             assert_eq!(read_hello(write_hello(hello).as_ref()).unwrap(), hello);
         }
     }

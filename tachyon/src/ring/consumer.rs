@@ -49,6 +49,11 @@ impl Consumer {
         self.next.wrapping_sub(self.released) as usize - self.early.len()
     }
 
+    /// Whether the next look would find something: a message, or a reason to give the ring up.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.memory.slot(self.next).sequence.load(Ordering::Acquire) != self.memory.unpublished(self.next)
+    }
+
     /// Takes the next message if it has been published.
     #[inline]
     pub(crate) fn try_take(&mut self) -> Result<Option<Frame>, Fault> {

@@ -39,6 +39,12 @@ impl Geometry {
         self.capacity
     }
 
+    /// The power of two that the capacity is.
+    pub(crate) const fn exponent(self) -> u8 {
+        // At most 31, by the check in `new`.
+        self.capacity.trailing_zeros() as u8
+    }
+
     /// Number of slots, a power of two: the most messages that are under way at once.
     pub(crate) const fn slots(self) -> usize {
         let wanted = self.capacity / SLOT_LEN;

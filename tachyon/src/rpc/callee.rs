@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::fault::{ErrorKind, ErrorReply};
 use super::guard::{RpcRxGuard, RpcTxGuard};
+use super::request::open_request;
 use super::undecided::RpcBus;
 use crate::bus::{Established, Incoming, Outgoing, State};
 use crate::error::{ConnectError, Halt, ListenError, ServeError, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
-use crate::ring::{Fault, Frame};
+use crate::ring::Frame;
 use crate::type_id::make_type_id;
 use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
 
@@ -94,15 +95,14 @@ impl Callee {
     /// As [`serve`](Self::serve).
     pub fn try_serve(&mut self) -> Result<Option<RpcRxGuard<'_>>, ServeError> {
         let Some(frame) = self.incoming.try_take()? else { return Ok(None) };
-        check_request(&self.incoming, &frame)?;
-        Ok(Some(RpcRxGuard::in_place(&mut self.incoming, frame)))
+        let request = open_request(&self.incoming, frame)?;
+        Ok(Some(RpcRxGuard::in_place(&mut self.incoming, request.frame)))
     }
 
     #[inline]
-    pub(crate) fn take(&mut self, deadline: Deadline) -> Result<Frame, Halt> {
+    fn take(&mut self, deadline: Deadline) -> Result<Frame, Halt> {
         let frame = self.incoming.take(deadline)?;
-        check_request(&self.incoming, &frame)?;
-        Ok(frame)
+        Ok(open_request(&self.incoming, frame)?.frame)
     }
 
     /// Answers a request with a copy of `payload`, waiting for room.
@@ -173,16 +173,6 @@ impl Callee {
 
 fn check_correlation(correlation_id: u64) -> Result<(), ServeError> {
     if correlation_id == 0 { Err(ServeError::InvalidCorrelation) } else { Ok(()) }
-}
-
-/// A request without a correlation id is no request: nobody could be answered.
-#[inline]
-pub(crate) fn check_request(incoming: &Incoming, frame: &Frame) -> Result<(), Halt> {
-    if frame.correlation_id != 0 {
-        return Ok(());
-    }
-    incoming.connection.condemn();
-    Err(Halt::FatalError(Fault::Correlation(0)))
 }
 
 /// Sends an error reply, waiting for room.

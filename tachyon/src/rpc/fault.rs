@@ -26,16 +26,22 @@ pub enum ErrorKind {
     ReplyTooLarge = 4,
     /// The request does not decode to what the handler takes.
     BadRequest = 5,
+    /// The server is stopping and takes no new request.
+    Stopping = 6,
+    /// The caller's deadline had passed before the request's turn came.
+    DeadlinePassed = 7,
 }
 
 impl ErrorKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Unspecified,
         Self::NoHandler,
         Self::HandlerFailed,
         Self::BadReply,
         Self::ReplyTooLarge,
         Self::BadRequest,
+        Self::Stopping,
+        Self::DeadlinePassed,
     ];
 
     fn from_route(route: u16) -> Self {
@@ -51,6 +57,8 @@ impl ErrorKind {
             Self::BadReply => "BadReply",
             Self::ReplyTooLarge => "ReplyTooLarge",
             Self::BadRequest => "BadRequest",
+            Self::Stopping => "Stopping",
+            Self::DeadlinePassed => "DeadlinePassed",
         }
     }
 }
@@ -64,6 +72,8 @@ impl fmt::Display for ErrorKind {
             Self::BadReply => "its handler returned something that cannot be sent",
             Self::ReplyTooLarge => "its reply is larger than the reverse ring",
             Self::BadRequest => "the request is not what its handler takes",
+            Self::Stopping => "the server is stopping",
+            Self::DeadlinePassed => "its deadline had passed before its turn came",
         })
     }
 }

@@ -1,30 +1,57 @@
 //! Points in time a call must not wait past.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// When a wait gives up; possibly never.
+///
+/// Kept as `CLOCK_MONOTONIC` nanoseconds, which every process of the machine counts alike, so that a deadline can travel
+/// with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Deadline(Option<Instant>);
+pub(crate) struct Deadline(u64);
+
+/// The value that is never reached: 584 years of uptime.
+const NEVER: u64 = u64::MAX;
 
 impl Deadline {
     /// Waits for as long as it takes.
     pub(crate) const fn never() -> Self {
-        Self(None)
+        Self(NEVER)
     }
 
     /// Gives up `timeout` from now. A timeout past the clock's range is never reached.
     pub(crate) fn after(timeout: Duration) -> Self {
-        Self(Instant::now().checked_add(timeout))
+        let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(NEVER);
+        Self(now().saturating_add(nanos))
+    }
+
+    /// Gives up when the clock shows `nanos`; any value is a deadline, if only one long past or never reached.
+    pub(crate) const fn at_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// What the clock shows then, in nanoseconds; `None` when there is no limit.
+    #[inline]
+    pub(crate) const fn nanos(self) -> Option<u64> {
+        if self.0 == NEVER { None } else { Some(self.0) }
     }
 
     /// Time left; `None` when there is no limit, zero when it has passed.
     pub(crate) fn remaining(self) -> Option<Duration> {
-        self.0.map(|at| at.saturating_duration_since(Instant::now()))
+        self.nanos().map(|at| Duration::from_nanos(at.saturating_sub(now())))
     }
 
     pub(crate) fn has_passed(self) -> bool {
-        self.0.is_some_and(|at| Instant::now() >= at)
+        self.nanos().is_some_and(|at| now() >= at)
     }
+}
+
+/// What `CLOCK_MONOTONIC` shows, in nanoseconds.
+fn now() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    // The clock starts at boot and is never negative.
+    now.tv_sec.cast_unsigned().saturating_mul(1_000_000_000).saturating_add(now.tv_nsec.cast_unsigned())
 }
 
 impl From<Option<Duration>> for Deadline {
@@ -42,6 +69,7 @@ mod tests {
         assert_eq!(Deadline::after(Duration::MAX), Deadline::never());
         assert!(!Deadline::never().has_passed());
         assert_eq!(Deadline::never().remaining(), None);
+        assert_eq!(Deadline::never().nanos(), None);
     }
 
     #[test]
@@ -49,5 +77,14 @@ mod tests {
         let deadline = Deadline::after(Duration::ZERO);
         assert!(deadline.has_passed());
         assert_eq!(deadline.remaining(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn keeps_the_time_it_was_given() {
+        let deadline = Deadline::after(Duration::from_secs(10));
+        assert!(!deadline.has_passed());
+        let left = deadline.remaining().unwrap();
+        assert!(left <= Duration::from_secs(10) && left > Duration::from_secs(9), "{left:?}");
+        assert_eq!(Deadline::at_nanos(deadline.nanos().unwrap()), deadline);
     }
 }

@@ -49,6 +49,16 @@ impl Peer {
         }
     }
 
+    /// The peer's process, where the system gives a descriptor for it; readable once it has ended.
+    pub(crate) fn process(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Notes that somebody who watches the descriptors saw the end.
+    pub(crate) fn mark_gone(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
     /// Whether an earlier look found the peer gone; costs one load.
     pub(crate) fn was_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)

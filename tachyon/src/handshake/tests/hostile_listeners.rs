@@ -15,7 +15,7 @@ fn outcome(act: impl FnOnce(&Raw) + Send + 'static) -> ConnectError {
     let listener = impostor(&place.path, |client| {
         assert_eq!(
             client.hear().unwrap().bytes(),
-            wire::write_hello(wire::Hello { kind: Kind::Bus, role: Role::Source })
+            wire::write_hello(wire::Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2] })
         );
         act(&client);
         // Whatever it was: nothing good comes from the connector, and it goes.

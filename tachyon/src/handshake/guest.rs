@@ -1,0 +1,130 @@
+//! A client's handshake in steps that never wait, for a server that has others to attend to.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use super::admission::{Admission, Client, Failure, refused};
+use super::conversation::{Break, Conversation, Message, Stop};
+use super::credentials::Credentials;
+use super::error::{ListenError, Refusal};
+use super::wire::{self, Wishes};
+use super::{Link, Offer, RingParts, Role};
+use crate::options::Options;
+use crate::ring::Side;
+use crate::wait::{Deadline, Peer};
+
+/// A client on its way in. Its descriptor becomes readable when the next step can be taken; dropping it hangs up.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    socket: OwnedFd,
+    deadline: Deadline,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Nothing heard yet.
+    Arrived,
+    /// Welcomed; it has to confirm.
+    Welcomed { who: Credentials, offer: Offer, role: Role, rings: Vec<RingParts> },
+}
+
+/// What a step led to.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// It has not said enough yet.
+    Waiting(Guest),
+    Linked(Box<Link>),
+    Refused(Refusal),
+}
+
+impl Guest {
+    /// Begins the handshake of an accepted client, which has as long as `options` say.
+    pub(crate) fn new(client: Client, options: &Options) -> Self {
+        let deadline = options.client_deadline(Deadline::never());
+        Self { socket: client.into_socket(), deadline, stage: Stage::Arrived }
+    }
+
+    /// When the guest's time is up.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// Takes the step that what has been heard allows. `terms` turns a wish for ring sizes into an offer; it is asked
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] only for what is wrong on this side; the guest is gone then as well, and has been told.
+    pub(crate) fn step(
+        self,
+        path: &Path,
+        standard: &Offer,
+        options: &Options,
+        terms: impl FnOnce(&Wishes) -> Result<Offer, Refusal>,
+    ) -> Result<Progress, ListenError> {
+        let Self { socket, deadline, stage } = self;
+        let conversation = |socket| Conversation { socket, deadline: Deadline::after(Duration::ZERO), interrupt: None };
+        let heard = match listen_in(&conversation(socket.as_fd())) {
+            Some(heard) => heard,
+            None if deadline.has_passed() => Err(Break::Stopped(Stop::TimedOut)),
+            None => return Ok(Progress::Waiting(Self { socket, deadline, stage })),
+        };
+        let admission = Admission { conversation: conversation(socket.as_fd()), path, offer: standard, options };
+        let failure = match (heard.map_err(|why| admission.broken(why)), stage) {
+            (Ok(hello), Stage::Arrived) => match greet(&admission, &hello, terms) {
+                Ok(stage) => return Ok(Progress::Waiting(Self { socket, deadline, stage })),
+                Err(failure) => failure,
+            },
+            (Ok(ready), Stage::Welcomed { who, offer, role, rings }) => match wire::read_ready(ready.bytes()) {
+                Ok(()) => {
+                    let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);
+                    let link = Link { kind: offer.kind, role, side: Side::Listener, rings, peer };
+                    return Ok(Progress::Linked(Box::new(link)));
+                }
+                Err(error) => refused(error),
+            },
+            (Err(failure), _) => failure,
+        };
+        match failure {
+            Failure::Refused(why) => {
+                admission.turn_away(&why);
+                Ok(Progress::Refused(why))
+            }
+            Failure::Ours(error) => {
+                admission.reject(wire::Code::Other, 0, "the server failed; see its own error");
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The next message, `None` while there is none.
+fn listen_in(conversation: &Conversation<'_>) -> Option<Result<Message, Break>> {
+    match conversation.hear(false) {
+        Err(Break::Stopped(Stop::TimedOut)) => None,
+        heard => Some(heard),
+    }
+}
+
+/// From hello to welcome.
+fn greet(
+    admission: &Admission<'_>,
+    hello: &Message,
+    terms: impl FnOnce(&Wishes) -> Result<Offer, Refusal>,
+) -> Result<Stage, Failure> {
+    let who = admission.identify()?;
+    admission.check_user(&who)?;
+    let hello = wire::read_hello(hello.bytes()).map_err(refused)?;
+    let role = admission.settle(hello)?;
+    let offer = terms(&hello.wishes).map_err(Failure::Refused)?;
+    let rings = Admission { offer: &offer, ..*admission }.welcome(role)?;
+    Ok(Stage::Welcomed { who, offer, role, rings })
+}
+
+impl AsFd for Guest {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

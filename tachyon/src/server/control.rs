@@ -1,0 +1,109 @@
+//! What the threads of a server share: stopping, counting callers, handing sessions over, telling events.
+
+use core::fmt;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use super::events::ServerEvent;
+use super::session::Session;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::wait::Doorbell;
+
+/// What [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
+pub(super) type EventHook = Box<dyn Fn(&ServerEvent<'_>) + Send + Sync>;
+
+/// A worker's letter box: sessions on their way to it, and the bell that wakes it.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) bell: Doorbell,
+    sessions: Mutex<VecDeque<Session>>,
+    /// Sessions the worker has or is about to get.
+    load: AtomicU64,
+}
+
+impl Inbox {
+    fn new() -> io::Result<Self> {
+        Ok(Self { bell: Doorbell::create()?, sessions: Mutex::default(), load: AtomicU64::new(0) })
+    }
+
+    pub(super) fn take(&self) -> Option<Session> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// The shared part of a server.
+pub(super) struct Control {
+    stopping: AtomicBool,
+    inboxes: Mutex<Vec<std::sync::Arc<Inbox>>>,
+    hook: Option<EventHook>,
+}
+
+impl Control {
+    pub(super) fn new() -> Self {
+        Self { stopping: AtomicBool::new(false), inboxes: Mutex::default(), hook: None }
+    }
+
+    fn inboxes(&self) -> std::sync::MutexGuard<'_, Vec<std::sync::Arc<Inbox>>> {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_hook(&mut self, hook: EventHook) {
+        self.hook = Some(hook);
+    }
+
+    pub(super) fn tell(&self, event: &ServerEvent<'_>) {
+        if let Some(hook) = &self.hook {
+            hook(event);
+        }
+    }
+
+    /// Asks all workers to stop.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        for inbox in self.inboxes().iter() {
+            inbox.bell.ring();
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// A letter box for one more worker.
+    pub(super) fn enlist(&self) -> io::Result<std::sync::Arc<Inbox>> {
+        let inbox = std::sync::Arc::new(Inbox::new()?);
+        self.inboxes().push(std::sync::Arc::clone(&inbox));
+        Ok(inbox)
+    }
+
+    /// All workers are gone; sessions they never took are closed.
+    pub(super) fn dismiss(&self) {
+        self.inboxes().clear();
+    }
+
+    /// Gives a session to the worker that has the fewest.
+    pub(super) fn hand_over(&self, session: Session) {
+        let inboxes = self.inboxes();
+        let Some(inbox) = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed)) else { return };
+        inbox.load.fetch_add(1, Ordering::Relaxed);
+        inbox.sessions.lock().unwrap_or_else(PoisonError::into_inner).push_back(session);
+        inbox.bell.ring();
+    }
+
+    /// A worker has one session less.
+    pub(super) fn left(&self, inbox: &Inbox) {
+        inbox.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Callers connected now.
+    pub(super) fn callers(&self) -> usize {
+        self.inboxes().iter().map(|inbox| inbox.load.load(Ordering::Relaxed) as usize).sum()
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("callers", &self.callers()).finish_non_exhaustive()
+    }
+}

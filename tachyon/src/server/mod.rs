@@ -1,0 +1,199 @@
+//! A service: one path, any number of callers, one table of endpoints.
+
+mod control;
+mod entrance;
+mod events;
+mod options;
+mod poller;
+mod session;
+mod worker;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use events::{Leaving, ServerEvent};
+pub use options::ServerOptions;
+pub use session::CallerInfo;
+
+use self::control::Control;
+use self::entrance::Entrance;
+use self::worker::Worker;
+use crate::dispatch::{Dispatcher, Served, sealed};
+use crate::error::{ListenError, ServeError};
+
+/// The serving end of RPC for many callers.
+///
+/// It keeps listening at its path; every [`Caller`](crate::Caller) that connects gets a pair of rings of its own, and
+/// callers come, go and crash without the others noticing. One thread serves them all: busy callers are polled, and
+/// with none the thread sleeps. [`Dispatcher::serve_workers`] shares the callers among several threads.
+///
+/// ```
+/// use tachyon::{Caller, Dispatcher, RpcServer, endpoints, tachyon_rpc};
+///
+/// #[tachyon_rpc(msg_type = 1)]
+/// fn double(payload: &[u8]) -> Vec<u8> {
+///     payload.repeat(2)
+/// }
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("service.sock");
+/// let mut server = RpcServer::bind(&path)?;
+/// let stopper = server.stopper();
+/// let service = std::thread::spawn(move || Dispatcher::new(endpoints![double]).serve_forever(&mut server));
+///
+/// let mut first = Caller::connect(&path)?;
+/// let mut second = Caller::connect(&path)?;
+/// assert_eq!(&*double::call(&mut first, b"ab")?, b"abab");
+/// assert_eq!(&*double::call(&mut second, b"x")?, b"xx");
+///
+/// stopper.stop();
+/// service.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping a server closes its path"]
+pub struct RpcServer {
+    entrance: Option<Entrance>,
+    options: ServerOptions,
+    control: Arc<Control>,
+}
+
+/// Stops a server from another thread, or from a handler.
+#[derive(Debug, Clone)]
+pub struct Stopper {
+    control: Arc<Control>,
+}
+
+impl Stopper {
+    /// Has the server finish: requests being handled are answered, those still queued get an error reply of kind
+    /// [`Stopping`](crate::ErrorKind::Stopping), every connection is closed in good order, and the serving call
+    /// returns. Stopping twice does nothing more.
+    pub fn stop(&self) {
+        self.control.stop();
+    }
+
+    /// Callers connected now.
+    pub fn callers(&self) -> usize {
+        self.control.callers()
+    }
+}
+
+impl RpcServer {
+    /// Makes a server at `path`. Callers may connect from now on; they are served once a dispatcher serves.
+    ///
+    /// # Errors
+    /// [`ListenError`]: a path that cannot be listened at, or is another live listener's.
+    pub fn bind(path: impl AsRef<Path>) -> Result<Self, ListenError> {
+        Self::bind_with(path, ServerOptions::new())
+    }
+
+    /// As [`bind`](Self::bind), with [`ServerOptions`].
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind), and for ring sizes that are not powers of two.
+    pub fn bind_with(path: impl AsRef<Path>, options: ServerOptions) -> Result<Self, ListenError> {
+        let entrance = Entrance::new(path.as_ref(), options.clone())?;
+        Ok(Self { entrance: Some(entrance), options, control: Arc::new(Control::new()) })
+    }
+
+    /// What stops this server.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { control: Arc::clone(&self.control) }
+    }
+
+    /// Sets what is told of callers that come and go, and of clients that are turned away; nothing by default. It is
+    /// called from the serving threads and must not wait.
+    ///
+    /// # Panics
+    /// When a [`Stopper`] has been taken already: set the hook first.
+    pub fn on_event(&mut self, hook: impl Fn(&ServerEvent<'_>) + Send + Sync + 'static) -> &mut Self {
+        let control = Arc::get_mut(&mut self.control).expect("the hook is set before a stopper is taken");
+        control.set_hook(Box::new(hook));
+        self
+    }
+
+    /// The path that callers connect to; `None` once the server was stopped.
+    pub fn path(&self) -> Option<&Path> {
+        self.entrance.as_ref().map(Entrance::path)
+    }
+
+    fn serve<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>) -> Result<(), ServeError> {
+        let Some(mut entrance) = self.entrance.take() else { return Ok(()) };
+        let outcome = Worker::new(&self.control, Some(&mut entrance), self.options.connection.clone())
+            .map_err(ServeError::Io)
+            .and_then(|worker| {
+                worker.run(
+                    &|_, incoming, outgoing, request| dispatcher.answer(incoming, outgoing, request),
+                    &|failure| dispatcher.tell_failure(failure),
+                )
+            });
+        self.control.dismiss();
+        if matches!(outcome, Err(ServeError::Interrupted)) {
+            self.entrance = Some(entrance);
+        }
+        outcome
+    }
+
+    fn serve_workers<S: ?Sized + Sync>(&mut self, dispatcher: &Dispatcher<S>, workers: usize) -> Result<(), ServeError> {
+        let Some(mut entrance) = self.entrance.take() else { return Ok(()) };
+        let (control, options) = (&*self.control, &self.options.connection);
+        let outcome = std::thread::scope(|scope| {
+            let run = |worker: Worker<'_>| {
+                let outcome = worker.run(
+                    &|_, incoming, outgoing, request| dispatcher.answer(incoming, outgoing, request),
+                    &|failure| dispatcher.tell_failure(failure),
+                );
+                // One worker's end is everyone's: the callers it had are gone.
+                control.stop();
+                outcome
+            };
+            // The first worker has the door, and so the interrupt hook.
+            let first = Worker::new(control, Some(&mut entrance), options.clone()).map_err(ServeError::Io)?;
+            let quiet = options.clone().without_interrupt();
+            let mut others = Vec::new();
+            for _ in 1..workers {
+                let worker = match Worker::new(control, None, quiet.clone()) {
+                    Ok(worker) => worker,
+                    Err(error) => {
+                        control.stop();
+                        return Err(ServeError::Io(error));
+                    }
+                };
+                others.push(scope.spawn(move || run(worker)));
+            }
+            let mut outcome = run(first);
+            for other in others {
+                match other.join() {
+                    Ok(theirs) => outcome = outcome.and(theirs),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            outcome
+        });
+        self.control.dismiss();
+        outcome
+    }
+}
+
+impl sealed::Sealed for RpcServer {}
+
+impl Served for RpcServer {
+    fn serve_with<S: ?Sized>(&mut self, dispatcher: &mut Dispatcher<S>) -> Result<(), ServeError> {
+        self.serve(dispatcher)
+    }
+}
+
+impl<S: ?Sized + Sync> Dispatcher<S> {
+    /// Serves a server's callers with `workers` threads, this one among them, until it is stopped. Each caller stays
+    /// with one thread, so its requests are handled in order; handlers of different callers run side by side.
+    ///
+    /// # Errors
+    /// As [`serve_forever`](Self::serve_forever).
+    ///
+    /// # Panics
+    /// When `workers` is 0.
+    pub fn serve_workers(&self, server: &mut RpcServer, workers: usize) -> Result<(), ServeError> {
+        assert!(workers > 0, "somebody has to serve");
+        server.serve_workers(self, workers)
+    }
+}

@@ -1,0 +1,96 @@
+//! How a server treats its callers.
+
+use std::time::Duration;
+
+use crate::error::CapacityError;
+use crate::handshake::{Kind, Offer, Refusal, Role, Wishes};
+use crate::options::Options;
+use crate::ring::Geometry;
+
+/// Settings of a [`RpcServer`](crate::RpcServer).
+///
+/// ```
+/// use tachyon::{Options, ServerOptions};
+///
+/// let options = ServerOptions::new().max_callers(64).ring_sizes(1 << 14, 1 << 20).connection(Options::new());
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "options do nothing until a server is bound with them"]
+pub struct ServerOptions {
+    pub(super) connection: Options,
+    pub(super) max_callers: usize,
+    pub(super) stop_timeout: Duration,
+    standard: (usize, usize),
+    largest: (usize, usize),
+}
+
+impl ServerOptions {
+    /// The defaults: up to 64 callers, rings of 64 KiB each way that a caller may ask to be up to 16 MiB.
+    pub fn new() -> Self {
+        Self {
+            connection: Options::new(),
+            max_callers: 64,
+            stop_timeout: Duration::from_secs(1),
+            standard: (1 << 16, 1 << 16),
+            largest: (1 << 24, 1 << 24),
+        }
+    }
+
+    /// How clients are met and how the server waits: handshake timeout, users, polling mode, interrupt hook. The
+    /// timeout for listening and the ring sizes of these options mean nothing to a server.
+    pub fn connection(mut self, options: Options) -> Self {
+        self.connection = options;
+        self
+    }
+
+    /// Most callers at a time; one more is told that the server is busy. Each takes six descriptors and its rings.
+    pub fn max_callers(mut self, callers: usize) -> Self {
+        self.max_callers = callers;
+        self
+    }
+
+    /// Bytes of the rings of a caller that asks for nothing else: for requests, for replies. Powers of two.
+    pub fn ring_sizes(mut self, forward: usize, reverse: usize) -> Self {
+        self.standard = (forward, reverse);
+        self
+    }
+
+    /// The largest rings that a caller may ask for. Default: 16 MiB each way.
+    pub fn max_ring_sizes(mut self, forward: usize, reverse: usize) -> Self {
+        self.largest = (forward, reverse);
+        self
+    }
+
+    /// How long a stopping server waits for callers that do not take their last replies. Default: 1 second.
+    pub fn stop_timeout(mut self, timeout: Duration) -> Self {
+        self.stop_timeout = timeout;
+        self
+    }
+
+    /// What a caller without wishes is offered.
+    pub(super) fn offer(&self) -> Result<Offer, CapacityError> {
+        let geometries = vec![Geometry::new(self.standard.0)?, Geometry::new(self.standard.1)?];
+        Ok(Offer { kind: Kind::Rpc, role: Role::Sink, geometries })
+    }
+
+    /// What a caller with `wishes` is offered.
+    pub(super) fn terms(&self, standard: &Offer, wishes: &Wishes) -> Result<Offer, Refusal> {
+        let mut offer = standard.clone();
+        let largest = [self.largest.0, self.largest.1];
+        for ((geometry, wish), most) in offer.geometries.iter_mut().zip(wishes).zip(largest) {
+            let Some(wish) = wish else { continue };
+            if wish.capacity() > most {
+                return Err(Refusal::RingTooLarge { asked: wish.capacity(), most });
+            }
+            *geometry = *wish;
+        }
+        Ok(offer)
+    }
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

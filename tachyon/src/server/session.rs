@@ -1,0 +1,230 @@
+//! One caller of a server: its two directions, and whether it is looked at or slept on.
+
+use core::fmt;
+
+use super::poller::{Poller, Token};
+use crate::bus::{Established, Incoming, Outgoing, look_for_data};
+use crate::error::{Halt, ServeError, Unsent};
+use crate::handshake::Link;
+use crate::options::Options;
+use crate::rpc::{ErrorKind, OpenRequest, open_request, send_error};
+use crate::sync::{Ordering, fence};
+use crate::type_id::msg_type;
+use crate::wait::{Peer, Spinner};
+
+/// Requests served for one caller before the next one's turn: few enough that a caller who floods does not keep others
+/// waiting, enough that a turn costs little.
+const QUOTA: u32 = 4;
+
+/// Who calls: what a server knows of the process at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallerInfo {
+    /// Its number, from 1 up; never used again by the same server.
+    pub id: u64,
+    /// Its process id, where that is visible from here.
+    pub pid: Option<u32>,
+    /// Its user.
+    pub uid: u32,
+}
+
+/// A connected caller.
+pub(super) struct Session {
+    pub(super) info: CallerInfo,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    spinner: Spinner,
+    idle_looks: u32,
+    /// Whether the worker looks at it; otherwise it sleeps on the doorbells.
+    pub(super) hot: bool,
+}
+
+/// What came of a turn.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// Requests served.
+    Served(u32),
+    /// Nothing to do yet.
+    Idle,
+    /// Nothing to do for longer: its doorbells are watched from now on.
+    Rest,
+    /// The caller is gone.
+    Ended(Halt),
+}
+
+/// Why a session waits, and for what.
+enum Lack {
+    Requests,
+    Room,
+}
+
+impl Session {
+    pub(super) fn new(id: u64, link: Link, options: &Options) -> Self {
+        let established = Established::new(link, options);
+        let (incoming, mut outgoing) = (established.incoming(0), established.outgoing(1));
+        outgoing.keep_overflow();
+        let peer = &established.connection.peer;
+        let info = CallerInfo { id, pid: peer.pid(), uid: peer.uid() };
+        let spinner = Spinner::new(options.polling_mode());
+        Self { info, incoming, outgoing, spinner, idle_looks: 0, hot: true }
+    }
+
+    fn peer(&self) -> &Peer {
+        &self.incoming.connection.peer
+    }
+
+    /// Has the doorbells and the peer's end watched.
+    pub(super) fn watch(&self, poller: &Poller, key: usize) -> std::io::Result<()> {
+        poller.add(&self.incoming.channel().data, Token::Data(key))?;
+        poller.add(&self.outgoing.channel().room, Token::Room(key))?;
+        poller.add_hang_up(self.peer(), Token::Peer(key))?;
+        if let Some(process) = self.peer().process() {
+            poller.add(process, Token::Peer(key))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn unwatch(&self, poller: &Poller) {
+        poller.remove(&self.incoming.channel().data);
+        poller.remove(&self.outgoing.channel().room);
+        poller.remove(self.peer());
+        if let Some(process) = self.peer().process() {
+            poller.remove(process);
+        }
+    }
+
+    /// A doorbell of this session rang.
+    pub(super) fn woken(&self, token: Token) {
+        match token {
+            Token::Data(_) => self.incoming.channel().data.drain(),
+            Token::Room(_) => self.outgoing.channel().room.drain(),
+            _ => self.peer().mark_gone(),
+        }
+        self.set_parked(false, false);
+    }
+
+    fn set_parked(&self, requests: bool, room: bool) {
+        // Ordering: see the fence in `rest`.
+        self.incoming.channel().memory.header().consumer_parked.0.store(u32::from(requests), Ordering::Relaxed);
+        self.outgoing.channel().memory.header().producer_parked.0.store(u32::from(room), Ordering::Relaxed);
+    }
+
+    /// Serves what is there, up to the quota.
+    pub(super) fn turn(
+        &mut self,
+        answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        tell: &impl Fn(&ServeError),
+    ) -> Turn {
+        // Asked before the look: nothing committed before an end seen here can escape that look.
+        let gone = self.peer().was_gone();
+        match self.flush() {
+            Ok(true) => {}
+            Ok(false) if gone => return Turn::Ended(Halt::PeerDead),
+            Ok(false) => return self.rest(&Lack::Room),
+            Err(halt) => return Turn::Ended(halt),
+        }
+        let mut served = 0;
+        while served < QUOTA && !self.outgoing.has_kept() {
+            match self.serve_next(answer, tell) {
+                Ok(true) => served += 1,
+                Ok(false) => break,
+                Err(halt) => return Turn::Ended(halt),
+            }
+        }
+        if served > 0 {
+            self.idle_looks = 0;
+            self.spinner.spun();
+            return Turn::Served(served);
+        }
+        if gone {
+            return Turn::Ended(Halt::PeerDead);
+        }
+        self.idle_looks = self.idle_looks.saturating_add(1);
+        match self.spinner.budget() {
+            Some(budget) if self.idle_looks >= budget => self.rest(&Lack::Requests),
+            _ => Turn::Idle,
+        }
+    }
+
+    fn serve_next(
+        &mut self,
+        answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        tell: &impl Fn(&ServeError),
+    ) -> Result<bool, Halt> {
+        let Some(request) = self.take()? else { return Ok(false) };
+        let outcome = answer(&self.info, &self.incoming, &mut self.outgoing, &request);
+        self.incoming.release(request.frame.position);
+        match outcome {
+            Ok(()) => {}
+            Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => tell(&failure),
+            Err(ServeError::Closed) => return Err(Halt::Closed),
+            Err(ServeError::Forked) => return Err(Halt::Forked),
+            Err(ServeError::FatalError(fault)) => return Err(Halt::FatalError(fault)),
+            Err(_) => return Err(Halt::PeerDead),
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self) -> Result<Option<OpenRequest>, Halt> {
+        self.incoming.connection.check_process()?;
+        let Incoming { connection, index, consumer, .. } = &mut self.incoming;
+        let channel = connection.channel(*index);
+        match look_for_data(connection, channel, consumer)? {
+            None => Ok(None),
+            Some(frame) => open_request(&self.incoming, frame).map(Some),
+        }
+    }
+
+    /// Sends a reply that had no room; true when none is left.
+    fn flush(&mut self) -> Result<bool, Halt> {
+        match self.outgoing.flush() {
+            Ok(flushed) => Ok(flushed),
+            Err(Unsent::Halted(halt)) => Err(halt),
+            // It fitted the ring when it was kept, and rings do not shrink.
+            Err(Unsent::TooLarge { .. }) => Ok(true),
+        }
+    }
+
+    /// Goes to sleep, unless what it lacks has come meanwhile.
+    fn rest(&mut self, lack: &Lack) -> Turn {
+        self.set_parked(matches!(lack, Lack::Requests), matches!(lack, Lack::Room));
+        // The parked word must be visible before the last look: pairs with the fence between a publication, or a
+        // release, and its look at the word.
+        fence(Ordering::SeqCst);
+        let stay = !self.incoming.channel().memory.is_open()
+            || self.peer().was_gone()
+            || match lack {
+                Lack::Requests => self.incoming.consumer.is_ready(),
+                Lack::Room => !matches!(self.flush(), Ok(false)),
+            };
+        self.idle_looks = 0;
+        if stay {
+            self.set_parked(false, false);
+            return Turn::Idle;
+        }
+        self.spinner.parked();
+        Turn::Rest
+    }
+
+    /// Answers everything that is still in the ring with `Stopping`. True when nothing is kept for want of room.
+    pub(super) fn turn_away(&mut self) -> Result<bool, Halt> {
+        loop {
+            if !self.flush()? {
+                return Ok(false);
+            }
+            let Some(request) = self.take()? else { return Ok(true) };
+            let (call, of) = (request.frame.correlation_id, msg_type(request.frame.type_id));
+            let told = send_error(&mut self.outgoing, call, of, ErrorKind::Stopping, "");
+            self.incoming.release(request.frame.position);
+            if let Err(Unsent::Halted(halt)) = told {
+                return Err(halt);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("info", &self.info).field("hot", &self.hot).finish_non_exhaustive()
+    }
+}
