@@ -14,7 +14,7 @@ use crate::bus::{Bus, Connection, Incoming, Outgoing, State};
 use crate::dispatch::Dispatcher;
 use crate::error::{CallError, NumaError, RecvError, SendError, ServeError, WrongDirection};
 use crate::ring::{Frame, Reservation, RingMemory};
-use crate::rpc::{Caller, ErrorKind, RpcBus, RpcError, Taken, check_request, send_error};
+use crate::rpc::{Caller, ErrorKind, RpcBus, RpcError, Taken, open_request, send_error};
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
 use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
 
@@ -226,8 +226,7 @@ impl Receiving {
     /// As [`Callee::serve`](crate::Callee::serve).
     pub fn take_request(&mut self, timeout: Option<Duration>) -> Result<Taking, ServeError> {
         let frame = self.0.take(timeout.into())?;
-        check_request(&self.0, &frame)?;
-        Ok(Taking(frame))
+        Ok(Taking(open_request(&self.0, frame)?.frame))
     }
 
     /// Takes up to `max` messages, waiting for the first.

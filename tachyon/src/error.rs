@@ -119,6 +119,9 @@ family! {
         /// The callee answered with an error.
         #[error("{0}")]
         Remote(#[source] RpcError),
+        /// The callee was gone and there was no connecting again. The next call tries anew.
+        #[error("the callee is gone, and connecting again failed: {0}")]
+        Reconnect(#[source] Box<ConnectError>),
     }
 }
 

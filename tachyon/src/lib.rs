@@ -46,6 +46,7 @@ mod options;
 mod private;
 mod ring;
 mod rpc;
+mod server;
 mod shm;
 mod slice;
 mod sync;
@@ -53,7 +54,7 @@ mod type_id;
 mod wait;
 
 pub use bus::{BatchIter, Bus, Message, Messages, Receiver, RxBatchGuard, RxGuard, RxMsgView, Sender, State, TxGuard};
-pub use dispatch::{Dispatcher, Endpoint, Entry, HandlerError, IntoReply, OwnedHandler, Replied, Reply, Request, SharedHandler};
+pub use dispatch::{Dispatcher, Endpoint, Entry, HandlerError, IntoReply, OwnedHandler, Replied, Reply, Request, Served, SharedHandler};
 pub use error::{
     CallError, CapacityError, CommitError, ConnectError, Error, Fault, HandlerFailure, ListenError, NumaError,
     RecvError, RegisterError, SendError, ServeError, ShmError, WrongDirection,
@@ -61,8 +62,9 @@ pub use error::{
 pub use options::Options;
 pub use ring::MAX_CAPACITY;
 pub use rpc::{Callee, Caller, ErrorKind, RpcBus, RpcError, RpcRxGuard, RpcTxGuard};
+pub use server::{CallerInfo, Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
 pub use tachyon_macros::{endpoints, tachyon_rpc};
-pub use type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id, msg_type, route_id};
+pub use type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, ROUTE_DEADLINE, make_type_id, msg_type, route_id};
 pub use wait::{Interrupt, PollingMode};
 
 /// For the code that the macros generate.

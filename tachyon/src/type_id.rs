@@ -9,6 +9,9 @@ pub const MSG_TYPE_ERROR: u16 = 0xFFFF;
 /// The route of control requests, which a callee answers itself without a handler of the user's.
 pub const ROUTE_CONTROL: u16 = 1;
 
+/// The route of requests whose payload begins with the caller's deadline.
+pub const ROUTE_DEADLINE: u16 = 2;
+
 /// Joins a route and a message type into a type identifier.
 ///
 /// ```

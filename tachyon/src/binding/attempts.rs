@@ -8,7 +8,7 @@ use crate::bus::{Incoming, look_for_data};
 use crate::dispatch::{Dispatcher, Reply};
 use crate::error::{CallError, Halt, RecvError, SendError, ServeError};
 use crate::ring::Frame;
-use crate::rpc::{Caller, check_request, keep};
+use crate::rpc::{Caller, keep, open_request};
 use crate::type_id::make_type_id;
 
 /// Up to `looks` looks for a message. A dead peer is not noticed here but by the wait that follows.
