@@ -402,7 +402,7 @@ impl RpcBus {
         let mut forward = slf.get().to_serve()?;
         let inlet = forward.serving()?;
         let taking = inlet.take(slf.py(), spins, timeout)?;
-        inlet.ring.check_request(taking).map_err(Raise::raise)?;
+        let taking = inlet.ring.open_request(taking).map_err(Raise::raise)?;
         inlet.lend(taking);
         Ok(RpcRxGuard::in_place(slf.clone().unbind(), taking))
     }

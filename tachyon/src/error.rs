@@ -8,9 +8,9 @@ use std::io;
 
 use thiserror::Error;
 
-pub use crate::handshake::{ConnectError, ListenError};
+pub use crate::handshake::{ConnectError, ListenError, PathError, ProtocolError, Refusal};
 pub use crate::ring::{CapacityError, Fault};
-pub use crate::rpc::{ErrorKind, RpcError};
+use crate::rpc::{ErrorKind, RpcError};
 pub use crate::shm::{NumaError, ShmError};
 
 /// Why an operation on a connection stopped, whatever it was: the part all families share.

@@ -57,7 +57,7 @@ pub use bus::{BatchIter, Bus, Message, Messages, Receiver, RxBatchGuard, RxGuard
 pub use dispatch::{Dispatcher, Endpoint, Entry, HandlerError, IntoReply, OwnedHandler, Replied, Reply, Request, Served, SharedHandler};
 pub use error::{
     CallError, CapacityError, CommitError, ConnectError, Error, Fault, HandlerFailure, ListenError, NumaError,
-    RecvError, RegisterError, SendError, ServeError, ShmError, WrongDirection,
+    PathError, ProtocolError, RecvError, Refusal, RegisterError, SendError, ServeError, ShmError, WrongDirection,
 };
 pub use options::Options;
 pub use ring::MAX_CAPACITY;

@@ -29,6 +29,7 @@ pub struct Options {
     polling: PollingMode,
     interrupt: Option<Interrupt>,
     ring_sizes: Option<(usize, usize)>,
+    reconnect: bool,
 }
 
 impl Options {
@@ -41,6 +42,7 @@ impl Options {
             polling: PollingMode::Adaptive,
             interrupt: None,
             ring_sizes: None,
+            reconnect: false,
         }
     }
 
@@ -96,6 +98,44 @@ impl Options {
     pub fn ring_sizes(mut self, forward: usize, reverse: usize) -> Self {
         self.ring_sizes = Some((forward, reverse));
         self
+    }
+
+    /// Whether a caller whose callee has closed or died connects again, to the same path, when it next sends.
+    ///
+    /// Default: `false`; such a caller is at its end, and every call says so. With `true` the next call connects, within
+    /// the [`timeout`](Self::timeout) of connecting and its own, and then sends. A request that was sent is never sent
+    /// again, for the callee may have taken it: it ends as its connection did, unless it was made with
+    /// [`Caller::request_idempotent`](crate::Caller::request_idempotent). Listening ignores this.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("rpc.sock");
+    /// use tachyon::{Callee, CallError, Caller, Dispatcher, Options};
+    /// # let listen_at = path.clone();
+    ///
+    /// let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+    ///     for _ in 0..2 {
+    ///         let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+    ///         let mut dispatcher = Dispatcher::default();
+    ///         dispatcher.register(1, "echo", <[u8]>::to_vec)?;
+    ///         dispatcher.serve_once(&mut callee)?; // one request, and it is gone
+    ///     }
+    ///     Ok(())
+    /// });
+    /// let mut caller = Caller::connect_with(&path, &Options::new().reconnect(true))?;
+    /// assert_eq!(&*caller.request(1, b"first")?, b"first");
+    /// # std::thread::sleep(std::time::Duration::from_millis(50));
+    /// assert_eq!(&*caller.request(1, b"second")?, b"second");
+    /// callee.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reconnect(mut self, wanted: bool) -> Self {
+        self.reconnect = wanted;
+        self
+    }
+
+    pub(crate) fn reconnects(&self) -> bool {
+        self.reconnect
     }
 
     /// The sizes to ask for, checked.

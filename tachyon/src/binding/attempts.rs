@@ -41,13 +41,13 @@ impl Receiving {
         self.0.release_through(last.0.position);
     }
 
-    /// Checks that what was taken is a request.
+    /// Checks that what was taken is a request, and takes off what travels before its payload.
     ///
     /// # Errors
     /// As [`Callee::serve`](crate::Callee::serve).
     #[inline]
-    pub fn check_request(&self, taking: Taking) -> Result<(), ServeError> {
-        Ok(check_request(&self.0, &taking.0)?)
+    pub fn open_request(&self, taking: Taking) -> Result<Taking, ServeError> {
+        Ok(Taking(open_request(&self.0, taking.0)?.frame))
     }
 }
 
@@ -124,7 +124,7 @@ pub fn serve_taken<S: ?Sized>(
     replies: &mut Sending,
     taking: Taking,
 ) -> Result<(), ServeError> {
-    dispatcher.serve_frame(&mut requests.0, &mut replies.0, &taking.0)
+    dispatcher.serve_frame(&mut requests.0, &mut replies.0, taking.0)
 }
 
 /// Whether answering with `size` bytes needs no wait: there is room, or there never will be.

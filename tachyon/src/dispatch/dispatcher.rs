@@ -211,6 +211,17 @@ impl<S: ?Sized> Dispatcher<S> {
         deadline: Deadline,
     ) -> Result<(), ServeError> {
         let frame = incoming.take(deadline)?;
+        self.serve_frame(incoming, outgoing, frame)
+    }
+
+    /// Serves a message that was taken before, and releases it.
+    #[inline]
+    pub(crate) fn serve_frame(
+        &self,
+        incoming: &mut Incoming,
+        outgoing: &mut Outgoing,
+        frame: Frame,
+    ) -> Result<(), ServeError> {
         let request = open_request(incoming, frame)?;
         let outcome = self.answer(incoming, outgoing, &request);
         incoming.release(frame.position);

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::admission::{Admission, Client, Failure, refused};
 use super::conversation::{Break, Conversation, Message, Stop};
 use super::credentials::Credentials;
-use super::error::{ListenError, Refusal};
+use super::error::ListenError;
+use super::refusal::Refusal;
 use super::wire::{self, Wishes};
 use super::{Link, Offer, RingParts, Role};
 use crate::options::Options;
@@ -27,7 +28,7 @@ enum Stage {
     /// Nothing heard yet.
     Arrived,
     /// Welcomed; it has to confirm.
-    Welcomed { who: Credentials, offer: Offer, role: Role, rings: Vec<RingParts> },
+    Welcomed { who: Credentials, role: Role, rings: Vec<RingParts> },
 }
 
 /// What a step led to.
@@ -77,10 +78,10 @@ impl Guest {
                 Ok(stage) => return Ok(Progress::Waiting(Self { socket, deadline, stage })),
                 Err(failure) => failure,
             },
-            (Ok(ready), Stage::Welcomed { who, offer, role, rings }) => match wire::read_ready(ready.bytes()) {
+            (Ok(ready), Stage::Welcomed { who, role, rings }) => match wire::read_ready(ready.bytes()) {
                 Ok(()) => {
                     let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);
-                    let link = Link { kind: offer.kind, role, side: Side::Listener, rings, peer };
+                    let link = Link { role, side: Side::Listener, rings, peer };
                     return Ok(Progress::Linked(Box::new(link)));
                 }
                 Err(error) => refused(error),
@@ -120,7 +121,7 @@ fn greet(
     let role = admission.settle(hello)?;
     let offer = terms(&hello.wishes).map_err(Failure::Refused)?;
     let rings = Admission { offer: &offer, ..*admission }.welcome(role)?;
-    Ok(Stage::Welcomed { who, offer, role, rings })
+    Ok(Stage::Welcomed { who, role, rings })
 }
 
 impl AsFd for Guest {

@@ -24,13 +24,15 @@ mod error;
 mod guest;
 mod listener;
 mod path;
+mod refusal;
 mod wire;
 
 pub(crate) use connector::connect;
-pub use error::{ConnectError, ListenError, ProtocolError, Refusal};
+pub use error::{ConnectError, ListenError};
 pub(crate) use guest::{Guest, Progress};
 pub(crate) use listener::{Listener, listen};
 pub use path::PathError;
+pub use refusal::{ProtocolError, Refusal};
 pub(crate) use wire::Wishes;
 
 use crate::ring::{Geometry, RingMemory, Side};
@@ -110,7 +112,6 @@ pub(crate) struct Offer {
 #[derive(Debug)]
 pub(crate) struct RingParts {
     pub(crate) memory: RingMemory,
-    pub(crate) geometry: Geometry,
     /// Rung for the consumer.
     pub(crate) data: Doorbell,
     /// Rung for the producer.
@@ -120,7 +121,6 @@ pub(crate) struct RingParts {
 /// A finished handshake.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) kind: Kind,
     /// Ours; [`Role::Either`] only if both sides left it open.
     pub(crate) role: Role,
     pub(crate) side: Side,

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::deadline::Shape;
 use super::guard::{RpcRxGuard, RpcTxGuard};
-use super::pending::{Arrived, Meaning, Pending};
+use super::pending::{Arrived, Meaning, Pending, Standing};
+use super::reconnect::Again;
 use super::undecided::RpcBus;
 use crate::bus::{
     Established, Incoming, Outgoing, State, data_source, look_for_data, look_for_room, room_source,
@@ -48,6 +50,7 @@ pub struct Caller {
     pub(crate) outgoing: Outgoing,
     pub(crate) incoming: Incoming,
     pub(crate) pending: Pending,
+    pub(super) again: Option<Box<Again>>,
 }
 
 /// A reply: still in the ring, or kept from before.
@@ -71,7 +74,10 @@ impl Caller {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
-        Ok(Self::over(&RpcBus::connect_as(path.as_ref(), Role::Source, options)?))
+        let path = path.as_ref();
+        let mut caller = Self::over(&RpcBus::connect_as(path, Role::Source, options)?);
+        caller.again = Again::new(path, options);
+        Ok(caller)
     }
 
     /// Makes a connection with `forward` bytes for requests and `reverse` bytes for replies at `path`, and waits for
@@ -97,7 +103,12 @@ impl Caller {
     }
 
     pub(super) fn over(established: &Established) -> Self {
-        Self { outgoing: established.outgoing(0), incoming: established.incoming(1), pending: Pending::new() }
+        Self {
+            outgoing: established.outgoing(0),
+            incoming: established.incoming(1),
+            pending: Pending::new(),
+            again: None,
+        }
     }
 
     /// Sends a request and gives its correlation id, for [`wait`](Self::wait). Waits for room; meanwhile replies to
@@ -109,7 +120,9 @@ impl Caller {
         self.call_until(msg_type, payload, Deadline::never())
     }
 
-    /// As [`call`](Self::call), waiting at most `timeout` for room.
+    /// As [`call`](Self::call), for a call that is due within `timeout`: the wait for room ends then, and the callee is
+    /// told, so that it need not begin work whose result comes too late. [`wait_timeout`](Self::wait_timeout) limits
+    /// the wait for the reply. The deadline takes 8 bytes of the request's room.
     ///
     /// # Errors
     /// As [`call`](Self::call), and [`CallError::TimedOut`].
@@ -122,11 +135,22 @@ impl Caller {
         if msg_type == MSG_TYPE_ERROR {
             return Err(CallError::ReservedMsgType);
         }
-        let type_id = make_type_id(0, msg_type);
-        if !self.outgoing.try_send(payload, type_id, self.pending.next())? {
-            let reservation = self.wait_for_room(payload.len(), deadline)?;
-            self.outgoing.fill(reservation, payload);
-            self.outgoing.publish(reservation, payload.len(), type_id, self.pending.next());
+        self.revive(deadline)?;
+        match self.send(msg_type, payload, deadline) {
+            Err(CallError::Closed | CallError::PeerDead) if self.again.is_some() => {
+                self.reconnect(deadline)?;
+                self.send(msg_type, payload, deadline)
+            }
+            outcome => outcome,
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
+        let shape = Shape::new(&self.outgoing, msg_type, payload.len(), deadline)?;
+        if !shape.try_send(&mut self.outgoing, payload, self.pending.next())? {
+            let reservation = self.wait_for_room(shape.len(), deadline)?;
+            shape.send(&mut self.outgoing, reservation, payload, self.pending.next());
         }
         Ok(self.pending.sent())
     }
@@ -150,9 +174,20 @@ impl Caller {
         if msg_type == MSG_TYPE_ERROR {
             return Err(CallError::ReservedMsgType);
         }
+        self.revive(deadline)?;
+        match self.take_room(size, deadline) {
+            Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) if self.again.is_some() => {
+                self.reconnect(deadline)?;
+                Ok(self.take_room(size, deadline)?)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    fn take_room(&mut self, size: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
         match self.outgoing.try_reserve(size)? {
             Some(reservation) => Ok(reservation),
-            None => Ok(self.wait_for_room(size, deadline)?),
+            None => self.wait_for_room(size, deadline),
         }
     }
 
@@ -160,8 +195,8 @@ impl Caller {
     /// keeps forward full.
     #[cold]
     fn wait_for_room(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
-        let Self { outgoing, incoming, pending } = self;
-        let Outgoing { connection, index, producer, waiter } = outgoing;
+        let Self { outgoing, incoming, pending, .. } = self;
+        let Outgoing { connection, index, producer, waiter, .. } = outgoing;
         let forward = connection.channel(*index);
         // The words and bells are the connection's, so that `incoming` stays free for the look.
         let reverse = connection.channel(1);
@@ -184,7 +219,8 @@ impl Caller {
     ///
     /// # Errors
     /// [`CallError::UnknownCorrelation`] for a call that is not outstanding; otherwise the callee closed or died, or
-    /// the memory is corrupted. An interrupted call stays outstanding.
+    /// the memory is corrupted. An interrupted call stays outstanding. A call made before the caller
+    /// [reconnected](crate::Options::reconnect) ends as its connection did, unless its reply had come.
     pub fn wait(&mut self, correlation_id: u64) -> Result<RpcRxGuard<'_>, CallError> {
         self.wait_until(correlation_id, Deadline::never())
     }
@@ -203,10 +239,14 @@ impl Caller {
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn try_wait(&mut self, correlation_id: u64) -> Result<Option<RpcRxGuard<'_>>, CallError> {
-        if !self.pending.is_outstanding(correlation_id) {
-            return Err(CallError::UnknownCorrelation(correlation_id));
-        }
-        while !self.pending.has_arrived(correlation_id) {
+        loop {
+            match self.pending.standing(correlation_id) {
+                Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
+                Standing::Settled => {
+                    return Ok(Some(RpcRxGuard::kept(correlation_id, self.take_settled(correlation_id)?)));
+                }
+                Standing::Awaited => {}
+            }
             match self.incoming.try_take()? {
                 None => return Ok(None),
                 Some(frame) if frame.correlation_id == correlation_id => {
@@ -216,33 +256,46 @@ impl Caller {
                 Some(frame) => keep(&mut self.incoming, &mut self.pending, frame)?,
             }
         }
-        let arrived = self.pending.end(correlation_id);
-        Ok(arrived.map(|arrived| RpcRxGuard::kept(correlation_id, arrived)))
+    }
+
+    /// What has come of a call that is settled.
+    #[cold]
+    fn take_settled(&mut self, correlation_id: u64) -> Result<Arrived, CallError> {
+        match self.pending.end(correlation_id) {
+            Some(Ok(arrived)) => Ok(arrived),
+            Some(Err(loss)) => Err(Halt::from(loss).into()),
+            None => Err(CallError::UnknownCorrelation(correlation_id)),
+        }
     }
 
     #[inline]
     fn wait_until(&mut self, correlation_id: u64, deadline: Deadline) -> Result<RpcRxGuard<'_>, CallError> {
-        Ok(match self.take(correlation_id, deadline)? {
+        let taken = self.take(correlation_id, deadline)?;
+        Ok(self.lend(correlation_id, taken))
+    }
+
+    /// Makes a guard of a reply that was taken.
+    #[inline]
+    pub(super) fn lend(&mut self, correlation_id: u64, taken: Taken) -> RpcRxGuard<'_> {
+        match taken {
             Taken::InPlace(frame) => RpcRxGuard::in_place(&mut self.incoming, frame),
             Taken::Kept(arrived) => RpcRxGuard::kept(correlation_id, arrived),
-        })
+        }
     }
 
     #[inline]
     pub(crate) fn take(&mut self, correlation_id: u64, deadline: Deadline) -> Result<Taken, CallError> {
-        if !self.pending.is_outstanding(correlation_id) {
-            return Err(CallError::UnknownCorrelation(correlation_id));
-        }
-        if self.pending.has_arrived(correlation_id) {
-            if let Some(arrived) = self.pending.end(correlation_id) {
-                return Ok(Taken::Kept(arrived));
-            }
+        match self.pending.standing(correlation_id) {
+            Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
+            Standing::Settled => return self.take_settled(correlation_id).map(Taken::Kept),
+            Standing::Awaited => {}
         }
         loop {
             let frame = match self.incoming.take(deadline) {
                 Ok(frame) => frame,
                 Err(halt) => {
-                    if matches!(halt, Halt::TimedOut) {
+                    let lost = self.again.is_some() && matches!(halt, Halt::Closed | Halt::PeerDead);
+                    if lost || matches!(halt, Halt::TimedOut) {
                         self.pending.end(correlation_id);
                     }
                     return Err(halt.into());
@@ -253,53 +306,6 @@ impl Caller {
                 return Ok(Taken::InPlace(frame));
             }
             keep(&mut self.incoming, &mut self.pending, frame)?;
-        }
-    }
-
-    /// Calls and waits for the reply.
-    ///
-    /// # Errors
-    /// [`CallError::Remote`] when the callee answered with an error; otherwise as [`call`](Self::call) and
-    /// [`wait`](Self::wait). After an error the call is forgotten.
-    pub fn request(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
-        self.request_until(msg_type, payload, Deadline::never())
-    }
-
-    /// As [`request`](Self::request), in at most `timeout`.
-    ///
-    /// # Errors
-    /// As [`request`](Self::request), and [`CallError::TimedOut`].
-    pub fn request_timeout(
-        &mut self,
-        msg_type: u16,
-        payload: &[u8],
-        timeout: Duration,
-    ) -> Result<RpcRxGuard<'_>, CallError> {
-        self.request_until(msg_type, payload, Deadline::after(timeout))
-    }
-
-    #[inline]
-    fn request_until(
-        &mut self,
-        msg_type: u16,
-        payload: &[u8],
-        deadline: Deadline,
-    ) -> Result<RpcRxGuard<'_>, CallError> {
-        let correlation_id = self.call_until(msg_type, payload, deadline)?;
-        let taken = match self.take(correlation_id, deadline) {
-            Ok(taken) => taken,
-            Err(error) => {
-                self.pending.end(correlation_id);
-                return Err(error);
-            }
-        };
-        let guard = match taken {
-            Taken::InPlace(frame) => RpcRxGuard::in_place(&mut self.incoming, frame),
-            Taken::Kept(arrived) => RpcRxGuard::kept(correlation_id, arrived),
-        };
-        match guard.error() {
-            None => Ok(guard),
-            Some(error) => Err(CallError::Remote(error)),
         }
     }
 
@@ -315,7 +321,7 @@ impl Caller {
         self.pending.len()
     }
 
-    /// Longest request, in bytes.
+    /// Longest request, in bytes. One with a timeout may be 8 bytes shorter: its deadline travels with it.
     pub fn max_len(&self) -> usize {
         self.outgoing.max_len()
     }

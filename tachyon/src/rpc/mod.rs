@@ -2,15 +2,20 @@
 
 mod callee;
 mod caller;
+mod deadline;
 mod fault;
 mod guard;
 mod pending;
+mod reconnect;
+mod request;
+mod round_trip;
 mod undecided;
 
 pub use callee::Callee;
-pub(crate) use callee::{check_request, send_error};
+pub(crate) use callee::send_error;
 pub use caller::Caller;
 pub(crate) use caller::{Taken, keep};
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
+pub(crate) use request::{OpenRequest, open_request};
 pub use undecided::RpcBus;

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::error::Halt;
+
 /// A reply copied out of the ring to wait for its own waiter.
 #[derive(Debug)]
 pub(crate) struct Arrived {
@@ -9,13 +11,40 @@ pub(crate) struct Arrived {
     pub(crate) payload: Vec<u8>,
 }
 
+/// How the connection that a call was sent on ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    Closed,
+    PeerDead,
+}
+
+impl From<Loss> for Halt {
+    fn from(loss: Loss) -> Self {
+        match loss {
+            Loss::Closed => Self::Closed,
+            Loss::PeerDead => Self::PeerDead,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     correlation_id: u64,
-    reply: Option<Arrived>,
+    outcome: Option<Result<Arrived, Loss>>,
 }
 
-/// What a correlation id from the wire means.
+/// Where a call stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Not outstanding.
+    Unknown,
+    /// Nothing has come for it yet.
+    Awaited,
+    /// Its outcome is here to be taken.
+    Settled,
+}
+
+/// What a correlation id that came over the present connection means.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     /// A call that waits for this.
@@ -29,13 +58,15 @@ pub(crate) enum Meaning {
 /// The outstanding calls of one caller, oldest first. Ids only grow, so the queue is sorted.
 #[derive(Debug)]
 pub(crate) struct Pending {
+    /// The first id sent over the present connection.
+    first: u64,
     next: u64,
     entries: VecDeque<Entry>,
 }
 
 impl Pending {
     pub(crate) fn new() -> Self {
-        Self { next: 1, entries: VecDeque::new() }
+        Self { first: 1, next: 1, entries: VecDeque::new() }
     }
 
     /// The id the next call will have.
@@ -49,7 +80,7 @@ impl Pending {
     pub(crate) fn sent(&mut self) -> u64 {
         let correlation_id = self.next;
         self.next += 1;
-        self.entries.push_back(Entry { correlation_id, reply: None });
+        self.entries.push_back(Entry { correlation_id, outcome: None });
         correlation_id
     }
 
@@ -72,26 +103,49 @@ impl Pending {
         self.find(correlation_id).is_some()
     }
 
-    /// Ends a call; its reply, if it came, goes to the caller.
+    /// Where a call stands.
     #[inline]
-    pub(crate) fn end(&mut self, correlation_id: u64) -> Option<Arrived> {
-        let index = self.find(correlation_id)?;
-        self.entries.remove(index)?.reply
+    pub(crate) fn standing(&self, correlation_id: u64) -> Standing {
+        match self.find(correlation_id) {
+            None => Standing::Unknown,
+            Some(index) if self.entries[index].outcome.is_none() => Standing::Awaited,
+            Some(_) => Standing::Settled,
+        }
     }
 
-    /// Whether a reply that came early is kept for this call.
+    /// Ends a call; its outcome, if there is one, goes to the caller.
+    #[inline]
+    pub(crate) fn end(&mut self, correlation_id: u64) -> Option<Result<Arrived, Loss>> {
+        let index = self.find(correlation_id)?;
+        self.entries.remove(index)?.outcome
+    }
+
+    /// Ends all calls.
+    pub(crate) fn end_all(&mut self) {
+        self.entries.clear();
+    }
+
+    /// Whether there is nothing to wait for any more: a reply that came early is kept, or the call is lost.
     #[inline]
     pub(crate) fn has_arrived(&self, correlation_id: u64) -> bool {
-        self.find(correlation_id).is_some_and(|index| self.entries[index].reply.is_some())
+        self.standing(correlation_id) == Standing::Settled
+    }
+
+    /// Ends the time of one connection: calls without a reply are lost, and ids from now on are a new connection's.
+    pub(crate) fn lose(&mut self, loss: Loss) {
+        self.first = self.next;
+        for entry in &mut self.entries {
+            entry.outcome.get_or_insert(Err(loss));
+        }
     }
 
     /// What to make of a reply to `correlation_id`.
     pub(crate) fn meaning(&self, correlation_id: u64) -> Meaning {
-        if correlation_id == 0 || correlation_id >= self.next {
+        if correlation_id < self.first || correlation_id >= self.next {
             return Meaning::Impossible;
         }
         match self.find(correlation_id) {
-            Some(index) if self.entries[index].reply.is_none() => Meaning::Awaited,
+            Some(index) if self.entries[index].outcome.is_none() => Meaning::Awaited,
             _ => Meaning::Forgotten,
         }
     }
@@ -99,7 +153,7 @@ impl Pending {
     /// Keeps a reply for its waiter; `meaning` has said `Awaited`.
     pub(crate) fn keep(&mut self, correlation_id: u64, reply: Arrived) {
         if let Some(index) = self.find(correlation_id) {
-            self.entries[index].reply = Some(reply);
+            self.entries[index].outcome = Some(Ok(reply));
         }
     }
 }
@@ -131,7 +185,7 @@ mod tests {
             assert_eq!(pending.meaning(id), Meaning::Forgotten, "a second reply is not awaited");
         }
         for id in 1..=100 {
-            assert_eq!(pending.end(id).unwrap().payload, [id as u8]);
+            assert_eq!(pending.end(id).unwrap().unwrap().payload, [id as u8]);
             assert!(!pending.is_outstanding(id));
         }
         assert_eq!(pending.len(), 0);
@@ -152,5 +206,25 @@ mod tests {
         assert_eq!(pending.meaning(0), Meaning::Impossible);
         assert_eq!(pending.meaning(2), Meaning::Impossible);
         assert_eq!(pending.meaning(u64::MAX), Meaning::Impossible);
+    }
+
+    #[test]
+    fn a_lost_connection_settles_its_calls_and_the_next_one_has_its_own_ids() {
+        let mut pending = Pending::new();
+        let [early, late, gone] = [pending.sent(), pending.sent(), pending.sent()];
+        pending.keep(early, reply(7));
+        pending.end(gone);
+        pending.lose(Loss::PeerDead);
+        assert_eq!(pending.next(), 4, "ids never repeat");
+        for id in [early, late, gone, 4] {
+            assert_eq!(pending.meaning(id), Meaning::Impossible, "{id} was not sent over the new connection");
+        }
+        assert_eq!(pending.end(early).unwrap().unwrap().payload, [7]);
+        assert_eq!(pending.standing(late), Standing::Settled);
+        assert_eq!(pending.end(late).unwrap().unwrap_err(), Loss::PeerDead);
+        assert_eq!(pending.standing(gone), Standing::Unknown);
+        assert_eq!(pending.meaning(pending.next()), Meaning::Impossible);
+        let id = pending.sent();
+        assert_eq!(pending.meaning(id), Meaning::Awaited);
     }
 }
