@@ -212,6 +212,8 @@ pub enum Error {
     #[error(transparent)]
     Direction(#[from] WrongDirection),
     #[error(transparent)]
+    Pool(#[from] crate::pool::PoolError),
+    #[error(transparent)]
     Numa(#[from] NumaError),
 }
 

@@ -37,12 +37,15 @@
 //! it should not, hang or crash. It can change the bytes of a payload while they are read in place; copy first
 //! (`to_vec`) where that matters.
 
+#[cfg(feature = "tokio")]
+pub mod aio;
 mod binding;
 mod bus;
 mod dispatch;
 mod error;
 mod handshake;
 mod options;
+mod pool;
 mod private;
 mod ring;
 mod rpc;
@@ -60,6 +63,7 @@ pub use error::{
     PathError, ProtocolError, RecvError, Refusal, RegisterError, SendError, ServeError, ShmError, WrongDirection,
 };
 pub use options::Options;
+pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
 pub use ring::MAX_CAPACITY;
 pub use rpc::{Callee, Caller, ErrorKind, RpcBus, RpcError, RpcRxGuard, RpcTxGuard};
 pub use server::{CallerInfo, Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};

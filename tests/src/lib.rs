@@ -53,6 +53,11 @@ impl Peer {
         printed.trim().to_owned()
     }
 
+    /// The peer's process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends the peer a signal.
     ///
     /// # Panics

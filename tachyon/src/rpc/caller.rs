@@ -316,6 +316,28 @@ impl Caller {
         outstanding
     }
 
+    /// Gives up all calls.
+    pub(crate) fn forget_all(&mut self) {
+        self.pending.end_all();
+    }
+
+    /// Undoes what a user changed of how this caller waits.
+    pub(crate) fn restore(&mut self, options: &Options) {
+        for waiter in [&mut self.outgoing.waiter, &mut self.incoming.waiter] {
+            waiter.interrupt = options.interrupt_hook();
+            // What the spinner has learnt is kept with the mode.
+            if waiter.spinner.mode() != options.polling_mode() {
+                waiter.spinner = Spinner::new(options.polling_mode());
+            }
+        }
+    }
+
+    /// Comes apart into requests out and replies in, of which nothing may be under way.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn into_directions(self) -> (Outgoing, Incoming) {
+        (self.outgoing, self.incoming)
+    }
+
     /// Calls that were sent and neither waited for nor forgotten.
     pub fn outstanding(&self) -> usize {
         self.pending.len()

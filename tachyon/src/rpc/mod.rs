@@ -15,7 +15,11 @@ pub use callee::Callee;
 pub(crate) use callee::send_error;
 pub use caller::Caller;
 pub(crate) use caller::{Taken, keep};
+#[cfg(feature = "tokio")]
+pub(crate) use deadline::Shape;
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
 pub(crate) use request::{OpenRequest, open_request};
+#[cfg(feature = "tokio")]
+pub(crate) use round_trip::RESENDS;
 pub use undecided::RpcBus;

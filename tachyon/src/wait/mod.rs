@@ -27,7 +27,7 @@ use crate::sync::{AtomicU32, Ordering, fence};
 pub type Interrupt = fn() -> bool;
 
 /// Longest sleep between two questions to an [`Interrupt`].
-const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
+pub(crate) const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 
 /// Looks between two glances at the clock while spinning.
 const SPINS_PER_CHECK: u32 = 512;

@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tachyon::{
-    Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, Sender, ServeError, endpoints,
-    tachyon_rpc,
+    Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, RpcServer, Sender, ServeError, ServerEvent,
+    ServerOptions, endpoints, tachyon_rpc,
 };
 use tachyon_tests::{length, message};
 
@@ -48,6 +49,19 @@ fn main() -> Outcome {
             let mut caller = Caller::listen(path, 4096, 4096)?;
             report(&echo::call(&mut caller, b"turned around")?);
             Ok(())
+        }
+        ("server", [workers, max_callers]) => server(path, workers.parse()?, max_callers.parse()?),
+        ("caller", [count, most]) => caller(path, count.parse()?, most.parse()?),
+        ("idle_caller", []) => {
+            let mut caller = Caller::connect(path)?;
+            caller.request(1, b"here")?;
+            hang()
+        }
+        ("pipelining_caller", []) => {
+            let mut caller = Caller::connect(path)?;
+            loop {
+                caller.call(1, &[7; 1000])?;
+            }
         }
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
@@ -181,6 +195,48 @@ fn callee(path: &Path, forward: usize, reverse: usize, polling: &str, text: &str
             report(b"closed");
         }
     }
+    Ok(())
+}
+
+/// Serves callers until it is told to stop by a call of msg_type 9, then reports what happened to them.
+fn server(path: &Path, workers: usize, max_callers: usize) -> Outcome {
+    let options = ServerOptions::new().max_callers(max_callers).connection(
+        Options::new().handshake_timeout(Duration::from_millis(300)),
+    );
+    let mut server = RpcServer::bind_with(path, options)?;
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&events);
+    server.on_event(move |event| {
+        let word = match event {
+            ServerEvent::Joined(_) => "joined".to_owned(),
+            ServerEvent::Left(_, how) => format!("{how:?}"),
+            other => other.to_string(),
+        };
+        log.lock().unwrap_or_else(PoisonError::into_inner).push(word);
+    });
+    let stopper = server.stopper();
+    let mut dispatcher = Dispatcher::new(endpoints![echo, fail, panic, huge, exit, sleep]);
+    dispatcher.register(9, "stop", move |_: &[u8]| stopper.stop())?;
+    if workers == 1 {
+        dispatcher.serve_forever(&mut server)?;
+    } else {
+        dispatcher.serve_workers(&mut server, workers)?;
+    }
+    let events = events.lock().unwrap_or_else(PoisonError::into_inner);
+    report(events.join("\n").as_bytes());
+    Ok(())
+}
+
+/// Makes `count` calls of every size and checks each reply.
+fn caller(path: &Path, count: u64, most: usize) -> Outcome {
+    let mut caller = Caller::connect(path)?;
+    for number in 0..count {
+        let sent = message(number ^ u64::from(std::process::id()), length(number, most));
+        if *caller.request(1, &sent)? != *sent {
+            return Err(format!("call {number} came back wrong").into());
+        }
+    }
+    report(count.to_string().as_bytes());
     Ok(())
 }
 
