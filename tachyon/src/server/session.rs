@@ -12,10 +12,6 @@ use crate::sync::{Ordering, fence};
 use crate::type_id::msg_type;
 use crate::wait::{Peer, Spinner};
 
-/// Requests served for one caller before the next one's turn: few enough that a caller who floods does not keep others
-/// waiting, enough that a turn costs little.
-const QUOTA: u32 = 4;
-
 /// Who calls: what a server knows of the process at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -42,8 +38,8 @@ pub(super) struct Session {
 /// What came of a turn.
 #[derive(Debug)]
 pub(super) enum Turn {
-    /// Requests served.
-    Served(u32),
+    /// A request was served.
+    Served,
     /// Nothing to do yet.
     Idle,
     /// Nothing to do for longer: its doorbells are watched from now on.
@@ -109,7 +105,7 @@ impl Session {
         self.outgoing.channel().memory.header().producer_parked.0.store(u32::from(room), Ordering::Relaxed);
     }
 
-    /// Serves what is there, up to the quota.
+    /// Serves one request, if there is one: a caller who floods gets as many turns as everyone else.
     pub(super) fn turn(
         &mut self,
         answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
@@ -123,18 +119,14 @@ impl Session {
             Ok(false) => return self.rest(&Lack::Room),
             Err(halt) => return Turn::Ended(halt),
         }
-        let mut served = 0;
-        while served < QUOTA && !self.outgoing.has_kept() {
-            match self.serve_next(answer, tell) {
-                Ok(true) => served += 1,
-                Ok(false) => break,
-                Err(halt) => return Turn::Ended(halt),
+        match self.serve_next(answer, tell) {
+            Ok(true) => {
+                self.idle_looks = 0;
+                self.spinner.spun();
+                return Turn::Served;
             }
-        }
-        if served > 0 {
-            self.idle_looks = 0;
-            self.spinner.spun();
-            return Turn::Served(served);
+            Ok(false) => {}
+            Err(halt) => return Turn::Ended(halt),
         }
         if gone {
             return Turn::Ended(Halt::PeerDead);

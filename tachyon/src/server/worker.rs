@@ -5,7 +5,7 @@
 //! connected, and a worker without any sleeps.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 
@@ -20,8 +20,10 @@ use crate::options::Options;
 use crate::rpc::OpenRequest;
 use crate::wait::{Deadline, Interrupt};
 
-/// Requests and passes between two looks at epoll while callers are busy.
-const WORK_PER_LOOK: u32 = 64;
+/// Passes without a request, and time with requests, between two looks at epoll while callers are busy: how long one who
+/// was silent may wait for its turn behind those who are not.
+const PASSES_PER_LOOK: u32 = 64;
+const WORK_PER_LOOK: Duration = Duration::from_micros(50);
 
 /// Longest sleep between two questions to an interrupt hook.
 const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
@@ -67,30 +69,34 @@ impl<'a> Worker<'a> {
         answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
     ) -> Result<(), ServeError> {
-        let mut work = 0;
+        let mut passes = 0;
+        let mut looked = Instant::now();
         while !self.control.is_stopping() {
-            work += 1 + self.pass(answer, tell)?;
-            if self.hot.is_empty() || work >= WORK_PER_LOOK {
-                work = 0;
+            let served = self.pass(answer, tell)?;
+            passes += 1;
+            let late = if served { looked.elapsed() >= WORK_PER_LOOK } else { passes >= PASSES_PER_LOOK };
+            if late || self.hot.is_empty() {
                 self.look(self.hot.is_empty())?;
+                passes = 0;
+                looked = Instant::now();
             }
         }
         self.finish();
         Ok(())
     }
 
-    /// One turn for every busy caller.
+    /// One turn for every busy caller; true when a request was served.
     fn pass(
         &mut self,
         answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
-    ) -> Result<u32, ServeError> {
-        let mut served = 0;
+    ) -> Result<bool, ServeError> {
+        let mut served = false;
         let mut at = 0;
         while let Some(&key) = self.hot.get(at) {
             let session = &mut self.sessions[key];
             match session.turn(answer, tell) {
-                Turn::Served(requests) => served += requests,
+                Turn::Served => served = true,
                 Turn::Idle => {}
                 Turn::Rest => {
                     session.hot = false;
@@ -106,7 +112,7 @@ impl<'a> Worker<'a> {
             }
             at += 1;
         }
-        if served == 0 {
+        if !served {
             core::hint::spin_loop();
         }
         Ok(served)
