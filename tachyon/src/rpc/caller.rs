@@ -8,9 +8,7 @@ use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::pending::{Arrived, Meaning, Pending, Standing};
 use super::reconnect::Again;
 use super::undecided::RpcBus;
-use crate::bus::{
-    Established, Incoming, Outgoing, State, data_source, look_for_data, look_for_room, room_source,
-};
+use crate::bus::{Established, Incoming, Outgoing, State, data_source, look_for_data, look_for_room, room_source};
 use crate::error::{CallError, ConnectError, Halt, ListenError, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;

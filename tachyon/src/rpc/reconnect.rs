@@ -1,0 +1,110 @@
+//! A caller that outlives its callee.
+//!
+//! What may be sent twice is not for this file to decide: it only gives a caller whose connection has ended a new one,
+//! before something is sent. A request that was published is never sent again from here.
+
+use std::path::{Path, PathBuf};
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use super::caller::{Caller, keep};
+use super::pending::Loss;
+use super::undecided::RpcBus;
+use crate::bus::State;
+use crate::error::{CallError, ConnectError};
+use crate::handshake::Role;
+use crate::options::Options;
+use crate::wait::Deadline;
+
+/// What it takes to connect again.
+#[derive(Debug)]
+pub(crate) struct Again {
+    path: PathBuf,
+    options: Options,
+    /// When the peer was last looked for.
+    looked: Timespec,
+}
+
+impl Again {
+    /// `None` when `options` does not ask for it.
+    pub(super) fn new(path: &Path, options: &Options) -> Option<Box<Self>> {
+        options.reconnects().then(|| Box::new(Self { path: path.to_owned(), options: options.clone(), looked: tick() }))
+    }
+}
+
+/// The present tick of the system's clock, some 1 to 4 ms long; far cheaper than the time itself.
+fn tick() -> Timespec {
+    clock_gettime(ClockId::MonotonicCoarse)
+}
+
+impl Caller {
+    /// Whether this caller connects again when its connection has ended.
+    pub(super) fn reconnects(&self) -> bool {
+        self.again.is_some()
+    }
+
+    /// Connects again if the connection is found at its end, before something is sent over it.
+    #[inline]
+    pub(super) fn revive(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        if self.again.is_some() { self.look_after(deadline) } else { Ok(()) }
+    }
+
+    /// A callee that died without a word shows only to a system call, which is made once per tick: a request that
+    /// follows another one closely may still be sent to the dead.
+    fn look_after(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        let Some(again) = &mut self.again else { return Ok(()) };
+        let connection = &self.outgoing.connection;
+        let now = tick();
+        let seen = !self.outgoing.channel().memory.is_open() || connection.peer.was_gone();
+        if !seen && again.looked == now {
+            return Ok(());
+        }
+        again.looked = now;
+        match connection.state() {
+            State::Closed | State::PeerDead => self.reconnect(deadline),
+            // Corrupted memory is for the operation to report: its peer is not to be trusted with another connection.
+            State::Open | State::FatalError => Ok(()),
+        }
+    }
+
+    /// Replaces a connection that has ended. Calls without a reply are lost with it.
+    #[cold]
+    pub(super) fn reconnect(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        let Some(again) = &self.again else { return Ok(()) };
+        let Again { path, options, .. } = &**again;
+        self.outgoing.connection.check_process()?;
+        let options = match deadline.remaining() {
+            Some(left) => options.clone().timeout(left.min(options.connect_timeout())),
+            None => options.clone(),
+        };
+        let established = RpcBus::connect_as(path, Role::Source, &options);
+        let loss = match self.outgoing.connection.state() {
+            State::Closed => Loss::Closed,
+            _ => Loss::PeerDead,
+        };
+        self.collect();
+        self.pending.lose(loss);
+        let established = established.map_err(|source| match source {
+            ConnectError::Interrupted { .. } => CallError::Interrupted,
+            _ if deadline.has_passed() => CallError::TimedOut,
+            source => CallError::Reconnect(Box::new(source)),
+        })?;
+        let next = Self::over(&established);
+        let waits = (self.outgoing.waiter, self.incoming.waiter);
+        (self.outgoing, self.incoming) = (next.outgoing, next.incoming);
+        (self.outgoing.waiter, self.incoming.waiter) = waits;
+        Ok(())
+    }
+
+    /// Keeps the replies that the callee had sent before its end. A hostile one could go on sending, so there are at
+    /// most as many as the ring holds.
+    fn collect(&mut self) {
+        for _ in 0..self.incoming.channel().memory.geometry().slots() {
+            // What is wrong with a connection that is given up is of no more interest.
+            let Ok(Some(frame)) = self.incoming.consumer.try_take() else { return };
+            if keep(&mut self.incoming, &mut self.pending, frame).is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Calls in one piece: a request, and the wait for its reply.
+
+use std::time::Duration;
+
+use super::caller::{Caller, Taken};
+use super::guard::RpcRxGuard;
+use crate::error::CallError;
+use crate::wait::Deadline;
+
+/// How often an idempotent request is sent anew after the connection was lost. A request that ends every callee that
+/// takes it must not end them for ever.
+pub(crate) const RESENDS: u32 = 2;
+
+impl Caller {
+    /// Calls and waits for the reply.
+    ///
+    /// # Errors
+    /// [`CallError::Remote`] when the callee answered with an error; otherwise as [`call`](Self::call) and
+    /// [`wait`](Self::wait). After an error the call is forgotten.
+    pub fn request(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
+        let (call, taken) = self.exchange(msg_type, payload, Deadline::never())?;
+        self.answered(call, taken)
+    }
+
+    /// As [`request`](Self::request), in at most `timeout`. The callee is told when that ends, as by
+    /// [`call_timeout`](Self::call_timeout).
+    ///
+    /// # Errors
+    /// As [`request`](Self::request), and [`CallError::TimedOut`].
+    pub fn request_timeout(
+        &mut self,
+        msg_type: u16,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<RpcRxGuard<'_>, CallError> {
+        let (call, taken) = self.exchange(msg_type, payload, Deadline::after(timeout))?;
+        self.answered(call, taken)
+    }
+
+    /// As [`request`](Self::request), for an endpoint that may be called twice where it is called once: a request lost
+    /// with its callee is sent again to the next one, at most twice. Only a caller that
+    /// [reconnects](crate::Options::reconnect) does so.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("rpc.sock");
+    /// use tachyon::{Callee, Caller, Options};
+    /// # let listen_at = path.clone();
+    ///
+    /// let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+    ///     // This one takes a request and is gone.
+    ///     let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+    ///     drop(callee.serve()?);
+    ///     drop(callee);
+    ///     // This one answers.
+    ///     let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+    ///     let request = callee.serve()?;
+    ///     let (call, reply) = (request.correlation_id(), request.to_vec());
+    ///     drop(request);
+    ///     callee.reply(call, 1, &reply)?;
+    ///     Ok(())
+    /// });
+    /// let mut caller = Caller::connect_with(&path, &Options::new().reconnect(true))?;
+    /// assert_eq!(&*caller.request_idempotent(1, b"read")?, b"read");
+    /// callee.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`request`](Self::request); [`CallError::Closed`] or [`CallError::PeerDead`] when one callee after the other
+    /// was lost.
+    pub fn request_idempotent(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
+        self.request_idempotent_until(msg_type, payload, Deadline::never())
+    }
+
+    /// As [`request_idempotent`](Self::request_idempotent), in at most `timeout` for all attempts.
+    ///
+    /// # Errors
+    /// As [`request_idempotent`](Self::request_idempotent), and [`CallError::TimedOut`].
+    pub fn request_idempotent_timeout(
+        &mut self,
+        msg_type: u16,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<RpcRxGuard<'_>, CallError> {
+        self.request_idempotent_until(msg_type, payload, Deadline::after(timeout))
+    }
+
+    fn request_idempotent_until(
+        &mut self,
+        msg_type: u16,
+        payload: &[u8],
+        deadline: Deadline,
+    ) -> Result<RpcRxGuard<'_>, CallError> {
+        let mut left = RESENDS;
+        loop {
+            match self.exchange(msg_type, payload, deadline) {
+                Err(CallError::Closed | CallError::PeerDead) if left > 0 && self.reconnects() => left -= 1,
+                outcome => {
+                    let (call, taken) = outcome?;
+                    return self.answered(call, taken);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn exchange(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<(u64, Taken), CallError> {
+        let call = self.call_until(msg_type, payload, deadline)?;
+        match self.take(call, deadline) {
+            Ok(taken) => Ok((call, taken)),
+            Err(error) => {
+                self.pending.end(call);
+                Err(error)
+            }
+        }
+    }
+
+    #[inline]
+    fn answered(&mut self, call: u64, taken: Taken) -> Result<RpcRxGuard<'_>, CallError> {
+        let guard = self.lend(call, taken);
+        match guard.error() {
+            None => Ok(guard),
+            Some(error) => Err(CallError::Remote(error)),
+        }
+    }
+}
