@@ -1,0 +1,330 @@
+//! Callers shared by threads: each borrows one for as long as it needs it.
+//!
+//! Of the crates that could serve, r2d2 connects on threads of its own and tells of a failed connect only by its text,
+//! deadpool waits in async code only, and object-pool neither waits nor limits. What a pool of callers needs beyond a
+//! mutex and a condition is knowing which caller is still good, and that is here.
+
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::bus::State;
+use crate::error::{CallError, ConnectError};
+use crate::options::Options;
+use crate::rpc::Caller;
+use crate::wait::{Deadline, INTERRUPT_SLICE};
+
+/// How long `get` waits unless told otherwise.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// How many callers a [`Pool`] has and how long it lets one wait for them.
+///
+/// ```
+/// use std::time::Duration;
+/// use tachyon::PoolOptions;
+///
+/// let limits = PoolOptions::new().max(8).wait(Duration::from_millis(500));
+/// # let _ = limits;
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "options do nothing until they are passed to `Pool::new`"]
+pub struct PoolOptions {
+    max: usize,
+    wait: Duration,
+}
+
+impl PoolOptions {
+    /// The defaults: a caller for each processor, and 5 seconds of waiting for one.
+    pub fn new() -> Self {
+        Self { max: std::thread::available_parallelism().map_or(1, usize::from), wait: WAIT }
+    }
+
+    /// Most callers there are at one time. Each is a connection with two rings of its own.
+    ///
+    /// # Panics
+    /// When `max` is 0.
+    pub fn max(mut self, max: usize) -> Self {
+        assert!(max > 0, "a pool of no callers can give none");
+        self.max = max;
+        self
+    }
+
+    /// How long [`Pool::get`] waits for a caller while all are in use.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why a pool gave no caller, or no reply.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// All callers stayed in use.
+    #[error("all {max} callers of the pool stayed in use for {waited:?}; allow more, wait longer or hold them shorter")]
+    Exhausted {
+        /// Callers in use.
+        max: usize,
+        /// Time waited.
+        waited: Duration,
+    },
+    /// The interrupt hook asked for the end of the wait.
+    #[error("interrupted while waiting for a caller")]
+    Interrupted,
+    /// A new caller could not connect.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The call failed.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// A set of callers connected to one path, for any number of threads. Share it by reference or in an
+/// [`Arc`](std::sync::Arc).
+///
+/// Callers are made when they are needed, up to a limit, and kept when they come back. One whose callee is gone is
+/// thrown away, and the next one connects anew. Whoever listens at the path must take many callers, as an `RpcServer`
+/// does.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("rpc.sock");
+/// use tachyon::{Callee, Dispatcher, Options, Pool, PoolOptions};
+/// # let listen_at = path.clone();
+///
+/// # let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+/// # let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+/// # let mut dispatcher = Dispatcher::default();
+/// # dispatcher.register(1, "echo", <[u8]>::to_vec)?;
+/// # dispatcher.serve_forever(&mut callee)?;
+/// # Ok(()) });
+/// let pool = Pool::new(&path, &Options::new(), &PoolOptions::new().max(1));
+/// std::thread::scope(|scope| {
+///     for number in 0..4u8 {
+///         let pool = &pool;
+///         scope.spawn(move || assert_eq!(pool.request(1, &[number]).unwrap(), [number]));
+///     }
+/// });
+/// let mut caller = pool.get()?; // for several calls in a row, or replies read in place
+/// assert_eq!(&*caller.request(1, b"hello")?, b"hello");
+/// # drop(caller);
+/// # drop(pool);
+/// # callee.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Pool {
+    path: PathBuf,
+    options: Options,
+    limits: PoolOptions,
+    stock: Mutex<Stock>,
+    /// Told when a caller came back, or a place for a new one.
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct Stock {
+    /// The last one to come back is the first to go: its rings are the warmest.
+    idle: Vec<Caller>,
+    /// Callers in use, and those that are just connecting.
+    lent: usize,
+}
+
+impl Pool {
+    /// A pool of callers that connect to `path` with `options`. Connects nothing yet.
+    pub fn new(path: impl AsRef<Path>, options: &Options, limits: &PoolOptions) -> Self {
+        Self {
+            path: path.as_ref().to_owned(),
+            options: options.clone(),
+            limits: limits.clone(),
+            stock: Mutex::default(),
+            returned: Condvar::new(),
+        }
+    }
+
+    /// Lends a caller: an idle one, a new one if there may be more, or the next to come back.
+    ///
+    /// # Errors
+    /// [`PoolError::Exhausted`] when none came back within the pool's waiting time, [`PoolError::Connect`] when a new
+    /// one could not connect.
+    pub fn get(&self) -> Result<PooledCaller<'_>, PoolError> {
+        self.get_timeout(self.limits.wait)
+    }
+
+    /// As [`get`](Self::get), waiting at most `timeout`, for a caller and for its connection together.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_timeout(&self, timeout: Duration) -> Result<PooledCaller<'_>, PoolError> {
+        let deadline = Deadline::after(timeout);
+        let mut stock = self.stock();
+        loop {
+            if let Some(caller) = stock.idle.pop() {
+                stock.lent += 1;
+                drop(stock);
+                let place = Place { pool: self };
+                // The callee may have gone while this one lay idle.
+                if caller.state() == State::Open {
+                    return Ok(PooledCaller { caller: Some(caller), place });
+                }
+                drop((caller, place));
+                stock = self.stock();
+                continue;
+            }
+            if stock.lent < self.limits.max {
+                stock.lent += 1;
+                drop(stock);
+                let place = Place { pool: self };
+                let caller = self.connect(deadline)?;
+                return Ok(PooledCaller { caller: Some(caller), place });
+            }
+            stock = self.wait(stock, deadline, timeout)?;
+        }
+    }
+
+    /// Makes one call on a caller of the pool, and copies the reply.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`PoolError::Call`].
+    pub fn request(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError> {
+        Ok(self.get()?.request(msg_type, payload)?.to_vec())
+    }
+
+    /// As [`request`](Self::request), in at most `timeout`, of which waiting for a caller is a part.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request), and [`CallError::TimedOut`] in [`PoolError::Call`].
+    pub fn request_timeout(&self, msg_type: u16, payload: &[u8], timeout: Duration) -> Result<Vec<u8>, PoolError> {
+        let deadline = Deadline::after(timeout);
+        let mut caller = self.get_timeout(timeout)?;
+        Ok(caller.request_timeout(msg_type, payload, deadline.remaining().unwrap_or(Duration::MAX))?.to_vec())
+    }
+
+    /// Callers that are connected, lent or idle.
+    pub fn len(&self) -> usize {
+        let stock = self.stock();
+        stock.lent + stock.idle.len()
+    }
+
+    /// Whether no caller is connected.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn connect(&self, deadline: Deadline) -> Result<Caller, ConnectError> {
+        let options = match deadline.remaining() {
+            Some(left) => self.options.clone().timeout(left.min(self.options.connect_timeout())),
+            None => self.options.clone(),
+        };
+        Caller::connect_with(&self.path, &options)
+    }
+
+    /// Sleeps until something changed, or a little earlier.
+    fn wait<'a>(
+        &self,
+        stock: MutexGuard<'a, Stock>,
+        deadline: Deadline,
+        timeout: Duration,
+    ) -> Result<MutexGuard<'a, Stock>, PoolError> {
+        if deadline.has_passed() {
+            return Err(PoolError::Exhausted { max: self.limits.max, waited: timeout });
+        }
+        let interrupt = self.options.interrupt_hook();
+        if interrupt.is_some_and(|asked| asked()) {
+            return Err(PoolError::Interrupted);
+        }
+        let left = deadline.remaining().unwrap_or(Duration::MAX);
+        let sleep = if interrupt.is_some() { left.min(INTERRUPT_SLICE) } else { left };
+        Ok(self.returned.wait_timeout(stock, sleep).unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// What the lock guards is whole whenever it is free, so a panic elsewhere does not spoil it.
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a caller fit for its next user; `None` when it is of no more use.
+    fn refresh(&self, mut caller: Caller) -> Option<Caller> {
+        if caller.state() != State::Open {
+            return None;
+        }
+        caller.forget_all();
+        caller.restore(&self.options);
+        Some(caller)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stock = self.stock();
+        f.debug_struct("Pool")
+            .field("path", &self.path)
+            .field("max", &self.limits.max)
+            .field("lent", &stock.lent)
+            .field("idle", &stock.idle.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A caller of a [`Pool`], which takes it back when this is dropped.
+///
+/// Calls that are still outstanding then are forgotten, and settings changed on the caller are the pool's again.
+#[derive(Debug)]
+#[must_use = "dropping it gives the caller back"]
+pub struct PooledCaller<'a> {
+    /// `None` only while it is dropped.
+    caller: Option<Caller>,
+    place: Place<'a>,
+}
+
+impl Deref for PooledCaller<'_> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        self.caller.as_ref().expect("the caller is taken out only by `drop`")
+    }
+}
+
+impl DerefMut for PooledCaller<'_> {
+    fn deref_mut(&mut self) -> &mut Caller {
+        self.caller.as_mut().expect("the caller is taken out only by `drop`")
+    }
+}
+
+impl Drop for PooledCaller<'_> {
+    fn drop(&mut self) {
+        let pool = self.place.pool;
+        // Outside the lock: it costs a system call, and closing a broken one several.
+        if let Some(caller) = self.caller.take().and_then(|caller| pool.refresh(caller)) {
+            pool.stock().idle.push(caller);
+        }
+        // The place is given back right after this, and tells whoever waits.
+    }
+}
+
+/// One of the pool's places, taken for a caller that is lent or about to connect.
+struct Place<'a> {
+    pool: &'a Pool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.pool.stock().lent -= 1;
+        self.pool.returned.notify_one();
+    }
+}
+
+impl fmt::Debug for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Place")
+    }
+}
