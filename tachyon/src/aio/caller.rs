@@ -1,0 +1,242 @@
+//! The calling end for async code.
+
+use core::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::driver::Driver;
+use super::session::Session;
+use crate::error::{CallError, ConnectError};
+use crate::options::Options;
+use crate::rpc::{Caller, RESENDS};
+use crate::wait::Deadline;
+
+/// The calling end of RPC for tasks of a tokio runtime.
+///
+/// A handle: clones share one connection, and any number of calls may be under way on it, from any number of tasks.
+/// Replies may come in any order. Dropping a call's future before it is done gives the call up: its late reply is
+/// dropped, the connection stays usable. Dropping the last handle closes the connection in good order.
+///
+/// When the callee's ring is full, calls wait their turn without keeping a thread. Options are those of [`Caller`], with
+/// these differences: [`polling`](Options::polling) says how long a task may look for a reply before it awaits one, and
+/// then only while its call is the only one under way, since looking keeps the runtime's thread: not at all by default,
+/// `Spins(n)` times, or with `PureSpin` for some 50 microseconds. An [`interrupt`](Options::interrupt) hook is asked
+/// while connecting only.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("rpc.sock");
+/// use tachyon::aio::AsyncCaller;
+/// use tachyon::{Callee, Dispatcher};
+/// # let listen_at = path.clone();
+///
+/// # let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+/// # let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+/// # let mut dispatcher = Dispatcher::default();
+/// # dispatcher.register(1, "echo", <[u8]>::to_vec)?;
+/// # dispatcher.serve_forever(&mut callee)?;
+/// # Ok(()) });
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let caller = AsyncCaller::connect(&path).await?;
+/// let other = caller.clone();
+/// let task = tokio::spawn(async move { other.request(1, b"from a task").await });
+/// assert_eq!(caller.request(1, b"from here").await?, b"from here");
+/// assert_eq!(task.await??, b"from a task");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # callee.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "dropping the last handle closes the connection"]
+pub struct AsyncCaller {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    options: Options,
+    link: Mutex<Arc<Link>>,
+    /// Held by the one task that connects again.
+    renewing: tokio::sync::Mutex<()>,
+}
+
+/// A session and the task that drives it, which ends with this.
+struct Link {
+    session: Arc<Session>,
+    driver: AbortHandle,
+}
+
+impl AsyncCaller {
+    /// Connects to the callee that listens at `path`, waiting up to 5 seconds for it to appear.
+    ///
+    /// # Errors
+    /// As [`Caller::connect`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or in one without its I/O driver.
+    pub async fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
+        Self::connect_with(path, &Options::new()).await
+    }
+
+    /// As [`connect`](Self::connect), with [`Options`]. The handshake takes place on a thread for blocking work, which
+    /// goes on until it has its outcome even if this future is dropped.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Panics
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
+        let path = path.as_ref();
+        let link = Link::connect(path, options).await?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                path: path.to_owned(),
+                options: options.clone(),
+                link: Mutex::new(Arc::new(link)),
+                renewing: tokio::sync::Mutex::default(),
+            }),
+        })
+    }
+
+    /// Calls and awaits the reply, which is copied out of the ring.
+    ///
+    /// # Errors
+    /// As [`Caller::request`].
+    pub async fn request(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.exchange(msg_type, payload, Deadline::never()).await
+    }
+
+    /// As [`request`](Self::request), in at most `timeout`. The callee is told when that ends, so that it need not begin
+    /// work whose result comes too late; the deadline takes 8 bytes of the request's room.
+    ///
+    /// # Errors
+    /// As [`request`](Self::request), and [`CallError::TimedOut`].
+    ///
+    /// # Panics
+    /// In a runtime without its time driver.
+    pub async fn request_timeout(
+        &self,
+        msg_type: u16,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        let exchange = self.exchange(msg_type, payload, Deadline::after(timeout));
+        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::TimedOut))
+    }
+
+    /// As [`request`](Self::request), for an endpoint that may be called twice where it is called once; see
+    /// [`Caller::request_idempotent`].
+    ///
+    /// # Errors
+    /// As [`Caller::request_idempotent`].
+    pub async fn request_idempotent(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.persist(msg_type, payload, Deadline::never()).await
+    }
+
+    /// As [`request_idempotent`](Self::request_idempotent), in at most `timeout` for all attempts.
+    ///
+    /// # Errors
+    /// As [`request_idempotent`](Self::request_idempotent), and [`CallError::TimedOut`].
+    ///
+    /// # Panics
+    /// In a runtime without its time driver.
+    pub async fn request_idempotent_timeout(
+        &self,
+        msg_type: u16,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        let attempts = self.persist(msg_type, payload, Deadline::after(timeout));
+        tokio::time::timeout(timeout, attempts).await.unwrap_or(Err(CallError::TimedOut))
+    }
+
+    /// Calls under way.
+    pub fn outstanding(&self) -> usize {
+        self.shared.link().session.outstanding()
+    }
+
+    /// Longest request, in bytes. One with a timeout may be 8 bytes shorter.
+    pub fn max_len(&self) -> usize {
+        self.shared.link().session.max_len()
+    }
+
+    async fn persist(&self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
+        let mut left = RESENDS;
+        loop {
+            match self.exchange(msg_type, payload, deadline).await {
+                Err(CallError::Closed | CallError::PeerDead) if left > 0 && self.shared.options.reconnects() => {
+                    left -= 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn exchange(&self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
+        let link = self.shared.living().await?;
+        link.session.call(msg_type, payload, deadline).await?.await
+    }
+}
+
+impl Shared {
+    fn link(&self) -> Arc<Link> {
+        // One pointer is always whole.
+        Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The present link, or a new one if that has ended and the options allow it.
+    async fn living(&self) -> Result<Arc<Link>, CallError> {
+        let link = self.link();
+        if !self.options.reconnects() || !link.session.has_ended() {
+            return Ok(link);
+        }
+        let _renewing = self.renewing.lock().await;
+        // Another task may have done it meanwhile.
+        let link = self.link();
+        if !link.session.has_ended() {
+            return Ok(link);
+        }
+        let renewed = Link::connect(&self.path, &self.options).await;
+        let link = Arc::new(renewed.map_err(|source| match source {
+            ConnectError::Interrupted { .. } => CallError::Interrupted,
+            source => CallError::Reconnect(Box::new(source)),
+        })?);
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&link);
+        Ok(link)
+    }
+}
+
+impl Link {
+    async fn connect(path: &Path, options: &Options) -> Result<Self, ConnectError> {
+        let system = |source: io::Error| ConnectError::system("watch the connection to", path, source);
+        let (at, how) = (path.to_owned(), options.clone());
+        let connecting = tokio::task::spawn_blocking(move || Caller::connect_with(at, &how));
+        let caller = connecting.await.map_err(|source| system(source.into()))??;
+        let session = Arc::new(Session::new(caller, options.polling_mode()).map_err(system)?);
+        let driver = Driver::new(&session).map_err(system)?;
+        Ok(Self { session, driver: tokio::spawn(driver.run()).abort_handle() })
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.driver.abort();
+        // The driver holds the connection until the runtime has dropped it; the callee learns now.
+        self.session.connection.close();
+    }
+}
+
+impl fmt::Debug for AsyncCaller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncCaller")
+            .field("path", &self.shared.path)
+            .field("outstanding", &self.outstanding())
+            .finish_non_exhaustive()
+    }
+}

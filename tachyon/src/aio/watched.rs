@@ -1,0 +1,99 @@
+//! The descriptors of a connection as the runtime watches them.
+#![allow(unsafe_code, reason = "vouches for descriptors while the runtime watches them")]
+
+use core::task::{Context, Poll, ready};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::bus::Connection;
+use crate::wait::Doorbell;
+
+/// What is watched of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part {
+    /// The bell that says that ring 1 holds something.
+    Data,
+    /// The bell that says that ring 0 has room.
+    Room,
+    /// The socket of the handshake, which ends with the connection.
+    Socket,
+    /// The peer's process.
+    Process,
+}
+
+/// One descriptor, kept open by the connection it belongs to.
+#[derive(Debug)]
+struct Descriptor {
+    connection: Arc<Connection>,
+    part: Part,
+    raw: RawFd,
+}
+
+impl AsRawFd for Descriptor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.raw
+    }
+}
+
+/// A descriptor registered with the runtime.
+#[derive(Debug)]
+pub(super) struct Watched(AsyncFd<Descriptor>);
+
+impl Watched {
+    /// Registers a part of the connection; `None` when it has no such part.
+    ///
+    /// # Errors
+    /// The system's refusal to watch it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or in one without its I/O driver.
+    pub(super) fn new(connection: &Arc<Connection>, part: Part) -> io::Result<Option<Self>> {
+        let raw = match part {
+            Part::Data => connection.channel(1).data.as_fd().as_raw_fd(),
+            Part::Room => connection.channel(0).room.as_fd().as_raw_fd(),
+            Part::Socket => connection.peer.as_fd().as_raw_fd(),
+            Part::Process => match connection.peer.process() {
+                Some(process) => process.as_raw_fd(),
+                None => return Ok(None),
+            },
+        };
+        let descriptor = Descriptor { connection: Arc::clone(connection), part, raw };
+        // SAFETY: `raw` is a descriptor that the connection owns and never closes or replaces while it lives, and
+        // `descriptor` holds it for as long as the runtime has it; `as_raw_fd` gives the same number every time.
+        let watched = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?;
+        Ok(Some(Self(watched)))
+    }
+
+    /// Waits until something happened, and silences it. It may have happened long ago: look before waiting.
+    pub(super) async fn happened(&self) -> io::Result<()> {
+        self.0.readable().await?.clear_ready();
+        self.silence();
+        Ok(())
+    }
+
+    /// As [`happened`](Self::happened), for one task that waits on several.
+    pub(super) fn poll_happened(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.0.poll_read_ready(context))?.clear_ready();
+        self.silence();
+        Poll::Ready(Ok(()))
+    }
+
+    fn silence(&self) {
+        if let Some(bell) = self.bell() {
+            bell.drain();
+        }
+    }
+
+    fn bell(&self) -> Option<&Doorbell> {
+        let Descriptor { connection, part, .. } = self.0.get_ref();
+        match part {
+            Part::Data => Some(&connection.channel(1).data),
+            Part::Room => Some(&connection.channel(0).room),
+            Part::Socket | Part::Process => None,
+        }
+    }
+}
