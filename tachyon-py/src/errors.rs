@@ -67,7 +67,7 @@ raise_family!(CallError {
 });
 raise_family!(ServeError {
     Self::TooLarge { .. } => TooLargeError,
-    Self::InvalidCorrelation => InvalidArgumentError,
+    Self::InvalidCorrelation(_) => InvalidArgumentError,
     Self::NoHandler { .. } => NoHandlerError,
     Self::Handler(_) => HandlerError,
 });

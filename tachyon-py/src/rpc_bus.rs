@@ -328,7 +328,7 @@ impl RpcBus {
         let type_id = tachyon::make_type_id(0, args::sixteen_bits("msg_type", msg_type)?);
         check_most(&payload, max_payload_size)?;
         let timeout = args::timeout(timeout)?;
-        self.reverse()?.replying()?.send(py, &payload, type_id, correlation_id, timeout)
+        self.reverse()?.replying_to(correlation_id)?.send(py, &payload, type_id, correlation_id, timeout)
     }
 
     /// Reserve room for a reply to write in place; leaving the guard sends it.
@@ -344,7 +344,7 @@ impl RpcBus {
         let size = args::size("max_payload_size", max_payload_size)?;
         let msg_type = args::sixteen_bits("msg_type", msg_type)?;
         let timeout = args::timeout(timeout)?;
-        let room = slf.get().reverse()?.replying()?.lend(slf.py(), size, timeout)?;
+        let room = slf.get().reverse()?.replying_to(correlation_id)?.lend(slf.py(), size, timeout)?;
         Ok(RpcTxGuard::reply(slf.clone().unbind(), room, msg_type, correlation_id))
     }
 

@@ -104,6 +104,13 @@ impl ReverseLine {
             .as_mut()
             .ok_or_else(|| WrongDirectionError::new_err("this side serves nothing, so it cannot reply; `serve` first"))
     }
+
+    /// As `replying`, for a request that came with this id.
+    pub(crate) fn replying_to(&mut self, correlation_id: u64) -> PyResult<&mut Outlet> {
+        let outlet = self.replying()?;
+        outlet.ring.check_correlation(correlation_id).map_err(Raise::raise)?;
+        Ok(outlet)
+    }
 }
 
 impl Settle for ReverseLine {

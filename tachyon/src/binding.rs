@@ -14,7 +14,7 @@ use crate::bus::{Bus, Connection, Incoming, Outgoing, State};
 use crate::dispatch::Dispatcher;
 use crate::error::{CallError, NumaError, RecvError, SendError, ServeError, WrongDirection};
 use crate::ring::{Frame, Reservation, RingMemory};
-use crate::rpc::{Caller, ErrorKind, RpcBus, RpcError, Taken, open_request, send_error};
+use crate::rpc::{Caller, ErrorKind, RpcBus, RpcError, Taken, check_correlation, open_request, send_error};
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
 use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
 
@@ -157,6 +157,14 @@ impl Sending {
     pub fn publish(&mut self, room: Room, len: usize, type_id: u32, correlation_id: u64) {
         assert!(len <= room.len(), "the binding checks what it publishes");
         self.0.publish(room.0, len, type_id, correlation_id);
+    }
+
+    /// Checks that a request came with this id.
+    ///
+    /// # Errors
+    /// [`ServeError::InvalidCorrelation`] when none did.
+    pub fn check_correlation(&self, correlation_id: u64) -> Result<(), ServeError> {
+        check_correlation(&self.0, correlation_id)
     }
 
     /// Sends an error reply.

@@ -136,9 +136,9 @@ family! {
             /// Bytes the ring holds.
             max: usize
         },
-        /// Correlation id 0 marks a message that is no request; there is nobody to reply to.
-        #[error("correlation id 0 is not a request; reply with the id of the request that `serve` gave")]
-        InvalidCorrelation,
+        /// No request came with this correlation id, so nobody waits for the reply.
+        #[error("no request came with correlation id {0}; reply with the id of the request that `serve` gave")]
+        InvalidCorrelation(u64),
         /// No endpoint has the request's message type. Its caller got an error reply.
         #[error("no endpoint for msg_type {msg_type}; register one (its caller got an error reply)")]
         NoHandler {

@@ -213,7 +213,8 @@ fn a_callee_learns_how_its_caller_went() {
     drop(request);
     caller.kill();
     assert!(matches!(callee.serve(), Err(ServeError::PeerDead)));
-    assert!(matches!(callee.reply(0, 1, b""), Err(ServeError::InvalidCorrelation)));
+    assert!(matches!(callee.reply(0, 1, b""), Err(ServeError::InvalidCorrelation(0))));
+    assert!(matches!(callee.reply(call + 1, 1, b""), Err(ServeError::InvalidCorrelation(_))));
     assert!(matches!(callee.reply(call, 1, b""), Err(ServeError::PeerDead)));
 }
 

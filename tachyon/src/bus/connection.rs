@@ -9,6 +9,7 @@ use crate::error::{Halt, WrongDirection};
 use crate::handshake::{Link, Role};
 use crate::options::Options;
 use crate::ring::{Consumer, Producer, RingMemory, Side};
+use crate::sync::{AtomicU64, Ordering};
 use crate::wait::{Doorbell, Peer, PollingMode, Stop, Waiter};
 
 /// How a connection is doing.
@@ -40,6 +41,8 @@ pub(crate) struct Connection {
     pub(crate) peer: Peer,
     channels: Vec<Channel>,
     generation: u32,
+    /// The highest correlation id a request has come with.
+    asked: AtomicU64,
 }
 
 impl Connection {
@@ -81,6 +84,21 @@ impl Connection {
         channel.memory.is_closed_by(self.side.peer())
     }
 
+    /// Notes a request that was taken.
+    #[inline]
+    pub(crate) fn note_asked(&self, correlation_id: u64) {
+        // One thread takes requests, so no update is lost; a reply's thread got the id from that one.
+        if correlation_id > self.asked.load(Ordering::Relaxed) {
+            self.asked.store(correlation_id, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a reply may carry this id: its caller would take any other for a corrupted ring.
+    #[inline]
+    pub(crate) fn was_asked(&self, correlation_id: u64) -> bool {
+        correlation_id != 0 && correlation_id <= self.asked.load(Ordering::Relaxed)
+    }
+
     /// Refuses to serve a forked child.
     #[inline]
     pub(crate) fn check_process(&self) -> Result<(), Halt> {
@@ -116,15 +134,17 @@ impl Connection {
         }
     }
 
-    /// Turns the end of a wait into this connection's words for it.
+}
+
+impl From<Stop<Halt>> for Halt {
     #[cold]
-    pub(crate) fn halt(&self, stop: Stop<Halt>) -> Halt {
+    fn from(stop: Stop<Self>) -> Self {
         match stop {
-            Stop::TimedOut => Halt::TimedOut,
-            Stop::Interrupted => Halt::Interrupted,
+            Stop::TimedOut => Self::TimedOut,
+            Stop::Interrupted => Self::Interrupted,
             Stop::Failed(halt) => halt,
-            Stop::Io(source) => Halt::Io(source),
-            Stop::Gone => Halt::PeerDead,
+            Stop::Io(source) => Self::Io(source),
+            Stop::Gone => Self::PeerDead,
         }
     }
 }
@@ -153,7 +173,13 @@ impl Established {
             .map(|ring| Channel { memory: Arc::new(ring.memory), data: ring.data, room: ring.room })
             .collect();
         let connection =
-            Arc::new(Connection { side: link.side, peer: link.peer, channels, generation: fork::generation() });
+            Arc::new(Connection {
+                side: link.side,
+                peer: link.peer,
+                channels,
+                generation: fork::generation(),
+                asked: AtomicU64::new(0),
+            });
         Self { connection, role: link.role, polling: options.polling_mode(), options: options.clone() }
     }
 

@@ -39,7 +39,7 @@ impl Incoming {
         let sources = [data_source(channel)];
         waiter
             .wait(deadline, &connection.peer, &sources, || look_for_data(connection, channel, consumer))
-            .map_err(|stop| connection.halt(stop))
+            .map_err(Halt::from)
     }
 
     /// Takes the next message if there is one.

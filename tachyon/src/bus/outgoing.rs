@@ -167,7 +167,7 @@ impl Outgoing {
         let sources = [room_source(channel)];
         waiter
             .wait(deadline, &connection.peer, &sources, || look_for_room(connection, channel, producer, len))
-            .map_err(|stop| connection.halt(stop))
+            .map_err(Halt::from)
     }
 
     /// Publishes the first `len` bytes of the latest reservation and wakes the consumer.

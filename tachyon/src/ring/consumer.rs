@@ -46,7 +46,8 @@ impl Consumer {
 
     /// Messages taken and not yet released.
     pub(crate) fn held(&self) -> usize {
-        self.next.wrapping_sub(self.released) as usize - self.early.len()
+        let taken = usize::try_from(self.next.wrapping_sub(self.released)).expect("at most one per slot is taken");
+        taken - self.early.len()
     }
 
     /// Whether the next look would find something: a message, or a reason to give the ring up.
@@ -71,7 +72,7 @@ impl Consumer {
         }
         let len = slot.len.load(Ordering::Relaxed);
         let data = if len as usize <= INLINE_LEN {
-            self.memory.inline(slot)
+            RingMemory::inline(slot)
         } else {
             self.locate(position, len)?
         };

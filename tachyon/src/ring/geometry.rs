@@ -41,8 +41,11 @@ impl Geometry {
 
     /// The power of two that the capacity is.
     pub(crate) const fn exponent(self) -> u8 {
-        // At most 31, by the check in `new`.
-        self.capacity.trailing_zeros() as u8
+        let mut exponent = 0;
+        while self.capacity >> exponent > 1 {
+            exponent += 1;
+        }
+        exponent
     }
 
     /// Number of slots, a power of two: the most messages that are under way at once.
@@ -54,11 +57,6 @@ impl Geometry {
     /// Bytes of the arena, a power of two and a multiple of its alignment.
     pub(crate) const fn arena_len(self) -> usize {
         if self.capacity > SLOT_LEN { self.capacity } else { SLOT_LEN }
-    }
-
-    /// Where the slots begin in the segment.
-    pub(crate) const fn slots_offset(self) -> usize {
-        HEADER_LEN
     }
 
     /// Where the arena begins in the segment.

@@ -1,5 +1,6 @@
 //! A segment seen as a ring: typed, bounds-proof access to its words, and the ends of its life.
 #![allow(unsafe_code, reason = "turns a mapping into references to its shared words")]
+#![allow(clippy::cast_possible_truncation, reason = "the crate is 64-bit only, and positions are masked")]
 
 use core::ptr::NonNull;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -7,7 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use thiserror::Error;
 
 use super::geometry::Geometry;
-use super::layout::{Header, INLINE_LEN, MAGIC, SLOT_LEN, Slot};
+use super::layout::{HEADER_LEN, Header, MAGIC, Slot};
 use crate::shm::{Segment, ShmError};
 use crate::sync::{AtomicU32, Ordering};
 
@@ -146,8 +147,10 @@ impl RingMemory {
     fn over(segment: Segment, geometry: Geometry, start: u64) -> Self {
         assert!(segment.len() >= geometry.segment_len(), "a segment is made or checked with its geometry's length");
         let base = segment.as_ptr();
-        // SAFETY: both offsets are below `segment_len`, which the assertion above bounds by the mapping's length.
-        let (slots, arena) = unsafe { (base.add(geometry.slots_offset()), base.add(geometry.arena_offset())) };
+        // SAFETY: the offset is below `segment_len`, which the assertion above bounds by the mapping's length.
+        let slots = unsafe { base.add(HEADER_LEN) };
+        // SAFETY: as above.
+        let arena = unsafe { base.add(geometry.arena_offset()) };
         Self { header: base.cast(), slots: slots.cast(), arena, geometry, start, segment }
     }
 
@@ -175,9 +178,11 @@ impl RingMemory {
     #[inline]
     pub(crate) fn slot(&self, position: u64) -> &Slot {
         let index = position as usize & (self.geometry.slots() - 1);
-        // SAFETY: index is below the slot count, and `over` checked that the mapping holds that many; slots begin page
-        // aligned and follow each other every 64 bytes. Slot is atomics and an UnsafeCell, valid for any bytes.
-        unsafe { self.slots.add(index).as_ref() }
+        // SAFETY: index is below the slot count, and `over` checked that the mapping holds that many.
+        let slot = unsafe { self.slots.add(index) };
+        // SAFETY: slots begin page aligned and follow each other every 64 bytes, in a mapping that lives as long as
+        // self. Slot is atomics and an UnsafeCell, valid for any bytes.
+        unsafe { slot.as_ref() }
     }
 
     /// What a slot's sequence holds until the message at `position` is published: the last lap's value.
@@ -186,17 +191,15 @@ impl RingMemory {
         position.wrapping_add(1).wrapping_sub(self.geometry.slots() as u64)
     }
 
-    /// Where the inline payload of a slot lies; `INLINE_LEN` bytes from there are the slot's own.
+    /// Where the inline payload of a slot lies; 40 bytes from there are the slot's own.
     #[inline]
-    pub(crate) fn inline(&self, slot: &Slot) -> NonNull<u8> {
-        debug_assert_eq!(size_of_val(slot), SLOT_LEN);
-        debug_assert!(INLINE_LEN < SLOT_LEN);
+    pub(crate) fn inline(slot: &Slot) -> NonNull<u8> {
         NonNull::from(&slot.inline).cast()
     }
 
     /// The arena offset written in the slot of `position`: the peer's word, to be checked.
     pub(crate) fn arena_offset_of(&self, position: u64) -> u64 {
-        let inline = self.inline(self.slot(position));
+        let inline = Self::inline(self.slot(position));
         // SAFETY: the inline area is 40 bytes, 8-aligned and mapped as long as self; any bytes are a valid u64. A
         // volatile read takes the value exactly once, whatever the peer does meanwhile.
         unsafe { inline.cast::<u64>().read_volatile() }

@@ -10,7 +10,7 @@ mod geometry;
 mod layout;
 mod memory;
 mod producer;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 
 pub(crate) use consumer::{Consumer, Frame};

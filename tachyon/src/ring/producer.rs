@@ -4,6 +4,7 @@
 //! stale one says "full" (as rtrb does). What a message occupies in the arena is remembered here, privately, so that
 //! nothing the consumer writes can make the producer overwrite a payload it still owes.
 #![allow(unsafe_code, reason = "copies payloads into shared memory")]
+#![allow(clippy::cast_possible_truncation, reason = "a message is at most 2 GiB")]
 
 use core::ptr::{self, NonNull};
 use std::collections::VecDeque;
@@ -87,7 +88,7 @@ impl Producer {
             }
         }
         if len <= INLINE_LEN {
-            let data = self.memory.inline(self.memory.slot(self.head));
+            let data = RingMemory::inline(self.memory.slot(self.head));
             return Ok(Some(Reservation { data, len, arena_start: 0 }));
         }
         if let Some(start) = self.fit(len) {
@@ -144,6 +145,7 @@ impl Producer {
     /// # Panics
     /// When `data` is longer than the reservation.
     #[inline]
+    #[allow(clippy::unused_self, reason = "holding the producer is what makes the write its own")]
     pub(crate) fn fill(&mut self, reservation: Reservation, data: &[u8]) {
         assert!(data.len() <= reservation.len, "the reservation was made for this data");
         // SAFETY: the reservation is `reservation.len` bytes of a mapping that `self.memory` keeps, which only this
@@ -159,7 +161,7 @@ impl Producer {
     pub(crate) fn publish(&mut self, reservation: Reservation, len: usize, type_id: u32, correlation_id: u64) {
         debug_assert!(len <= reservation.len);
         let slot = self.memory.slot(self.head);
-        let inline = self.memory.inline(slot);
+        let inline = RingMemory::inline(slot);
         if reservation.len > INLINE_LEN {
             if len > INLINE_LEN {
                 let need = (len as u64).next_multiple_of(ARENA_ALIGN as u64);

@@ -108,10 +108,10 @@ impl Callee {
     /// Answers a request with a copy of `payload`, waiting for room.
     ///
     /// # Errors
-    /// [`ServeError::InvalidCorrelation`] for id 0, [`ServeError::TooLarge`] for a payload that can never fit (the
+    /// [`ServeError::InvalidCorrelation`] for an id no request came with, [`ServeError::TooLarge`] for a payload that can never fit (the
     /// caller still waits; tell it with [`reply_error`](Self::reply_error)), or the caller is gone.
     pub fn reply(&mut self, correlation_id: u64, msg_type: u16, payload: &[u8]) -> Result<(), ServeError> {
-        check_correlation(correlation_id)?;
+        check_correlation(&self.outgoing, correlation_id)?;
         Ok(self.outgoing.send(payload, make_type_id(0, msg_type), correlation_id, Deadline::never())?)
     }
 
@@ -125,7 +125,7 @@ impl Callee {
         msg_type: u16,
         size: usize,
     ) -> Result<RpcTxGuard<'_>, ServeError> {
-        check_correlation(correlation_id)?;
+        check_correlation(&self.outgoing, correlation_id)?;
         let reservation = self.outgoing.reserve(size, Deadline::never())?;
         Ok(RpcTxGuard::reply(&mut self.outgoing, reservation, make_type_id(0, msg_type), correlation_id))
     }
@@ -141,7 +141,7 @@ impl Callee {
         kind: ErrorKind,
         text: &str,
     ) -> Result<(), ServeError> {
-        check_correlation(correlation_id)?;
+        check_correlation(&self.outgoing, correlation_id)?;
         Ok(send_error(&mut self.outgoing, correlation_id, msg_type, kind, text)?)
     }
 
@@ -171,8 +171,13 @@ impl Callee {
     pub fn close(self) {}
 }
 
-fn check_correlation(correlation_id: u64) -> Result<(), ServeError> {
-    if correlation_id == 0 { Err(ServeError::InvalidCorrelation) } else { Ok(()) }
+/// Refuses a reply that its caller never asked for.
+pub(crate) fn check_correlation(outgoing: &Outgoing, correlation_id: u64) -> Result<(), ServeError> {
+    if outgoing.connection.was_asked(correlation_id) {
+        Ok(())
+    } else {
+        Err(ServeError::InvalidCorrelation(correlation_id))
+    }
 }
 
 /// Sends an error reply, waiting for room.

@@ -210,7 +210,7 @@ impl Caller {
                 }
                 Ok(found)
             })
-            .map_err(|stop| connection.halt(stop).into())
+            .map_err(|stop| Halt::from(stop).into())
     }
 
     /// Waits for the reply to a call. An error reply is a reply: [`RpcRxGuard::error`] tells.

@@ -12,7 +12,6 @@ use crate::slice;
 use crate::type_id::msg_type;
 
 /// A received request or reply. Derefs to its payload; dropping it releases its room to the peer.
-#[must_use = "dropping the guard releases the message"]
 pub struct RpcRxGuard<'a> {
     correlation_id: u64,
     type_id: u32,

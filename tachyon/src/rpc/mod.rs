@@ -12,7 +12,7 @@ mod round_trip;
 mod undecided;
 
 pub use callee::Callee;
-pub(crate) use callee::send_error;
+pub(crate) use callee::{check_correlation, send_error};
 pub use caller::Caller;
 pub(crate) use caller::{Taken, keep};
 #[cfg(feature = "tokio")]

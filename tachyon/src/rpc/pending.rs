@@ -181,11 +181,11 @@ mod tests {
         }
         for id in (1..=100).rev() {
             assert_eq!(pending.meaning(id), Meaning::Awaited);
-            pending.keep(id, reply(id as u8));
+            pending.keep(id, reply(u8::try_from(id).unwrap()));
             assert_eq!(pending.meaning(id), Meaning::Forgotten, "a second reply is not awaited");
         }
         for id in 1..=100 {
-            assert_eq!(pending.end(id).unwrap().unwrap().payload, [id as u8]);
+            assert_eq!(pending.end(id).unwrap().unwrap().payload, [u8::try_from(id).unwrap()]);
             assert!(!pending.is_outstanding(id));
         }
         assert_eq!(pending.len(), 0);

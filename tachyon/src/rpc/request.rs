@@ -24,6 +24,7 @@ pub(crate) fn open_request(incoming: &Incoming, frame: Frame) -> Result<OpenRequ
         incoming.connection.condemn();
         return Err(Halt::FatalError(Fault::Correlation(0)));
     }
+    incoming.connection.note_asked(frame.correlation_id);
     if route_id(frame.type_id) != ROUTE_DEADLINE {
         return Ok(OpenRequest { frame, deadline: Deadline::never() });
     }

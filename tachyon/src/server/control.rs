@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::events::ServerEvent;
 use super::session::Session;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use crate::wait::Doorbell;
 
 /// What [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
@@ -19,12 +19,17 @@ pub(super) struct Inbox {
     pub(super) bell: Doorbell,
     sessions: Mutex<VecDeque<Session>>,
     /// Sessions the worker has or is about to get.
-    load: AtomicU64,
+    load: AtomicUsize,
 }
 
 impl Inbox {
     fn new() -> io::Result<Self> {
-        Ok(Self { bell: Doorbell::create()?, sessions: Mutex::default(), load: AtomicU64::new(0) })
+        Ok(Self { bell: Doorbell::create()?, sessions: Mutex::default(), load: AtomicUsize::new(0) })
+    }
+
+    /// The worker has one session less.
+    pub(super) fn left(&self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn take(&self) -> Option<Session> {
@@ -91,14 +96,9 @@ impl Control {
         inbox.bell.ring();
     }
 
-    /// A worker has one session less.
-    pub(super) fn left(&self, inbox: &Inbox) {
-        inbox.load.fetch_sub(1, Ordering::Relaxed);
-    }
-
     /// Callers connected now.
     pub(super) fn callers(&self) -> usize {
-        self.inboxes().iter().map(|inbox| inbox.load.load(Ordering::Relaxed) as usize).sum()
+        self.inboxes().iter().map(|inbox| inbox.load.load(Ordering::Relaxed)).sum()
     }
 }
 

@@ -121,7 +121,7 @@ impl<'a> Worker<'a> {
     fn part(&mut self, key: usize, how: Leaving) {
         let session = self.sessions.remove(key);
         session.unwatch(&self.poller);
-        self.control.left(&self.inbox);
+        self.inbox.left();
         self.control.tell(&ServerEvent::Left(&session.info, how));
     }
 
