@@ -1,0 +1,252 @@
+//! Deadlines and reconnecting, against servers that are slow, die and come back.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tachyon::{CallError, Caller, ErrorKind, Options, State};
+use tachyon_tests::service::{ECHO, Place, RECORD, RECORD_AND_DIE_ONCE, SLEEP, STOP};
+use tachyon_tests::{length, message};
+
+const MOMENT: Duration = Duration::from_millis(20);
+
+fn place() -> Place {
+    Place::new(env!("CARGO_BIN_EXE_service"))
+}
+
+fn milliseconds(milliseconds: u64) -> [u8; 8] {
+    milliseconds.to_le_bytes()
+}
+
+fn assert_echoes(caller: &mut Caller) {
+    assert_eq!(&*caller.request(ECHO, b"still usable").unwrap(), b"still usable");
+}
+
+fn reconnecting(place: &Place) -> Caller {
+    Caller::connect_with(place.socket(), &Options::new().reconnect(true)).unwrap()
+}
+
+#[test]
+fn timeouts_leave_the_connection_usable() {
+    let place = place();
+    let _server = place.serve(4096);
+    let mut caller = Caller::connect(place.socket()).unwrap();
+    for _ in 0..20 {
+        let started = Instant::now();
+        let late = caller.request_timeout(SLEEP, &milliseconds(40), Duration::from_millis(10)).map(drop);
+        assert!(matches!(late, Err(CallError::TimedOut)), "{late:?}");
+        assert!(started.elapsed() < Duration::from_millis(35), "{:?}", started.elapsed());
+        assert_echoes(&mut caller);
+        assert_eq!(&*caller.request_timeout(ECHO, b"in time", Duration::from_secs(10)).unwrap(), b"in time");
+        assert_eq!(caller.outstanding(), 0);
+    }
+}
+
+#[test]
+fn work_that_comes_too_late_is_skipped() {
+    let place = place();
+    let _server = place.serve(4096);
+    let mut caller = Caller::connect(place.socket()).unwrap();
+    let slow = caller.call(SLEEP, &milliseconds(60)).unwrap();
+    let late = caller.call_timeout(RECORD, &1u64.to_le_bytes(), Duration::from_millis(5)).unwrap();
+    let timely = caller.call_timeout(RECORD, &2u64.to_le_bytes(), Duration::from_secs(30)).unwrap();
+    let endless = caller.call_timeout(RECORD, &3u64.to_le_bytes(), Duration::MAX).unwrap();
+    drop(caller.wait(slow).unwrap());
+    let refused = caller.wait(late).unwrap();
+    assert_eq!(refused.error().unwrap().kind, ErrorKind::DeadlinePassed);
+    drop(refused);
+    assert_eq!(*caller.wait(timely).unwrap(), 2u64.to_le_bytes());
+    assert_eq!(*caller.wait(endless).unwrap(), 3u64.to_le_bytes());
+    assert_eq!(place.executed(), [2, 3]);
+}
+
+#[test]
+fn a_deadline_takes_eight_bytes_of_the_ring() {
+    let place = place();
+    let _server = place.serve(4096);
+    let mut caller = Caller::connect(place.socket()).unwrap();
+    let limit = Duration::from_secs(10);
+    assert_eq!(caller.max_len(), 4096);
+    for size in [0, 1, 31, 32, 33, 40, 41, 4087, 4088] {
+        let sent = message(1, size);
+        assert_eq!(*caller.request_timeout(ECHO, &sent, limit).unwrap(), *sent);
+    }
+    for size in [4089, 4096, 5000] {
+        let refused = caller.request_timeout(ECHO, &message(1, size), limit).map(drop);
+        assert!(matches!(refused, Err(CallError::TooLarge { size: told, max: 4088 }) if told == size), "{refused:?}");
+    }
+    assert_eq!(caller.request(ECHO, &message(1, 4096)).unwrap().len(), 4096);
+    for number in 0..3000 {
+        let sent = message(number, length(number, 4088));
+        assert_eq!(*caller.request_timeout(ECHO, &sent, limit).unwrap(), *sent);
+    }
+}
+
+#[test]
+fn connects_again_after_a_death() {
+    let place = place();
+    let server = place.serve(4096);
+    let mut caller = reconnecting(&place);
+    let answered = caller.call(ECHO, b"answered before the end").unwrap();
+    assert_echoes(&mut caller);
+    let lost = caller.call(SLEEP, &milliseconds(60_000)).unwrap();
+    let behind = caller.call(ECHO, b"behind it").unwrap();
+    let forgotten = caller.call(ECHO, b"forgotten").unwrap();
+    caller.forget(forgotten);
+    std::thread::sleep(MOMENT);
+    server.kill();
+    let _server = place.serve(8192);
+
+    let next = caller.call(ECHO, b"to the next one").unwrap();
+    assert_eq!(next, forgotten + 1, "ids never repeat");
+    assert_eq!(caller.max_len(), 8192);
+    assert_eq!(&*caller.wait(next).unwrap(), b"to the next one");
+    assert_eq!(&*caller.wait(answered).unwrap(), b"answered before the end");
+    for call in [lost, behind] {
+        assert!(matches!(caller.wait_timeout(call, MOMENT), Err(CallError::PeerDead)));
+        assert!(matches!(caller.try_wait(call), Err(CallError::UnknownCorrelation(_))), "told once");
+    }
+    assert!(matches!(caller.wait(forgotten), Err(CallError::UnknownCorrelation(_))));
+    assert_eq!(caller.outstanding(), 0);
+    let mut guard = caller.reserve_call(ECHO, 5000).unwrap();
+    guard[..2].copy_from_slice(b"ok");
+    let call = guard.commit(2).unwrap();
+    assert_eq!(&*caller.wait(call).unwrap(), b"ok");
+}
+
+#[test]
+fn connects_again_after_an_orderly_restart() {
+    let place = place();
+    let mut caller = None;
+    for _ in 0..5 {
+        let server = place.serve(4096);
+        let caller = caller.get_or_insert_with(|| reconnecting(&place));
+        assert_echoes(caller);
+        let stopped = caller.call(STOP, b"").unwrap();
+        let refused = caller.call(ECHO, b"after the stop").unwrap();
+        drop(caller.wait(stopped).unwrap());
+        match caller.wait(refused) {
+            Ok(reply) => assert_eq!(reply.error().unwrap().kind, ErrorKind::Stopping),
+            Err(error) => assert!(matches!(error, CallError::Closed), "{error:?}"),
+        }
+        server.finish();
+    }
+}
+
+#[test]
+fn a_missing_server_is_told_and_tried_again() {
+    let place = place();
+    let server = place.serve(4096);
+    let options = Options::new().reconnect(true).timeout(Duration::from_millis(200));
+    let mut caller = Caller::connect_with(place.socket(), &options).unwrap();
+    assert_echoes(&mut caller);
+    server.kill();
+    std::thread::sleep(MOMENT);
+    for _ in 0..2 {
+        let missing = caller.request(ECHO, b"").map(drop);
+        assert!(matches!(missing, Err(CallError::Reconnect(_))), "{missing:?}");
+    }
+    let started = Instant::now();
+    let missing = caller.request_timeout(ECHO, b"", Duration::from_millis(20)).map(drop);
+    assert!(matches!(missing, Err(CallError::TimedOut)), "{missing:?}");
+    assert!(started.elapsed() < Duration::from_millis(150), "the call's own time counts too");
+    let _server = place.serve(4096);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_echoes(&mut caller);
+}
+
+#[test]
+fn only_who_asks_for_it_connects_again() {
+    let place = place();
+    let server = place.serve(4096);
+    let mut caller = Caller::connect(place.socket()).unwrap();
+    assert_echoes(&mut caller);
+    let call = caller.call(SLEEP, &milliseconds(60_000)).unwrap();
+    server.kill();
+    let _server = place.serve(4096);
+    for _ in 0..2 {
+        assert!(matches!(caller.wait(call), Err(CallError::PeerDead)));
+        assert!(matches!(caller.request_idempotent(ECHO, b""), Err(CallError::PeerDead)));
+    }
+    assert_eq!(caller.state(), State::PeerDead);
+}
+
+#[test]
+fn a_request_the_dead_may_have_taken_is_not_sent_again() {
+    let place = place();
+    let first = place.serve(4096);
+    let mut caller = reconnecting(&place);
+    let lost = caller.request(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).map(drop);
+    assert!(matches!(lost, Err(CallError::PeerDead)), "{lost:?}");
+    drop(first);
+    let _server = place.serve(4096);
+    assert_echoes(&mut caller);
+    assert_eq!(place.executed(), [7]);
+}
+
+#[test]
+fn an_idempotent_request_is_sent_again() {
+    let place = place();
+    let first = place.serve(4096);
+    let mut caller = reconnecting(&place);
+    std::thread::scope(|scope| {
+        let answer =
+            scope.spawn(|| caller.request_idempotent(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).unwrap().to_vec());
+        while place.executed().is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        drop(first);
+        let _server = place.serve(4096);
+        assert_eq!(answer.join().unwrap(), 7u64.to_le_bytes());
+        assert_eq!(place.executed(), [7, 7]);
+    });
+}
+
+/// A request that was answered was executed once, and one that was not at most once, whenever servers die.
+#[test]
+fn nothing_is_executed_twice_while_servers_come_and_go() {
+    let place = place();
+    let mut server = place.serve(4096);
+    let done = AtomicBool::new(false);
+    let (answered, lost) = std::thread::scope(|scope| {
+        let calling = scope.spawn(|| {
+            let mut caller = reconnecting(&place);
+            let (mut answered, mut lost) = (Vec::new(), 0);
+            for number in 0u64.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                match caller.request(RECORD, &number.to_le_bytes()) {
+                    Ok(reply) => {
+                        assert_eq!(*reply, number.to_le_bytes());
+                        answered.push(number);
+                    }
+                    Err(CallError::PeerDead | CallError::Closed) => lost += 1,
+                    Err(CallError::Remote(error)) if error.kind == ErrorKind::Stopping => lost += 1,
+                    Err(error) => panic!("{number}: {error}"),
+                }
+            }
+            (answered, lost)
+        });
+        for round in 0..12u64 {
+            std::thread::sleep(Duration::from_millis(30 + round * 7 % 20));
+            if round % 3 == 2 {
+                let mut stopping = Caller::connect(place.socket()).unwrap();
+                drop(stopping.request(STOP, b""));
+                server.finish();
+            } else {
+                server.kill();
+            }
+            server = place.serve(4096);
+        }
+        std::thread::sleep(MOMENT);
+        done.store(true, Ordering::Relaxed);
+        calling.join().unwrap()
+    });
+    let executed = place.executed();
+    let once: HashSet<u64> = executed.iter().copied().collect();
+    assert_eq!(once.len(), executed.len(), "executed twice");
+    assert!(answered.iter().all(|number| once.contains(number)), "answered without being executed");
+    assert!(answered.len() > 100, "{} answered", answered.len());
+    assert!(lost <= 12, "{lost} lost to 12 ends: at most one each");
+}
