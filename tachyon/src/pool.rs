@@ -184,7 +184,7 @@ impl Pool {
                 stock.lent += 1;
                 drop(stock);
                 let place = Place { pool: self };
-                let caller = self.connect(deadline)?;
+                let caller = Caller::connect_with(&self.path, &self.options.clone().connecting_until(deadline))?;
                 return Ok(PooledCaller { caller: Some(caller), place });
             }
             stock = self.wait(stock, deadline, timeout)?;
@@ -218,14 +218,6 @@ impl Pool {
     /// Whether no caller is connected.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    fn connect(&self, deadline: Deadline) -> Result<Caller, ConnectError> {
-        let options = match deadline.remaining() {
-            Some(left) => self.options.clone().timeout(left.min(self.options.connect_timeout())),
-            None => self.options.clone(),
-        };
-        Caller::connect_with(&self.path, &options)
     }
 
     /// Sleeps until something changed, or a little earlier.

@@ -179,7 +179,7 @@ impl AsyncCaller {
     }
 
     async fn exchange(&self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
-        let link = self.shared.living().await?;
+        let link = self.shared.living(deadline).await?;
         link.session.call(msg_type, payload, deadline).await?.await
     }
 }
@@ -191,7 +191,7 @@ impl Shared {
     }
 
     /// The present link, or a new one if that has ended and the options allow it.
-    async fn living(&self) -> Result<Arc<Link>, CallError> {
+    async fn living(&self, deadline: Deadline) -> Result<Arc<Link>, CallError> {
         let link = self.link();
         if !self.options.reconnects() || !link.session.has_ended() {
             return Ok(link);
@@ -202,11 +202,8 @@ impl Shared {
         if !link.session.has_ended() {
             return Ok(link);
         }
-        let renewed = Link::connect(&self.path, &self.options).await;
-        let link = Arc::new(renewed.map_err(|source| match source {
-            ConnectError::Interrupted { .. } => CallError::Interrupted,
-            source => CallError::Reconnect(Box::new(source)),
-        })?);
+        let renewed = Link::connect(&self.path, &self.options.clone().connecting_until(deadline)).await;
+        let link = Arc::new(renewed.map_err(|source| CallError::reconnecting(source, deadline))?);
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&link);
         Ok(link)
     }

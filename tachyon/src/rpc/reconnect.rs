@@ -37,6 +37,17 @@ fn tick() -> Timespec {
     clock_gettime(ClockId::MonotonicCoarse)
 }
 
+impl CallError {
+    /// What becomes of a call that was due by `deadline` when connecting again failed.
+    pub(crate) fn reconnecting(source: ConnectError, deadline: Deadline) -> Self {
+        match source {
+            ConnectError::Interrupted { .. } => Self::Interrupted,
+            _ if deadline.has_passed() => Self::TimedOut,
+            source => Self::Reconnect(Box::new(source)),
+        }
+    }
+}
+
 impl Caller {
     /// Whether this caller connects again when its connection has ended.
     pub(super) fn reconnects(&self) -> bool {
@@ -73,22 +84,14 @@ impl Caller {
         let Some(again) = &self.again else { return Ok(()) };
         let Again { path, options, .. } = &**again;
         self.outgoing.connection.check_process()?;
-        let options = match deadline.remaining() {
-            Some(left) => options.clone().timeout(left.min(options.connect_timeout())),
-            None => options.clone(),
-        };
-        let established = RpcBus::connect_as(path, Role::Source, &options);
+        let established = RpcBus::connect_as(path, Role::Source, &options.clone().connecting_until(deadline));
         let loss = match self.outgoing.connection.state() {
             State::Closed => Loss::Closed,
             _ => Loss::PeerDead,
         };
         self.collect();
         self.pending.lose(loss);
-        let established = established.map_err(|source| match source {
-            ConnectError::Interrupted { .. } => CallError::Interrupted,
-            _ if deadline.has_passed() => CallError::TimedOut,
-            source => CallError::Reconnect(Box::new(source)),
-        })?;
+        let established = established.map_err(|source| CallError::reconnecting(source, deadline))?;
         let next = Self::over(&established);
         let waits = (self.outgoing.waiter, self.incoming.waiter);
         (self.outgoing, self.incoming) = (next.outgoing, next.incoming);
