@@ -1,0 +1,180 @@
+//! Callers shared by threads, with a server in another process.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tachyon::{CallError, ConnectError, Options, PollingMode, Pool, PoolError, PoolOptions};
+use tachyon_tests::service::{ECHO, Place, RECORD, SLEEP, STOP};
+
+const MOMENT: Duration = Duration::from_millis(20);
+
+fn place() -> Place {
+    Place::new(env!("CARGO_BIN_EXE_service"))
+}
+
+fn pool(place: &Place, max: usize) -> Pool {
+    Pool::new(place.socket(), &Options::new(), &PoolOptions::new().max(max))
+}
+
+#[test]
+fn callers_are_made_when_needed_and_kept() {
+    let place = place();
+    let pool = pool(&place, 3);
+    assert!(pool.is_empty(), "nothing is connected, for there is no server yet");
+    let _server = place.serve(4096);
+    for _ in 0..10 {
+        assert_eq!(pool.request(ECHO, b"hello").unwrap(), b"hello");
+        assert_eq!(pool.request_timeout(ECHO, b"hello", Duration::from_secs(5)).unwrap(), b"hello");
+    }
+    assert_eq!(pool.len(), 1);
+    let three = [pool.get().unwrap(), pool.get().unwrap(), pool.get().unwrap()];
+    assert_eq!(pool.len(), 3);
+    let started = Instant::now();
+    let none = pool.get_timeout(MOMENT).map(drop);
+    assert!(matches!(none, Err(PoolError::Exhausted { max: 3, .. })), "{none:?}");
+    assert!(started.elapsed() >= MOMENT);
+    drop(three);
+    assert_eq!(pool.len(), 3);
+    drop(pool.get().unwrap());
+}
+
+#[test]
+fn a_caller_comes_back_clean() {
+    let place = place();
+    let _server = place.serve(4096);
+    let pool = pool(&place, 1);
+    let mut caller = pool.get().unwrap();
+    caller.set_polling_mode(PollingMode::PureSpin);
+    caller.set_interrupt(Some(|| true));
+    let left = caller.call(SLEEP, &30u64.to_le_bytes()).unwrap();
+    drop(caller);
+    let mut caller = pool.get().unwrap();
+    assert_eq!(caller.outstanding(), 0);
+    assert!(matches!(caller.wait(left), Err(CallError::UnknownCorrelation(_))));
+    // Waits behind the forgotten call, and no hook interrupts.
+    assert_eq!(&*caller.request(ECHO, b"next user").unwrap(), b"next user");
+}
+
+#[test]
+fn who_waits_gets_the_next_caller() {
+    let place = place();
+    let _server = place.serve(4096);
+    let pool = pool(&place, 1);
+    let held = pool.get().unwrap();
+    std::thread::scope(|scope| {
+        let waiting: Vec<_> = (0..4u8)
+            .map(|number| {
+                let pool = &pool;
+                scope.spawn(move || pool.request(ECHO, &[number]).unwrap())
+            })
+            .collect();
+        std::thread::sleep(MOMENT);
+        drop(held);
+        for (number, waiting) in (0..).zip(waiting) {
+            assert_eq!(waiting.join().unwrap(), [number]);
+        }
+    });
+    assert_eq!(pool.len(), 1);
+}
+
+#[test]
+fn a_failed_connect_gives_its_place_back() {
+    let place = place();
+    let options = Options::new().timeout(MOMENT);
+    let pool = Pool::new(place.socket(), &options, &PoolOptions::new().max(1));
+    for _ in 0..3 {
+        let missing = pool.get().map(drop);
+        assert!(matches!(missing, Err(PoolError::Connect(ConnectError::NoListener { .. }))), "{missing:?}");
+        assert_eq!(pool.len(), 0);
+    }
+    let started = Instant::now();
+    let soon = Pool::new(place.socket(), &Options::new(), &PoolOptions::new());
+    assert!(soon.get_timeout(MOMENT).is_err());
+    assert!(started.elapsed() < Duration::from_secs(2), "connecting is part of the waiting");
+}
+
+#[test]
+fn an_interrupt_ends_the_wait() {
+    let place = place();
+    let _server = place.serve(4096);
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    let hook = || ASKED.fetch_add(1, Ordering::Relaxed) > 3;
+    let pool = Pool::new(place.socket(), &Options::new().interrupt(hook), &PoolOptions::new().max(1));
+    let _held = pool.get().unwrap();
+    let interrupted = pool.get_timeout(Duration::from_secs(60)).map(drop);
+    assert!(matches!(interrupted, Err(PoolError::Interrupted)), "{interrupted:?}");
+}
+
+#[test]
+fn broken_callers_are_thrown_away() {
+    let place = place();
+    let pool = pool(&place, 2);
+    let server = place.serve(4096);
+    {
+        let (mut first, mut second) = (pool.get().unwrap(), pool.get().unwrap());
+        drop(first.request(ECHO, b"").unwrap());
+        server.kill();
+        assert!(matches!(second.request(ECHO, b"").map(drop), Err(CallError::PeerDead)));
+    }
+    assert_eq!(pool.len(), 0, "neither is kept");
+    let server = place.serve(4096);
+    drop((pool.get().unwrap(), pool.get().unwrap()));
+    assert_eq!(pool.len(), 2);
+    assert_eq!(pool.request(STOP, b"").unwrap(), b"");
+    server.finish();
+    let _server = place.serve(4096);
+    // Both lay idle while their server went.
+    assert_eq!(pool.request(ECHO, b"new").unwrap(), b"new");
+}
+
+#[test]
+fn eight_threads_share_three_callers_while_a_server_is_killed() {
+    const PER_THREAD: u64 = 600;
+    let place = place();
+    let server = place.serve(4096);
+    let pool = pool(&place, 3);
+    let done = AtomicU64::new(0);
+    let (answered, lost) = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8u64)
+            .map(|thread| {
+                let (pool, done) = (&pool, &done);
+                scope.spawn(move || {
+                    let (mut answered, mut lost) = (Vec::new(), 0);
+                    for number in thread * PER_THREAD..(thread + 1) * PER_THREAD {
+                        match pool.request(RECORD, &number.to_le_bytes()) {
+                            Ok(reply) => {
+                                assert_eq!(reply, number.to_le_bytes());
+                                answered.push(number);
+                            }
+                            Err(PoolError::Call(CallError::PeerDead)) => lost += 1,
+                            Err(error) => panic!("{number}: {error}"),
+                        }
+                        assert!(pool.len() <= 3 + 3, "{}", pool.len());
+                        done.fetch_add(1, Ordering::Relaxed);
+                    }
+                    (answered, lost)
+                })
+            })
+            .collect();
+        while done.load(Ordering::Relaxed) < 8 * PER_THREAD / 3 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server.kill();
+        let _server = place.serve(4096);
+        let mut all = (Vec::new(), 0);
+        for thread in threads {
+            let (answered, lost) = thread.join().unwrap();
+            all.0.extend(answered);
+            all.1 += lost;
+        }
+        all
+    });
+    let executed = place.executed();
+    let once: HashSet<u64> = executed.iter().copied().collect();
+    assert_eq!(once.len(), executed.len(), "executed twice");
+    assert!(answered.iter().all(|number| once.contains(number)));
+    assert_eq!(answered.len() as u64 + lost, 8 * PER_THREAD);
+    assert!(lost <= 6, "{lost} lost, with three callers");
+    assert!(pool.len() <= 3);
+}

@@ -1,0 +1,258 @@
+//! Calls from async tasks, with a server in another process.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use tachyon::aio::AsyncCaller;
+use tachyon::{CallError, ConnectError, ErrorKind, MSG_TYPE_ERROR, Options, PollingMode};
+use tachyon_tests::service::{ECHO, Place, RECORD, RECORD_AND_DIE_ONCE, SLEEP, STOP};
+use tachyon_tests::{length, message};
+use tokio::task::JoinSet;
+
+const MOMENT: Duration = Duration::from_millis(20);
+
+fn place() -> Place {
+    Place::new(env!("CARGO_BIN_EXE_service"))
+}
+
+/// Runs a test in a runtime of one thread, where nothing may block, and in one of two.
+fn in_both<F: Future<Output = ()>>(test: impl Fn() -> F) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test());
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test());
+}
+
+async fn assert_echoes(caller: &AsyncCaller) {
+    assert_eq!(caller.request(ECHO, b"still usable").await.unwrap(), b"still usable");
+}
+
+#[test]
+fn a_thousand_calls_are_in_flight_together() {
+    in_both(|| async {
+        // 64 slots each way: most of the thousand wait for room.
+        let place = place();
+        let _server = place.serve(4096);
+        let caller = AsyncCaller::connect(place.socket()).await.unwrap();
+        for round in 0..3 {
+            let mut tasks = JoinSet::new();
+            for number in 0..1000u64 {
+                let caller = caller.clone();
+                tasks.spawn(async move {
+                    let sent = message(number, length(number + round, 500));
+                    assert_eq!(caller.request(ECHO, &sent).await.unwrap(), sent, "{number}");
+                });
+            }
+            let mut done = 0;
+            while let Some(task) = tasks.join_next().await {
+                task.unwrap();
+                done += 1;
+            }
+            assert_eq!((done, caller.outstanding()), (1000, 0));
+        }
+    });
+}
+
+#[test]
+fn every_size_and_every_mode_comes_back() {
+    for mode in [PollingMode::Adaptive, PollingMode::Park, PollingMode::Spins(500), PollingMode::PureSpin] {
+        in_both(|| async {
+            let place = place();
+            let _server = place.serve(4096);
+            let options = Options::new().polling(mode);
+            let caller = AsyncCaller::connect_with(place.socket(), &options).await.unwrap();
+            assert_eq!(caller.max_len(), 4096);
+            for number in 0..1000 {
+                let sent = message(number, length(number, 4088));
+                let reply = match number % 2 {
+                    0 => caller.request(ECHO, &sent).await,
+                    _ => caller.request_timeout(ECHO, &sent, Duration::from_secs(30)).await,
+                };
+                assert_eq!(reply.unwrap(), sent, "{number}");
+            }
+            let refused = caller.request(ECHO, &message(1, 5000)).await;
+            assert!(matches!(refused, Err(CallError::TooLarge { size: 5000, max: 4096 })), "{refused:?}");
+            let reserved = caller.request(MSG_TYPE_ERROR, b"").await;
+            assert!(matches!(reserved, Err(CallError::ReservedMsgType)), "{reserved:?}");
+            let unknown = caller.request(404, b"").await;
+            assert!(matches!(unknown, Err(CallError::Remote(error)) if error.kind == ErrorKind::NoHandler));
+            assert_echoes(&caller).await;
+        });
+    }
+}
+
+#[test]
+fn waiting_for_room_leaves_the_thread_to_others() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let place = place();
+        let _server = place.serve(4096);
+        let caller = AsyncCaller::connect(place.socket()).await.unwrap();
+        let mut tasks = JoinSet::new();
+        let sleeper = caller.clone();
+        tasks.spawn(async move { sleeper.request(SLEEP, &300u64.to_le_bytes()).await.map(|_| 0) });
+        tokio::time::sleep(MOMENT).await;
+        for number in 1..200u64 {
+            let caller = caller.clone();
+            tasks.spawn(async move {
+                let reply = caller.request(RECORD, &number.to_le_bytes()).await?;
+                Ok(u64::from_le_bytes(reply.try_into().unwrap()))
+            });
+        }
+        let started = Instant::now();
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(started.elapsed() < Duration::from_millis(250), "the runtime's thread was kept");
+        assert!(caller.outstanding() < 100, "the rest waits for room");
+        let mut replies = Vec::new();
+        while let Some(task) = tasks.join_next().await {
+            replies.push(task.unwrap().unwrap());
+        }
+        replies.sort_unstable();
+        assert_eq!(replies, (0..200).collect::<Vec<_>>());
+        assert_eq!(place.executed(), (1..200).collect::<Vec<_>>(), "served in the order they were made");
+    });
+}
+
+#[test]
+fn dropping_the_future_gives_the_call_up() {
+    in_both(|| async {
+        let place = place();
+        let _server = place.serve(4096);
+        let caller = AsyncCaller::connect(place.socket()).await.unwrap();
+        for _ in 0..5 {
+            let slow = caller.clone();
+            let task = tokio::spawn(async move { slow.request(SLEEP, &40u64.to_le_bytes()).await });
+            let mut behind = JoinSet::new();
+            for number in 0..300u64 {
+                let caller = caller.clone();
+                behind.spawn(async move { caller.request(ECHO, &number.to_le_bytes()).await });
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(caller.outstanding() > 1);
+            task.abort();
+            behind.abort_all();
+            assert!(task.await.unwrap_err().is_cancelled());
+            while behind.join_next().await.is_some() {}
+            assert_eq!(caller.outstanding(), 0);
+            assert_echoes(&caller).await;
+        }
+        let late = caller.request_timeout(SLEEP, &100u64.to_le_bytes(), Duration::from_millis(5)).await;
+        assert!(matches!(late, Err(CallError::TimedOut)), "{late:?}");
+        let skipped = caller.request_timeout(RECORD, &1u64.to_le_bytes(), Duration::from_millis(5)).await;
+        assert!(matches!(skipped, Err(CallError::TimedOut)), "{skipped:?}");
+        assert_echoes(&caller).await;
+        assert_eq!(place.executed(), [], "too late to begin");
+    });
+}
+
+#[test]
+fn death_and_close_are_told_at_once() {
+    in_both(|| async {
+        let place = place();
+        let server = place.serve(4096);
+        let caller = AsyncCaller::connect(place.socket()).await.unwrap();
+        let mut tasks = JoinSet::new();
+        let slow = caller.clone();
+        tasks.spawn(async move { slow.request(SLEEP, &60_000u64.to_le_bytes()).await });
+        while caller.outstanding() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for number in 0..200u64 {
+            let caller = caller.clone();
+            tasks.spawn(async move { caller.request(ECHO, &number.to_le_bytes()).await });
+        }
+        tokio::time::sleep(MOMENT).await;
+        let killed = Instant::now();
+        server.kill();
+        while let Some(task) = tasks.join_next().await {
+            let outcome = task.unwrap();
+            assert!(matches!(outcome, Err(CallError::PeerDead)), "{outcome:?}");
+        }
+        assert!(killed.elapsed() < Duration::from_secs(2));
+        assert!(matches!(caller.request(ECHO, b"").await, Err(CallError::PeerDead)));
+
+        let server = place.serve(4096);
+        let caller = AsyncCaller::connect(place.socket()).await.unwrap();
+        assert_eq!(caller.request(STOP, b"").await.unwrap(), b"");
+        server.finish();
+        tokio::time::sleep(MOMENT).await;
+        let closed = caller.request(ECHO, b"").await;
+        assert!(matches!(closed, Err(CallError::Closed)), "{closed:?}");
+    });
+}
+
+#[test]
+fn connects_again_when_asked_to() {
+    in_both(|| async {
+        let place = place();
+        let server = place.serve(4096);
+        let options = Options::new().reconnect(true);
+        let caller = AsyncCaller::connect_with(place.socket(), &options).await.unwrap();
+        let lost = caller.request(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).await;
+        assert!(matches!(lost, Err(CallError::PeerDead)), "{lost:?}");
+        drop(server);
+        let server = place.serve(4096);
+        let mut tasks = JoinSet::new();
+        for number in 0..100u64 {
+            let caller = caller.clone();
+            tasks.spawn(async move { caller.request(ECHO, &number.to_le_bytes()).await });
+        }
+        while let Some(task) = tasks.join_next().await {
+            task.unwrap().unwrap();
+        }
+        assert_eq!(place.executed(), [7], "nothing is sent twice on its own");
+        let slow = caller.clone();
+        let answer = tokio::spawn(async move { slow.request_idempotent(SLEEP, &50u64.to_le_bytes()).await });
+        tokio::time::sleep(MOMENT).await;
+        server.kill();
+        let server = place.serve(4096);
+        assert_eq!(answer.await.unwrap().unwrap(), 50u64.to_le_bytes());
+        server.kill();
+        tokio::time::sleep(MOMENT).await;
+        let none = caller.request_timeout(ECHO, b"", MOMENT).await;
+        assert!(matches!(none, Err(CallError::TimedOut)), "{none:?}");
+    });
+}
+
+#[test]
+fn the_last_handle_closes_the_connection() {
+    in_both(|| async {
+        let place = place();
+        let server = place.serve(4096);
+        let first = AsyncCaller::connect(place.socket()).await.unwrap();
+        assert_echoes(&first).await;
+        let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
+        let before = descriptors();
+        for _ in 0..50 {
+            let caller = AsyncCaller::connect(place.socket()).await.unwrap();
+            let other = caller.clone();
+            drop(caller);
+            assert_echoes(&other).await;
+        }
+        let started = Instant::now();
+        while descriptors() != before {
+            assert!(started.elapsed() < Duration::from_secs(5), "{before} before, {} now", descriptors());
+            tokio::time::sleep(MOMENT).await;
+        }
+        assert_echoes(&first).await;
+        let missing = AsyncCaller::connect_with("/nonexistent/socket", &Options::new().timeout(MOMENT)).await;
+        assert!(matches!(missing, Err(ConnectError::NoListener { .. })));
+    });
+}
+
+#[test]
+fn a_runtime_that_ends_ends_the_calls_elsewhere() {
+    let place = place();
+    let _server = place.serve(4096);
+    let first = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let caller = first.block_on(AsyncCaller::connect(place.socket())).unwrap();
+    let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    other.block_on(assert_echoes(&caller));
+    let slow = caller.clone();
+    let waiting = other.spawn(async move { slow.request(SLEEP, &60_000u64.to_le_bytes()).await });
+    std::thread::sleep(MOMENT);
+    first.shutdown_timeout(Duration::from_secs(1));
+    let ended = other.block_on(waiting).unwrap();
+    assert!(matches!(ended, Err(CallError::Io(_))), "{ended:?}");
+    assert!(matches!(other.block_on(caller.request(ECHO, b"")), Err(CallError::Io(_))));
+}
