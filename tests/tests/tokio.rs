@@ -121,7 +121,10 @@ fn dropping_the_future_gives_the_call_up() {
         let caller = AsyncCaller::connect(place.socket()).await.unwrap();
         for _ in 0..5 {
             let slow = caller.clone();
-            let task = tokio::spawn(async move { slow.request(SLEEP, &40u64.to_le_bytes()).await });
+            let task = tokio::spawn(async move { slow.request(SLEEP, &100u64.to_le_bytes()).await });
+            while caller.outstanding() == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             let mut behind = JoinSet::new();
             for number in 0..300u64 {
                 let caller = caller.clone();
