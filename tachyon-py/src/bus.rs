@@ -151,8 +151,7 @@ impl Bus {
             line.settle(Debt::RollBack);
             return Err(closed());
         }
-        line.outlet()?.publish(size, type_id, 0);
-        Ok(())
+        line.outlet()?.publish(size, type_id, 0)
     }
 
     fn next_message(&self, py: Python<'_>, spins: Option<PollingMode>, timeout: Option<f64>) -> PyResult<Message> {

@@ -10,6 +10,7 @@ use tachyon::{Caller, PollingMode};
 use crate::ends::{LOOKS, Occupied};
 use crate::errors::Raise;
 use crate::interrupt::detached;
+use crate::lifetime::closed;
 use crate::payload::Payload;
 
 /// A caller with at most one guard per direction.
@@ -55,7 +56,7 @@ impl Calling {
         let size = data.len();
         let room = self.waiting(py, spins, |caller| caller.reserve_room(msg_type, size, timeout))?;
         self.caller.fill_call(room, payload.as_slice());
-        Ok(self.caller.publish_call(room, size, msg_type))
+        self.caller.publish_call(room, size, msg_type).map_err(Raise::raise)
     }
 
     /// Takes room for a request and lends it.
@@ -75,9 +76,10 @@ impl Calling {
 
     /// Sends what was written into the lent room; gives the correlation id.
     /// `None` when no room is lent.
-    pub(crate) fn publish(&mut self, size: usize, msg_type: u16) -> Option<u64> {
+    pub(crate) fn publish(&mut self, size: usize, msg_type: u16) -> PyResult<u64> {
         self.requests = Occupied::No;
-        self.room.take().map(|room| self.caller.publish_call(room, size, msg_type))
+        let room = self.room.take().ok_or_else(closed)?;
+        self.caller.publish_call(room, size, msg_type).map_err(Raise::raise)
     }
 
     /// Takes the lent room back unused.

@@ -104,6 +104,8 @@ impl RpcDispatcher {
         spins: Option<tachyon::PollingMode>,
         timeout: Option<core::time::Duration>,
     ) -> PyResult<Result<(), Answered>> {
+        // A caller may be waiting for what an interrupted wait left behind, and would send nothing more until it comes.
+        outlet.ring.settle().map_err(Raise::raise)?;
         let taking = inlet.take(py, spins, timeout)?;
         match serve_taken(table, &mut inlet.ring, &mut outlet.ring, taking) {
             Ok(()) => Ok(Ok(())),

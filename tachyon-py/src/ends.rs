@@ -160,8 +160,7 @@ impl Outlet {
         let size = data.len();
         let room = detached(py, || self.ring.reserve(size, timeout))?;
         self.ring.fill(room, payload.as_slice());
-        self.ring.publish(room, size, type_id, correlation_id);
-        Ok(())
+        self.ring.publish(room, size, type_id, correlation_id).map_err(Raise::raise)
     }
 
     /// Takes room for `size` bytes and lends it.
@@ -177,10 +176,11 @@ impl Outlet {
     }
 
     /// Publishes what was written into the lent room.
-    pub(crate) fn publish(&mut self, size: usize, type_id: u32, correlation_id: u64) {
+    pub(crate) fn publish(&mut self, size: usize, type_id: u32, correlation_id: u64) -> PyResult<()> {
         self.occupied = Occupied::No;
-        if let Some(room) = self.room.take() {
-            self.ring.publish(room, size, type_id, correlation_id);
+        match self.room.take() {
+            Some(room) => self.ring.publish(room, size, type_id, correlation_id).map_err(Raise::raise),
+            None => Ok(()),
         }
     }
 

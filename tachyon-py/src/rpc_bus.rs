@@ -110,7 +110,7 @@ impl RpcBus {
             forward.settle(Debt::RollBack);
             return Err(closed());
         }
-        forward.calling()?.publish(size, msg_type).ok_or_else(closed)
+        forward.calling()?.publish(size, msg_type)
     }
 
     /// Sends the reply that a guard wrote.
@@ -123,8 +123,7 @@ impl RpcBus {
             reverse.settle(Debt::RollBack);
             return Err(closed());
         }
-        reverse.replying()?.publish(size, tachyon::make_type_id(0, msg_type), correlation_id);
-        Ok(())
+        reverse.replying()?.publish(size, tachyon::make_type_id(0, msg_type), correlation_id)
     }
 }
 

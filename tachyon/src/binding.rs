@@ -152,11 +152,25 @@ impl Sending {
 
     /// Publishes the first `len` bytes of the latest reservation.
     ///
+    /// # Errors
+    /// [`SendError::Forked`] in a forked child.
+    ///
     /// # Panics
     /// When `len` is more than was reserved.
-    pub fn publish(&mut self, room: Room, len: usize, type_id: u32, correlation_id: u64) {
+    pub fn publish(&mut self, room: Room, len: usize, type_id: u32, correlation_id: u64) -> Result<(), SendError> {
         assert!(len <= room.len(), "the binding checks what it publishes");
+        self.0.connection.check_process()?;
         self.0.publish(room.0, len, type_id, correlation_id);
+        Ok(())
+    }
+
+    /// Sends a reply that an interrupted wait left behind, waiting for room.
+    ///
+    /// # Errors
+    /// As [`Callee::reply`](crate::Callee::reply).
+    #[inline]
+    pub fn settle(&mut self) -> Result<(), ServeError> {
+        Ok(self.0.settle()?)
     }
 
     /// Checks that a request came with this id.
@@ -305,9 +319,12 @@ pub trait CallerSteps {
     fn reserve_room(&mut self, msg_type: u16, size: usize, timeout: Option<Duration>) -> Result<Room, CallError>;
     /// Publishes the first `len` bytes of the latest reservation and gives the correlation id.
     ///
+    /// # Errors
+    /// [`CallError::Forked`] in a forked child.
+    ///
     /// # Panics
     /// When `len` is more than was reserved.
-    fn publish_call(&mut self, room: Room, len: usize, msg_type: u16) -> u64;
+    fn publish_call(&mut self, room: Room, len: usize, msg_type: u16) -> Result<u64, CallError>;
     /// Sends a request.
     ///
     /// # Errors
@@ -333,10 +350,11 @@ impl CallerSteps for Caller {
         Ok(Room(self.reserve_until(msg_type, size, timeout.into())?))
     }
 
-    fn publish_call(&mut self, room: Room, len: usize, msg_type: u16) -> u64 {
+    fn publish_call(&mut self, room: Room, len: usize, msg_type: u16) -> Result<u64, CallError> {
         assert!(len <= room.len(), "the binding checks what it publishes");
+        self.outgoing.connection.check_process()?;
         self.outgoing.publish(room.0, len, make_type_id(0, msg_type), self.pending.next());
-        self.pending.sent()
+        Ok(self.pending.sent())
     }
 
     fn send_call(&mut self, msg_type: u16, payload: &[u8], timeout: Option<Duration>) -> Result<u64, CallError> {

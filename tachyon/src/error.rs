@@ -151,9 +151,10 @@ family! {
     }
 }
 
-/// A request that its endpoint did not answer. The caller got an error reply of the same kind.
+/// A request that its endpoint failed to answer. Its caller got an error reply of the same kind, unless the handler had
+/// replied before it failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("endpoint `{name}` (msg_type {msg_type}) failed: {text} (its caller got an error reply)")]
+#[error("endpoint `{name}` (msg_type {msg_type}) failed: {text}")]
 #[non_exhaustive]
 pub struct HandlerFailure {
     /// The endpoint's name.
@@ -217,14 +218,21 @@ pub enum Error {
     Numa(#[from] NumaError),
 }
 
-/// A guard was asked to publish more than it had reserved. Nothing was published.
+/// Why a guard published nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("cannot commit {actual} bytes of a reservation of {reserved}; reserve the most you may need")]
-pub struct CommitError {
-    /// Bytes asked for.
-    pub actual: usize,
-    /// Bytes reserved.
-    pub reserved: usize,
+#[non_exhaustive]
+pub enum CommitError {
+    /// More was to be published than had been reserved.
+    #[error("cannot commit {actual} bytes of a reservation of {reserved}; reserve the most you may need")]
+    TooLong {
+        /// Bytes asked for.
+        actual: usize,
+        /// Bytes reserved.
+        reserved: usize,
+    },
+    /// The guard was made by the process that this one was forked from.
+    #[error("this guard belongs to the parent process; open a connection in the forked child")]
+    Forked,
 }
 
 /// This side of an undecided connection asked for an end that the other side has.

@@ -6,7 +6,7 @@
 /// The message type of an error reply. No endpoint may use it.
 pub const MSG_TYPE_ERROR: u16 = 0xFFFF;
 
-/// The route of control requests, which a callee answers itself without a handler of the user's.
+/// The route of control requests, which need no handler of the user's.
 pub const ROUTE_CONTROL: u16 = 1;
 
 /// The route of requests whose payload begins with the caller's deadline.

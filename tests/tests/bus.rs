@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tachyon::{
-    Bus, Callee, ConnectError, ListenError, Options, PollingMode, Receiver, RecvError, SendError, Sender, State,
+    Bus, Callee, CommitError, ConnectError, ListenError, Options, PollingMode, Receiver, RecvError, SendError, Sender, State,
 };
 use tachyon_tests::{Peer, length, message};
 
@@ -95,8 +95,7 @@ fn guards_publish_what_is_committed_and_nothing_else() {
     dropped.fill(b'x');
     drop(dropped);
     let refused = sender.reserve(10, 1).unwrap();
-    let error = refused.commit(11).unwrap_err();
-    assert_eq!((error.actual, error.reserved), (11, 10));
+    assert_eq!(refused.commit(11), Err(CommitError::TooLong { actual: 11, reserved: 10 }));
     let mut guard = sender.reserve(100, 1).unwrap();
     guard[..9].copy_from_slice(b"committed");
     guard.set_type_id(2);
@@ -174,6 +173,32 @@ fn a_sender_that_never_waits_notices_a_death() {
     receiver.kill();
     let outcome = (0..10_000).try_for_each(|_| sender.try_send(&[], 0));
     assert!(matches!(outcome, Err(SendError::PeerDead)), "{outcome:?}");
+}
+
+#[test]
+fn a_sender_that_never_waits_notices_a_death_on_a_full_ring() {
+    let (_folder, path) = socket();
+    let receiver = peer("idle_receiver", &path, &[]);
+    let mut sender = Sender::connect(&path).unwrap();
+    while sender.try_send(&[1; 1000], 0).is_ok() {}
+    receiver.kill();
+    let outcome = (0..1000).map(|_| sender.try_send(&[1; 1000], 0)).find(|outcome| !matches!(outcome, Err(SendError::Full)));
+    assert!(matches!(outcome, Some(Err(SendError::PeerDead))), "{outcome:?}");
+}
+
+#[test]
+fn a_long_spin_still_notices_a_death_and_an_interrupt() {
+    let (_folder, path) = socket();
+    let sender = peer("sender_then_hang", &path, &["0"]);
+    let mut receiver = Receiver::listen(&path, 4096).unwrap();
+    receiver.set_polling_mode(PollingMode::Spins(u32::MAX));
+    receiver.set_interrupt(Some(|| true));
+    let started = Instant::now();
+    assert!(matches!(receiver.recv(), Err(RecvError::Interrupted)));
+    receiver.set_interrupt(None);
+    sender.kill();
+    assert!(matches!(receiver.recv(), Err(RecvError::PeerDead)));
+    assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

@@ -233,6 +233,57 @@ fn a_full_reverse_ring_makes_the_callee_wait_not_fail() {
     callee.finish();
 }
 
+static INTERRUPTED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+#[test]
+fn a_reply_whose_wait_was_interrupted_is_not_lost() {
+    let (_folder, path) = socket();
+    let listen_at = path.clone();
+    let callee = std::thread::spawn(move || {
+        let mut callee = Callee::listen(&listen_at, 1 << 16, 64).unwrap();
+        callee.set_interrupt(Some(|| INTERRUPTED.load(std::sync::atomic::Ordering::Relaxed)));
+        let mut dispatcher = Dispatcher::default();
+        dispatcher.register(1, "echo", <[u8]>::to_vec).unwrap();
+        dispatcher.register(2, "fail", |_: &[u8]| Err::<(), _>("always")).unwrap();
+        let mut interruptions = 0;
+        loop {
+            match dispatcher.serve_forever(&mut callee) {
+                Err(ServeError::Interrupted) => interruptions += 1,
+                end => return (end, interruptions),
+            }
+        }
+    });
+    let mut caller = Caller::connect(&path).unwrap();
+    // A ring that holds one reply of this length: the second one waits, and its wait is interrupted many times.
+    let calls: Vec<_> = (0..20u64).map(|number| caller.call(1, &message(number, 60)).unwrap()).collect();
+    let failed = caller.call(2, b"").unwrap();
+    INTERRUPTED.store(true, std::sync::atomic::Ordering::Relaxed);
+    std::thread::sleep(Duration::from_millis(150));
+    INTERRUPTED.store(false, std::sync::atomic::Ordering::Relaxed);
+    for (number, call) in (0..).zip(calls) {
+        assert_eq!(*caller.wait_timeout(call, Duration::from_secs(10)).unwrap(), *message(number, 60));
+    }
+    assert!(caller.wait_timeout(failed, Duration::from_secs(10)).unwrap().error().is_some());
+    drop(caller);
+    let (end, interruptions) = callee.join().unwrap();
+    end.unwrap();
+    assert!(interruptions > 0, "the wait was never interrupted");
+}
+
+#[test]
+fn a_flood_of_other_replies_does_not_outlast_a_deadline() {
+    let (_folder, path) = socket();
+    let callee = peer("flooding_callee", &path, &[]);
+    let mut caller = Caller::connect(&path).unwrap();
+    let call = caller.call(1, b"").unwrap();
+    drop(caller.wait(call).unwrap());
+    let call = caller.call(1, b"").unwrap();
+    let started = Instant::now();
+    assert!(matches!(caller.wait_timeout(call, Duration::from_millis(100)), Err(CallError::TimedOut)));
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    callee.kill();
+}
+
 #[test]
 fn a_table_refuses_what_it_cannot_hold() {
     let mut dispatcher = Dispatcher::default();

@@ -18,7 +18,7 @@ use crate::wait::{Doorbell, Peer, PollingMode, Stop, Waiter};
 pub enum State {
     /// Both sides are there.
     Open,
-    /// The peer closed in good order.
+    /// One of the sides closed in good order.
     Closed,
     /// The peer's process ended, or dropped the connection.
     PeerDead,
@@ -58,7 +58,7 @@ impl Connection {
     pub(crate) fn state(&self) -> State {
         if self.channels.iter().any(|channel| channel.memory.is_condemned()) {
             State::FatalError
-        } else if self.channels.iter().any(|channel| channel.memory.is_closed_by(self.side.peer())) {
+        } else if [self.side, self.side.peer()].into_iter().any(|side| self.channels[0].memory.is_closed_by(side)) {
             State::Closed
         } else if self.peer.is_gone() {
             State::PeerDead
@@ -105,13 +105,14 @@ impl Connection {
         if self.generation == fork::generation() { Ok(()) } else { Err(Halt::Forked) }
     }
 
-    /// Marks every ring as broken and tells the peer.
+    /// Marks every ring as broken and tells the peer, and threads of this process that wait.
     #[cold]
     pub(crate) fn condemn(&self) {
         for channel in &self.channels {
             channel.memory.condemn();
         }
         self.ring_all();
+        self.peer.hang_up();
     }
 
     /// Closes in good order: what was published stays readable, the peer learns at once, and so do threads of this

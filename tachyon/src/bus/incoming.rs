@@ -88,12 +88,19 @@ impl Incoming {
     /// Gives a message's room back and wakes a producer that waits for it.
     #[inline]
     pub(crate) fn release(&mut self, position: u64) {
+        // A forked child drops the guards it inherited; the messages are still the parent's.
+        if self.connection.check_process().is_err() {
+            return;
+        }
         self.consumer.release(position);
         self.wake();
     }
 
     /// Gives back everything taken up to and including `position`.
     pub(crate) fn release_through(&mut self, position: u64) {
+        if self.connection.check_process().is_err() {
+            return;
+        }
         self.consumer.release_through(position);
         self.wake();
     }

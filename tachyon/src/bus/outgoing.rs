@@ -19,16 +19,23 @@ pub(crate) struct Outgoing {
     pub(crate) producer: Producer,
     pub(crate) waiter: Waiter,
     overflow: Overflow,
+    /// A message that found no room and is owed to the peer all the same.
+    kept: Option<Kept>,
+    /// Times in a row that there was no room, for a sender that never waits.
+    refusals: u32,
 }
 
+/// Refusals between two looks for a dead peer by a sender that never waits.
+const LIFE_CHECK_AFTER: u32 = 64;
+
 /// What becomes of a message for which there is no room.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Overflow {
     /// Its sender waits.
     Wait,
-    /// It is kept here until there is room: the sender has others to attend to. Whoever sees that something is kept
-    /// sends nothing more until it has gone.
-    Keep(Option<Kept>),
+    /// It is kept until there is room: the sender has others to attend to. Whoever sees that something is kept sends
+    /// nothing more until it has gone.
+    Keep,
 }
 
 #[derive(Debug)]
@@ -40,7 +47,7 @@ struct Kept {
 
 impl Outgoing {
     pub(super) fn new(connection: Arc<Connection>, index: usize, producer: Producer, waiter: Waiter) -> Self {
-        Self { connection, index, producer, waiter, overflow: Overflow::Wait }
+        Self { connection, index, producer, waiter, overflow: Overflow::Wait, kept: None, refusals: 0 }
     }
 
     pub(crate) fn channel(&self) -> &Channel {
@@ -91,8 +98,21 @@ impl Outgoing {
         let sent = self.producer.try_push(data, type_id, correlation_id).map_err(|fault| self.fatal(fault))?;
         if sent {
             self.wake();
+        } else {
+            self.refused()?;
         }
         Ok(sent)
+    }
+
+    /// There was no room: now and then that is because nobody is left to make any.
+    #[cold]
+    fn refused(&mut self) -> Result<(), Halt> {
+        self.refusals = self.refusals.wrapping_add(1);
+        if self.refusals % LIFE_CHECK_AFTER == 0 && self.connection.peer.is_gone() {
+            self.check_open()?;
+            return Err(Halt::PeerDead);
+        }
+        Ok(())
     }
 
     /// Publishes a copy of `data`, waiting for room.
@@ -107,37 +127,83 @@ impl Outgoing {
         if self.try_send(data, type_id, correlation_id)? {
             return Ok(());
         }
-        if let Overflow::Keep(kept) = &mut self.overflow {
-            debug_assert!(kept.is_none(), "nothing is sent while something is kept");
-            *kept = Some(Kept { data: data.to_vec(), type_id, correlation_id });
-            return Ok(());
-        }
         let reservation = self.wait_for_room(data.len(), deadline)?;
         self.fill(reservation, data);
         self.publish(reservation, data.len(), type_id, correlation_id);
         Ok(())
     }
 
-    /// Never waits from now on: a message for which there is no room is kept until [`flush`](Self::flush) finds some.
+    /// Publishes a reply that its caller must get, waiting for room. One whose wait is interrupted is kept, and goes out
+    /// before anything else does: see [`settle`](Self::settle).
+    #[inline]
+    pub(crate) fn send_owed(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<(), Unsent> {
+        self.settle()?;
+        if self.try_send(data, type_id, correlation_id)? {
+            return Ok(());
+        }
+        let outcome = if self.overflow == Overflow::Keep {
+            Ok(None)
+        } else {
+            self.wait_for_room(data.len(), Deadline::never()).map(Some)
+        };
+        match outcome {
+            Ok(Some(reservation)) => {
+                self.fill(reservation, data);
+                self.publish(reservation, data.len(), type_id, correlation_id);
+            }
+            Ok(None) => self.kept = Some(Kept { data: data.to_vec(), type_id, correlation_id }),
+            Err(halt) => {
+                if matches!(halt, Halt::Interrupted) {
+                    self.kept = Some(Kept { data: data.to_vec(), type_id, correlation_id });
+                }
+                return Err(halt.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what an interrupted wait left behind, waiting for room.
+    #[inline]
+    pub(crate) fn settle(&mut self) -> Result<(), Halt> {
+        match &self.kept {
+            Some(message) if self.overflow == Overflow::Wait => {
+                let reservation = self.wait_for_room(message.data.len(), Deadline::never())?;
+                self.publish_kept(reservation);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn publish_kept(&mut self, reservation: Reservation) {
+        if let Some(message) = self.kept.take() {
+            self.fill(reservation, &message.data);
+            self.publish(reservation, message.data.len(), message.type_id, message.correlation_id);
+        }
+    }
+
+    /// Never waits from now on: a reply for which there is no room is kept until [`flush`](Self::flush) finds some.
     pub(crate) fn keep_overflow(&mut self) {
-        self.overflow = Overflow::Keep(None);
+        self.overflow = Overflow::Keep;
     }
 
     /// Whether a message is kept for want of room.
     #[inline]
     pub(crate) fn has_kept(&self) -> bool {
-        matches!(self.overflow, Overflow::Keep(Some(_)))
+        self.kept.is_some()
     }
 
     /// Sends what was kept, if there is room now; true when nothing is kept any more.
+    #[inline]
     pub(crate) fn flush(&mut self) -> Result<bool, Unsent> {
-        let Overflow::Keep(kept) = &mut self.overflow else { return Ok(true) };
-        let Some(message) = kept.take() else { return Ok(true) };
-        let sent = self.try_send(&message.data, message.type_id, message.correlation_id)?;
-        if !sent {
-            self.overflow = Overflow::Keep(Some(message));
+        let Some(message) = &self.kept else { return Ok(true) };
+        match self.try_reserve(message.data.len())? {
+            None => Ok(false),
+            Some(reservation) => {
+                self.publish_kept(reservation);
+                Ok(true)
+            }
         }
-        Ok(sent)
     }
 
     /// Messages sent or kept so far, as a free-running count.
@@ -149,7 +215,11 @@ impl Outgoing {
     /// Takes room for `len` bytes, if there is any.
     pub(crate) fn try_reserve(&mut self, len: usize) -> Result<Option<Reservation>, Unsent> {
         self.check(len)?;
-        self.producer.try_reserve(len).map_err(|fault| self.fatal(fault).into())
+        let found = self.producer.try_reserve(len).map_err(|fault| self.fatal(fault))?;
+        if found.is_none() {
+            self.refused()?;
+        }
+        Ok(found)
     }
 
     /// Takes room for `len` bytes, waiting for it.
@@ -173,6 +243,10 @@ impl Outgoing {
     /// Publishes the first `len` bytes of the latest reservation and wakes the consumer.
     #[inline]
     pub(crate) fn publish(&mut self, reservation: Reservation, len: usize, type_id: u32, correlation_id: u64) {
+        // The ring is the parent's alone. Whoever has an error to return has checked before.
+        if self.connection.check_process().is_err() {
+            return;
+        }
         self.producer.publish(reservation, len, type_id, correlation_id);
         self.wake();
     }

@@ -205,12 +205,13 @@ impl TxGuard<'_> {
     /// Publishes the first `actual` bytes.
     ///
     /// # Errors
-    /// [`CommitError`] when `actual` is more than was reserved; nothing is published then.
+    /// [`CommitError`] when `actual` is more than was reserved, or in a forked child; nothing is published then.
     pub fn commit(self, actual: usize) -> Result<(), CommitError> {
         let reserved = self.reservation.len();
         if actual > reserved {
-            return Err(CommitError { actual, reserved });
+            return Err(CommitError::TooLong { actual, reserved });
         }
+        self.outgoing.connection.check_process().map_err(|_| CommitError::Forked)?;
         self.outgoing.publish(self.reservation, actual, self.type_id, 0);
         Ok(())
     }

@@ -210,6 +210,8 @@ impl<S: ?Sized> Dispatcher<S> {
         outgoing: &mut Outgoing,
         deadline: Deadline,
     ) -> Result<(), ServeError> {
+        // A caller may be waiting for what an interrupted wait left behind, and would send nothing more until it comes.
+        outgoing.settle()?;
         let frame = incoming.take(deadline)?;
         self.serve_frame(incoming, outgoing, frame)
     }

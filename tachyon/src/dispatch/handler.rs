@@ -59,7 +59,7 @@ impl Reply<'_> {
     #[inline]
     pub fn bytes(self, payload: &[u8]) -> Result<Replied, HandlerError> {
         let type_id = make_type_id(0, self.msg_type);
-        match self.outgoing.send(payload, type_id, self.correlation_id, Deadline::never()) {
+        match self.outgoing.send_owed(payload, type_id, self.correlation_id) {
             Ok(()) => Ok(Replied(())),
             Err(Unsent::TooLarge { size, max }) => Err(HandlerError::new(
                 ErrorKind::ReplyTooLarge,

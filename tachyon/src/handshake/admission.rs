@@ -130,24 +130,22 @@ impl Admission<'_> {
     /// Makes this client's rings and hands them over.
     pub(super) fn welcome(&self, role: Role) -> Result<Vec<RingParts>, Failure> {
         let mut rings = Vec::with_capacity(self.offer.geometries.len());
-        let mut memories = Vec::with_capacity(self.offer.geometries.len());
+        let mut theirs = Vec::with_capacity(self.offer.geometries.len());
         for &geometry in &self.offer.geometries {
             let (memory, descriptor) = RingMemory::create(geometry)
                 .map_err(|source| Failure::Ours(ListenError::Memory { path: self.path.to_owned(), source }))?;
-            rings.push(RingParts { memory, data: self.doorbell()?, room: self.doorbell()? });
-            memories.push(descriptor);
+            let ((data, their_data), (room, their_room)) = (self.doorbell()?, self.doorbell()?);
+            rings.push(RingParts { memory, data, room });
+            theirs.push((descriptor, their_data, their_room));
         }
-        let carried: Vec<BorrowedFd<'_>> = rings
-            .iter()
-            .zip(&memories)
-            .flat_map(|(ring, memory)| [memory.as_fd(), ring.data.as_fd(), ring.room.as_fd()])
-            .collect();
+        let carried: Vec<BorrowedFd<'_>> =
+            theirs.iter().flat_map(|(memory, data, room)| [memory.as_fd(), data.as_fd(), room.as_fd()]).collect();
         self.conversation.say(wire::write_welcome(self.offer, role), &carried).map_err(|why| self.broken(why))?;
         Ok(rings)
     }
 
-    fn doorbell(&self) -> Result<Doorbell, Failure> {
-        Doorbell::create().map_err(|source| self.system("make a doorbell for a client of", source))
+    fn doorbell(&self) -> Result<(Doorbell, Doorbell), Failure> {
+        Doorbell::pair().map_err(|source| self.system("make a doorbell for a client of", source))
     }
 
     pub(super) fn broken(&self, why: Break) -> Failure {

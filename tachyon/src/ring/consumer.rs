@@ -35,13 +35,16 @@ pub(crate) struct Consumer {
     released: u64,
     /// Positions released ahead of an earlier one that is still held, ascending.
     early: VecDeque<u64>,
+    /// Longest payload that a slot of this ring may hold: the ring's capacity may be less than the slot's.
+    most_inline: usize,
 }
 
 impl Consumer {
     /// The consumer of a ring nobody has received on.
     pub(crate) fn new(memory: Arc<RingMemory>) -> Self {
         let start = memory.start();
-        Self { memory, next: start, released: start, early: VecDeque::new() }
+        let most_inline = INLINE_LEN.min(memory.geometry().capacity());
+        Self { memory, next: start, released: start, early: VecDeque::new(), most_inline }
     }
 
     /// Messages taken and not yet released.
@@ -71,7 +74,7 @@ impl Consumer {
             return Err(Fault::Sequence { found, expected, previous });
         }
         let len = slot.len.load(Ordering::Relaxed);
-        let data = if len as usize <= INLINE_LEN {
+        let data = if len as usize <= self.most_inline {
             RingMemory::inline(slot)
         } else {
             self.locate(position, len)?

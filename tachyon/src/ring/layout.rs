@@ -68,7 +68,6 @@ pub(crate) struct Slot {
     pub(crate) inline: UnsafeCell<[u8; INLINE_LEN]>,
 }
 
-#[cfg(not(loom))]
 const _: () = {
     assert!(size_of::<Slot>() == SLOT_LEN);
     assert!(size_of::<Header>() <= HEADER_LEN);

@@ -112,7 +112,7 @@ impl Callee {
     /// caller still waits; tell it with [`reply_error`](Self::reply_error)), or the caller is gone.
     pub fn reply(&mut self, correlation_id: u64, msg_type: u16, payload: &[u8]) -> Result<(), ServeError> {
         check_correlation(&self.outgoing, correlation_id)?;
-        Ok(self.outgoing.send(payload, make_type_id(0, msg_type), correlation_id, Deadline::never())?)
+        Ok(self.outgoing.send_owed(payload, make_type_id(0, msg_type), correlation_id)?)
     }
 
     /// Takes `size` bytes of the reverse ring to write a reply in place, waiting for room.
@@ -190,5 +190,5 @@ pub(crate) fn send_error(
     text: &str,
 ) -> Result<(), Unsent> {
     let reply = ErrorReply::encode(msg_type, kind, text, outgoing.max_len());
-    outgoing.send(&reply.payload, reply.type_id, correlation_id, Deadline::never())
+    outgoing.send_owed(&reply.payload, reply.type_id, correlation_id)
 }

@@ -51,6 +51,10 @@ pub struct Caller {
     pub(super) again: Option<Box<Again>>,
 }
 
+/// Replies to other calls that one look takes off the ring: a callee that floods must not keep its caller from looking
+/// at the clock.
+const REPLIES_PER_LOOK: u32 = 256;
+
 /// A reply: still in the ring, or kept from before.
 #[derive(Debug)]
 pub(crate) enum Taken {
@@ -204,8 +208,11 @@ impl Caller {
                 // Room first: a callee that closed after making it is for `look_for_room` to report.
                 let found = look_for_room(connection, forward, producer, len)?;
                 if found.is_none() {
-                    while let Some(frame) = look_for_data(&incoming.connection, reverse, &mut incoming.consumer)? {
-                        keep(incoming, pending, frame)?;
+                    for _ in 0..REPLIES_PER_LOOK {
+                        match look_for_data(&incoming.connection, reverse, &mut incoming.consumer)? {
+                            Some(frame) => keep(incoming, pending, frame)?,
+                            None => break,
+                        }
                     }
                 }
                 Ok(found)
@@ -237,7 +244,7 @@ impl Caller {
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn try_wait(&mut self, correlation_id: u64) -> Result<Option<RpcRxGuard<'_>>, CallError> {
-        loop {
+        for _ in 0..REPLIES_PER_LOOK {
             match self.pending.standing(correlation_id) {
                 Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
                 Standing::Settled => {
@@ -254,6 +261,7 @@ impl Caller {
                 Some(frame) => keep(&mut self.incoming, &mut self.pending, frame)?,
             }
         }
+        Ok(None)
     }
 
     /// What has come of a call that is settled.
@@ -304,6 +312,14 @@ impl Caller {
                 return Ok(Taken::InPlace(frame));
             }
             keep(&mut self.incoming, &mut self.pending, frame)?;
+            // A wait that always finds something never looks at the clock by itself.
+            if deadline.has_passed() {
+                self.pending.end(correlation_id);
+                return Err(CallError::TimedOut);
+            }
+            if self.incoming.waiter.interrupt.is_some_and(|interrupt| interrupt()) {
+                return Err(CallError::Interrupted);
+            }
         }
     }
 

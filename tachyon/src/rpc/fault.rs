@@ -44,8 +44,9 @@ impl ErrorKind {
         Self::DeadlinePassed,
     ];
 
-    fn from_route(route: u16) -> Self {
-        Self::ALL.into_iter().find(|kind| *kind as u16 == route).unwrap_or(Self::Unspecified)
+    /// The kind that an error reply's route, or a count of failures, names.
+    pub(crate) fn from_number(number: u16) -> Self {
+        Self::ALL.into_iter().find(|kind| *kind as u16 == number).unwrap_or(Self::Unspecified)
     }
 
     /// The kind's name in one word, the same in every language.
@@ -101,7 +102,7 @@ impl RpcError {
             (u16::from_be_bytes(*of), text)
         });
         Some(Self {
-            kind: ErrorKind::from_route(route_id(type_id)),
+            kind: ErrorKind::from_number(route_id(type_id)),
             msg_type: of,
             text: String::from_utf8_lossy(text).into_owned(),
         })

@@ -126,12 +126,13 @@ impl<'a> RpcTxGuard<'a> {
     /// Publishes the first `actual` bytes and gives the correlation id they travel under.
     ///
     /// # Errors
-    /// [`CommitError`] when `actual` is more than was reserved; nothing is published then.
+    /// [`CommitError`] when `actual` is more than was reserved, or in a forked child; nothing is published then.
     pub fn commit(self, actual: usize) -> Result<u64, CommitError> {
         let reserved = self.reservation.len();
         if actual > reserved {
-            return Err(CommitError { actual, reserved });
+            return Err(CommitError::TooLong { actual, reserved });
         }
+        self.outgoing.connection.check_process().map_err(|_| CommitError::Forked)?;
         let correlation_id = match self.target {
             Target::Request(pending) => pending.sent(),
             Target::Reply(correlation_id) => correlation_id,

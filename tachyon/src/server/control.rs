@@ -16,7 +16,10 @@ pub(super) type EventHook = Box<dyn Fn(&ServerEvent<'_>) + Send + Sync>;
 /// A worker's letter box: sessions on their way to it, and the bell that wakes it.
 #[derive(Debug)]
 pub(super) struct Inbox {
+    /// Polled by the worker.
     pub(super) bell: Doorbell,
+    /// Rung by the others.
+    rope: Doorbell,
     sessions: Mutex<VecDeque<Session>>,
     /// Sessions the worker has or is about to get.
     load: AtomicUsize,
@@ -24,7 +27,8 @@ pub(super) struct Inbox {
 
 impl Inbox {
     fn new() -> io::Result<Self> {
-        Ok(Self { bell: Doorbell::create()?, sessions: Mutex::default(), load: AtomicUsize::new(0) })
+        let (bell, rope) = Doorbell::pair()?;
+        Ok(Self { bell, rope, sessions: Mutex::default(), load: AtomicUsize::new(0) })
     }
 
     /// The worker has one session less.
@@ -67,7 +71,7 @@ impl Control {
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         for inbox in self.inboxes().iter() {
-            inbox.bell.ring();
+            inbox.rope.ring();
         }
     }
 
@@ -93,7 +97,7 @@ impl Control {
         let Some(inbox) = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed)) else { return };
         inbox.load.fetch_add(1, Ordering::Relaxed);
         inbox.sessions.lock().unwrap_or_else(PoisonError::into_inner).push_back(session);
-        inbox.bell.ring();
+        inbox.rope.ring();
     }
 
     /// Callers connected now.

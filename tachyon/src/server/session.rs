@@ -91,10 +91,13 @@ impl Session {
 
     /// A doorbell of this session rang.
     pub(super) fn woken(&self, token: Token) {
-        match token {
+        let gone = match token {
             Token::Data(_) => self.incoming.channel().data.drain(),
             Token::Room(_) => self.outgoing.channel().room.drain(),
-            _ => self.peer().mark_gone(),
+            _ => true,
+        };
+        if gone {
+            self.peer().mark_gone();
         }
         self.set_parked(false, false);
     }

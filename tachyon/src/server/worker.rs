@@ -157,7 +157,7 @@ impl<'a> Worker<'a> {
                 }
             }
             Token::Bell => {
-                self.inbox.bell.drain();
+                let _ = self.inbox.bell.drain();
                 while let Some(session) = self.inbox.take() {
                     self.settle(session);
                 }

@@ -23,7 +23,7 @@ impl Deadline {
     /// Gives up `timeout` from now. A timeout past the clock's range is never reached.
     pub(crate) fn after(timeout: Duration) -> Self {
         let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(NEVER);
-        Self(now().saturating_add(nanos))
+        Self(monotonic_nanos().saturating_add(nanos))
     }
 
     /// Gives up when the clock shows `nanos`; any value is a deadline, if only one long past or never reached.
@@ -39,16 +39,16 @@ impl Deadline {
 
     /// Time left; `None` when there is no limit, zero when it has passed.
     pub(crate) fn remaining(self) -> Option<Duration> {
-        self.nanos().map(|at| Duration::from_nanos(at.saturating_sub(now())))
+        self.nanos().map(|at| Duration::from_nanos(at.saturating_sub(monotonic_nanos())))
     }
 
     pub(crate) fn has_passed(self) -> bool {
-        self.nanos().is_some_and(|at| now() >= at)
+        self.nanos().is_some_and(|at| monotonic_nanos() >= at)
     }
 }
 
 /// What `CLOCK_MONOTONIC` shows, in nanoseconds.
-fn now() -> u64 {
+pub(crate) fn monotonic_nanos() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     // The clock starts at boot and is never negative.
     now.tv_sec.cast_unsigned().saturating_mul(1_000_000_000).saturating_add(now.tv_nsec.cast_unsigned())

@@ -1,62 +1,59 @@
 //! Doorbells: the descriptors that wake a parked peer.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl, readlinkat};
-use rustix::io::Errno;
+use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_type};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 
-/// An eventfd that one side rings and the other one polls.
+/// Bytes taken at a time when a bell is silenced; a correct peer rings once for each time its counterpart parks.
+const DRAIN_LEN: usize = 64;
+
+/// One end of a bell rope: a byte sent from it wakes whoever polls the other end.
 ///
-/// Ringing never blocks: the descriptor is non-blocking, and a counter too full to take one more is a bell that is
-/// ringing already.
+/// A pair of sockets, and not an eventfd: a descriptor handed to another process shares its flags with it, so a hostile
+/// peer could make an eventfd block and then fill it, and ringing would hang. Sending and receiving on a socket take
+/// their "do not wait" with each call, which nobody else can take away.
 #[derive(Debug)]
 pub(crate) struct Doorbell(OwnedFd);
 
 impl Doorbell {
-    /// Makes a silent bell.
+    /// Makes a silent bell: our end, and the end for the peer.
     ///
     /// # Errors
     /// The system's refusal, such as too many open descriptors.
-    pub(crate) fn create() -> io::Result<Self> {
-        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    pub(crate) fn pair() -> io::Result<(Self, Self)> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        Ok((Self(ours), Self(theirs)))
     }
 
-    /// Takes a bell that the peer made.
+    /// Takes an end that the peer made.
     ///
     /// # Errors
-    /// `InvalidInput` when the descriptor is anything but an eventfd: writing to a pipe or a socket of the peer's
-    /// choice could block.
+    /// `InvalidInput` when the descriptor is anything but a connected stream socket of this machine.
     pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Self> {
-        let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        let kind = readlinkat(rustix::fs::CWD, link, Vec::new())?;
-        if kind.as_bytes() != b"anon_inode:[eventfd]" {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("the peer sent {} as a doorbell, which must be an eventfd", kind.to_string_lossy()),
-            ));
+        let local = matches!(socket_domain(&fd), Ok(AddressFamily::UNIX));
+        let stream = matches!(socket_type(&fd), Ok(SocketType::STREAM));
+        let listens = matches!(socket_acceptconn(&fd), Ok(true));
+        if local && stream && !listens {
+            Ok(Self(fd))
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "the peer sent something else than a local stream socket"))
         }
-        fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
-        Ok(Self(fd))
     }
 
-    /// Wakes whoever polls the other end, now or when it next does.
+    /// Wakes whoever polls the other end, now or when it next does. Never waits.
     pub(crate) fn ring(&self) {
-        loop {
-            match rustix::io::write(&self.0, &1u64.to_ne_bytes()) {
-                Err(Errno::INTR) => {}
-                // AGAIN is a counter at its limit: the bell rings already. Nothing else can happen to a descriptor
-                // that is known to be an eventfd.
-                Ok(_) | Err(_) => return,
-            }
-        }
+        // A full socket is a bell that rings already, and a closed one has nobody left to wake.
+        let _ = send(&self.0, &[1], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     }
 
-    /// Silences the bell.
-    pub(crate) fn drain(&self) {
-        let mut count = [0; 8];
-        while rustix::io::read(&self.0, &mut count) == Err(Errno::INTR) {}
+    /// Silences the bell; true when the peer has let go of its end. Never waits.
+    pub(crate) fn drain(&self) -> bool {
+        let mut bytes = [0; DRAIN_LEN];
+        // Once: a peer that rings faster than this would otherwise keep us here. What it leaves wakes us again.
+        matches!(recv(&self.0, &mut bytes[..], RecvFlags::DONTWAIT), Ok((0, _)))
     }
 }
 
@@ -78,39 +75,51 @@ mod tests {
     }
 
     #[test]
-    fn rings_until_drained() {
-        let bell = Doorbell::create().unwrap();
-        assert!(!rings(&bell));
-        bell.ring();
-        bell.ring();
-        assert!(rings(&bell));
-        bell.drain();
-        assert!(!rings(&bell));
-        bell.drain();
+    fn rings_at_the_other_end_until_drained() {
+        let (ours, theirs) = Doorbell::pair().unwrap();
+        theirs.ring();
+        theirs.ring();
+        assert!(rings(&ours) && !rings(&theirs));
+        assert!(!ours.drain());
+        assert!(!rings(&ours));
+        assert!(!ours.drain(), "draining a silent bell does not wait");
     }
 
     #[test]
-    fn ringing_a_full_bell_returns() {
-        let bell = Doorbell::create().unwrap();
-        rustix::io::write(&bell, &(u64::MAX - 1).to_ne_bytes()).unwrap();
-        bell.ring();
-        assert!(rings(&bell));
+    fn ringing_a_full_bell_returns_even_when_the_peer_made_it_block() {
+        let (ours, theirs) = Doorbell::pair().unwrap();
+        let flags = rustix::fs::fcntl_getfl(&ours).unwrap();
+        rustix::fs::fcntl_setfl(&ours, flags - rustix::fs::OFlags::NONBLOCK).unwrap();
+        for _ in 0..100_000 {
+            ours.ring();
+        }
+        assert!(rings(&theirs));
+        for _ in 0..100_000 {
+            theirs.drain();
+        }
+        assert!(!rings(&theirs));
     }
 
     #[test]
-    fn a_blocking_eventfd_is_made_non_blocking() {
-        let bell = Doorbell::adopt(eventfd(0, EventfdFlags::CLOEXEC).unwrap()).unwrap();
-        bell.drain();
-        assert!(!rings(&bell));
+    fn a_bell_whose_peer_is_gone_says_so() {
+        let (ours, theirs) = Doorbell::pair().unwrap();
+        theirs.ring();
+        drop(theirs);
+        assert!(!ours.drain(), "what was rung before the end is heard");
+        assert!(ours.drain());
+        ours.ring();
     }
 
     #[test]
-    fn refuses_what_could_block() {
+    fn refuses_what_is_no_bell() {
         let (reader, writer) = rustix::pipe::pipe().unwrap();
-        for fd in [reader, writer] {
-            let error = Doorbell::adopt(fd).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-            assert!(error.to_string().contains("pipe"), "{error}");
+        let counter = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+        let network =
+            rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        let (datagrams, _) =
+            socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).unwrap();
+        for fd in [reader, writer, counter, network, datagrams] {
+            assert_eq!(Doorbell::adopt(fd).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
     }
 }

@@ -13,7 +13,7 @@ mod peer;
 use std::io;
 use std::time::{Duration, Instant};
 
-pub(crate) use deadline::Deadline;
+pub(crate) use deadline::{Deadline, monotonic_nanos};
 pub(crate) use doorbell::Doorbell;
 pub use mode::PollingMode;
 pub(crate) use mode::Spinner;
@@ -108,14 +108,13 @@ impl Waiter {
             }
             if budget.is_some() {
                 left -= round;
-            } else {
-                self.check_life(&mut checked, peer, look)?;
             }
+            self.check_life(&mut checked, peer, look)?;
         }
         Ok(None)
     }
 
-    /// What parking would notice by itself, looked for now and then by a waiter that never parks.
+    /// What parking would notice by itself, looked for now and then by a waiter that spins for long.
     fn check_life<T, E>(
         &self,
         checked: &mut Option<Instant>,
@@ -202,8 +201,8 @@ impl Waiter {
             Err(errno) => return Err(errno.into()),
         }
         for (fd, source) in fds.iter().zip(sources) {
-            if !fd.revents().is_empty() {
-                source.bell.drain();
+            if !fd.revents().is_empty() && source.bell.drain() {
+                peer.mark_gone();
             }
         }
         peer.note(&fds[sources.len()..]);

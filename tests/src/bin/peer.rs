@@ -41,6 +41,13 @@ fn main() -> Outcome {
             drop(callee.serve()?);
             Ok(())
         }
+        ("flooding_callee", []) => {
+            let mut callee = Callee::listen(path, 4096, 4096)?;
+            let call = callee.serve()?.correlation_id();
+            loop {
+                callee.reply(call, 1, b"again")?;
+            }
+        }
         ("undecided_callee", []) => {
             let mut callee = RpcBus::listen(path, 4096, 4096)?.into_callee()?;
             Ok(Dispatcher::new(endpoints![echo]).serve_forever(&mut callee)?)
