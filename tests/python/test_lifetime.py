@@ -205,6 +205,30 @@ def test_a_forked_child_is_refused(idle: Peer, path: str) -> None:
     bus.close()
 
 
+def test_a_forked_child_leaves_the_message_of_its_parent_alone(peer: Callable[[str], Peer], path: str) -> None:
+    sender = peer("""
+        with tachyon.Bus.connect(path) as bus:
+            bus.send(b"1" * 60)
+            bus.send(b"2" * 60)
+            print("sent both")
+    """)
+    # Room for one such message: the second one is written over the first as soon as that is released.
+    with tachyon.Bus.listen(path, 64) as bus:
+        with bus.recv_zero_copy() as rx, memoryview(rx) as view:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
+            if child == 0:
+                view.release()
+                rx.__exit__(None, None, None)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            time.sleep(0.1)
+            assert view.tobytes() == b"1" * 60
+        assert bus.recv().data == b"2" * 60
+        assert sender.line() == "sent both"
+
+
 def test_nothing_leaks(peer: Callable[[str], Peer], path: str) -> None:
     """Descriptors and memory stay level over many guards, views and failures."""
     peer("""
