@@ -7,6 +7,8 @@ mod available;
 mod error;
 mod numa;
 mod segment;
+mod words;
 
 pub use error::{NumaError, ShmError};
 pub(crate) use segment::Segment;
+pub(crate) use words::{ObservedWords, Words};

@@ -63,29 +63,7 @@ impl Segment {
     /// punched out would raise `SIGBUS` once the pool is empty), [`ShmError::NotSealed`], [`ShmError::WrongLength`], and
     /// [`ShmError::System`] if it cannot be inspected or mapped for writing.
     pub(crate) fn adopt(fd: BorrowedFd<'_>, len: usize) -> Result<Self, ShmError> {
-        check_len(len)?;
-        let stat = rustix::fs::fstat(fd).map_err(|errno| failed("inspect", len, errno))?;
-        if let Some(found) = foreign_file(FileType::from_raw_mode(stat.st_mode)) {
-            return Err(ShmError::NotSharedMemory { found });
-        }
-        let statfs = rustix::fs::fstatfs(fd).map_err(|errno| failed("inspect", len, errno))?;
-        if !is_tmpfs(&statfs) {
-            return Err(ShmError::NotSharedMemory { found: "a file on another file system than tmpfs" });
-        }
-        let seals = match rustix::fs::fcntl_get_seals(fd) {
-            Ok(seals) => seals,
-            Err(Errno::INVAL) => return Err(ShmError::NotSharedMemory { found: "a file that cannot be sealed" }),
-            Err(errno) => return Err(failed("inspect", len, errno)),
-        };
-        if let Some((_, missing)) = REQUIRED_SEALS.into_iter().find(|(seal, _)| !seals.contains(*seal)) {
-            return Err(ShmError::NotSealed { missing });
-        }
-        // Read again: only now that the seals are known to be there has the length stopped changing.
-        let sealed = rustix::fs::fstat(fd).map_err(|errno| failed("inspect", len, errno))?;
-        let found = u64::try_from(sealed.st_size).unwrap_or(0);
-        if usize::try_from(found) != Ok(len) {
-            return Err(ShmError::WrongLength { expected: len, found });
-        }
+        check_sealed(fd, len)?;
         Self::map(&fd, len)
     }
 
@@ -112,6 +90,34 @@ impl Segment {
     pub(super) fn mapping(&self) -> &MmapRaw {
         &self.mapping
     }
+}
+
+/// Checks that a descriptor is one of a plain memfd that will stay `len` bytes long.
+pub(super) fn check_sealed(fd: BorrowedFd<'_>, len: usize) -> Result<(), ShmError> {
+    check_len(len)?;
+    let stat = rustix::fs::fstat(fd).map_err(|errno| failed("inspect", len, errno))?;
+    if let Some(found) = foreign_file(FileType::from_raw_mode(stat.st_mode)) {
+        return Err(ShmError::NotSharedMemory { found });
+    }
+    let statfs = rustix::fs::fstatfs(fd).map_err(|errno| failed("inspect", len, errno))?;
+    if !is_tmpfs(&statfs) {
+        return Err(ShmError::NotSharedMemory { found: "a file on another file system than tmpfs" });
+    }
+    let seals = match rustix::fs::fcntl_get_seals(fd) {
+        Ok(seals) => seals,
+        Err(Errno::INVAL) => return Err(ShmError::NotSharedMemory { found: "a file that cannot be sealed" }),
+        Err(errno) => return Err(failed("inspect", len, errno)),
+    };
+    if let Some((_, missing)) = REQUIRED_SEALS.into_iter().find(|(seal, _)| !seals.contains(*seal)) {
+        return Err(ShmError::NotSealed { missing });
+    }
+    // Read again: only now that the seals are known to be there has the length stopped changing.
+    let sealed = rustix::fs::fstat(fd).map_err(|errno| failed("inspect", len, errno))?;
+    let found = u64::try_from(sealed.st_size).unwrap_or(0);
+    if usize::try_from(found) != Ok(len) {
+        return Err(ShmError::WrongLength { expected: len, found });
+    }
+    Ok(())
 }
 
 /// `len` as a file length, if a segment can have it.

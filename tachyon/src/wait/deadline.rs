@@ -42,6 +42,7 @@ impl Deadline {
         self.nanos().map(|at| Duration::from_nanos(at.saturating_sub(monotonic_nanos())))
     }
 
+    #[inline]
     pub(crate) fn has_passed(self) -> bool {
         self.nanos().is_some_and(|at| monotonic_nanos() >= at)
     }

@@ -69,6 +69,7 @@ impl Waiter {
     ///
     /// `look` is asked first, often, and last: after the peer's end it is asked once more, so that what was committed
     /// before is not lost.
+    #[inline]
     pub(crate) fn wait<T, E>(
         &mut self,
         deadline: Deadline,

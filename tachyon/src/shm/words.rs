@@ -1,0 +1,103 @@
+//! A segment as a row of 64-bit words: written by the process that made it, only ever read by others.
+#![allow(unsafe_code, reason = "turns a mapping into a slice of atomics")]
+
+use core::ops::Deref;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::ShmError;
+use super::segment::{Segment, check_sealed};
+use crate::sync::{AtomicU64, Ordering};
+
+/// Bytes of one word.
+const WORD: usize = size_of::<u64>();
+
+/// The words of a segment that this process made.
+#[derive(Debug)]
+pub(crate) struct Words {
+    segment: Segment,
+}
+
+impl Words {
+    /// Makes `count` words of 0, and the descriptor that others map them through.
+    ///
+    /// # Errors
+    /// As [`Segment::create`].
+    pub(crate) fn create(count: usize) -> Result<(Self, OwnedFd), ShmError> {
+        let len = count.checked_mul(WORD).ok_or(ShmError::Length { len: usize::MAX })?;
+        let (segment, file) = Segment::create(len)?;
+        Ok((Self { segment }, file))
+    }
+}
+
+impl Deref for Words {
+    type Target = [AtomicU64];
+
+    #[inline]
+    fn deref(&self) -> &[AtomicU64] {
+        let words = self.segment.as_ptr().cast::<AtomicU64>().as_ptr();
+        // SAFETY: the mapping is `segment.len()` bytes, lives as long as self and begins at a page, so it holds this
+        // many aligned words. Any bytes are a valid u64, and whoever else maps them can only race with atomics.
+        unsafe { core::slice::from_raw_parts(words, self.segment.len() / WORD) }
+    }
+}
+
+/// The words of a segment that another process made, mapped for reading alone.
+#[derive(Debug)]
+pub(crate) struct ObservedWords {
+    mapping: MmapRaw,
+}
+
+impl ObservedWords {
+    /// Maps a segment, after checking that it is sealed and `len` bytes long.
+    ///
+    /// # Errors
+    /// As [`Segment::adopt`].
+    pub(crate) fn adopt(file: BorrowedFd<'_>, len: usize) -> Result<Self, ShmError> {
+        check_sealed(file, len)?;
+        let mapping = MmapOptions::new()
+            .len(len)
+            .map_raw_read_only(&file)
+            .map_err(|source| ShmError::System { operation: "map", source })?;
+        Ok(Self { mapping })
+    }
+
+    /// A copy of all words, each read once, from the first to the last. They are not of one moment.
+    pub(crate) fn copy(&self) -> Vec<u64> {
+        #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
+        let words = self.mapping.as_ptr().cast::<AtomicU64>();
+        // SAFETY: the mapping is `mapping.len()` bytes, lives as long as self and begins at a page, so it holds this
+        // many aligned words; its file is sealed, so none of them can vanish. Any bytes are a valid u64, the process
+        // that writes them does so through a mapping of its own, and nothing is stored through this slice: loading
+        // a word stores nothing on any 64-bit machine, so memory mapped for reading allows it.
+        let words = unsafe { core::slice::from_raw_parts(words, self.mapping.len() / WORD) };
+        words.iter().map(|word| word.load(Ordering::Acquire)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_observed() {
+        let (words, file) = Words::create(600).unwrap();
+        let observed = ObservedWords::adopt(file.as_fd(), 600 * WORD).unwrap();
+        assert!(observed.copy().iter().all(|word| *word == 0));
+        words[599].store(7, Ordering::Relaxed);
+        assert_eq!((words.len(), observed.copy().len(), observed.copy()[599]), (600, 600, 7));
+    }
+
+    #[test]
+    fn a_file_that_could_shrink_or_has_another_length_is_refused() {
+        let (_words, file) = Words::create(8).unwrap();
+        let longer = ObservedWords::adopt(file.as_fd(), 72);
+        assert!(matches!(longer, Err(ShmError::WrongLength { expected: 72, found: 64 })));
+        let plain = tempfile::tempfile().unwrap();
+        plain.set_len(64).unwrap();
+        assert!(ObservedWords::adopt(plain.as_fd(), 64).is_err());
+    }
+}
