@@ -53,6 +53,30 @@ impl Consumer {
         taken - self.early.len()
     }
 
+    /// Messages taken so far.
+    pub(crate) fn taken(&self) -> u64 {
+        self.next.wrapping_sub(self.memory.start())
+    }
+
+    /// Messages published and not yet taken. Looks at a few slots, whatever their number: what is published lies
+    /// together, from the next position on.
+    pub(crate) fn waiting(&self) -> usize {
+        let published = |ahead: usize| {
+            let position = self.next.wrapping_add(ahead as u64);
+            self.memory.slot(position).sequence.load(Ordering::Relaxed) == position.wrapping_add(1)
+        };
+        let (mut low, mut high) = (0, self.memory.geometry().slots());
+        while low < high {
+            let middle = low.midpoint(high);
+            if published(middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     /// Whether the next look would find something: a message, or a reason to give the ring up.
     pub(crate) fn is_ready(&self) -> bool {
         self.memory.slot(self.next).sequence.load(Ordering::Acquire) != self.memory.unpublished(self.next)
@@ -74,11 +98,8 @@ impl Consumer {
             return Err(Fault::Sequence { found, expected, previous });
         }
         let len = slot.len.load(Ordering::Relaxed);
-        let data = if len as usize <= self.most_inline {
-            RingMemory::inline(slot)
-        } else {
-            self.locate(position, len)?
-        };
+        let data =
+            if len as usize <= self.most_inline { RingMemory::inline(slot) } else { self.locate(position, len)? };
         let frame = Frame {
             position,
             correlation_id: slot.correlation_id.load(Ordering::Relaxed),

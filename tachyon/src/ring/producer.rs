@@ -29,10 +29,12 @@ pub(crate) struct Reservation {
 unsafe impl Send for Reservation {}
 
 impl Reservation {
+    #[inline]
     pub(crate) fn as_ptr(self) -> NonNull<u8> {
         self.data
     }
 
+    #[inline]
     pub(crate) fn len(self) -> usize {
         self.len
     }
@@ -67,8 +69,16 @@ impl Producer {
     }
 
     /// Position of the next message; one more than the last published one's.
+    #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.head
+    }
+
+    /// Messages published that the consumer has not released, going by its word for it.
+    pub(crate) fn under_way(&self) -> usize {
+        let released = self.memory.header().released.0.load(Ordering::Relaxed);
+        let slots = self.memory.geometry().slots();
+        usize::try_from(self.head.wrapping_sub(released)).map_or(slots, |count| count.min(slots))
     }
 
     /// Longest message this ring can ever carry, in bytes.

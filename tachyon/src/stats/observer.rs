@@ -1,0 +1,137 @@
+//! The reading side: finds live servers and looks at what they count.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::error::StatsError;
+use super::layout::header;
+use super::record::Record;
+use super::registry::{Folder, is_locked, known_path, location};
+use super::snapshot::{Snapshot, shape};
+use crate::shm::{ObservedWords, ShmError};
+use crate::wait::monotonic_nanos;
+
+/// A live server of this user, as the registry lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerEntry {
+    /// Its process.
+    pub pid: u32,
+    /// Where its callers connect.
+    pub path: PathBuf,
+    /// When it began to serve.
+    pub started: SystemTime,
+}
+
+/// The live servers of this user that publish statistics, the oldest first.
+///
+/// # Errors
+/// [`StatsError::Folder`] when the folder that lists them is not this user's alone; the system's refusal to read it.
+pub fn servers() -> Result<Vec<ServerEntry>, StatsError> {
+    Ok(records()?
+        .into_iter()
+        .map(|(record, _)| ServerEntry { pid: record.pid, started: record.started(), path: record.path })
+        .collect())
+}
+
+fn records() -> Result<Vec<(Record, File)>, StatsError> {
+    Folder::open(&location())?.map_or(Ok(Vec::new()), |folder| folder.records())
+}
+
+/// Looks at one server's statistics, from any process of the same user. The server does not notice.
+///
+/// ```
+/// use tachyon::stats::Observer;
+/// use tachyon::{Caller, Dispatcher, RpcServer, ServerOptions};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("service.sock");
+/// let mut server = RpcServer::bind_with(&path, ServerOptions::new().stats(true))?;
+/// let stopper = server.stopper();
+/// let mut dispatcher = Dispatcher::default();
+/// dispatcher.register(1, "echo", <[u8]>::to_vec)?;
+/// let service = std::thread::spawn(move || dispatcher.serve_forever(&mut server));
+/// let mut caller = Caller::connect(&path)?;
+/// caller.request(1, b"hello")?;
+///
+/// // in this process or another
+/// let observer = Observer::open(&path)?;
+/// let before = observer.snapshot()?;
+/// assert_eq!((before.endpoints[0].name.as_str(), before.endpoints[0].calls), ("echo", 1));
+/// caller.request(1, b"hello")?;
+/// caller.ping(std::time::Duration::from_secs(1))?; // answered after the call was counted
+/// let meanwhile = observer.snapshot()?.since(&before);
+/// assert_eq!(meanwhile.calls(), 1);
+/// println!("{:?}", meanwhile.endpoints[0].p99());
+///
+/// stopper.stop();
+/// service.join().unwrap()?;
+/// assert!(!observer.is_live());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Observer {
+    words: ObservedWords,
+    record: Record,
+    /// The server's file of the registry, which it keeps locked.
+    listed: File,
+}
+
+impl Observer {
+    /// Finds the server at `path`.
+    ///
+    /// # Errors
+    /// [`StatsError::NoServer`] when none is listed for it; otherwise what it publishes cannot be opened, or is not
+    /// what a server writes.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StatsError> {
+        let path = known_path(path.as_ref());
+        // The latest one: an older one at the same path has lost its socket.
+        let found = records()?.into_iter().rfind(|(record, _)| record.path == path);
+        let (record, listed) = found.ok_or(StatsError::NoServer { path })?;
+        Self::over(record, listed)
+    }
+
+    fn over(record: Record, listed: File) -> Result<Self, StatsError> {
+        let segment = open_segment(&record)?;
+        let words = ObservedWords::adopt(segment.as_fd(), record.len)?;
+        let observer = Self { words, record, listed };
+        let copy = observer.words.copy();
+        shape(&copy)?;
+        if copy[header::TOKEN] != observer.record.token || copy[header::PID] != u64::from(observer.record.pid) {
+            return Err(StatsError::Malformed("the segment is another server's"));
+        }
+        Ok(observer)
+    }
+
+    /// What the server has counted so far. Counts that are being changed meanwhile may be of slightly different
+    /// moments.
+    ///
+    /// # Errors
+    /// [`StatsError::Malformed`] when the server's memory holds what no server writes.
+    pub fn snapshot(&self) -> Result<Snapshot, StatsError> {
+        Snapshot::parse(&self.words.copy(), self.record.path.clone(), monotonic_nanos())
+    }
+
+    /// Whether the server still serves. The last counts stay readable when it does not.
+    pub fn is_live(&self) -> bool {
+        is_locked(&self.listed)
+    }
+}
+
+/// Opens what a record names for reading, without touching anything but a plain file.
+fn open_segment(record: &Record) -> Result<OwnedFd, StatsError> {
+    let failed = |errno: Errno| StatsError::Open { pid: record.pid, source: errno.into() };
+    // A path descriptor first: to open a device or a pipe for real could do something, or wait.
+    let place = rustix::fs::open(record.segment(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+    let stat = rustix::fs::fstat(&place).map_err(failed)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(ShmError::NotSharedMemory { found: "not a plain file" }.into());
+    }
+    let again = format!("/proc/self/fd/{}", place.as_raw_fd());
+    rustix::fs::open(again, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)
+}

@@ -1,0 +1,120 @@
+//! What one file of the registry says.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::error::StatsError;
+
+/// Begins every file; the number is the format's.
+const FIRST_LINE: &str = "tachyon server 1";
+
+/// Longest file that is read: a socket path has at most 107 bytes, made absolute some thousand.
+pub(super) const LONGEST: usize = 8192;
+
+/// Where a live server's statistics are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) pid: u32,
+    pub(super) descriptor: u32,
+    /// Bytes of the segment.
+    pub(super) len: usize,
+    pub(super) token: u64,
+    /// Nanoseconds since the epoch.
+    pub(super) started: u64,
+    pub(super) path: PathBuf,
+}
+
+impl Record {
+    /// One `key value` per line; the path comes last, as it is, so that nothing in it needs escaping.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let Self { pid, descriptor, len, token, started, path } = self;
+        let mut bytes = format!(
+            "{FIRST_LINE}\npid {pid}\ndescriptor {descriptor}\nlength {len}\ntoken {token}\nstarted {started}\npath "
+        )
+        .into_bytes();
+        bytes.extend_from_slice(path.as_os_str().as_bytes());
+        bytes
+    }
+
+    /// Reads a file's bytes, which may be anything.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, StatsError> {
+        let mut rest = bytes;
+        let mut line = || {
+            let end = rest.iter().position(|byte| *byte == b'\n')?;
+            let (line, after) = rest.split_at(end);
+            rest = &after[1..];
+            std::str::from_utf8(line).ok()
+        };
+        if line() != Some(FIRST_LINE) {
+            return Err(StatsError::Malformed("the registry's file begins otherwise"));
+        }
+        let mut number = |key: &str| {
+            let value = line()?.strip_prefix(key)?.strip_prefix(' ')?;
+            value.parse::<u64>().ok()
+        };
+        let (pid, descriptor) = (number("pid"), number("descriptor"));
+        let (len, token, started) = (number("length"), number("token"), number("started"));
+        let path = rest.strip_prefix(b"path ").filter(|path| !path.is_empty() && !path.contains(&0));
+        let record = || {
+            Some(Self {
+                pid: u32::try_from(pid?).ok().filter(|pid| *pid != 0)?,
+                descriptor: u32::try_from(descriptor?).ok()?,
+                len: usize::try_from(len?).ok()?,
+                token: token?,
+                started: started?,
+                path: OsStr::from_bytes(path?).into(),
+            })
+        };
+        record().ok_or(StatsError::Malformed("the registry's file lacks a line"))
+    }
+
+    /// Where the system shows the segment to other processes of this user.
+    pub(super) fn segment(&self) -> String {
+        format!("/proc/{}/fd/{}", self.pid, self.descriptor)
+    }
+
+    pub(super) fn started(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.started)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record() -> Record {
+        Record { pid: 7, descriptor: 3, len: 4096, token: 9, started: 11, path: "/tmp/a b\nc.sock".into() }
+    }
+
+    #[test]
+    fn a_record_survives_its_file_whatever_its_path() {
+        assert_eq!(Record::decode(&record().encode()).unwrap(), record());
+    }
+
+    #[test]
+    fn what_is_cut_or_changed_is_refused() {
+        let whole = record().encode();
+        for len in 0..=whole.len() - record().path.as_os_str().len() {
+            assert!(Record::decode(&whole[..len]).is_err(), "{len}");
+        }
+        let text = String::from_utf8(whole).unwrap();
+        for (from, to) in [("pid 7", "pid 0"), ("pid 7", "pid -7"), ("server 1", "server 2"), ("length", "lengtt")] {
+            assert!(Record::decode(text.replace(from, to).as_bytes()).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_harmless(bytes in prop::collection::vec(any::<u8>(), 0..300), keep in 0usize..120) {
+            drop(Record::decode(&bytes));
+            let mut spoilt = record().encode();
+            spoilt.truncate(keep);
+            spoilt.extend(bytes);
+            drop(Record::decode(&spoilt));
+        }
+    }
+}
