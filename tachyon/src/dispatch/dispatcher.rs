@@ -4,14 +4,17 @@ use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use super::control;
 use super::endpoint::{Endpoint, Entry};
 use super::handler::{HandlerError, Reply, Request};
 use super::into_reply::IntoReply;
-use super::table::{OwnedHandler, Table};
+use super::layer::{Layer, Layers, Outcome};
+use super::table::{OwnedHandler, Registered, Table};
+use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
 use crate::error::{HandlerFailure, RegisterError, ServeError};
 use crate::ring::Frame;
-use crate::rpc::{Callee, ErrorKind, OpenRequest, open_request, send_error};
+use crate::rpc::{Callee, ErrorKind, OpenRequest, is_control, open_request, send_error};
 use crate::slice;
 use crate::type_id::{msg_type, route_id};
 use crate::wait::Deadline;
@@ -50,6 +53,7 @@ type FailureHook = Box<dyn Fn(&ServeError) + Send + Sync>;
 /// ```
 pub struct Dispatcher<S: ?Sized = ()> {
     table: Table<S>,
+    pub(super) layers: Layers,
     send_text: bool,
     on_failure: Option<FailureHook>,
     state: S,
@@ -84,7 +88,7 @@ impl<S> Dispatcher<S> {
                 panic!("{refusal}");
             }
         }
-        Self { table, send_text: false, on_failure: None, state }
+        Self { table, layers: Layers::new(), send_text: false, on_failure: None, state }
     }
 
     /// The state, to look at or to take back what handlers left there.
@@ -163,6 +167,20 @@ impl<S: ?Sized> Dispatcher<S> {
         self
     }
 
+    /// Adds what sees every request before and after its handler. Without any, calls cost nothing more: not even the
+    /// clock is read.
+    pub fn layer(&mut self, layer: impl Layer + 'static) -> &mut Self {
+        self.layers.push(Box::new(layer));
+        self
+    }
+
+    /// The endpoints' message types and names, in the order of their ordinals.
+    pub(crate) fn endpoints_in_order(&self) -> impl ExactSizeIterator<Item = (u16, &str)> {
+        let mut all: Vec<_> = self.table.iter().collect();
+        all.sort_by_key(|(_, registered)| registered.ordinal());
+        all.into_iter().map(|(msg_type, registered)| (msg_type, registered.name()))
+    }
+
     /// Serves one request, waiting for it. Its caller is answered whatever happens: by the handler, or with an error
     /// when there is no handler, or it fails, panics or returns what cannot be sent.
     ///
@@ -225,7 +243,7 @@ impl<S: ?Sized> Dispatcher<S> {
         frame: Frame,
     ) -> Result<(), ServeError> {
         let request = open_request(incoming, frame)?;
-        let outcome = self.answer(incoming, outgoing, &request);
+        let outcome = self.answer(&Origin::default(), incoming, outgoing, &request);
         incoming.release(frame.position);
         outcome
     }
@@ -234,15 +252,39 @@ impl<S: ?Sized> Dispatcher<S> {
     #[inline]
     pub(crate) fn answer(
         &self,
+        origin: &Origin<'_>,
         incoming: &Incoming,
         outgoing: &mut Outgoing,
         request: &OpenRequest,
     ) -> Result<(), ServeError> {
+        if self.layers.is_empty() && origin.bank.is_none() {
+            self.answer_plainly(incoming, outgoing, request).map(drop)
+        } else {
+            self.answer_watched(origin, incoming, outgoing, request)
+        }
+    }
+
+    /// The endpoint that a request is for.
+    #[inline]
+    pub(super) fn find(&self, type_id: u32) -> Option<&Registered<S>> {
+        if route_id(type_id) == 0 { self.table.get(msg_type(type_id)) } else { None }
+    }
+
+    #[inline]
+    pub(super) fn answer_plainly(
+        &self,
+        incoming: &Incoming,
+        outgoing: &mut Outgoing,
+        request: &OpenRequest,
+    ) -> Result<Outcome, ServeError> {
         let OpenRequest { frame, deadline } = request;
         let msg_type = msg_type(frame.type_id);
         let correlation_id = frame.correlation_id;
-        let registered = if route_id(frame.type_id) == 0 { self.table.get(msg_type) } else { None };
-        let Some(registered) = registered else {
+        let Some(registered) = self.find(frame.type_id) else {
+            if is_control(frame) {
+                control::answer(outgoing, frame)?;
+                return Ok(Outcome::Replied(0));
+            }
             let text = if self.send_text { "no endpoint is registered for this msg_type" } else { "" };
             send_error(outgoing, correlation_id, msg_type, ErrorKind::NoHandler, text)?;
             return Err(ServeError::NoHandler { msg_type });
@@ -250,7 +292,7 @@ impl<S: ?Sized> Dispatcher<S> {
         if deadline.has_passed() {
             let text = if self.send_text { "the deadline had passed before the request's turn came" } else { "" };
             send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, text)?;
-            return Ok(());
+            return Ok(Outcome::Failed(ErrorKind::DeadlinePassed));
         }
         let request =
             Request { payload: slice::payload(frame, incoming), msg_type, correlation_id, deadline: *deadline };
@@ -261,13 +303,13 @@ impl<S: ?Sized> Dispatcher<S> {
         let outcome = catch_unwind(AssertUnwindSafe(|| registered.run(&self.state, request, reply)));
         let answered = outgoing.accepted() != answered;
         let error = match outcome {
-            Ok(Ok(_)) if answered => return Ok(()),
+            Ok(Ok(replied)) if answered => return Ok(Outcome::Replied(replied.size)),
             Ok(Ok(_)) => HandlerError::failed("returned the proof of another request's answer"),
             Ok(Err(error)) => error,
             Err(panic) => HandlerError::panicked(&*panic),
         };
         let name = registered.name();
-        fail(outgoing, name, self.send_text, (!answered).then_some(correlation_id), msg_type, error)
+        Err(fail(outgoing, name, self.send_text, (!answered).then_some(correlation_id), msg_type, error))
     }
 }
 
@@ -302,7 +344,7 @@ impl Served for Callee {
     }
 }
 
-/// Reports a failure here and, unless it has been answered, to the caller.
+/// Makes a failure's report and, unless it has been answered, tells the caller.
 #[cold]
 fn fail(
     outgoing: &mut Outgoing,
@@ -311,15 +353,17 @@ fn fail(
     unanswered: Option<u64>,
     msg_type: u16,
     error: HandlerError,
-) -> Result<(), ServeError> {
+) -> ServeError {
     if let Some(halt) = error.halt {
-        return Err(halt.into());
+        return halt.into();
     }
     if let Some(correlation_id) = unanswered {
         let text = if send_text { error.text.as_str() } else { "" };
-        send_error(outgoing, correlation_id, msg_type, error.kind, text)?;
+        if let Err(unsent) = send_error(outgoing, correlation_id, msg_type, error.kind, text) {
+            return unsent.into();
+        }
     }
-    Err(ServeError::Handler(HandlerFailure { name: name.to_owned(), msg_type, kind: error.kind, text: error.text }))
+    ServeError::Handler(HandlerFailure { name: name.to_owned(), msg_type, kind: error.kind, text: error.text })
 }
 
 impl<S: ?Sized> fmt::Debug for Dispatcher<S> {

@@ -60,7 +60,7 @@ impl Reply<'_> {
     pub fn bytes(self, payload: &[u8]) -> Result<Replied, HandlerError> {
         let type_id = make_type_id(0, self.msg_type);
         match self.outgoing.send_owed(payload, type_id, self.correlation_id) {
-            Ok(()) => Ok(Replied(())),
+            Ok(()) => Ok(Replied { size: payload.len() }),
             Err(Unsent::TooLarge { size, max }) => Err(HandlerError::new(
                 ErrorKind::ReplyTooLarge,
                 format_args!("the reply is {size} bytes and the reverse ring {max}; listen with a larger one"),
@@ -72,7 +72,10 @@ impl Reply<'_> {
 
 /// Proof that a request was answered.
 #[derive(Debug)]
-pub struct Replied(());
+pub struct Replied {
+    /// Bytes of the reply.
+    pub(super) size: usize,
+}
 
 /// Why a request was not answered with a reply. Its caller is answered with an error.
 #[derive(Debug)]

@@ -1,14 +1,21 @@
 //! From request to handler and back: endpoints, the table that finds them, the loop that serves.
 
+mod caller_info;
+mod control;
 mod dispatcher;
 mod endpoint;
 mod handler;
 mod into_reply;
+mod layer;
 mod table;
+mod watched;
 
+pub use caller_info::CallerInfo;
 pub use dispatcher::{Dispatcher, Served};
 pub(crate) use dispatcher::sealed;
 pub use endpoint::{Endpoint, Entry, SharedHandler};
 pub use handler::{HandlerError, Replied, Reply, Request};
 pub use into_reply::IntoReply;
+pub use layer::{CallInfo, Layer, Outcome};
 pub use table::OwnedHandler;
+pub(crate) use watched::Origin;

@@ -6,8 +6,7 @@ use crate::error::RegisterError;
 use crate::type_id::MSG_TYPE_ERROR;
 
 /// A handler that was made at run time and may keep things of its own. Workers of a server share it.
-pub type OwnedHandler<S> =
-    Box<dyn Fn(&S, Request<'_>, Reply<'_>) -> Result<Replied, HandlerError> + Send + Sync>;
+pub type OwnedHandler<S> = Box<dyn Fn(&S, Request<'_>, Reply<'_>) -> Result<Replied, HandlerError> + Send + Sync>;
 
 enum Handler<S: ?Sized> {
     Shared(SharedHandler<S>),
@@ -18,6 +17,8 @@ enum Handler<S: ?Sized> {
 pub(super) struct Registered<S: ?Sized> {
     name: String,
     handler: Handler<S>,
+    /// How many endpoints were there before it: where it is counted.
+    ordinal: usize,
 }
 
 impl<S: ?Sized> Registered<S> {
@@ -25,13 +26,12 @@ impl<S: ?Sized> Registered<S> {
         &self.name
     }
 
+    pub(super) fn ordinal(&self) -> usize {
+        self.ordinal
+    }
+
     #[inline]
-    pub(super) fn run(
-        &self,
-        state: &S,
-        request: Request<'_>,
-        reply: Reply<'_>,
-    ) -> Result<Replied, HandlerError> {
+    pub(super) fn run(&self, state: &S, request: Request<'_>, reply: Reply<'_>) -> Result<Replied, HandlerError> {
         match &self.handler {
             Handler::Shared(handler) => handler(state, request, reply),
             Handler::Owned(handler) => handler(state, request, reply),
@@ -65,9 +65,7 @@ impl<S: ?Sized> Table<S> {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u16, &Registered<S>)> {
-        (0..=u16::MAX).filter_map(|msg_type| {
-            Some((msg_type, self.get(msg_type)?))
-        })
+        (0..=u16::MAX).filter_map(|msg_type| Some((msg_type, self.get(msg_type)?)))
     }
 
     pub(super) fn insert_entry(&mut self, entry: Entry<S>) -> Result<(), RegisterError> {
@@ -97,7 +95,7 @@ impl<S: ?Sized> Table<S> {
                 refused: name.to_owned(),
             });
         }
-        *place = Some(Registered { name: name.to_owned(), handler });
+        *place = Some(Registered { name: name.to_owned(), handler, ordinal: self.len });
         self.len += 1;
         Ok(())
     }

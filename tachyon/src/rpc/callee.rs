@@ -3,17 +3,21 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::control::{control_reply, is_control, try_answer_control};
 use super::fault::{ErrorKind, ErrorReply};
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::request::open_request;
 use super::undecided::RpcBus;
 use crate::bus::{Established, Incoming, Outgoing, State};
-use crate::error::{ConnectError, Halt, ListenError, ServeError, Unsent};
+use crate::error::{ConnectError, ListenError, ServeError, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::ring::Frame;
 use crate::type_id::make_type_id;
 use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
+
+/// Control requests that one look for a request answers on the way.
+const CONTROLS_PER_LOOK: u32 = 64;
 
 /// The answering end of RPC between two processes.
 ///
@@ -94,15 +98,46 @@ impl Callee {
     /// # Errors
     /// As [`serve`](Self::serve).
     pub fn try_serve(&mut self) -> Result<Option<RpcRxGuard<'_>>, ServeError> {
-        let Some(frame) = self.incoming.try_take()? else { return Ok(None) };
-        let request = open_request(&self.incoming, frame)?;
-        Ok(Some(RpcRxGuard::in_place(&mut self.incoming, request.frame)))
+        for _ in 0..CONTROLS_PER_LOOK {
+            let Some(frame) = self.incoming.try_take()? else { break };
+            let request = open_request(&self.incoming, frame)?;
+            if !is_control(&request.frame) {
+                return Ok(Some(RpcRxGuard::in_place(&mut self.incoming, request.frame)));
+            }
+            let answered = try_answer_control(&mut self.outgoing, &request.frame);
+            self.incoming.release(frame.position);
+            answered?;
+        }
+        Ok(None)
     }
 
     #[inline]
-    fn take(&mut self, deadline: Deadline) -> Result<Frame, Halt> {
-        let frame = self.incoming.take(deadline)?;
-        Ok(open_request(&self.incoming, frame)?.frame)
+    fn take(&mut self, deadline: Deadline) -> Result<Frame, ServeError> {
+        loop {
+            let frame = self.incoming.take(deadline)?;
+            let request = open_request(&self.incoming, frame)?;
+            if !is_control(&request.frame) {
+                return Ok(request.frame);
+            }
+            self.answer_control(&request.frame, deadline)?;
+        }
+    }
+
+    /// Answers and releases a request that no user sees.
+    #[cold]
+    fn answer_control(&mut self, frame: &Frame, deadline: Deadline) -> Result<(), ServeError> {
+        let (type_id, payload) = control_reply(frame, self.outgoing.max_len());
+        let answered = self.outgoing.send(&payload, type_id, frame.correlation_id, deadline);
+        self.incoming.release(frame.position);
+        answered?;
+        // A wait that always finds something never looks at the clock by itself.
+        if deadline.has_passed() {
+            return Err(ServeError::TimedOut);
+        }
+        match self.incoming.waiter.interrupt {
+            Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
+            _ => Ok(()),
+        }
     }
 
     /// Answers a request with a copy of `payload`, waiting for room.

@@ -196,7 +196,7 @@ impl Caller {
     /// Waits for room on forward while taking replies off reverse: a callee that waits for room on reverse is what
     /// keeps forward full.
     #[cold]
-    fn wait_for_room(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
+    pub(super) fn wait_for_room(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
         let Self { outgoing, incoming, pending, .. } = self;
         let Outgoing { connection, index, producer, waiter, .. } = outgoing;
         let forward = connection.channel(*index);

@@ -2,6 +2,7 @@
 
 mod callee;
 mod caller;
+mod control;
 mod deadline;
 mod fault;
 mod guard;
@@ -15,10 +16,11 @@ pub use callee::Callee;
 pub(crate) use callee::{check_correlation, send_error};
 pub use caller::Caller;
 pub(crate) use caller::{Taken, keep};
-#[cfg(feature = "tokio")]
+pub(crate) use control::{control_reply, is_control};
 pub(crate) use deadline::Shape;
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
+pub(crate) use pending::Meaning;
 pub(crate) use request::{OpenRequest, open_request};
 #[cfg(feature = "tokio")]
 pub(crate) use round_trip::RESENDS;

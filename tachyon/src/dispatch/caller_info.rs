@@ -1,0 +1,21 @@
+//! Who calls.
+
+use crate::wait::Peer;
+
+/// What the serving side knows of the process at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallerInfo {
+    /// Its number, from 1 up; never used again by the same server. The one caller of a [`Callee`](crate::Callee) is 1.
+    pub id: u64,
+    /// Its process id, where that is visible from here.
+    pub pid: Option<u32>,
+    /// Its user.
+    pub uid: u32,
+}
+
+impl CallerInfo {
+    pub(crate) fn new(id: u64, peer: &Peer) -> Self {
+        Self { id, pid: peer.pid(), uid: peer.uid() }
+    }
+}

@@ -1,0 +1,122 @@
+//! What a user puts around every call, whichever endpoint it is for.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::caller_info::CallerInfo;
+use crate::rpc::ErrorKind;
+use crate::wait::Deadline;
+
+/// Sees every request before and after its handler; added with [`Dispatcher::layer`](crate::Dispatcher::layer).
+///
+/// Layers see requests without an endpoint too, and those whose deadline has passed before their turn; control requests
+/// (`ping`) they do not see. They are called on the serving thread, which attends to nothing else meanwhile: with
+/// several workers, from all of them. A layer cannot change a request or its reply.
+///
+/// A layer that panics takes nothing from the caller: the panic is reported by the panic hook and the call goes on as
+/// if the layer had returned.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::time::Duration;
+/// use tachyon::{CallInfo, Dispatcher, Layer, Outcome};
+///
+/// /// Counts calls that took too long.
+/// #[derive(Default)]
+/// struct Slow(AtomicU64);
+///
+/// impl Layer for Slow {
+///     fn after(&self, call: &CallInfo<'_>, _outcome: &Outcome, took: Duration) {
+///         if took > Duration::from_millis(10) {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///             eprintln!("`{}` took {took:?} for process {:?}", call.name, call.caller.pid);
+///         }
+///     }
+/// }
+///
+/// let mut dispatcher = Dispatcher::default();
+/// dispatcher.layer(Slow::default());
+/// ```
+pub trait Layer: Send + Sync {
+    /// A request is about to be handled. Layers are asked in the order they were added.
+    fn before(&self, call: &CallInfo<'_>) {
+        let _ = call;
+    }
+
+    /// A request has been handled and answered, on the same thread as `before`; in reverse order. `took` is the time
+    /// from the last `before` to the reply in the ring.
+    fn after(&self, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
+        let _ = (call, outcome, took);
+    }
+}
+
+/// A shared layer is one too, so that its owner can read what it has gathered.
+impl<L: Layer + ?Sized> Layer for std::sync::Arc<L> {
+    fn before(&self, call: &CallInfo<'_>) {
+        (**self).before(call);
+    }
+
+    fn after(&self, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
+        (**self).after(call, outcome, took);
+    }
+}
+
+/// A request, as a [`Layer`] sees it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct CallInfo<'a> {
+    /// The request's message type.
+    pub msg_type: u16,
+    /// The endpoint's name; empty when no endpoint has the message type.
+    pub name: &'a str,
+    /// Who calls.
+    pub caller: CallerInfo,
+    /// The call's number, which its caller counts up from 1.
+    pub correlation_id: u64,
+    /// Bytes of the request.
+    pub request_size: usize,
+    pub(super) deadline: Deadline,
+}
+
+impl CallInfo<'_> {
+    /// How long the caller still waits: `None` when it set no deadline, zero when that has passed. Reads the clock.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline.remaining()
+    }
+}
+
+/// How a request ended, as a [`Layer`] sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The handler answered with this many bytes.
+    Replied(usize),
+    /// The caller got an error.
+    Failed(ErrorKind),
+    /// The caller was gone before it could be answered.
+    CallerGone,
+}
+
+pub(super) type Layers = Vec<Box<dyn Layer>>;
+
+/// Has every layer see a request before its handler.
+pub(super) fn before(layers: &Layers, call: &CallInfo<'_>) {
+    for layer in layers {
+        guard(|| layer.before(call));
+    }
+}
+
+/// Has every layer see how a request ended.
+pub(super) fn after(layers: &Layers, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
+    for layer in layers.iter().rev() {
+        guard(|| layer.after(call, outcome, took));
+    }
+}
+
+fn guard(layer: impl FnOnce()) {
+    // The panic hook has reported it; what a layer leaves half done is its own.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(layer)) {
+        // To drop what it panicked with could panic again.
+        core::mem::forget(panic);
+    }
+}

@@ -1,0 +1,85 @@
+//! Serving with somebody watching: layers, and a server's counters.
+
+use std::time::Duration;
+
+use super::caller_info::CallerInfo;
+use super::control;
+use super::dispatcher::Dispatcher;
+use super::layer::{self, CallInfo, Outcome};
+use super::table::Registered;
+use crate::bus::{Incoming, Outgoing};
+use crate::error::ServeError;
+use crate::rpc::{ErrorKind, OpenRequest, is_control};
+use crate::stats::{Bank, Ending};
+use crate::type_id::msg_type;
+use crate::wait::monotonic_nanos;
+
+/// Where a request comes from, for those who watch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Origin<'a> {
+    /// The caller, when the server has several.
+    pub(crate) caller: Option<&'a CallerInfo>,
+    /// Where the serving worker counts.
+    pub(crate) bank: Option<Bank<'a>>,
+}
+
+/// An ordinal that no endpoint has.
+const NONE: usize = usize::MAX;
+
+impl<S: ?Sized> Dispatcher<S> {
+    /// As `answer_plainly`, for layers and counters to see.
+    pub(super) fn answer_watched(
+        &self,
+        origin: &Origin<'_>,
+        incoming: &Incoming,
+        outgoing: &mut Outgoing,
+        request: &OpenRequest,
+    ) -> Result<(), ServeError> {
+        if is_control(&request.frame) {
+            return Ok(control::answer(outgoing, &request.frame)?);
+        }
+        let msg_type = msg_type(request.frame.type_id);
+        let registered = self.find(request.frame.type_id);
+        let call = (!self.layers.is_empty()).then(|| {
+            let caller = origin.caller.copied();
+            CallInfo {
+                msg_type,
+                name: registered.map_or("", Registered::name),
+                caller: caller.unwrap_or_else(|| CallerInfo::new(1, &incoming.connection.peer)),
+                correlation_id: request.frame.correlation_id,
+                request_size: request.frame.len,
+                deadline: request.deadline,
+            }
+        });
+        if let Some(call) = &call {
+            layer::before(&self.layers, call);
+        }
+        let began = monotonic_nanos();
+        let result = self.answer_plainly(incoming, outgoing, request);
+        let took = monotonic_nanos().saturating_sub(began);
+        let outcome = match &result {
+            Ok(outcome) => *outcome,
+            Err(ServeError::NoHandler { .. }) => Outcome::Failed(ErrorKind::NoHandler),
+            Err(ServeError::Handler(failure)) => Outcome::Failed(failure.kind),
+            Err(_) => Outcome::CallerGone,
+        };
+        if let Some(bank) = origin.bank {
+            let ordinal = registered.map_or(NONE, Registered::ordinal);
+            bank.record(ordinal, request.frame.len, took, outcome.into());
+        }
+        if let Some(call) = &call {
+            layer::after(&self.layers, call, &outcome, Duration::from_nanos(took));
+        }
+        result.map(drop)
+    }
+}
+
+impl From<Outcome> for Ending {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Replied(len) => Self::Replied(len),
+            Outcome::Failed(kind) => Self::Failed(kind),
+            Outcome::CallerGone => Self::CallerGone,
+        }
+    }
+}
