@@ -55,12 +55,18 @@ mod rpc;
 mod server;
 mod shm;
 mod slice;
+pub mod stats;
 mod sync;
+#[cfg(feature = "tracing")]
+mod trace;
 mod type_id;
 mod wait;
 
 pub use bus::{BatchIter, Bus, Message, Messages, Receiver, RxBatchGuard, RxGuard, RxMsgView, Sender, State, TxGuard};
-pub use dispatch::{Dispatcher, Endpoint, Entry, HandlerError, IntoReply, OwnedHandler, Replied, Reply, Request, Served, SharedHandler};
+pub use dispatch::{
+    CallInfo, CallerInfo, Dispatcher, Endpoint, Entry, HandlerError, IntoReply, Layer, Outcome, OwnedHandler, Replied,
+    Reply, Request, Served, SharedHandler,
+};
 pub use error::{
     CallError, CapacityError, CommitError, ConnectError, Error, Fault, HandlerFailure, ListenError, NumaError,
     PathError, ProtocolError, RecvError, Refusal, RegisterError, SendError, ServeError, ShmError, WrongDirection,
@@ -69,8 +75,10 @@ pub use options::Options;
 pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
 pub use ring::MAX_CAPACITY;
 pub use rpc::{Callee, Caller, ErrorKind, RpcBus, RpcError, RpcRxGuard, RpcTxGuard};
-pub use server::{CallerInfo, Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
+pub use server::{Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
 pub use tachyon_macros::{endpoints, tachyon_rpc};
+#[cfg(feature = "tracing")]
+pub use trace::TracingLayer;
 pub use type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, ROUTE_DEADLINE, make_type_id, msg_type, route_id};
 pub use wait::{Interrupt, PollingMode};
 

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::events::ServerEvent;
 use super::session::Session;
+use crate::stats::Publication;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use crate::wait::Doorbell;
 
@@ -46,11 +47,12 @@ pub(super) struct Control {
     stopping: AtomicBool,
     inboxes: Mutex<Vec<std::sync::Arc<Inbox>>>,
     hook: Option<EventHook>,
+    publication: Mutex<Option<std::sync::Arc<Publication>>>,
 }
 
 impl Control {
     pub(super) fn new() -> Self {
-        Self { stopping: AtomicBool::new(false), inboxes: Mutex::default(), hook: None }
+        Self { stopping: AtomicBool::new(false), inboxes: Mutex::default(), hook: None, publication: Mutex::default() }
     }
 
     fn inboxes(&self) -> std::sync::MutexGuard<'_, Vec<std::sync::Arc<Inbox>>> {
@@ -61,7 +63,26 @@ impl Control {
         self.hook = Some(hook);
     }
 
+    /// What is published about this server, while it is.
+    pub(super) fn publication(&self) -> Option<std::sync::Arc<Publication>> {
+        self.publication.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_publication(&self, publication: Option<std::sync::Arc<Publication>>) {
+        *self.publication.lock().unwrap_or_else(PoisonError::into_inner) = publication;
+    }
+
     pub(super) fn tell(&self, event: &ServerEvent<'_>) {
+        if let Some(publication) = self.publication() {
+            match event {
+                ServerEvent::Joined(_) => publication.board.note_joined(),
+                ServerEvent::Left(..) => publication.board.note_left(),
+                ServerEvent::TurnedAway(_) => publication.board.note_turned_away(),
+                ServerEvent::Trouble(_) => {}
+            }
+        }
+        #[cfg(feature = "tracing")]
+        crate::trace::event(event);
         if let Some(hook) = &self.hook {
             hook(event);
         }
@@ -89,6 +110,7 @@ impl Control {
     /// All workers are gone; sessions they never took are closed.
     pub(super) fn dismiss(&self) {
         self.inboxes().clear();
+        self.set_publication(None);
     }
 
     /// Gives a session to the worker that has the fewest.

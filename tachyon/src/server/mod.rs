@@ -5,6 +5,7 @@ mod entrance;
 mod events;
 mod options;
 mod poller;
+mod seat;
 mod session;
 mod worker;
 
@@ -13,13 +14,13 @@ use std::sync::Arc;
 
 pub use events::{Leaving, ServerEvent};
 pub use options::ServerOptions;
-pub use session::CallerInfo;
 
 use self::control::Control;
 use self::entrance::Entrance;
 use self::worker::Worker;
-use crate::dispatch::{Dispatcher, Served, sealed};
+use crate::dispatch::{Dispatcher, Origin, Served, sealed};
 use crate::error::{ListenError, ServeError};
+use crate::stats::Publication;
 
 /// The serving end of RPC for many callers.
 ///
@@ -117,13 +118,40 @@ impl RpcServer {
         self.entrance.as_ref().map(Entrance::path)
     }
 
+    /// Begins to publish statistics, if the options want any. A server that cannot goes on without.
+    fn publish<S: ?Sized>(
+        &self,
+        dispatcher: &Dispatcher<S>,
+        path: &Path,
+        workers: usize,
+    ) -> Option<Arc<Publication>> {
+        if !self.options.stats {
+            return None;
+        }
+        match Publication::new(path, dispatcher.endpoints_in_order(), self.options.max_callers, workers) {
+            Ok(publication) => {
+                let publication = Arc::new(publication);
+                self.control.set_publication(Some(Arc::clone(&publication)));
+                Some(publication)
+            }
+            Err(error) => {
+                self.control.tell(&ServerEvent::Trouble(&error));
+                None
+            }
+        }
+    }
+
     fn serve<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>) -> Result<(), ServeError> {
         let Some(mut entrance) = self.entrance.take() else { return Ok(()) };
+        let publication = self.publish(dispatcher, entrance.path(), 1);
+        let bank = publication.as_ref().map(|publication| publication.board.bank(0));
         let outcome = Worker::new(&self.control, Some(&mut entrance), self.options.connection.clone())
             .map_err(ServeError::Io)
             .and_then(|worker| {
                 worker.run(
-                    &|_, incoming, outgoing, request| dispatcher.answer(incoming, outgoing, request),
+                    &|caller, incoming, outgoing, request| {
+                        dispatcher.answer(&Origin { caller: Some(caller), bank }, incoming, outgoing, request)
+                    },
                     &|failure| dispatcher.tell_failure(failure),
                 )
             });
@@ -136,11 +164,16 @@ impl RpcServer {
 
     fn serve_workers<S: ?Sized + Sync>(&mut self, dispatcher: &Dispatcher<S>, workers: usize) -> Result<(), ServeError> {
         let Some(mut entrance) = self.entrance.take() else { return Ok(()) };
+        let publication = self.publish(dispatcher, entrance.path(), workers);
+        let bank = |worker| publication.as_ref().map(|publication| publication.board.bank(worker));
         let (control, options) = (&*self.control, &self.options.connection);
         let outcome = std::thread::scope(|scope| {
-            let run = |worker: Worker<'_>| {
+            let run = |worker: Worker<'_>, index| {
+                let bank = bank(index);
                 let outcome = worker.run(
-                    &|_, incoming, outgoing, request| dispatcher.answer(incoming, outgoing, request),
+                    &|caller, incoming, outgoing, request| {
+                        dispatcher.answer(&Origin { caller: Some(caller), bank }, incoming, outgoing, request)
+                    },
                     &|failure| dispatcher.tell_failure(failure),
                 );
                 // One worker's end is everyone's: the callers it had are gone.
@@ -151,7 +184,7 @@ impl RpcServer {
             let first = Worker::new(control, Some(&mut entrance), options.clone()).map_err(ServeError::Io)?;
             let quiet = options.clone().without_interrupt();
             let mut others = Vec::new();
-            for _ in 1..workers {
+            for index in 1..workers {
                 let worker = match Worker::new(control, None, quiet.clone()) {
                     Ok(worker) => worker,
                     Err(error) => {
@@ -159,9 +192,9 @@ impl RpcServer {
                         return Err(ServeError::Io(error));
                     }
                 };
-                others.push(scope.spawn(move || run(worker)));
+                others.push(scope.spawn(move || run(worker, index)));
             }
-            let mut outcome = run(first);
+            let mut outcome = run(first, 0);
             for other in others {
                 match other.join() {
                     Ok(theirs) => outcome = outcome.and(theirs),

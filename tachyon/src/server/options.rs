@@ -21,6 +21,7 @@ pub struct ServerOptions {
     pub(super) connection: Options,
     pub(super) max_callers: usize,
     pub(super) stop_timeout: Duration,
+    pub(super) stats: bool,
     standard: (usize, usize),
     largest: (usize, usize),
 }
@@ -32,6 +33,7 @@ impl ServerOptions {
             connection: Options::new(),
             max_callers: 64,
             stop_timeout: Duration::from_secs(1),
+            stats: true,
             standard: (1 << 16, 1 << 16),
             largest: (1 << 24, 1 << 24),
         }
@@ -65,6 +67,13 @@ impl ServerOptions {
     /// How long a stopping server waits for callers that do not take their last replies. Default: 1 second.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
+        self
+    }
+
+    /// Whether the server counts what its callers do where other processes of this user can read it: see
+    /// [`stats`](crate::stats). Default: on.
+    pub fn stats(mut self, stats: bool) -> Self {
+        self.stats = stats;
         self
     }
 

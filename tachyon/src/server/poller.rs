@@ -109,14 +109,8 @@ mod tests {
 
     #[test]
     fn tokens_survive_packing() {
-        for token in [
-            Token::Door,
-            Token::Bell,
-            Token::Guest(0),
-            Token::Data(7),
-            Token::Room(1 << 40),
-            Token::Peer(12),
-        ] {
+        for token in [Token::Door, Token::Bell, Token::Guest(0), Token::Data(7), Token::Room(1 << 40), Token::Peer(12)]
+        {
             assert_eq!(Token::unpack(token.pack()), token);
         }
     }

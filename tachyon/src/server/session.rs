@@ -3,7 +3,9 @@
 use core::fmt;
 
 use super::poller::{Poller, Token};
+use super::seat::Seat;
 use crate::bus::{Established, Incoming, Outgoing, look_for_data};
+use crate::dispatch::CallerInfo;
 use crate::error::{Halt, ServeError, Unsent};
 use crate::handshake::Link;
 use crate::options::Options;
@@ -11,18 +13,6 @@ use crate::rpc::{ErrorKind, OpenRequest, open_request, send_error};
 use crate::sync::{Ordering, fence};
 use crate::type_id::msg_type;
 use crate::wait::{Peer, Spinner};
-
-/// Who calls: what a server knows of the process at the other end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CallerInfo {
-    /// Its number, from 1 up; never used again by the same server.
-    pub id: u64,
-    /// Its process id, where that is visible from here.
-    pub pid: Option<u32>,
-    /// Its user.
-    pub uid: u32,
-}
 
 /// A connected caller.
 pub(super) struct Session {
@@ -33,6 +23,8 @@ pub(super) struct Session {
     idle_looks: u32,
     /// Whether the worker looks at it; otherwise it sleeps on the doorbells.
     pub(super) hot: bool,
+    /// Where it is counted.
+    pub(super) seat: Option<Seat>,
 }
 
 /// What came of a turn.
@@ -60,9 +52,17 @@ impl Session {
         let (incoming, mut outgoing) = (established.incoming(0), established.outgoing(1));
         outgoing.keep_overflow();
         let peer = &established.connection.peer;
-        let info = CallerInfo { id, pid: peer.pid(), uid: peer.uid() };
+        let info = CallerInfo::new(id, peer);
         let spinner = Spinner::new(options.polling_mode());
-        Self { info, incoming, outgoing, spinner, idle_looks: 0, hot: true }
+        Self { info, incoming, outgoing, spinner, idle_looks: 0, hot: true, seat: None }
+    }
+
+    /// Notes how full the rings are, for those who watch.
+    pub(super) fn sample(&self) {
+        if let Some(seat) = &self.seat {
+            seat.note_requests(&self.incoming);
+            seat.note_fill(&self.incoming, &self.outgoing);
+        }
     }
 
     fn peer(&self) -> &Peer {
@@ -126,6 +126,9 @@ impl Session {
             Ok(true) => {
                 self.idle_looks = 0;
                 self.spinner.spun();
+                if let Some(seat) = &self.seat {
+                    seat.note_requests(&self.incoming);
+                }
                 return Turn::Served;
             }
             Ok(false) => {}

@@ -13,11 +13,14 @@ use super::control::{Control, Inbox};
 use super::entrance::Entrance;
 use super::events::{Leaving, ServerEvent};
 use super::poller::{Poller, Token};
-use super::session::{CallerInfo, Session, Turn};
+use super::seat::Seat;
+use super::session::{Session, Turn};
 use crate::bus::{Incoming, Outgoing};
+use crate::dispatch::CallerInfo;
 use crate::error::{Halt, ServeError};
 use crate::options::Options;
 use crate::rpc::OpenRequest;
+use crate::stats::Publication;
 use crate::wait::{Deadline, Interrupt};
 
 /// Passes without a request, and time with requests, between two looks at epoll while callers are busy: how long one who
@@ -27,6 +30,9 @@ const WORK_PER_LOOK: Duration = Duration::from_micros(50);
 
 /// Longest sleep between two questions to an interrupt hook.
 const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
+
+/// Time between two looks at how full the rings of busy callers are.
+const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
 /// How often a stopping worker tries again to send what has no room.
 const STOP_RETRY: Duration = Duration::from_millis(1);
@@ -44,6 +50,9 @@ pub(super) struct Worker<'a> {
     entrance: Option<&'a mut Entrance>,
     next_id: u64,
     options: Options,
+    /// Where callers are counted, and when their rings were looked at last.
+    publication: Option<Arc<Publication>>,
+    sampled: Instant,
     /// Kept for its allocation.
     tokens: Vec<Token>,
 }
@@ -60,7 +69,19 @@ impl<'a> Worker<'a> {
         if let Some(entrance) = &entrance {
             entrance.watch(&poller)?;
         }
-        Ok(Self { poller, sessions: Slab::new(), hot: Vec::new(), inbox, control, entrance, next_id: 1, options, tokens: Vec::new() })
+        Ok(Self {
+            poller,
+            sessions: Slab::new(),
+            hot: Vec::new(),
+            inbox,
+            control,
+            entrance,
+            next_id: 1,
+            options,
+            publication: control.publication(),
+            sampled: Instant::now(),
+            tokens: Vec::new(),
+        })
     }
 
     /// Serves until the server is stopped.
@@ -79,6 +100,7 @@ impl<'a> Worker<'a> {
                 self.look(self.hot.is_empty())?;
                 passes = 0;
                 looked = Instant::now();
+                self.sample(looked);
             }
         }
         self.finish();
@@ -99,6 +121,7 @@ impl<'a> Worker<'a> {
                 Turn::Served => served = true,
                 Turn::Idle => {}
                 Turn::Rest => {
+                    session.sample();
                     session.hot = false;
                     self.hot.swap_remove(at);
                     continue;
@@ -116,6 +139,16 @@ impl<'a> Worker<'a> {
             core::hint::spin_loop();
         }
         Ok(served)
+    }
+
+    /// Has the rings of busy callers looked at for those who watch, now and then; those at rest were when they went.
+    fn sample(&mut self, now: Instant) {
+        if self.publication.is_some() && now.duration_since(self.sampled) >= SAMPLE_EVERY {
+            self.sampled = now;
+            for key in &self.hot {
+                self.sessions[*key].sample();
+            }
+        }
     }
 
     fn part(&mut self, key: usize, how: Leaving) {
@@ -185,7 +218,8 @@ impl<'a> Worker<'a> {
     }
 
     /// Takes in a session that was handed over.
-    fn settle(&mut self, session: Session) {
+    fn settle(&mut self, mut session: Session) {
+        session.seat = self.publication.as_ref().and_then(|publication| Seat::take(publication, &session.info));
         let key = self.sessions.insert(session);
         match self.sessions[key].watch(&self.poller, key) {
             Ok(()) => self.hot.push(key),
@@ -201,9 +235,9 @@ impl<'a> Worker<'a> {
         while let Some(session) = self.inbox.take() {
             self.settle(session);
         }
-        let deadline = Deadline::after(self.entrance.as_ref().map_or(Duration::from_secs(1), |entrance| {
-            entrance.options().stop_timeout
-        }));
+        let deadline = Deadline::after(
+            self.entrance.as_ref().map_or(Duration::from_secs(1), |entrance| entrance.options().stop_timeout),
+        );
         let mut left: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
         loop {
             left.retain(|key| matches!(self.sessions[*key].turn_away(), Ok(false)));
