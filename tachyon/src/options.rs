@@ -154,13 +154,6 @@ impl Options {
         self.timeout.unwrap_or(CONNECT_TIMEOUT)
     }
 
-    /// The same, with less time to connect if `deadline` leaves less.
-    pub(crate) fn connecting_until(self, deadline: Deadline) -> Self {
-        let timeout = self.connect_timeout();
-        let timeout = deadline.remaining().map_or(timeout, |left| left.min(timeout));
-        self.timeout(timeout)
-    }
-
     /// When a client that was just accepted has to be done, if listening as a whole gives up at `overall`.
     pub(crate) fn client_deadline(&self, overall: Deadline) -> Deadline {
         let limit = overall.remaining().map_or(self.handshake_timeout, |left| left.min(self.handshake_timeout));

@@ -184,7 +184,7 @@ impl Pool {
                 stock.lent += 1;
                 drop(stock);
                 let place = Place { pool: self };
-                let caller = Caller::connect_with(&self.path, &self.options.clone().connecting_until(deadline))?;
+                let caller = Caller::connect_by(&self.path, &self.options, deadline)?;
                 return Ok(PooledCaller { caller: Some(caller), place });
             }
             stock = self.wait(stock, deadline, timeout)?;

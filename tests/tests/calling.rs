@@ -1,4 +1,5 @@
 //! Deadlines and reconnecting, against servers that are slow, die and come back.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -222,7 +223,8 @@ fn nothing_is_executed_twice_while_servers_come_and_go() {
                         answered.push(number);
                     }
                     Err(CallError::PeerDead | CallError::Closed) => lost += 1,
-                    Err(CallError::Remote(error)) if error.kind == ErrorKind::Stopping => lost += 1,
+                    // Not taken at all.
+                    Err(CallError::Remote(error)) if error.kind == ErrorKind::Stopping => {}
                     Err(error) => panic!("{number}: {error}"),
                 }
             }
@@ -248,5 +250,5 @@ fn nothing_is_executed_twice_while_servers_come_and_go() {
     assert_eq!(once.len(), executed.len(), "executed twice");
     assert!(answered.iter().all(|number| once.contains(number)), "answered without being executed");
     assert!(answered.len() > 100, "{} answered", answered.len());
-    assert!(lost <= 24, "{lost} lost to 12 ends: at most one in flight, and one refused by a server that stops");
+    assert!(lost <= 24, "{lost} lost to 12 ends: one in flight, and at most one sent to a server that was just ending");
 }

@@ -1,4 +1,5 @@
 //! Callers shared by threads, with a server in another process.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -96,13 +97,13 @@ fn a_failed_connect_gives_its_place_back() {
 
 #[test]
 fn an_interrupt_ends_the_wait() {
+    static ASKED: AtomicU64 = AtomicU64::new(0);
     let place = place();
     let _server = place.serve(4096);
-    static ASKED: AtomicU64 = AtomicU64::new(0);
     let hook = || ASKED.fetch_add(1, Ordering::Relaxed) > 3;
     let pool = Pool::new(place.socket(), &Options::new().interrupt(hook), &PoolOptions::new().max(1));
     let _held = pool.get().unwrap();
-    let interrupted = pool.get_timeout(Duration::from_secs(60)).map(drop);
+    let interrupted = pool.get_timeout(Duration::from_mins(1)).map(drop);
     assert!(matches!(interrupted, Err(PoolError::Interrupted)), "{interrupted:?}");
 }
 

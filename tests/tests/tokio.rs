@@ -1,4 +1,5 @@
 //! Calls from async tasks, with a server in another process.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -93,7 +93,7 @@ impl AsyncCaller {
     /// As [`connect`](Self::connect).
     pub async fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
         let path = path.as_ref();
-        let link = Link::connect(path, options).await?;
+        let link = Link::connect(path, options, Deadline::never()).await?;
         Ok(Self {
             shared: Arc::new(Shared {
                 path: path.to_owned(),
@@ -202,7 +202,7 @@ impl Shared {
         if !link.session.has_ended() {
             return Ok(link);
         }
-        let renewed = Link::connect(&self.path, &self.options.clone().connecting_until(deadline)).await;
+        let renewed = Link::connect(&self.path, &self.options, deadline).await;
         let link = Arc::new(renewed.map_err(|source| CallError::reconnecting(source, deadline))?);
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&link);
         Ok(link)
@@ -210,12 +210,12 @@ impl Shared {
 }
 
 impl Link {
-    async fn connect(path: &Path, options: &Options) -> Result<Self, ConnectError> {
+    async fn connect(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
         let system = |source: io::Error| ConnectError::system("watch the connection to", path, source);
         let (at, how) = (path.to_owned(), options.clone());
-        let connecting = tokio::task::spawn_blocking(move || Caller::connect_with(at, &how));
+        let connecting = tokio::task::spawn_blocking(move || Caller::connect_by(&at, &how, deadline));
         let caller = connecting.await.map_err(|source| system(source.into()))??;
-        let session = Arc::new(Session::new(caller, options.polling_mode()).map_err(system)?);
+        let session = Arc::new(Session::new(caller, options.polling_mode()));
         let driver = Driver::new(&session).map_err(system)?;
         Ok(Self { session, driver: tokio::spawn(driver.run()).abort_handle() })
     }

@@ -1,6 +1,7 @@
-//! The one task per connection that takes replies off the ring and notices the callee's end.
+//! The one task per connection that takes replies off the ring, hears of room, and notices the callee's end.
 
 use core::future::poll_fn;
+use core::pin::pin;
 use core::task::Poll;
 use std::io;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::error::Halt;
 pub(super) struct Driver {
     session: Arc<Session>,
     data: Watched,
+    room: Watched,
     /// The socket and, where there is one, the process.
     life: Vec<Watched>,
 }
@@ -23,11 +25,12 @@ impl Driver {
     pub(super) fn new(session: &Arc<Session>) -> io::Result<Self> {
         let connection = &session.connection;
         let data = Watched::new(connection, Part::Data)?.ok_or(io::ErrorKind::NotFound)?;
+        let room = Watched::new(connection, Part::Room)?.ok_or(io::ErrorKind::NotFound)?;
         let mut life = Vec::with_capacity(2);
         for part in [Part::Socket, Part::Process] {
             life.extend(Watched::new(connection, part)?);
         }
-        Ok(Self { session: Arc::clone(session), data, life })
+        Ok(Self { session: Arc::clone(session), data, room, life })
     }
 
     /// Drives the connection to its end.
@@ -52,30 +55,34 @@ impl Driver {
                 }
                 // Asked before the next look: what the callee sent before an end seen here cannot escape that look.
                 Ok(true) => match self.woken().await {
-                    Ok(life) => gone = life && self.session.connection.peer.is_gone(),
+                    Ok(end) => gone = end,
                     Err(source) => return source.into(),
                 },
             }
         }
     }
 
-    /// Sleeps until the callee rings or something about its life changes; true in the second case.
+    /// Sleeps until the callee rings, a task of this process asks for a look, or the callee's life ends; true in the
+    /// last case.
     async fn woken(&self) -> io::Result<bool> {
-        poll_fn(|context| {
-            let mut life = false;
-            for watched in &self.life {
-                if let Poll::Ready(outcome) = watched.poll_happened(context) {
-                    outcome?;
-                    life = true;
+        let mut asked = pin!(self.session.look.notified());
+        let outcome = poll_fn(|context| {
+            let (mut woken, mut gone) = (asked.as_mut().poll(context).is_ready(), false);
+            for watched in self.life.iter().chain([&self.data, &self.room]) {
+                if let Poll::Ready(end) = watched.poll_happened(context) {
+                    gone |= end?;
+                    woken = true;
                 }
             }
-            match self.data.poll_happened(context) {
-                Poll::Ready(outcome) => Poll::Ready(outcome.map(|()| life)),
-                Poll::Pending if life => Poll::Ready(Ok(true)),
-                Poll::Pending => Poll::Pending,
-            }
+            if woken { Poll::Ready(Ok(gone)) } else { Poll::Pending }
         })
-        .await
+        .await;
+        // Whatever it was: a sender that waits for room does not harm by looking, and there is one at most.
+        self.session.room.notify_one();
+        if matches!(outcome, Ok(true)) {
+            self.session.connection.peer.mark_gone();
+        }
+        outcome
     }
 }
 

@@ -7,13 +7,11 @@
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::collections::HashMap;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::ending::Ending;
-use super::watched::{Part, Watched};
 use crate::bus::{Connection, Incoming, Outgoing, data_source, look_for_data, room_source};
 use crate::error::{CallError, Halt};
 use crate::ring::{Fault, Frame};
@@ -35,7 +33,10 @@ type Outcome = Result<Vec<u8>, CallError>;
 pub(super) struct Session {
     pub(super) connection: Arc<Connection>,
     traffic: Mutex<Traffic>,
-    room: Watched,
+    /// Asks the driver to look for replies.
+    pub(super) look: Notify,
+    /// Tells the sender that waits for room to look again.
+    pub(super) room: Notify,
     /// Held by the one sender that waits for room; the others queue for it.
     turn: tokio::sync::Mutex<()>,
     spins: u32,
@@ -54,19 +55,23 @@ struct Traffic {
 }
 
 impl Session {
-    /// # Errors
-    /// The runtime's refusal to watch the connection.
-    pub(super) fn new(caller: Caller, polling: PollingMode) -> io::Result<Self> {
+    pub(super) fn new(caller: Caller, polling: PollingMode) -> Self {
         let (outgoing, incoming) = caller.into_directions();
         let connection = Arc::clone(&outgoing.connection);
-        let room = Watched::new(&connection, Part::Room)?.ok_or(io::ErrorKind::NotFound)?;
         let spins = match polling {
             PollingMode::Spins(spins) => spins.min(MOST_SPINS),
             PollingMode::PureSpin => MOST_SPINS,
             PollingMode::Adaptive | PollingMode::Park => 0,
         };
         let traffic = Traffic { outgoing, incoming, calls: HashMap::new(), next: 1, queued: 0, ending: None };
-        Ok(Self { connection, traffic: Mutex::new(traffic), room, turn: tokio::sync::Mutex::default(), spins })
+        Self {
+            connection,
+            traffic: Mutex::new(traffic),
+            look: Notify::new(),
+            room: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
+            spins,
+        }
     }
 
     /// What the lock guards is whole whenever it is free, so a panic elsewhere does not spoil it.
@@ -83,8 +88,8 @@ impl Session {
             let mut traffic = self.traffic();
             let sent = traffic.try_send(msg_type, payload, deadline, false)?;
             // With other calls under way, the thread has better things to do than to look for one reply.
-            if self.spins > 0 && sent.is_some() && traffic.calls.len() == 1 {
-                traffic.spin(self.spins);
+            if self.spins > 0 && sent.is_some() && traffic.calls.len() == 1 && !traffic.spin(self.spins) {
+                self.look.notify_one();
             }
             sent
         };
@@ -102,7 +107,7 @@ impl Session {
             if let Some(sent) = self.traffic().try_send_parked(msg_type, payload, deadline)? {
                 return Ok(sent);
             }
-            self.room.happened().await.map_err(CallError::Io)?;
+            self.room.notified().await;
         }
     }
 
@@ -121,8 +126,8 @@ impl Session {
             drop(reply.send(Err(ending.error())));
         }
         drop(traffic);
-        // Whoever waits for room looks again, and finds the ending.
-        self.connection.channel(0).room.ring();
+        // Whoever waits for room looks again, and finds the ending; the next in turn finds it at once.
+        self.room.notify_one();
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -217,8 +222,9 @@ impl Traffic {
         Ok(false)
     }
 
-    /// Looks for the reply to the only call under way. Whatever is wrong is left to the driver to find.
-    fn spin(&mut self, looks: u32) {
+    /// Looks for the reply to the only call under way. False when the driver has to look: it sleeps and counts on being
+    /// rung for, and there is too much to take here, or something wrong that is for the driver to find.
+    fn spin(&mut self, looks: u32) -> bool {
         self.set_parked(0);
         for _ in 0..looks {
             match self.look() {
@@ -231,10 +237,7 @@ impl Traffic {
                 Err(_) => break,
             }
         }
-        // The driver sleeps and counts on being rung for; if this finds too much or a fault, it is woken to see to it.
-        if !matches!(self.settle(), Ok(true)) {
-            self.incoming.channel().data.ring();
-        }
+        matches!(self.settle(), Ok(true))
     }
 
     /// Hands a reply to its call; nobody's, if that gave up.
@@ -248,7 +251,7 @@ impl Traffic {
             let payload = slice::payload(frame, &self.incoming);
             let outcome = match RpcError::decode(frame.type_id, payload) {
                 None => Ok(payload.to_vec()),
-                Some(error) => Err(CallError::Remote(error)),
+                Some(error) => Err(CallError::refused(error)),
             };
             // A task that is just giving up needs no answer.
             drop(reply.send(outcome));

@@ -10,7 +10,6 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::bus::Connection;
-use crate::wait::Doorbell;
 
 /// What is watched of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -68,32 +67,15 @@ impl Watched {
         Ok(Some(Self(watched)))
     }
 
-    /// Waits until something happened, and silences it. It may have happened long ago: look before waiting.
-    pub(super) async fn happened(&self) -> io::Result<()> {
-        self.0.readable().await?.clear_ready();
-        self.silence();
-        Ok(())
-    }
-
-    /// As [`happened`](Self::happened), for one task that waits on several.
-    pub(super) fn poll_happened(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Waits until something happens, and silences it; true when it was the peer's end. It may have happened long ago:
+    /// look before waiting.
+    pub(super) fn poll_happened(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         ready!(self.0.poll_read_ready(context))?.clear_ready();
-        self.silence();
-        Poll::Ready(Ok(()))
-    }
-
-    fn silence(&self) {
-        if let Some(bell) = self.bell() {
-            bell.drain();
-        }
-    }
-
-    fn bell(&self) -> Option<&Doorbell> {
         let Descriptor { connection, part, .. } = self.0.get_ref();
-        match part {
-            Part::Data => Some(&connection.channel(1).data),
-            Part::Room => Some(&connection.channel(0).room),
-            Part::Socket | Part::Process => None,
-        }
+        Poll::Ready(Ok(match part {
+            Part::Data => connection.channel(1).data.drain(),
+            Part::Room => connection.channel(0).room.drain(),
+            Part::Socket | Part::Process => connection.peer.is_gone(),
+        }))
     }
 }

@@ -4,13 +4,14 @@
 //! before something is sent. A request that was published is never sent again from here.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::caller::{Caller, keep};
 use super::pending::Loss;
 use super::undecided::RpcBus;
-use crate::bus::State;
+use crate::bus::{Established, State};
 use crate::error::{CallError, ConnectError};
 use crate::handshake::Role;
 use crate::options::Options;
@@ -37,6 +38,23 @@ fn tick() -> Timespec {
     clock_gettime(ClockId::MonotonicCoarse)
 }
 
+/// Pause before trying a listener again that hung up.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Connects by `deadline`, to a path where one server may be dying and the next one not yet there: a listener that hangs
+/// up in the middle of the handshake is waited out as a missing one is.
+fn connect(path: &Path, options: &Options, deadline: Deadline) -> Result<Established, ConnectError> {
+    let limit = deadline.remaining().map_or(options.connect_timeout(), |left| left.min(options.connect_timeout()));
+    let limit = Deadline::after(limit);
+    loop {
+        let left = limit.remaining().unwrap_or(Duration::MAX);
+        match RpcBus::connect_as(path, Role::Source, &options.clone().timeout(left)) {
+            Err(ConnectError::Closed { .. }) if !limit.has_passed() => std::thread::sleep(PAUSE.min(left)),
+            outcome => return outcome,
+        }
+    }
+}
+
 impl CallError {
     /// What becomes of a call that was due by `deadline` when connecting again failed.
     pub(crate) fn reconnecting(source: ConnectError, deadline: Deadline) -> Self {
@@ -49,14 +67,21 @@ impl CallError {
 }
 
 impl Caller {
+    /// As [`connect_with`](Self::connect_with), by `deadline` and past a server that is just ending.
+    pub(crate) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
+        let mut caller = Self::over(&connect(path, options, deadline)?);
+        caller.again = Again::new(path, options);
+        Ok(caller)
+    }
+
     /// Whether this caller connects again when its connection has ended.
-    pub(super) fn reconnects(&self) -> bool {
+    pub(crate) fn reconnects(&self) -> bool {
         self.again.is_some()
     }
 
     /// Connects again if the connection is found at its end, before something is sent over it.
     #[inline]
-    pub(super) fn revive(&mut self, deadline: Deadline) -> Result<(), CallError> {
+    pub(crate) fn revive(&mut self, deadline: Deadline) -> Result<(), CallError> {
         if self.again.is_some() { self.look_after(deadline) } else { Ok(()) }
     }
 
@@ -84,7 +109,7 @@ impl Caller {
         let Some(again) = &self.again else { return Ok(()) };
         let Again { path, options, .. } = &**again;
         self.outgoing.connection.check_process()?;
-        let established = RpcBus::connect_as(path, Role::Source, &options.clone().connecting_until(deadline));
+        let established = connect(path, options, deadline);
         let loss = match self.outgoing.connection.state() {
             State::Closed => Loss::Closed,
             _ => Loss::PeerDead,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::caller::{Caller, Taken};
+use super::fault::{ErrorKind, RpcError};
 use super::guard::RpcRxGuard;
 use crate::error::CallError;
 use crate::wait::Deadline;
@@ -121,7 +122,16 @@ impl Caller {
         let guard = self.lend(call, taken);
         match guard.error() {
             None => Ok(guard),
-            Some(error) => Err(CallError::Remote(error)),
+            Some(error) => Err(CallError::refused(error)),
         }
+    }
+}
+
+impl CallError {
+    /// What an error reply means for a call in one piece. A callee that finds the deadline passed may say so before
+    /// the caller has looked at its own clock.
+    #[cold]
+    pub(crate) fn refused(error: RpcError) -> Self {
+        if error.kind == ErrorKind::DeadlinePassed { Self::TimedOut } else { Self::Remote(error) }
     }
 }
