@@ -56,6 +56,14 @@ def test_echo(listener: str, connector: str, path: str) -> None:
     assert caller == ["the callee says: hello tachyon"]
 
 
+def test_pool_and_tokio_callers() -> None:
+    (pool,), (tokio,) = run(command("Rust", "pool_caller")), run(command("Rust", "tokio_caller"))
+    assert pool[0].startswith("8000 calls by 8 threads over ")
+    assert pool[1:] == ["shared memory: 4 vowels", "rings: 1 vowels", "aeiou: 5 vowels"]
+    assert tokio[0].startswith("1000 squares add up to 332833500, ")
+    assert tokio[1:] == ["ponder: too slow, given up", "12 squared is 144"]
+
+
 @pair
 def test_rpc(listener: str, connector: str, path: str) -> None:
     _, caller = run(

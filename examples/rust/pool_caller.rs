@@ -1,0 +1,59 @@
+//! Eight threads share three connections to one server.
+//!
+//! ```text
+//! cargo run --release -p tachyon-examples --bin pool_caller
+//! ```
+//!
+//! The server would be another process; here it is a thread, so that there is one program to run.
+#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+use std::error::Error;
+use std::thread;
+use std::time::Duration;
+
+use tachyon::{Dispatcher, Options, Pool, PoolError, PoolOptions, RpcServer, endpoints, tachyon_rpc};
+
+/// Counts the vowels of a text.
+#[tachyon_rpc(msg_type = 1)]
+fn vowels(text: &[u8]) -> [u8; 8] {
+    let count = text.iter().filter(|letter| b"aeiou".contains(&letter.to_ascii_lowercase())).count() as u64;
+    count.to_le_bytes()
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let socket = std::env::temp_dir().join(format!("tachyon-pool-{}.sock", std::process::id()));
+    let mut server = RpcServer::bind(&socket)?;
+    let stopper = server.stopper();
+    let service = thread::spawn(move || Dispatcher::new(endpoints![vowels]).serve_forever(&mut server));
+
+    // Connects nothing yet: callers are made when they are needed, three at most.
+    let pool = Pool::new(&socket, &Options::new(), &PoolOptions::new().max(3).wait(Duration::from_secs(1)));
+    let calls = thread::scope(|scope| {
+        let pool = &pool;
+        let threads: Vec<_> = (0..8).map(|thread| scope.spawn(move || call_often(pool, thread))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("the threads do not panic")).sum::<Result<u64, _>>()
+    })?;
+    println!("{calls} calls by 8 threads over {} connections", pool.len());
+
+    // For several calls in a row, or to read replies in place, a thread keeps a caller for a while.
+    let mut caller = pool.get()?;
+    for text in ["shared memory", "rings", "aeiou"] {
+        let reply = vowels::call_timeout(&mut caller, text.as_bytes(), Duration::from_secs(1))?;
+        println!("{text}: {} vowels", u64::from_le_bytes(reply[..].try_into()?));
+    }
+    drop(caller);
+
+    stopper.stop();
+    service.join().expect("the server does not panic")?;
+    Ok(())
+}
+
+/// A thousand calls, each on whatever caller is free.
+fn call_often(pool: &Pool, thread: u64) -> Result<u64, PoolError> {
+    for number in 0..1000 {
+        let text = format!("thread {thread} counts {number}");
+        let reply = pool.request(vowels::MSG_TYPE, text.as_bytes())?;
+        assert_eq!(reply, vowels(text.as_bytes()));
+    }
+    Ok(1000)
+}

@@ -1,0 +1,64 @@
+//! A thousand calls in flight from tokio tasks, over one connection.
+//!
+//! ```text
+//! cargo run --release -p tachyon-examples --bin tokio_caller
+//! ```
+//!
+//! The server would be another process; here it is a thread, so that there is one program to run.
+#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use tachyon::aio::AsyncCaller;
+use tachyon::{CallError, Dispatcher, Options, RpcServer, endpoints, tachyon_rpc};
+use tokio::task::JoinSet;
+
+/// The square of a number.
+#[tachyon_rpc(msg_type = 1)]
+fn square(number: &[u8]) -> Result<[u8; 8], std::array::TryFromSliceError> {
+    let number = u64::from_le_bytes(number.try_into()?);
+    Ok((number * number).to_le_bytes())
+}
+
+/// Takes its time.
+#[tachyon_rpc(msg_type = 2)]
+fn ponder(_: &[u8]) {
+    std::thread::sleep(Duration::from_millis(200));
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let socket = std::env::temp_dir().join(format!("tachyon-tokio-{}.sock", std::process::id()));
+    let mut server = RpcServer::bind(&socket)?;
+    let stopper = server.stopper();
+    let service = std::thread::spawn(move || Dispatcher::new(endpoints![square, ponder]).serve_forever(&mut server));
+
+    // If the server restarts, the next call connects to the new one.
+    let caller = AsyncCaller::connect_with(&socket, &Options::new().reconnect(true)).await?;
+
+    let started = Instant::now();
+    let mut tasks = JoinSet::new();
+    for number in 0..1000u64 {
+        // A handle is cheap to clone; every task has its own.
+        let caller = caller.clone();
+        tasks.spawn(async move { caller.request(square::MSG_TYPE, &number.to_le_bytes()).await });
+    }
+    let mut sum = 0;
+    while let Some(task) = tasks.join_next().await {
+        sum += u64::from_le_bytes(task??[..].try_into()?);
+    }
+    println!("1000 squares add up to {sum}, computed in {:?}", started.elapsed());
+
+    // Who waits no longer drops the future, here by a timeout; the connection stays usable.
+    match caller.request_timeout(ponder::MSG_TYPE, b"", Duration::from_millis(20)).await {
+        Err(CallError::TimedOut) => println!("ponder: too slow, given up"),
+        other => return Err(format!("ponder should have timed out, got {other:?}").into()),
+    }
+    let reply = caller.request(square::MSG_TYPE, &12u64.to_le_bytes()).await?;
+    println!("12 squared is {}", u64::from_le_bytes(reply[..].try_into()?));
+
+    stopper.stop();
+    tokio::task::spawn_blocking(move || service.join().expect("the server does not panic")).await??;
+    Ok(())
+}
