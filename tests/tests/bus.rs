@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tachyon::{
-    Bus, Callee, CommitError, ConnectError, ListenError, Options, PollingMode, Receiver, RecvError, SendError, Sender, State,
+    Bus, Callee, CommitError, ConnectError, ListenError, Options, PollingMode, Receiver, RecvError, SendError, Sender,
+    State,
 };
 use tachyon_tests::{Peer, length, message};
 
@@ -182,7 +183,8 @@ fn a_sender_that_never_waits_notices_a_death_on_a_full_ring() {
     let mut sender = Sender::connect(&path).unwrap();
     while sender.try_send(&[1; 1000], 0).is_ok() {}
     receiver.kill();
-    let outcome = (0..1000).map(|_| sender.try_send(&[1; 1000], 0)).find(|outcome| !matches!(outcome, Err(SendError::Full)));
+    let outcome =
+        (0..1000).map(|_| sender.try_send(&[1; 1000], 0)).find(|outcome| !matches!(outcome, Err(SendError::Full)));
     assert!(matches!(outcome, Some(Err(SendError::PeerDead))), "{outcome:?}");
 }
 

@@ -46,6 +46,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    #[inline]
     pub(crate) fn channel(&self, index: usize) -> &Channel {
         &self.channels[index]
     }
@@ -134,7 +135,6 @@ impl Connection {
             channel.room.ring();
         }
     }
-
 }
 
 impl From<Stop<Halt>> for Halt {
@@ -173,14 +173,13 @@ impl Established {
             .into_iter()
             .map(|ring| Channel { memory: Arc::new(ring.memory), data: ring.data, room: ring.room })
             .collect();
-        let connection =
-            Arc::new(Connection {
-                side: link.side,
-                peer: link.peer,
-                channels,
-                generation: fork::generation(),
-                asked: AtomicU64::new(0),
-            });
+        let connection = Arc::new(Connection {
+            side: link.side,
+            peer: link.peer,
+            channels,
+            generation: fork::generation(),
+            asked: AtomicU64::new(0),
+        });
         Self { connection, role: link.role, polling: options.polling_mode(), options: options.clone() }
     }
 

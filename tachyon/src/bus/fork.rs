@@ -16,6 +16,7 @@ extern "C" fn in_child() {
 }
 
 /// The generation of the running process.
+#[inline]
 pub(super) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }

@@ -26,6 +26,7 @@ impl Incoming {
         Self { connection, index, consumer, waiter, empty_looks: 0 }
     }
 
+    #[inline]
     pub(crate) fn channel(&self) -> &Channel {
         self.connection.channel(self.index)
     }
@@ -81,6 +82,7 @@ impl Incoming {
     }
 
     /// Longest message this direction can carry, in bytes.
+    #[inline]
     pub(crate) fn max_len(&self) -> usize {
         self.channel().memory.geometry().capacity()
     }
@@ -114,6 +116,7 @@ impl Incoming {
 }
 
 /// What a consumer waits on.
+#[inline]
 pub(crate) fn data_source(channel: &Channel) -> Source<'_> {
     Source { parked: &channel.memory.header().consumer_parked.0, bell: &channel.data }
 }

@@ -50,10 +50,12 @@ impl Outgoing {
         Self { connection, index, producer, waiter, overflow: Overflow::Wait, kept: None, refusals: 0 }
     }
 
+    #[inline]
     pub(crate) fn channel(&self) -> &Channel {
         self.connection.channel(self.index)
     }
 
+    #[inline]
     pub(crate) fn max_len(&self) -> usize {
         self.producer.max_len()
     }
@@ -252,6 +254,7 @@ impl Outgoing {
     }
 
     /// Copies `data` into a reservation of at least its length.
+    #[inline]
     pub(crate) fn fill(&mut self, reservation: Reservation, data: &[u8]) {
         self.producer.fill(reservation, data);
     }
@@ -265,6 +268,7 @@ impl Outgoing {
 }
 
 /// What a producer waits on.
+#[inline]
 pub(crate) fn room_source(channel: &Channel) -> Source<'_> {
     Source { parked: &channel.memory.header().producer_parked.0, bell: &channel.room }
 }

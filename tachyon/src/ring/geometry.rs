@@ -35,6 +35,7 @@ impl Geometry {
     }
 
     /// Bytes of payload the ring holds, which is also its largest message.
+    #[inline]
     pub(crate) const fn capacity(self) -> usize {
         self.capacity
     }
@@ -49,12 +50,14 @@ impl Geometry {
     }
 
     /// Number of slots, a power of two: the most messages that are under way at once.
+    #[inline]
     pub(crate) const fn slots(self) -> usize {
         let wanted = self.capacity / SLOT_LEN;
         if wanted > MIN_SLOTS { wanted } else { MIN_SLOTS }
     }
 
     /// Bytes of the arena, a power of two and a multiple of its alignment.
+    #[inline]
     pub(crate) const fn arena_len(self) -> usize {
         if self.capacity > SLOT_LEN { self.capacity } else { SLOT_LEN }
     }

@@ -154,6 +154,7 @@ impl RingMemory {
         Self { header: base.cast(), slots: slots.cast(), arena, geometry, start, segment }
     }
 
+    #[inline]
     pub(crate) fn geometry(&self) -> Geometry {
         self.geometry
     }

@@ -19,7 +19,10 @@ pub struct RpcRxGuard<'a> {
 }
 
 enum Payload<'a> {
-    InPlace { incoming: &'a mut Incoming, frame: Frame },
+    InPlace {
+        incoming: &'a mut Incoming,
+        frame: Frame,
+    },
     /// A reply that came before it was waited for, and had to make room for others.
     Kept(Vec<u8>),
 }

@@ -116,8 +116,7 @@ mod tests {
         let counter = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
         let network =
             rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-        let (datagrams, _) =
-            socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).unwrap();
+        let (datagrams, _) = socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).unwrap();
         for fd in [reader, writer, counter, network, datagrams] {
             assert_eq!(Doorbell::adopt(fd).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }

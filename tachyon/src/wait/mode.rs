@@ -39,6 +39,7 @@ impl Spinner {
     }
 
     /// Looks to take before parking; `None` is no limit.
+    #[inline]
     pub(crate) fn budget(self) -> Option<u32> {
         match self.mode {
             PollingMode::PureSpin => None,
@@ -49,6 +50,7 @@ impl Spinner {
     }
 
     /// The wait ended while spinning: the next one may spin longer.
+    #[inline]
     pub(crate) fn spun(&mut self) {
         self.learnt = (self.learnt * 2).min(MOST_SPINS);
     }

@@ -60,6 +60,7 @@ impl Peer {
     }
 
     /// Whether an earlier look found the peer gone; costs one load.
+    #[inline]
     pub(crate) fn was_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }

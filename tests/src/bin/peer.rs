@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tachyon::{
-    Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, RpcServer, Sender, ServeError, ServerEvent,
-    ServerOptions, endpoints, tachyon_rpc,
+    Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, RpcServer, Sender, ServeError,
+    ServerEvent, ServerOptions, endpoints, tachyon_rpc,
 };
 use tachyon_tests::{length, message};
 
@@ -207,9 +207,9 @@ fn callee(path: &Path, forward: usize, reverse: usize, polling: &str, text: &str
 
 /// Serves callers until it is told to stop by a call of msg_type 9, then reports what happened to them.
 fn server(path: &Path, workers: usize, max_callers: usize) -> Outcome {
-    let options = ServerOptions::new().max_callers(max_callers).connection(
-        Options::new().handshake_timeout(Duration::from_millis(300)),
-    );
+    let options = ServerOptions::new()
+        .max_callers(max_callers)
+        .connection(Options::new().handshake_timeout(Duration::from_millis(300)));
     let mut server = RpcServer::bind_with(path, options)?;
     let events = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&events);
