@@ -142,8 +142,14 @@ fn dropping_the_future_gives_the_call_up() {
         }
         let late = caller.request_timeout(SLEEP, &100u64.to_le_bytes(), Duration::from_millis(5)).await;
         assert!(matches!(late, Err(CallError::TimedOut)), "{late:?}");
+        let slow = caller.clone();
+        let slow = tokio::spawn(async move { slow.request(SLEEP, &300u64.to_le_bytes()).await });
+        while caller.outstanding() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         let skipped = caller.request_timeout(RECORD, &1u64.to_le_bytes(), Duration::from_millis(5)).await;
         assert!(matches!(skipped, Err(CallError::TimedOut)), "{skipped:?}");
+        slow.await.unwrap().unwrap();
         assert_echoes(&caller).await;
         assert_eq!(place.executed(), [], "too late to begin");
     });
