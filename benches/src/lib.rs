@@ -1,0 +1,1 @@
+//! What Tachyon costs, measured: each program in `src/bin` answers one question and says how.
