@@ -11,8 +11,8 @@ mod table;
 mod watched;
 
 pub use caller_info::CallerInfo;
-pub use dispatcher::{Dispatcher, Served};
 pub(crate) use dispatcher::sealed;
+pub use dispatcher::{Dispatcher, Served};
 pub use endpoint::{Endpoint, Entry, SharedHandler};
 pub use handler::{HandlerError, Replied, Reply, Request};
 pub use into_reply::IntoReply;

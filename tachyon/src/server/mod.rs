@@ -119,12 +119,7 @@ impl RpcServer {
     }
 
     /// Begins to publish statistics, if the options want any. A server that cannot goes on without.
-    fn publish<S: ?Sized>(
-        &self,
-        dispatcher: &Dispatcher<S>,
-        path: &Path,
-        workers: usize,
-    ) -> Option<Arc<Publication>> {
+    fn publish<S: ?Sized>(&self, dispatcher: &Dispatcher<S>, path: &Path, workers: usize) -> Option<Arc<Publication>> {
         if !self.options.stats {
             return None;
         }
@@ -162,7 +157,11 @@ impl RpcServer {
         outcome
     }
 
-    fn serve_workers<S: ?Sized + Sync>(&mut self, dispatcher: &Dispatcher<S>, workers: usize) -> Result<(), ServeError> {
+    fn serve_workers<S: ?Sized + Sync>(
+        &mut self,
+        dispatcher: &Dispatcher<S>,
+        workers: usize,
+    ) -> Result<(), ServeError> {
         let Some(mut entrance) = self.entrance.take() else { return Ok(()) };
         let publication = self.publish(dispatcher, entrance.path(), workers);
         let bank = |worker| publication.as_ref().map(|publication| publication.board.bank(worker));
