@@ -43,6 +43,19 @@ impl Incoming {
             .map_err(Halt::from)
     }
 
+    /// For whoever takes one message after the other in a single operation: a wait that always finds something never
+    /// looks at the clock by itself.
+    #[cold]
+    pub(crate) fn check_patience(&self, deadline: Deadline) -> Result<(), Halt> {
+        if deadline.has_passed() {
+            return Err(Halt::TimedOut);
+        }
+        match self.waiter.interrupt {
+            Some(interrupt) if interrupt() => Err(Halt::Interrupted),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes the next message if there is one.
     #[inline]
     pub(crate) fn try_take(&mut self) -> Result<Option<Frame>, Halt> {

@@ -8,7 +8,7 @@ use super::control;
 use super::endpoint::{Endpoint, Entry};
 use super::handler::{HandlerError, Reply, Request};
 use super::into_reply::IntoReply;
-use super::layer::{Layer, Layers, Outcome};
+use super::layer::{Layer, Layers};
 use super::table::{OwnedHandler, Registered, Table};
 use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
@@ -230,8 +230,15 @@ impl<S: ?Sized> Dispatcher<S> {
     ) -> Result<(), ServeError> {
         // A caller may be waiting for what an interrupted wait left behind, and would send nothing more until it comes.
         outgoing.settle()?;
-        let frame = incoming.take(deadline)?;
-        self.serve_frame(incoming, outgoing, frame)
+        loop {
+            let frame = incoming.take(deadline)?;
+            let control = is_control(&frame);
+            let outcome = self.serve_frame(incoming, outgoing, frame);
+            if !control || outcome.is_err() {
+                return outcome;
+            }
+            incoming.check_patience(deadline)?;
+        }
     }
 
     /// Serves a message that was taken before, and releases it.
@@ -258,7 +265,7 @@ impl<S: ?Sized> Dispatcher<S> {
         request: &OpenRequest,
     ) -> Result<(), ServeError> {
         if self.layers.is_empty() && origin.bank.is_none() {
-            self.answer_plainly(incoming, outgoing, request).map(drop)
+            self.answer_plainly(self.find(request.frame.type_id), incoming, outgoing, request).map(drop)
         } else {
             self.answer_watched(origin, incoming, outgoing, request)
         }
@@ -270,20 +277,22 @@ impl<S: ?Sized> Dispatcher<S> {
         if route_id(type_id) == 0 { self.table.get(msg_type(type_id)) } else { None }
     }
 
+    /// Gives the size of the reply; `None` for a request that came too late.
     #[inline]
     pub(super) fn answer_plainly(
         &self,
+        registered: Option<&Registered<S>>,
         incoming: &Incoming,
         outgoing: &mut Outgoing,
         request: &OpenRequest,
-    ) -> Result<Outcome, ServeError> {
+    ) -> Result<Option<usize>, ServeError> {
         let OpenRequest { frame, deadline } = request;
         let msg_type = msg_type(frame.type_id);
         let correlation_id = frame.correlation_id;
-        let Some(registered) = self.find(frame.type_id) else {
+        let Some(registered) = registered else {
             if is_control(frame) {
                 control::answer(outgoing, frame)?;
-                return Ok(Outcome::Replied(0));
+                return Ok(Some(0));
             }
             let text = if self.send_text { "no endpoint is registered for this msg_type" } else { "" };
             send_error(outgoing, correlation_id, msg_type, ErrorKind::NoHandler, text)?;
@@ -292,7 +301,7 @@ impl<S: ?Sized> Dispatcher<S> {
         if deadline.has_passed() {
             let text = if self.send_text { "the deadline had passed before the request's turn came" } else { "" };
             send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, text)?;
-            return Ok(Outcome::Failed(ErrorKind::DeadlinePassed));
+            return Ok(None);
         }
         let request =
             Request { payload: slice::payload(frame, incoming), msg_type, correlation_id, deadline: *deadline };
@@ -303,7 +312,7 @@ impl<S: ?Sized> Dispatcher<S> {
         let outcome = catch_unwind(AssertUnwindSafe(|| registered.run(&self.state, request, reply)));
         let answered = outgoing.accepted() != answered;
         let error = match outcome {
-            Ok(Ok(replied)) if answered => return Ok(Outcome::Replied(replied.size)),
+            Ok(Ok(replied)) if answered => return Ok(Some(replied.size)),
             Ok(Ok(_)) => HandlerError::failed("returned the proof of another request's answer"),
             Ok(Err(error)) => error,
             Err(panic) => HandlerError::panicked(&*panic),

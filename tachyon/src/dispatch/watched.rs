@@ -10,7 +10,7 @@ use super::table::Registered;
 use crate::bus::{Incoming, Outgoing};
 use crate::error::ServeError;
 use crate::rpc::{ErrorKind, OpenRequest, is_control};
-use crate::stats::{Bank, Ending};
+use crate::stats::{Bank, Ending, Tally};
 use crate::type_id::msg_type;
 use crate::wait::monotonic_nanos;
 
@@ -54,20 +54,22 @@ impl<S: ?Sized> Dispatcher<S> {
         if let Some(call) = &call {
             layer::before(&self.layers, call);
         }
-        let began = monotonic_nanos();
-        let result = self.answer_plainly(incoming, outgoing, request);
-        let took = monotonic_nanos().saturating_sub(began);
+        let tally = origin.bank.map(|bank| bank.tally(registered.map_or(NONE, Registered::ordinal)));
+        let measured = call.is_some() || tally.is_some_and(Tally::measures);
+        let began = measured.then(monotonic_nanos);
+        let result = self.answer_plainly(registered, incoming, outgoing, request);
+        let took = began.map(|began| monotonic_nanos().saturating_sub(began));
         let outcome = match &result {
-            Ok(outcome) => *outcome,
+            Ok(Some(size)) => Outcome::Replied(*size),
+            Ok(None) => Outcome::Failed(ErrorKind::DeadlinePassed),
             Err(ServeError::NoHandler { .. }) => Outcome::Failed(ErrorKind::NoHandler),
             Err(ServeError::Handler(failure)) => Outcome::Failed(failure.kind),
             Err(_) => Outcome::CallerGone,
         };
-        if let Some(bank) = origin.bank {
-            let ordinal = registered.map_or(NONE, Registered::ordinal);
-            bank.record(ordinal, request.frame.len, took, outcome.into());
+        if let Some(tally) = tally {
+            tally.record(request.frame.len, took, outcome.into());
         }
-        if let Some(call) = &call {
+        if let (Some(call), Some(took)) = (&call, took) {
             layer::after(&self.layers, call, &outcome, Duration::from_nanos(took));
         }
         result.map(drop)

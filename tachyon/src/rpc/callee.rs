@@ -130,14 +130,7 @@ impl Callee {
         let answered = self.outgoing.send(&payload, type_id, frame.correlation_id, deadline);
         self.incoming.release(frame.position);
         answered?;
-        // A wait that always finds something never looks at the clock by itself.
-        if deadline.has_passed() {
-            return Err(ServeError::TimedOut);
-        }
-        match self.incoming.waiter.interrupt {
-            Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
-            _ => Ok(()),
-        }
+        Ok(self.incoming.check_patience(deadline)?)
     }
 
     /// Answers a request with a copy of `payload`, waiting for room.

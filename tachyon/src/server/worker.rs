@@ -220,6 +220,7 @@ impl<'a> Worker<'a> {
     /// Takes in a session that was handed over.
     fn settle(&mut self, mut session: Session) {
         session.seat = self.publication.as_ref().and_then(|publication| Seat::take(publication, &session.info));
+        session.sample();
         let key = self.sessions.insert(session);
         match self.sessions[key].watch(&self.poller, key) {
             Ok(()) => self.hot.push(key),

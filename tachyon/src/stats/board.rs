@@ -110,7 +110,9 @@ impl Board {
     /// The counters of one worker, who alone may use them.
     pub(crate) fn bank(&self, worker: usize) -> Bank<'_> {
         debug_assert!(worker < self.shape.workers);
-        Bank { lines: &self.words[self.shape.bank(worker)..][..self.shape.bank_len()] }
+        let (lines, _) = self.words[self.shape.bank(worker)..][..self.shape.bank_len()].as_chunks();
+        let (others, endpoints) = lines.split_last().expect("a shape has at least one endpoint");
+        Bank { endpoints, others }
     }
 
     pub(crate) fn note_joined(&self) {
@@ -179,22 +181,63 @@ impl Board {
     }
 }
 
+/// What one worker counts of one endpoint.
+type Line = [AtomicU64; endpoint::LEN];
+
 /// One worker's counters.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bank<'a> {
-    lines: &'a [AtomicU64],
+    endpoints: &'a [Line],
+    others: &'a Line,
 }
 
-impl Bank<'_> {
-    /// Counts a call of the endpoint with this ordinal; one without a line counts among the others.
+impl<'a> Bank<'a> {
+    /// The counters of the endpoint with this ordinal; one without a line counts among the others.
     #[inline]
-    pub(crate) fn record(&self, ordinal: usize, request_len: usize, nanos: u64, ending: Ending) {
-        let (lines, _) = self.lines.as_chunks::<{ endpoint::LEN }>();
-        let Some(line) = lines.get(ordinal).or(lines.last()) else { return };
+    pub(crate) fn tally(&self, ordinal: usize) -> Tally<'a> {
+        Tally { line: self.endpoints.get(ordinal).unwrap_or(self.others) }
+    }
+}
+
+/// Calls that took less are short: to read the clock twice, some 50 ns, would be more than a hundredth of them.
+const SHORT: u64 = 5_000;
+
+/// Of an endpoint's short calls every seventh is measured: no power of two, which the rhythm of a caller may well be.
+const MEASURED: u64 = 7;
+
+/// One worker's counters of one endpoint.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tally<'a> {
+    line: &'a Line,
+}
+
+impl Tally<'_> {
+    /// Whether the next call is to be measured.
+    #[inline]
+    pub(crate) fn measures(self) -> bool {
+        let Self { line } = self;
+        line[endpoint::SHORT].load(Ordering::Relaxed) != 1
+            || line[endpoint::UNMEASURED].load(Ordering::Relaxed) >= MEASURED - 1
+    }
+
+    /// Counts a call, and the nanoseconds it took if it was measured.
+    #[inline]
+    pub(crate) fn record(self, request_len: usize, nanos: Option<u64>, ending: Ending) {
+        let Self { line } = self;
         add(&line[endpoint::CALLS], 1);
-        add(&line[endpoint::BUSY], nanos);
         add(&line[endpoint::REQUEST_BYTES], request_len as u64);
-        add(&line[endpoint::BUCKETS + histogram::bucket(nanos)], 1);
+        match nanos {
+            None => add(&line[endpoint::UNMEASURED], 1),
+            Some(nanos) => {
+                // It stands for those since the last one too. So no duration counts for more than it came up, whether
+                // its neighbours were measured or not.
+                let calls = line[endpoint::UNMEASURED].load(Ordering::Relaxed).wrapping_add(1);
+                line[endpoint::UNMEASURED].store(0, Ordering::Relaxed);
+                line[endpoint::SHORT].store(u64::from(nanos < SHORT), Ordering::Relaxed);
+                add(&line[endpoint::BUSY], nanos.wrapping_mul(calls));
+                add(&line[endpoint::BUCKETS + histogram::bucket(nanos)], calls);
+            }
+        }
         match ending {
             Ending::Replied(len) => add(&line[endpoint::REPLY_BYTES], len as u64),
             Ending::Failed(kind) => add(&line[endpoint::ERRORS + kind as usize % endpoint::ERROR_KINDS], 1),

@@ -58,12 +58,16 @@ pub(crate) mod caller {
 /// Places of an endpoint's line in a bank.
 pub(crate) mod endpoint {
     pub(crate) const CALLS: usize = 0;
-    /// Nanoseconds, all durations together.
+    /// Nanoseconds, all durations together; those that were not measured, at their neighbours' durations.
     pub(crate) const BUSY: usize = 1;
     pub(crate) const REQUEST_BYTES: usize = 2;
     pub(crate) const REPLY_BYTES: usize = 3;
     /// Calls whose caller was gone before it could be answered.
     pub(crate) const CALLER_GONE: usize = 4;
+    /// Calls since the last one that was measured.
+    pub(crate) const UNMEASURED: usize = 5;
+    /// Whether that one was short: 1 if so.
+    pub(crate) const SHORT: usize = 6;
     /// A count per kind of failure, by its number.
     pub(crate) const ERRORS: usize = 16;
     pub(crate) const ERROR_KINDS: usize = 16;

@@ -7,7 +7,8 @@
 //!
 //! Durations are from a request's turn to its reply in the ring, the handler included, waiting in the ring before it
 //! not. They are kept in buckets that are within 6.25 % of what was measured, from a nanosecond to 18 minutes; a
-//! longer one counts as 18 minutes. Error replies count as calls. Control requests (`ping`) do not.
+//! longer one counts as 18 minutes. Of an endpoint whose calls take less than 5 microseconds one call in seven is
+//! measured and stands for the others: reading the clock costs more than everything else that is counted. Error replies count as calls. Control requests (`ping`) do not.
 //!
 //! Everything an observer reads is another process's word: it is copied and checked, and names are made printable.
 
@@ -22,7 +23,7 @@ mod record;
 mod registry;
 mod snapshot;
 
-pub(crate) use board::{Bank, Ending, Fill, Tenant};
+pub(crate) use board::{Bank, Ending, Fill, Tally, Tenant};
 pub use error::StatsError;
 pub use interval::Interval;
 pub use observer::{Observer, ServerEntry, servers};

@@ -55,7 +55,7 @@ pub struct EndpointStats {
     pub request_bytes: u64,
     /// Bytes of all replies that are no errors.
     pub reply_bytes: u64,
-    /// Time spent in the handler, all calls together.
+    /// Time spent in the handler, all calls together; as `quantile`, from the calls that were measured.
     pub busy: Duration,
     /// Calls by duration; see `histogram`.
     pub(super) buckets: Vec<u64>,

@@ -21,7 +21,7 @@ fn read(made: &(Board, OwnedFd)) -> Snapshot {
 }
 
 fn record(bank: Bank<'_>, ordinal: usize, nanos: u64, ending: Ending) {
-    bank.record(ordinal, 10, nanos, ending);
+    bank.tally(ordinal).record(10, Some(nanos), ending);
 }
 
 #[test]
@@ -47,6 +47,32 @@ fn what_workers_count_is_added_up() {
     assert_eq!(snapshot.pid, std::process::id());
     assert!(snapshot.uptime < Duration::from_mins(1));
     assert!(snapshot.started.elapsed().unwrap() < Duration::from_mins(1));
+}
+
+#[test]
+fn short_calls_are_measured_now_and_then_and_long_ones_always() {
+    let made = board(1);
+    let tally = made.0.bank(0).tally(1);
+    let mut measured = 0;
+    let mut call = |nanos| {
+        let due = tally.measures();
+        measured += u64::from(due);
+        tally.record(0, due.then_some(nanos), Ending::Replied(0));
+    };
+    for _ in 0..70 {
+        call(100);
+    }
+    for _ in 0..30 {
+        call(1_000_000);
+    }
+    assert!((10 + 24..=11 + 30).contains(&measured), "{measured}");
+    let one = &read(&made).endpoints[0];
+    assert_eq!(one.calls, 100);
+    let counted: u64 = one.buckets.iter().sum();
+    assert!((94..=100).contains(&counted), "every call counts for a duration, if only its neighbour's: {counted}");
+    assert_eq!(one.quantile(0.6), one.p50());
+    assert!(one.p50().unwrap() < Duration::from_micros(1) && one.p99().unwrap() > Duration::from_micros(900));
+    assert!(one.busy.abs_diff(Duration::from_micros(30_007)) < Duration::from_millis(6), "{:?}", one.busy);
 }
 
 #[test]
