@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub struct Readme;
 
 /// Longest a peer may take to end by itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running peer process, killed when dropped.
 #[derive(Debug)]
@@ -30,15 +30,30 @@ impl Peer {
     /// # Panics
     /// When the program cannot be started.
     pub fn start(program: &str, role: &str, path: &Path, arguments: &[&str]) -> Self {
-        let child = Command::new(program)
-            .arg(role)
-            .arg(path)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the peer program was built with this test");
-        Self { child }
+        Self::spawn(Command::new(program).arg(role).arg(path).args(arguments))
+    }
+
+    /// Starts a program that is told more than a role and a path.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn(command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        Self { child: command.spawn().expect("the peer program was built with this test") }
+    }
+
+    /// Waits for the next line that the peer prints; what follows it is left for later.
+    ///
+    /// # Panics
+    /// When what it prints is no text.
+    pub fn line(&mut self) -> String {
+        let stdout = self.child.stdout.as_mut().expect("the output was piped");
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while stdout.read(&mut byte).expect("a pipe can be read") == 1 && byte != *b"\n" {
+            line.extend(byte);
+        }
+        String::from_utf8(line).expect("the peer prints text")
     }
 
     /// Waits for the peer to end well and gives what it printed.

@@ -1,0 +1,237 @@
+//! Layers around calls, and control requests, between two processes.
+#![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tachyon::{CallError, CallInfo, Caller, Dispatcher, ErrorKind, Layer, Outcome, RpcServer, ServerOptions, Stopper};
+use tachyon_tests::Peer;
+
+fn socket() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rpc.sock");
+    (folder, path)
+}
+
+fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
+    Peer::start(env!("CARGO_BIN_EXE_sight"), role, path, arguments)
+}
+
+/// What a layer was told, in words.
+#[derive(Default)]
+struct Diary {
+    name: &'static str,
+    entries: Arc<Mutex<Vec<String>>>,
+    details: Mutex<Vec<(CallEntry, Outcome, Duration)>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct CallEntry {
+    msg_type: u16,
+    name: String,
+    caller: tachyon::CallerInfo,
+    size: usize,
+    remaining: Option<Duration>,
+}
+
+impl Layer for Diary {
+    fn before(&self, call: &CallInfo<'_>) {
+        self.entries.lock().unwrap().push(format!("{} before {}", self.name, call.correlation_id));
+    }
+
+    fn after(&self, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
+        self.entries.lock().unwrap().push(format!("{} after {}", self.name, call.correlation_id));
+        let entry = CallEntry {
+            msg_type: call.msg_type,
+            name: call.name.to_owned(),
+            caller: call.caller,
+            size: call.request_size,
+            remaining: call.remaining(),
+        };
+        self.details.lock().unwrap().push((entry, *outcome, took));
+    }
+}
+
+fn dispatcher() -> Dispatcher {
+    let mut dispatcher = Dispatcher::default();
+    dispatcher.register(1, "echo", <[u8]>::to_vec).unwrap();
+    dispatcher.register(2, "fail", |_: &[u8]| Err::<(), _>("on purpose")).unwrap();
+    dispatcher.register(3, "nap", |_: &[u8]| std::thread::sleep(Duration::from_millis(20))).unwrap();
+    dispatcher
+}
+
+/// A server in a thread of this process; calls come from wherever.
+fn serve(path: &Path, mut dispatcher: Dispatcher) -> (Stopper, std::thread::JoinHandle<()>) {
+    let mut server = RpcServer::bind_with(path, ServerOptions::new().stats(false)).unwrap();
+    let stopper = server.stopper();
+    (stopper, std::thread::spawn(move || dispatcher.serve_forever(&mut server).unwrap()))
+}
+
+#[test]
+fn layers_see_every_call_in_order() {
+    let (_folder, path) = socket();
+    let entries = Arc::default();
+    let outer = Arc::new(Diary { name: "outer", entries: Arc::clone(&entries), ..Diary::default() });
+    let inner = Arc::new(Diary { name: "inner", entries: Arc::clone(&entries), ..Diary::default() });
+    let mut dispatcher = dispatcher();
+    dispatcher.layer(Arc::clone(&outer)).layer(Arc::clone(&inner));
+    let (stopper, serving) = serve(&path, dispatcher);
+    let mut other = peer("caller", &path, &["1", "1"]);
+    assert_eq!(other.line(), "called");
+    let mut caller = Caller::connect(&path).unwrap();
+    caller.request(1, b"hello").unwrap();
+    assert!(caller.request(2, b"").is_err());
+    assert!(caller.request(7, b"").is_err());
+    caller.request_timeout(3, b"", Duration::from_mins(1)).unwrap();
+    caller.ping(Duration::from_secs(10)).unwrap();
+    stopper.stop();
+    serving.join().unwrap();
+
+    let told = entries.lock().unwrap();
+    assert_eq!(told[..4], ["outer before 1", "inner before 1", "inner after 1", "outer after 1"]);
+    assert_eq!(told.len(), 5 * 4, "five calls, and no control request: {told:?}");
+    let details = inner.details.lock().unwrap();
+    let outcomes: Vec<_> = details.iter().map(|(call, outcome, _)| (call.name.as_str(), *outcome)).collect();
+    assert_eq!(
+        outcomes,
+        [
+            ("echo", Outcome::Replied(8)),
+            ("echo", Outcome::Replied(5)),
+            ("fail", Outcome::Failed(ErrorKind::HandlerFailed)),
+            ("", Outcome::Failed(ErrorKind::NoHandler)),
+            ("nap", Outcome::Replied(0)),
+        ]
+    );
+    let (first, second) = (&details[0].0, &details[1].0);
+    assert_eq!((first.caller.id, first.caller.pid, first.size), (1, Some(other.id()), 8));
+    assert_eq!((second.caller.id, second.caller.pid, second.size), (2, Some(std::process::id()), 5));
+    assert_eq!(second.caller.uid, rustix::process::geteuid().as_raw());
+    assert_eq!((first.msg_type, first.remaining), (1, None));
+    let (nap, _, took) = &details[4];
+    assert!(*took >= Duration::from_millis(20) && *took < Duration::from_secs(20), "{took:?}");
+    assert!(nap.remaining.unwrap() > Duration::from_secs(30));
+}
+
+#[test]
+fn a_callee_has_layers_too() {
+    let (_folder, path) = socket();
+    let diary = Arc::new(Diary::default());
+    let mut dispatcher = dispatcher();
+    dispatcher.layer(Arc::clone(&diary));
+    let listen_at = path.clone();
+    let serving = std::thread::spawn(move || {
+        let mut callee = tachyon::Callee::listen(&listen_at, 4096, 4096).unwrap();
+        dispatcher.serve_forever(&mut callee).unwrap();
+    });
+    let mut other = peer("caller", &path, &["1", "3"]);
+    assert_eq!(other.line(), "called");
+    assert_eq!(diary.details.lock().unwrap().len(), 3);
+    let caller = diary.details.lock().unwrap()[0].0.caller;
+    assert_eq!((caller.id, caller.pid), (1, Some(other.id())));
+    // To be killed is no good order, which is how the callee's loop ends.
+    drop(other);
+    assert!(serving.join().is_err());
+}
+
+/// Panics wherever it can.
+struct Panicking;
+
+impl Layer for Panicking {
+    fn before(&self, _call: &CallInfo<'_>) {
+        panic!("before");
+    }
+
+    fn after(&self, _call: &CallInfo<'_>, _outcome: &Outcome, _took: Duration) {
+        std::panic::panic_any(PanicsWhenDropped);
+    }
+}
+
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[test]
+fn a_panicking_layer_takes_nothing_from_the_caller() {
+    let (_folder, path) = socket();
+    let diary = Arc::new(Diary::default());
+    let mut dispatcher = dispatcher();
+    dispatcher.layer(Panicking).layer(Arc::clone(&diary)).layer(Panicking);
+    let (stopper, serving) = serve(&path, dispatcher);
+    let mut caller = Caller::connect(&path).unwrap();
+    for _ in 0..10 {
+        assert_eq!(&*caller.request_timeout(1, b"hello", Duration::from_secs(20)).unwrap(), b"hello");
+    }
+    stopper.stop();
+    serving.join().unwrap();
+    assert_eq!(diary.entries.lock().unwrap().len(), 20);
+}
+
+#[test]
+fn a_ping_needs_no_handler() {
+    let (_folder, path) = socket();
+    let server = peer("server", &path, &["2", "not counted"]);
+    let mut caller = Caller::connect(&path).unwrap();
+    let call = caller.call(1, b"under way").unwrap();
+    for _ in 0..100 {
+        assert!(caller.ping(Duration::from_secs(20)).unwrap() < Duration::from_secs(20));
+    }
+    assert_eq!(&*caller.wait(call).unwrap(), b"under way");
+    // A callee that is busy answers late, and the late answer disturbs nobody.
+    let nap = caller.call(3, &100_000u64.to_le_bytes()).unwrap();
+    let began = Instant::now();
+    assert!(matches!(caller.ping(Duration::from_millis(5)), Err(CallError::TimedOut)));
+    assert!(began.elapsed() < Duration::from_millis(90));
+    drop(caller.wait(nap).unwrap());
+    caller.ping(Duration::from_secs(20)).unwrap();
+    assert_eq!(caller.outstanding(), 0);
+    drop(server);
+}
+
+#[test]
+fn a_hand_written_loop_never_sees_control_requests() {
+    for how in ["waiting", "timed", "trying"] {
+        let (_folder, path) = socket();
+        let loop_of_its_own = peer("hand_written_callee", &path, &[how]);
+        let mut caller = Caller::connect(&path).unwrap();
+        for number in 0..50u64 {
+            caller.ping(Duration::from_secs(20)).unwrap();
+            assert_eq!(*caller.request(1, b"").unwrap(), number.to_le_bytes());
+        }
+        drop(caller);
+        assert_eq!(loop_of_its_own.finish(), "50", "{how}");
+    }
+}
+
+#[test]
+fn a_ping_is_not_the_one_request_that_is_served() {
+    let (_folder, path) = socket();
+    let listen_at = path.clone();
+    let serving = std::thread::spawn(move || {
+        let mut callee = tachyon::Callee::listen(&listen_at, 4096, 4096).unwrap();
+        let mut dispatcher = dispatcher();
+        dispatcher.serve_once(&mut callee).unwrap();
+        let mut pings = 0;
+        while let Err(error) = dispatcher.serve_once_timeout(&mut callee, Duration::from_millis(1)) {
+            assert!(matches!(error, tachyon::ServeError::TimedOut), "{error}");
+            pings += 1;
+        }
+        pings
+    });
+    let mut caller = Caller::connect(&path).unwrap();
+    for _ in 0..10 {
+        caller.ping(Duration::from_secs(20)).unwrap();
+    }
+    assert_eq!(&*caller.request(1, b"first").unwrap(), b"first");
+    // However many pings come, the callee looks at its clock.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(50) {
+        caller.ping(Duration::from_secs(20)).unwrap();
+    }
+    assert_eq!(&*caller.request(1, b"second").unwrap(), b"second");
+    assert!(serving.join().unwrap() > 1, "serve_once_timeout never timed out");
+}
