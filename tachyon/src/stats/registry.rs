@@ -4,7 +4,7 @@
 //! folder's own lock is held while a file is made and locked, and while a dead one is removed: so no file is taken for
 //! a dead server's between its making and its locking.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -89,7 +89,11 @@ impl Folder {
     pub(super) fn register(self: &Arc<Self>, record: &Record) -> Result<Registration, StatsError> {
         let name = format!("{}-{:016x}{SUFFIX}", record.pid, record.token);
         let at = || self.path.join(&name);
-        let _lock = self.lock(PATIENCE)?;
+        let lock = self.lock(PATIENCE)?;
+        // Servers that are killed leave their files; so that these do not gather where nobody ever observes.
+        for name in self.names()? {
+            self.remove_dead(&lock, &name);
+        }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.file, &name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| failed("make", &at(), errno))?;
@@ -116,15 +120,9 @@ impl Folder {
     /// that is no record, and a dead server's that a forked child of it still keeps locked.
     pub(super) fn records(&self) -> Result<Vec<(Record, File)>, StatsError> {
         let mut records = Vec::new();
-        let folder = Dir::read_from(&self.file).map_err(|errno| failed("read", &self.path, errno))?;
-        for entry in folder {
-            let entry = entry.map_err(|errno| failed("read", &self.path, errno))?;
-            let name = entry.file_name();
-            if !name.to_bytes().ends_with(SUFFIX.as_bytes()) {
-                continue;
-            }
+        for name in self.names()? {
             // One that vanishes meanwhile, or cannot be opened, is no live server's.
-            let Some(mut file) = self.open_file(name) else { continue };
+            let Some(mut file) = self.open_file(&name) else { continue };
             if is_locked(&file) {
                 let mut bytes = Vec::new();
                 if (&mut file).take(LONGEST as u64).read_to_end(&mut bytes).is_ok()
@@ -133,12 +131,26 @@ impl Folder {
                 {
                     records.push((record, file));
                 }
-            } else {
-                self.remove_dead(name);
+            } else if let Ok(lock) = self.lock(Duration::ZERO) {
+                // A folder that is in use now is tidied by the next observer.
+                self.remove_dead(&lock, &name);
             }
         }
         records.sort_by_key(|(record, _)| (record.started, record.pid));
         Ok(records)
+    }
+
+    /// The files of servers.
+    fn names(&self) -> Result<Vec<CString>, StatsError> {
+        let failed = |errno| failed("read", &self.path, errno);
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.file).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name().to_owned();
+            if name.to_bytes().ends_with(SUFFIX.as_bytes()) {
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
 
     fn open_file(&self, name: &CStr) -> Option<File> {
@@ -150,10 +162,8 @@ impl Folder {
         (ours && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then(|| file.into())
     }
 
-    /// Removes a file that is still not locked now that nobody can be about to lock it. A folder that is in use now is
-    /// tidied by the next observer.
-    fn remove_dead(&self, name: &CStr) {
-        let Ok(_lock) = self.lock(Duration::ZERO) else { return };
+    /// Removes a file that is not locked, while the folder's lock sees to it that nobody is about to lock it.
+    fn remove_dead(&self, _lock: &OwnedFd, name: &CStr) {
         if self.open_file(name).is_some_and(|file| !is_locked(&file)) {
             // Failing means that another observer was first.
             let _ = rustix::fs::unlinkat(&self.file, name, AtFlags::empty());

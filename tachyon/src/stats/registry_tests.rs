@@ -49,6 +49,17 @@ fn files_of_the_dead_are_removed_and_those_of_the_living_are_not() {
 }
 
 #[test]
+fn a_server_that_comes_removes_the_files_of_the_dead() {
+    let (_around, path) = place();
+    let folder = Arc::new(Folder::create(&path).unwrap());
+    let first = folder.register(&record(1)).unwrap();
+    std::fs::write(path.join("9-9.server"), record(9).encode()).unwrap();
+    let second = folder.register(&record(2)).unwrap();
+    assert_eq!((files(&path), tokens(&folder)), (2, vec![1, 2]));
+    drop((first, second));
+}
+
+#[test]
 fn a_dead_server_whose_child_keeps_the_lock_is_left_out() {
     let (_around, path) = place();
     let folder = Arc::new(Folder::create(&path).unwrap());
