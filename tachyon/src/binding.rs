@@ -5,6 +5,7 @@
 //! keepers of the mapping and of the connection. No logic lives here.
 
 mod attempts;
+mod control;
 
 use core::ptr::NonNull;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
 use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
 
 pub use attempts::{CallerAttempts, answers_at_once, serve_taken};
+
+pub use control::answer_control;
 
 /// Keeps a ring's memory mapped, for views that outlive everything else.
 #[derive(Debug, Clone)]
@@ -242,13 +245,20 @@ impl Receiving {
         Ok(self.0.try_take()?.map(Taking))
     }
 
-    /// Takes the next request, waiting for it.
+    /// Takes the next request, waiting for it. Control requests are answered on the way.
     ///
     /// # Errors
     /// As [`Callee::serve`](crate::Callee::serve).
-    pub fn take_request(&mut self, timeout: Option<Duration>) -> Result<Taking, ServeError> {
-        let frame = self.0.take(timeout.into())?;
-        Ok(Taking(open_request(&self.0, frame)?.frame))
+    pub fn take_request(&mut self, replies: &mut Sending, timeout: Option<Duration>) -> Result<Taking, ServeError> {
+        let deadline = Deadline::from(timeout);
+        loop {
+            let taking = Taking(self.0.take(deadline)?);
+            if !taking.is_control() {
+                return Ok(Taking(open_request(&self.0, taking.0)?.frame));
+            }
+            answer_control(self, replies, taking)?;
+            self.0.check_patience(deadline)?;
+        }
     }
 
     /// Takes up to `max` messages, waiting for the first.

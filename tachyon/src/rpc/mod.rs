@@ -16,7 +16,7 @@ pub use callee::Callee;
 pub(crate) use callee::{check_correlation, send_error};
 pub use caller::Caller;
 pub(crate) use caller::{Taken, keep};
-pub(crate) use control::{control_reply, is_control};
+pub(crate) use control::{control_reply, is_control, try_answer_control};
 pub(crate) use deadline::Shape;
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};

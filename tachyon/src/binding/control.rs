@@ -1,0 +1,25 @@
+//! Control requests at an end that a binding's user serves by hand: never shown, always answered.
+
+use super::{Receiving, Sending, Taking};
+use crate::error::ServeError;
+use crate::rpc::{is_control, open_request, try_answer_control};
+
+impl Taking {
+    /// Whether this is a request for the callee itself.
+    #[inline]
+    pub fn is_control(&self) -> bool {
+        is_control(&self.0)
+    }
+}
+
+/// Answers a control request, unless the reply ring is full, and releases it. Nothing may be reserved meanwhile.
+///
+/// # Errors
+/// As [`Callee::serve`](crate::Callee::serve).
+#[cold]
+pub fn answer_control(requests: &mut Receiving, replies: &mut Sending, taking: Taking) -> Result<(), ServeError> {
+    let request = open_request(&requests.0, taking.0)?;
+    let answered = try_answer_control(&mut replies.0, &request.frame);
+    requests.release(taking.position());
+    Ok(answered?)
+}
