@@ -8,6 +8,7 @@ mod args;
 mod batch;
 mod bus;
 mod calling;
+mod control;
 mod dispatcher;
 mod dlpack;
 mod endpoint;
