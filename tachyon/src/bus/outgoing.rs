@@ -110,7 +110,7 @@ impl Outgoing {
     #[cold]
     fn refused(&mut self) -> Result<(), Halt> {
         self.refusals = self.refusals.wrapping_add(1);
-        if self.refusals % LIFE_CHECK_AFTER == 0 && self.connection.peer.is_gone() {
+        if self.refusals.is_multiple_of(LIFE_CHECK_AFTER) && self.connection.peer.is_gone() {
             self.check_open()?;
             return Err(Halt::PeerDead);
         }

@@ -20,7 +20,6 @@ pub(crate) use control::{control_reply, is_control};
 pub(crate) use deadline::Shape;
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
-pub(crate) use pending::Meaning;
 pub(crate) use request::{OpenRequest, open_request};
 #[cfg(feature = "tokio")]
 pub(crate) use round_trip::RESENDS;
