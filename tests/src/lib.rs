@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub struct Readme;
 
 /// Longest a peer may take to end by itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running peer process, killed when dropped.
 #[derive(Debug)]

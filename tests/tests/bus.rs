@@ -1,4 +1,5 @@
 //! The one-way bus in two processes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! Calls between two processes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

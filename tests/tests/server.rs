@@ -1,4 +1,5 @@
 //! One server, many callers, each in a process of its own.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

@@ -17,6 +17,7 @@ pub(crate) use callee::{check_correlation, send_error};
 pub use caller::Caller;
 pub(crate) use caller::{Taken, keep};
 pub(crate) use control::{control_reply, is_control};
+#[cfg(feature = "tokio")]
 pub(crate) use deadline::Shape;
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};

@@ -26,7 +26,7 @@ fn main() -> Outcome {
         ("sender_then_hang", [count]) => sender_then_hang(path, count.parse()?),
         ("undecided_receiver", []) => {
             let mut receiver = Bus::connect(path)?.into_receiver()?;
-            report(&receiver.recv()?.to_vec());
+            report(&receiver.recv()?);
             Ok(())
         }
         ("idle_receiver", []) => {
@@ -205,7 +205,7 @@ fn callee(path: &Path, forward: usize, reverse: usize, polling: &str, text: &str
     Ok(())
 }
 
-/// Serves callers until it is told to stop by a call of msg_type 9, then reports what happened to them.
+/// Serves callers until it is told to stop by a call of number 9, then reports what happened to them.
 fn server(path: &Path, workers: usize, max_callers: usize) -> Outcome {
     let options = ServerOptions::new()
         .max_callers(max_callers)
