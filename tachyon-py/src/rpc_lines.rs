@@ -11,6 +11,7 @@ use crate::lifetime::closed;
 use crate::turn::{Debt, Settle};
 
 /// What this side is, and what it does with the forward ring.
+#[allow(clippy::large_enum_variant, reason = "there is one of them per bus, on the heap with it")]
 pub(crate) enum Forward {
     Undecided(tachyon::RpcBus),
     /// A caller owns both directions: while it waits for room it takes replies.
