@@ -12,14 +12,18 @@ mod diag;
 mod expand;
 mod fallback;
 mod model;
+mod params;
+mod payload;
 mod place;
+mod service;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wire;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 
-use crate::args::Args;
+use crate::args::{Args, Attr};
 use crate::diag::Report;
 use crate::model::Function;
 
@@ -136,9 +140,18 @@ pub fn endpoints(names: proc_macro::TokenStream) -> proc_macro::TokenStream {
     table::expand(names.into()).into()
 }
 
+/// Makes a struct or an enum a payload.
+#[proc_macro_attribute]
+pub fn payload(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    payload::payload(args.into(), &item.into()).into()
+}
+
 fn endpoint(args: TokenStream, item: &TokenStream) -> TokenStream {
+    if model::is_trait(item) {
+        return service::service(args, item);
+    }
     let mut report = Report::default();
-    let args = Args::parse(args, &mut report);
+    let args = Args::parse(Attr::Endpoint, args, Span::call_site(), &mut report);
     let function = match Function::parse(item.clone()) {
         Ok(function) => function,
         Err(error) => {

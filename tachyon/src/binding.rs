@@ -15,10 +15,10 @@ use crate::dispatch::Dispatcher;
 use crate::error::{CallError, NumaError, RecvError, SendError, ServeError, WrongDirection};
 use crate::ring::{Frame, Reservation, RingMemory};
 use crate::rpc::{Caller, ErrorKind, RpcBus, RpcError, Taken, check_request, send_error};
-use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id, route_id};
 use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
 
-pub use attempts::{CallerAttempts, answers_at_once, serve_taken};
+pub use attempts::{CallerAttempts, answer_control, answers_at_once, serve_taken};
 
 /// Keeps a ring's memory mapped, for views that outlive everything else.
 #[derive(Debug, Clone)]
@@ -97,6 +97,11 @@ impl Taking {
     /// Route and message type.
     pub fn type_id(&self) -> u32 {
         self.0.type_id
+    }
+
+    /// Whether it is a control request: a dispatcher answers it, and nobody counts it as served.
+    pub fn is_control(&self) -> bool {
+        route_id(self.0.type_id) == ROUTE_CONTROL
     }
 
     /// The payload's first byte.
@@ -339,7 +344,7 @@ impl CallerSteps for Caller {
     fn take_reply(&mut self, correlation_id: u64, timeout: Option<Duration>) -> Result<ReplyTaken, CallError> {
         Ok(match self.take(correlation_id, Deadline::from(timeout))? {
             Taken::InPlace(frame) => ReplyTaken::InPlace(Taking(frame)),
-            Taken::Kept(arrived) => ReplyTaken::Kept(arrived.type_id, arrived.payload),
+            Taken::Kept(arrived) => ReplyTaken::Kept(arrived.type_id, arrived.payload.to_vec()),
         })
     }
 

@@ -8,7 +8,9 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::describe::Mismatch;
 pub use crate::handshake::{ConnectError, ListenError};
+use crate::payload::Malformed;
 pub use crate::ring::{CapacityError, Fault};
 pub use crate::rpc::{ErrorKind, RpcError};
 pub use crate::shm::{NumaError, ShmError};
@@ -119,6 +121,20 @@ family! {
         /// The callee answered with an error.
         #[error("{0}")]
         Remote(#[source] RpcError),
+        /// The two sides do not mean the same by an endpoint. It was not called.
+        #[error("{0}; build both sides from one definition")]
+        Mismatch(#[source] Mismatch),
+        /// The reply is not what the endpoint gives.
+        #[error("{endpoint}: the reply cannot be read: {problem}")]
+        BadReply {
+            /// The endpoint's name on this side.
+            endpoint: String,
+            /// What is wrong with the reply.
+            problem: Malformed
+        },
+        /// What the callee said about itself is no description.
+        #[error("the callee's description cannot be read: {0}")]
+        Describe(String),
     }
 }
 
@@ -228,6 +244,12 @@ pub struct CommitError {
 pub struct WrongDirection {
     /// What the peer is.
     pub taken: &'static str,
+}
+
+impl From<Mismatch> for CallError {
+    fn from(mismatch: Mismatch) -> Self {
+        Self::Mismatch(mismatch)
+    }
 }
 
 /// What an outgoing direction can answer, before it becomes an error of one family.

@@ -39,10 +39,12 @@
 
 mod binding;
 mod bus;
+mod describe;
 mod dispatch;
 mod error;
 mod handshake;
 mod options;
+mod payload;
 mod private;
 mod ring;
 mod rpc;
@@ -53,15 +55,23 @@ mod type_id;
 mod wait;
 
 pub use bus::{BatchIter, Bus, Message, Messages, Receiver, RxBatchGuard, RxGuard, RxMsgView, Sender, State, TxGuard};
-pub use dispatch::{Dispatcher, Endpoint, Entry, HandlerError, IntoReply, OwnedHandler, Replied, Reply, Request, SharedHandler};
+pub use describe::{
+    Composite, DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
+    Mismatch, Signature, StructDescription, TypeDescription, VariantDescription,
+};
+pub use dispatch::{
+    Dispatcher, Endpoint, Entry, EntryHandler, ExclusiveHandler, HandlerError, IntoReply, Needs, NoState, OwnedHandler,
+    Replied, Reply, ReplyInPlace, ReplyRoom, ReplySlot, Request, Scope, SharedHandler, SlotError, SlotResult,
+};
 pub use error::{
     CallError, CapacityError, CommitError, ConnectError, Error, Fault, HandlerFailure, ListenError, NumaError,
     RecvError, RegisterError, SendError, ServeError, ShmError, WrongDirection,
 };
 pub use options::Options;
+pub use payload::{EnumLayout, Field, Form, Layout, Malformed, Payload, Primitive, StructLayout, Variant, Wire};
 pub use ring::MAX_CAPACITY;
-pub use rpc::{Callee, Caller, ErrorKind, RpcBus, RpcError, RpcRxGuard, RpcTxGuard};
-pub use tachyon_macros::{endpoints, tachyon_rpc};
+pub use rpc::{Callee, Caller, ErrorKind, ReplyGuard, RpcBus, RpcError, RpcRxGuard, RpcTxGuard};
+pub use tachyon_macros::{endpoints, payload, tachyon_rpc};
 pub use type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id, msg_type, route_id};
 pub use wait::{Interrupt, PollingMode};
 

@@ -2,6 +2,8 @@
 //!
 //! The other process is the program `peer` of this crate; [`Peer`] starts it and makes sure that it ends.
 
+pub mod pricing;
+
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

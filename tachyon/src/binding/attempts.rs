@@ -8,7 +8,7 @@ use crate::bus::{Incoming, look_for_data};
 use crate::dispatch::{Dispatcher, Reply};
 use crate::error::{CallError, Halt, RecvError, SendError, ServeError};
 use crate::ring::Frame;
-use crate::rpc::{Caller, check_request, keep};
+use crate::rpc::{self, Caller, check_request, keep};
 use crate::type_id::make_type_id;
 
 /// Up to `looks` looks for a message. A dead peer is not noticed here but by the wait that follows.
@@ -124,7 +124,16 @@ pub fn serve_taken<S: ?Sized>(
     replies: &mut Sending,
     taking: Taking,
 ) -> Result<(), ServeError> {
-    dispatcher.serve_frame(&mut requests.0, &mut replies.0, &taking.0)
+    dispatcher.serve_frame(&mut requests.0, &mut replies.0, &taking.0).map(drop)
+}
+
+/// Answers and releases a message that is a control request, for a loop without a dispatcher; false for any other.
+///
+/// # Errors
+/// As [`Callee::serve`](crate::Callee::serve).
+#[inline]
+pub fn answer_control(requests: &mut Receiving, replies: &mut Sending, taking: Taking) -> Result<bool, ServeError> {
+    Ok(rpc::answer_control(&mut requests.0, &mut replies.0, &taking.0)?)
 }
 
 /// Whether answering with `size` bytes needs no wait: there is room, or there never will be.

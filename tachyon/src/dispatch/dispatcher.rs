@@ -4,16 +4,18 @@ use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use super::control::{self, Described};
 use super::endpoint::{Endpoint, Entry};
 use super::handler::{HandlerError, Reply, Request};
 use super::into_reply::IntoReply;
 use super::table::{OwnedHandler, Table};
 use crate::bus::{Incoming, Outgoing};
+use crate::describe::{Description, EndpointDescription, WHOLE_TABLE};
 use crate::error::{HandlerFailure, RegisterError, ServeError};
 use crate::ring::Frame;
 use crate::rpc::{Callee, ErrorKind, check_request, send_error};
 use crate::slice;
-use crate::type_id::{msg_type, route_id};
+use crate::type_id::{ROUTE_CONTROL, msg_type, route_id};
 use crate::wait::Deadline;
 
 /// What [`Dispatcher::on_failure`] sets.
@@ -52,6 +54,8 @@ pub struct Dispatcher<S: ?Sized = ()> {
     table: Table<S>,
     send_text: bool,
     on_failure: Option<FailureHook>,
+    described: Described,
+    exclusive: bool,
     state: S,
 }
 
@@ -84,12 +88,23 @@ impl<S> Dispatcher<S> {
                 panic!("{refusal}");
             }
         }
-        Self { table, send_text: false, on_failure: None, state }
+        let exclusive = endpoints.iter().any(Entry::is_exclusive);
+        Self { table, send_text: false, on_failure: None, described: Described::default(), exclusive, state }
+    }
+
+    /// Takes the state back.
+    pub fn into_state(self) -> S {
+        self.state
     }
 
     /// The state, to look at or to take back what handlers left there.
     pub fn state(&self) -> &S {
         &self.state
+    }
+
+    /// The state, to change it between requests.
+    pub fn state_mut(&mut self) -> &mut S {
+        &mut self.state
     }
 }
 
@@ -118,6 +133,7 @@ impl<S: ?Sized> Dispatcher<S> {
     /// As [`register`](Self::register).
     pub fn register_endpoint<E: Endpoint<State = S>>(&mut self) -> Result<&mut Self, RegisterError> {
         self.table.insert_entry(E::ENTRY)?;
+        self.exclusive |= E::ENTRY.is_exclusive();
         Ok(self)
     }
 
@@ -131,8 +147,31 @@ impl<S: ?Sized> Dispatcher<S> {
         name: &str,
         handler: OwnedHandler<S>,
     ) -> Result<&mut Self, RegisterError> {
-        self.table.insert_owned(msg_type, name, handler)?;
+        self.register_described(EndpointDescription::bytes(msg_type, name), handler)
+    }
+
+    /// As [`register_handler`](Self::register_handler), for a handler that says what it takes and gives. Nothing here
+    /// checks that it does.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_described(
+        &mut self,
+        description: EndpointDescription,
+        handler: OwnedHandler<S>,
+    ) -> Result<&mut Self, RegisterError> {
+        self.table.insert_owned(description, handler)?;
         Ok(self)
+    }
+
+    /// What this dispatcher offers, as [`Caller::describe`](crate::Caller::describe) gets it.
+    pub fn describe(&self) -> Description {
+        control::describe(&self.table, WHOLE_TABLE)
+    }
+
+    /// Whether an endpoint changes the state, so that the endpoints cannot be served by several threads at once.
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive
     }
 
     /// Number of endpoints.
@@ -163,7 +202,7 @@ impl<S: ?Sized> Dispatcher<S> {
         self
     }
 
-    /// Serves one request, waiting for it. Its caller is answered whatever happens: by the handler, or with an error
+    /// Serves one request, waiting for it; questions about the table itself are answered on the way. Its caller is answered whatever happens: by the handler, or with an error
     /// when there is no handler, or it fails, panics or returns what cannot be sent.
     ///
     /// # Errors
@@ -214,18 +253,23 @@ impl<S: ?Sized> Dispatcher<S> {
         outgoing: &mut Outgoing,
         deadline: Deadline,
     ) -> Result<(), ServeError> {
-        let frame = incoming.take(deadline)?;
-        self.serve_frame(incoming, outgoing, &frame)
+        loop {
+            let frame = incoming.take(deadline)?;
+            if self.serve_frame(incoming, outgoing, &frame)? {
+                return Ok(());
+            }
+        }
     }
 
-    /// Serves a message that was taken before, and releases it.
+    /// Serves a message that was taken before, and releases it. False when it was a control request, which nobody
+    /// counts.
     #[inline]
     pub(crate) fn serve_frame(
         &mut self,
         incoming: &mut Incoming,
         outgoing: &mut Outgoing,
         frame: &Frame,
-    ) -> Result<(), ServeError> {
+    ) -> Result<bool, ServeError> {
         check_request(incoming, frame)?;
         let outcome = self.answer(incoming, outgoing, frame);
         incoming.release(frame.position);
@@ -233,11 +277,15 @@ impl<S: ?Sized> Dispatcher<S> {
     }
 
     #[inline]
-    fn answer(&mut self, incoming: &Incoming, outgoing: &mut Outgoing, frame: &Frame) -> Result<(), ServeError> {
+    fn answer(&mut self, incoming: &Incoming, outgoing: &mut Outgoing, frame: &Frame) -> Result<bool, ServeError> {
         let msg_type = msg_type(frame.type_id);
         let correlation_id = frame.correlation_id;
         let registered = if route_id(frame.type_id) == 0 { self.table.get_mut(msg_type) } else { None };
         let Some(registered) = registered else {
+            if route_id(frame.type_id) == ROUTE_CONTROL {
+                control::answer(&self.table, &mut self.described, incoming, outgoing, frame)?;
+                return Ok(false);
+            }
             let text = if self.send_text { "no endpoint is registered for this msg_type" } else { "" };
             send_error(outgoing, correlation_id, msg_type, ErrorKind::NoHandler, text)?;
             return Err(ServeError::NoHandler { msg_type });
@@ -247,16 +295,17 @@ impl<S: ?Sized> Dispatcher<S> {
         let reply = Reply { outgoing: &mut *outgoing, msg_type, correlation_id };
         // Whatever a handler leaves half done is its own state's affair, as with a handler that returns an error; the
         // ring's state does not pass through it.
-        let outcome = catch_unwind(AssertUnwindSafe(|| registered.run(&self.state, request, reply)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| registered.run(&mut self.state, request, reply)));
         let answered = outgoing.producer.position() != answered;
         let error = match outcome {
-            Ok(Ok(_)) if answered => return Ok(()),
+            Ok(Ok(_)) if answered => return Ok(true),
             Ok(Ok(_)) => HandlerError::failed("returned the proof of another request's answer"),
             Ok(Err(error)) => error,
             Err(panic) => HandlerError::panicked(&*panic),
         };
         let name = registered.name();
-        fail(outgoing, name, self.send_text, (!answered).then_some(correlation_id), msg_type, error)
+        fail(outgoing, name, self.send_text, (!answered).then_some(correlation_id), msg_type, error)?;
+        Ok(true)
     }
 }
 

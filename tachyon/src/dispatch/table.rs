@@ -1,39 +1,45 @@
 //! The dispatch table: from message type to handler in two loads, however many endpoints there are.
 
-use super::endpoint::{Entry, SharedHandler};
+use super::endpoint::{Entry, EntryHandler};
 use super::handler::{HandlerError, Replied, Reply, Request};
+use crate::describe::EndpointDescription;
 use crate::error::RegisterError;
 use crate::type_id::MSG_TYPE_ERROR;
 
 /// A handler that was made at run time and may keep things of its own.
-pub type OwnedHandler<S> =
-    Box<dyn FnMut(&S, Request<'_>, Reply<'_>) -> Result<Replied, HandlerError> + Send>;
+pub type OwnedHandler<S> = Box<dyn FnMut(&S, Request<'_>, Reply<'_>) -> Result<Replied, HandlerError> + Send>;
 
 enum Handler<S: ?Sized> {
-    Shared(SharedHandler<S>),
+    Entry(EntryHandler<S>),
     Owned(OwnedHandler<S>),
 }
 
 /// An endpoint in the table.
 pub(super) struct Registered<S: ?Sized> {
-    name: String,
+    description: EndpointDescription,
     handler: Handler<S>,
 }
 
 impl<S: ?Sized> Registered<S> {
     pub(super) fn name(&self) -> &str {
-        &self.name
+        &self.description.name
+    }
+
+    pub(super) fn description(&self) -> &EndpointDescription {
+        &self.description
     }
 
     #[inline]
     pub(super) fn run(
         &mut self,
-        state: &S,
+        state: &mut S,
         request: Request<'_>,
         reply: Reply<'_>,
     ) -> Result<Replied, HandlerError> {
         match &mut self.handler {
-            Handler::Shared(handler) => handler(state, request, reply),
+            Handler::Entry(EntryHandler::Stateless(handler)) => handler(&(), request, reply),
+            Handler::Entry(EntryHandler::Shared(handler)) => handler(state, request, reply),
+            Handler::Entry(EntryHandler::Exclusive(handler)) => handler(state, request, reply),
             Handler::Owned(handler) => handler(state, request, reply),
         }
     }
@@ -73,19 +79,19 @@ impl<S: ?Sized> Table<S> {
     }
 
     pub(super) fn insert_entry(&mut self, entry: Entry<S>) -> Result<(), RegisterError> {
-        self.insert(entry.msg_type(), entry.name(), Handler::Shared(entry.handler()))
+        self.insert(entry.signature().into(), Handler::Entry(entry.handler()))
     }
 
     pub(super) fn insert_owned(
         &mut self,
-        msg_type: u16,
-        name: &str,
+        description: EndpointDescription,
         handler: OwnedHandler<S>,
     ) -> Result<(), RegisterError> {
-        self.insert(msg_type, name, Handler::Owned(handler))
+        self.insert(description, Handler::Owned(handler))
     }
 
-    fn insert(&mut self, msg_type: u16, name: &str, handler: Handler<S>) -> Result<(), RegisterError> {
+    fn insert(&mut self, description: EndpointDescription, handler: Handler<S>) -> Result<(), RegisterError> {
+        let EndpointDescription { msg_type, ref name, .. } = description;
         if msg_type == MSG_TYPE_ERROR {
             return Err(RegisterError::Reserved { refused: name.to_owned() });
         }
@@ -95,11 +101,11 @@ impl<S: ?Sized> Table<S> {
         if let Some(existing) = place {
             return Err(RegisterError::Duplicate {
                 msg_type,
-                existing: existing.name.clone(),
+                existing: existing.name().to_owned(),
                 refused: name.to_owned(),
             });
         }
-        *place = Some(Registered { name: name.to_owned(), handler });
+        *place = Some(Registered { description, handler });
         self.len += 1;
         Ok(())
     }
@@ -117,7 +123,7 @@ mod tests {
     fn every_number_but_the_reserved_one_finds_its_own() {
         let mut table = Table::<()>::new();
         for msg_type in [0, 1, 255, 256, 4097, 65_534] {
-            table.insert_owned(msg_type, &format!("e{msg_type}"), never()).unwrap();
+            table.insert_owned(EndpointDescription::bytes(msg_type, &format!("e{msg_type}")), never()).unwrap();
         }
         assert_eq!(table.len(), 6);
         assert_eq!(table.get_mut(4097).unwrap().name(), "e4097");
@@ -129,13 +135,13 @@ mod tests {
     #[test]
     fn refusals_leave_the_table_as_it_was() {
         let mut table = Table::<()>::new();
-        table.insert_owned(7, "first", never()).unwrap();
+        table.insert_owned(EndpointDescription::bytes(7, "first"), never()).unwrap();
         assert_eq!(
-            table.insert_owned(7, "second", never()),
+            table.insert_owned(EndpointDescription::bytes(7, "second"), never()),
             Err(RegisterError::Duplicate { msg_type: 7, existing: "first".into(), refused: "second".into() })
         );
         assert_eq!(
-            table.insert_owned(MSG_TYPE_ERROR, "third", never()),
+            table.insert_owned(EndpointDescription::bytes(MSG_TYPE_ERROR, "third"), never()),
             Err(RegisterError::Reserved { refused: "third".into() })
         );
         assert_eq!(table.len(), 1);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::control::answer_control;
 use super::fault::{ErrorKind, ErrorReply};
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::undecided::RpcBus;
@@ -93,16 +94,25 @@ impl Callee {
     /// # Errors
     /// As [`serve`](Self::serve).
     pub fn try_serve(&mut self) -> Result<Option<RpcRxGuard<'_>>, ServeError> {
-        let Some(frame) = self.incoming.try_take()? else { return Ok(None) };
-        check_request(&self.incoming, &frame)?;
-        Ok(Some(RpcRxGuard::in_place(&mut self.incoming, frame)))
+        while let Some(frame) = self.incoming.try_take()? {
+            check_request(&self.incoming, &frame)?;
+            if !answer_control(&mut self.incoming, &mut self.outgoing, &frame)? {
+                return Ok(Some(RpcRxGuard::in_place(&mut self.incoming, frame)));
+            }
+        }
+        Ok(None)
     }
 
     #[inline]
-    pub(crate) fn take(&mut self, deadline: Deadline) -> Result<Frame, Halt> {
-        let frame = self.incoming.take(deadline)?;
-        check_request(&self.incoming, &frame)?;
-        Ok(frame)
+    fn take(&mut self, deadline: Deadline) -> Result<Frame, ServeError> {
+        loop {
+            let frame = self.incoming.take(deadline)?;
+            check_request(&self.incoming, &frame)?;
+            // Control requests are the library's own: whoever serves by hand never sees them.
+            if !answer_control(&mut self.incoming, &mut self.outgoing, &frame)? {
+                return Ok(frame);
+            }
+        }
     }
 
     /// Answers a request with a copy of `payload`, waiting for room.

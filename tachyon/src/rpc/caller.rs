@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::pending::{Arrived, Meaning, Pending};
+use super::typed::Agreed;
 use super::undecided::RpcBus;
-use crate::bus::{
-    Established, Incoming, Outgoing, State, data_source, look_for_data, look_for_room, room_source,
-};
+use crate::bus::{Established, Incoming, Outgoing, State, data_source, look_for_data, look_for_room, room_source};
 use crate::error::{CallError, ConnectError, Halt, ListenError, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
@@ -48,6 +47,7 @@ pub struct Caller {
     pub(crate) outgoing: Outgoing,
     pub(crate) incoming: Incoming,
     pub(crate) pending: Pending,
+    pub(super) agreed: Agreed,
 }
 
 /// A reply: still in the ring, or kept from before.
@@ -97,7 +97,12 @@ impl Caller {
     }
 
     pub(super) fn over(established: &Established) -> Self {
-        Self { outgoing: established.outgoing(0), incoming: established.incoming(1), pending: Pending::new() }
+        Self {
+            outgoing: established.outgoing(0),
+            incoming: established.incoming(1),
+            pending: Pending::new(),
+            agreed: Agreed::default(),
+        }
     }
 
     /// Sends a request and gives its correlation id, for [`wait`](Self::wait). Waits for room; meanwhile replies to
@@ -122,7 +127,11 @@ impl Caller {
         if msg_type == MSG_TYPE_ERROR {
             return Err(CallError::ReservedMsgType);
         }
-        let type_id = make_type_id(0, msg_type);
+        self.send_routed(make_type_id(0, msg_type), payload, deadline)
+    }
+
+    #[inline]
+    fn send_routed(&mut self, type_id: u32, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
         if !self.outgoing.try_send(payload, type_id, self.pending.next())? {
             let reservation = self.wait_for_room(payload.len(), deadline)?;
             self.outgoing.fill(reservation, payload);
@@ -160,7 +169,7 @@ impl Caller {
     /// keeps forward full.
     #[cold]
     fn wait_for_room(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
-        let Self { outgoing, incoming, pending } = self;
+        let Self { outgoing, incoming, pending, .. } = self;
         let Outgoing { connection, index, producer, waiter } = outgoing;
         let forward = connection.channel(*index);
         // The words and bells are the connection's, so that `incoming` stays free for the look.
@@ -279,13 +288,26 @@ impl Caller {
     }
 
     #[inline]
-    fn request_until(
+    pub(super) fn request_until(
         &mut self,
         msg_type: u16,
         payload: &[u8],
         deadline: Deadline,
     ) -> Result<RpcRxGuard<'_>, CallError> {
-        let correlation_id = self.call_until(msg_type, payload, deadline)?;
+        if msg_type == MSG_TYPE_ERROR {
+            return Err(CallError::ReservedMsgType);
+        }
+        self.request_routed(make_type_id(0, msg_type), payload, deadline)
+    }
+
+    #[inline]
+    pub(super) fn request_routed(
+        &mut self,
+        type_id: u32,
+        payload: &[u8],
+        deadline: Deadline,
+    ) -> Result<RpcRxGuard<'_>, CallError> {
+        let correlation_id = self.send_routed(type_id, payload, deadline)?;
         let taken = match self.take(correlation_id, deadline) {
             Ok(taken) => taken,
             Err(error) => {
@@ -350,7 +372,7 @@ pub(crate) fn keep(incoming: &mut Incoming, pending: &mut Pending, frame: Frame)
             return Err(Halt::FatalError(Fault::Correlation(frame.correlation_id)));
         }
         Meaning::Awaited => {
-            let payload = slice::payload(&frame, incoming).to_vec();
+            let payload = slice::payload(&frame, incoming).into();
             pending.keep(frame.correlation_id, Arrived { type_id: frame.type_id, payload });
         }
         Meaning::Forgotten => {}

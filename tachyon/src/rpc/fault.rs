@@ -87,9 +87,8 @@ impl RpcError {
         if msg_type(type_id) != MSG_TYPE_ERROR {
             return None;
         }
-        let (of, text) = payload.split_first_chunk().map_or((MSG_TYPE_ERROR, payload), |(of, text)| {
-            (u16::from_be_bytes(*of), text)
-        });
+        let (of, text) =
+            payload.split_first_chunk().map_or((MSG_TYPE_ERROR, payload), |(of, text)| (u16::from_be_bytes(*of), text));
         Some(Self {
             kind: ErrorKind::from_route(route_id(type_id)),
             msg_type: of,

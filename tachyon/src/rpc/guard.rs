@@ -3,6 +3,7 @@
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
+use super::aligned::AlignedBytes;
 use super::fault::RpcError;
 use super::pending::{Arrived, Pending};
 use crate::bus::{Incoming, Outgoing};
@@ -20,9 +21,12 @@ pub struct RpcRxGuard<'a> {
 }
 
 enum Payload<'a> {
-    InPlace { incoming: &'a mut Incoming, frame: Frame },
+    InPlace {
+        incoming: &'a mut Incoming,
+        frame: Frame,
+    },
     /// A reply that came before it was waited for, and had to make room for others.
-    Kept(Vec<u8>),
+    Kept(AlignedBytes),
 }
 
 impl<'a> RpcRxGuard<'a> {

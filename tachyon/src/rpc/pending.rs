@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
+use super::aligned::AlignedBytes;
+
 /// A reply copied out of the ring to wait for its own waiter.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) type_id: u32,
-    pub(crate) payload: Vec<u8>,
+    pub(crate) payload: AlignedBytes,
 }
 
 #[derive(Debug)]
@@ -109,7 +111,7 @@ mod tests {
     use super::*;
 
     fn reply(byte: u8) -> Arrived {
-        Arrived { type_id: 0, payload: vec![byte] }
+        Arrived { type_id: 0, payload: [byte][..].into() }
     }
 
     #[test]
@@ -131,7 +133,7 @@ mod tests {
             assert_eq!(pending.meaning(id), Meaning::Forgotten, "a second reply is not awaited");
         }
         for id in 1..=100 {
-            assert_eq!(pending.end(id).unwrap().payload, [id as u8]);
+            assert_eq!(*pending.end(id).unwrap().payload, [id as u8]);
             assert!(!pending.is_outstanding(id));
         }
         assert_eq!(pending.len(), 0);

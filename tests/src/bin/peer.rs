@@ -5,8 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tachyon::{
-    Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, Sender, ServeError, endpoints,
-    tachyon_rpc,
+    Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, Sender, ServeError, endpoints, tachyon_rpc,
 };
 use tachyon_tests::{length, message};
 

@@ -1,0 +1,97 @@
+//! The other process of the typed tests: a callee in one of several roles.
+
+use std::error::Error;
+use std::path::Path;
+
+use tachyon::{Callee, Dispatcher, ErrorKind, endpoints, tachyon_rpc};
+use tachyon_tests::pricing::{
+    self, PricingService, echo, nothing, order, price, prices, sides, silent, squares, sum, turned,
+};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn main() -> Outcome {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: typed_peer ROLE PATH ...".into()) };
+    let path = Path::new(path);
+    match (*role, rest) {
+        ("functions", [forward, reverse]) => functions(path, forward.parse()?, reverse.parse()?),
+        ("service", []) => {
+            let mut callee = Callee::listen(path, 1 << 16, 1 << 16)?;
+            let mut dispatcher = PricingService::dispatcher(pricing::book());
+            dispatcher.send_error_text(true);
+            dispatcher.serve_forever(&mut callee)?;
+            println_state(dispatcher.state().orders);
+            Ok(())
+        }
+        ("differs", []) => differs(path),
+        ("by_hand", []) => by_hand(path),
+        ("many", [count]) => many(path, count.parse()?),
+        _ => Err(format!("no such role: {arguments:?}").into()),
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "printing is how a peer reports")]
+fn println_state(number: u64) {
+    println!("{number}");
+}
+
+fn functions(path: &Path, forward: usize, reverse: usize) -> Outcome {
+    let mut callee = Callee::listen(path, forward, reverse)?;
+    let table = endpoints![echo, price, order, sum, prices, nothing, squares, silent, sides, turned];
+    let mut dispatcher = Dispatcher::with_state(pricing::book(), table);
+    dispatcher.send_error_text(true);
+    dispatcher.serve_forever(&mut callee)?;
+    println_state(dispatcher.state().orders);
+    Ok(())
+}
+
+/// The callee's idea of a price request: it was built from an older definition.
+#[tachyon::payload]
+struct PriceRequest {
+    instrument: u64,
+    quantity: i32,
+    _pad: [u8; 4],
+}
+
+#[tachyon_rpc(msg_type = 2)]
+fn old_price(request: &PriceRequest) -> u64 {
+    request.instrument + u64::from(request.quantity.unsigned_abs())
+}
+
+fn differs(path: &Path) -> Outcome {
+    let mut callee = Callee::listen(path, 4096, 4096)?;
+    Ok(Dispatcher::new(endpoints![echo, old_price]).serve_forever(&mut callee)?)
+}
+
+/// Serves without a dispatcher: replies to anything with what came, and to msg_type 2 with three bytes.
+fn by_hand(path: &Path) -> Outcome {
+    let mut callee = Callee::listen(path, 4096, 4096)?;
+    loop {
+        let request = match callee.serve() {
+            Ok(request) => request,
+            Err(tachyon::ServeError::Closed) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let (call, msg_type, payload) = (request.correlation_id(), request.msg_type(), request.to_vec());
+        if request.type_id() >> 16 != 0 {
+            return Err("a control request reached the user".into());
+        }
+        drop(request);
+        match msg_type {
+            2 => callee.reply(call, msg_type, &[1, 2, 3])?,
+            404 => callee.reply_error(call, msg_type, ErrorKind::NoHandler, "")?,
+            _ => callee.reply(call, msg_type, &payload)?,
+        }
+    }
+}
+
+fn many(path: &Path, count: u16) -> Outcome {
+    let mut callee = Callee::listen(path, 64, 64)?;
+    let mut dispatcher = Dispatcher::new(endpoints![]);
+    for msg_type in 0..count {
+        dispatcher.register(msg_type, &format!("endpoint_{msg_type}"), |payload: &[u8]| payload.to_vec())?;
+    }
+    Ok(dispatcher.serve_forever(&mut callee)?)
+}
