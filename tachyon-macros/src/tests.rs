@@ -181,7 +181,11 @@ fn services() {
     for (args, item, expected) in [
         ("", "trait T {}", vec![]),
         ("crate = a::b", "pub unsafe trait T {}", vec!["cannot be `unsafe`"]),
-        ("", "trait T { #[rpc(msg_type = 1)] fn f(&self); #[rpc(msg_type = 2)] fn g(&mut self, r: &R) -> u8 { 1 } }", vec![]),
+        (
+            "",
+            "trait T { #[rpc(msg_type = 1)] fn f(&self); #[rpc(msg_type = 2)] fn g(&mut self, r: &R) -> u8 { 1 } }",
+            vec![],
+        ),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(&self, r: &[R], s: ReplySlot<'_>); }", vec![]),
         ("msg_type = 1", "trait T {}", vec!["its methods have"]),
         ("reply = 1", "trait T {}", vec!["`tachyon_rpc` on a trait knows `crate`"]),
@@ -191,13 +195,25 @@ fn services() {
         ("", "trait T { #[rpc(crate = a, msg_type = 1)] fn f(&self); }", vec!["stands on the trait"]),
         ("", "trait T { #[rpc(msg_type = 1)] #[rpc(msg_type = 2)] fn f(&self); }", vec!["keep one `rpc`"]),
         ("", "trait T { #[tachyon_rpc(msg_type = 1)] fn f(&self); }", vec!["`#[rpc(msg_type = N)]` marks a method"]),
-        ("", "trait T { #[rpc(msg_type = 1)] fn f(&self); #[rpc(msg_type = 0x1)] fn g(&self); }", vec!["but `f` has 1 too"]),
+        (
+            "",
+            "trait T { #[rpc(msg_type = 1)] fn f(&self); #[rpc(msg_type = 0x1)] fn g(&self); }",
+            vec!["but `f` has 1 too"],
+        ),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(r: &R); }", vec!["takes `&self` or `&mut self`"]),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(self: Box<Self>); }", vec!["called again and again"]),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(&self, a: &A, b: &B); }", vec!["its state is `self`"]),
         ("", "trait T { #[rpc(msg_type = 1)] fn new(&self); }", vec!["choose another name"]),
-        ("", "trait T { #[rpc(msg_type = 1)] async fn f<X>(&self) -> !; }", vec!["`async`", "type parameters", "returns"]),
-        ("", "trait T<X> { type A; const C: u8; m!(); }", vec!["no generics", "associated types", "methods only", "written out"]),
+        (
+            "",
+            "trait T { #[rpc(msg_type = 1)] async fn f<X>(&self) -> !; }",
+            vec!["`async`", "type parameters", "returns"],
+        ),
+        (
+            "",
+            "trait T<X> { type A; const C: u8; m!(); }",
+            vec!["no generics", "associated types", "methods only", "written out"],
+        ),
     ] {
         assert_all(&crate::service::messages(tokens(args), tokens(item)), &expected, item);
     }
@@ -214,9 +230,18 @@ fn payloads() {
         ("struct S { a: u8, b: u16, c: u8, d: u64 }", vec!["before `b`", "before `d`"]),
         ("struct S { a: &'static u8 }", vec!["a reference means nothing"]),
         ("struct S { a: *const u8, b: fn() }", vec!["an address", "an address"]),
-        ("struct S { a: usize, b: isize, c: char, d: u128, e: i128 }", vec!["u64", "i64", "u32", "16 bytes", "16 bytes"]),
-        ("struct S { a: String, b: Vec<u8>, c: [u8], d: Box<u8> }", vec!["fixed length", "elsewhere", "fixed length", "an address"]),
-        ("struct S { a: (u8, u8), b: Option<u8>, c: NonZeroU8, d: dyn Any }", vec!["tuple", "Option", "plain number", "fixed layout"]),
+        (
+            "struct S { a: usize, b: isize, c: char, d: u128, e: i128 }",
+            vec!["u64", "i64", "u32", "16 bytes", "16 bytes"],
+        ),
+        (
+            "struct S { a: String, b: Vec<u8>, c: [u8], d: Box<u8> }",
+            vec!["fixed length", "elsewhere", "fixed length", "an address"],
+        ),
+        (
+            "struct S { a: (u8, u8), b: Option<u8>, c: NonZeroU8, d: dyn Any }",
+            vec!["tuple", "Option", "plain number", "fixed layout"],
+        ),
         ("struct S<T> { a: T }", vec!["no generics"]),
         ("struct S(u8);", vec!["have names"]),
         ("struct S;", vec!["at least one field"]),
@@ -236,7 +261,11 @@ fn payloads() {
     ] {
         assert_all(&crate::payload::messages(tokens(""), tokens(item)), &expected, item);
     }
-    assert_all(&crate::payload::messages(tokens("msg_type = 1, crate = a"), tokens("struct S { a: u8 }")), &["knows `crate`"], "");
+    assert_all(
+        &crate::payload::messages(tokens("msg_type = 1, crate = a"), tokens("struct S { a: u8 }")),
+        &["knows `crate`"],
+        "",
+    );
 }
 
 /// Pieces that, in any order, come near to what the macros expect or stay far from it.

@@ -5,6 +5,7 @@ use quote::{ToTokens, quote};
 use syn::{GenericArgument, Lifetime, Path, PathArguments, Type, TypeArray};
 
 use crate::model::{ReplyForm, RequestForm, last_segment, peel, type_arguments};
+use crate::place::Place;
 
 /// What to write instead of a type that cannot be part of a payload; `None` when it may be one.
 pub(crate) fn not_a_payload(ty: &Type) -> Option<String> {
@@ -125,8 +126,17 @@ pub(crate) fn reply(form: &ReplyForm<'_>, private: &Path) -> TokenStream {
         ReplyForm::Value(ty) | ReplyForm::Opaque(ty) => {
             let mut ty = (*ty).clone();
             write_down(&mut ty, private);
-            quote!(<#ty as #private::IntoReply>::Wire)
+            // In place of the type, so that this is where the error is when it is no reply.
+            Place::of(&ty).stand_in(quote!(<#ty as #private::IntoReply>::Wire))
         }
+    }
+}
+
+/// What a client's function returns, in place of what the endpoint does.
+pub(crate) fn returned(form: &ReplyForm<'_>, returned: TokenStream) -> TokenStream {
+    match form {
+        ReplyForm::Nothing | ReplyForm::Slot(None) => returned,
+        ReplyForm::Value(ty) | ReplyForm::Opaque(ty) | ReplyForm::Slot(Some(ty)) => Place::of(ty).stand_in(returned),
     }
 }
 

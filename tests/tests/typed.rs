@@ -42,7 +42,7 @@ fn every_form_goes_there_and_back() {
         let all = prices::call(&mut caller).unwrap();
         assert_eq!(all.iter().map(|reply| reply.bid).collect::<Vec<_>>(), [100.0, 20.0]);
         assert_eq!(all.into_owned().len(), 2);
-        nothing::call(&mut caller).unwrap().into_owned();
+        nothing::call(&mut caller).unwrap();
         assert_eq!(*squares::call(&mut caller, &5).unwrap(), [0, 1, 4, 9, 16]);
         assert!(squares::call(&mut caller, &0).unwrap().is_empty());
         let orders = [an_order(Side::Buy), an_order(Side::Sell)];
@@ -124,7 +124,7 @@ fn a_service_is_called_by_its_contract() {
     assert_eq!(*client.running(&[1.0, 2.0, 3.0]).unwrap(), [1.0, 3.0, 6.0]);
     let (kind, text) = remote(client.price(&PriceRequest { instrument: 9, quantity: 0 }).map(drop));
     assert_eq!((kind, text.as_str()), (ErrorKind::HandlerFailed, "instrument 9 is not known"));
-    client.reset().unwrap().into_owned();
+    client.reset().unwrap();
     assert_eq!(*client.orders().unwrap(), 0);
     drop(caller);
     assert_eq!(callee.finish(), "0");

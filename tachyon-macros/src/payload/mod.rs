@@ -22,7 +22,7 @@ pub(crate) fn payload(args: TokenStream, item: &TokenStream) -> TokenStream {
             check::check(&declared, &mut report);
             match report.finish() {
                 Ok(()) => expand::payload(&args.library, &declared, item),
-                Err(errors) => expand::stub(&args.library, &declared, item, &errors),
+                Err(errors) => expand::stub(&args.library, &declared, &errors),
             }
         }
         Err(error) => {

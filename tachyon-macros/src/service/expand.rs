@@ -113,7 +113,7 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
         let sig = &method.method.sig;
         let function = &sig.ident;
         let shared = attrs::shared(&method.method.attrs);
-        let contract = quote!(<#name as #private::Method<#ordinal>>);
+        let contract = quote!(#private::MethodOf<#name, #ordinal>);
         let function = quote_spanned!(Span::mixed_site()=> <Implementor as #trait_name>::#function);
         let state = quote_spanned!(Span::mixed_site()=> state,);
         let answer = answer(&method.shape, private, &function, Some(&state), &contract);
@@ -121,7 +121,7 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
         quote_spanned! {Span::mixed_site()=>
             #shared
             #private::Entry::new(
-                #contract::SIGNATURE,
+                <#name as #private::Method<#ordinal>>::SIGNATURE,
                 #private::EntryHandler::#kind(|state, request, reply| #answer),
             )
         }
@@ -170,6 +170,8 @@ fn client(service: &Service<'_>, private: &Path) -> TokenStream {
         let shared = attrs::shared(&method.method.attrs);
         let (param, argument) = request_of_client(&method.shape);
         let contract = quote!(<#contract_name as #private::Method<#ordinal>>);
+        let returned = quote!(#private::Result<#private::ReplyGuard<'_, #contract::Reply>, #private::CallError>);
+        let returned = wire::returned(&method.shape.reply, returned);
         let called = format!("Calls `{}` and waits for its reply.", function.unraw());
         let docs = if docs.clone().next().is_some() {
             docs.map(ToTokens::to_token_stream).collect()
@@ -187,8 +189,8 @@ fn client(service: &Service<'_>, private: &Path) -> TokenStream {
             pub fn #function(
                 &mut self,
                 #param
-            ) -> #private::Result<#private::ReplyGuard<'_, #contract::Reply>, #private::CallError> {
-                #private::call_within(self.caller, #contract::SIGNATURE, #argument, self.timeout)
+            ) -> #returned {
+                #private::call::<#private::MethodOf<#contract_name, #ordinal>>(self.caller, #argument, self.timeout)
             }
         }
     });
