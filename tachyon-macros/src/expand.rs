@@ -87,6 +87,14 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
         #private::Result<#private::ReplyGuard<'c, <Self as #private::Endpoint>::Reply>, #private::CallError>
     };
     let returned = wire::returned(&endpoint.shape.reply, returned);
+    let called = quote_spanned! {Span::mixed_site()=>
+        #private::call::<Self>(caller, #argument, #private::Option::None)
+    };
+    let called_timeout = quote_spanned! {Span::mixed_site()=>
+        #private::call::<Self>(caller, #argument, #private::Option::Some(timeout))
+    };
+    let called = wire::returned(&endpoint.shape.reply, called);
+    let called_timeout = wire::returned(&endpoint.shape.reply, called_timeout);
     let assertion = assertion(endpoint, &private);
     let call = format!("Calls `{}` in the other process and waits for its reply.", name.unraw());
     let call_timeout =
@@ -108,7 +116,7 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
                 caller: &'c mut #private::Caller,
                 #param
             ) -> #returned {
-                #private::call::<Self>(caller, #argument, #private::Option::None)
+                #called
             }
 
             #[doc = #call_timeout]
@@ -121,7 +129,7 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
                 #param
                 timeout: #private::Duration,
             ) -> #returned {
-                #private::call::<Self>(caller, #argument, #private::Option::Some(timeout))
+                #called_timeout
             }
         }
         #assertion

@@ -259,10 +259,10 @@ fn payloads() {
         ("type T = u8;", vec!["not on an alias"]),
         ("impl S {}", vec!["stands on a struct or an enum"]),
     ] {
-        assert_all(&crate::payload::messages(tokens(""), tokens(item)), &expected, item);
+        assert_all(&crate::payload::messages(tokens(""), &tokens(item)), &expected, item);
     }
     assert_all(
-        &crate::payload::messages(tokens("msg_type = 1, crate = a"), tokens("struct S { a: u8 }")),
+        &crate::payload::messages(tokens("msg_type = 1, crate = a"), &tokens("struct S { a: u8 }")),
         &["knows `crate`"],
         "",
     );

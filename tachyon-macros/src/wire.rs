@@ -132,7 +132,7 @@ pub(crate) fn reply(form: &ReplyForm<'_>, private: &Path) -> TokenStream {
     }
 }
 
-/// What a client's function returns, in place of what the endpoint does.
+/// A piece of a client, in place of what the endpoint returns: when that is no reply, this is where the error is.
 pub(crate) fn returned(form: &ReplyForm<'_>, returned: TokenStream) -> TokenStream {
     match form {
         ReplyForm::Nothing | ReplyForm::Slot(None) => returned,
@@ -182,8 +182,14 @@ fn write_down(ty: &mut Type, private: &Path) {
     }
 }
 
-/// The `T` of a parameter `ReplySlot<'_, T>`; `None` when the parameter is another one.
-pub(crate) fn reply_slot(ty: &Type) -> Option<Option<&Type>> {
+/// A parameter `ReplySlot<'_, T>`.
+pub(crate) struct Slot<'a> {
+    /// Its `T`; bytes if there is none.
+    pub(crate) wire: Option<&'a Type>,
+}
+
+/// The reply slot that a parameter's type stands for; `None` when it is another one.
+pub(crate) fn reply_slot(ty: &Type) -> Option<Slot<'_>> {
     let segment = last_segment(ty)?;
-    (segment.ident == "ReplySlot").then(|| type_arguments(segment).next())
+    (segment.ident == "ReplySlot").then(|| Slot { wire: type_arguments(segment).next() })
 }

@@ -2,6 +2,7 @@
 //! it came from.
 //!
 //! After a change of the generator, `UPDATE=1 cargo test -p tachyon-tests --test codegen` writes the file anew.
+#![allow(clippy::unwrap_used, clippy::similar_names, clippy::float_cmp, reason = "tests of exact values")]
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::process::{Command, Stdio};
 use tachyon::{Caller, Description, Dispatcher, codegen};
 use tachyon_tests::Peer;
 
+#[allow(unreachable_pub, clippy::trivially_copy_pass_by_ref, reason = "as it is generated, for any crate")]
 #[path = "generated/endpoints.rs"]
 mod generated;
 

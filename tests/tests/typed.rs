@@ -1,4 +1,5 @@
 //! Typed calls between two processes: every form of request and reply, and everything that can be wrong with them.
+#![allow(clippy::unwrap_used, clippy::similar_names, clippy::float_cmp, reason = "tests of exact values")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

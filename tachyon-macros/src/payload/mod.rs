@@ -17,7 +17,7 @@ use crate::payload::model::Declared;
 pub(crate) fn payload(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut report = Report::default();
     let args = Args::parse(Attr::Payload, args, Span::call_site(), &mut report);
-    match Declared::parse(item.clone()) {
+    match Declared::parse(item) {
         Ok(declared) => {
             check::check(&declared, &mut report);
             match report.finish() {
@@ -35,7 +35,7 @@ pub(crate) fn payload(args: TokenStream, item: &TokenStream) -> TokenStream {
 
 /// The messages of the rules, for tests.
 #[cfg(test)]
-pub(crate) fn messages(args: TokenStream, item: TokenStream) -> Vec<String> {
+pub(crate) fn messages(args: TokenStream, item: &TokenStream) -> Vec<String> {
     let mut report = Report::default();
     Args::parse(Attr::Payload, args, Span::call_site(), &mut report);
     match Declared::parse(item) {

@@ -16,7 +16,7 @@ impl Declared {
     /// # Errors
     ///
     /// When the item is anything else, pointing at what it is instead.
-    pub(crate) fn parse(item: TokenStream) -> syn::Result<Self> {
+    pub(crate) fn parse(item: &TokenStream) -> syn::Result<Self> {
         let refused = |tokens: &dyn ToTokens, what: &str| {
             Err(syn::Error::new_spanned(tokens, format!("`payload` stands on a struct or an enum, {what}")))
         };

@@ -109,7 +109,7 @@ fn lay_out(description: &StructDescription, types: &[String], fields: &mut Field
     let (mut end, mut align) = (0, 1);
     for (field, ty) in order {
         let (own_size, own_align) = (field.layout.size(), field.layout.align());
-        if own_size != field.size || own_size == 0 || !own_align.is_power_of_two() || field.offset % own_align != 0 {
+        if own_size != field.size || own_size == 0 || !own_align.is_power_of_two() || !field.offset.is_multiple_of(own_align) {
             return None;
         }
         pad(fields, field.offset.checked_sub(end)?);
@@ -124,7 +124,7 @@ fn lay_out(description: &StructDescription, types: &[String], fields: &mut Field
         align = align.max(own_align);
     }
     pad(fields, description.size.checked_sub(end)?);
-    (align == description.align && description.size % align == 0 && description.size != 0).then_some(())
+    (align == description.align && description.size.is_multiple_of(align) && description.size != 0).then_some(())
 }
 
 fn pad(fields: &mut Fields, gap: usize) {

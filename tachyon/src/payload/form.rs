@@ -119,7 +119,7 @@ impl<T: Element> Wire for [T] {
 
     fn read(bytes: &[u8]) -> Result<Vec<T>, Malformed> {
         let each = size_of::<T>();
-        if each == 0 || bytes.len() % each != 0 {
+        if each == 0 || !bytes.len().is_multiple_of(each) {
             return Err(Malformed::Remainder { name: T::LAYOUT_OF.name(), each, found: bytes.len() });
         }
         bytes.chunks_exact(each).map(T::read_one).collect()
