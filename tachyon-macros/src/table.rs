@@ -74,9 +74,9 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
         asserted.push(quote!(#(#conditions)* const _: () = #assert;));
         // In place of the name, so that this is where the error is when its state is another one.
         let table = Ident::new("table", Span::mixed_site());
-        let with = Place::of(path).stand_in(quote!(#private::Table::with::<#path>(#table)));
+        let with = Place::of(path).take(quote!(#private::Table::with::<#path>(#table)));
         joined.push(quote!(#(#conditions)* let #table = #with;));
-        let entry = Place::of(path).stand_in(quote!(#private::Table::entry::<#path>(#table)));
+        let entry = Place::of(path).take(quote!(#private::Table::entry::<#path>(#table)));
         entries.push(quote!(#(#conditions)* #entry));
     }
     let table = if entries.is_empty() {

@@ -161,6 +161,7 @@ impl<T: Payload> ReplyInPlace<'_, [T]> {
 }
 
 /// What was looked at before.
+#[track_caller]
 fn valid<T, E>(found: Result<T, E>) -> T {
     let Ok(value) = found else {
         unreachable!("it was valid when it was reserved, and only safe code has written to it since")
