@@ -211,6 +211,20 @@ fn a_description_says_everything_and_fits_any_ring() {
 }
 
 #[test]
+fn a_description_that_is_none_is_an_error_and_no_more() {
+    let (_folder, path) = socket();
+    let callee = peer("liar", &path, &[]);
+    let mut caller = Caller::connect(&path).unwrap();
+    for expected in ["no head", "longer", "longer", "stops", "missing field", "utf-8", "schema 99"] {
+        let error = price::call(&mut caller, &PriceRequest { instrument: 7, quantity: 1 }).unwrap_err();
+        assert!(matches!(&error, CallError::Describe(text) if text.contains(expected)), "{expected}: {error}");
+        assert!(caller.ping(Duration::from_secs(9)).is_ok());
+    }
+    drop(caller);
+    callee.finish();
+}
+
+#[test]
 fn layouts_are_those_of_the_compiler() {
     let tachyon::Layout::Struct(layout) = <Order as Payload>::LAYOUT else { panic!("a struct") };
     assert_eq!((layout.name, layout.size, layout.align), ("Order", size_of::<Order>(), 8));

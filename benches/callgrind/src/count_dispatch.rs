@@ -11,10 +11,10 @@ use tachyon::{Callee, Caller, Dispatcher, Entry};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(endpoints), Some(requests)) = (arguments.next(), arguments.next()) else {
+    let (Some(table_len), Some(count)) = (arguments.next(), arguments.next()) else {
         return Err("usage: count_dispatch ENDPOINTS REQUESTS".into());
     };
-    let (endpoints, requests): (u16, u32) = (endpoints.parse()?, requests.parse()?);
+    let (table_len, count): (u16, u32) = (table_len.parse()?, count.parse()?);
 
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("count.sock");
@@ -23,14 +23,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut caller = Caller::connect(&path)?;
     let mut callee = callee.join().map_err(|_| "the listening thread panicked")??;
 
-    let table: Vec<Entry<()>> = (0..endpoints)
+    let table: Vec<Entry<()>> = (0..table_len)
         .map(|msg_type| Entry::shared(msg_type, "echo", "", |(), request, reply| reply.bytes(request.payload())))
         .collect();
     let mut dispatcher = Dispatcher::new(&table);
-    for request in 0..requests {
+    for number in 0..count {
         // All of them in turn; a step that is prime to the number spreads them over the table's pages.
-        let msg_type = u16::try_from(request.wrapping_mul(389) % u32::from(endpoints))?;
-        let call = caller.call(msg_type, &request.to_le_bytes())?;
+        let msg_type = u16::try_from(number.wrapping_mul(389) % u32::from(table_len))?;
+        let call = caller.call(msg_type, &number.to_le_bytes())?;
         serve(&mut dispatcher, &mut callee)?;
         drop(caller.wait(call)?);
     }

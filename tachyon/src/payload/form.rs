@@ -29,7 +29,7 @@ impl Form {
     }
 }
 
-/// What can be a whole request or reply: a [`Payload`], a slice of them, and `()`.
+/// What can be a whole request or reply: a [`Payload`](crate::Payload), a slice of them, and `()`.
 ///
 /// Bytes that may be any value of the type are lent where they lie. With a `bool` or an enum in it they are copied
 /// first and looked at then: the peer can still write to the ring, and a value that was checked there could become one
