@@ -1,4 +1,4 @@
-//! The argument list of `#[tachyon_rpc(..)]`, read against a closed list of names.
+//! The argument lists of the attributes, each read against a closed list of names.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::quote;
@@ -11,6 +11,43 @@ use crate::diag::Report;
 const MSG_TYPE: &str = "msg_type";
 const CRATE: &str = "crate";
 
+/// Whose arguments are read, and with that which ones there may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attr {
+    /// `#[tachyon_rpc(msg_type = N, crate = path)]` on a function.
+    Endpoint,
+    /// `#[tachyon_rpc(crate = path)]` on a trait.
+    Service,
+    /// `#[rpc(msg_type = N)]` on a method of that trait.
+    Method,
+    /// `#[tachyon::payload(crate = path)]`.
+    Payload,
+}
+
+impl Attr {
+    fn has_msg_type(self) -> bool {
+        matches!(self, Attr::Endpoint | Attr::Method)
+    }
+
+    fn has_crate(self) -> bool {
+        self != Attr::Method
+    }
+
+    /// What to say about a name that the list does not have.
+    fn unknown(self, name: &Ident) -> String {
+        match self {
+            Attr::Endpoint => format!("unknown argument `{name}`: `tachyon_rpc` knows `msg_type` and `crate`"),
+            Attr::Service if name == MSG_TYPE => {
+                "a service has no `msg_type`, its methods have: write `#[rpc(msg_type = N)]` on each".to_owned()
+            }
+            Attr::Service => format!("unknown argument `{name}`: `tachyon_rpc` on a trait knows `crate`"),
+            Attr::Method if name == CRATE => "`crate` stands on the trait, once for all its methods".to_owned(),
+            Attr::Method => format!("unknown argument `{name}`: `rpc` knows `msg_type`"),
+            Attr::Payload => format!("unknown argument `{name}`: `payload` knows `crate`"),
+        }
+    }
+}
+
 /// What the user wrote between the parentheses, before any rule is applied to the values.
 pub(crate) struct Args {
     /// The value of `msg_type`, or `None` when that argument is missing or was refused already.
@@ -21,7 +58,7 @@ pub(crate) struct Args {
 
 impl Args {
     /// Reads the list argument by argument, so that a mistake in one leaves the others readable.
-    pub(crate) fn parse(tokens: TokenStream, report: &mut Report) -> Self {
+    pub(crate) fn parse(attr: Attr, tokens: TokenStream, at: Span, report: &mut Report) -> Self {
         let mut msg_type = Slot::new(MSG_TYPE);
         let mut library = Slot::new(CRATE);
         for argument in split_at_commas(tokens) {
@@ -34,24 +71,32 @@ impl Args {
                     continue;
                 }
             };
-            if name == MSG_TYPE {
+            if name == MSG_TYPE && attr.has_msg_type() {
                 msg_type.fill(&name, syn::parse2(value), report);
-            } else if name == CRATE {
+            } else if name == CRATE && attr.has_crate() {
                 let path = Path::parse_mod_style.parse2(value.clone()).map_err(|_| {
                     syn::Error::new_spanned(&value, "`crate` is the path of the library, such as `crate = my_tachyon`")
                 });
                 library.fill(&name, path, report);
             } else {
-                report.at(&name, format!("unknown argument `{name}`: `tachyon_rpc` knows `msg_type` and `crate`"));
+                report.at(&name, attr.unknown(&name));
             }
         }
-        if !msg_type.mentioned {
+        if !msg_type.mentioned && attr.has_msg_type() {
+            let name = if attr == Attr::Endpoint { "tachyon_rpc" } else { "rpc" };
             report.at_span(
-                Span::call_site(),
-                "`msg_type` is missing: write `#[tachyon_rpc(msg_type = N)]` with a number from 0 to 65534",
+                at,
+                format!("`msg_type` is missing: write `#[{name}(msg_type = N)]` with a number from 0 to 65534"),
             );
         }
         Args { msg_type: msg_type.value, library: library.value.unwrap_or_else(default_library) }
+    }
+}
+
+impl Args {
+    /// For an attribute whose arguments cannot be read at all, which has been reported.
+    pub(crate) fn none() -> Self {
+        Args { msg_type: None, library: default_library() }
     }
 }
 

@@ -9,8 +9,9 @@ use syn::ext::IdentExt;
 use syn::{Path, parse_quote};
 
 use crate::attrs;
-use crate::model::{Endpoint, MsgType, ReplyForm, RequestForm};
+use crate::model::{Endpoint, MsgType, ReplyForm, RequestForm, Shape, State};
 use crate::place::Place;
+use crate::wire;
 
 /// ```text
 /// /// Doubles.                               /// Doubles.
@@ -67,10 +68,10 @@ fn marker(endpoint: &Endpoint<'_>) -> TokenStream {
 /// ```text
 /// msg_type = 7        impl double {
 ///                         pub const MSG_TYPE: u16 = 7;
-/// payload: &[u8]   =>     pub fn call<'c>(caller: &'c mut Caller, payload: &[u8])
-///                             -> Result<RpcRxGuard<'c>, CallError> { .. }
-///                         pub fn call_timeout<'c>(caller: &'c mut Caller, payload: &[u8], timeout: Duration)
-///                             -> Result<RpcRxGuard<'c>, CallError> { .. }
+/// payload: &[u8]   =>     pub fn call<'c>(caller: &'c mut Caller, request: &[u8])
+///                             -> Result<ReplyGuard<'c, [u8]>, CallError> { .. }
+///                         pub fn call_timeout<'c>(caller: &'c mut Caller, request: &[u8], timeout: Duration)
+///                             -> Result<ReplyGuard<'c, [u8]>, CallError> { .. }
 ///                     }
 /// ```
 ///
@@ -81,9 +82,19 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
     let private = private(endpoint.library);
     let shared = attrs::shared(&endpoint.function.attrs);
     let msg_type = msg_type(&endpoint.msg_type);
-    let payload = match endpoint.request {
-        RequestForm::Bytes => quote!(&[#private::u8]),
+    let (param, argument) = request_of_client(&endpoint.shape);
+    let returned = quote_spanned! {Span::mixed_site()=>
+        #private::Result<#private::ReplyGuard<'c, <Self as #private::Endpoint>::Reply>, #private::CallError>
     };
+    let returned = wire::returned(&endpoint.shape.reply, returned);
+    let called = quote_spanned! {Span::mixed_site()=>
+        #private::call::<Self>(caller, #argument, #private::Option::None)
+    };
+    let called_timeout = quote_spanned! {Span::mixed_site()=>
+        #private::call::<Self>(caller, #argument, #private::Option::Some(timeout))
+    };
+    let called = wire::returned(&endpoint.shape.reply, called);
+    let called_timeout = wire::returned(&endpoint.shape.reply, called_timeout);
     let assertion = assertion(endpoint, &private);
     let call = format!("Calls `{}` in the other process and waits for its reply.", name.unraw());
     let call_timeout =
@@ -103,9 +114,9 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
             /// A `CallError` when the request cannot be sent, when no reply comes, and when the reply is an error.
             pub fn call<'c>(
                 caller: &'c mut #private::Caller,
-                payload: #payload,
-            ) -> #private::Result<#private::RpcRxGuard<'c>, #private::CallError> {
-                #private::Caller::request(caller, Self::MSG_TYPE, payload)
+                #param
+            ) -> #returned {
+                #called
             }
 
             #[doc = #call_timeout]
@@ -115,13 +126,23 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
             /// As for `call`, and when `timeout` passes without a reply.
             pub fn call_timeout<'c>(
                 caller: &'c mut #private::Caller,
-                payload: #payload,
+                #param
                 timeout: #private::Duration,
-            ) -> #private::Result<#private::RpcRxGuard<'c>, #private::CallError> {
-                #private::Caller::request_timeout(caller, Self::MSG_TYPE, payload, timeout)
+            ) -> #returned {
+                #called_timeout
             }
         }
         #assertion
+    }
+}
+
+/// The parameter of a client's function and what it passes on: nothing where the endpoint takes nothing.
+pub(crate) fn request_of_client(shape: &Shape<'_>) -> (TokenStream, TokenStream) {
+    match shape.request {
+        RequestForm::Nothing | RequestForm::Unit => (quote!(), quote!(&())),
+        RequestForm::Borrowed(ty) => {
+            (quote_spanned!(Span::mixed_site()=> request: &#ty,), quote_spanned!(Span::mixed_site()=> request))
+        }
     }
 }
 
@@ -129,7 +150,7 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
 /// 7             =>   7
 /// ids::DOUBLE   =>   ids::DOUBLE
 /// ```
-fn msg_type(msg_type: &MsgType<'_>) -> TokenStream {
+pub(crate) fn msg_type(msg_type: &MsgType<'_>) -> TokenStream {
     match msg_type {
         MsgType::Literal(literal) => literal.to_token_stream(),
         MsgType::Constant(path) => path.to_token_stream(),
@@ -157,42 +178,96 @@ fn assertion(endpoint: &Endpoint<'_>, private: &Path) -> TokenStream {
 /// ```text
 ///                                       impl Endpoint for double {
 ///                                           type State = ();
-/// /// Doubles.                              const MSG_TYPE: u16 = double::MSG_TYPE;
-/// #[tachyon_rpc(msg_type = 7)]         =>   const NAME: &'static str = "double";
-/// fn double(payload: &[u8])                 const DOC: &'static str = "Doubles.";
-///     -> Vec<u8>                            const ENTRY: Entry<()> = Entry::shared(.., |_, request, reply| {
-///                                               <Vec<u8> as IntoReply>::into_reply(double(request.payload()), reply)
-///                                           });
+///                                           type Scope = NoState;
+///                                           type Request = [u8];
+/// /// Doubles.                              type Reply = <Vec<u8> as IntoReply>::Wire;
+/// #[tachyon_rpc(msg_type = 7)]         =>   const MSG_TYPE: u16 = double::MSG_TYPE;
+/// fn double(payload: &[u8])                 const NAME: &'static str = "double";
+///     -> Vec<u8>                            const DOC: &'static str = "Doubles.";
+///                                           const ENTRY: Entry<()> = Entry::new(SIGNATURE, Stateless(|state, request, reply| {
+///                                               handle::<Self>(request, |request| IntoReply::into_reply(double(request), reply))
+///                                           }));
 ///                                       }
 /// ```
 ///
-/// A closure, because a function in there would have a name, and that name could be the endpoint's.
+/// Closures, because a function in there would have a name, and that name could be the endpoint's.
 fn entry(endpoint: &Endpoint<'_>) -> TokenStream {
     let name = endpoint.function.name();
     let private = private(endpoint.library);
     let shared = attrs::shared(&endpoint.function.attrs);
     let doc = attrs::documentation(&endpoint.function.attrs, &private);
     let text = name.unraw().to_string();
-    let request = match endpoint.request {
-        RequestForm::Bytes => quote_spanned!(Span::mixed_site()=> #private::Request::payload(&request)),
+    let (state, scope, kind) = match endpoint.state {
+        State::None => (quote!(()), quote!(#private::NoState), quote!(Stateless)),
+        State::Shared(ty) => (ty.to_token_stream(), quote!(#private::Needs<#ty>), quote!(Shared)),
+        State::Exclusive(ty) => (ty.to_token_stream(), quote!(#private::Needs<#ty>), quote!(Exclusive)),
     };
-    let reply = into_reply(&endpoint.reply, &private, quote!(#name(#request)));
+    let request = wire::request(&endpoint.shape.request);
+    let reply = wire::reply(&endpoint.shape.reply, &private);
+    let (param, lent) = match endpoint.state {
+        State::None => (quote!(_), None),
+        State::Shared(_) | State::Exclusive(_) => {
+            let state = quote_spanned!(Span::mixed_site()=> state);
+            (state.clone(), Some(quote!(#state,)))
+        }
+    };
+    let answer = answer(&endpoint.shape, &private, &quote!(#name), lent.as_ref(), &quote!(Self));
     quote_spanned! {Span::mixed_site()=>
         #shared
         #[allow(deprecated, reason = "whoever uses the endpoint is warned")]
         #[automatically_derived]
         impl #private::Endpoint for #name {
-            type State = ();
+            type State = #state;
+            type Scope = #scope;
+            type Request = #request;
+            type Reply = #reply;
             const MSG_TYPE: #private::u16 = #name::MSG_TYPE;
             const NAME: &'static #private::str = #text;
             const DOC: &'static #private::str = #doc;
-            const ENTRY: #private::Entry<()> = #private::Entry::shared(
-                <Self as #private::Endpoint>::MSG_TYPE,
-                <Self as #private::Endpoint>::NAME,
-                <Self as #private::Endpoint>::DOC,
-                |_state, request, reply| #reply,
+            const ENTRY: #private::Entry<#state> = #private::Entry::new(
+                <Self as #private::Endpoint>::SIGNATURE,
+                #private::EntryHandler::#kind(|#param, request, reply| #answer),
             );
         }
+    }
+}
+
+/// The body of a handler: from `request` to a reply.
+///
+/// ```text
+/// fn f(request: &T) -> R              =>   handle::<Self>(request, |request| {
+///                                              <R as IntoReply>::into_reply(f(request), reply)
+///                                          })
+/// fn f(state: &S, reply: ReplySlot)   =>   handle::<Self>(request, |_| {
+///                                              answer::<Self, _>(reply, |slot| f(state, slot))
+///                                          })
+/// ```
+///
+/// `contract` has the types that travel. The call itself stands where the return type does: when that is no reply, the
+/// error points there.
+pub(crate) fn answer(
+    shape: &Shape<'_>,
+    private: &Path,
+    function: &TokenStream,
+    state: Option<&TokenStream>,
+    contract: &TokenStream,
+) -> TokenStream {
+    let (param, request) = match shape.request {
+        RequestForm::Nothing => (quote!(_), quote!()),
+        RequestForm::Unit => (quote!(_), quote!((),)),
+        RequestForm::Borrowed(_) => {
+            let request = quote_spanned!(Span::mixed_site()=> request);
+            (request.clone(), quote!(#request,))
+        }
+    };
+    let reply = match &shape.reply {
+        ReplyForm::Slot(_) => quote_spanned! {Span::mixed_site()=>
+            #private::answer::<#contract, _>(reply, |slot| #function(#state #request slot))
+        },
+        form => into_reply(form, private, quote!(#function(#state #request))),
+    };
+    quote_spanned! {Span::mixed_site()=>
+        #private::handle::<#contract>(request, |#param| #reply)
     }
 }
 
@@ -205,9 +280,9 @@ fn entry(endpoint: &Endpoint<'_>) -> TokenStream {
 /// down, and otherwise the call is put there.
 fn into_reply(form: &ReplyForm<'_>, private: &Path, call: TokenStream) -> TokenStream {
     let (into_reply, call) = match form {
-        ReplyForm::Nothing => (quote!(<() as #private::IntoReply>::into_reply), call),
         ReplyForm::Value(ty) => (quote!(<#ty as #private::IntoReply>::into_reply), call),
         ReplyForm::Opaque(ty) => (quote!(#private::IntoReply::into_reply), Place::of(ty).take(call)),
+        ReplyForm::Nothing | ReplyForm::Slot(_) => (quote!(<() as #private::IntoReply>::into_reply), call),
     };
     quote_spanned!(Span::mixed_site()=> #into_reply(#call, reply))
 }

@@ -12,6 +12,7 @@ use crate::check::{RESERVED, is_tachyon_rpc};
 use crate::diag::Report;
 use crate::expand::private;
 use crate::model::Function;
+use crate::params::takes_request;
 
 /// The item as it was, and the mistakes.
 pub(crate) fn not_a_function(item: &TokenStream, report: Report) -> TokenStream {
@@ -48,6 +49,11 @@ pub(crate) fn endpoint(
     let name = function.name();
     let text = name.unraw().to_string();
     let shared = attrs::shared(&function.attrs);
+    let (generics, payload) = if takes_request(&function.sig) {
+        (quote!(, P: ?#private::Sized), quote!(_payload: &P,))
+    } else {
+        (quote!(), quote!())
+    };
     quote_spanned! {Span::mixed_site()=>
         #item
         #errors
@@ -63,19 +69,19 @@ pub(crate) fn endpoint(
         impl #name {
             pub const MSG_TYPE: #private::u16 = #RESERVED;
 
-            pub fn call<'c, P: ?#private::Sized>(
+            pub fn call<'c #generics>(
                 caller: &'c mut #private::Caller,
-                _payload: &P,
-            ) -> #private::Result<#private::RpcRxGuard<'c>, #private::CallError> {
-                #private::Caller::request(caller, Self::MSG_TYPE, &[])
+                #payload
+            ) -> #private::Result<#private::ReplyGuard<'c, [#private::u8]>, #private::CallError> {
+                #private::call::<Self>(caller, &[], #private::Option::None)
             }
 
-            pub fn call_timeout<'c, P: ?#private::Sized>(
+            pub fn call_timeout<'c #generics>(
                 caller: &'c mut #private::Caller,
-                _payload: &P,
+                #payload
                 timeout: #private::Duration,
-            ) -> #private::Result<#private::RpcRxGuard<'c>, #private::CallError> {
-                #private::Caller::request_timeout(caller, Self::MSG_TYPE, &[], timeout)
+            ) -> #private::Result<#private::ReplyGuard<'c, [#private::u8]>, #private::CallError> {
+                #private::call::<Self>(caller, &[], #private::Option::Some(timeout))
             }
         }
 
@@ -83,6 +89,9 @@ pub(crate) fn endpoint(
         #[automatically_derived]
         impl #private::Endpoint for #name {
             type State = ();
+            type Scope = #private::NoState;
+            type Request = [#private::u8];
+            type Reply = [#private::u8];
             const MSG_TYPE: #private::u16 = #name::MSG_TYPE;
             const NAME: &'static #private::str = #text;
             const DOC: &'static #private::str = "";

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, LitInt, Path, ReturnType, Signature, Type, TypeReference, Visibility};
+use syn::{Attribute, LitInt, Path, ReturnType, Signature, Type, Visibility};
 
 /// A function's head. Its body is never parsed: the macro has no business with it.
 pub(crate) struct Function {
@@ -30,8 +30,8 @@ impl Function {
             if input.peek(syn::Token![;]) {
                 return Err(syn::Error::new_spanned(
                     &sig,
-                    "`tachyon_rpc` stands on a function with a body: a declaration in a trait or an `extern` block \
-                     has nothing to call",
+                    "`tachyon_rpc` stands on a function with a body: put it on the trait for a service, and \
+                     `#[rpc(msg_type = N)]` on its methods",
                 ));
             }
             input.parse::<TokenStream>()?;
@@ -48,35 +48,53 @@ impl Function {
 
 /// Says what the attribute stands on, when that is an item which people may expect to work.
 fn not_a_function(start: ParseStream<'_>, syntax: syn::Error) -> syn::Error {
-    let mut tokens = start.cursor().token_stream().into_iter().peekable();
-    // `unsafe impl`, `auto trait` and the like: the word that names the kind of item may not be the first.
-    let Some((word, keyword)) = tokens.by_ref().take(3).find_map(|token| match token {
+    let Some((word, keyword)) = keyword(start.cursor().token_stream()) else { return syntax };
+    let advice = match word.as_str() {
+        "trait" => return syntax,
+        "impl" => "methods of a type cannot be endpoints, those of a service trait can",
+        "struct" | "enum" => {
+            "put it on the function that answers the request; types that travel have `#[tachyon::payload]`"
+        }
+        _ => "put it on the function that answers the request",
+    };
+    syn::Error::new_spanned(
+        keyword,
+        format!("`tachyon_rpc` stands on a free function or a trait, not on `{word}`: {advice}"),
+    )
+}
+
+/// The word that names the kind of item. It may not be the first: `unsafe impl`, `auto trait` and the like.
+fn keyword(tokens: TokenStream) -> Option<(String, Ident)> {
+    tokens.into_iter().take(3).find_map(|token| match token {
         TokenTree::Ident(ident) => {
             let word = ident.to_string();
             ITEMS.contains(&word.as_str()).then_some((word, ident))
         }
         _ => None,
-    }) else {
-        return syntax;
-    };
-    let advice = match word.as_str() {
-        "trait" => "services on traits are not supported yet, write one function for each endpoint",
-        "impl" => "methods cannot be endpoints, free functions can",
-        _ => "put it on the function that answers the request",
-    };
-    syn::Error::new_spanned(keyword, format!("`tachyon_rpc` stands on a free function, not on `{word}`: {advice}"))
+    })
 }
 
 const ITEMS: [&str; 11] =
     ["struct", "enum", "union", "trait", "impl", "mod", "const", "static", "type", "use", "macro_rules"];
+
+/// Whether the item is a trait, and the attribute with that a service's.
+pub(crate) fn is_trait(item: &TokenStream) -> bool {
+    let head = |input: ParseStream<'_>| {
+        input.call(Attribute::parse_outer)?;
+        input.parse::<Visibility>()?;
+        input.parse::<TokenStream>()
+    };
+    let rest = head.parse2(item.clone()).unwrap_or_default();
+    keyword(rest).is_some_and(|(word, _)| word == "trait")
+}
 
 /// A function that keeps every rule: all that the expansion needs to know.
 pub(crate) struct Endpoint<'a> {
     pub(crate) function: &'a Function,
     pub(crate) library: &'a Path,
     pub(crate) msg_type: MsgType<'a>,
-    pub(crate) request: RequestForm,
-    pub(crate) reply: ReplyForm<'a>,
+    pub(crate) state: State<'a>,
+    pub(crate) shape: Shape<'a>,
 }
 
 /// Where the number comes from.
@@ -87,49 +105,33 @@ pub(crate) enum MsgType<'a> {
     Constant(&'a syn::ExprPath),
 }
 
-/// How the request reaches the function. Payload types (`&T`, `&[T]`) and `()` will be further variants, and shared
-/// state a field of [`Endpoint`] beside this one.
-pub(crate) enum RequestForm {
-    /// `&[u8]`: the payload as it lies in the slot.
-    Bytes,
+/// What the handler does with the dispatcher's state.
+pub(crate) enum State<'a> {
+    /// Nothing: it has no parameter for it.
+    None,
+    /// It takes `&S`.
+    Shared(&'a Type),
+    /// It takes `&mut S`.
+    Exclusive(&'a Type),
 }
 
-/// Why a parameter's type is no request.
-pub(crate) enum NotARequest<'a> {
-    /// `&mut [u8]`.
-    Mutable,
-    /// `&'static [u8]` and the like.
-    Lifetime(&'a syn::Lifetime),
-    /// `impl Trait`.
-    ImplTrait,
-    /// A form that means nothing here, or nothing yet.
-    Unsupported,
+/// What travels to a function and back.
+pub(crate) struct Shape<'a> {
+    pub(crate) request: RequestForm<'a>,
+    pub(crate) reply: ReplyForm<'a>,
 }
 
-impl RequestForm {
-    pub(crate) fn of(ty: &Type) -> Result<RequestForm, NotARequest<'_>> {
-        let reference = match peel(ty) {
-            Type::Reference(reference) => reference,
-            Type::ImplTrait(_) => return Err(NotARequest::ImplTrait),
-            _ => return Err(NotARequest::Unsupported),
-        };
-        let TypeReference { lifetime, mutability, elem, .. } = reference;
-        match peel(elem) {
-            Type::Slice(slice) if is_u8(&slice.elem) => {}
-            Type::ImplTrait(_) => return Err(NotARequest::ImplTrait),
-            _ => return Err(NotARequest::Unsupported),
-        }
-        if mutability.is_some() {
-            return Err(NotARequest::Mutable);
-        }
-        match lifetime {
-            Some(lifetime) if lifetime.ident != "_" => Err(NotARequest::Lifetime(lifetime)),
-            _ => Ok(RequestForm::Bytes),
-        }
-    }
+/// How the request reaches the function.
+pub(crate) enum RequestForm<'a> {
+    /// No parameter.
+    Nothing,
+    /// A parameter of type `()`.
+    Unit,
+    /// `&T`, where `T` is a payload or a slice of payloads.
+    Borrowed(&'a Type),
 }
 
-/// How the function's answer becomes a reply. A writer over the reply slot will be a further variant.
+/// How the function's answer becomes a reply.
 pub(crate) enum ReplyForm<'a> {
     /// No return type: an empty reply.
     Nothing,
@@ -137,6 +139,8 @@ pub(crate) enum ReplyForm<'a> {
     Value(&'a Type),
     /// A type that can not, because it contains `impl Trait`.
     Opaque(&'a Type),
+    /// The function writes it itself, through a last parameter `ReplySlot<'_, T>`; bytes if there is no `T`.
+    Slot(Option<&'a Type>),
 }
 
 impl<'a> ReplyForm<'a> {
@@ -168,9 +172,20 @@ pub(crate) fn peel(mut ty: &Type) -> &Type {
     }
 }
 
-fn is_u8(ty: &Type) -> bool {
-    let Type::Path(path) = peel(ty) else { return false };
-    let words: Vec<String> = path.path.segments.iter().map(|segment| segment.to_token_stream().to_string()).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    path.qself.is_none() && matches!(words[..], ["u8"] | ["core" | "std", "primitive", "u8"])
+/// The last name of a type's path, such as `Vec` of `std::vec::Vec<u8>`.
+pub(crate) fn last_segment(ty: &Type) -> Option<&syn::PathSegment> {
+    let Type::Path(path) = peel(ty) else { return None };
+    if path.qself.is_some() { None } else { path.path.segments.last() }
+}
+
+/// The types between the angle brackets of a path's last segment.
+pub(crate) fn type_arguments(segment: &syn::PathSegment) -> impl Iterator<Item = &Type> {
+    let arguments = match &segment.arguments {
+        syn::PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
+        _ => None,
+    };
+    arguments.into_iter().flatten().filter_map(|argument| match argument {
+        syn::GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    })
 }

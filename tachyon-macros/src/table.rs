@@ -1,6 +1,6 @@
 //! `endpoints![a, b::c]`: reading the list and writing the table.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Path, Token};
@@ -40,18 +40,18 @@ impl Listed {
 ///                                                     Listed::new(1, "b::c", Probe::<b::c>::MSG_TYPE)];
 /// endpoints![a, b::c] =>  const _: () = assert_own_msg_type(LISTED, 0);
 ///                         const _: () = assert_own_msg_type(LISTED, 1);
-///                         let table = Table::finish(&const {
+///                         const {
 ///                             let table = Table::new();
-///                             table.of([table.entry::<a>(), table.entry::<b::c>()])
-///                         });
-///                         table
+///                             let table = table.with::<a>();
+///                             let table = table.with::<b::c>();
+///                             &table.finish([table.entry::<a>(), table.entry::<b::c>()])
+///                         }
 ///                     }
 /// ```
 ///
 /// The numbers are compared in constants of their own: each mistake is reported, and at the name that made it. What is
 /// no endpoint has no number there, and is reported once, by the table. A name is known by its ordinal, not its index,
-/// because a `#[cfg]` may take names out. The last `let` keeps what is expected of the whole from being expected of its
-/// parts, which the user can't see.
+/// because a `#[cfg]` may take names out. Each `with` settles a bit more of the table's state.
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     let mut report = Report::default();
     let (library, names) = library(tokens, &mut report);
@@ -65,14 +65,31 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     }
     let errors = report.finish().err();
 
-    let (mut listed, mut asserted, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut listed, mut asserted) = (Vec::new(), Vec::new());
+    let (mut joined, mut entries) = (Vec::new(), Vec::new());
     for (ordinal, Listed { conditions, path }) in endpoints.iter().enumerate() {
         let text = path.to_token_stream().to_string().replace(' ', "");
         listed.push(quote!(#(#conditions)* #private::Listed::new(#ordinal, #text, #private::Probe::<#path>::MSG_TYPE)));
         let assert = Place::of(path).take(quote!(#private::assert_own_msg_type(LISTED, #ordinal)));
         asserted.push(quote!(#(#conditions)* const _: () = #assert;));
-        entries.push(quote_spanned!(Span::mixed_site()=> #(#conditions)* table.entry::<#path>()));
+        // In place of the name, so that this is where the error is when its state is another one.
+        let table = Ident::new("table", Span::mixed_site());
+        let with = Place::of(path).take(quote!(#private::Table::with::<#path>(#table)));
+        joined.push(quote!(#(#conditions)* let #table = #with;));
+        let entry = Place::of(path).take(quote!(#private::Table::entry::<#path>(#table)));
+        entries.push(quote!(#(#conditions)* #entry));
     }
+    let table = if entries.is_empty() {
+        quote!(#private::Table::empty())
+    } else {
+        quote_spanned! {Span::mixed_site()=>
+            const {
+                let table = &#private::Table::new();
+                #(#joined)*
+                &#private::Table::finish(table, [#(#entries),*])
+            }
+        }
+    };
     quote_spanned! {Span::mixed_site()=>
         {
             #errors
@@ -81,11 +98,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
             #[allow(dead_code, reason = "an empty table compares nothing")]
             const LISTED: &[#private::Listed] = &[#(#listed),*];
             #(#asserted)*
-            let table = #private::Table::finish(&const {
-                let table = #private::Table::new();
-                table.of([#(#entries),*])
-            });
-            table
+            #table
         }
     }
 }

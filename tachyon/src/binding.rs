@@ -374,7 +374,7 @@ impl CallerSteps for Caller {
     fn take_reply(&mut self, correlation_id: u64, timeout: Option<Duration>) -> Result<ReplyTaken, CallError> {
         Ok(match self.take(correlation_id, Deadline::from(timeout))? {
             Taken::InPlace(frame) => ReplyTaken::InPlace(Taking(frame)),
-            Taken::Kept(arrived) => ReplyTaken::Kept(arrived.type_id, arrived.payload),
+            Taken::Kept(arrived) => ReplyTaken::Kept(arrived.type_id, arrived.payload.to_vec()),
         })
     }
 

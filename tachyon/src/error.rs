@@ -8,7 +8,9 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::describe::Mismatch;
 pub use crate::handshake::{ConnectError, ListenError, PathError, ProtocolError, Refusal};
+use crate::payload::Malformed;
 pub use crate::ring::{CapacityError, Fault};
 use crate::rpc::{ErrorKind, RpcError};
 pub use crate::shm::{NumaError, ShmError};
@@ -122,6 +124,20 @@ family! {
         /// The callee was gone and there was no connecting again. The next call tries anew.
         #[error("the callee is gone, and connecting again failed: {0}")]
         Reconnect(#[source] Box<ConnectError>),
+        /// The two sides do not mean the same by an endpoint. It was not called.
+        #[error("{0}; build both sides from one definition")]
+        Mismatch(#[source] Mismatch),
+        /// The reply is not what the endpoint gives.
+        #[error("{endpoint}: the reply cannot be read: {problem}")]
+        BadReply {
+            /// The endpoint's name on this side.
+            endpoint: String,
+            /// What is wrong with the reply.
+            problem: Malformed
+        },
+        /// What the callee said about itself is no description.
+        #[error("the callee's description cannot be read: {0}")]
+        Describe(String),
     }
 }
 
@@ -144,6 +160,12 @@ family! {
         NoHandler {
             /// The request's message type.
             msg_type: u16
+        },
+        /// Several workers cannot share an endpoint that changes the state. Nobody was served.
+        #[error("endpoint `{name}` changes the state, which workers share; serve with one thread (`serve_forever`), or have it take `&State`")]
+        Exclusive {
+            /// The endpoint's name.
+            name: String
         },
         /// An endpoint failed. Its caller got an error reply.
         #[error("{0}")]
@@ -241,6 +263,12 @@ pub enum CommitError {
 pub struct WrongDirection {
     /// What the peer is.
     pub taken: &'static str,
+}
+
+impl From<Mismatch> for CallError {
+    fn from(mismatch: Mismatch) -> Self {
+        Self::Mismatch(mismatch)
+    }
 }
 
 /// What an outgoing direction can answer, before it becomes an error of one family.

@@ -44,10 +44,13 @@ compile_error!("tachyon runs on 64-bit little-endian Linux: its wire format and 
 
 mod binding;
 mod bus;
+pub mod codegen;
+mod describe;
 mod dispatch;
 mod error;
 mod handshake;
 mod options;
+mod payload;
 mod pool;
 mod private;
 mod ring;
@@ -63,20 +66,26 @@ mod type_id;
 mod wait;
 
 pub use bus::{BatchIter, Bus, Message, Messages, Receiver, RxBatchGuard, RxGuard, RxMsgView, Sender, State, TxGuard};
+pub use describe::{
+    Composite, DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
+    Mismatch, Signature, StructDescription, TypeDescription, VariantDescription,
+};
 pub use dispatch::{
-    CallInfo, CallerInfo, Dispatcher, Endpoint, Entry, HandlerError, IntoReply, Layer, Outcome, OwnedHandler, Replied,
-    Reply, Request, Served, SharedHandler,
+    CallInfo, CallerInfo, Dispatcher, Endpoint, Entry, EntryHandler, ExclusiveHandler, HandlerError, IntoReply, Layer,
+    Needs, NoState, Outcome, OwnedHandler, Replied, Reply, ReplyInPlace, ReplyRoom, ReplySlot, Request, Scope, Served,
+    SharedHandler, SlotError, SlotResult,
 };
 pub use error::{
     CallError, CapacityError, CommitError, ConnectError, Error, Fault, HandlerFailure, ListenError, NumaError,
     PathError, ProtocolError, RecvError, Refusal, RegisterError, SendError, ServeError, ShmError, WrongDirection,
 };
 pub use options::Options;
+pub use payload::{EnumLayout, Field, Form, Layout, Malformed, Payload, Primitive, StructLayout, Variant, Wire};
 pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
 pub use ring::MAX_CAPACITY;
-pub use rpc::{Callee, Caller, ErrorKind, RpcBus, RpcError, RpcRxGuard, RpcTxGuard};
+pub use rpc::{Callee, Caller, ErrorKind, ReplyGuard, RpcBus, RpcError, RpcRxGuard, RpcTxGuard};
 pub use server::{Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
-pub use tachyon_macros::{endpoints, tachyon_rpc};
+pub use tachyon_macros::{endpoints, payload, tachyon_rpc};
 #[cfg(feature = "tracing")]
 pub use trace::TracingLayer;
 pub use type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, ROUTE_DEADLINE, make_type_id, msg_type, route_id};

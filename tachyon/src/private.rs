@@ -2,18 +2,33 @@
 //!
 //! The macros and this crate are pinned to the same version, so the two sides of this boundary always match.
 
+mod contract;
+mod gaps;
+mod message;
 mod table;
 
 pub use core::concat;
 pub use core::marker::Sized;
-pub use core::primitive::{str, u8, u16};
+pub use core::mem::{align_of, offset_of, size_of};
+pub use core::option::Option;
+pub use core::primitive::{i128, str, u8, u16, usize};
 pub use core::result::Result;
 pub use core::time::Duration;
+pub use zerocopy;
 
+pub use self::contract::{Method, MethodOf, Stub, answer, call, handle};
+pub use self::gaps::{IsPayload, assert_no_gap_after, assert_no_gap_before, assert_not_empty};
+pub use self::message::Opaque;
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
-pub use crate::dispatch::{Endpoint, Entry, IntoReply, Request};
+pub use crate::describe::Signature;
+pub use crate::dispatch::{
+    Dispatcher, Endpoint, Entry, EntryHandler, HandlerError, IntoReply, Needs, NoState, Replied, Reply,
+};
 pub use crate::error::CallError;
-pub use crate::rpc::{Caller, RpcRxGuard};
+pub use crate::payload::{
+    Element, EnumLayout, Field, Layout, Malformed, Payload, Primitive, StructLayout, Variant, Wire,
+};
+pub use crate::rpc::{Caller, ReplyGuard};
 
 /// The `msg_type` that marks an error reply.
 const RESERVED: u16 = u16::MAX;

@@ -164,6 +164,22 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Takes room for a reply that its caller must get, waiting for it. `None` when there is none and this sender never
+    /// waits, or its wait was interrupted: the reply is then for [`send_owed`](Self::send_owed), which keeps it.
+    #[inline]
+    pub(crate) fn reserve_owed(&mut self, len: usize) -> Result<Option<Reservation>, Unsent> {
+        self.settle()?;
+        match self.try_reserve(len)? {
+            Some(reservation) => Ok(Some(reservation)),
+            None if self.overflow == Overflow::Keep => Ok(None),
+            None => match self.wait_for_room(len, Deadline::never()) {
+                Ok(reservation) => Ok(Some(reservation)),
+                Err(Halt::Interrupted) => Ok(None),
+                Err(halt) => Err(halt.into()),
+            },
+        }
+    }
+
     /// Sends what an interrupted wait left behind, waiting for room.
     #[inline]
     pub(crate) fn settle(&mut self) -> Result<(), Halt> {

@@ -1,17 +1,50 @@
 //! Control requests that reach a dispatcher.
 
-use crate::bus::Outgoing;
+use super::desk::Desk;
+use super::table::Table;
+use crate::bus::{Incoming, Outgoing};
+use crate::describe::{Description, Operation, Query, WHOLE_TABLE, chunk};
 use crate::error::Unsent;
 use crate::ring::Frame;
-use crate::rpc::control_reply;
+use crate::rpc::{ErrorKind, control_reply, refusal};
+use crate::slice;
 use crate::type_id::msg_type;
+
+/// All endpoints of a table, or one.
+pub(super) fn describe<S: ?Sized>(table: &Table<S>, msg_type: u16) -> Description {
+    let asked = |(found, _): &(u16, _)| msg_type == WHOLE_TABLE || *found == msg_type;
+    Description::new(table.iter().filter(asked).map(|(_, registered)| registered.description().clone()).collect())
+}
 
 /// Answers a control request. Its caller is a tool or another end's health check: neither layers nor counts see it.
 #[cold]
-pub(super) fn answer(outgoing: &mut Outgoing, frame: &Frame) -> Result<(), Unsent> {
-    #[allow(clippy::match_single_binding, reason = "the list of operations, of which none needs the table yet")]
-    let (type_id, payload) = match msg_type(frame.type_id) {
-        _ => control_reply(frame, outgoing.max_len()),
+pub(super) fn answer<S: ?Sized>(
+    desk: &Desk<S>,
+    incoming: &Incoming,
+    outgoing: &mut Outgoing,
+    frame: &Frame,
+) -> Result<(), Unsent> {
+    let max_len = outgoing.max_len();
+    let (type_id, payload) = match Operation::of(msg_type(frame.type_id)) {
+        Some(Operation::Describe) => match piece(desk, slice::payload(frame, incoming), max_len) {
+            Ok(piece) => (frame.type_id, piece),
+            Err(kind) => refusal(frame, kind, max_len),
+        },
+        _ => control_reply(frame, max_len),
     };
     outgoing.send_owed(&payload, type_id, frame.correlation_id)
+}
+
+/// The piece of the description that is asked for. The whole table's is made once, since it may have many pieces; one
+/// endpoint's is made anew for each.
+fn piece<S: ?Sized>(desk: &Desk<S>, query: &[u8], max_len: usize) -> Result<Vec<u8>, ErrorKind> {
+    let query = Query::decode(query).ok_or(ErrorKind::BadRequest)?;
+    let endpoint;
+    let json = if query.msg_type == WHOLE_TABLE {
+        desk.described.get_or_init(|| describe(&desk.table, WHOLE_TABLE).to_json())
+    } else {
+        endpoint = describe(&desk.table, query.msg_type).to_json();
+        &endpoint
+    };
+    chunk(json.as_bytes(), query.offset, max_len).ok_or(ErrorKind::ReplyTooLarge)
 }

@@ -1,26 +1,21 @@
 //! The serving loop: takes requests, finds their endpoint, sees that every caller is answered.
 
 use core::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::control;
+use super::desk::{Desk, Lent};
 use super::endpoint::{Endpoint, Entry};
-use super::handler::{HandlerError, Reply, Request};
 use super::into_reply::IntoReply;
-use super::layer::{Layer, Layers};
-use super::table::{OwnedHandler, Registered, Table};
+use super::layer::Layer;
+use super::table::{OwnedHandler, Table};
 use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
-use crate::error::{HandlerFailure, RegisterError, ServeError};
+use crate::describe::{Description, EndpointDescription, WHOLE_TABLE};
+use crate::error::{RegisterError, ServeError};
 use crate::ring::Frame;
-use crate::rpc::{Callee, ErrorKind, OpenRequest, is_control, open_request, send_error};
-use crate::slice;
-use crate::type_id::{msg_type, route_id};
+use crate::rpc::{Callee, is_control, open_request};
 use crate::wait::Deadline;
-
-/// What [`Dispatcher::on_failure`] sets.
-type FailureHook = Box<dyn Fn(&ServeError) + Send + Sync>;
 
 /// A table of endpoints and the loop that serves them.
 ///
@@ -52,10 +47,7 @@ type FailureHook = Box<dyn Fn(&ServeError) + Send + Sync>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Dispatcher<S: ?Sized = ()> {
-    table: Table<S>,
-    pub(super) layers: Layers,
-    send_text: bool,
-    on_failure: Option<FailureHook>,
+    desk: Desk<S>,
     state: S,
 }
 
@@ -88,12 +80,22 @@ impl<S> Dispatcher<S> {
                 panic!("{refusal}");
             }
         }
-        Self { table, layers: Layers::new(), send_text: false, on_failure: None, state }
+        Self { desk: Desk::new(table), state }
     }
 
     /// The state, to look at or to take back what handlers left there.
     pub fn state(&self) -> &S {
         &self.state
+    }
+
+    /// The state, to change it between requests.
+    pub fn state_mut(&mut self) -> &mut S {
+        &mut self.state
+    }
+
+    /// Takes the state back.
+    pub fn into_state(self) -> S {
+        self.state
     }
 }
 
@@ -121,7 +123,8 @@ impl<S: ?Sized> Dispatcher<S> {
     /// # Errors
     /// As [`register`](Self::register).
     pub fn register_endpoint<E: Endpoint<State = S>>(&mut self) -> Result<&mut Self, RegisterError> {
-        self.table.insert_entry(E::ENTRY)?;
+        self.desk.table.insert_entry(E::ENTRY)?;
+        self.desk.described.take();
         Ok(self)
     }
 
@@ -135,13 +138,46 @@ impl<S: ?Sized> Dispatcher<S> {
         name: &str,
         handler: OwnedHandler<S>,
     ) -> Result<&mut Self, RegisterError> {
-        self.table.insert_owned(msg_type, name, handler)?;
+        self.register_described(EndpointDescription::bytes(msg_type, name), handler)
+    }
+
+    /// As [`register_handler`](Self::register_handler), for a handler that says what it takes and gives. Nothing here
+    /// checks that it does.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_described(
+        &mut self,
+        description: EndpointDescription,
+        handler: OwnedHandler<S>,
+    ) -> Result<&mut Self, RegisterError> {
+        self.desk.table.insert_owned(description, handler)?;
+        self.desk.described.take();
         Ok(self)
+    }
+
+    /// What this dispatcher offers, as [`Caller::describe`](crate::Caller::describe) gets it.
+    pub fn describe(&self) -> Description {
+        control::describe(&self.desk.table, WHOLE_TABLE)
+    }
+
+    /// Whether an endpoint changes the state, so that the endpoints cannot be served by several threads at once.
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive_endpoint().is_some()
+    }
+
+    /// The first endpoint that changes the state, by name.
+    pub(crate) fn exclusive_endpoint(&self) -> Option<&str> {
+        self.desk
+            .table
+            .iter()
+            .find(|(_, registered)| registered.is_exclusive())
+            .map(|(_, registered)| registered.name())
     }
 
     /// Number of endpoints.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.desk.table.len()
     }
 
     /// Whether there is no endpoint at all.
@@ -151,38 +187,39 @@ impl<S: ?Sized> Dispatcher<S> {
 
     /// The endpoints' message types and names, ascending.
     pub fn endpoints(&self) -> impl Iterator<Item = (u16, &str)> {
-        self.table.iter().map(|(msg_type, registered)| (msg_type, registered.name()))
+        self.desk.table.iter().map(|(msg_type, registered)| (msg_type, registered.name()))
     }
 
     /// Whether error replies carry the error's text. Off by default: texts may tell a caller more than it should
     /// know, and a caller of another make may expect exactly two bytes.
     pub fn send_error_text(&mut self, send: bool) -> &mut Self {
-        self.send_text = send;
+        self.desk.send_text = send;
         self
     }
 
     /// What [`serve_forever`](Self::serve_forever) tells of requests it answered with an error; nothing by default.
     pub fn on_failure(&mut self, hook: impl Fn(&ServeError) + Send + Sync + 'static) -> &mut Self {
-        self.on_failure = Some(Box::new(hook));
+        self.desk.on_failure = Some(Box::new(hook));
         self
     }
 
     /// Adds what sees every request before and after its handler. Without any, calls cost nothing more: not even the
     /// clock is read.
     pub fn layer(&mut self, layer: impl Layer + 'static) -> &mut Self {
-        self.layers.push(Box::new(layer));
+        self.desk.layers.push(Box::new(layer));
         self
     }
 
     /// The endpoints' message types and names, in the order of their ordinals.
     pub(crate) fn endpoints_in_order(&self) -> impl ExactSizeIterator<Item = (u16, &str)> {
-        let mut all: Vec<_> = self.table.iter().collect();
+        let mut all: Vec<_> = self.desk.table.iter().collect();
         all.sort_by_key(|(_, registered)| registered.ordinal());
         all.into_iter().map(|(msg_type, registered)| (msg_type, registered.name()))
     }
 
-    /// Serves one request, waiting for it. Its caller is answered whatever happens: by the handler, or with an error
-    /// when there is no handler, or it fails, panics or returns what cannot be sent.
+    /// Serves one request, waiting for it; control requests are answered on the way. Its caller is answered whatever
+    /// happens: by the handler, or with an error when there is no handler, or it fails, panics or returns what cannot be
+    /// sent.
     ///
     /// # Errors
     /// [`ServeError::NoHandler`] and [`ServeError::Handler`] after an error reply, with the connection usable;
@@ -208,11 +245,15 @@ impl<S: ?Sized> Dispatcher<S> {
         served.serve_with(self)
     }
 
-    /// Tells of a request that was answered with an error.
-    pub(crate) fn tell_failure(&self, failure: &ServeError) {
-        if let Some(hook) = &self.on_failure {
-            hook(failure);
-        }
+    /// What answers requests, and the state to lend it, which others may have too. Exclusive endpoints must not be in
+    /// the table.
+    pub(crate) fn shared(&self) -> (&Desk<S>, &S) {
+        (&self.desk, &self.state)
+    }
+
+    /// What answers requests, and the state to lend it.
+    pub(crate) fn exclusive(&mut self) -> (&Desk<S>, &mut S) {
+        (&self.desk, &mut self.state)
     }
 
     #[inline]
@@ -244,81 +285,16 @@ impl<S: ?Sized> Dispatcher<S> {
     /// Serves a message that was taken before, and releases it.
     #[inline]
     pub(crate) fn serve_frame(
-        &self,
+        &mut self,
         incoming: &mut Incoming,
         outgoing: &mut Outgoing,
         frame: Frame,
     ) -> Result<(), ServeError> {
         let request = open_request(incoming, frame)?;
-        let outcome = self.answer(&Origin::default(), incoming, outgoing, &request);
+        let state = Lent::Exclusive(&mut self.state);
+        let outcome = self.desk.answer(state, &Origin::default(), incoming, outgoing, &request);
         incoming.release(frame.position);
         outcome
-    }
-
-    /// Runs the endpoint of one request, or answers it with an error.
-    #[inline]
-    pub(crate) fn answer(
-        &self,
-        origin: &Origin<'_>,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
-        request: &OpenRequest,
-    ) -> Result<(), ServeError> {
-        if self.layers.is_empty() && origin.bank.is_none() {
-            self.answer_plainly(self.find(request.frame.type_id), incoming, outgoing, request).map(drop)
-        } else {
-            self.answer_watched(origin, incoming, outgoing, request)
-        }
-    }
-
-    /// The endpoint that a request is for.
-    #[inline]
-    pub(super) fn find(&self, type_id: u32) -> Option<&Registered<S>> {
-        if route_id(type_id) == 0 { self.table.get(msg_type(type_id)) } else { None }
-    }
-
-    /// Gives the size of the reply; `None` for a request that came too late.
-    #[inline]
-    pub(super) fn answer_plainly(
-        &self,
-        registered: Option<&Registered<S>>,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
-        request: &OpenRequest,
-    ) -> Result<Option<usize>, ServeError> {
-        let OpenRequest { frame, deadline } = request;
-        let msg_type = msg_type(frame.type_id);
-        let correlation_id = frame.correlation_id;
-        let Some(registered) = registered else {
-            if is_control(frame) {
-                control::answer(outgoing, frame)?;
-                return Ok(Some(0));
-            }
-            let text = if self.send_text { "no endpoint is registered for this msg_type" } else { "" };
-            send_error(outgoing, correlation_id, msg_type, ErrorKind::NoHandler, text)?;
-            return Err(ServeError::NoHandler { msg_type });
-        };
-        if deadline.has_passed() {
-            let text = if self.send_text { "the deadline had passed before the request's turn came" } else { "" };
-            send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, text)?;
-            return Ok(None);
-        }
-        let request =
-            Request { payload: slice::payload(frame, incoming), msg_type, correlation_id, deadline: *deadline };
-        let answered = outgoing.accepted();
-        let reply = Reply { outgoing: &mut *outgoing, msg_type, correlation_id };
-        // Whatever a handler leaves half done is its own state's affair, as with a handler that returns an error; the
-        // ring's state does not pass through it.
-        let outcome = catch_unwind(AssertUnwindSafe(|| registered.run(&self.state, request, reply)));
-        let answered = outgoing.accepted() != answered;
-        let error = match outcome {
-            Ok(Ok(replied)) if answered => return Ok(Some(replied.size)),
-            Ok(Ok(_)) => HandlerError::failed("returned the proof of another request's answer"),
-            Ok(Err(error)) => error,
-            Err(panic) => HandlerError::panicked(&*panic),
-        };
-        let name = registered.name();
-        Err(fail(outgoing, name, self.send_text, (!answered).then_some(correlation_id), msg_type, error))
     }
 }
 
@@ -345,34 +321,12 @@ impl Served for Callee {
                 Ok(()) => {}
                 Err(ServeError::Closed) => return Ok(()),
                 Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => {
-                    dispatcher.tell_failure(&failure);
+                    dispatcher.desk.tell_failure(&failure);
                 }
                 Err(end) => return Err(end),
             }
         }
     }
-}
-
-/// Makes a failure's report and, unless it has been answered, tells the caller.
-#[cold]
-fn fail(
-    outgoing: &mut Outgoing,
-    name: &str,
-    send_text: bool,
-    unanswered: Option<u64>,
-    msg_type: u16,
-    error: HandlerError,
-) -> ServeError {
-    if let Some(halt) = error.halt {
-        return halt.into();
-    }
-    if let Some(correlation_id) = unanswered {
-        let text = if send_text { error.text.as_str() } else { "" };
-        if let Err(unsent) = send_error(outgoing, correlation_id, msg_type, error.kind, text) {
-            return unsent.into();
-        }
-    }
-    ServeError::Handler(HandlerFailure { name: name.to_owned(), msg_type, kind: error.kind, text: error.text })
 }
 
 impl<S: ?Sized> fmt::Debug for Dispatcher<S> {

@@ -2,20 +2,28 @@
 
 mod caller_info;
 mod control;
+mod desk;
 mod dispatcher;
 mod endpoint;
 mod handler;
 mod into_reply;
 mod layer;
+mod scope;
+mod slot;
 mod table;
 mod watched;
 
 pub use caller_info::CallerInfo;
+pub(crate) use desk::Lent;
 pub(crate) use dispatcher::sealed;
 pub use dispatcher::{Dispatcher, Served};
-pub use endpoint::{Endpoint, Entry, SharedHandler};
-pub use handler::{HandlerError, Replied, Reply, Request};
+pub use endpoint::{Endpoint, Entry, EntryHandler, ExclusiveHandler, SharedHandler};
+pub use handler::{HandlerError, Replied, Reply, ReplyRoom, Request};
 pub use into_reply::IntoReply;
 pub use layer::{CallInfo, Layer, Outcome};
+pub(crate) use scope::{EntryIn, Join};
+pub use scope::{Needs, NoState, Scope};
+pub(crate) use slot::answer_in_slot;
+pub use slot::{ReplyInPlace, ReplySlot, SlotError, SlotResult};
 pub use table::OwnedHandler;
 pub(crate) use watched::Origin;

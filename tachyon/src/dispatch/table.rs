@@ -1,21 +1,25 @@
 //! The dispatch table: from message type to handler in two loads, however many endpoints there are.
 
-use super::endpoint::{Entry, SharedHandler};
+use super::desk::Lent;
+use super::endpoint::{Entry, EntryHandler};
 use super::handler::{HandlerError, Replied, Reply, Request};
+use crate::describe::EndpointDescription;
 use crate::error::RegisterError;
+use crate::rpc::ErrorKind;
 use crate::type_id::MSG_TYPE_ERROR;
 
 /// A handler that was made at run time and may keep things of its own. Workers of a server share it.
 pub type OwnedHandler<S> = Box<dyn Fn(&S, Request<'_>, Reply<'_>) -> Result<Replied, HandlerError> + Send + Sync>;
 
 enum Handler<S: ?Sized> {
-    Shared(SharedHandler<S>),
+    Entry(EntryHandler<S>),
     Owned(OwnedHandler<S>),
 }
 
 /// An endpoint in the table.
 pub(super) struct Registered<S: ?Sized> {
-    name: String,
+    /// Boxed, so that what is looked at for every request lies close together.
+    description: Box<EndpointDescription>,
     handler: Handler<S>,
     /// How many endpoints were there before it: where it is counted.
     ordinal: usize,
@@ -23,7 +27,15 @@ pub(super) struct Registered<S: ?Sized> {
 
 impl<S: ?Sized> Registered<S> {
     pub(super) fn name(&self) -> &str {
-        &self.name
+        &self.description.name
+    }
+
+    pub(super) fn description(&self) -> &EndpointDescription {
+        &self.description
+    }
+
+    pub(super) fn is_exclusive(&self) -> bool {
+        matches!(self.handler, Handler::Entry(EntryHandler::Exclusive(_)))
     }
 
     pub(super) fn ordinal(&self) -> usize {
@@ -31,12 +43,28 @@ impl<S: ?Sized> Registered<S> {
     }
 
     #[inline]
-    pub(super) fn run(&self, state: &S, request: Request<'_>, reply: Reply<'_>) -> Result<Replied, HandlerError> {
-        match &self.handler {
-            Handler::Shared(handler) => handler(state, request, reply),
-            Handler::Owned(handler) => handler(state, request, reply),
+    pub(super) fn run(
+        &self,
+        state: Lent<'_, S>,
+        request: Request<'_>,
+        reply: Reply<'_>,
+    ) -> Result<Replied, HandlerError> {
+        match (&self.handler, state) {
+            (Handler::Entry(EntryHandler::Stateless(handler)), _) => handler(&(), request, reply),
+            (Handler::Entry(EntryHandler::Exclusive(handler)), Lent::Exclusive(state)) => {
+                handler(state, request, reply)
+            }
+            (Handler::Entry(EntryHandler::Exclusive(_)), Lent::Shared(_)) => Err(not_alone()),
+            (Handler::Entry(EntryHandler::Shared(handler)), state) => handler(state.look(), request, reply),
+            (Handler::Owned(handler), state) => handler(state.look(), request, reply),
         }
     }
+}
+
+/// Whoever serves with several threads refuses such a table beforehand.
+#[cold]
+fn not_alone() -> HandlerError {
+    HandlerError::new(ErrorKind::HandlerFailed, "changes the state, which several threads are serving")
 }
 
 const PAGE: usize = 256;
@@ -69,19 +97,19 @@ impl<S: ?Sized> Table<S> {
     }
 
     pub(super) fn insert_entry(&mut self, entry: Entry<S>) -> Result<(), RegisterError> {
-        self.insert(entry.msg_type(), entry.name(), Handler::Shared(entry.handler()))
+        self.insert(entry.signature().into(), Handler::Entry(entry.handler()))
     }
 
     pub(super) fn insert_owned(
         &mut self,
-        msg_type: u16,
-        name: &str,
+        description: EndpointDescription,
         handler: OwnedHandler<S>,
     ) -> Result<(), RegisterError> {
-        self.insert(msg_type, name, Handler::Owned(handler))
+        self.insert(description, Handler::Owned(handler))
     }
 
-    fn insert(&mut self, msg_type: u16, name: &str, handler: Handler<S>) -> Result<(), RegisterError> {
+    fn insert(&mut self, description: EndpointDescription, handler: Handler<S>) -> Result<(), RegisterError> {
+        let EndpointDescription { msg_type, ref name, .. } = description;
         if msg_type == MSG_TYPE_ERROR {
             return Err(RegisterError::Reserved { refused: name.to_owned() });
         }
@@ -91,11 +119,11 @@ impl<S: ?Sized> Table<S> {
         if let Some(existing) = place {
             return Err(RegisterError::Duplicate {
                 msg_type,
-                existing: existing.name.clone(),
+                existing: existing.name().to_owned(),
                 refused: name.to_owned(),
             });
         }
-        *place = Some(Registered { name: name.to_owned(), handler, ordinal: self.len });
+        *place = Some(Registered { description: Box::new(description), handler, ordinal: self.len });
         self.len += 1;
         Ok(())
     }
@@ -113,7 +141,7 @@ mod tests {
     fn every_number_but_the_reserved_one_finds_its_own() {
         let mut table = Table::<()>::new();
         for msg_type in [0, 1, 255, 256, 4097, 65_534] {
-            table.insert_owned(msg_type, &format!("e{msg_type}"), never()).unwrap();
+            table.insert_owned(EndpointDescription::bytes(msg_type, &format!("e{msg_type}")), never()).unwrap();
         }
         assert_eq!(table.len(), 6);
         assert_eq!(table.get(4097).unwrap().name(), "e4097");
@@ -125,13 +153,13 @@ mod tests {
     #[test]
     fn refusals_leave_the_table_as_it_was() {
         let mut table = Table::<()>::new();
-        table.insert_owned(7, "first", never()).unwrap();
+        table.insert_owned(EndpointDescription::bytes(7, "first"), never()).unwrap();
         assert_eq!(
-            table.insert_owned(7, "second", never()),
+            table.insert_owned(EndpointDescription::bytes(7, "second"), never()),
             Err(RegisterError::Duplicate { msg_type: 7, existing: "first".into(), refused: "second".into() })
         );
         assert_eq!(
-            table.insert_owned(MSG_TYPE_ERROR, "third", never()),
+            table.insert_owned(EndpointDescription::bytes(MSG_TYPE_ERROR, "third"), never()),
             Err(RegisterError::Reserved { refused: "third".into() })
         );
         assert_eq!(table.len(), 1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::caller_info::CallerInfo;
 use super::control;
-use super::dispatcher::Dispatcher;
+use super::desk::{Desk, Lent};
 use super::layer::{self, CallInfo, Outcome};
 use super::table::Registered;
 use crate::bus::{Incoming, Outgoing};
@@ -26,17 +26,18 @@ pub(crate) struct Origin<'a> {
 /// An ordinal that no endpoint has.
 const NONE: usize = usize::MAX;
 
-impl<S: ?Sized> Dispatcher<S> {
+impl<S: ?Sized> Desk<S> {
     /// As `answer_plainly`, for layers and counters to see.
     pub(super) fn answer_watched(
         &self,
+        state: Lent<'_, S>,
         origin: &Origin<'_>,
         incoming: &Incoming,
         outgoing: &mut Outgoing,
         request: &OpenRequest,
     ) -> Result<(), ServeError> {
         if is_control(&request.frame) {
-            return Ok(control::answer(outgoing, &request.frame)?);
+            return Ok(control::answer(self, incoming, outgoing, &request.frame)?);
         }
         let msg_type = msg_type(request.frame.type_id);
         let registered = self.find(request.frame.type_id);
@@ -57,7 +58,7 @@ impl<S: ?Sized> Dispatcher<S> {
         let tally = origin.bank.map(|bank| bank.tally(registered.map_or(NONE, Registered::ordinal)));
         let measured = call.is_some() || tally.is_some_and(Tally::measures);
         let began = measured.then(monotonic_nanos);
-        let result = self.answer_plainly(registered, incoming, outgoing, request);
+        let result = self.answer_plainly(state, registered, incoming, outgoing, request);
         let took = began.map(|began| monotonic_nanos().saturating_sub(began));
         let outcome = match &result {
             Ok(Some(size)) => Outcome::Replied(*size),

@@ -3,31 +3,44 @@
 use std::marker::PhantomData;
 
 use super::RESERVED;
-use crate::dispatch::{Endpoint, Entry};
+use super::message::Message;
+use crate::dispatch::{Endpoint, Entry, EntryIn, Join, NoState, Scope};
 
-/// A table under construction. All calls of its methods share `S`, which the first endpoint settles: an endpoint of
-/// another state is a type mismatch at its own name.
-pub struct Table<S: ?Sized>(PhantomData<fn(&S)>);
+/// A table under construction: the scope of the endpoints seen so far, as a type.
+pub struct Table<C>(PhantomData<C>);
 
-impl<S: ?Sized> Table<S> {
-    /// A table of a state to be inferred.
+impl Table<NoState> {
+    /// A table without endpoints.
     #[expect(clippy::new_without_default, reason = "a `Default` could not run in a constant")]
     pub const fn new() -> Self {
         Table(PhantomData)
     }
 
-    /// The entry of `E`.
-    pub const fn entry<E: Endpoint<State = S>>(&self) -> Entry<S> {
-        E::ENTRY
+    /// The finished table when nothing is listed: of whatever state is asked for.
+    pub const fn empty<S: 'static + ?Sized>() -> &'static [Entry<S>] {
+        &[]
+    }
+}
+
+impl<C: Scope> Table<C> {
+    /// The table with `E` in it. Where the states differ, the error is at the name of `E`.
+    pub const fn with<E: Endpoint>(&self) -> &'static Table<<C as Join<E::Scope>>::Joined>
+    where
+        C: Join<E::Scope>,
+    {
+        &Table(PhantomData)
     }
 
-    /// The entries of this table, even when there are none that would tell its state.
-    pub const fn of<const N: usize>(&self, entries: [Entry<S>; N]) -> [Entry<S>; N] {
-        entries
+    /// The entry of `E` for this table.
+    pub const fn entry<E: Endpoint>(&self) -> Entry<C::State>
+    where
+        E::Scope: EntryIn<C::State, E>,
+    {
+        <E::Scope as EntryIn<C::State, E>>::ENTRY
     }
 
     /// The finished table.
-    pub const fn finish(entries: &'static [Entry<S>]) -> &'static [Entry<S>] {
+    pub const fn finish<const N: usize>(&self, entries: [Entry<C::State>; N]) -> [Entry<C::State>; N] {
         entries
     }
 }
@@ -92,58 +105,16 @@ pub const fn assert_own_msg_type(listed: &[Listed], ordinal: usize) {
             message.push("` has that of `");
             message.push(other.name);
             message.push("`: ");
-            message.push_number(number);
+            message.push_number(number as usize);
             panic!("{}", message.text());
         }
         before += 1;
     }
 }
 
-/// A text put together in a constant. What exceeds it is left out.
-struct Message {
-    bytes: [u8; 512],
-    len: usize,
-}
-
-impl Message {
-    const fn new() -> Self {
-        Message { bytes: [0; 512], len: 0 }
-    }
-
-    const fn push(&mut self, text: &str) {
-        let text = text.as_bytes();
-        // A text that does not fit is dropped whole: cut off, it might no longer be UTF-8.
-        if text.len() > self.bytes.len() - self.len {
-            return;
-        }
-        let mut at = 0;
-        while at < text.len() {
-            self.bytes[self.len] = text[at];
-            self.len += 1;
-            at += 1;
-        }
-    }
-
-    const fn push_number(&mut self, number: u16) {
-        if number >= 10 {
-            self.push_number(number / 10);
-        }
-        let digits = "0123456789";
-        let digit = (number % 10) as usize;
-        self.push(digits.split_at(digit).1.split_at(1).0);
-    }
-
-    const fn text(&self) -> &str {
-        match str::from_utf8(self.bytes.split_at(self.len).0) {
-            Ok(text) => text,
-            Err(_) => "endpoints!: each endpoint of a table has its own msg_type",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Listed, Message, assert_own_msg_type};
+    use super::{Listed, assert_own_msg_type};
 
     #[test]
     fn distinct_numbers_pass() {
@@ -162,16 +133,5 @@ mod tests {
     #[should_panic(expected = "but `m::b` has that of `a`: 65534")]
     fn a_taken_number_names_both() {
         assert_own_msg_type(&[Listed::new(0, "a", Some(65_534)), Listed::new(4, "m::b", Some(65_534))], 4);
-    }
-
-    #[test]
-    fn a_message_that_grows_too_long_stays_text() {
-        let mut message = Message::new();
-        message.push(&"ä".repeat(200));
-        message.push(&"ö".repeat(100));
-        message.push("end ");
-        message.push_number(0);
-        message.push_number(65_535);
-        assert_eq!(message.text(), format!("{}end 065535", "ä".repeat(200)));
     }
 }

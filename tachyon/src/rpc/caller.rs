@@ -7,6 +7,7 @@ use super::deadline::Shape;
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::pending::{Arrived, Meaning, Pending, Standing};
 use super::reconnect::Again;
+use super::typed::Agreed;
 use super::undecided::RpcBus;
 use crate::bus::{Established, Incoming, Outgoing, State, data_source, look_for_data, look_for_room, room_source};
 use crate::error::{CallError, ConnectError, Halt, ListenError, Unsent};
@@ -49,6 +50,7 @@ pub struct Caller {
     pub(crate) incoming: Incoming,
     pub(crate) pending: Pending,
     pub(super) again: Option<Box<Again>>,
+    pub(super) agreed: Agreed,
 }
 
 /// Replies to other calls that one look takes off the ring: a callee that floods must not keep its caller from looking
@@ -110,6 +112,7 @@ impl Caller {
             incoming: established.incoming(1),
             pending: Pending::new(),
             again: None,
+            agreed: Agreed::default(),
         }
     }
 
@@ -147,8 +150,9 @@ impl Caller {
         }
     }
 
+    /// Sends over the present connection, whatever that is.
     #[inline]
-    fn send(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
+    pub(super) fn send(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
         let shape = Shape::new(&self.outgoing, msg_type, payload.len(), deadline)?;
         if !shape.try_send(&mut self.outgoing, payload, self.pending.next())? {
             let reservation = self.wait_for_room(shape.len(), deadline)?;
@@ -392,7 +396,7 @@ pub(crate) fn keep(incoming: &mut Incoming, pending: &mut Pending, frame: Frame)
             return Err(Halt::FatalError(Fault::Correlation(frame.correlation_id)));
         }
         Meaning::Awaited => {
-            let payload = slice::payload(&frame, incoming).to_vec();
+            let payload = slice::payload(&frame, incoming).into();
             pending.keep(frame.correlation_id, Arrived { type_id: frame.type_id, payload });
         }
         Meaning::Forgotten => {}

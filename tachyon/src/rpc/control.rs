@@ -4,17 +4,19 @@
 
 use std::time::{Duration, Instant};
 
+use super::aligned::AlignedBytes;
 use super::caller::{Caller, Taken};
 use super::fault::{ErrorKind, ErrorReply, RpcError};
 use crate::bus::Outgoing;
+use crate::describe::{Chunk, Description, EndpointDescription, Operation, Query, WHOLE_TABLE};
 use crate::error::{CallError, Unsent};
 use crate::ring::Frame;
 use crate::slice;
 use crate::type_id::{ROUTE_CONTROL, make_type_id, msg_type, route_id};
 use crate::wait::Deadline;
 
-/// Are you there? The reply is empty.
-pub(crate) const PING: u16 = 0;
+/// Longest description a caller puts together: more than 65535 endpoints can sensibly need, and no threat to its memory.
+const LONGEST: usize = 64 << 20;
 
 /// Whether a request is for the callee itself.
 #[inline]
@@ -26,13 +28,17 @@ pub(crate) fn is_control(frame: &Frame) -> bool {
 /// that does, or that this version does not know, is one without a handler.
 #[cold]
 pub(crate) fn control_reply(frame: &Frame, max_len: usize) -> (u32, Vec<u8>) {
-    match msg_type(frame.type_id) {
-        PING => (make_type_id(ROUTE_CONTROL, PING), Vec::new()),
-        unknown => {
-            let ErrorReply { type_id, payload } = ErrorReply::encode(unknown, ErrorKind::NoHandler, "", max_len);
-            (type_id, payload)
-        }
+    match Operation::of(msg_type(frame.type_id)) {
+        Some(Operation::Ping) => (frame.type_id, Vec::new()),
+        Some(Operation::Describe) | None => refusal(frame, ErrorKind::NoHandler, max_len),
     }
+}
+
+/// The error reply to a control request: type identifier and payload.
+#[cold]
+pub(crate) fn refusal(frame: &Frame, kind: ErrorKind, max_len: usize) -> (u32, Vec<u8>) {
+    let ErrorReply { type_id, payload } = ErrorReply::encode(msg_type(frame.type_id), kind, "", max_len);
+    (type_id, payload)
 }
 
 /// Answers a control request over a ring that others may be using at this moment: without waiting, so that a caller
@@ -71,39 +77,93 @@ impl Caller {
     /// [`CallError::TimedOut`] without an answer in time; otherwise as [`request`](Self::request).
     pub fn ping(&mut self, timeout: Duration) -> Result<Duration, CallError> {
         let began = Instant::now();
-        let (type_id, payload) = self.control(PING, &[], Deadline::after(timeout))?;
-        match RpcError::decode(type_id, &payload) {
-            None => Ok(began.elapsed()),
-            Some(error) => Err(CallError::Remote(error)),
-        }
+        let deadline = Deadline::after(timeout);
+        self.revive(deadline)?;
+        self.control(Operation::Ping, &[], deadline)?;
+        Ok(began.elapsed())
     }
 
-    /// Makes a control request and copies its reply: type identifier and payload.
-    pub(crate) fn control(
+    /// Asks the callee what it offers.
+    ///
+    /// # Errors
+    /// [`CallError::Remote`] of kind [`NoHandler`](crate::ErrorKind::NoHandler) when it cannot say, because no
+    /// [`Dispatcher`](crate::Dispatcher) serves there; [`CallError::Describe`] when what it says is no description;
+    /// otherwise as [`request`](Self::request).
+    pub fn describe(&mut self) -> Result<Description, CallError> {
+        self.describe_until(WHOLE_TABLE, Deadline::never())
+    }
+
+    /// As [`describe`](Self::describe), in at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe), and [`CallError::TimedOut`].
+    pub fn describe_timeout(&mut self, timeout: Duration) -> Result<Description, CallError> {
+        self.describe_until(WHOLE_TABLE, Deadline::after(timeout))
+    }
+
+    /// Asks the callee about one endpoint; `None` when it does not have it.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe), and [`CallError::TimedOut`].
+    pub fn describe_endpoint(
         &mut self,
-        operation: u16,
-        payload: &[u8],
-        deadline: Deadline,
-    ) -> Result<(u32, Vec<u8>), CallError> {
+        msg_type: u16,
+        timeout: Option<Duration>,
+    ) -> Result<Option<EndpointDescription>, CallError> {
+        let description = self.describe_until(msg_type, timeout.into())?;
+        Ok(description.endpoints.into_iter().find(|endpoint| endpoint.msg_type == msg_type))
+    }
+
+    fn describe_until(&mut self, msg_type: u16, deadline: Deadline) -> Result<Description, CallError> {
         self.revive(deadline)?;
-        let (type_id, call) = (make_type_id(ROUTE_CONTROL, operation), self.pending.next());
+        self.describe_here(msg_type, deadline)
+    }
+
+    /// The description of one endpoint, or of the whole table, put together from its pieces. All of them come over the
+    /// present connection.
+    #[cold]
+    pub(super) fn describe_here(&mut self, msg_type: u16, deadline: Deadline) -> Result<Description, CallError> {
+        let broken = |what: &str| CallError::Describe(what.to_owned());
+        let mut json = Vec::new();
+        loop {
+            let offset = u32::try_from(json.len()).map_err(|_| broken("it does not end"))?;
+            let reply = self.control(Operation::Describe, &Query { msg_type, offset }.encode(), deadline)?;
+            let chunk = Chunk::decode(&reply).ok_or_else(|| broken("a piece of it has no head"))?;
+            if chunk.total > LONGEST || chunk.bytes.len() > chunk.total - json.len().min(chunk.total) {
+                return Err(broken("it is longer than it says, or than it may be"));
+            }
+            json.extend_from_slice(chunk.bytes);
+            if json.len() >= chunk.total {
+                break;
+            }
+            if chunk.bytes.is_empty() {
+                return Err(broken("it stops before its end"));
+            }
+        }
+        let json = core::str::from_utf8(&json).map_err(|error| CallError::Describe(error.to_string()))?;
+        Description::from_json(json).map_err(|error| CallError::Describe(error.to_string()))
+    }
+
+    /// Makes a control request over the present connection and copies its reply.
+    fn control(&mut self, operation: Operation, payload: &[u8], deadline: Deadline) -> Result<AlignedBytes, CallError> {
+        let (type_id, call) = (make_type_id(ROUTE_CONTROL, operation as u16), self.pending.next());
         if !self.outgoing.try_send(payload, type_id, call)? {
             let reservation = self.wait_for_room(payload.len(), deadline)?;
             self.outgoing.fill(reservation, payload);
             self.outgoing.publish(reservation, payload.len(), type_id, call);
         }
         let call = self.pending.sent();
-        match self.take(call, deadline) {
-            Ok(Taken::InPlace(frame)) => {
-                let reply = (frame.type_id, slice::payload(&frame, &self.incoming).to_vec());
+        let (type_id, reply) = match self.finish(call, deadline)? {
+            Taken::InPlace(frame) => {
+                let reply = slice::payload(&frame, &self.incoming).into();
                 self.incoming.release(frame.position);
-                Ok(reply)
+                (frame.type_id, reply)
             }
-            Ok(Taken::Kept(arrived)) => Ok((arrived.type_id, arrived.payload)),
-            Err(error) => {
-                self.pending.end(call);
-                Err(error)
-            }
+            Taken::Kept(arrived) => (arrived.type_id, arrived.payload),
+        };
+        match RpcError::decode(type_id, &reply) {
+            None => Ok(reply),
+            Some(error) => Err(CallError::Remote(error)),
         }
     }
 }

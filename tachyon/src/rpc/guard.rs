@@ -3,6 +3,7 @@
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
+use super::aligned::AlignedBytes;
 use super::fault::RpcError;
 use super::pending::{Arrived, Pending};
 use crate::bus::{Incoming, Outgoing};
@@ -24,7 +25,7 @@ enum Payload<'a> {
         frame: Frame,
     },
     /// A reply that came before it was waited for, and had to make room for others.
-    Kept(Vec<u8>),
+    Kept(AlignedBytes),
 }
 
 impl<'a> RpcRxGuard<'a> {

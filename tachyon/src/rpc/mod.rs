@@ -1,5 +1,6 @@
 //! Calls between two processes: two rings, correlation ids, deadlines and error replies.
 
+mod aligned;
 mod callee;
 mod caller;
 mod control;
@@ -10,13 +11,15 @@ mod pending;
 mod reconnect;
 mod request;
 mod round_trip;
+mod typed;
 mod undecided;
 
+pub(crate) use aligned::AlignedBytes;
 pub use callee::Callee;
 pub(crate) use callee::{check_correlation, send_error};
 pub use caller::Caller;
 pub(crate) use caller::{Taken, keep};
-pub(crate) use control::{control_reply, is_control, try_answer_control};
+pub(crate) use control::{control_reply, is_control, refusal, try_answer_control};
 #[cfg(feature = "tokio")]
 pub(crate) use deadline::Shape;
 pub use fault::{ErrorKind, RpcError};
@@ -24,4 +27,5 @@ pub use guard::{RpcRxGuard, RpcTxGuard};
 pub(crate) use request::{OpenRequest, open_request};
 #[cfg(feature = "tokio")]
 pub(crate) use round_trip::RESENDS;
+pub use typed::ReplyGuard;
 pub use undecided::RpcBus;

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
+use super::aligned::AlignedBytes;
 use crate::error::Halt;
 
 /// A reply copied out of the ring to wait for its own waiter.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) type_id: u32,
-    pub(crate) payload: Vec<u8>,
+    pub(crate) payload: AlignedBytes,
 }
 
 /// How the connection that a call was sent on ended.
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     fn reply(byte: u8) -> Arrived {
-        Arrived { type_id: 0, payload: vec![byte] }
+        Arrived { type_id: 0, payload: [byte][..].into() }
     }
 
     #[test]
@@ -185,7 +186,7 @@ mod tests {
             assert_eq!(pending.meaning(id), Meaning::Forgotten, "a second reply is not awaited");
         }
         for id in 1..=100 {
-            assert_eq!(pending.end(id).unwrap().unwrap().payload, [u8::try_from(id).unwrap()]);
+            assert_eq!(*pending.end(id).unwrap().unwrap().payload, [u8::try_from(id).unwrap()]);
             assert!(!pending.is_outstanding(id));
         }
         assert_eq!(pending.len(), 0);
@@ -219,7 +220,7 @@ mod tests {
         for id in [early, late, gone, 4] {
             assert_eq!(pending.meaning(id), Meaning::Impossible, "{id} was not sent over the new connection");
         }
-        assert_eq!(pending.end(early).unwrap().unwrap().payload, [7]);
+        assert_eq!(*pending.end(early).unwrap().unwrap().payload, [7]);
         assert_eq!(pending.standing(late), Standing::Settled);
         assert_eq!(pending.end(late).unwrap().unwrap_err(), Loss::PeerDead);
         assert_eq!(pending.standing(gone), Standing::Unknown);

@@ -120,6 +120,8 @@ impl Caller {
         let next = Self::over(&established);
         let waits = (self.outgoing.waiter, self.incoming.waiter);
         (self.outgoing, self.incoming) = (next.outgoing, next.incoming);
+        // The next callee may mean something else by the same endpoints.
+        self.agreed = next.agreed;
         (self.outgoing.waiter, self.incoming.waiter) = waits;
         Ok(())
     }

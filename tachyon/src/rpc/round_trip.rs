@@ -108,17 +108,21 @@ impl Caller {
     #[inline]
     fn exchange(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<(u64, Taken), CallError> {
         let call = self.call_until(msg_type, payload, deadline)?;
-        match self.take(call, deadline) {
-            Ok(taken) => Ok((call, taken)),
-            Err(error) => {
-                self.pending.end(call);
-                Err(error)
-            }
+        Ok((call, self.finish(call, deadline)?))
+    }
+
+    /// Takes the reply to a call, or gives the call up.
+    #[inline]
+    pub(super) fn finish(&mut self, call: u64, deadline: Deadline) -> Result<Taken, CallError> {
+        let outcome = self.take(call, deadline);
+        if outcome.is_err() {
+            self.pending.end(call);
         }
+        outcome
     }
 
     #[inline]
-    fn answered(&mut self, call: u64, taken: Taken) -> Result<RpcRxGuard<'_>, CallError> {
+    pub(super) fn answered(&mut self, call: u64, taken: Taken) -> Result<RpcRxGuard<'_>, CallError> {
         let guard = self.lend(call, taken);
         match guard.error() {
             None => Ok(guard),

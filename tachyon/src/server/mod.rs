@@ -18,7 +18,7 @@ pub use options::ServerOptions;
 use self::control::Control;
 use self::entrance::Entrance;
 use self::worker::Worker;
-use crate::dispatch::{Dispatcher, Origin, Served, sealed};
+use crate::dispatch::{Dispatcher, Lent, Origin, Served, sealed};
 use crate::error::{ListenError, ServeError};
 use crate::stats::Publication;
 
@@ -136,18 +136,20 @@ impl RpcServer {
         }
     }
 
-    fn serve<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>) -> Result<(), ServeError> {
+    fn serve<S: ?Sized>(&mut self, dispatcher: &mut Dispatcher<S>) -> Result<(), ServeError> {
         let Some(mut entrance) = self.entrance.take() else { return Ok(()) };
         let publication = self.publish(dispatcher, entrance.path(), 1);
         let bank = publication.as_ref().map(|publication| publication.board.bank(0));
+        let (desk, state) = dispatcher.exclusive();
         let outcome = Worker::new(&self.control, Some(&mut entrance), self.options.connection.clone())
             .map_err(ServeError::Io)
             .and_then(|worker| {
                 worker.run(
-                    &|caller, incoming, outgoing, request| {
-                        dispatcher.answer(&Origin { caller: Some(caller), bank }, incoming, outgoing, request)
+                    &mut |caller, incoming, outgoing, request| {
+                        let origin = Origin { caller: Some(caller), bank };
+                        desk.answer(Lent::Exclusive(&mut *state), &origin, incoming, outgoing, request)
                     },
-                    &|failure| dispatcher.tell_failure(failure),
+                    &|failure| desk.tell_failure(failure),
                 )
             });
         self.control.dismiss();
@@ -162,18 +164,23 @@ impl RpcServer {
         dispatcher: &Dispatcher<S>,
         workers: usize,
     ) -> Result<(), ServeError> {
+        if let Some(name) = dispatcher.exclusive_endpoint() {
+            return Err(ServeError::Exclusive { name: name.to_owned() });
+        }
         let Some(mut entrance) = self.entrance.take() else { return Ok(()) };
         let publication = self.publish(dispatcher, entrance.path(), workers);
+        let (desk, state) = dispatcher.shared();
         let bank = |worker| publication.as_ref().map(|publication| publication.board.bank(worker));
         let (control, options) = (&*self.control, &self.options.connection);
         let outcome = std::thread::scope(|scope| {
             let run = |worker: Worker<'_>, index| {
                 let bank = bank(index);
                 let outcome = worker.run(
-                    &|caller, incoming, outgoing, request| {
-                        dispatcher.answer(&Origin { caller: Some(caller), bank }, incoming, outgoing, request)
+                    &mut |caller, incoming, outgoing, request| {
+                        let origin = Origin { caller: Some(caller), bank };
+                        desk.answer(Lent::Shared(state), &origin, incoming, outgoing, request)
                     },
-                    &|failure| dispatcher.tell_failure(failure),
+                    &|failure| desk.tell_failure(failure),
                 );
                 // One worker's end is everyone's: the callers it had are gone.
                 control.stop();
@@ -220,7 +227,8 @@ impl<S: ?Sized + Sync> Dispatcher<S> {
     /// with one thread, so its requests are handled in order; handlers of different callers run side by side.
     ///
     /// # Errors
-    /// As [`serve_forever`](Self::serve_forever).
+    /// [`ServeError::Exclusive`] when an endpoint changes the state, whatever the number of workers: nobody was served,
+    /// and the server is as it was. Otherwise as [`serve_forever`](Self::serve_forever).
     ///
     /// # Panics
     /// When `workers` is 0.

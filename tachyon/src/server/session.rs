@@ -111,7 +111,7 @@ impl Session {
     /// Serves one request, if there is one: a caller who floods gets as many turns as everyone else.
     pub(super) fn turn(
         &mut self,
-        answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
     ) -> Turn {
         // Asked before the look: nothing committed before an end seen here can escape that look.
@@ -146,7 +146,7 @@ impl Session {
 
     fn serve_next(
         &mut self,
-        answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
     ) -> Result<bool, Halt> {
         let Some(request) = self.take()? else { return Ok(false) };

@@ -87,7 +87,7 @@ impl<'a> Worker<'a> {
     /// Serves until the server is stopped.
     pub(super) fn run(
         mut self,
-        answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
     ) -> Result<(), ServeError> {
         let mut passes = 0;
@@ -110,7 +110,7 @@ impl<'a> Worker<'a> {
     /// One turn for every busy caller; true when a request was served.
     fn pass(
         &mut self,
-        answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
     ) -> Result<bool, ServeError> {
         let mut served = false;

@@ -1,0 +1,83 @@
+//! What is left standing after a mistake in a service, so that the mistake is all that the user reads about.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+
+use super::model::Trait;
+use crate::args::Args;
+use crate::attrs;
+use crate::expand::private;
+use crate::params::takes_request;
+
+/// The trait, the mistakes, and stubs of the client and the service: every method takes any request and gives bytes.
+pub(crate) fn service(args: &Args, declared: &Trait, report: Result<(), TokenStream>) -> TokenStream {
+    let errors = report.err();
+    let item = &declared.item;
+    let vis = &item.vis;
+    let private = private(&args.library);
+    let (service, client) = (declared.service_name(), declared.client_name());
+    let shared = attrs::shared(&item.attrs);
+    let methods = declared.methods.iter().map(|declared| {
+        let name = &declared.method.sig.ident;
+        let (generics, request) = if takes_request(&declared.method.sig) {
+            (quote!(<P: ?#private::Sized>), quote!(_request: &P))
+        } else {
+            (quote!(), quote!())
+        };
+        if name == "new" || name == "with_timeout" {
+            return quote!();
+        }
+        quote_spanned! {Span::mixed_site()=>
+            pub fn #name #generics(
+                &mut self,
+                #request
+            ) -> #private::Result<#private::ReplyGuard<'_, [#private::u8]>, #private::CallError> {
+                #private::call::<#private::Stub>(self.caller, &(), #private::Option::None)
+            }
+        }
+    });
+    quote_spanned! {Span::mixed_site()=>
+        #item
+        #errors
+
+        #[doc(hidden)]
+        #shared
+        #[allow(dead_code, reason = "a stub")]
+        #vis struct #service {}
+
+        #shared
+        #[allow(missing_docs, dead_code, reason = "a stub")]
+        #[automatically_derived]
+        impl #service {
+            pub fn endpoints<Implementor: 'static>() -> &'static [#private::Entry<Implementor>] {
+                &[]
+            }
+
+            pub fn dispatcher<Implementor: 'static>(implementor: Implementor) -> #private::Dispatcher<Implementor> {
+                #private::Dispatcher::with_state(implementor, &[])
+            }
+        }
+
+        #[doc(hidden)]
+        #shared
+        #[allow(dead_code, reason = "a stub")]
+        #vis struct #client<'c> {
+            caller: &'c mut #private::Caller,
+        }
+
+        #shared
+        #[allow(missing_docs, dead_code, reason = "a stub")]
+        #[automatically_derived]
+        impl<'c> #client<'c> {
+            pub fn new(caller: &'c mut #private::Caller) -> Self {
+                Self { caller }
+            }
+
+            pub fn with_timeout(self, _timeout: #private::Duration) -> Self {
+                self
+            }
+
+            #(#methods)*
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The trait as written, and the service it becomes once every rule accepts it.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::format_ident;
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Attribute, ItemTrait, Path, TraitItem, TraitItemFn};
+
+use crate::args::{Args, Attr};
+use crate::diag::Report;
+use crate::model::{MsgType, Shape};
+
+/// A trait, and what the attributes of its methods say.
+pub(crate) struct Trait {
+    /// The trait without the attributes that only this macro knows.
+    pub(crate) item: ItemTrait,
+    /// The methods, in order.
+    pub(crate) methods: Vec<Declared>,
+}
+
+/// One method as written.
+pub(crate) struct Declared {
+    pub(crate) method: TraitItemFn,
+    /// What `#[rpc(..)]` says, if the method has it.
+    pub(crate) args: Option<Args>,
+}
+
+impl Trait {
+    /// Reads a trait, takes the `#[rpc(..)]` off its methods and notes what is wrong with them.
+    ///
+    /// # Errors
+    ///
+    /// When it is not a trait that rustc would accept.
+    pub(crate) fn parse(item: TokenStream, report: &mut Report) -> syn::Result<Self> {
+        let mut item: ItemTrait = syn::parse2(item)?;
+        let mut methods = Vec::new();
+        for part in &mut item.items {
+            if let TraitItem::Fn(method) = part {
+                let args = take_rpc(&mut method.attrs, report);
+                methods.push(Declared { method: method.clone(), args });
+            }
+        }
+        Ok(Trait { item, methods })
+    }
+
+    /// The name of the item that stands for the service.
+    pub(crate) fn service_name(&self) -> Ident {
+        format_ident!("{}Service", self.item.ident.unraw(), span = self.item.ident.span())
+    }
+
+    /// The name of the client.
+    pub(crate) fn client_name(&self) -> Ident {
+        format_ident!("{}Client", self.item.ident.unraw(), span = self.item.ident.span())
+    }
+}
+
+fn take_rpc(attrs: &mut Vec<Attribute>, report: &mut Report) -> Option<Args> {
+    let mut found = None;
+    attrs.retain(|attr| {
+        if crate::check::is_tachyon_rpc(attr) {
+            report.at(attr, "in a service, `#[rpc(msg_type = N)]` marks a method");
+            // Whatever it says, saying that `rpc` is missing too would only distract.
+            found.get_or_insert(None);
+            return false;
+        }
+        if !attr.path().is_ident("rpc") {
+            return true;
+        }
+        if found.is_some() {
+            report.at(attr, "a method is one endpoint, with one `msg_type`: keep one `rpc`");
+            return false;
+        }
+        let tokens = match &attr.meta {
+            syn::Meta::List(list) => list.tokens.clone(),
+            syn::Meta::Path(_) => TokenStream::new(),
+            syn::Meta::NameValue(_) => {
+                report.at(attr, "expected `#[rpc(msg_type = N)]`");
+                found = Some(None);
+                return false;
+            }
+        };
+        found = Some(Some(Args::parse(Attr::Method, tokens, attr.path().span(), report)));
+        false
+    });
+    found.map(|args| args.unwrap_or_else(Args::none))
+}
+
+/// A trait that keeps every rule.
+pub(crate) struct Service<'a> {
+    pub(crate) declared: &'a Trait,
+    pub(crate) library: &'a Path,
+    pub(crate) methods: Vec<Method<'a>>,
+}
+
+/// A method that keeps every rule.
+pub(crate) struct Method<'a> {
+    pub(crate) declared: &'a TraitItemFn,
+    pub(crate) msg_type: MsgType<'a>,
+    /// Whether it takes `&mut self`.
+    pub(crate) exclusive: bool,
+    pub(crate) shape: Shape<'a>,
+}

@@ -1,0 +1,109 @@
+//! Control requests: what travels under the reserved route.
+//!
+//! The message type of a control request is the operation. `describe` goes through rings of any size that can hold its
+//! request, so its answer comes in chunks: the caller asks again, from where the last chunk ended.
+
+/// The reply to a `describe` request: how long the whole is, and a piece of it.
+pub(crate) struct Chunk<'a> {
+    pub(crate) total: usize,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// What a caller may ask of any callee.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub(crate) enum Operation {
+    /// Are you there? The reply is empty.
+    Ping = 0,
+    /// What do you offer? A [`Query`], answered with a [`Chunk`].
+    Describe = 1,
+}
+
+impl Operation {
+    pub(crate) fn of(msg_type: u16) -> Option<Self> {
+        [Self::Ping, Self::Describe].into_iter().find(|operation| *operation as u16 == msg_type)
+    }
+}
+
+/// Asks for all endpoints at once.
+pub(crate) const WHOLE_TABLE: u16 = 0xFFFF;
+
+/// Bytes before the piece in a [`Chunk`].
+const HEAD: usize = 4;
+
+/// Most bytes of one chunk. A long description shares the ring with other calls.
+const LONGEST: usize = 4096;
+
+/// A `describe` request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Query {
+    /// One endpoint, or [`WHOLE_TABLE`].
+    pub(crate) msg_type: u16,
+    /// Where the chunk begins.
+    pub(crate) offset: u32,
+}
+
+impl Query {
+    pub(crate) fn encode(self) -> [u8; 6] {
+        let mut bytes = [0; 6];
+        bytes[..2].copy_from_slice(&self.msg_type.to_le_bytes());
+        bytes[2..].copy_from_slice(&self.offset.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (msg_type, offset) = bytes.split_first_chunk()?;
+        Some(Self { msg_type: u16::from_le_bytes(*msg_type), offset: u32::from_le_bytes(offset.try_into().ok()?) })
+    }
+}
+
+/// The answer that begins at `offset` of `whole`, at most `limit` bytes long; `None` when not even one byte fits.
+pub(crate) fn chunk(whole: &[u8], offset: u32, limit: usize) -> Option<Vec<u8>> {
+    let total = u32::try_from(whole.len()).ok()?;
+    let room = limit.min(LONGEST).checked_sub(HEAD).filter(|room| *room > 0)?;
+    let piece = whole.get(offset as usize..).unwrap_or_default();
+    let mut bytes = total.to_le_bytes().to_vec();
+    bytes.extend_from_slice(&piece[..piece.len().min(room)]);
+    Some(bytes)
+}
+
+impl<'a> Chunk<'a> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let (total, bytes) = bytes.split_first_chunk::<HEAD>()?;
+        Some(Self { total: u32::from_le_bytes(*total) as usize, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_survive_the_wire_and_other_lengths_do_not() {
+        let query = Query { msg_type: 0x0102, offset: 0x0304_0506 };
+        assert_eq!(query.encode(), [2, 1, 6, 5, 4, 3]);
+        assert_eq!(Query::decode(&query.encode()), Some(query));
+        for len in [0, 1, 5, 7] {
+            assert_eq!(Query::decode(&[0; 7][..len]), None);
+        }
+    }
+
+    #[test]
+    fn chunks_put_together_are_the_whole() {
+        let whole: Vec<u8> = (0..1000u32).flat_map(u32::to_le_bytes).collect();
+        for limit in [5, 8, 64, 1 << 20] {
+            let mut found = Vec::new();
+            while found.len() < whole.len() {
+                let bytes = chunk(&whole, u32::try_from(found.len()).unwrap(), limit).unwrap();
+                assert!(bytes.len() <= limit);
+                let chunk = Chunk::decode(&bytes).unwrap();
+                assert_eq!(chunk.total, whole.len());
+                assert!(!chunk.bytes.is_empty());
+                found.extend_from_slice(chunk.bytes);
+            }
+            assert_eq!(found, whole);
+        }
+        assert!(chunk(&whole, 0, 4).is_none());
+        assert_eq!(chunk(&whole, u32::MAX, 64).unwrap().len(), HEAD);
+    }
+}

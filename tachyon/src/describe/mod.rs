@@ -1,0 +1,17 @@
+//! What a callee says about its endpoints: their names, and how their requests and replies lie in memory.
+//!
+//! A [`Signature`] is what an endpoint knows about itself, as a constant. A [`Description`] is the same as data: it
+//! travels as JSON, which `docs/describe.md` defines, and may come from any language.
+
+mod compare;
+mod control;
+mod description;
+mod signature;
+
+pub use compare::Mismatch;
+pub(crate) use control::{Chunk, Operation, Query, WHOLE_TABLE, chunk};
+pub use description::{
+    Composite, DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
+    StructDescription, TypeDescription, VariantDescription,
+};
+pub use signature::Signature;

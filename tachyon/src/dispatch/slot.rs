@@ -1,0 +1,243 @@
+//! Writing a reply where it will be read.
+
+use core::fmt::Display;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+
+use thiserror::Error;
+use zerocopy::TryFromBytes;
+
+use super::handler::{HandlerError, Replied, Reply, ReplyRoom};
+use crate::payload::{Payload, Wire};
+use crate::rpc::ErrorKind;
+
+/// The reply slot of one request: a last parameter of an endpoint that writes its reply in place, without a buffer in
+/// between.
+///
+/// `W` is what the endpoint gives: `ReplySlot<'_>` bytes, `ReplySlot<'_, T>` one payload, `ReplySlot<'_, [T]>` a slice.
+/// Whoever drops it unanswered leaves the caller with an error reply.
+///
+/// ```
+/// use tachyon::{ReplySlot, SlotError, tachyon_rpc};
+///
+/// /// The first squares.
+/// #[tachyon_rpc(msg_type = 1)]
+/// fn squares(count: &u64, reply: ReplySlot<'_, [u64]>) -> Result<(), SlotError> {
+///     let mut squares = reply.reserve(*count as usize)?;
+///     for (number, square) in (1..).zip(squares.iter_mut()) {
+///         *square = number * number;
+///     }
+///     squares.commit();
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "a slot that is not answered is an error reply"]
+pub struct ReplySlot<'a, W: Wire + ?Sized = [u8]> {
+    reply: Reply<'a>,
+    outcome: &'a mut Outcome,
+    wire: PhantomData<fn(&W)>,
+}
+
+/// What became of a slot.
+#[derive(Debug, Default)]
+enum Outcome {
+    #[default]
+    Unanswered,
+    Answered(Replied),
+    Failed(HandlerError),
+}
+
+/// Why there is no room for a reply. The caller is told; the handler has nothing more to do than to return.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SlotError {
+    /// It can never fit.
+    #[error("the reply of {size} bytes can never fit the reverse ring of {max}; listen with a larger one")]
+    TooLarge {
+        /// Bytes asked for.
+        size: usize,
+        /// Bytes the ring holds.
+        max: usize,
+    },
+    /// The type has no value whose bytes are all zero.
+    #[error("a reply with a `bool` or an enum in it begins as zeros, and those are no value of its type; use `write`")]
+    NoZero,
+    /// The caller is gone.
+    #[error("the connection ended before the reply was written")]
+    Gone,
+}
+
+impl<'a, W: Wire + ?Sized> ReplySlot<'a, W> {
+    /// Answers with a copy of `value`.
+    ///
+    /// # Errors
+    /// [`SlotError`]: it can never fit, or the caller is gone.
+    pub fn write(self, value: &W) -> Result<(), SlotError> {
+        match self.reply.bytes(value.bytes()) {
+            Ok(replied) => {
+                *self.outcome = Outcome::Answered(replied);
+                Ok(())
+            }
+            Err(error) => Err(note(self.outcome, error)),
+        }
+    }
+
+    fn room(self, len: usize) -> Result<(ReplyRoom<'a>, &'a mut Outcome), SlotError> {
+        match self.reply.reserve(len) {
+            Ok(room) => Ok((room, self.outcome)),
+            Err(error) => Err(note(self.outcome, error)),
+        }
+    }
+}
+
+fn note(outcome: &mut Outcome, error: HandlerError) -> SlotError {
+    let told = error.slot_error();
+    *outcome = Outcome::Failed(error);
+    told
+}
+
+impl<'a, T: Payload> ReplySlot<'a, T> {
+    /// Takes room for the reply, to be filled in. It holds whatever was there before; zeros if not all bytes are a
+    /// value of the type.
+    ///
+    /// # Errors
+    /// [`SlotError`]: it can never fit, zeros are no value of the type, or the caller is gone.
+    pub fn reserve(self) -> Result<ReplyInPlace<'a, T>, SlotError> {
+        let (mut room, outcome) = self.room(size_of::<T>())?;
+        if const { !<T as Payload>::LAYOUT.accepts_any_bytes() } {
+            room.fill(0);
+            T::try_ref_from_bytes(&room).map_err(|_| SlotError::NoZero)?;
+        }
+        Ok(ReplyInPlace { room, outcome, wire: PhantomData })
+    }
+}
+
+impl<'a, T: Payload> ReplySlot<'a, [T]> {
+    /// Takes room for a reply of `len` values, to be filled in. They hold whatever was there before; zeros if not all
+    /// bytes are a value of the type.
+    ///
+    /// # Errors
+    /// [`SlotError`]: they can never fit, zeros are no value of the type, or the caller is gone.
+    pub fn reserve(self, len: usize) -> Result<ReplyInPlace<'a, [T]>, SlotError> {
+        // Saturating: no ring is that large, so the error is the right one.
+        let (mut room, outcome) = self.room(len.saturating_mul(size_of::<T>()))?;
+        if const { !<T as Payload>::LAYOUT.accepts_any_bytes() } {
+            room.fill(0);
+            <[T]>::try_ref_from_bytes(&room).map_err(|_| SlotError::NoZero)?;
+        }
+        Ok(ReplyInPlace { room, outcome, wire: PhantomData })
+    }
+}
+
+/// A reply under construction, in the ring. Derefs to its value; [`commit`](Self::commit) sends it, dropping it sends
+/// nothing.
+#[derive(Debug)]
+#[must_use = "a reply that is not committed is not sent"]
+pub struct ReplyInPlace<'a, W: Wire + ?Sized> {
+    room: ReplyRoom<'a>,
+    outcome: &'a mut Outcome,
+    wire: PhantomData<fn(&W)>,
+}
+
+impl<W: Wire + ?Sized> ReplyInPlace<'_, W> {
+    /// Sends the reply.
+    pub fn commit(self) {
+        let len = self.room.len();
+        *self.outcome = Outcome::Answered(self.room.commit(len));
+    }
+}
+
+impl<T: Payload> ReplyInPlace<'_, [T]> {
+    /// Sends the first `len` values of the reply.
+    ///
+    /// # Panics
+    /// When there are fewer.
+    pub fn commit_first(self, len: usize) {
+        let bytes = len.saturating_mul(size_of::<T>());
+        assert!(bytes <= self.room.len(), "cannot send {len} values of {}", self.len());
+        *self.outcome = Outcome::Answered(self.room.commit(bytes));
+    }
+}
+
+/// What was looked at before.
+#[track_caller]
+fn valid<T, E>(found: Result<T, E>) -> T {
+    let Ok(value) = found else {
+        unreachable!("it was valid when it was reserved, and only safe code has written to it since")
+    };
+    value
+}
+
+impl<T: Payload> Deref for ReplyInPlace<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        valid(T::try_ref_from_bytes(&self.room))
+    }
+}
+
+impl<T: Payload> DerefMut for ReplyInPlace<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        valid(T::try_mut_from_bytes(&mut self.room))
+    }
+}
+
+impl<T: Payload> Deref for ReplyInPlace<'_, [T]> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        valid(<[T]>::try_ref_from_bytes(&self.room))
+    }
+}
+
+impl<T: Payload> DerefMut for ReplyInPlace<'_, [T]> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        valid(<[T]>::try_mut_from_bytes(&mut self.room))
+    }
+}
+
+/// What an endpoint with a reply slot may return: nothing, or a `Result` of nothing.
+#[diagnostic::on_unimplemented(
+    message = "an endpoint with a reply slot cannot return `{Self}`",
+    label = "the reply goes into the slot",
+    note = "it returns nothing, or a `Result<(), E>` whose error implements `Display`"
+)]
+pub trait SlotResult {
+    /// What went wrong, if anything.
+    #[doc(hidden)]
+    fn failure(self) -> Option<HandlerError>;
+}
+
+#[diagnostic::do_not_recommend]
+impl SlotResult for () {
+    fn failure(self) -> Option<HandlerError> {
+        None
+    }
+}
+
+impl<E: Display> SlotResult for Result<(), E> {
+    fn failure(self) -> Option<HandlerError> {
+        self.err().map(HandlerError::failed)
+    }
+}
+
+/// Lends a handler the slot and sees what became of it.
+pub(crate) fn answer_in_slot<W: Wire + ?Sized, R: SlotResult>(
+    reply: Reply<'_>,
+    handler: impl FnOnce(ReplySlot<'_, W>) -> R,
+) -> Result<Replied, HandlerError> {
+    let mut outcome = Outcome::Unanswered;
+    let failure = handler(ReplySlot { reply, outcome: &mut outcome, wire: PhantomData }).failure();
+    match (outcome, failure) {
+        (Outcome::Failed(error), _) | (_, Some(error)) => Err(error),
+        (Outcome::Answered(replied), None) => Ok(replied),
+        (Outcome::Unanswered, None) => {
+            Err(HandlerError::new(ErrorKind::BadReply, "dropped its reply slot without answering"))
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! How a payload lies in memory, as a constant.
+
+/// How a type lies in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Layout {
+    /// A number or a `bool`.
+    Primitive(Primitive),
+    /// `len` times the same type.
+    Array {
+        /// The type of each element.
+        of: &'static Layout,
+        /// How many there are.
+        len: usize,
+    },
+    /// Fields one after the other.
+    Struct(StructLayout),
+    /// One of a set of numbers.
+    Enum(EnumLayout),
+}
+
+/// A number or a `bool`, in the machine's byte order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "each is the Rust type of its name")]
+pub enum Primitive {
+    U8,
+    U16,
+    U32,
+    U64,
+    I8,
+    I16,
+    I32,
+    I64,
+    F32,
+    F64,
+    Bool,
+}
+
+impl Primitive {
+    /// Every primitive.
+    pub const ALL: [Self; 11] = [
+        Self::U8,
+        Self::U16,
+        Self::U32,
+        Self::U64,
+        Self::I8,
+        Self::I16,
+        Self::I32,
+        Self::I64,
+        Self::F32,
+        Self::F64,
+        Self::Bool,
+    ];
+
+    /// Its name in Rust, and in every description.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::U8 => "u8",
+            Self::U16 => "u16",
+            Self::U32 => "u32",
+            Self::U64 => "u64",
+            Self::I8 => "i8",
+            Self::I16 => "i16",
+            Self::I32 => "i32",
+            Self::I64 => "i64",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+            Self::Bool => "bool",
+        }
+    }
+
+    /// Its size in bytes, which is also its alignment.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::U8 | Self::I8 | Self::Bool => 1,
+            Self::U16 | Self::I16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::U64 | Self::I64 | Self::F64 => 8,
+        }
+    }
+
+    const fn is_signed(self) -> bool {
+        matches!(self, Self::I8 | Self::I16 | Self::I32 | Self::I64)
+    }
+
+    /// The whole number in `bytes`, which are as long as this type.
+    pub(super) fn integer(self, bytes: &[u8]) -> i128 {
+        let mut wide = [0; 16];
+        let negative = self.is_signed() && bytes.last().is_some_and(|last| last.cast_signed() < 0);
+        wide.fill(if negative { 0xFF } else { 0 });
+        wide[..bytes.len()].copy_from_slice(bytes);
+        // The extension above is little-endian, and so is every machine this crate runs on: see the assertion below.
+        i128::from_le_bytes(wide)
+    }
+}
+
+const _: () = assert!(cfg!(target_endian = "little"), "payloads of big-endian machines have not been thought through");
+
+/// The layout of a struct marked with `#[tachyon::payload]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StructLayout {
+    /// The struct's name.
+    pub name: &'static str,
+    /// The struct's doc comment.
+    pub doc: &'static str,
+    /// Its size in bytes.
+    pub size: usize,
+    /// Its alignment in bytes.
+    pub align: usize,
+    /// Its fields, in order.
+    pub fields: &'static [Field],
+}
+
+/// One field of a struct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// The field's name. One that begins with `_` is padding: nobody reads it.
+    pub name: &'static str,
+    /// What lies there.
+    pub layout: &'static Layout,
+    /// Its distance from the struct's beginning, in bytes.
+    pub offset: usize,
+}
+
+/// The layout of an enum marked with `#[tachyon::payload]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnumLayout {
+    /// The enum's name.
+    pub name: &'static str,
+    /// The enum's doc comment.
+    pub doc: &'static str,
+    /// The number that stands for the variant.
+    pub repr: Primitive,
+    /// Its variants, in order.
+    pub variants: &'static [Variant],
+}
+
+/// One variant of an enum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variant {
+    /// The variant's name.
+    pub name: &'static str,
+    /// The number that stands for it.
+    pub value: i128,
+}
+
+impl Layout {
+    /// Its size in bytes.
+    pub const fn size(&self) -> usize {
+        match self {
+            Self::Primitive(primitive) => primitive.size(),
+            Self::Array { of, len } => of.size() * *len,
+            Self::Struct(layout) => layout.size,
+            Self::Enum(layout) => layout.repr.size(),
+        }
+    }
+
+    /// Its alignment in bytes.
+    pub const fn align(&self) -> usize {
+        match self {
+            Self::Primitive(primitive) => primitive.size(),
+            Self::Array { of, .. } => of.align(),
+            Self::Struct(layout) => layout.align,
+            Self::Enum(layout) => layout.repr.size(),
+        }
+    }
+
+    /// Whether any bytes of the right length are a value of the type. With a `bool` or an enum in it they are not.
+    pub const fn accepts_any_bytes(&self) -> bool {
+        match self {
+            Self::Primitive(primitive) => !matches!(primitive, Primitive::Bool),
+            Self::Array { of, .. } => of.accepts_any_bytes(),
+            Self::Struct(layout) => {
+                let mut at = 0;
+                while at < layout.fields.len() {
+                    if !layout.fields[at].layout.accepts_any_bytes() {
+                        return false;
+                    }
+                    at += 1;
+                }
+                true
+            }
+            Self::Enum(_) => false,
+        }
+    }
+
+    /// The type as one would write it.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Primitive(primitive) => primitive.name().to_owned(),
+            Self::Array { of, len } => format!("[{}; {len}]", of.name()),
+            Self::Struct(layout) => layout.name.to_owned(),
+            Self::Enum(layout) => layout.name.to_owned(),
+        }
+    }
+}

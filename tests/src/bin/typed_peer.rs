@@ -1,0 +1,136 @@
+//! The other process of the typed tests: a callee in one of several roles.
+
+use std::error::Error;
+use std::path::Path;
+
+use tachyon::__binding::rpc_callee;
+use tachyon::{Callee, Dispatcher, ErrorKind, RecvError, RpcBus, ServeError, endpoints, tachyon_rpc};
+use tachyon_tests::pricing::{
+    self, PricingService, echo, flags, in_place, no_zero, nothing, order, price, prices, sides, silent, squares, sum,
+    turned, withdrawn,
+};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn main() -> Outcome {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: typed_peer ROLE PATH ...".into()) };
+    let path = Path::new(path);
+    match (*role, rest) {
+        ("functions", [forward, reverse]) => functions(path, forward.parse()?, reverse.parse()?),
+        ("service", []) => {
+            let mut callee = Callee::listen(path, 1 << 16, 1 << 16)?;
+            let mut dispatcher = PricingService::dispatcher(pricing::book());
+            dispatcher.send_error_text(true);
+            dispatcher.serve_forever(&mut callee)?;
+            println_state(dispatcher.state().orders);
+            Ok(())
+        }
+        ("differs", []) => differs(path),
+        ("by_hand", []) => by_hand(path),
+        ("slots", []) => {
+            std::panic::set_hook(Box::new(|_| {}));
+            let mut callee = Callee::listen(path, 4096, 4096)?;
+            let mut dispatcher = Dispatcher::new(endpoints![in_place, no_zero, flags, withdrawn]);
+            dispatcher.send_error_text(true);
+            Ok(dispatcher.serve_forever(&mut callee)?)
+        }
+        ("liar", []) => liar(path),
+        ("many", [count]) => many(path, count.parse()?),
+        _ => Err(format!("no such role: {arguments:?}").into()),
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "printing is how a peer reports")]
+fn println_state(number: u64) {
+    println!("{number}");
+}
+
+fn functions(path: &Path, forward: usize, reverse: usize) -> Outcome {
+    let mut callee = Callee::listen(path, forward, reverse)?;
+    let table = endpoints![echo, price, order, sum, prices, nothing, squares, silent, sides, turned];
+    let mut dispatcher = Dispatcher::with_state(pricing::book(), table);
+    dispatcher.send_error_text(true);
+    dispatcher.serve_forever(&mut callee)?;
+    println_state(dispatcher.state().orders);
+    Ok(())
+}
+
+/// The callee's idea of a price request: it was built from an older definition.
+#[tachyon::payload]
+struct PriceRequest {
+    instrument: u64,
+    quantity: i32,
+    _pad: [u8; 4],
+}
+
+#[tachyon_rpc(msg_type = 2)]
+fn old_price(request: &PriceRequest) -> u64 {
+    request.instrument + u64::from(request.quantity.unsigned_abs())
+}
+
+fn differs(path: &Path) -> Outcome {
+    let mut callee = Callee::listen(path, 4096, 4096)?;
+    Ok(Dispatcher::new(endpoints![echo, old_price]).serve_forever(&mut callee)?)
+}
+
+/// Serves without a dispatcher: replies to anything with what came, and to number 2 with three bytes.
+fn by_hand(path: &Path) -> Outcome {
+    let mut callee = Callee::listen(path, 4096, 4096)?;
+    loop {
+        let request = match callee.serve() {
+            Ok(request) => request,
+            Err(ServeError::Closed) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let (call, msg_type, payload) = (request.correlation_id(), request.msg_type(), request.to_vec());
+        if request.type_id() >> 16 != 0 {
+            return Err("a control request reached the user".into());
+        }
+        drop(request);
+        match msg_type {
+            2 => callee.reply(call, msg_type, &[1, 2, 3])?,
+            404 => callee.reply_error(call, msg_type, ErrorKind::NoHandler, "")?,
+            _ => callee.reply(call, msg_type, &payload)?,
+        }
+    }
+}
+
+/// Answers `describe` with what no description is, each time with something else, and everything else with nothing.
+fn liar(path: &Path) -> Outcome {
+    let bus = RpcBus::listen(path, 1 << 16, 1 << 16)?;
+    let (mut requests, mut replies) = rpc_callee(&bus)?;
+    let lie = |total: u32, piece: &[u8]| [&total.to_le_bytes(), piece].concat();
+    let mut lies = [
+        vec![1, 2, 3],
+        lie(u32::MAX, b"{"),
+        lie(1, b"{}"),
+        lie(9, b""),
+        lie(2, b"{}"),
+        lie(1, &[0xFF]),
+        lie(31, br#"{"schema": 99, "endpoints": []}"#),
+    ]
+    .into_iter();
+    loop {
+        // As a message, not as a request: those for the callee itself would be answered on the way.
+        let taken = match requests.take(None) {
+            Ok(taken) => taken,
+            Err(RecvError::Closed) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        requests.release(taken.position());
+        let asks = taken.type_id() == tachyon::make_type_id(tachyon::ROUTE_CONTROL, 1);
+        let lie = if asks { lies.next().unwrap_or_default() } else { Vec::new() };
+        replies.send(&lie, taken.type_id(), taken.correlation_id(), None)?;
+    }
+}
+
+fn many(path: &Path, count: u16) -> Outcome {
+    let mut callee = Callee::listen(path, 64, 64)?;
+    let mut dispatcher = Dispatcher::new(endpoints![]);
+    for msg_type in 0..count {
+        dispatcher.register(msg_type, &format!("endpoint_{msg_type}"), |payload: &[u8]| payload.to_vec())?;
+    }
+    Ok(dispatcher.serve_forever(&mut callee)?)
+}

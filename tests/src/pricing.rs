@@ -1,0 +1,240 @@
+//! What the typed tests exchange: payloads, a service, and endpoints with state, as both processes know them.
+
+#![allow(clippy::missing_errors_doc, reason = "endpoints of tests")]
+
+use core::fmt;
+use std::collections::HashMap;
+
+use tachyon::{ReplySlot, SlotError, tachyon_rpc};
+
+/// Which way an order goes.
+#[tachyon::payload]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Side {
+    /// To buy.
+    Buy = 1,
+    /// To sell.
+    Sell = 2,
+}
+
+/// Asks for a price.
+#[tachyon::payload]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PriceRequest {
+    /// Which instrument.
+    pub instrument: u64,
+    /// How many; more cost more.
+    pub quantity: i64,
+}
+
+/// The price asked for.
+#[tachyon::payload]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PriceReply {
+    /// For one who sells.
+    pub bid: f64,
+    /// For one who buys.
+    pub ask: f64,
+}
+
+/// An order, with a nested array of fixed length and values that not all bytes have.
+#[tachyon::payload]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Order {
+    /// The price request it goes by.
+    pub price: PriceRequest,
+    /// Who orders, as text filled up with zeros.
+    pub account: [u8; 6],
+    /// Which way.
+    pub side: Side,
+    /// Whether it may be filled in part.
+    pub partial: bool,
+}
+
+/// What the endpoints keep.
+#[derive(Debug, Default)]
+pub struct Book {
+    /// Middle prices by instrument.
+    pub prices: HashMap<u64, f64>,
+    /// Orders that came.
+    pub orders: u64,
+}
+
+/// Why there is no price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown(pub u64);
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "instrument {} is not known", self.0)
+    }
+}
+
+fn price_of(book: &Book, request: &PriceRequest) -> Result<PriceReply, Unknown> {
+    let middle = *book.prices.get(&request.instrument).ok_or(Unknown(request.instrument))?;
+    let spread = f64::from(u32::try_from(request.quantity).unwrap_or_default()) / 100.0;
+    Ok(PriceReply { bid: middle - spread, ask: middle + spread })
+}
+
+/// Sends back what came.
+#[tachyon_rpc(msg_type = 1)]
+pub fn echo(payload: &[u8]) -> &[u8] {
+    payload
+}
+
+/// Prices an instrument.
+#[tachyon_rpc(msg_type = 2)]
+pub fn price(book: &Book, request: &PriceRequest) -> Result<PriceReply, Unknown> {
+    price_of(book, request)
+}
+
+/// Takes an order and gives its number.
+#[tachyon_rpc(msg_type = 3)]
+pub fn order(book: &mut Book, _order: &Order) -> u64 {
+    book.orders += 1;
+    book.orders
+}
+
+/// Adds up.
+#[tachyon_rpc(msg_type = 4)]
+pub fn sum(numbers: &[f64]) -> f64 {
+    numbers.iter().sum()
+}
+
+/// All prices, by instrument.
+#[tachyon_rpc(msg_type = 5)]
+pub fn prices(book: &Book, (): ()) -> Vec<PriceReply> {
+    let mut instruments: Vec<_> = book.prices.keys().copied().collect();
+    instruments.sort_unstable();
+    instruments
+        .into_iter()
+        .filter_map(|instrument| price_of(book, &PriceRequest { instrument, quantity: 0 }).ok())
+        .collect()
+}
+
+/// Does nothing.
+#[tachyon_rpc(msg_type = 6)]
+pub fn nothing() {}
+
+/// The first squares, written where they are read.
+#[tachyon_rpc(msg_type = 7)]
+pub fn squares(count: &u32, reply: ReplySlot<'_, [u64]>) -> Result<(), SlotError> {
+    let mut squares = reply.reserve(*count as usize)?;
+    for (number, square) in (0..).zip(squares.iter_mut()) {
+        *square = number * number;
+    }
+    squares.commit();
+    Ok(())
+}
+
+/// Never answers.
+#[tachyon_rpc(msg_type = 8)]
+pub fn silent(reply: ReplySlot<'_>) {
+    drop(reply);
+}
+
+/// The side of each order.
+#[tachyon_rpc(msg_type = 9)]
+pub fn sides(orders: &[Order]) -> Vec<Side> {
+    orders.iter().map(|order| order.side).collect()
+}
+
+/// Turns an order around, in place.
+#[tachyon_rpc(msg_type = 10)]
+pub fn turned(order: &Order, reply: ReplySlot<'_, Order>) -> Result<(), SlotError> {
+    let side = if order.side == Side::Buy { Side::Sell } else { Side::Buy };
+    reply.write(&Order { side, ..*order })
+}
+
+/// Writes a payload where it is read.
+#[tachyon_rpc(msg_type = 21)]
+pub fn in_place(bid: &f64, reply: ReplySlot<'_, PriceReply>) -> Result<(), SlotError> {
+    let mut price = reply.reserve()?;
+    price.bid = *bid;
+    price.ask = price.bid + 1.0;
+    price.commit();
+    Ok(())
+}
+
+/// Begins with zeros, which are no order.
+#[tachyon_rpc(msg_type = 22)]
+pub fn no_zero(reply: ReplySlot<'_, Order>) -> Result<(), SlotError> {
+    reply.reserve()?.commit();
+    Ok(())
+}
+
+/// Begins with zeros, which are flags, and sends fewer than it took.
+#[tachyon_rpc(msg_type = 23)]
+pub fn flags(count: &u32, reply: ReplySlot<'_, [bool]>) -> Result<(), SlotError> {
+    let mut flags = reply.reserve(64)?;
+    flags[0] = true;
+    flags.commit_first(*count as usize);
+    Ok(())
+}
+
+/// Takes room and thinks better of it.
+#[tachyon_rpc(msg_type = 24)]
+pub fn withdrawn(reply: ReplySlot<'_>) -> Result<(), String> {
+    let room = reply.reserve(100).map_err(|error| error.to_string())?;
+    drop(room);
+    Err("withdrawn".to_owned())
+}
+
+/// Prices and orders, as a service.
+#[tachyon_rpc]
+pub trait Pricing {
+    /// Prices an instrument.
+    #[rpc(msg_type = 101)]
+    fn price(&self, request: &PriceRequest) -> Result<PriceReply, Unknown>;
+
+    /// Takes an order and gives its number.
+    #[rpc(msg_type = 102)]
+    fn order(&mut self, order: &Order) -> Result<u64, Unknown>;
+
+    /// Number of orders so far.
+    #[rpc(msg_type = 103)]
+    fn orders(&self) -> u64;
+
+    /// Adds up, in place.
+    #[rpc(msg_type = 104)]
+    fn running(&self, numbers: &[f64], reply: ReplySlot<'_, [f64]>) -> Result<(), SlotError> {
+        let mut sums = reply.reserve(numbers.len())?;
+        let mut sum = 0.0;
+        for (number, place) in numbers.iter().zip(sums.iter_mut()) {
+            sum += number;
+            *place = sum;
+        }
+        sums.commit();
+        Ok(())
+    }
+
+    /// Forgets everything.
+    #[rpc(msg_type = 105)]
+    fn reset(&mut self);
+}
+
+impl Pricing for Book {
+    fn price(&self, request: &PriceRequest) -> Result<PriceReply, Unknown> {
+        price_of(self, request)
+    }
+
+    fn order(&mut self, order: &Order) -> Result<u64, Unknown> {
+        price_of(self, &order.price)?;
+        self.orders += 1;
+        Ok(self.orders)
+    }
+
+    fn orders(&self) -> u64 {
+        self.orders
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// A book with something in it.
+pub fn book() -> Book {
+    Book { prices: HashMap::from([(7, 100.0), (8, 20.0)]), orders: 0 }
+}
