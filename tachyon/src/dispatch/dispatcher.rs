@@ -54,7 +54,7 @@ type FailureHook = Box<dyn Fn(&ServeError) + Send + Sync>;
 pub struct Dispatcher<S: ?Sized = ()> {
     table: Table<S>,
     pub(super) layers: Layers,
-    send_text: bool,
+    pub(super) send_text: bool,
     on_failure: Option<FailureHook>,
     state: S,
 }
@@ -265,7 +265,7 @@ impl<S: ?Sized> Dispatcher<S> {
         request: &OpenRequest,
     ) -> Result<(), ServeError> {
         if self.layers.is_empty() && origin.bank.is_none() {
-            self.answer_plainly(self.find(request.frame.type_id), incoming, outgoing, request).map(drop)
+            self.answer_plainly(self.find(request.frame.type_id), origin, incoming, outgoing, request).map(drop)
         } else {
             self.answer_watched(origin, incoming, outgoing, request)
         }
@@ -282,6 +282,7 @@ impl<S: ?Sized> Dispatcher<S> {
     pub(super) fn answer_plainly(
         &self,
         registered: Option<&Registered<S>>,
+        origin: &Origin<'_>,
         incoming: &Incoming,
         outgoing: &mut Outgoing,
         request: &OpenRequest,
@@ -303,8 +304,14 @@ impl<S: ?Sized> Dispatcher<S> {
             send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, text)?;
             return Ok(None);
         }
-        let request =
-            Request { payload: slice::payload(frame, incoming), msg_type, correlation_id, deadline: *deadline };
+        let request = Request {
+            payload: slice::payload(frame, incoming),
+            msg_type,
+            correlation_id,
+            deadline: *deadline,
+            caller: origin.caller,
+            peer: &incoming.connection.peer,
+        };
         let answered = outgoing.accepted();
         let reply = Reply { outgoing: &mut *outgoing, msg_type, correlation_id };
         // Whatever a handler leaves half done is its own state's affair, as with a handler that returns an error; the
@@ -355,7 +362,7 @@ impl Served for Callee {
 
 /// Makes a failure's report and, unless it has been answered, tells the caller.
 #[cold]
-fn fail(
+pub(super) fn fail(
     outgoing: &mut Outgoing,
     name: &str,
     send_text: bool,

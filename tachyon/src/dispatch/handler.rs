@@ -4,11 +4,12 @@ use core::any::Any;
 use core::fmt;
 use std::time::Duration;
 
+use super::caller_info::CallerInfo;
 use crate::bus::Outgoing;
 use crate::error::{Halt, Unsent};
 use crate::rpc::ErrorKind;
 use crate::type_id::make_type_id;
-use crate::wait::Deadline;
+use crate::wait::{Deadline, Peer};
 
 /// A request, in place.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,9 @@ pub struct Request<'a> {
     pub(super) msg_type: u16,
     pub(super) correlation_id: u64,
     pub(super) deadline: Deadline,
+    /// The caller, when the server has several.
+    pub(super) caller: Option<&'a CallerInfo>,
+    pub(super) peer: &'a Peer,
 }
 
 impl<'a> Request<'a> {
@@ -34,6 +38,11 @@ impl<'a> Request<'a> {
     /// The call's correlation id.
     pub fn correlation_id(&self) -> u64 {
         self.correlation_id
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> CallerInfo {
+        self.caller.copied().unwrap_or_else(|| CallerInfo::new(1, self.peer))
     }
 
     /// How long the caller still waits: `None` when it set no deadline, zero when the deadline has passed and the reply

@@ -2,6 +2,7 @@
 
 mod caller_info;
 mod control;
+mod deferred;
 mod dispatcher;
 mod endpoint;
 mod handler;
@@ -11,6 +12,7 @@ mod table;
 mod watched;
 
 pub use caller_info::CallerInfo;
+pub use deferred::Deferred;
 pub(crate) use dispatcher::sealed;
 pub use dispatcher::{Dispatcher, Served};
 pub use endpoint::{Endpoint, Entry, SharedHandler};

@@ -57,7 +57,7 @@ impl<S: ?Sized> Dispatcher<S> {
         let tally = origin.bank.map(|bank| bank.tally(registered.map_or(NONE, Registered::ordinal)));
         let measured = call.is_some() || tally.is_some_and(Tally::measures);
         let began = measured.then(monotonic_nanos);
-        let result = self.answer_plainly(registered, incoming, outgoing, request);
+        let result = self.answer_plainly(registered, origin, incoming, outgoing, request);
         let took = began.map(|began| monotonic_nanos().saturating_sub(began));
         let outcome = match &result {
             Ok(Some(size)) => Outcome::Replied(*size),

@@ -1,6 +1,7 @@
 //! A service: one path, any number of callers, one table of endpoints.
 
 mod control;
+mod driven;
 mod entrance;
 mod events;
 mod options;
@@ -12,6 +13,7 @@ mod worker;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use driven::{Driven, Next};
 pub use events::{Leaving, ServerEvent};
 pub use options::ServerOptions;
 
@@ -21,6 +23,7 @@ use self::worker::Worker;
 use crate::dispatch::{Dispatcher, Origin, Served, sealed};
 use crate::error::{ListenError, ServeError};
 use crate::stats::Publication;
+use crate::wait::PollingMode;
 
 /// The serving end of RPC for many callers.
 ///
@@ -113,6 +116,11 @@ impl RpcServer {
         self
     }
 
+    /// Chooses how long the serving threads look at a caller that was busy before they sleep on it.
+    pub fn set_polling_mode(&mut self, mode: PollingMode) {
+        self.options.connection = self.options.connection.clone().polling(mode);
+    }
+
     /// The path that callers connect to; `None` once the server was stopped.
     pub fn path(&self) -> Option<&Path> {
         self.entrance.as_ref().map(Entrance::path)
@@ -140,7 +148,7 @@ impl RpcServer {
         let Some(mut entrance) = self.entrance.take() else { return Ok(()) };
         let publication = self.publish(dispatcher, entrance.path(), 1);
         let bank = publication.as_ref().map(|publication| publication.board.bank(0));
-        let outcome = Worker::new(&self.control, Some(&mut entrance), self.options.connection.clone())
+        let outcome = Worker::new(&*self.control, Some(&mut entrance), self.options.connection.clone())
             .map_err(ServeError::Io)
             .and_then(|worker| {
                 worker.run(
@@ -167,7 +175,7 @@ impl RpcServer {
         let bank = |worker| publication.as_ref().map(|publication| publication.board.bank(worker));
         let (control, options) = (&*self.control, &self.options.connection);
         let outcome = std::thread::scope(|scope| {
-            let run = |worker: Worker<'_>, index| {
+            let run = |worker: Worker<&Control, &mut Entrance>, index| {
                 let bank = bank(index);
                 let outcome = worker.run(
                     &|caller, incoming, outgoing, request| {

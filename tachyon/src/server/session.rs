@@ -18,7 +18,7 @@ use crate::wait::{Peer, Spinner};
 pub(super) struct Session {
     pub(super) info: CallerInfo,
     incoming: Incoming,
-    outgoing: Outgoing,
+    pub(super) outgoing: Outgoing,
     spinner: Spinner,
     idle_looks: u32,
     /// Whether the worker looks at it; otherwise it sleeps on the doorbells.
@@ -48,7 +48,11 @@ enum Lack {
 
 impl Session {
     pub(super) fn new(id: u64, link: Link, options: &Options) -> Self {
-        let established = Established::new(link, options);
+        Self::over(id, &Established::new(link, options), options)
+    }
+
+    /// A caller whose connection exists already; its end was taken.
+    pub(super) fn over(id: u64, established: &Established, options: &Options) -> Self {
         let (incoming, mut outgoing) = (established.incoming(0), established.outgoing(1));
         outgoing.keep_overflow();
         let peer = &established.connection.peer;
@@ -116,11 +120,8 @@ impl Session {
     ) -> Turn {
         // Asked before the look: nothing committed before an end seen here can escape that look.
         let gone = self.peer().was_gone();
-        match self.flush() {
-            Ok(true) => {}
-            Ok(false) if gone => return Turn::Ended(Halt::PeerDead),
-            Ok(false) => return self.rest(&Lack::Room),
-            Err(halt) => return Turn::Ended(halt),
+        if let Some(turn) = self.catch_up() {
+            return turn;
         }
         match self.serve_next(answer, tell) {
             Ok(true) => {
@@ -141,6 +142,17 @@ impl Session {
         match self.spinner.budget() {
             Some(budget) if self.idle_looks >= budget => self.rest(&Lack::Requests),
             _ => Turn::Idle,
+        }
+    }
+
+    /// Sends a reply that had no room, without taking a request; `None` when none is left.
+    pub(super) fn catch_up(&mut self) -> Option<Turn> {
+        let gone = self.peer().was_gone();
+        match self.flush() {
+            Ok(true) => None,
+            Ok(false) if gone => Some(Turn::Ended(Halt::PeerDead)),
+            Ok(false) => Some(self.rest(&Lack::Room)),
+            Err(halt) => Some(Turn::Ended(halt)),
         }
     }
 
@@ -174,7 +186,7 @@ impl Session {
     }
 
     /// Sends a reply that had no room; true when none is left.
-    fn flush(&mut self) -> Result<bool, Halt> {
+    pub(super) fn flush(&mut self) -> Result<bool, Halt> {
         match self.outgoing.flush() {
             Ok(flushed) => Ok(flushed),
             Err(Unsent::Halted(halt)) => Err(halt),

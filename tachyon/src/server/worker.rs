@@ -4,6 +4,7 @@
 //! left to epoll and costs nothing from then on. So a pass takes as long as there are busy callers, however many are
 //! connected, and a worker without any sleeps.
 
+use core::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,15 +40,15 @@ const STOP_RETRY: Duration = Duration::from_millis(1);
 
 /// One worker and the callers it has.
 #[derive(Debug)]
-pub(super) struct Worker<'a> {
-    poller: Poller,
-    sessions: Slab<Session>,
+pub(super) struct Worker<C, E> {
+    pub(super) poller: Poller,
+    pub(super) sessions: Slab<Session>,
     /// Keys of the sessions that are looked at.
-    hot: Vec<usize>,
+    pub(super) hot: Vec<usize>,
     inbox: Arc<Inbox>,
-    control: &'a Control,
+    pub(super) control: C,
     /// The first worker's; the others get their callers from it.
-    entrance: Option<&'a mut Entrance>,
+    entrance: Option<E>,
     next_id: u64,
     options: Options,
     /// Where callers are counted, and when their rings were looked at last.
@@ -57,18 +58,15 @@ pub(super) struct Worker<'a> {
     tokens: Vec<Token>,
 }
 
-impl<'a> Worker<'a> {
-    pub(super) fn new(
-        control: &'a Control,
-        entrance: Option<&'a mut Entrance>,
-        options: Options,
-    ) -> std::io::Result<Self> {
+impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
+    pub(super) fn new(control: C, entrance: Option<E>, options: Options) -> std::io::Result<Self> {
         let poller = Poller::new()?;
         let inbox = control.enlist()?;
         poller.add(&inbox.bell, Token::Bell)?;
         if let Some(entrance) = &entrance {
             entrance.watch(&poller)?;
         }
+        let publication = control.publication();
         Ok(Self {
             poller,
             sessions: Slab::new(),
@@ -78,7 +76,7 @@ impl<'a> Worker<'a> {
             entrance,
             next_id: 1,
             options,
-            publication: control.publication(),
+            publication,
             sampled: Instant::now(),
             tokens: Vec::new(),
         })
@@ -108,7 +106,7 @@ impl<'a> Worker<'a> {
     }
 
     /// One turn for every busy caller; true when a request was served.
-    fn pass(
+    pub(super) fn pass(
         &mut self,
         answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
@@ -159,7 +157,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Looks at what epoll has, sleeping if nobody is busy.
-    fn look(&mut self, sleep: bool) -> Result<(), ServeError> {
+    pub(super) fn look(&mut self, sleep: bool) -> Result<(), ServeError> {
         let interrupt = self.options.interrupt_hook();
         let timeout = if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) };
         let mut tokens = core::mem::take(&mut self.tokens);
@@ -169,7 +167,7 @@ impl<'a> Worker<'a> {
         }
         self.tokens = tokens;
         if let Some(entrance) = &mut self.entrance {
-            entrance.expire(&self.poller, self.control);
+            entrance.expire(&self.poller, &self.control);
         }
         match interrupt {
             Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
@@ -177,7 +175,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn sleep_limit(&self, interrupt: Option<Interrupt>) -> Option<Duration> {
+    pub(super) fn sleep_limit(&self, interrupt: Option<Interrupt>) -> Option<Duration> {
         let door = self.entrance.as_ref().and_then(|entrance| entrance.next_deadline());
         door.into_iter().chain(interrupt.map(|_| INTERRUPT_SLICE)).min()
     }
@@ -186,7 +184,7 @@ impl<'a> Worker<'a> {
         match token {
             Token::Door => {
                 if let Some(entrance) = &mut self.entrance {
-                    entrance.accept(&self.poller, self.control);
+                    entrance.accept(&self.poller, &self.control);
                 }
             }
             Token::Bell => {
@@ -197,7 +195,7 @@ impl<'a> Worker<'a> {
             }
             Token::Guest(key) => {
                 let Some(entrance) = &mut self.entrance else { return };
-                if let Some(link) = entrance.attend(key, &self.poller, self.control) {
+                if let Some(link) = entrance.attend(key, &self.poller, &self.control) {
                     let session = Session::new(self.next_id, *link, &self.options);
                     self.next_id += 1;
                     self.control.tell(&ServerEvent::Joined(&session.info));
@@ -218,7 +216,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Takes in a session that was handed over.
-    fn settle(&mut self, mut session: Session) {
+    pub(super) fn settle(&mut self, mut session: Session) {
         session.seat = self.publication.as_ref().and_then(|publication| Seat::take(publication, &session.info));
         session.sample();
         let key = self.sessions.insert(session);
@@ -233,23 +231,56 @@ impl<'a> Worker<'a> {
 
     /// Tells every caller that the server stops, and closes in good order.
     fn finish(mut self) {
+        let deadline = Deadline::after(self.stop_timeout());
+        while !self.turn_away() && !deadline.has_passed() {
+            std::thread::sleep(STOP_RETRY);
+        }
+        self.part_all();
+    }
+
+    /// Gives busy callers replies for which there was no room, and takes no requests.
+    pub(super) fn catch_up(&mut self) -> Result<(), ServeError> {
+        for key in self.hot.clone() {
+            match self.sessions[key].catch_up() {
+                None | Some(Turn::Idle | Turn::Served) => {}
+                Some(Turn::Rest) => {
+                    self.sessions[key].hot = false;
+                    self.hot.retain(|hot| *hot != key);
+                }
+                Some(Turn::Ended(Halt::Forked)) => return Err(ServeError::Forked),
+                Some(Turn::Ended(halt)) => {
+                    self.hot.retain(|hot| *hot != key);
+                    self.part(key, (&halt).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How long callers that do not take their last replies are waited for.
+    pub(super) fn stop_timeout(&self) -> Duration {
+        self.entrance.as_ref().map_or(Duration::from_secs(1), |entrance| entrance.options().stop_timeout)
+    }
+
+    /// Tells callers with requests that the server stops; false when one of them takes no more replies for now.
+    pub(super) fn turn_away(&mut self) -> bool {
         while let Some(session) = self.inbox.take() {
             self.settle(session);
         }
-        let deadline = Deadline::after(
-            self.entrance.as_ref().map_or(Duration::from_secs(1), |entrance| entrance.options().stop_timeout),
-        );
-        let mut left: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
-        loop {
-            left.retain(|key| matches!(self.sessions[*key].turn_away(), Ok(false)));
-            if left.is_empty() || deadline.has_passed() {
-                break;
-            }
-            std::thread::sleep(STOP_RETRY);
+        let mut all = true;
+        for (_, session) in &mut self.sessions {
+            // Whoever is gone need not be told.
+            all &= !matches!(session.turn_away(), Ok(false));
         }
+        all
+    }
+
+    /// Closes every connection in good order.
+    pub(super) fn part_all(&mut self) {
         let all: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
         for key in all {
             self.part(key, Leaving::Closed);
         }
+        self.hot.clear();
     }
 }
