@@ -145,6 +145,14 @@ family! {
             /// The request's message type.
             msg_type: u16
         },
+        /// The table has an async endpoint, and was to be served without a runtime. Nothing was served.
+        #[error("endpoint `{name}` (msg_type {msg_type}) is async; serve an `RpcServer` with `serve_async`")]
+        NeedsRuntime {
+            /// The endpoint's name.
+            name: String,
+            /// The endpoint's message type.
+            msg_type: u16
+        },
         /// An endpoint failed. Its caller got an error reply.
         #[error("{0}")]
         Handler(HandlerFailure),

@@ -1,14 +1,16 @@
 //! Requests that are answered later than their turn, by somebody who runs their handlers elsewhere.
 
+use std::time::Duration;
+
 use super::caller_info::CallerInfo;
-use super::dispatcher::{Dispatcher, fail};
-use super::handler::{HandlerError, Reply};
+use super::dispatcher::Dispatcher;
+use super::handler::{HandlerError, Replied, Reply};
+use super::layer::{self, CallInfo, Outcome};
 use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
 use crate::error::ServeError;
 use crate::rpc::OpenRequest;
 use crate::slice;
-use crate::stats::Ending;
 use crate::type_id::msg_type;
 use crate::wait::{Deadline, monotonic_nanos};
 
@@ -49,6 +51,19 @@ impl Deferred {
     pub fn take_payload(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.payload)
     }
+
+    /// As layers see it.
+    fn info<'a>(&self, name: &'a str) -> CallInfo<'a> {
+        CallInfo {
+            msg_type: self.msg_type,
+            name,
+            caller: self.caller,
+            correlation_id: self.correlation_id,
+            request_size: self.size,
+            overlaps: true,
+            deadline: self.deadline,
+        }
+    }
 }
 
 impl<S: ?Sized> Dispatcher<S> {
@@ -64,10 +79,11 @@ impl<S: ?Sized> Dispatcher<S> {
         let OpenRequest { frame, deadline } = request;
         let msg_type = msg_type(frame.type_id);
         let caller = origin.caller.copied()?;
-        if self.find(frame.type_id).is_none() || !wanted(msg_type) || deadline.has_passed() {
+        let registered = self.find(frame.type_id)?;
+        if !wanted(msg_type) || deadline.has_passed() {
             return None;
         }
-        Some(Deferred {
+        let deferred = Deferred {
             caller,
             msg_type,
             correlation_id: frame.correlation_id,
@@ -75,7 +91,11 @@ impl<S: ?Sized> Dispatcher<S> {
             payload: slice::payload(frame, incoming).to_vec(),
             size: frame.len,
             began: monotonic_nanos(),
-        })
+        };
+        if !self.layers.is_empty() {
+            layer::before(&self.layers, &deferred.info(registered.name()));
+        }
+        Some(deferred)
     }
 
     /// Answers a request that was deferred; one whose caller is gone, and so has no `outgoing`, is only counted.
@@ -86,31 +106,37 @@ impl<S: ?Sized> Dispatcher<S> {
         deferred: &Deferred,
         outcome: Result<Vec<u8>, HandlerError>,
     ) -> Result<(), ServeError> {
+        self.conclude(origin, outgoing, deferred, |reply| outcome.and_then(|payload| reply.bytes(&payload)))
+    }
+
+    /// As [`answer_deferred`](Self::answer_deferred), with what makes the reply.
+    pub(crate) fn conclude(
+        &self,
+        origin: &Origin<'_>,
+        outgoing: Option<&mut Outgoing>,
+        deferred: &Deferred,
+        handler: impl FnOnce(Reply<'_>) -> Result<Replied, HandlerError>,
+    ) -> Result<(), ServeError> {
         let Deferred { msg_type, correlation_id, .. } = *deferred;
         // A table never loses an endpoint, and this one was found when the request was deferred.
         let Some(registered) = self.find(u32::from(msg_type)) else { return Ok(()) };
-        let (result, ending) = match outgoing {
-            None => (Ok(()), Ending::CallerGone),
-            Some(outgoing) => {
-                let reply = Reply { outgoing: &mut *outgoing, msg_type, correlation_id };
-                match outcome.and_then(|payload| reply.bytes(&payload)) {
-                    Ok(replied) => (Ok(()), Ending::Replied(replied.size)),
-                    Err(error) => {
-                        let name = registered.name();
-                        let told = fail(outgoing, name, self.send_text, Some(correlation_id), msg_type, error);
-                        let ending = match &told {
-                            ServeError::Handler(failure) => Ending::Failed(failure.kind),
-                            _ => Ending::CallerGone,
-                        };
-                        (Err(told), ending)
-                    }
-                }
-            }
+        let result = match outgoing {
+            None => Ok(None),
+            Some(outgoing) => self.run(registered, Reply { outgoing, msg_type, correlation_id }, handler).map(Some),
+        };
+        let took = monotonic_nanos().saturating_sub(deferred.began);
+        let outcome = match &result {
+            Ok(Some(size)) => Outcome::Replied(*size),
+            Err(ServeError::Handler(failure)) => Outcome::Failed(failure.kind),
+            Ok(None) | Err(_) => Outcome::CallerGone,
         };
         if let Some(bank) = origin.bank {
-            let took = monotonic_nanos().saturating_sub(deferred.began);
-            bank.tally(registered.ordinal()).record(deferred.size, Some(took), ending);
+            bank.tally(registered.ordinal()).record(deferred.size, Some(took), outcome.into());
         }
-        result
+        if !self.layers.is_empty() {
+            let call = deferred.info(registered.name());
+            layer::after(&self.layers, &call, &outcome, Duration::from_nanos(took));
+        }
+        result.map(drop)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::control;
 use super::endpoint::{Endpoint, Entry};
-use super::handler::{HandlerError, Reply, Request};
+use super::handler::{HandlerError, Replied, Reply, Request};
 use super::into_reply::IntoReply;
 use super::layer::{Layer, Layers};
 use super::table::{OwnedHandler, Registered, Table};
@@ -52,7 +52,7 @@ type FailureHook = Box<dyn Fn(&ServeError) + Send + Sync>;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Dispatcher<S: ?Sized = ()> {
-    table: Table<S>,
+    pub(super) table: Table<S>,
     pub(super) layers: Layers,
     pub(super) send_text: bool,
     on_failure: Option<FailureHook>,
@@ -186,8 +186,9 @@ impl<S: ?Sized> Dispatcher<S> {
     ///
     /// # Errors
     /// [`ServeError::NoHandler`] and [`ServeError::Handler`] after an error reply, with the connection usable;
-    /// otherwise the caller closed or died.
+    /// [`ServeError::NeedsRuntime`] when an endpoint is async; otherwise the caller closed or died.
     pub fn serve_once(&mut self, callee: &mut Callee) -> Result<(), ServeError> {
+        self.check_blocking()?;
         self.serve_until(callee, Deadline::never())
     }
 
@@ -196,6 +197,7 @@ impl<S: ?Sized> Dispatcher<S> {
     /// # Errors
     /// As [`serve_once`](Self::serve_once), and [`ServeError::TimedOut`].
     pub fn serve_once_timeout(&mut self, callee: &mut Callee, timeout: Duration) -> Result<(), ServeError> {
+        self.check_blocking()?;
         self.serve_until(callee, Deadline::after(timeout))
     }
 
@@ -203,9 +205,22 @@ impl<S: ?Sized> Dispatcher<S> {
     /// that end in an error reply are told to [`on_failure`](Self::on_failure) and do not end the loop.
     ///
     /// # Errors
-    /// The caller died, the memory is corrupted, or the wait was interrupted. An orderly close, or a stop, is no error.
+    /// The caller died, the memory is corrupted, the wait was interrupted, or an endpoint is async
+    /// ([`ServeError::NeedsRuntime`]). An orderly close, or a stop, is no error.
     pub fn serve_forever(&mut self, served: &mut impl Served) -> Result<(), ServeError> {
+        self.check_blocking()?;
         served.serve_with(self)
+    }
+
+    /// Refuses a table with async endpoints: whoever serves it without a runtime could not run them.
+    ///
+    /// # Errors
+    /// [`ServeError::NeedsRuntime`], with nothing taken from any caller.
+    pub(crate) fn check_blocking(&self) -> Result<(), ServeError> {
+        match self.table.first_async() {
+            None => Ok(()),
+            Some((msg_type, name)) => Err(ServeError::NeedsRuntime { name: name.to_owned(), msg_type }),
+        }
     }
 
     /// Tells of a request that was answered with an error.
@@ -312,14 +327,27 @@ impl<S: ?Sized> Dispatcher<S> {
             caller: origin.caller,
             peer: &incoming.connection.peer,
         };
+        let reply = Reply { outgoing, msg_type, correlation_id };
+        self.run(registered, reply, |reply| registered.run(&self.state, request, reply)).map(Some)
+    }
+
+    /// Has an endpoint's `handler` answer, or answers with the error it ends in. Gives the size of the reply.
+    #[inline]
+    pub(super) fn run(
+        &self,
+        registered: &Registered<S>,
+        reply: Reply<'_>,
+        handler: impl FnOnce(Reply<'_>) -> Result<Replied, HandlerError>,
+    ) -> Result<usize, ServeError> {
+        let Reply { outgoing, msg_type, correlation_id } = reply;
         let answered = outgoing.accepted();
         let reply = Reply { outgoing: &mut *outgoing, msg_type, correlation_id };
         // Whatever a handler leaves half done is its own state's affair, as with a handler that returns an error; the
         // ring's state does not pass through it.
-        let outcome = catch_unwind(AssertUnwindSafe(|| registered.run(&self.state, request, reply)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| handler(reply)));
         let answered = outgoing.accepted() != answered;
         let error = match outcome {
-            Ok(Ok(replied)) if answered => return Ok(Some(replied.size)),
+            Ok(Ok(replied)) if answered => return Ok(replied.size),
             Ok(Ok(_)) => HandlerError::failed("returned the proof of another request's answer"),
             Ok(Err(error)) => error,
             Err(panic) => HandlerError::panicked(&*panic),

@@ -115,7 +115,7 @@ impl HandlerError {
 
     /// A handler that panicked, with what it panicked with.
     #[cold]
-    pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
+    pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
         let text = payload
             .downcast_ref::<&str>()
             .copied()

@@ -9,6 +9,8 @@ mod handler;
 mod into_reply;
 mod layer;
 mod table;
+#[cfg(feature = "tokio")]
+mod task;
 mod watched;
 
 pub use caller_info::CallerInfo;
@@ -20,4 +22,6 @@ pub use handler::{HandlerError, Replied, Reply, Request};
 pub use into_reply::IntoReply;
 pub use layer::{CallInfo, Layer, Outcome};
 pub use table::OwnedHandler;
+#[cfg(feature = "tokio")]
+pub(crate) use task::{Answer, Work};
 pub(crate) use watched::Origin;

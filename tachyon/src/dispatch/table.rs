@@ -2,6 +2,8 @@
 
 use super::endpoint::{Entry, SharedHandler};
 use super::handler::{HandlerError, Replied, Reply, Request};
+#[cfg(feature = "tokio")]
+use super::task::AsyncHandler;
 use crate::error::RegisterError;
 use crate::type_id::MSG_TYPE_ERROR;
 
@@ -11,6 +13,8 @@ pub type OwnedHandler<S> = Box<dyn Fn(&S, Request<'_>, Reply<'_>) -> Result<Repl
 enum Handler<S: ?Sized> {
     Shared(SharedHandler<S>),
     Owned(OwnedHandler<S>),
+    #[cfg(feature = "tokio")]
+    Async(AsyncHandler),
 }
 
 /// An endpoint in the table.
@@ -35,6 +39,18 @@ impl<S: ?Sized> Registered<S> {
         match &self.handler {
             Handler::Shared(handler) => handler(state, request, reply),
             Handler::Owned(handler) => handler(state, request, reply),
+            // Nobody who serves without a runtime gets as far as this.
+            #[cfg(feature = "tokio")]
+            Handler::Async(_) => Err(HandlerError::failed("is async, and there is no runtime to run it")),
+        }
+    }
+
+    /// The handler, if it is async.
+    #[cfg(feature = "tokio")]
+    pub(super) fn async_handler(&self) -> Option<&AsyncHandler> {
+        match &self.handler {
+            Handler::Async(handler) => Some(handler),
+            _ => None,
         }
     }
 }
@@ -47,11 +63,20 @@ type Page<S> = Box<[Option<Registered<S>>; PAGE]>;
 pub(super) struct Table<S: ?Sized> {
     pages: Box<[Option<Page<S>>; PAGE]>,
     len: usize,
+    /// The first endpoint that only a runtime can serve.
+    first_async: Option<u16>,
 }
 
 impl<S: ?Sized> Table<S> {
     pub(super) fn new() -> Self {
-        Self { pages: Box::new([const { None }; PAGE]), len: 0 }
+        Self { pages: Box::new([const { None }; PAGE]), len: 0, first_async: None }
+    }
+
+    /// Message type and name of an async endpoint, if there is one.
+    #[inline]
+    pub(super) fn first_async(&self) -> Option<(u16, &str)> {
+        let msg_type = self.first_async?;
+        Some((msg_type, self.get(msg_type)?.name()))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -79,6 +104,18 @@ impl<S: ?Sized> Table<S> {
         handler: OwnedHandler<S>,
     ) -> Result<(), RegisterError> {
         self.insert(msg_type, name, Handler::Owned(handler))
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn insert_async(
+        &mut self,
+        msg_type: u16,
+        name: &str,
+        handler: AsyncHandler,
+    ) -> Result<(), RegisterError> {
+        self.insert(msg_type, name, Handler::Async(handler))?;
+        self.first_async.get_or_insert(msg_type);
+        Ok(())
     }
 
     fn insert(&mut self, msg_type: u16, name: &str, handler: Handler<S>) -> Result<(), RegisterError> {

@@ -48,6 +48,7 @@ impl<S: ?Sized> Dispatcher<S> {
                 caller: caller.unwrap_or_else(|| CallerInfo::new(1, &incoming.connection.peer)),
                 correlation_id: request.frame.correlation_id,
                 request_size: request.frame.len,
+                overlaps: false,
                 deadline: request.deadline,
             }
         });

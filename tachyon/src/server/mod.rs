@@ -4,10 +4,15 @@ mod control;
 mod driven;
 mod entrance;
 mod events;
+#[cfg(feature = "tokio")]
+mod handlers;
 mod options;
+mod pace;
 mod poller;
 mod seat;
 mod session;
+#[cfg(feature = "tokio")]
+mod tasks;
 mod worker;
 
 use std::path::Path;
@@ -234,6 +239,7 @@ impl<S: ?Sized + Sync> Dispatcher<S> {
     /// When `workers` is 0.
     pub fn serve_workers(&self, server: &mut RpcServer, workers: usize) -> Result<(), ServeError> {
         assert!(workers > 0, "somebody has to serve");
+        self.check_blocking()?;
         server.serve_workers(self, workers)
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Session {
     pub(super) outgoing: Outgoing,
     spinner: Spinner,
     idle_looks: u32,
+    /// A request that was taken and could not be served yet.
+    held: Option<OpenRequest>,
     /// Whether the worker looks at it; otherwise it sleeps on the doorbells.
     pub(super) hot: bool,
     /// Where it is counted.
@@ -34,6 +36,8 @@ pub(super) enum Turn {
     Served,
     /// Nothing to do yet.
     Idle,
+    /// There is a request, for which it is too early.
+    Held,
     /// Nothing to do for longer: its doorbells are watched from now on.
     Rest,
     /// The caller is gone.
@@ -58,7 +62,7 @@ impl Session {
         let peer = &established.connection.peer;
         let info = CallerInfo::new(id, peer);
         let spinner = Spinner::new(options.polling_mode());
-        Self { info, incoming, outgoing, spinner, idle_looks: 0, hot: true, seat: None }
+        Self { info, incoming, outgoing, spinner, idle_looks: 0, held: None, hot: true, seat: None }
     }
 
     /// Notes how full the rings are, for those who watch.
@@ -112,9 +116,11 @@ impl Session {
         self.outgoing.channel().memory.header().producer_parked.0.store(u32::from(room), Ordering::Relaxed);
     }
 
-    /// Serves one request, if there is one: a caller who floods gets as many turns as everyone else.
+    /// Serves one request, if there is one: a caller who floods gets as many turns as everyone else. One that `admit`
+    /// refuses stays where it is, and everything behind it, for a later turn.
     pub(super) fn turn(
         &mut self,
+        admit: &impl Fn(&CallerInfo, &OpenRequest) -> bool,
         answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
     ) -> Turn {
@@ -123,8 +129,8 @@ impl Session {
         if let Some(turn) = self.catch_up() {
             return turn;
         }
-        match self.serve_next(answer, tell) {
-            Ok(true) => {
+        match self.serve_next(admit, answer, tell) {
+            Ok(Some(true)) => {
                 self.idle_looks = 0;
                 self.spinner.spun();
                 if let Some(seat) = &self.seat {
@@ -132,7 +138,8 @@ impl Session {
                 }
                 return Turn::Served;
             }
-            Ok(false) => {}
+            Ok(Some(false)) => {}
+            Ok(None) => return self.hold(),
             Err(halt) => return Turn::Ended(halt),
         }
         if gone {
@@ -156,12 +163,27 @@ impl Session {
         }
     }
 
+    /// A turn whose request cannot be served yet. Whether its caller is still there is asked each time: nothing that is
+    /// left to take would tell.
+    fn hold(&self) -> Turn {
+        match self.outgoing.check(0) {
+            Err(Unsent::Halted(halt)) => Turn::Ended(halt),
+            Ok(()) | Err(Unsent::TooLarge { .. }) => Turn::Held,
+        }
+    }
+
+    /// Serves the next request; `None` when `admit` refuses it for now, false when there is none.
     fn serve_next(
         &mut self,
+        admit: &impl Fn(&CallerInfo, &OpenRequest) -> bool,
         answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
-    ) -> Result<bool, Halt> {
-        let Some(request) = self.take()? else { return Ok(false) };
+    ) -> Result<Option<bool>, Halt> {
+        let Some(request) = self.take()? else { return Ok(Some(false)) };
+        if !admit(&self.info, &request) {
+            self.held = Some(request);
+            return Ok(None);
+        }
         let outcome = answer(&self.info, &self.incoming, &mut self.outgoing, &request);
         self.incoming.release(request.frame.position);
         match outcome {
@@ -172,11 +194,14 @@ impl Session {
             Err(ServeError::FatalError(fault)) => return Err(Halt::FatalError(fault)),
             Err(_) => return Err(Halt::PeerDead),
         }
-        Ok(true)
+        Ok(Some(true))
     }
 
     fn take(&mut self) -> Result<Option<OpenRequest>, Halt> {
         self.incoming.connection.check_process()?;
+        if let Some(held) = self.held.take() {
+            return Ok(Some(held));
+        }
         let Incoming { connection, index, consumer, .. } = &mut self.incoming;
         let channel = connection.channel(*index);
         match look_for_data(connection, channel, consumer)? {

@@ -13,6 +13,7 @@ use slab::Slab;
 use super::control::{Control, Inbox};
 use super::entrance::Entrance;
 use super::events::{Leaving, ServerEvent};
+use super::pace::Pace;
 use super::poller::{Poller, Token};
 use super::seat::Seat;
 use super::session::{Session, Turn};
@@ -24,11 +25,6 @@ use crate::rpc::OpenRequest;
 use crate::stats::Publication;
 use crate::wait::{Deadline, Interrupt};
 
-/// Passes without a request, and time with requests, between two looks at epoll while callers are busy: how long one who
-/// was silent may wait for its turn behind those who are not.
-const PASSES_PER_LOOK: u32 = 64;
-const WORK_PER_LOOK: Duration = Duration::from_micros(50);
-
 /// Longest sleep between two questions to an interrupt hook.
 const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 
@@ -37,6 +33,15 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
 /// How often a stopping worker tries again to send what has no room.
 const STOP_RETRY: Duration = Duration::from_millis(1);
+
+/// What came of a pass.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Tour {
+    /// A request was served.
+    pub(super) served: bool,
+    /// Somebody had no request, and is looked at again.
+    pub(super) looking: bool,
+}
 
 /// One worker and the callers it has.
 #[derive(Debug)]
@@ -50,6 +55,8 @@ pub(super) struct Worker<C, E> {
     /// The first worker's; the others get their callers from it.
     entrance: Option<E>,
     next_id: u64,
+    /// Callers that have left so far.
+    pub(super) departures: u64,
     options: Options,
     /// Where callers are counted, and when their rings were looked at last.
     publication: Option<Arc<Publication>>,
@@ -75,6 +82,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
             control,
             entrance,
             next_id: 1,
+            departures: 0,
             options,
             publication,
             sampled: Instant::now(),
@@ -88,17 +96,12 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
         answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
     ) -> Result<(), ServeError> {
-        let mut passes = 0;
-        let mut looked = Instant::now();
+        let mut pace = Pace::new();
         while !self.control.is_stopping() {
             let served = self.pass(answer, tell)?;
-            passes += 1;
-            let late = if served { looked.elapsed() >= WORK_PER_LOOK } else { passes >= PASSES_PER_LOOK };
-            if late || self.hot.is_empty() {
+            if pace.passed(served) || self.hot.is_empty() {
                 self.look(self.hot.is_empty())?;
-                passes = 0;
-                looked = Instant::now();
-                self.sample(looked);
+                self.sample(pace.looked());
             }
         }
         self.finish();
@@ -111,13 +114,27 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
         answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
     ) -> Result<bool, ServeError> {
-        let mut served = false;
-        let mut at = 0;
+        self.tour(&|_, _| true, answer, tell).map(|tour| tour.served)
+    }
+
+    /// As [`pass`](Self::pass), leaving requests that `admit` refuses where they are.
+    pub(super) fn tour(
+        &mut self,
+        admit: &impl Fn(&CallerInfo, &OpenRequest) -> bool,
+        answer: &impl Fn(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        tell: &impl Fn(&ServeError),
+    ) -> Result<Tour, ServeError> {
+        let mut tour = Tour::default();
+        let (mut at, mut after_served, mut held) = (0, 0, false);
         while let Some(&key) = self.hot.get(at) {
             let session = &mut self.sessions[key];
-            match session.turn(answer, tell) {
-                Turn::Served => served = true,
-                Turn::Idle => {}
+            match session.turn(admit, answer, tell) {
+                Turn::Served => {
+                    tour.served = true;
+                    after_served = at + 1;
+                }
+                Turn::Idle => tour.looking = true,
+                Turn::Held => held = true,
                 Turn::Rest => {
                     session.sample();
                     session.hot = false;
@@ -133,14 +150,19 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
             }
             at += 1;
         }
-        if !served {
+        if held {
+            // Whoever came last begins after those who were served: the next place is somebody else's.
+            let turned = after_served.min(self.hot.len());
+            self.hot.rotate_left(turned);
+        }
+        if !tour.served {
             core::hint::spin_loop();
         }
-        Ok(served)
+        Ok(tour)
     }
 
     /// Has the rings of busy callers looked at for those who watch, now and then; those at rest were when they went.
-    fn sample(&mut self, now: Instant) {
+    pub(super) fn sample(&mut self, now: Instant) {
         if self.publication.is_some() && now.duration_since(self.sampled) >= SAMPLE_EVERY {
             self.sampled = now;
             for key in &self.hot {
@@ -152,6 +174,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
     fn part(&mut self, key: usize, how: Leaving) {
         let session = self.sessions.remove(key);
         session.unwatch(&self.poller);
+        self.departures += 1;
         self.inbox.left();
         self.control.tell(&ServerEvent::Left(&session.info, how));
     }
@@ -173,6 +196,12 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
             Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the latest look found anything.
+    #[cfg(feature = "tokio")]
+    pub(super) fn heard(&self) -> bool {
+        !self.tokens.is_empty()
     }
 
     pub(super) fn sleep_limit(&self, interrupt: Option<Interrupt>) -> Option<Duration> {
@@ -242,7 +271,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
     pub(super) fn catch_up(&mut self) -> Result<(), ServeError> {
         for key in self.hot.clone() {
             match self.sessions[key].catch_up() {
-                None | Some(Turn::Idle | Turn::Served) => {}
+                None | Some(Turn::Idle | Turn::Held | Turn::Served) => {}
                 Some(Turn::Rest) => {
                     self.sessions[key].hot = false;
                     self.hot.retain(|hot| *hot != key);
