@@ -4,7 +4,8 @@
 //! cargo run --release -p tachyon-examples --bin tokio_caller
 //! ```
 //!
-//! The server would be another process; here it is a thread, so that there is one program to run.
+//! The server would be another process; here it is a thread, so that there is one program to run. With the socket of a
+//! `tokio_server` (see there) it calls that one, and stops it in the end.
 #![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
 
 use std::error::Error;
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant};
 use tachyon::aio::AsyncCaller;
 use tachyon::{CallError, Dispatcher, Options, RpcServer, endpoints, tachyon_rpc};
 use tokio::task::JoinSet;
+
+/// What stops the server of another process.
+const STOP: u16 = 3;
 
 /// The square of a number.
 #[tachyon_rpc(msg_type = 1)]
@@ -29,14 +33,26 @@ fn ponder(_: &[u8]) {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    if let Some(socket) = std::env::args_os().nth(1) {
+        let caller = AsyncCaller::connect(&socket).await?;
+        call(&caller).await?;
+        caller.request(STOP, b"").await?;
+        return Ok(());
+    }
     let socket = std::env::temp_dir().join(format!("tachyon-tokio-{}.sock", std::process::id()));
     let mut server = RpcServer::bind(&socket)?;
     let stopper = server.stopper();
     let service = std::thread::spawn(move || Dispatcher::new(endpoints![square, ponder]).serve_forever(&mut server));
-
     // If the server restarts, the next call connects to the new one.
     let caller = AsyncCaller::connect_with(&socket, &Options::new().reconnect(true)).await?;
+    call(&caller).await?;
 
+    stopper.stop();
+    tokio::task::spawn_blocking(move || service.join().expect("the server does not panic")).await??;
+    Ok(())
+}
+
+async fn call(caller: &AsyncCaller) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     for number in 0..1000u64 {
@@ -57,8 +73,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let reply = caller.request(square::MSG_TYPE, &12u64.to_le_bytes()).await?;
     println!("12 squared is {}", u64::from_le_bytes(reply[..].try_into()?));
-
-    stopper.stop();
-    tokio::task::spawn_blocking(move || service.join().expect("the server does not panic")).await??;
     Ok(())
 }

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
+use tachyon::__binding::Limit;
 use tachyon::PollingMode;
 
 use crate::errors::InvalidArgumentError;
@@ -119,6 +120,12 @@ pub(crate) fn polling_mode(pure_spin: Integer) -> PyResult<PollingMode> {
         0 => PollingMode::Adaptive,
         _ => PollingMode::PureSpin,
     })
+}
+
+/// Until when a call may take.
+#[inline]
+pub(crate) fn limit(seconds: Option<f64>) -> PyResult<Limit> {
+    Ok(Limit::after(timeout(seconds)?))
 }
 
 /// How long a call may take; `None` is for ever.

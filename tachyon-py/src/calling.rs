@@ -1,21 +1,33 @@
 //! The calling end of an RPC bus as Python holds it.
 
 use core::time::Duration;
-use std::time::Instant;
 
 use pyo3::prelude::*;
-use tachyon::__binding::{CallerAttempts, CallerSteps, ReplyTaken, Room};
-use tachyon::{Caller, PollingMode};
+use tachyon::__binding::{CallerSteps, Limit, ReplyTaken, Room};
+use tachyon::{CallError, Caller, PollingMode};
 
 use crate::ends::{LOOKS, Occupied};
 use crate::errors::Raise;
-use crate::interrupt::detached;
-use crate::lifetime::closed;
+use crate::lifetime::{Ending, closed};
 use crate::payload::Payload;
+
+/// How often a request that may be sent twice is sent anew after its connection was lost, as the core does it.
+pub(crate) const RESENDS: u32 = 2;
+
+/// One request as its endpoint asks for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking {
+    pub(crate) msg_type: u16,
+    pub(crate) spins: Option<PollingMode>,
+    pub(crate) limit: Limit,
+    /// Whether it may be handled twice where it was made once.
+    pub(crate) idempotent: bool,
+}
 
 /// A caller with at most one guard per direction.
 pub(crate) struct Calling {
-    caller: Caller,
+    pub(crate) caller: Caller,
+    ending: Ending,
     /// Position of the reply that is lent.
     taken: Option<u64>,
     /// The request's room that is lent.
@@ -26,8 +38,8 @@ pub(crate) struct Calling {
 }
 
 impl Calling {
-    pub(crate) fn new(caller: Caller) -> Self {
-        Self { caller, taken: None, room: None, replies: Occupied::No, requests: Occupied::No }
+    pub(crate) fn new(caller: Caller, ending: Ending) -> Self {
+        Self { caller, ending, taken: None, room: None, replies: Occupied::No, requests: Occupied::No }
     }
 
     pub(crate) fn set_polling_mode(&mut self, mode: PollingMode) {
@@ -40,23 +52,24 @@ impl Calling {
 
     /// Sends a copy of `payload`, which is read while attached only; gives the correlation id.
     #[inline]
-    pub(crate) fn call(
-        &mut self,
-        py: Python<'_>,
-        payload: &Payload<'_, '_>,
-        msg_type: u16,
-        spins: Option<PollingMode>,
-        timeout: Option<Duration>,
-    ) -> PyResult<u64> {
+    pub(crate) fn call(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, asking: &Asking) -> PyResult<u64> {
         self.requests.check()?;
+        self.send(py, payload, asking).map_err(Raise::raise)
+    }
+
+    #[inline]
+    fn send(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, asking: &Asking) -> Result<u64, CallError> {
+        let Asking { msg_type, spins, limit, .. } = *asking;
         let data = payload.as_slice();
-        if let Some(correlation_id) = self.caller.try_call(msg_type, data).map_err(Raise::raise)? {
+        // Connecting again waits, so a caller that may have to lets go of the interpreter first.
+        if !self.caller.may_reconnect()
+            && let Some(correlation_id) = self.caller.try_call(msg_type, data, limit)?
+        {
             return Ok(correlation_id);
         }
         let size = data.len();
-        let room = self.waiting(py, spins, |caller| caller.reserve_room(msg_type, size, timeout))?;
-        self.caller.fill_call(room, payload.as_slice());
-        self.caller.publish_call(room, size, msg_type).map_err(Raise::raise)
+        let room = self.waiting(py, spins, |caller| caller.wait_to_call(msg_type, size, limit))?;
+        self.caller.call_in(room, payload.as_slice())
     }
 
     /// Takes room for a request and lends it.
@@ -68,14 +81,14 @@ impl Calling {
         timeout: Option<Duration>,
     ) -> PyResult<Room> {
         self.requests.check()?;
-        let room = self.waiting(py, None, |caller| caller.reserve_room(msg_type, size, timeout))?;
+        let room =
+            self.waiting(py, None, |caller| caller.reserve_room(msg_type, size, timeout)).map_err(Raise::raise)?;
         self.room = Some(room);
         self.requests = Occupied::ByGuard;
         Ok(room)
     }
 
     /// Sends what was written into the lent room; gives the correlation id.
-    /// `None` when no room is lent.
     pub(crate) fn publish(&mut self, size: usize, msg_type: u16) -> PyResult<u64> {
         self.requests = Occupied::No;
         let room = self.room.take().ok_or_else(closed)?;
@@ -95,30 +108,54 @@ impl Calling {
         py: Python<'_>,
         correlation_id: u64,
         spins: Option<PollingMode>,
-        timeout: Option<Duration>,
+        limit: Limit,
     ) -> PyResult<ReplyTaken> {
         self.replies.check()?;
-        match self.caller.look_for_reply(correlation_id, LOOKS).map_err(Raise::raise)? {
+        self.await_reply(py, correlation_id, spins, limit).map_err(Raise::raise)
+    }
+
+    #[inline]
+    fn await_reply(
+        &mut self,
+        py: Python<'_>,
+        correlation_id: u64,
+        spins: Option<PollingMode>,
+        limit: Limit,
+    ) -> Result<ReplyTaken, CallError> {
+        match self.caller.look_for_reply(correlation_id, LOOKS)? {
             Some(reply) => Ok(reply),
-            None => self.waiting(py, spins, |caller| caller.take_reply(correlation_id, timeout)),
+            None => self.waiting(py, spins, |caller| caller.take_reply(correlation_id, limit)),
         }
     }
 
-    /// Sends a request and waits for its reply, both within `timeout`; a call that fails is forgotten.
+    /// Sends a request and waits for its reply, both within its limit; a call that fails is forgotten.
     #[inline]
     pub(crate) fn request(
         &mut self,
         py: Python<'_>,
         payload: &Payload<'_, '_>,
-        msg_type: u16,
-        spins: Option<PollingMode>,
-        timeout: Option<Duration>,
+        asking: &Asking,
     ) -> PyResult<(u64, ReplyTaken)> {
         self.replies.check()?;
-        let started = timeout.map(|_| Instant::now());
-        let correlation_id = self.call(py, payload, msg_type, spins, timeout)?;
-        let left = timeout.zip(started).map(|(timeout, started)| timeout.saturating_sub(started.elapsed()));
-        match self.take(py, correlation_id, spins, left) {
+        self.requests.check()?;
+        let mut resends = if asking.idempotent && self.caller.may_reconnect() { RESENDS } else { 0 };
+        loop {
+            match self.exchange(py, payload, asking) {
+                Err(CallError::Closed | CallError::PeerDead) if resends > 0 => resends -= 1,
+                outcome => return outcome.map_err(Raise::raise),
+            }
+        }
+    }
+
+    #[inline]
+    fn exchange(
+        &mut self,
+        py: Python<'_>,
+        payload: &Payload<'_, '_>,
+        asking: &Asking,
+    ) -> Result<(u64, ReplyTaken), CallError> {
+        let correlation_id = self.send(py, payload, asking)?;
+        match self.await_reply(py, correlation_id, asking.spins, asking.limit) {
             Ok(reply) => Ok((correlation_id, reply)),
             Err(error) => {
                 self.caller.forget(correlation_id);
@@ -129,16 +166,19 @@ impl Calling {
 
     /// Waits without the interpreter, in the mode of one call.
     #[cold]
-    fn waiting<T: Send>(
+    pub(crate) fn waiting<T: Send>(
         &mut self,
         py: Python<'_>,
         spins: Option<PollingMode>,
-        operation: impl FnOnce(&mut Caller) -> Result<T, tachyon::CallError> + Send,
-    ) -> PyResult<T> {
+        operation: impl FnOnce(&mut Caller) -> Result<T, CallError> + Send,
+    ) -> Result<T, CallError> {
         let before = spins.map(|spins| self.caller.swap_polling_mode(spins));
-        let outcome = detached(py, || operation(&mut self.caller));
+        let outcome = py.detach(|| operation(&mut self.caller));
         if let Some(before) = before {
             self.caller.swap_polling_mode(before);
+        }
+        if self.caller.may_reconnect() && !self.ending.renew(self.caller.closer()) {
+            return Err(CallError::ClosedHere);
         }
         outcome
     }

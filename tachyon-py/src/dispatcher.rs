@@ -1,42 +1,85 @@
 //! `RpcDispatcher`: the core's dispatch table, filled with Python callables.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use tachyon::__binding::{Mapping, serve_taken};
-use tachyon::{Dispatcher, HandlerError as CoreHandlerError, ServeError};
+use tachyon::__binding::serve_taken;
+use tachyon::{Dispatcher, HandlerError as CoreHandlerError, ServeError, Stopper};
 
 use crate::args::{self, Integer};
 use crate::control::Patience;
+use crate::current::Handling;
 use crate::endpoint::{EndpointDecorator, RpcEndpoint};
 use crate::ends::{Inlet, Outlet};
-use crate::errors::{BusyError, HandlerError, NoHandlerError, PeerClosedError, Raise};
-use crate::handler;
+use crate::errors::{BusyError, HandlerError, InvalidArgumentError, NoHandlerError, PeerClosedError, Raise};
+use crate::handler::{self, take_cause};
 use crate::interrupt::detached;
+use crate::lent::type_name;
+use crate::report::{Level, report, report_or_print};
 use crate::rpc_bus::RpcBus;
+use crate::rpc_server::RpcServer;
+use crate::worker_thread::keep_state;
 
 /// What the table's handlers and the loop around them share.
 #[derive(Default)]
-struct Shared {
+pub(crate) struct Shared {
     /// Handlers refer to their endpoint by its place here, so that the garbage collector sees each reference once.
     endpoints: Mutex<Vec<Py<RpcEndpoint>>>,
-    /// What made the request just served fail.
-    cause: Mutex<Option<PyErr>>,
-    /// Keeps the requests being served mapped.
-    mapping: Mutex<Option<Mapping>>,
+    /// The places of those that are coroutine functions.
+    coroutines: Mutex<HashMap<u16, usize>>,
+    /// What stops the server that is being served.
+    stopper: Mutex<Option<Stopper>>,
+    /// What a handler raised to end the serving, not only its call.
+    ended: Mutex<Option<PyErr>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Shared {
+    fn endpoint(&self, py: Python<'_>, place: usize) -> Option<Py<RpcEndpoint>> {
+        lock(&self.endpoints).get(place).map(|endpoint| endpoint.clone_ref(py))
+    }
+
+    /// Whether the endpoint of a message type is a coroutine function.
+    pub(crate) fn is_coroutine(&self, msg_type: u16) -> bool {
+        lock(&self.coroutines).contains_key(&msg_type)
+    }
+
+    /// The endpoint of a message type, if it is a coroutine function.
+    pub(crate) fn coroutine(&self, py: Python<'_>, msg_type: u16) -> Option<Py<RpcEndpoint>> {
+        let place = lock(&self.coroutines).get(&msg_type).copied()?;
+        self.endpoint(py, place)
+    }
+
+    /// Takes note of a request that a server answered with an error.
+    fn note(&self, failure: &ServeError) {
+        Python::attach(|py| {
+            let cause = take_cause();
+            match cause {
+                Some(end) if !end.is_instance_of::<PyException>(py) => {
+                    // KeyboardInterrupt, SystemExit: its caller has been answered, and it goes where it wants to.
+                    lock(&self.ended).get_or_insert(end);
+                    if let Some(stopper) = &*lock(&self.stopper) {
+                        stopper.stop();
+                    }
+                }
+                cause => report_or_print(py, Level::Error, &failure.to_string(), cause),
+            }
+        });
+    }
+}
+
 /// Routes requests to the endpoints registered for their message type.
 ///
-/// One thread at a time may serve with it; threads that serve at the same time have a dispatcher each. With
-/// `send_error_text` error replies carry the text of what went wrong, which otherwise stays on this side.
+/// One thread at a time may serve with it, or the workers of one server; threads that serve at the same time have a
+/// dispatcher each. With `send_error_text` error replies carry the text of what went wrong, which otherwise stays on
+/// this side.
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RpcDispatcher {
     table: Mutex<Dispatcher>,
@@ -44,7 +87,7 @@ pub(crate) struct RpcDispatcher {
 }
 
 impl RpcDispatcher {
-    fn table(&self) -> PyResult<MutexGuard<'_, Dispatcher>> {
+    pub(crate) fn table(&self) -> PyResult<MutexGuard<'_, Dispatcher>> {
         match self.table.try_lock() {
             Ok(table) => Ok(table),
             Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
@@ -54,6 +97,10 @@ impl RpcDispatcher {
         }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Adds an endpoint.
     pub(crate) fn add(&self, endpoint: &Bound<'_, RpcEndpoint>) -> PyResult<()> {
         let name = RpcEndpoint::name(endpoint)?;
@@ -61,20 +108,32 @@ impl RpcDispatcher {
         let place = lock(&self.shared.endpoints).len();
         let shared = Arc::clone(&self.shared);
         let handler = move |(): &(), request: tachyon::Request<'_>, reply: tachyon::Reply<'_>| {
+            keep_state();
             Python::attach(|py| {
-                let endpoint = lock(&shared.endpoints).get(place).map(|endpoint| endpoint.clone_ref(py));
-                let Some(endpoint) = endpoint else {
+                let Some(endpoint) = shared.endpoint(py, place) else {
                     return Err(CoreHandlerError::failed("the dispatcher was garbage collected"));
                 };
-                let function = endpoint.get().function().bind(py);
-                let mapping = || lock(&shared.mapping).clone();
-                let failed = |cause| *lock(&shared.cause) = Some(cause);
-                handler::run(py, function, request, reply, mapping, failed)
+                let function = endpoint.get().function().clone_ref(py).into_bound(py);
+                let _handling = Handling::begin(endpoint, &request, request.caller());
+                handler::run(py, &function, request, reply)
             })
         };
         table.register_handler(endpoint.get().type_number(), &name, Box::new(handler)).map_err(Raise::raise)?;
         lock(&self.shared.endpoints).push(endpoint.clone().unbind());
+        if endpoint.get().is_async() {
+            lock(&self.shared.coroutines).insert(endpoint.get().type_number(), place);
+        }
         Ok(())
+    }
+
+    /// Fails when there is a handler that only an event loop can run.
+    fn check_sync(&self) -> PyResult<()> {
+        if lock(&self.shared.coroutines).is_empty() {
+            return Ok(());
+        }
+        Err(InvalidArgumentError::new_err(
+            "a handler of this dispatcher is `async def`; serve with `await dispatcher.serve_async(...)`",
+        ))
     }
 
     /// Takes a bus to serve on, and serves.
@@ -83,22 +142,19 @@ impl RpcDispatcher {
         bus: &RpcBus,
         serve: impl FnOnce(&mut Dispatcher, &mut Inlet, &mut Outlet) -> PyResult<()>,
     ) -> PyResult<()> {
+        self.check_sync()?;
         let mut table = self.table()?;
         let mut forward = bus.to_serve()?;
         let inlet = forward.serving()?;
         let mut reverse = bus.reverse()?;
         let outlet = reverse.replying()?;
         outlet.occupied.check()?;
-        *lock(&self.shared.mapping) = Some(inlet.ring.mapping());
-        let outcome = serve(&mut table, inlet, outlet);
-        *lock(&self.shared.mapping) = None;
-        outcome
+        serve(&mut table, inlet, outlet)
     }
 
     /// Serves one request; a failure that was answered is `Ok`, with what `serve_once` raises for it.
     #[inline]
     fn serve_one(
-        &self,
         py: Python<'_>,
         table: &mut Dispatcher,
         inlet: &mut Inlet,
@@ -118,32 +174,28 @@ impl RpcDispatcher {
         }
         match serve_taken(table, &mut inlet.ring, &mut outlet.ring, taking) {
             Ok(()) => Ok(Ok(())),
-            Err(failure) => self.failed(py, failure).map(Err),
+            Err(failure) => Answered::new(py, failure).map(Err),
         }
     }
 
-    #[cold]
-    fn failed(&self, py: Python<'_>, failure: ServeError) -> PyResult<Answered> {
-        let cause = lock(&self.shared.cause).take();
-        if let Some(cause) = &cause
-            && !cause.is_instance_of::<PyException>(py)
-        {
-            // KeyboardInterrupt, SystemExit: its caller has been answered, and it goes where it wants to.
-            return Err(cause.clone_ref(py));
-        }
-        let text = failure.to_string();
-        match failure {
-            ServeError::NoHandler { msg_type } => {
-                let parts = (tachyon::ErrorKind::NoHandler as u16, msg_type, text.clone());
-                Ok(Answered { text, cause: None, error: NoHandlerError::new_err(parts) })
-            }
-            ServeError::Handler(failure) => {
-                let error = HandlerError::new_err((failure.kind as u16, failure.msg_type, text.clone()));
-                error.set_cause(py, cause.as_ref().map(|cause| cause.clone_ref(py)));
-                Ok(Answered { text, cause, error })
-            }
-            end => Err(end.raise()),
-        }
+    /// Serves the callers of a server until it is stopped.
+    fn serve_callers(
+        &self,
+        py: Python<'_>,
+        server: &RpcServer,
+        spins: Option<tachyon::PollingMode>,
+        workers: usize,
+    ) -> PyResult<()> {
+        self.check_sync()?;
+        let mut table = self.table()?;
+        *lock(&self.shared.stopper) = Some(server.stopper().clone());
+        let table = &mut *table;
+        let outcome = server.serve(py, spins, |core| {
+            if workers == 1 { table.serve_forever(core) } else { table.serve_workers(core, workers) }
+        });
+        *lock(&self.shared.stopper) = None;
+        let ended = lock(&self.shared.ended).take();
+        outcome.and(ended.map_or(Ok(()), Err))
     }
 }
 
@@ -156,16 +208,33 @@ struct Answered {
 }
 
 impl Answered {
-    /// Reports it on the logger `tachyon`, with the traceback of its cause.
-    fn log(self, py: Python<'_>) -> PyResult<()> {
-        static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let logger = LOGGER
-            .get_or_try_init(py, || py.import("logging")?.call_method1("getLogger", ("tachyon",)).map(Bound::unbind))?;
-        let kwargs = pyo3::types::PyDict::new(py);
-        if let Some(cause) = self.cause {
-            kwargs.set_item("exc_info", cause.into_value(py))?;
+    #[cold]
+    fn new(py: Python<'_>, failure: ServeError) -> PyResult<Self> {
+        let cause = take_cause();
+        if let Some(cause) = &cause
+            && !cause.is_instance_of::<PyException>(py)
+        {
+            // KeyboardInterrupt, SystemExit: its caller has been answered, and it goes where it wants to.
+            return Err(cause.clone_ref(py));
         }
-        logger.bind(py).call_method("error", ("%s", self.text), Some(&kwargs)).map(drop)
+        let text = failure.to_string();
+        match failure {
+            ServeError::NoHandler { msg_type } => {
+                let parts = (tachyon::ErrorKind::NoHandler as u16, msg_type, text.clone());
+                Ok(Self { text, cause: None, error: NoHandlerError::new_err(parts) })
+            }
+            ServeError::Handler(failure) => {
+                let error = HandlerError::new_err((failure.kind as u16, failure.msg_type, text.clone()));
+                error.set_cause(py, cause.as_ref().map(|cause| cause.clone_ref(py)));
+                Ok(Self { text, cause, error })
+            }
+            end => Err(end.raise()),
+        }
+    }
+
+    /// Reports it, with the traceback of its cause.
+    fn log(self, py: Python<'_>) -> PyResult<()> {
+        report(py, Level::Error, &self.text, self.cause)
     }
 }
 
@@ -175,8 +244,10 @@ impl RpcDispatcher {
     #[pyo3(signature = (*, send_error_text=false))]
     fn new(send_error_text: bool) -> Self {
         let mut table = Dispatcher::default();
-        table.send_error_text(send_error_text);
-        Self { table: Mutex::new(table), shared: Arc::default() }
+        let shared = Arc::<Shared>::default();
+        let noting = Arc::clone(&shared);
+        table.send_error_text(send_error_text).on_failure(move |failure| noting.note(failure));
+        Self { table: Mutex::new(table), shared }
     }
 
     /// Add an endpoint; return the dispatcher, for chaining.
@@ -186,9 +257,9 @@ impl RpcDispatcher {
     }
 
     /// Do what `tachyon_rpc` does, and register the endpoint.
-    #[pyo3(text_signature = "($self, msg_type)")]
-    fn handler(slf: Bound<'_, Self>, msg_type: Integer) -> PyResult<EndpointDecorator> {
-        Ok(EndpointDecorator::registering(args::msg_type(msg_type)?, slf.unbind()))
+    #[pyo3(signature = (msg_type, *, idempotent=false))]
+    fn handler(slf: Bound<'_, Self>, msg_type: Integer, idempotent: bool) -> PyResult<EndpointDecorator> {
+        Ok(EndpointDecorator::registering(args::msg_type(msg_type)?, idempotent, slf.unbind()))
     }
 
     /// Wait for one request, run its handler and reply.
@@ -206,20 +277,36 @@ impl RpcDispatcher {
         let spins = args::spins(spin_threshold)?;
         let timeout = args::timeout(timeout)?;
         self.serving(bus.get(), |table, inlet, outlet| {
-            self.serve_one(py, table, inlet, outlet, spins, timeout)?.map_err(|answered| answered.error)
+            Self::serve_one(py, table, inlet, outlet, spins, timeout)?.map_err(|answered| answered.error)
         })
     }
 
-    /// Serve until the peer closes. Failing handlers are logged, with traceback, on the logger `tachyon`.
+    /// Serve a bus until its peer closes, or the callers of a server until it is stopped.
     ///
-    /// `KeyboardInterrupt` and `PeerDeadError` end it and propagate.
-    #[pyo3(signature = (bus, spin_threshold=None))]
-    fn serve_forever(&self, bus: &Bound<'_, RpcBus>, spin_threshold: Option<Integer>) -> PyResult<()> {
+    /// Failing handlers are logged, with traceback, on the logger `tachyon`. `KeyboardInterrupt`, and on a bus
+    /// `PeerDeadError`, end it and propagate; a server is stopped in good order first. With several `workers` the callers
+    /// of a server are shared among as many threads, this one among them, and handlers of different callers run side by
+    /// side as far as the interpreter's lock lets them.
+    #[pyo3(signature = (bus, spin_threshold=None, *, workers=Integer::Fits(1)), text_signature = "($self, bus, spin_threshold=None, *, workers=1)")]
+    fn serve_forever(&self, bus: &Bound<'_, PyAny>, spin_threshold: Option<Integer>, workers: Integer) -> PyResult<()> {
         let py = bus.py();
         let spins = args::spins(spin_threshold)?;
+        let workers = args::count("workers", workers)?;
+        if let Ok(server) = bus.cast::<RpcServer>() {
+            return self.serve_callers(py, server.get(), spins, workers);
+        }
+        let Ok(bus) = bus.cast::<RpcBus>() else {
+            let message = format!("an RpcBus or an RpcServer is served, not {}", type_name(bus)?);
+            return Err(PyTypeError::new_err(message));
+        };
+        if workers != 1 {
+            return Err(InvalidArgumentError::new_err(
+                "a bus has one caller and one worker; a server can have several",
+            ));
+        }
         let outcome = self.serving(bus.get(), |table, inlet, outlet| {
             loop {
-                if let Err(answered) = self.serve_one(py, table, inlet, outlet, spins, None)? {
+                if let Err(answered) = Self::serve_one(py, table, inlet, outlet, spins, None)? {
                     answered.log(py)?;
                 }
                 // A handler written in C never gives the interpreter a chance to look.
@@ -230,6 +317,22 @@ impl RpcDispatcher {
             Err(end) if end.is_instance_of::<PeerClosedError>(py) => Ok(()),
             outcome => outcome,
         }
+    }
+
+    /// Serve a bus until its peer closes, or the callers of a server until it is stopped, from a coroutine.
+    ///
+    /// Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; others run in between, and keep
+    /// the loop waiting while they do. When this is cancelled, handlers that still run are, too, and their callers get an
+    /// error reply of kind `STOPPING`. A bus that was served is closed afterwards.
+    #[pyo3(signature = (bus, *, concurrency=Integer::Fits(100)), text_signature = "($self, bus, *, concurrency=100)")]
+    fn serve_async<'py>(
+        slf: &Bound<'py, Self>,
+        bus: &Bound<'py, PyAny>,
+        concurrency: Integer,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        static SERVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let concurrency = args::count("concurrency", concurrency)?;
+        SERVE.import(slf.py(), "tachyon._serving", "serve_async")?.call1((slf, bus, concurrency))
     }
 
     fn __len__(&self) -> usize {

@@ -9,6 +9,7 @@ use pyo3::types::PyMemoryView;
 use tachyon::__binding::ReplyTaken;
 
 use crate::args::{self, Integer};
+use crate::calling::{Asking, RESENDS};
 use crate::dispatcher::RpcDispatcher;
 use crate::lent::{copied_from, type_name};
 use crate::payload::Payload;
@@ -20,18 +21,27 @@ use crate::rpc_rx_guard::RpcRxGuard;
 pub(crate) struct RpcEndpoint {
     function: Py<PyAny>,
     msg_type: u16,
+    idempotent: bool,
+    /// Whether the function is a coroutine function.
+    asynchronous: bool,
 }
 
 impl RpcEndpoint {
     /// Binds a function, and makes the endpoint look like it.
-    pub(crate) fn bind<'py>(function: &Bound<'py, PyAny>, msg_type: u16) -> PyResult<Bound<'py, Self>> {
+    pub(crate) fn bind<'py>(
+        function: &Bound<'py, PyAny>,
+        msg_type: u16,
+        idempotent: bool,
+    ) -> PyResult<Bound<'py, Self>> {
         static UPDATE_WRAPPER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = function.py();
         if !function.is_callable() {
             let name = type_name(function)?;
             return Err(PyTypeError::new_err(format!("an endpoint's handler is a function, not {name}")));
         }
-        let endpoint = Bound::new(py, Self { function: function.clone().unbind(), msg_type })?;
+        let asynchronous = is_async(function)?;
+        let endpoint =
+            Bound::new(py, Self { function: function.clone().unbind(), msg_type, idempotent, asynchronous })?;
         // Callables other than functions have no name of their own; their type's will do.
         endpoint.setattr(intern!(py, "__name__"), type_name(function)?)?;
         endpoint.setattr(intern!(py, "__qualname__"), type_name(function)?)?;
@@ -43,6 +53,10 @@ impl RpcEndpoint {
         self.msg_type
     }
 
+    pub(crate) fn is_async(&self) -> bool {
+        self.asynchronous
+    }
+
     pub(crate) fn function(&self) -> &Py<PyAny> {
         &self.function
     }
@@ -52,12 +66,29 @@ impl RpcEndpoint {
     }
 }
 
+/// Whether calling a function only makes a coroutine, which somebody else has to run.
+fn is_async(function: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static IS_COROUTINE_FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = function.py();
+    let asks = IS_COROUTINE_FUNCTION.import(py, "inspect", "iscoroutinefunction")?;
+    // Of an object with an `async def __call__`, that method is what runs.
+    Ok(asks.call1((function,))?.is_truthy()?
+        || asks.call1((function.get_type().getattr(intern!(py, "__call__"))?,))?.is_truthy()?)
+}
+
 #[pymethods]
 impl RpcEndpoint {
     #[new]
-    #[pyo3(signature = (fn_, msg_type), text_signature = "(fn, msg_type)")]
-    fn new<'py>(fn_: &Bound<'py, PyAny>, msg_type: Integer) -> PyResult<Bound<'py, Self>> {
-        Self::bind(fn_, args::msg_type(msg_type)?)
+    #[pyo3(signature = (fn_, msg_type, *, idempotent=false), text_signature = "(fn, msg_type, *, idempotent=False)")]
+    fn new<'py>(fn_: &Bound<'py, PyAny>, msg_type: Integer, idempotent: bool) -> PyResult<Bound<'py, Self>> {
+        Self::bind(fn_, args::msg_type(msg_type)?, idempotent)
+    }
+
+    /// Whether a request may be handled twice where it was made once, and so be sent again to the next peer when the
+    /// first is lost with it.
+    #[getter]
+    fn idempotent(&self) -> bool {
+        self.idempotent
     }
 
     /// The message type its requests and replies carry.
@@ -80,7 +111,7 @@ impl RpcEndpoint {
     ///
     /// Returns a copy of its reply, or what `on_response` makes of it: that gets a memoryview of the reply in place,
     /// valid during the call only. An error reply raises `RpcError`, or `NoHandlerError` if the peer does not know
-    /// the message type.
+    /// the message type. The `timeout` travels with the request: its handler sees it in `current_call()`.
     #[pyo3(signature = (bus, payload, on_response=None, spin_threshold=None, *, timeout=None))]
     fn call<'py>(
         &self,
@@ -93,10 +124,11 @@ impl RpcEndpoint {
         let py = bus.py();
         let payload = Payload::of(payload)?;
         let spins = args::spins(spin_threshold)?;
-        let timeout = args::timeout(timeout)?;
+        let limit = args::limit(timeout)?;
+        let asking = Asking { msg_type: self.msg_type, spins, limit, idempotent: self.idempotent };
         let mut forward = bus.get().forward()?;
         let calling = forward.calling()?;
-        let (correlation_id, reply) = calling.request(py, &payload, self.msg_type, spins, timeout)?;
+        let (correlation_id, reply) = calling.request(py, &payload, &asking)?;
         if let (ReplyTaken::InPlace(taking), None) = (&reply, on_response)
             && tachyon::msg_type(taking.type_id()) != tachyon::MSG_TYPE_ERROR
         {
@@ -115,6 +147,24 @@ impl RpcEndpoint {
         }
     }
 
+    /// Call the peer's function from a coroutine, and return a copy of its reply.
+    ///
+    /// Any number of calls may be under way on one bus, which belongs to the running event loop from the first one on;
+    /// calls wait their turn while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
+    /// usable, and its late reply is dropped. Errors are those of `call`.
+    #[pyo3(signature = (bus, payload, *, timeout=None))]
+    fn acall<'py>(
+        slf: &Bound<'py, Self>,
+        bus: &Bound<'py, RpcBus>,
+        payload: &Bound<'py, PyAny>,
+        timeout: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        static ACALL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let acall = ACALL.import(slf.py(), "tachyon._calls", "acall")?;
+        let Self { msg_type, idempotent, .. } = slf.get();
+        acall.call1((bus, payload, msg_type, if *idempotent { RESENDS } else { 0 }, timeout))
+    }
+
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let name = slf.getattr(intern!(slf.py(), "__name__"))?.repr()?;
         Ok(format!("RpcEndpoint(msg_type={}, fn={name})", slf.get().msg_type))
@@ -130,19 +180,20 @@ impl RpcEndpoint {
 #[pyclass(module = "tachyon", frozen)]
 pub(crate) struct EndpointDecorator {
     msg_type: u16,
+    idempotent: bool,
     dispatcher: Option<Py<RpcDispatcher>>,
 }
 
 impl EndpointDecorator {
-    pub(crate) fn registering(msg_type: u16, dispatcher: Py<RpcDispatcher>) -> Self {
-        Self { msg_type, dispatcher: Some(dispatcher) }
+    pub(crate) fn registering(msg_type: u16, idempotent: bool, dispatcher: Py<RpcDispatcher>) -> Self {
+        Self { msg_type, idempotent, dispatcher: Some(dispatcher) }
     }
 }
 
 #[pymethods]
 impl EndpointDecorator {
     fn __call__<'py>(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, RpcEndpoint>> {
-        let endpoint = RpcEndpoint::bind(function, self.msg_type)?;
+        let endpoint = RpcEndpoint::bind(function, self.msg_type, self.idempotent)?;
         if let Some(dispatcher) = &self.dispatcher {
             dispatcher.get().add(&endpoint)?;
         }
@@ -157,9 +208,11 @@ impl EndpointDecorator {
 /// Bind a `memoryview -> bytes` function to a message type, 0 to 65534.
 ///
 /// The function gets a memoryview of the request in place, valid during the call only, and returns any bytes-like
-/// object. The endpoint this makes is still callable as the function was; its `call` method calls the peer's.
+/// object. An `async def` function gets a memoryview of a copy, and is served by `serve_async`. The endpoint this makes
+/// is still callable as the function was; its `call` and `acall` methods call the peer's. An endpoint is `idempotent`
+/// if a request that was lost with its peer may be sent again to the next one, by a bus that reconnects.
 #[pyfunction]
-#[pyo3(text_signature = "(msg_type)")]
-pub(crate) fn tachyon_rpc(msg_type: Integer) -> PyResult<EndpointDecorator> {
-    Ok(EndpointDecorator { msg_type: args::msg_type(msg_type)?, dispatcher: None })
+#[pyo3(signature = (msg_type, *, idempotent=false))]
+pub(crate) fn tachyon_rpc(msg_type: Integer, idempotent: bool) -> PyResult<EndpointDecorator> {
+    Ok(EndpointDecorator { msg_type: args::msg_type(msg_type)?, idempotent, dispatcher: None })
 }

@@ -22,6 +22,7 @@ import_exception!(tachyon.errors, PeerClosedError);
 import_exception!(tachyon.errors, PeerDeadError);
 import_exception!(tachyon.errors, ReleasedError);
 import_exception!(tachyon.errors, RpcError);
+import_exception!(tachyon.errors, ServerBusyError);
 import_exception!(tachyon.errors, SystemCallError);
 import_exception!(tachyon.errors, TimedOutError);
 import_exception!(tachyon.errors, TooLargeError);
@@ -38,13 +39,14 @@ pub(crate) trait Raise {
 
 /// Error families share most of their variants; this maps those, and then the family's own.
 macro_rules! raise_family {
-    ($name:ident { $($own:pat => $class:ident),* $(,)? }) => {
+    ($name:ident { $($own:pat => $class:ident),* $(,)? } $($other:pat => $raise:expr)?) => {
         impl Raise for $name {
             #[cold]
             fn raise(self) -> PyErr {
                 let text = self.to_string();
                 match self {
                     $($own => $class::new_err(text),)*
+                    $($other => $raise(text),)?
                     Self::Interrupted => interrupt::raised(),
                     Self::TimedOut => TimedOutError::new_err(text),
                     Self::Closed => PeerClosedError::new_err(text),
@@ -64,7 +66,7 @@ raise_family!(CallError {
     Self::TooLarge { .. } => TooLargeError,
     Self::ReservedMsgType | Self::UnknownCorrelation(_) => InvalidArgumentError,
     Self::Remote(_) => RpcError,
-});
+} Self::Reconnect(source) => |text| unconnected(&source, text));
 raise_family!(ServeError {
     Self::TooLarge { .. } => TooLargeError,
     Self::InvalidCorrelation(_) => InvalidArgumentError,
@@ -89,17 +91,23 @@ impl Raise for ListenError {
 impl Raise for ConnectError {
     fn raise(self) -> PyErr {
         let text = self.to_string();
-        match self {
-            Self::Path(_) => InvalidArgumentError::new_err(text),
-            Self::NoListener { .. } => NoListenerError::new_err(text),
-            Self::NotASocket { .. } => NotASocketError::new_err(text),
-            Self::NoAnswer { .. } => TimedOutError::new_err(text),
-            Self::WrongKind { .. } => WrongKindError::new_err(text),
-            Self::VersionMismatch { .. } => VersionMismatchError::new_err(text),
-            Self::Interrupted { .. } => interrupt::raised(),
-            Self::OutOfDescriptors { .. } | Self::Io { .. } => SystemCallError::new_err(text),
-            _ => HandshakeError::new_err(text),
-        }
+        unconnected(&self, text)
+    }
+}
+
+/// The exception for a failure to connect, in these words.
+fn unconnected(error: &ConnectError, text: String) -> PyErr {
+    match error {
+        ConnectError::Path(_) | ConnectError::Capacity(_) => InvalidArgumentError::new_err(text),
+        ConnectError::NoListener { .. } => NoListenerError::new_err(text),
+        ConnectError::NotASocket { .. } => NotASocketError::new_err(text),
+        ConnectError::NoAnswer { .. } => TimedOutError::new_err(text),
+        ConnectError::WrongKind { .. } => WrongKindError::new_err(text),
+        ConnectError::VersionMismatch { .. } => VersionMismatchError::new_err(text),
+        ConnectError::Busy { .. } => ServerBusyError::new_err(text),
+        ConnectError::Interrupted { .. } => interrupt::raised(),
+        ConnectError::OutOfDescriptors { .. } | ConnectError::Io { .. } => SystemCallError::new_err(text),
+        _ => HandshakeError::new_err(text),
     }
 }
 

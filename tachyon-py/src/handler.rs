@@ -1,10 +1,12 @@
 //! One request through a Python handler.
 #![allow(unsafe_code, reason = "lends the request's bytes to Python")]
 
+use core::cell::RefCell;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
-use tachyon::__binding::{Mapping, answers_at_once};
+use tachyon::__binding::{Mapping, answers_at_once, request_mapping};
 use tachyon::{ErrorKind, HandlerError, Replied, Reply, Request};
 
 use crate::errors::ViewError;
@@ -27,26 +29,33 @@ impl Failure {
     }
 }
 
+thread_local! {
+    /// What made the request just handled on this thread fail.
+    static CAUSE: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// What made the request just handled on this thread fail; whoever serves takes it.
+pub(crate) fn take_cause() -> Option<PyErr> {
+    CAUSE.take()
+}
+
 /// Runs a handler and answers with what it returns.
 ///
-/// `mapping` gives what keeps the request mapped, should the handler have kept a view of it.
-///
 /// # Errors
-/// What goes into the error reply; `failed` is given the cause.
+/// What goes into the error reply; `take_cause` has the cause.
 #[inline]
 pub(crate) fn run(
     py: Python<'_>,
     function: &Bound<'_, PyAny>,
     request: Request<'_>,
     reply: Reply<'_>,
-    mapping: impl Fn() -> Option<Mapping>,
-    failed: impl FnOnce(PyErr),
 ) -> Result<Replied, HandlerError> {
-    let outcome = respond(py, function, request.payload(), &mapping);
-    match outcome {
+    // What keeps the request mapped, should the handler have kept a view of it.
+    let mapping = || request_mapping(&reply);
+    match respond(py, function, request.payload(), &mapping) {
         Ok(response) => send(py, &response, reply),
         Err(failure) => {
-            failed(failure.cause);
+            CAUSE.set(Some(failure.cause));
             Err(HandlerError::new(failure.kind, failure.text))
         }
     }
@@ -64,7 +73,7 @@ fn respond<'py>(
     py: Python<'py>,
     function: &Bound<'py, PyAny>,
     request: &[u8],
-    mapping: &impl Fn() -> Option<Mapping>,
+    mapping: &impl Fn() -> Mapping,
 ) -> Result<Response<'py>, Failure> {
     let failed = |cause| Failure::raised(ErrorKind::HandlerFailed, cause);
     // SAFETY: the request stays mapped as long as the direction that lends it is borrowed, which is longer than this
@@ -129,13 +138,20 @@ fn copied<'py>(other: &Bound<'py, PyAny>) -> Result<Response<'py>, Failure> {
 
 /// Fails unless an answer is bytes.
 fn check(other: &Bound<'_, PyAny>) -> Result<(), Failure> {
-    Payload::of(other).map(drop).map_err(|cause| {
-        let text = match type_name(other) {
-            Ok(name) => format!("the handler returned {name}, which is not a contiguous bytes-like object"),
-            Err(_) => cause.to_string(),
-        };
-        Failure { kind: ErrorKind::BadReply, text, cause }
+    Payload::of(other).map(drop).map_err(|cause| Failure {
+        kind: ErrorKind::BadReply,
+        text: no_bytes(other, &cause),
+        cause,
     })
+}
+
+/// What is wrong with an answer that is not bytes.
+#[cold]
+pub(crate) fn no_bytes(other: &Bound<'_, PyAny>, cause: &PyErr) -> String {
+    match type_name(other) {
+        Ok(name) => format!("the handler returned {name}, which is not a contiguous bytes-like object"),
+        Err(_) => cause.to_string(),
+    }
 }
 
 /// Releases the handler's view. Views derived from it stay counted, which is what the loan looks at.

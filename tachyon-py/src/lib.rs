@@ -9,6 +9,7 @@ mod batch;
 mod bus;
 mod calling;
 mod control;
+mod current;
 mod dispatcher;
 mod dlpack;
 mod endpoint;
@@ -19,17 +20,22 @@ mod interrupt;
 mod lent;
 mod lifetime;
 mod loan;
+mod loop_calls;
+mod loop_serving;
 mod message;
 mod payload;
 mod remote;
+mod report;
 mod rpc_bus;
 mod rpc_lines;
 mod rpc_rx_guard;
+mod rpc_server;
 mod rpc_tx_guard;
 mod rx_guard;
 mod turn;
 mod tx_guard;
 mod type_id;
+mod worker_thread;
 
 /// The native half of `tachyon`.
 #[pyo3::pymodule]
@@ -45,9 +51,15 @@ mod _tachyon {
     #[pymodule_export]
     use crate::bus::Bus;
     #[pymodule_export]
+    use crate::current::{CurrentCall, current_call};
+    #[pymodule_export]
     use crate::dispatcher::RpcDispatcher;
     #[pymodule_export]
     use crate::endpoint::{RpcEndpoint, tachyon_rpc};
+    #[pymodule_export]
+    use crate::loop_calls::LoopCalls;
+    #[pymodule_export]
+    use crate::loop_serving::{LoopRequest, LoopServing};
     #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]
@@ -56,6 +68,8 @@ mod _tachyon {
     use crate::rpc_bus::RpcBus;
     #[pymodule_export]
     use crate::rpc_rx_guard::RpcRxGuard;
+    #[pymodule_export]
+    use crate::rpc_server::RpcServer;
     #[pymodule_export]
     use crate::rpc_tx_guard::RpcTxGuard;
     #[pymodule_export]

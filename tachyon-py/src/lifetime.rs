@@ -1,7 +1,8 @@
 //! Opening and closing, the same for both kinds of bus.
 
+use core::time::Duration;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use tachyon::__binding::Closer;
@@ -22,24 +23,50 @@ pub(crate) fn options(timeout: Option<f64>, any_uid: bool) -> PyResult<Options> 
 
 /// The options of `connect`, where no timeout means no limit.
 pub(crate) fn connect_options(timeout: Option<f64>, any_uid: bool) -> PyResult<Options> {
-    options(Some(timeout.unwrap_or(f64::INFINITY)), any_uid)
-        .map(|options| if timeout.is_none() { options.timeout(core::time::Duration::MAX) } else { options })
+    Ok(options(None, any_uid)?.timeout(args::timeout(timeout)?.unwrap_or(Duration::MAX)))
+}
+
+/// What closes a bus, shared with a caller that may connect again. Taken when the bus is closed, so that nothing keeps
+/// the memory mapped but guards that are still open.
+#[derive(Clone)]
+pub(crate) struct Ending(Arc<Mutex<Option<Closer>>>);
+
+impl Ending {
+    fn lock(&self) -> MutexGuard<'_, Option<Closer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `close` close another connection from now on. False when the bus was closed meanwhile, and then the
+    /// connection is, too.
+    pub(crate) fn renew(&self, closer: Closer) -> bool {
+        let mut present = self.lock();
+        if present.is_none() {
+            closer.close();
+            return false;
+        }
+        *present = Some(closer);
+        true
+    }
 }
 
 /// A connection's life as seen from Python.
 pub(crate) struct Lifetime {
     path: PathBuf,
-    /// Taken when the bus is closed, so that nothing keeps the memory mapped but guards that are still open.
-    closer: Mutex<Option<Closer>>,
+    ending: Ending,
 }
 
 impl Lifetime {
     pub(crate) fn new(path: PathBuf, closer: Closer) -> Self {
-        Self { path, closer: Mutex::new(Some(closer)) }
+        Self { path, ending: Ending(Arc::new(Mutex::new(Some(closer)))) }
     }
 
     fn closer(&self) -> MutexGuard<'_, Option<Closer>> {
-        self.closer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ending.lock()
+    }
+
+    /// For whoever connects again.
+    pub(crate) fn ending(&self) -> Ending {
+        self.ending.clone()
     }
 
     /// Tells the peer, and this process's threads that wait; false when that was done before.

@@ -45,12 +45,10 @@ impl Loan {
     }
 
     /// Ends the loan; `mapping` is asked for only if views are left.
-    pub(crate) fn end(&self, mapping: impl FnOnce() -> Option<Mapping>) {
-        if self.has_views()
-            && let Some(mapping) = mapping()
-        {
+    pub(crate) fn end(&self, mapping: impl FnOnce() -> Mapping) {
+        if self.has_views() {
             // Set once: a loan ends once.
-            drop(self.mapping.set(mapping));
+            drop(self.mapping.set(mapping()));
         }
         let _ = self.lent.end();
     }

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyType;
-use tachyon::__binding::{ReplyTaken, rpc_callee, rpc_closer};
-use tachyon::PollingMode;
+use tachyon::__binding::{CallerSteps, Driven, ReplyTaken, rpc_callee, rpc_closer, rpc_driven};
+use tachyon::{PollingMode, ServeError};
 
 use crate::args::{self, Integer};
-use crate::calling::Calling;
+use crate::calling::{Asking, Calling};
 use crate::control::{self, Patience};
 use crate::ends::{Inlet, Occupied, Outlet, busy};
-use crate::errors::{InvalidArgumentError, Raise};
+use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
 use crate::interrupt::detached;
 use crate::lifetime::{Lifetime, closed, connect_options, options};
 use crate::payload::Payload;
@@ -34,7 +34,18 @@ pub(crate) struct RpcBus {
 impl RpcBus {
     fn over(bus: tachyon::RpcBus, path: PathBuf) -> Self {
         let lifetime = Lifetime::new(path, rpc_closer(&bus));
-        let forward = ForwardLine { end: Forward::Undecided(bus), polling: PollingMode::Adaptive, closing: false };
+        Self::from_end(Forward::Undecided(bus), lifetime)
+    }
+
+    /// A bus that calls from the beginning.
+    fn over_caller(caller: tachyon::Caller, path: PathBuf) -> Self {
+        let lifetime = Lifetime::new(path, caller.closer());
+        Self::from_end(Forward::Calling(Calling::new(caller, lifetime.ending())), lifetime)
+    }
+
+    fn from_end(end: Forward, lifetime: Lifetime) -> Self {
+        let (polling, ending) = (PollingMode::Adaptive, lifetime.ending());
+        let forward = ForwardLine { end, polling, closing: false, attended: false, ending };
         let reverse = ReverseLine { outlet: None, closing: false };
         Self { forward: Turn::new(forward), reverse: Turn::new(reverse), lifetime }
     }
@@ -53,7 +64,7 @@ impl RpcBus {
     #[inline]
     pub(crate) fn to_serve(&self) -> PyResult<Held<'_, ForwardLine>> {
         let mut forward = self.forward()?;
-        forward.check_open()?;
+        forward.check_free()?;
         if let Forward::Undecided(bus) = &forward.end {
             let mut reverse = self.reverse()?;
             let (mut requests, mut replies) = rpc_callee(bus).map_err(Raise::raise)?;
@@ -63,6 +74,29 @@ impl RpcBus {
             forward.end = Forward::Serving(Inlet::new(requests));
         }
         Ok(forward)
+    }
+
+    /// Takes the answering end for an event loop that serves it.
+    pub(crate) fn drive(&self) -> PyResult<Driven> {
+        let mut forward = self.forward()?;
+        forward.check_free()?;
+        let Forward::Undecided(bus) = &forward.end else {
+            return Err(WrongDirectionError::new_err(
+                "this side was used already, and an event loop serves a bus from the beginning; open another one",
+            ));
+        };
+        let driven = rpc_driven(bus).map_err(Raise::raise)?.map_err(|error| ServeError::Io(error).raise())?;
+        forward.attended = true;
+        Ok(driven)
+    }
+
+    /// Closes the bus that an event loop served.
+    pub(crate) fn undrive(&self) {
+        self.close();
+        // The loop was the only one to use it.
+        if let Some(mut forward) = self.forward.try_take() {
+            forward.unattend();
+        }
     }
 
     /// Settles what a guard on the forward ring, or on a caller's replies, owes when it ends.
@@ -165,17 +199,31 @@ impl RpcBus {
     }
 
     /// Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
+    ///
+    /// A server is asked for rings of `ring_sizes` payload bytes, for requests and for replies; without, it decides.
+    /// With `reconnect` this side calls, and when its peer has closed or died, the next call connects again. A request
+    /// that was sent is sent again only if its endpoint is `idempotent`.
     #[classmethod]
-    #[pyo3(signature = (socket_path, *, timeout=5.0, any_uid=false))]
+    #[pyo3(signature = (socket_path, *, timeout=5.0, any_uid=false, ring_sizes=None, reconnect=false))]
     fn connect(
         cls: &Bound<'_, PyType>,
         py: Python<'_>,
         socket_path: PathBuf,
         timeout: Option<f64>,
         any_uid: bool,
+        ring_sizes: Option<(Integer, Integer)>,
+        reconnect: bool,
     ) -> PyResult<Self> {
         let _ = cls;
-        let options = connect_options(timeout, any_uid)?;
+        let mut options = connect_options(timeout, any_uid)?;
+        if let Some((forward, reverse)) = ring_sizes {
+            options = options.ring_sizes(args::size("ring_sizes", forward)?, args::size("ring_sizes", reverse)?);
+        }
+        if reconnect {
+            let options = options.reconnect(true);
+            let caller = detached(py, || tachyon::Caller::connect_with(&socket_path, &options))?;
+            return Ok(Self::over_caller(caller, socket_path));
+        }
         let bus = detached(py, || tachyon::RpcBus::connect_with(&socket_path, &options))?;
         Ok(Self::over(bus, socket_path))
     }
@@ -205,7 +253,7 @@ impl RpcBus {
         timeout: Option<f64>,
         any_uid: bool,
     ) -> PyResult<Self> {
-        Self::connect(cls, py, socket_path, timeout, any_uid)
+        Self::connect(cls, py, socket_path, timeout, any_uid, None, false)
     }
 
     /// Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable.
@@ -248,6 +296,7 @@ impl RpcBus {
 
     /// Send a request and return its correlation id, to be passed to `wait`.
     ///
+    /// With a `timeout` the callee is told until when the reply is wanted, and need not begin what comes too late.
     /// `max_payload_size` is accepted for older callers: a payload longer than it is refused.
     #[pyo3(signature = (payload, msg_type, max_payload_size=None, spin_threshold=None, *, timeout=None))]
     fn call(
@@ -263,8 +312,8 @@ impl RpcBus {
         let msg_type = args::msg_type(msg_type)?;
         check_most(&payload, max_payload_size)?;
         let spins = args::spins(spin_threshold)?;
-        let timeout = args::timeout(timeout)?;
-        self.forward()?.calling()?.call(py, &payload, msg_type, spins, timeout)
+        let asking = Asking { msg_type, spins, limit: args::limit(timeout)?, idempotent: false };
+        self.forward()?.calling()?.call(py, &payload, &asking)
     }
 
     /// Reserve room for a request to write in place; its `out_cid` is set once the guard is left.
@@ -283,6 +332,8 @@ impl RpcBus {
     }
 
     /// Wait for the reply to a call and lend it in place. Replies may be taken in any order.
+    ///
+    /// A call whose wait timed out is forgotten, and its late reply is dropped.
     #[pyo3(signature = (correlation_id, spin_threshold=None, *, timeout=None))]
     fn wait(
         slf: &Bound<'_, Self>,
@@ -292,11 +343,34 @@ impl RpcBus {
     ) -> PyResult<RpcRxGuard> {
         let correlation_id = args::correlation_id(correlation_id)?;
         let spins = args::spins(spin_threshold)?;
-        let timeout = args::timeout(timeout)?;
+        let limit = args::limit(timeout)?;
         let mut forward = slf.get().forward()?;
         let calling = forward.calling()?;
-        let reply = calling.take(slf.py(), correlation_id, spins, timeout)?;
+        let reply = calling.take(slf.py(), correlation_id, spins, limit)?;
         Ok(lend_reply(slf, calling, correlation_id, reply))
+    }
+
+    /// Give a call up: its late reply is dropped. False when no such call is outstanding.
+    #[pyo3(text_signature = "($self, correlation_id)")]
+    fn forget(&self, correlation_id: Integer) -> PyResult<bool> {
+        let correlation_id = args::correlation_id(correlation_id)?;
+        Ok(self.forward()?.calling()?.caller.forget(correlation_id))
+    }
+
+    /// Make a caller fit for its next user: calls are forgotten, settings are the default again. False when that cannot
+    /// be, because the peer is gone, a guard is open or it is no caller.
+    fn _recycle(&self) -> bool {
+        let Some(mut forward) = self.forward.try_take() else { return false };
+        let ForwardLine { end, polling, closing, attended, .. } = &mut *forward;
+        match end {
+            Forward::Undecided(bus) if !*closing && !*attended => matches!(bus.state(), tachyon::State::Open),
+            Forward::Calling(calling) if !*closing && !*attended && calling.is_idle() => {
+                *polling = PollingMode::Adaptive;
+                calling.caller.swap_polling_mode(PollingMode::Adaptive);
+                calling.caller.recycle()
+            }
+            _ => false,
+        }
     }
 
     /// Wait for a request and lend it in place.

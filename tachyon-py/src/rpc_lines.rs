@@ -1,13 +1,13 @@
 //! The two rings of an RPC bus as whoever has their turn sees them.
 
 use pyo3::prelude::*;
-use tachyon::__binding::rpc_caller;
+use tachyon::__binding::{CallerSteps, disarm, rpc_caller};
 use tachyon::PollingMode;
 
 use crate::calling::Calling;
 use crate::ends::{Inlet, Occupied, Outlet};
-use crate::errors::{Raise, WrongDirectionError};
-use crate::lifetime::closed;
+use crate::errors::{BusyError, Raise, WrongDirectionError};
+use crate::lifetime::{Ending, closed};
 use crate::turn::{Debt, Settle};
 
 /// What this side is, and what it does with the forward ring.
@@ -26,6 +26,9 @@ pub(crate) struct ForwardLine {
     pub(crate) end: Forward,
     pub(crate) polling: PollingMode,
     pub(crate) closing: bool,
+    /// Whether an event loop has this side, and everybody else is refused.
+    pub(crate) attended: bool,
+    pub(crate) ending: Ending,
 }
 
 impl ForwardLine {
@@ -33,12 +36,31 @@ impl ForwardLine {
         if self.closing { Err(closed()) } else { Ok(()) }
     }
 
+    /// Fails unless this side is open, and no event loop has it.
+    pub(crate) fn check_free(&self) -> PyResult<()> {
+        if self.attended { Err(attended()) } else { self.check_open() }
+    }
+
     /// The calling end; an undecided bus becomes it.
     #[inline]
     pub(crate) fn calling(&mut self) -> PyResult<&mut Calling> {
+        self.check_free()?;
+        self.as_calling()
+    }
+
+    /// The calling end for the event loop that attends to it.
+    #[inline]
+    pub(crate) fn attended_calling(&mut self) -> PyResult<&mut Calling> {
+        if !self.attended {
+            return Err(closed());
+        }
+        self.as_calling()
+    }
+
+    fn as_calling(&mut self) -> PyResult<&mut Calling> {
         self.check_open()?;
         if let Forward::Undecided(bus) = &self.end {
-            let mut calling = Calling::new(rpc_caller(bus).map_err(Raise::raise)?);
+            let mut calling = Calling::new(rpc_caller(bus).map_err(Raise::raise)?, self.ending.clone());
             calling.set_polling_mode(self.polling);
             self.end = Forward::Calling(calling);
         }
@@ -54,7 +76,7 @@ impl ForwardLine {
     /// Where requests arrive, on a side that serves already.
     #[inline]
     pub(crate) fn serving(&mut self) -> PyResult<&mut Inlet> {
-        self.check_open()?;
+        self.check_free()?;
         match &mut self.end {
             Forward::Serving(inlet) => Ok(inlet),
             Forward::Calling(_) => {
@@ -64,7 +86,29 @@ impl ForwardLine {
         }
     }
 
+    /// Takes this side for an event loop; a loop that had it before has it no more.
+    pub(crate) fn attend(&mut self) -> PyResult<&mut Calling> {
+        let calling = self.as_calling()?;
+        calling.replies.check()?;
+        calling.requests.check()?;
+        self.attended = true;
+        self.as_calling()
+    }
+
+    /// Gives this side back.
+    pub(crate) fn unattend(&mut self) {
+        self.attended = false;
+        if let Forward::Calling(calling) = &mut self.end {
+            disarm(&calling.caller);
+            calling.caller.recycle();
+        }
+        self.let_go();
+    }
+
     fn let_go(&mut self) {
+        if self.attended {
+            return;
+        }
         let idle = match &self.end {
             Forward::Calling(calling) => calling.is_idle(),
             Forward::Serving(inlet) => inlet.occupied == Occupied::No,
@@ -74,6 +118,14 @@ impl ForwardLine {
             self.end = Forward::Closed;
         }
     }
+}
+
+/// A side that an event loop has.
+#[cold]
+fn attended() -> PyErr {
+    BusyError::new_err(
+        "this bus belongs to an event loop since `acall` or `serve_async` used it; await those, or open another bus",
+    )
 }
 
 impl Settle for ForwardLine {

@@ -5,23 +5,29 @@
 //! keepers of the mapping and of the connection. No logic lives here.
 
 mod attempts;
+mod calling;
 mod control;
+mod readiness;
 
 use core::ptr::NonNull;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::{Bus, Connection, Incoming, Outgoing, State};
 use crate::dispatch::Dispatcher;
-use crate::error::{CallError, NumaError, RecvError, SendError, ServeError, WrongDirection};
+use crate::error::{NumaError, RecvError, SendError, ServeError, WrongDirection};
 use crate::ring::{Frame, Reservation, RingMemory};
-use crate::rpc::{Caller, ErrorKind, RpcBus, RpcError, Taken, check_correlation, open_request, send_error};
-use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
+use crate::rpc::{Caller, ErrorKind, RpcBus, RpcError, check_correlation, open_request, send_error};
+use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
 
-pub use attempts::{CallerAttempts, answers_at_once, serve_taken};
-
+pub use crate::dispatch::Deferred;
+pub use crate::server::{Driven, Next};
+pub use attempts::{answers_at_once, monotonic_now, request_deadline, request_mapping, serve_taken};
+pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_control;
+pub use readiness::{Readiness, arm_replies, arm_room, disarm, silence};
 
 /// Keeps a ring's memory mapped, for views that outlive everything else.
 #[derive(Debug, Clone)]
@@ -311,91 +317,6 @@ fn swap(spinner: &mut Spinner, mode: PollingMode) -> PollingMode {
     before
 }
 
-/// A reply: still in the ring, or copied out of it because it came early.
-#[derive(Debug)]
-pub enum ReplyTaken {
-    /// In place until released.
-    InPlace(Taking),
-    /// A copy: type identifier and payload.
-    Kept(u32, Vec<u8>),
-}
-
-/// The calling end's steps beside those of [`Caller`] itself.
-pub trait CallerSteps {
-    /// Takes room for a request, waiting for it.
-    ///
-    /// # Errors
-    /// As [`Caller::reserve_call`].
-    fn reserve_room(&mut self, msg_type: u16, size: usize, timeout: Option<Duration>) -> Result<Room, CallError>;
-    /// Publishes the first `len` bytes of the latest reservation and gives the correlation id.
-    ///
-    /// # Errors
-    /// [`CallError::Forked`] in a forked child.
-    ///
-    /// # Panics
-    /// When `len` is more than was reserved.
-    fn publish_call(&mut self, room: Room, len: usize, msg_type: u16) -> Result<u64, CallError>;
-    /// Sends a request.
-    ///
-    /// # Errors
-    /// As [`Caller::call`].
-    fn send_call(&mut self, msg_type: u16, payload: &[u8], timeout: Option<Duration>) -> Result<u64, CallError>;
-    /// Takes the reply to a call.
-    ///
-    /// # Errors
-    /// As [`Caller::wait`].
-    fn take_reply(&mut self, correlation_id: u64, timeout: Option<Duration>) -> Result<ReplyTaken, CallError>;
-    /// Releases a reply that was taken in place.
-    fn release_reply(&mut self, position: u64);
-    /// A keeper of the request ring's memory.
-    fn request_mapping(&self) -> Mapping;
-    /// A keeper of the reply ring's memory.
-    fn reply_mapping(&self) -> Mapping;
-    /// Sets how both directions wait, and gives what it was.
-    fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode;
-}
-
-impl CallerSteps for Caller {
-    fn reserve_room(&mut self, msg_type: u16, size: usize, timeout: Option<Duration>) -> Result<Room, CallError> {
-        Ok(Room(self.reserve_until(msg_type, size, timeout.into())?))
-    }
-
-    fn publish_call(&mut self, room: Room, len: usize, msg_type: u16) -> Result<u64, CallError> {
-        assert!(len <= room.len(), "the binding checks what it publishes");
-        self.outgoing.connection.check_process()?;
-        self.outgoing.publish(room.0, len, make_type_id(0, msg_type), self.pending.next());
-        Ok(self.pending.sent())
-    }
-
-    fn send_call(&mut self, msg_type: u16, payload: &[u8], timeout: Option<Duration>) -> Result<u64, CallError> {
-        self.call_until(msg_type, payload, timeout.into())
-    }
-
-    fn take_reply(&mut self, correlation_id: u64, timeout: Option<Duration>) -> Result<ReplyTaken, CallError> {
-        Ok(match self.take(correlation_id, Deadline::from(timeout))? {
-            Taken::InPlace(frame) => ReplyTaken::InPlace(Taking(frame)),
-            Taken::Kept(arrived) => ReplyTaken::Kept(arrived.type_id, arrived.payload.to_vec()),
-        })
-    }
-
-    fn release_reply(&mut self, position: u64) {
-        self.incoming.release(position);
-    }
-
-    fn request_mapping(&self) -> Mapping {
-        Mapping(Arc::clone(&self.outgoing.channel().memory))
-    }
-
-    fn reply_mapping(&self) -> Mapping {
-        Mapping(Arc::clone(&self.incoming.channel().memory))
-    }
-
-    fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode {
-        swap(&mut self.outgoing.waiter.spinner, mode);
-        swap(&mut self.incoming.waiter.spinner, mode)
-    }
-}
-
 /// Reads an error reply; `None` when it is another one.
 pub fn decode_error(type_id: u32, payload: &[u8]) -> Option<RpcError> {
     RpcError::decode(type_id, payload)
@@ -444,6 +365,15 @@ pub fn rpc_caller(bus: &RpcBus) -> Result<Caller, WrongDirection> {
 pub fn rpc_callee(bus: &RpcBus) -> Result<(Receiving, Sending), WrongDirection> {
     bus.established().take_sink("callee")?;
     Ok((Receiving(bus.established().incoming(0)), Sending(bus.established().outgoing(1))))
+}
+
+/// Takes the answering end of an undecided connection for somebody else's loop to serve.
+///
+/// # Errors
+/// [`WrongDirection`] when the peer has it; otherwise the system's refusal.
+pub fn rpc_driven(bus: &RpcBus) -> Result<io::Result<Driven>, WrongDirection> {
+    bus.established().take_sink("callee")?;
+    Ok(Driven::connection(bus.established()))
 }
 
 /// What closes an undecided connection, and everything made from it.

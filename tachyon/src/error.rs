@@ -161,11 +161,22 @@ family! {
             /// The request's message type.
             msg_type: u16
         },
-        /// Several workers cannot share an endpoint that changes the state. Nobody was served.
-        #[error("endpoint `{name}` changes the state, which workers share; serve with one thread (`serve_forever`), or have it take `&State`")]
+        /// The table has an endpoint that changes the state, and was to be served by those who share the state. Nothing was
+        /// served.
+        #[error("endpoint `{name}` (msg_type {msg_type}) changes the state; serve with one thread (`serve_forever`), or have it take `&State`")]
         Exclusive {
             /// The endpoint's name.
-            name: String
+            name: String,
+            /// The endpoint's message type.
+            msg_type: u16
+        },
+        /// The table has an async endpoint, and was to be served without a runtime. Nothing was served.
+        #[error("endpoint `{name}` (msg_type {msg_type}) is async; serve an `RpcServer` with `serve_async`")]
+        NeedsRuntime {
+            /// The endpoint's name.
+            name: String,
+            /// The endpoint's message type.
+            msg_type: u16
         },
         /// An endpoint failed. Its caller got an error reply.
         #[error("{0}")]

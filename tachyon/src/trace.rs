@@ -9,7 +9,8 @@ use tracing::{Level, Span, field, info, span, warn};
 use crate::dispatch::{CallInfo, Layer, Outcome};
 use crate::server::{Leaving, ServerEvent};
 
-/// A [`Layer`] that opens a span per call, named `call`, at level `DEBUG`. What the handler records lies inside it.
+/// A [`Layer`] that opens a span per call, named `call`, at level `DEBUG`. What the handler records lies inside it, unless
+/// it is async: the span of such a call comes when it has ended, with the same fields.
 ///
 /// Fields: `name`, `msg_type`, `caller` (its number), `pid`, `correlation_id`, `request_size`; after the call `took_us`
 /// and either `reply_size` or `error`. A call that failed is told as an event of level `WARN` too.
@@ -41,29 +42,20 @@ thread_local! {
 
 impl Layer for TracingLayer {
     fn before(&self, call: &CallInfo<'_>) {
-        let span = span!(
-            Level::DEBUG,
-            "call",
-            name = call.name,
-            msg_type = call.msg_type,
-            caller = call.caller.id,
-            pid = call.caller.pid,
-            correlation_id = call.correlation_id,
-            request_size = call.request_size,
-            took_us = field::Empty,
-            reply_size = field::Empty,
-            error = field::Empty,
-        );
-        let entered = span.entered();
+        if call.overlaps {
+            return;
+        }
+        let entered = open(call).entered();
         OPEN.with_borrow_mut(|open| open.push((call.correlation_id, entered)));
     }
 
     fn after(&self, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
         // Taken out first: a subscriber may do anything, and must not find the list borrowed.
         let span = OPEN.with_borrow_mut(|open| {
-            open.pop_if(|(correlation_id, _)| *correlation_id == call.correlation_id).map(|(_, span)| span)
+            open.pop_if(|(correlation_id, _)| !call.overlaps && *correlation_id == call.correlation_id)
+                .map(|(_, span)| span)
         });
-        let Some(span) = span else { return };
+        let Some(span) = span.or_else(|| call.overlaps.then(|| open(call).entered())) else { return };
         span.record("took_us", took.as_secs_f64() * 1e6);
         match outcome {
             Outcome::Replied(size) => {
@@ -73,6 +65,23 @@ impl Layer for TracingLayer {
             Outcome::CallerGone => failed(&span, "CallerGone"),
         }
     }
+}
+
+/// The span of a call, without what is known once it has ended.
+fn open(call: &CallInfo<'_>) -> Span {
+    span!(
+        Level::DEBUG,
+        "call",
+        name = call.name,
+        msg_type = call.msg_type,
+        caller = call.caller.id,
+        pid = call.caller.pid,
+        correlation_id = call.correlation_id,
+        request_size = call.request_size,
+        took_us = field::Empty,
+        reply_size = field::Empty,
+        error = field::Empty,
+    )
 }
 
 fn failed(span: &Span, what: &'static str) {

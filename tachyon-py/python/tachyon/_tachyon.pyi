@@ -1,9 +1,10 @@
 """Types of the native module; everything here is re-exported by `tachyon`."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self, TypeAlias, TypeVar, final, overload
+from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import Buffer, CapsuleType
 
@@ -12,17 +13,23 @@ from tachyon.errors import ErrorKind, RpcError
 __all__ = [
     "MSG_TYPE_ERROR",
     "Bus",
+    "CurrentCall",
+    "LoopCalls",
+    "LoopRequest",
+    "LoopServing",
     "Message",
     "RpcBus",
     "RpcDispatcher",
     "RpcEndpoint",
     "RpcRxGuard",
+    "RpcServer",
     "RpcTxGuard",
     "RxBatchGuard",
     "RxGuard",
     "RxMsgView",
     "TxGuard",
     "__version__",
+    "_current_call",
     "_decode_error",
     "make_type_id",
     "msg_type",
@@ -32,7 +39,7 @@ __all__ = [
 
 _T = TypeVar("_T")
 _Path: TypeAlias = str | os.PathLike[str]
-_Handler: TypeAlias = Callable[[memoryview], bytes]
+_Handler: TypeAlias = Callable[[memoryview], bytes] | Callable[[memoryview], Coroutine[Any, Any, bytes]]
 
 __version__: Final[str]
 MSG_TYPE_ERROR: Final = 0xFFFF
@@ -47,8 +54,15 @@ def route_id(type_id: int) -> int:
 def msg_type(type_id: int) -> int:
     """Return the message type of a type id: its lower 16 bits."""
 
-def tachyon_rpc(msg_type: int) -> Callable[[_Handler], RpcEndpoint]:
-    """Bind a `memoryview -> bytes` function to a message type, 0 to 65534."""
+def tachyon_rpc(msg_type: int, *, idempotent: bool = False) -> Callable[[_Handler], RpcEndpoint]:
+    """Bind a `memoryview -> bytes` function to a message type, 0 to 65534.
+
+    An `async def` function gets a memoryview of a copy, and is served by `serve_async`. An endpoint is `idempotent` if
+    a request that was lost with its peer may be sent again to the next one, by a bus that reconnects.
+    """
+
+def _current_call() -> CurrentCall | None:
+    """Return the request that the handler on this thread is busy with."""
 
 def _decode_error(payload: Buffer | RpcError) -> int:
     """Return the message type of the request that an error reply, or the error raised for it, is about."""
@@ -226,8 +240,21 @@ class RpcBus:
         `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set.
         """
     @classmethod
-    def connect(cls, socket_path: _Path, *, timeout: float | None = 5.0, any_uid: bool = False) -> RpcBus:
-        """Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever)."""
+    def connect(
+        cls,
+        socket_path: _Path,
+        *,
+        timeout: float | None = 5.0,
+        any_uid: bool = False,
+        ring_sizes: tuple[int, int] | None = None,
+        reconnect: bool = False,
+    ) -> RpcBus:
+        """Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
+
+        A server is asked for rings of `ring_sizes` payload bytes, for requests and for replies; without, it decides.
+        With `reconnect` this side calls, and when its peer has closed or died, the next call connects again. A request
+        that was sent is sent again only if its endpoint is `idempotent`.
+        """
     @classmethod
     def rpc_listen(
         cls, socket_path: _Path, cap_fwd: int, cap_rev: int, *, timeout: float | None = None, any_uid: bool = False
@@ -256,6 +283,7 @@ class RpcBus:
     ) -> int:
         """Send a request and return its correlation id, to be passed to `wait`.
 
+        With a `timeout` the callee is told until when the reply is wanted, and need not begin what comes too late.
         `max_payload_size` is accepted for older callers: a payload longer than it is refused.
         """
     def call_zero_copy(self, max_payload_size: int, msg_type: int, *, timeout: float | None = None) -> RpcTxGuard:
@@ -263,7 +291,14 @@ class RpcBus:
     def wait(
         self, correlation_id: int, spin_threshold: int | None = None, *, timeout: float | None = None
     ) -> RpcRxGuard:
-        """Wait for the reply to a call and lend it in place. Replies may be taken in any order."""
+        """Wait for the reply to a call and lend it in place. Replies may be taken in any order.
+
+        A call whose wait timed out is forgotten, and its late reply is dropped.
+        """
+    def forget(self, correlation_id: int) -> bool:
+        """Give a call up: its late reply is dropped. False when no such call is outstanding."""
+    def _recycle(self) -> bool:
+        """Make a caller fit for its next user; False when that cannot be."""
     def serve(self, spin_threshold: int | None = None, *, timeout: float | None = None) -> RpcRxGuard:
         """Wait for a request and lend it in place."""
     def reply(
@@ -343,16 +378,20 @@ class RpcRxGuard:
 
 @final
 class RpcEndpoint:
-    """A function bound to a message type. Calling it runs it here; `call` runs it in the peer."""
+    """A function bound to a message type. Calling it runs it here; `call` and `acall` run it in the peer."""
 
     __name__: str
     __qualname__: str
     __wrapped__: _Handler
-    def __new__(cls, fn: _Handler, msg_type: int) -> Self: ...
+    def __new__(cls, fn: _Handler, msg_type: int, *, idempotent: bool = False) -> Self: ...
     @property
     def msg_type(self) -> int:
         """The message type its requests and replies carry."""
-    def __call__(self, payload: Buffer) -> bytes: ...
+    @property
+    def idempotent(self) -> bool:
+        """Whether a request may be handled twice where it was made once."""
+    def __call__(self, payload: Buffer) -> Any:  # noqa: ANN401  # what the function returns
+        """Call the function here: bytes, or a coroutine of them if it is `async def`."""
     @overload
     def call(
         self,
@@ -363,7 +402,10 @@ class RpcEndpoint:
         *,
         timeout: float | None = None,
     ) -> bytes:
-        """Call the peer's function and return a copy of its reply."""
+        """Call the peer's function and return a copy of its reply.
+
+        The `timeout` travels with the request: its handler sees it in `current_call()`.
+        """
     @overload
     def call(
         self,
@@ -375,6 +417,13 @@ class RpcEndpoint:
         timeout: float | None = None,
     ) -> _T:
         """Call the peer's function and return what `on_response` makes of the reply, lent to it in place."""
+    def acall(self, bus: RpcBus, payload: Buffer, *, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
+        """Call the peer's function from a coroutine, and return a copy of its reply.
+
+        Any number of calls may be under way on one bus, which belongs to the running event loop from the first one on;
+        calls wait their turn while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
+        usable, and its late reply is dropped. Errors are those of `call`.
+        """
 
 @final
 class RpcDispatcher:
@@ -383,7 +432,7 @@ class RpcDispatcher:
     def __new__(cls, *, send_error_text: bool = False) -> Self: ...
     def register(self, endpoint: RpcEndpoint) -> Self:
         """Add an endpoint; return the dispatcher, for chaining."""
-    def handler(self, msg_type: int) -> Callable[[_Handler], RpcEndpoint]:
+    def handler(self, msg_type: int, *, idempotent: bool = False) -> Callable[[_Handler], RpcEndpoint]:
         """Do what `tachyon_rpc` does, and register the endpoint."""
     def serve_once(self, bus: RpcBus, spin_threshold: int | None = None, *, timeout: float | None = None) -> None:
         """Wait for one request, run its handler and reply.
@@ -391,10 +440,163 @@ class RpcDispatcher:
         The caller always gets an answer. After an error reply this raises `NoHandlerError` (a `KeyError`) or
         `HandlerError` (a `RuntimeError`) here as well.
         """
-    def serve_forever(self, bus: RpcBus, spin_threshold: int | None = None) -> None:
-        """Serve until the peer closes. Failing handlers are logged, with traceback, on the logger `tachyon`.
+    def serve_forever(self, bus: RpcBus | RpcServer, spin_threshold: int | None = None, *, workers: int = 1) -> None:
+        """Serve a bus until its peer closes, or the callers of a server until it is stopped.
 
-        `KeyboardInterrupt` and `PeerDeadError` end it and propagate.
+        Failing handlers are logged, with traceback, on the logger `tachyon`. `KeyboardInterrupt`, and on a bus
+        `PeerDeadError`, end it and propagate; a server is stopped in good order first. With several `workers` the
+        callers of a server are shared among as many threads, this one among them, and handlers of different callers run
+        side by side as far as the interpreter's lock lets them.
+        """
+    def serve_async(self, bus: RpcBus | RpcServer, *, concurrency: int = 100) -> Coroutine[Any, Any, None]:
+        """Serve a bus until its peer closes, or the callers of a server until it is stopped, from a coroutine.
+
+        Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; others run in between, and
+        keep the loop waiting while they do. When this is cancelled, handlers that still run are, too, and their callers
+        get an error reply of kind `STOPPING`. A bus that was served is closed afterwards.
         """
     def __len__(self) -> int: ...
     def __contains__(self, msg_type: int, /) -> bool: ...
+
+@final
+class RpcServer:
+    """The serving end of RPC for many callers, at one path.
+
+    Every caller that connects gets a pair of rings of its own, and callers come, go and crash without the others
+    noticing. `dispatcher.serve_forever(server)` serves them, and `stop` ends that. The rings have `forward` payload
+    bytes for requests and `reverse` for replies (powers of two); a caller may ask for more, up to `max_forward` and
+    `max_reverse`. One caller more than `max_callers` is told that the server is busy. A client that does not finish its
+    handshake within `handshake_timeout` seconds is dropped; a server that stops waits for `stop_timeout` seconds for
+    callers that do not take their last replies. Users other than this process's are refused unless `any_uid` is set.
+
+    Callers that come and go, and clients that are turned away, are reported on the logger `tachyon`.
+    """
+
+    def __new__(
+        cls,
+        path: _Path,
+        *,
+        forward: int = 65536,
+        reverse: int = 65536,
+        max_callers: int = 64,
+        max_forward: int = 16777216,
+        max_reverse: int = 16777216,
+        handshake_timeout: float = 1.0,
+        stop_timeout: float = 1.0,
+        any_uid: bool = False,
+    ) -> Self: ...
+    @property
+    def path(self) -> Path:
+        """Where callers connect."""
+    @property
+    def callers(self) -> int:
+        """How many callers are connected."""
+    @property
+    def closed(self) -> bool:
+        """Whether the server was stopped, and its path is free."""
+    def stop(self) -> None:
+        """Have the server finish, from any thread or from a handler; return at once.
+
+        Requests being handled are answered, queued ones get an error reply of kind `STOPPING`, connections are closed
+        in good order, and `serve_forever` returns.
+        """
+    def close(self) -> None:
+        """Stop, and wait until the path is free; in a handler of this server it does not wait.
+
+        Closing twice is fine.
+        """
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+@final
+class CurrentCall:
+    """The request that a handler is busy with."""
+
+    @property
+    def msg_type(self) -> int:
+        """The endpoint's message type."""
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+    @property
+    def correlation_id(self) -> int:
+        """The call's number, which its caller counts up from 1."""
+    @property
+    def caller_id(self) -> int:
+        """The caller's number, from 1 up; a server never uses one again. The one caller of a bus is 1."""
+    @property
+    def caller_pid(self) -> int | None:
+        """The caller's process id; None where it is not visible from here."""
+    @property
+    def caller_uid(self) -> int:
+        """The caller's user id."""
+    @property
+    def deadline(self) -> float | None:
+        """The `time.monotonic()` until when the caller waits; None when it set no timeout."""
+    @property
+    def remaining(self) -> float | None:
+        """The seconds that the caller still waits, 0.0 when it has given up; None when it set no timeout."""
+
+@final
+class LoopCalls:
+    """What an event loop has of a bus it calls on. Keeps nothing of the bus alive; `acall` uses it."""
+
+    def __new__(cls, bus: RpcBus) -> Self: ...
+    @property
+    def reconnects(self) -> bool:
+        """Whether the bus connects again when its connection has ended."""
+    def fileno(self) -> int:
+        """Return what to watch: readable when there is something to `receive`."""
+    def send(self, bus: RpcBus, payload: Buffer, msg_type: int, timeout: float | None) -> int:
+        """Send a request and return its correlation id; 0 when there is no room."""
+    def receive(self, bus: RpcBus, into: list[tuple[int, bytes | RpcError]]) -> bool:
+        """Append the replies that have come; return whether there may be more already."""
+    def forget(self, bus: RpcBus, correlation_id: int) -> None:
+        """Give a call up: its late reply is dropped."""
+    @staticmethod
+    def reconnect(bus: RpcBus) -> LoopCalls:
+        """Connect a bus again whose connection has ended, and return what to go on with. Waits."""
+    @staticmethod
+    def let_go(bus: RpcBus) -> None:
+        """Give the bus back."""
+
+@final
+class LoopServing:
+    """What an event loop has of a server or a bus it serves; `serve_async` uses it."""
+
+    def __new__(cls, dispatcher: RpcDispatcher, target: RpcBus | RpcServer) -> Self: ...
+    @property
+    def stop_timeout(self) -> float:
+        """The seconds that callers who do not take their last replies are waited for."""
+    def fileno(self) -> int:
+        """Return what to watch: readable when a turn is due; -1 when it is over."""
+    def turn(self, into: list[LoopRequest], take: bool) -> float | None:
+        """Take a turn; return the seconds until the next one, None for no limit, negative when serving is over."""
+    def answer(self, request: LoopRequest, response: object) -> None:
+        """Answer a request with what its handler returned."""
+    def fail(self, request: LoopRequest, cause: BaseException) -> None:
+        """Answer a request with the error that its handler raised."""
+    def turn_down(self, request: LoopRequest) -> None:
+        """Answer a request whose handler is not to run, or not to its end."""
+    def turn_away(self) -> bool:
+        """Tell callers with requests that the server stops; False when one of them takes no more replies for now."""
+    def close(self) -> None:
+        """Close every connection in good order, and free the path."""
+
+@final
+class LoopRequest:
+    """A request that a coroutine function is to handle."""
+
+    @property
+    def call(self) -> CurrentCall:
+        """What `current_call` gives the handler."""
+    def start(self) -> Coroutine[Any, Any, bytes]:
+        """Call the handler, which makes its coroutine."""
+    def is_late(self) -> bool:
+        """Whether its caller waits no longer."""

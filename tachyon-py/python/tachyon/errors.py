@@ -19,6 +19,7 @@ __all__ = [
     "HandlerError",
     "HandshakeError",
     "InvalidArgumentError",
+    "NoCallError",
     "NoHandlerError",
     "NoListenerError",
     "NotASocketError",
@@ -26,6 +27,7 @@ __all__ = [
     "PeerDeadError",
     "ReleasedError",
     "RpcError",
+    "ServerBusyError",
     "SystemCallError",
     "TachyonError",
     "TimedOutError",
@@ -90,6 +92,10 @@ class NoListenerError(HandshakeError, ConnectionRefusedError):
     errno = errno.ECONNREFUSED
 
 
+class ServerBusyError(HandshakeError):
+    """The server has as many callers as it takes; try again later, or raise its `max_callers`."""
+
+
 class WrongKindError(HandshakeError):
     """One side opened a one-way bus, the other an RPC bus."""
 
@@ -103,7 +109,11 @@ class SystemCallError(TachyonError, OSError):
 
 
 class BusyError(TachyonError, RuntimeError):
-    """The direction is in use: by another thread, or by a guard that is still open."""
+    """The direction is in use: by another thread, by an event loop, or by a guard that is still open."""
+
+
+class NoCallError(TachyonError, LookupError):
+    """`current_call` was asked outside of a handler."""
 
 
 class WrongDirectionError(TachyonError, RuntimeError):
@@ -134,6 +144,8 @@ class ErrorKind(enum.IntEnum):
     BAD_REPLY = 3
     REPLY_TOO_LARGE = 4
     BAD_REQUEST = 5
+    STOPPING = 6
+    DEADLINE_PASSED = 7
 
 
 _MEANING = {
@@ -143,6 +155,8 @@ _MEANING = {
     ErrorKind.BAD_REPLY: "its handler returned something that is not bytes",
     ErrorKind.REPLY_TOO_LARGE: "its reply does not fit the reverse ring",
     ErrorKind.BAD_REQUEST: "the request does not decode to what the handler takes",
+    ErrorKind.STOPPING: "the server is stopping",
+    ErrorKind.DEADLINE_PASSED: "its timeout had passed before its turn came",
 }
 
 

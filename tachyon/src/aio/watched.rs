@@ -3,7 +3,7 @@
 
 use core::task::{Context, Poll, ready};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use tokio::io::Interest;
@@ -35,6 +35,32 @@ struct Descriptor {
 impl AsRawFd for Descriptor {
     fn as_raw_fd(&self) -> RawFd {
         self.raw
+    }
+}
+
+/// A descriptor of our own that the runtime watches for readability.
+#[derive(Debug)]
+pub(crate) struct Readable(AsyncFd<OwnedFd>);
+
+impl Readable {
+    /// Has the runtime watch a descriptor.
+    ///
+    /// # Errors
+    /// The system's refusal to watch it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or in one without its I/O driver.
+    pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        // SAFETY: an owned descriptor stays open and the same until it is dropped or replaced. Dropping the result lets
+        // the runtime go of it first, and nobody can replace it: it is not reachable from outside.
+        Ok(Self(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?))
+    }
+
+    /// Waits until the descriptor becomes readable. It may have become so long ago: look before waiting, until a look
+    /// finds nothing.
+    pub(crate) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.0.poll_read_ready(context))?.clear_ready();
+        Poll::Ready(Ok(()))
     }
 }
 

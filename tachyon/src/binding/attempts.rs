@@ -3,17 +3,19 @@
 //! Letting go of an interpreter costs more than a round trip, so a binding first tries with the lock held, for a
 //! bounded number of looks, and only then lets go and waits. `None` from an attempt means: wait.
 
-use super::{Receiving, ReplyTaken, Room, Sending, Taking};
+use std::sync::Arc;
+
+use super::{Mapping, Receiving, Room, Sending, Taking};
 use crate::bus::{Incoming, look_for_data};
-use crate::dispatch::{Dispatcher, Reply};
-use crate::error::{CallError, Halt, RecvError, SendError, ServeError};
+use crate::dispatch::{Dispatcher, Reply, Request};
+use crate::error::{Halt, RecvError, SendError, ServeError};
 use crate::ring::Frame;
-use crate::rpc::{Caller, keep, open_request};
-use crate::type_id::make_type_id;
+use crate::rpc::open_request;
+use crate::wait::{Deadline, monotonic_nanos};
 
 /// Up to `looks` looks for a message. A dead peer is not noticed here but by the wait that follows.
 #[inline]
-fn look(incoming: &mut Incoming, looks: u32) -> Result<Option<Frame>, Halt> {
+pub(super) fn look(incoming: &mut Incoming, looks: u32) -> Result<Option<Frame>, Halt> {
     incoming.connection.check_process()?;
     let Incoming { connection, index, consumer, .. } = incoming;
     let channel = connection.channel(*index);
@@ -66,53 +68,6 @@ impl Sending {
     }
 }
 
-/// The calling end's steps that do not wait.
-pub trait CallerAttempts {
-    /// Sends a request if there is room, and gives its correlation id.
-    ///
-    /// # Errors
-    /// As [`Caller::call`].
-    fn try_call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Option<u64>, CallError>;
-    /// Copies `data`, at most as long as the room, into a request's room.
-    fn fill_call(&mut self, room: Room, data: &[u8]);
-    /// Takes the reply to a call if up to `looks` looks find it.
-    ///
-    /// # Errors
-    /// As [`Caller::wait`].
-    fn look_for_reply(&mut self, correlation_id: u64, looks: u32) -> Result<Option<ReplyTaken>, CallError>;
-}
-
-impl CallerAttempts for Caller {
-    #[inline]
-    fn try_call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Option<u64>, CallError> {
-        let sent = self.outgoing.try_send(payload, make_type_id(0, msg_type), self.pending.next())?;
-        Ok(sent.then(|| self.pending.sent()))
-    }
-
-    fn fill_call(&mut self, room: Room, data: &[u8]) {
-        self.outgoing.fill(room.0, data);
-    }
-
-    #[inline]
-    fn look_for_reply(&mut self, correlation_id: u64, looks: u32) -> Result<Option<ReplyTaken>, CallError> {
-        let Self { incoming, pending, .. } = self;
-        if !pending.is_outstanding(correlation_id) || pending.has_arrived(correlation_id) {
-            return Ok(None);
-        }
-        match look(incoming, looks)? {
-            None => Ok(None),
-            Some(frame) if frame.correlation_id == correlation_id => {
-                pending.end(correlation_id);
-                Ok(Some(ReplyTaken::InPlace(Taking(frame))))
-            }
-            Some(other) => {
-                keep(incoming, pending, other)?;
-                Ok(None)
-            }
-        }
-    }
-}
-
 /// Serves a request that was taken before, and releases it.
 ///
 /// # Errors
@@ -130,4 +85,19 @@ pub fn serve_taken<S: ?Sized>(
 /// Whether answering with `size` bytes needs no wait: there is room, or there never will be.
 pub fn answers_at_once(reply: &mut Reply<'_>, size: usize) -> bool {
     !matches!(reply.outgoing.try_reserve(size), Ok(None))
+}
+
+/// Keeps the request that `reply` is for mapped, for views that outlive its handler.
+pub fn request_mapping(reply: &Reply<'_>) -> Mapping {
+    Mapping(Arc::clone(&reply.outgoing.connection.channel(0).memory))
+}
+
+/// The `CLOCK_MONOTONIC` time, in nanoseconds, until when a request is to be answered; `None` when it may take long.
+pub fn request_deadline(request: &Request<'_>) -> Option<u64> {
+    Deadline::after(request.remaining()?).nanos()
+}
+
+/// What the clock of [`request_deadline`] shows, in nanoseconds.
+pub fn monotonic_now() -> u64 {
+    monotonic_nanos()
 }

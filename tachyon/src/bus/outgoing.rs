@@ -1,5 +1,6 @@
 //! The sending direction of a connection: a producer that can wait for room.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::connection::{Channel, Connection};
@@ -19,8 +20,8 @@ pub(crate) struct Outgoing {
     pub(crate) producer: Producer,
     pub(crate) waiter: Waiter,
     overflow: Overflow,
-    /// A message that found no room and is owed to the peer all the same.
-    kept: Option<Kept>,
+    /// Messages that found no room and are owed to the peer all the same, the oldest first.
+    kept: VecDeque<Kept>,
     /// Times in a row that there was no room, for a sender that never waits.
     refusals: u32,
 }
@@ -33,8 +34,7 @@ const LIFE_CHECK_AFTER: u32 = 64;
 enum Overflow {
     /// Its sender waits.
     Wait,
-    /// It is kept until there is room: the sender has others to attend to. Whoever sees that something is kept sends
-    /// nothing more until it has gone.
+    /// It is kept until there is room, and so is what comes after it: the sender has others to attend to.
     Keep,
 }
 
@@ -47,7 +47,7 @@ struct Kept {
 
 impl Outgoing {
     pub(super) fn new(connection: Arc<Connection>, index: usize, producer: Producer, waiter: Waiter) -> Self {
-        Self { connection, index, producer, waiter, overflow: Overflow::Wait, kept: None, refusals: 0 }
+        Self { connection, index, producer, waiter, overflow: Overflow::Wait, kept: VecDeque::new(), refusals: 0 }
     }
 
     #[inline]
@@ -140,6 +140,11 @@ impl Outgoing {
     #[inline]
     pub(crate) fn send_owed(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<(), Unsent> {
         self.settle()?;
+        if self.has_kept() {
+            self.check(data.len())?;
+            self.keep(data, type_id, correlation_id);
+            return Ok(());
+        }
         if self.try_send(data, type_id, correlation_id)? {
             return Ok(());
         }
@@ -153,10 +158,10 @@ impl Outgoing {
                 self.fill(reservation, data);
                 self.publish(reservation, data.len(), type_id, correlation_id);
             }
-            Ok(None) => self.kept = Some(Kept { data: data.to_vec(), type_id, correlation_id }),
+            Ok(None) => self.keep(data, type_id, correlation_id),
             Err(halt) => {
                 if matches!(halt, Halt::Interrupted) {
-                    self.kept = Some(Kept { data: data.to_vec(), type_id, correlation_id });
+                    self.keep(data, type_id, correlation_id);
                 }
                 return Err(halt.into());
             }
@@ -169,6 +174,10 @@ impl Outgoing {
     #[inline]
     pub(crate) fn reserve_owed(&mut self, len: usize) -> Result<Option<Reservation>, Unsent> {
         self.settle()?;
+        if self.has_kept() {
+            self.check(len)?;
+            return Ok(None);
+        }
         match self.try_reserve(len)? {
             Some(reservation) => Ok(Some(reservation)),
             None if self.overflow == Overflow::Keep => Ok(None),
@@ -183,18 +192,23 @@ impl Outgoing {
     /// Sends what an interrupted wait left behind, waiting for room.
     #[inline]
     pub(crate) fn settle(&mut self) -> Result<(), Halt> {
-        match &self.kept {
-            Some(message) if self.overflow == Overflow::Wait => {
-                let reservation = self.wait_for_room(message.data.len(), Deadline::never())?;
-                self.publish_kept(reservation);
-                Ok(())
-            }
-            _ => Ok(()),
+        while self.overflow == Overflow::Wait
+            && let Some(message) = self.kept.front()
+        {
+            let reservation = self.wait_for_room(message.data.len(), Deadline::never())?;
+            self.publish_kept(reservation);
         }
+        Ok(())
     }
 
+    #[cold]
+    fn keep(&mut self, data: &[u8], type_id: u32, correlation_id: u64) {
+        self.kept.push_back(Kept { data: data.to_vec(), type_id, correlation_id });
+    }
+
+    /// Publishes the oldest message that is kept, for which the reservation was made.
     fn publish_kept(&mut self, reservation: Reservation) {
-        if let Some(message) = self.kept.take() {
+        if let Some(message) = self.kept.pop_front() {
             self.fill(reservation, &message.data);
             self.publish(reservation, message.data.len(), message.type_id, message.correlation_id);
         }
@@ -205,29 +219,26 @@ impl Outgoing {
         self.overflow = Overflow::Keep;
     }
 
-    /// Whether a message is kept for want of room.
+    /// Whether messages are kept for want of room.
     #[inline]
     pub(crate) fn has_kept(&self) -> bool {
-        self.kept.is_some()
+        !self.kept.is_empty()
     }
 
-    /// Sends what was kept, if there is room now; true when nothing is kept any more.
+    /// Sends what was kept, as far as there is room now; true when nothing is kept any more.
     #[inline]
     pub(crate) fn flush(&mut self) -> Result<bool, Unsent> {
-        let Some(message) = &self.kept else { return Ok(true) };
-        match self.try_reserve(message.data.len())? {
-            None => Ok(false),
-            Some(reservation) => {
-                self.publish_kept(reservation);
-                Ok(true)
-            }
+        while let Some(message) = self.kept.front() {
+            let Some(reservation) = self.try_reserve(message.data.len())? else { return Ok(false) };
+            self.publish_kept(reservation);
         }
+        Ok(true)
     }
 
     /// Messages sent or kept so far, as a free-running count.
     #[inline]
     pub(crate) fn accepted(&self) -> u64 {
-        self.producer.position().wrapping_add(u64::from(self.has_kept()))
+        self.producer.position().wrapping_add(self.kept.len() as u64)
     }
 
     /// Takes room for `len` bytes, if there is any.

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use super::control;
-use super::handler::{HandlerError, Reply, Request};
+use super::handler::{HandlerError, Replied, Reply, Request};
 use super::layer::Layers;
 use super::table::{Registered, Table};
 use super::watched::Origin;
@@ -70,7 +70,7 @@ impl<S: ?Sized> Desk<S> {
         request: &OpenRequest,
     ) -> Result<(), ServeError> {
         if self.layers.is_empty() && origin.bank.is_none() {
-            self.answer_plainly(state, self.find(request.frame.type_id), incoming, outgoing, request).map(drop)
+            self.answer_plainly(state, self.find(request.frame.type_id), origin, incoming, outgoing, request).map(drop)
         } else {
             self.answer_watched(state, origin, incoming, outgoing, request)
         }
@@ -88,6 +88,7 @@ impl<S: ?Sized> Desk<S> {
         &self,
         state: Lent<'_, S>,
         registered: Option<&Registered<S>>,
+        origin: &Origin<'_>,
         incoming: &Incoming,
         outgoing: &mut Outgoing,
         request: &OpenRequest,
@@ -109,16 +110,35 @@ impl<S: ?Sized> Desk<S> {
             send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, text)?;
             return Ok(None);
         }
-        let request =
-            Request { payload: slice::payload(frame, incoming), msg_type, correlation_id, deadline: *deadline };
+        let request = Request {
+            payload: slice::payload(frame, incoming),
+            msg_type,
+            correlation_id,
+            deadline: *deadline,
+            caller: origin.caller,
+            peer: &incoming.connection.peer,
+        };
+        let reply = Reply { outgoing, msg_type, correlation_id };
+        self.run(registered, reply, |reply| registered.run(state, request, reply)).map(Some)
+    }
+
+    /// Has an endpoint's `handler` answer, or answers with the error it ends in. Gives the size of the reply.
+    #[inline]
+    pub(super) fn run(
+        &self,
+        registered: &Registered<S>,
+        reply: Reply<'_>,
+        handler: impl FnOnce(Reply<'_>) -> Result<Replied, HandlerError>,
+    ) -> Result<usize, ServeError> {
+        let Reply { outgoing, msg_type, correlation_id } = reply;
         let answered = outgoing.accepted();
         let reply = Reply { outgoing: &mut *outgoing, msg_type, correlation_id };
         // Whatever a handler leaves half done is its own state's affair, as with a handler that returns an error; the
         // ring's state does not pass through it.
-        let outcome = catch_unwind(AssertUnwindSafe(|| registered.run(state, request, reply)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| handler(reply)));
         let answered = outgoing.accepted() != answered;
         let error = match outcome {
-            Ok(Ok(replied)) if answered => return Ok(Some(replied.size)),
+            Ok(Ok(replied)) if answered => return Ok(replied.size),
             Ok(Ok(_)) => HandlerError::failed("returned the proof of another request's answer"),
             Ok(Err(error)) => error,
             Err(panic) => HandlerError::panicked(&*panic),

@@ -47,7 +47,7 @@ use crate::wait::Deadline;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Dispatcher<S: ?Sized = ()> {
-    desk: Desk<S>,
+    pub(super) desk: Desk<S>,
     state: S,
 }
 
@@ -163,16 +163,7 @@ impl<S: ?Sized> Dispatcher<S> {
 
     /// Whether an endpoint changes the state, so that the endpoints cannot be served by several threads at once.
     pub fn is_exclusive(&self) -> bool {
-        self.exclusive_endpoint().is_some()
-    }
-
-    /// The first endpoint that changes the state, by name.
-    pub(crate) fn exclusive_endpoint(&self) -> Option<&str> {
-        self.desk
-            .table
-            .iter()
-            .find(|(_, registered)| registered.is_exclusive())
-            .map(|(_, registered)| registered.name())
+        self.desk.table.first_exclusive().is_some()
     }
 
     /// Number of endpoints.
@@ -223,8 +214,9 @@ impl<S: ?Sized> Dispatcher<S> {
     ///
     /// # Errors
     /// [`ServeError::NoHandler`] and [`ServeError::Handler`] after an error reply, with the connection usable;
-    /// otherwise the caller closed or died.
+    /// [`ServeError::NeedsRuntime`] when an endpoint is async; otherwise the caller closed or died.
     pub fn serve_once(&mut self, callee: &mut Callee) -> Result<(), ServeError> {
+        self.check_blocking()?;
         self.serve_until(callee, Deadline::never())
     }
 
@@ -233,6 +225,7 @@ impl<S: ?Sized> Dispatcher<S> {
     /// # Errors
     /// As [`serve_once`](Self::serve_once), and [`ServeError::TimedOut`].
     pub fn serve_once_timeout(&mut self, callee: &mut Callee, timeout: Duration) -> Result<(), ServeError> {
+        self.check_blocking()?;
         self.serve_until(callee, Deadline::after(timeout))
     }
 
@@ -240,13 +233,39 @@ impl<S: ?Sized> Dispatcher<S> {
     /// that end in an error reply are told to [`on_failure`](Self::on_failure) and do not end the loop.
     ///
     /// # Errors
-    /// The caller died, the memory is corrupted, or the wait was interrupted. An orderly close, or a stop, is no error.
+    /// The caller died, the memory is corrupted, the wait was interrupted, or an endpoint is async
+    /// ([`ServeError::NeedsRuntime`]). An orderly close, or a stop, is no error.
     pub fn serve_forever(&mut self, served: &mut impl Served) -> Result<(), ServeError> {
+        self.check_blocking()?;
         served.serve_with(self)
     }
 
-    /// What answers requests, and the state to lend it, which others may have too. Exclusive endpoints must not be in
-    /// the table.
+    /// Refuses a table with async endpoints: whoever serves it without a runtime could not run them.
+    ///
+    /// # Errors
+    /// [`ServeError::NeedsRuntime`], with nothing taken from any caller.
+    pub(crate) fn check_blocking(&self) -> Result<(), ServeError> {
+        match self.desk.table.first_async() {
+            None => Ok(()),
+            Some((msg_type, name)) => Err(ServeError::NeedsRuntime { name: name.to_owned(), msg_type }),
+        }
+    }
+
+    /// Refuses a table with endpoints that change the state: whoever serves it with only a look at the state could not
+    /// run them.
+    ///
+    /// # Errors
+    /// [`ServeError::Exclusive`], with nothing taken from any caller.
+    pub(crate) fn check_shared(&self) -> Result<(), ServeError> {
+        match self.desk.table.first_exclusive() {
+            None => Ok(()),
+            Some((msg_type, name)) => Err(ServeError::Exclusive { name: name.to_owned(), msg_type }),
+        }
+    }
+
+    /// What answers requests, and the state to lend it, which others may have too: after
+    /// [`check_shared`](Self::check_shared).
+    #[inline]
     pub(crate) fn shared(&self) -> (&Desk<S>, &S) {
         (&self.desk, &self.state)
     }

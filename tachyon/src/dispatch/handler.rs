@@ -5,6 +5,7 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use super::caller_info::CallerInfo;
 use super::slot::SlotError;
 use crate::bus::Outgoing;
 use crate::error::{Halt, Unsent};
@@ -13,7 +14,7 @@ use crate::ring::Reservation;
 use crate::rpc::{AlignedBytes, ErrorKind};
 use crate::slice;
 use crate::type_id::make_type_id;
-use crate::wait::Deadline;
+use crate::wait::{Deadline, Peer};
 
 /// A request, in place.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,9 @@ pub struct Request<'a> {
     pub(super) msg_type: u16,
     pub(super) correlation_id: u64,
     pub(super) deadline: Deadline,
+    /// The caller, when the server has several.
+    pub(super) caller: Option<&'a CallerInfo>,
+    pub(super) peer: &'a Peer,
 }
 
 impl<'a> Request<'a> {
@@ -54,6 +58,11 @@ impl<'a> Request<'a> {
     /// The call's correlation id.
     pub fn correlation_id(&self) -> u64 {
         self.correlation_id
+    }
+
+    /// Who calls.
+    pub fn caller(&self) -> CallerInfo {
+        self.caller.copied().unwrap_or_else(|| CallerInfo::new(1, self.peer))
     }
 
     /// How long the caller still waits: `None` when it set no deadline, zero when the deadline has passed and the reply
@@ -210,7 +219,7 @@ impl HandlerError {
 
     /// A handler that panicked, with what it panicked with.
     #[cold]
-    pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
+    pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
         let text = payload
             .downcast_ref::<&str>()
             .copied()

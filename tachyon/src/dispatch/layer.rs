@@ -11,7 +11,8 @@ use crate::wait::Deadline;
 ///
 /// Layers see requests without an endpoint too, and those whose deadline has passed before their turn; control requests
 /// (`ping`) they do not see. They are called on the serving thread, which attends to nothing else meanwhile: with
-/// several workers, from all of them. A layer cannot change a request or its reply.
+/// several workers, from all of them. A layer cannot change a request or its reply. Calls whose handler runs elsewhere
+/// ([`CallInfo::overlaps`]) are seen when they are taken and when they have been answered.
 ///
 /// A layer that panics takes nothing from the caller: the panic is reported by the panic hook and the call goes on as
 /// if the layer had returned.
@@ -43,8 +44,9 @@ pub trait Layer: Send + Sync {
         let _ = call;
     }
 
-    /// A request has been handled and answered, on the same thread as `before`; in reverse order. `took` is the time
-    /// from the last `before` to the reply in the ring.
+    /// A request has been handled and answered, on the same thread as `before`, unless the call
+    /// [overlaps](CallInfo::overlaps) others; in reverse order. `took` is the time from the last `before` to the reply
+    /// in the ring.
     fn after(&self, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
         let _ = (call, outcome, took);
     }
@@ -75,6 +77,9 @@ pub struct CallInfo<'a> {
     pub correlation_id: u64,
     /// Bytes of the request.
     pub request_size: usize,
+    /// Whether the handler runs elsewhere, as an async one does: other calls may come between `before` and `after`, and
+    /// the two may be on different threads.
+    pub overlaps: bool,
     pub(super) deadline: Deadline,
 }
 

@@ -2,6 +2,7 @@
 
 mod caller_info;
 mod control;
+mod deferred;
 mod desk;
 mod dispatcher;
 mod endpoint;
@@ -11,10 +12,13 @@ mod layer;
 mod scope;
 mod slot;
 mod table;
+#[cfg(feature = "tokio")]
+mod task;
 mod watched;
 
 pub use caller_info::CallerInfo;
-pub(crate) use desk::Lent;
+pub use deferred::Deferred;
+pub(crate) use desk::{Desk, Lent};
 pub(crate) use dispatcher::sealed;
 pub use dispatcher::{Dispatcher, Served};
 pub use endpoint::{Endpoint, Entry, EntryHandler, ExclusiveHandler, SharedHandler};
@@ -26,4 +30,6 @@ pub use scope::{Needs, NoState, Scope};
 pub(crate) use slot::answer_in_slot;
 pub use slot::{ReplyInPlace, ReplySlot, SlotError, SlotResult};
 pub use table::OwnedHandler;
+#[cfg(feature = "tokio")]
+pub(crate) use task::{Answer, Work};
 pub(crate) use watched::Origin;

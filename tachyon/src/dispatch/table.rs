@@ -3,9 +3,10 @@
 use super::desk::Lent;
 use super::endpoint::{Entry, EntryHandler};
 use super::handler::{HandlerError, Replied, Reply, Request};
+#[cfg(feature = "tokio")]
+use super::task::AsyncHandler;
 use crate::describe::EndpointDescription;
 use crate::error::RegisterError;
-use crate::rpc::ErrorKind;
 use crate::type_id::MSG_TYPE_ERROR;
 
 /// A handler that was made at run time and may keep things of its own. Workers of a server share it.
@@ -14,6 +15,8 @@ pub type OwnedHandler<S> = Box<dyn Fn(&S, Request<'_>, Reply<'_>) -> Result<Repl
 enum Handler<S: ?Sized> {
     Entry(EntryHandler<S>),
     Owned(OwnedHandler<S>),
+    #[cfg(feature = "tokio")]
+    Async(AsyncHandler),
 }
 
 /// An endpoint in the table.
@@ -34,10 +37,6 @@ impl<S: ?Sized> Registered<S> {
         &self.description
     }
 
-    pub(super) fn is_exclusive(&self) -> bool {
-        matches!(self.handler, Handler::Entry(EntryHandler::Exclusive(_)))
-    }
-
     pub(super) fn ordinal(&self) -> usize {
         self.ordinal
     }
@@ -54,17 +53,26 @@ impl<S: ?Sized> Registered<S> {
             (Handler::Entry(EntryHandler::Exclusive(handler)), Lent::Exclusive(state)) => {
                 handler(state, request, reply)
             }
-            (Handler::Entry(EntryHandler::Exclusive(_)), Lent::Shared(_)) => Err(not_alone()),
+            // Nobody who serves with a shared state gets as far as this.
+            (Handler::Entry(EntryHandler::Exclusive(_)), Lent::Shared(_)) => {
+                Err(HandlerError::failed("changes the state, which others are using"))
+            }
             (Handler::Entry(EntryHandler::Shared(handler)), state) => handler(state.look(), request, reply),
             (Handler::Owned(handler), state) => handler(state.look(), request, reply),
+            // Nobody who serves without a runtime gets as far as this.
+            #[cfg(feature = "tokio")]
+            (Handler::Async(_), _) => Err(HandlerError::failed("is async, and there is no runtime to run it")),
         }
     }
-}
 
-/// Whoever serves with several threads refuses such a table beforehand.
-#[cold]
-fn not_alone() -> HandlerError {
-    HandlerError::new(ErrorKind::HandlerFailed, "changes the state, which several threads are serving")
+    /// The handler, if it is async.
+    #[cfg(feature = "tokio")]
+    pub(super) fn async_handler(&self) -> Option<&AsyncHandler> {
+        match &self.handler {
+            Handler::Async(handler) => Some(handler),
+            _ => None,
+        }
+    }
 }
 
 const PAGE: usize = 256;
@@ -75,11 +83,29 @@ type Page<S> = Box<[Option<Registered<S>>; PAGE]>;
 pub(super) struct Table<S: ?Sized> {
     pages: Box<[Option<Page<S>>; PAGE]>,
     len: usize,
+    /// The first endpoint that only a runtime can serve.
+    first_async: Option<u16>,
+    /// The first endpoint that changes the state.
+    first_exclusive: Option<u16>,
 }
 
 impl<S: ?Sized> Table<S> {
     pub(super) fn new() -> Self {
-        Self { pages: Box::new([const { None }; PAGE]), len: 0 }
+        Self { pages: Box::new([const { None }; PAGE]), len: 0, first_async: None, first_exclusive: None }
+    }
+
+    /// Message type and name of an async endpoint, if there is one.
+    #[inline]
+    pub(super) fn first_async(&self) -> Option<(u16, &str)> {
+        let msg_type = self.first_async?;
+        Some((msg_type, self.get(msg_type)?.name()))
+    }
+
+    /// Message type and name of an endpoint that changes the state, if there is one.
+    #[inline]
+    pub(super) fn first_exclusive(&self) -> Option<(u16, &str)> {
+        let msg_type = self.first_exclusive?;
+        Some((msg_type, self.get(msg_type)?.name()))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -97,7 +123,11 @@ impl<S: ?Sized> Table<S> {
     }
 
     pub(super) fn insert_entry(&mut self, entry: Entry<S>) -> Result<(), RegisterError> {
-        self.insert(entry.signature().into(), Handler::Entry(entry.handler()))
+        self.insert(entry.signature().into(), Handler::Entry(entry.handler()))?;
+        if entry.is_exclusive() {
+            self.first_exclusive.get_or_insert(entry.msg_type());
+        }
+        Ok(())
     }
 
     pub(super) fn insert_owned(
@@ -106,6 +136,18 @@ impl<S: ?Sized> Table<S> {
         handler: OwnedHandler<S>,
     ) -> Result<(), RegisterError> {
         self.insert(description, Handler::Owned(handler))
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn insert_async(
+        &mut self,
+        description: EndpointDescription,
+        handler: AsyncHandler,
+    ) -> Result<(), RegisterError> {
+        let msg_type = description.msg_type;
+        self.insert(description, Handler::Async(handler))?;
+        self.first_async.get_or_insert(msg_type);
+        Ok(())
     }
 
     fn insert(&mut self, description: EndpointDescription, handler: Handler<S>) -> Result<(), RegisterError> {

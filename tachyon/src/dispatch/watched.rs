@@ -49,6 +49,7 @@ impl<S: ?Sized> Desk<S> {
                 caller: caller.unwrap_or_else(|| CallerInfo::new(1, &incoming.connection.peer)),
                 correlation_id: request.frame.correlation_id,
                 request_size: request.frame.len,
+                overlaps: false,
                 deadline: request.deadline,
             }
         });
@@ -58,7 +59,7 @@ impl<S: ?Sized> Desk<S> {
         let tally = origin.bank.map(|bank| bank.tally(registered.map_or(NONE, Registered::ordinal)));
         let measured = call.is_some() || tally.is_some_and(Tally::measures);
         let began = measured.then(monotonic_nanos);
-        let result = self.answer_plainly(state, registered, incoming, outgoing, request);
+        let result = self.answer_plainly(state, registered, origin, incoming, outgoing, request);
         let took = began.map(|began| monotonic_nanos().saturating_sub(began));
         let outcome = match &result {
             Ok(Some(size)) => Outcome::Replied(*size),

@@ -20,10 +20,10 @@ pub(crate) use callee::{check_correlation, send_error};
 pub use caller::Caller;
 pub(crate) use caller::{Taken, keep};
 pub(crate) use control::{control_reply, is_control, refusal, try_answer_control};
-#[cfg(feature = "tokio")]
 pub(crate) use deadline::Shape;
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
+pub(crate) use pending::Meaning;
 pub(crate) use request::{OpenRequest, open_request};
 #[cfg(feature = "tokio")]
 pub(crate) use round_trip::RESENDS;

@@ -1,17 +1,24 @@
 //! A service: one path, any number of callers, one table of endpoints.
 
 mod control;
+mod driven;
 mod entrance;
 mod events;
+#[cfg(feature = "tokio")]
+mod handlers;
 mod options;
+mod pace;
 mod poller;
 mod seat;
 mod session;
+#[cfg(feature = "tokio")]
+mod tasks;
 mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
 
+pub use driven::{Driven, Next};
 pub use events::{Leaving, ServerEvent};
 pub use options::ServerOptions;
 
@@ -21,6 +28,7 @@ use self::worker::Worker;
 use crate::dispatch::{Dispatcher, Lent, Origin, Served, sealed};
 use crate::error::{ListenError, ServeError};
 use crate::stats::Publication;
+use crate::wait::PollingMode;
 
 /// The serving end of RPC for many callers.
 ///
@@ -113,6 +121,11 @@ impl RpcServer {
         self
     }
 
+    /// Chooses how long the serving threads look at a caller that was busy before they sleep on it.
+    pub fn set_polling_mode(&mut self, mode: PollingMode) {
+        self.options.connection = self.options.connection.clone().polling(mode);
+    }
+
     /// The path that callers connect to; `None` once the server was stopped.
     pub fn path(&self) -> Option<&Path> {
         self.entrance.as_ref().map(Entrance::path)
@@ -141,7 +154,7 @@ impl RpcServer {
         let publication = self.publish(dispatcher, entrance.path(), 1);
         let bank = publication.as_ref().map(|publication| publication.board.bank(0));
         let (desk, state) = dispatcher.exclusive();
-        let outcome = Worker::new(&self.control, Some(&mut entrance), self.options.connection.clone())
+        let outcome = Worker::new(&*self.control, Some(&mut entrance), self.options.connection.clone())
             .map_err(ServeError::Io)
             .and_then(|worker| {
                 worker.run(
@@ -164,16 +177,14 @@ impl RpcServer {
         dispatcher: &Dispatcher<S>,
         workers: usize,
     ) -> Result<(), ServeError> {
-        if let Some(name) = dispatcher.exclusive_endpoint() {
-            return Err(ServeError::Exclusive { name: name.to_owned() });
-        }
+        dispatcher.check_shared()?;
         let Some(mut entrance) = self.entrance.take() else { return Ok(()) };
         let publication = self.publish(dispatcher, entrance.path(), workers);
         let (desk, state) = dispatcher.shared();
         let bank = |worker| publication.as_ref().map(|publication| publication.board.bank(worker));
         let (control, options) = (&*self.control, &self.options.connection);
         let outcome = std::thread::scope(|scope| {
-            let run = |worker: Worker<'_>, index| {
+            let run = |worker: Worker<&Control, &mut Entrance>, index| {
                 let bank = bank(index);
                 let outcome = worker.run(
                     &mut |caller, incoming, outgoing, request| {
@@ -234,6 +245,7 @@ impl<S: ?Sized + Sync> Dispatcher<S> {
     /// When `workers` is 0.
     pub fn serve_workers(&self, server: &mut RpcServer, workers: usize) -> Result<(), ServeError> {
         assert!(workers > 0, "somebody has to serve");
+        self.check_blocking()?;
         server.serve_workers(self, workers)
     }
 }

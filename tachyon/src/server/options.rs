@@ -22,6 +22,9 @@ pub struct ServerOptions {
     pub(super) max_callers: usize,
     pub(super) stop_timeout: Duration,
     pub(super) stats: bool,
+    /// Async handlers at work, of all callers and of each.
+    #[cfg(feature = "tokio")]
+    pub(super) in_flight: (usize, usize),
     standard: (usize, usize),
     largest: (usize, usize),
 }
@@ -34,6 +37,8 @@ impl ServerOptions {
             max_callers: 64,
             stop_timeout: Duration::from_secs(1),
             stats: true,
+            #[cfg(feature = "tokio")]
+            in_flight: (1024, 256),
             standard: (1 << 16, 1 << 16),
             largest: (1 << 24, 1 << 24),
         }
@@ -64,9 +69,19 @@ impl ServerOptions {
         self
     }
 
-    /// How long a stopping server waits for callers that do not take their last replies. Default: 1 second.
+    /// How long a stopping server waits for callers that do not take their last replies, and for async handlers that
+    /// are at work. Default: 1 second.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
+        self
+    }
+
+    /// Most async handlers at work at a time: of all callers, and of each. Requests over that stay in their rings, and
+    /// callers whose ring is full wait. A place that becomes free goes round among the callers who want it. Each
+    /// handler at work has a copy of its request. Default: 1024 and 256; 0 counts as 1. Needs the cargo feature `tokio`.
+    #[cfg(feature = "tokio")]
+    pub fn in_flight(mut self, all: usize, each: usize) -> Self {
+        self.in_flight = (all.max(1), each.max(1));
         self
     }
 

@@ -18,9 +18,11 @@ use crate::wait::{Peer, Spinner};
 pub(super) struct Session {
     pub(super) info: CallerInfo,
     incoming: Incoming,
-    outgoing: Outgoing,
+    pub(super) outgoing: Outgoing,
     spinner: Spinner,
     idle_looks: u32,
+    /// A request that was taken and could not be served yet.
+    held: Option<OpenRequest>,
     /// Whether the worker looks at it; otherwise it sleeps on the doorbells.
     pub(super) hot: bool,
     /// Where it is counted.
@@ -34,6 +36,8 @@ pub(super) enum Turn {
     Served,
     /// Nothing to do yet.
     Idle,
+    /// There is a request, for which it is too early.
+    Held,
     /// Nothing to do for longer: its doorbells are watched from now on.
     Rest,
     /// The caller is gone.
@@ -48,13 +52,17 @@ enum Lack {
 
 impl Session {
     pub(super) fn new(id: u64, link: Link, options: &Options) -> Self {
-        let established = Established::new(link, options);
+        Self::over(id, &Established::new(link, options), options)
+    }
+
+    /// A caller whose connection exists already; its end was taken.
+    pub(super) fn over(id: u64, established: &Established, options: &Options) -> Self {
         let (incoming, mut outgoing) = (established.incoming(0), established.outgoing(1));
         outgoing.keep_overflow();
         let peer = &established.connection.peer;
         let info = CallerInfo::new(id, peer);
         let spinner = Spinner::new(options.polling_mode());
-        Self { info, incoming, outgoing, spinner, idle_looks: 0, hot: true, seat: None }
+        Self { info, incoming, outgoing, spinner, idle_looks: 0, held: None, hot: true, seat: None }
     }
 
     /// Notes how full the rings are, for those who watch.
@@ -108,22 +116,21 @@ impl Session {
         self.outgoing.channel().memory.header().producer_parked.0.store(u32::from(room), Ordering::Relaxed);
     }
 
-    /// Serves one request, if there is one: a caller who floods gets as many turns as everyone else.
+    /// Serves one request, if there is one: a caller who floods gets as many turns as everyone else. One that `admit`
+    /// refuses stays where it is, and everything behind it, for a later turn.
     pub(super) fn turn(
         &mut self,
+        admit: &impl Fn(&CallerInfo, &OpenRequest) -> bool,
         answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
     ) -> Turn {
         // Asked before the look: nothing committed before an end seen here can escape that look.
         let gone = self.peer().was_gone();
-        match self.flush() {
-            Ok(true) => {}
-            Ok(false) if gone => return Turn::Ended(Halt::PeerDead),
-            Ok(false) => return self.rest(&Lack::Room),
-            Err(halt) => return Turn::Ended(halt),
+        if let Some(turn) = self.catch_up() {
+            return turn;
         }
-        match self.serve_next(answer, tell) {
-            Ok(true) => {
+        match self.serve_next(admit, answer, tell) {
+            Ok(Some(true)) => {
                 self.idle_looks = 0;
                 self.spinner.spun();
                 if let Some(seat) = &self.seat {
@@ -131,7 +138,8 @@ impl Session {
                 }
                 return Turn::Served;
             }
-            Ok(false) => {}
+            Ok(Some(false)) => {}
+            Ok(None) => return self.hold(),
             Err(halt) => return Turn::Ended(halt),
         }
         if gone {
@@ -144,12 +152,38 @@ impl Session {
         }
     }
 
+    /// Sends a reply that had no room, without taking a request; `None` when none is left.
+    pub(super) fn catch_up(&mut self) -> Option<Turn> {
+        let gone = self.peer().was_gone();
+        match self.flush() {
+            Ok(true) => None,
+            Ok(false) if gone => Some(Turn::Ended(Halt::PeerDead)),
+            Ok(false) => Some(self.rest(&Lack::Room)),
+            Err(halt) => Some(Turn::Ended(halt)),
+        }
+    }
+
+    /// A turn whose request cannot be served yet. Whether its caller is still there is asked each time: nothing that is
+    /// left to take would tell.
+    fn hold(&self) -> Turn {
+        match self.outgoing.check(0) {
+            Err(Unsent::Halted(halt)) => Turn::Ended(halt),
+            Ok(()) | Err(Unsent::TooLarge { .. }) => Turn::Held,
+        }
+    }
+
+    /// Serves the next request; `None` when `admit` refuses it for now, false when there is none.
     fn serve_next(
         &mut self,
+        admit: &impl Fn(&CallerInfo, &OpenRequest) -> bool,
         answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
-    ) -> Result<bool, Halt> {
-        let Some(request) = self.take()? else { return Ok(false) };
+    ) -> Result<Option<bool>, Halt> {
+        let Some(request) = self.take()? else { return Ok(Some(false)) };
+        if !admit(&self.info, &request) {
+            self.held = Some(request);
+            return Ok(None);
+        }
         let outcome = answer(&self.info, &self.incoming, &mut self.outgoing, &request);
         self.incoming.release(request.frame.position);
         match outcome {
@@ -160,11 +194,14 @@ impl Session {
             Err(ServeError::FatalError(fault)) => return Err(Halt::FatalError(fault)),
             Err(_) => return Err(Halt::PeerDead),
         }
-        Ok(true)
+        Ok(Some(true))
     }
 
     fn take(&mut self) -> Result<Option<OpenRequest>, Halt> {
         self.incoming.connection.check_process()?;
+        if let Some(held) = self.held.take() {
+            return Ok(Some(held));
+        }
         let Incoming { connection, index, consumer, .. } = &mut self.incoming;
         let channel = connection.channel(*index);
         match look_for_data(connection, channel, consumer)? {
@@ -174,7 +211,7 @@ impl Session {
     }
 
     /// Sends a reply that had no room; true when none is left.
-    fn flush(&mut self) -> Result<bool, Halt> {
+    pub(super) fn flush(&mut self) -> Result<bool, Halt> {
         match self.outgoing.flush() {
             Ok(flushed) => Ok(flushed),
             Err(Unsent::Halted(halt)) => Err(halt),

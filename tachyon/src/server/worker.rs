@@ -4,6 +4,7 @@
 //! left to epoll and costs nothing from then on. So a pass takes as long as there are busy callers, however many are
 //! connected, and a worker without any sleeps.
 
+use core::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use slab::Slab;
 use super::control::{Control, Inbox};
 use super::entrance::Entrance;
 use super::events::{Leaving, ServerEvent};
+use super::pace::Pace;
 use super::poller::{Poller, Token};
 use super::seat::Seat;
 use super::session::{Session, Turn};
@@ -23,11 +25,6 @@ use crate::rpc::OpenRequest;
 use crate::stats::Publication;
 use crate::wait::{Deadline, Interrupt};
 
-/// Passes without a request, and time with requests, between two looks at epoll while callers are busy: how long one who
-/// was silent may wait for its turn behind those who are not.
-const PASSES_PER_LOOK: u32 = 64;
-const WORK_PER_LOOK: Duration = Duration::from_micros(50);
-
 /// Longest sleep between two questions to an interrupt hook.
 const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 
@@ -37,18 +34,29 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 /// How often a stopping worker tries again to send what has no room.
 const STOP_RETRY: Duration = Duration::from_millis(1);
 
+/// What came of a pass.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Tour {
+    /// A request was served.
+    pub(super) served: bool,
+    /// Somebody had no request, and is looked at again.
+    pub(super) looking: bool,
+}
+
 /// One worker and the callers it has.
 #[derive(Debug)]
-pub(super) struct Worker<'a> {
-    poller: Poller,
-    sessions: Slab<Session>,
+pub(super) struct Worker<C, E> {
+    pub(super) poller: Poller,
+    pub(super) sessions: Slab<Session>,
     /// Keys of the sessions that are looked at.
-    hot: Vec<usize>,
+    pub(super) hot: Vec<usize>,
     inbox: Arc<Inbox>,
-    control: &'a Control,
+    pub(super) control: C,
     /// The first worker's; the others get their callers from it.
-    entrance: Option<&'a mut Entrance>,
+    entrance: Option<E>,
     next_id: u64,
+    /// Callers that have left so far.
+    pub(super) departures: u64,
     options: Options,
     /// Where callers are counted, and when their rings were looked at last.
     publication: Option<Arc<Publication>>,
@@ -57,18 +65,15 @@ pub(super) struct Worker<'a> {
     tokens: Vec<Token>,
 }
 
-impl<'a> Worker<'a> {
-    pub(super) fn new(
-        control: &'a Control,
-        entrance: Option<&'a mut Entrance>,
-        options: Options,
-    ) -> std::io::Result<Self> {
+impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
+    pub(super) fn new(control: C, entrance: Option<E>, options: Options) -> std::io::Result<Self> {
         let poller = Poller::new()?;
         let inbox = control.enlist()?;
         poller.add(&inbox.bell, Token::Bell)?;
         if let Some(entrance) = &entrance {
             entrance.watch(&poller)?;
         }
+        let publication = control.publication();
         Ok(Self {
             poller,
             sessions: Slab::new(),
@@ -77,8 +82,9 @@ impl<'a> Worker<'a> {
             control,
             entrance,
             next_id: 1,
+            departures: 0,
             options,
-            publication: control.publication(),
+            publication,
             sampled: Instant::now(),
             tokens: Vec::new(),
         })
@@ -90,17 +96,12 @@ impl<'a> Worker<'a> {
         answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
     ) -> Result<(), ServeError> {
-        let mut passes = 0;
-        let mut looked = Instant::now();
+        let mut pace = Pace::new();
         while !self.control.is_stopping() {
             let served = self.pass(answer, tell)?;
-            passes += 1;
-            let late = if served { looked.elapsed() >= WORK_PER_LOOK } else { passes >= PASSES_PER_LOOK };
-            if late || self.hot.is_empty() {
+            if pace.passed(served) || self.hot.is_empty() {
                 self.look(self.hot.is_empty())?;
-                passes = 0;
-                looked = Instant::now();
-                self.sample(looked);
+                self.sample(pace.looked());
             }
         }
         self.finish();
@@ -108,18 +109,32 @@ impl<'a> Worker<'a> {
     }
 
     /// One turn for every busy caller; true when a request was served.
-    fn pass(
+    pub(super) fn pass(
         &mut self,
         answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
         tell: &impl Fn(&ServeError),
     ) -> Result<bool, ServeError> {
-        let mut served = false;
-        let mut at = 0;
+        self.tour(&|_, _| true, answer, tell).map(|tour| tour.served)
+    }
+
+    /// As [`pass`](Self::pass), leaving requests that `admit` refuses where they are.
+    pub(super) fn tour(
+        &mut self,
+        admit: &impl Fn(&CallerInfo, &OpenRequest) -> bool,
+        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        tell: &impl Fn(&ServeError),
+    ) -> Result<Tour, ServeError> {
+        let mut tour = Tour::default();
+        let (mut at, mut after_served, mut held) = (0, 0, false);
         while let Some(&key) = self.hot.get(at) {
             let session = &mut self.sessions[key];
-            match session.turn(answer, tell) {
-                Turn::Served => served = true,
-                Turn::Idle => {}
+            match session.turn(admit, answer, tell) {
+                Turn::Served => {
+                    tour.served = true;
+                    after_served = at + 1;
+                }
+                Turn::Idle => tour.looking = true,
+                Turn::Held => held = true,
                 Turn::Rest => {
                     session.sample();
                     session.hot = false;
@@ -135,14 +150,19 @@ impl<'a> Worker<'a> {
             }
             at += 1;
         }
-        if !served {
+        if held {
+            // Whoever came last begins after those who were served: the next place is somebody else's.
+            let turned = after_served.min(self.hot.len());
+            self.hot.rotate_left(turned);
+        }
+        if !tour.served {
             core::hint::spin_loop();
         }
-        Ok(served)
+        Ok(tour)
     }
 
     /// Has the rings of busy callers looked at for those who watch, now and then; those at rest were when they went.
-    fn sample(&mut self, now: Instant) {
+    pub(super) fn sample(&mut self, now: Instant) {
         if self.publication.is_some() && now.duration_since(self.sampled) >= SAMPLE_EVERY {
             self.sampled = now;
             for key in &self.hot {
@@ -154,12 +174,13 @@ impl<'a> Worker<'a> {
     fn part(&mut self, key: usize, how: Leaving) {
         let session = self.sessions.remove(key);
         session.unwatch(&self.poller);
+        self.departures += 1;
         self.inbox.left();
         self.control.tell(&ServerEvent::Left(&session.info, how));
     }
 
     /// Looks at what epoll has, sleeping if nobody is busy.
-    fn look(&mut self, sleep: bool) -> Result<(), ServeError> {
+    pub(super) fn look(&mut self, sleep: bool) -> Result<(), ServeError> {
         let interrupt = self.options.interrupt_hook();
         let timeout = if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) };
         let mut tokens = core::mem::take(&mut self.tokens);
@@ -169,7 +190,7 @@ impl<'a> Worker<'a> {
         }
         self.tokens = tokens;
         if let Some(entrance) = &mut self.entrance {
-            entrance.expire(&self.poller, self.control);
+            entrance.expire(&self.poller, &self.control);
         }
         match interrupt {
             Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
@@ -177,7 +198,13 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn sleep_limit(&self, interrupt: Option<Interrupt>) -> Option<Duration> {
+    /// Whether the latest look found anything.
+    #[cfg(feature = "tokio")]
+    pub(super) fn heard(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    pub(super) fn sleep_limit(&self, interrupt: Option<Interrupt>) -> Option<Duration> {
         let door = self.entrance.as_ref().and_then(|entrance| entrance.next_deadline());
         door.into_iter().chain(interrupt.map(|_| INTERRUPT_SLICE)).min()
     }
@@ -186,7 +213,7 @@ impl<'a> Worker<'a> {
         match token {
             Token::Door => {
                 if let Some(entrance) = &mut self.entrance {
-                    entrance.accept(&self.poller, self.control);
+                    entrance.accept(&self.poller, &self.control);
                 }
             }
             Token::Bell => {
@@ -197,7 +224,7 @@ impl<'a> Worker<'a> {
             }
             Token::Guest(key) => {
                 let Some(entrance) = &mut self.entrance else { return };
-                if let Some(link) = entrance.attend(key, &self.poller, self.control) {
+                if let Some(link) = entrance.attend(key, &self.poller, &self.control) {
                     let session = Session::new(self.next_id, *link, &self.options);
                     self.next_id += 1;
                     self.control.tell(&ServerEvent::Joined(&session.info));
@@ -218,7 +245,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Takes in a session that was handed over.
-    fn settle(&mut self, mut session: Session) {
+    pub(super) fn settle(&mut self, mut session: Session) {
         session.seat = self.publication.as_ref().and_then(|publication| Seat::take(publication, &session.info));
         session.sample();
         let key = self.sessions.insert(session);
@@ -233,23 +260,56 @@ impl<'a> Worker<'a> {
 
     /// Tells every caller that the server stops, and closes in good order.
     fn finish(mut self) {
+        let deadline = Deadline::after(self.stop_timeout());
+        while !self.turn_away() && !deadline.has_passed() {
+            std::thread::sleep(STOP_RETRY);
+        }
+        self.part_all();
+    }
+
+    /// Gives busy callers replies for which there was no room, and takes no requests.
+    pub(super) fn catch_up(&mut self) -> Result<(), ServeError> {
+        for key in self.hot.clone() {
+            match self.sessions[key].catch_up() {
+                None | Some(Turn::Idle | Turn::Held | Turn::Served) => {}
+                Some(Turn::Rest) => {
+                    self.sessions[key].hot = false;
+                    self.hot.retain(|hot| *hot != key);
+                }
+                Some(Turn::Ended(Halt::Forked)) => return Err(ServeError::Forked),
+                Some(Turn::Ended(halt)) => {
+                    self.hot.retain(|hot| *hot != key);
+                    self.part(key, (&halt).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How long callers that do not take their last replies are waited for.
+    pub(super) fn stop_timeout(&self) -> Duration {
+        self.entrance.as_ref().map_or(Duration::from_secs(1), |entrance| entrance.options().stop_timeout)
+    }
+
+    /// Tells callers with requests that the server stops; false when one of them takes no more replies for now.
+    pub(super) fn turn_away(&mut self) -> bool {
         while let Some(session) = self.inbox.take() {
             self.settle(session);
         }
-        let deadline = Deadline::after(
-            self.entrance.as_ref().map_or(Duration::from_secs(1), |entrance| entrance.options().stop_timeout),
-        );
-        let mut left: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
-        loop {
-            left.retain(|key| matches!(self.sessions[*key].turn_away(), Ok(false)));
-            if left.is_empty() || deadline.has_passed() {
-                break;
-            }
-            std::thread::sleep(STOP_RETRY);
+        let mut all = true;
+        for (_, session) in &mut self.sessions {
+            // Whoever is gone need not be told.
+            all &= !matches!(session.turn_away(), Ok(false));
         }
+        all
+    }
+
+    /// Closes every connection in good order.
+    pub(super) fn part_all(&mut self) {
         let all: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
         for key in all {
             self.part(key, Leaving::Closed);
         }
+        self.hot.clear();
     }
 }

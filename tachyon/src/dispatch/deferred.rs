@@ -1,0 +1,142 @@
+//! Requests that are answered later than their turn, by somebody who runs their handlers elsewhere.
+
+use std::time::Duration;
+
+use super::caller_info::CallerInfo;
+use super::desk::Desk;
+use super::handler::{HandlerError, Replied, Reply};
+use super::layer::{self, CallInfo, Outcome};
+use super::watched::Origin;
+use crate::bus::{Incoming, Outgoing};
+use crate::error::ServeError;
+use crate::rpc::OpenRequest;
+use crate::slice;
+use crate::type_id::msg_type;
+use crate::wait::{Deadline, monotonic_nanos};
+
+/// A request that was taken from its ring and is owed an answer.
+#[derive(Debug)]
+pub struct Deferred {
+    caller: CallerInfo,
+    msg_type: u16,
+    correlation_id: u64,
+    deadline: Deadline,
+    payload: Vec<u8>,
+    size: usize,
+    began: u64,
+}
+
+impl Deferred {
+    /// Who calls.
+    pub fn caller(&self) -> CallerInfo {
+        self.caller
+    }
+
+    /// The endpoint's message type.
+    pub fn msg_type(&self) -> u16 {
+        self.msg_type
+    }
+
+    /// The call's correlation id.
+    pub fn correlation_id(&self) -> u64 {
+        self.correlation_id
+    }
+
+    /// The `CLOCK_MONOTONIC` time, in nanoseconds, until when the answer is wanted; `None` when it may take long.
+    pub fn deadline(&self) -> Option<u64> {
+        self.deadline.nanos()
+    }
+
+    /// The request's bytes, which are gone from here afterwards.
+    pub fn take_payload(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.payload)
+    }
+
+    /// As layers see it.
+    fn info<'a>(&self, name: &'a str) -> CallInfo<'a> {
+        CallInfo {
+            msg_type: self.msg_type,
+            name,
+            caller: self.caller,
+            correlation_id: self.correlation_id,
+            request_size: self.size,
+            overlaps: true,
+            deadline: self.deadline,
+        }
+    }
+}
+
+impl<S: ?Sized> Desk<S> {
+    /// Copies a request whose endpoint is to be run elsewhere, if `wanted` says so of its message type; `None` leaves it
+    /// to [`answer`](Self::answer).
+    pub(crate) fn defer(
+        &self,
+        origin: &Origin<'_>,
+        incoming: &Incoming,
+        request: &OpenRequest,
+        wanted: impl FnOnce(u16) -> bool,
+    ) -> Option<Deferred> {
+        let OpenRequest { frame, deadline } = request;
+        let msg_type = msg_type(frame.type_id);
+        let caller = origin.caller.copied()?;
+        let registered = self.find(frame.type_id)?;
+        if !wanted(msg_type) || deadline.has_passed() {
+            return None;
+        }
+        let deferred = Deferred {
+            caller,
+            msg_type,
+            correlation_id: frame.correlation_id,
+            deadline: *deadline,
+            payload: slice::payload(frame, incoming).to_vec(),
+            size: frame.len,
+            began: monotonic_nanos(),
+        };
+        if !self.layers.is_empty() {
+            layer::before(&self.layers, &deferred.info(registered.name()));
+        }
+        Some(deferred)
+    }
+
+    /// Answers a request that was deferred; one whose caller is gone, and so has no `outgoing`, is only counted.
+    pub(crate) fn answer_deferred(
+        &self,
+        origin: &Origin<'_>,
+        outgoing: Option<&mut Outgoing>,
+        deferred: &Deferred,
+        outcome: Result<Vec<u8>, HandlerError>,
+    ) -> Result<(), ServeError> {
+        self.conclude(origin, outgoing, deferred, |reply| outcome.and_then(|payload| reply.bytes(&payload)))
+    }
+
+    /// As [`answer_deferred`](Self::answer_deferred), with what makes the reply.
+    pub(crate) fn conclude(
+        &self,
+        origin: &Origin<'_>,
+        outgoing: Option<&mut Outgoing>,
+        deferred: &Deferred,
+        handler: impl FnOnce(Reply<'_>) -> Result<Replied, HandlerError>,
+    ) -> Result<(), ServeError> {
+        let Deferred { msg_type, correlation_id, .. } = *deferred;
+        // A table never loses an endpoint, and this one was found when the request was deferred.
+        let Some(registered) = self.find(u32::from(msg_type)) else { return Ok(()) };
+        let result = match outgoing {
+            None => Ok(None),
+            Some(outgoing) => self.run(registered, Reply { outgoing, msg_type, correlation_id }, handler).map(Some),
+        };
+        let took = monotonic_nanos().saturating_sub(deferred.began);
+        let outcome = match &result {
+            Ok(Some(size)) => Outcome::Replied(*size),
+            Err(ServeError::Handler(failure)) => Outcome::Failed(failure.kind),
+            Ok(None) | Err(_) => Outcome::CallerGone,
+        };
+        if let Some(bank) = origin.bank {
+            bank.tally(registered.ordinal()).record(deferred.size, Some(took), outcome.into());
+        }
+        if !self.layers.is_empty() {
+            let call = deferred.info(registered.name());
+            layer::after(&self.layers, &call, &outcome, Duration::from_nanos(took));
+        }
+        result.map(drop)
+    }
+}

@@ -1,0 +1,236 @@
+//! A server that is served in turns, by somebody else's loop.
+//!
+//! A [`Worker`] sleeps by itself. Here it never does: the loop watches the worker's epoll and gives it a turn whenever
+//! that is readable. Handlers may be left to the loop, too, which answers their requests when it has run them.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::RpcServer;
+use super::control::Control;
+use super::entrance::Entrance;
+use super::events::{Leaving, ServerEvent};
+use super::session::Session;
+use super::worker::Worker;
+use crate::bus::Established;
+use crate::dispatch::{Deferred, Desk, Dispatcher, HandlerError, Lent, Origin};
+use crate::error::ServeError;
+use crate::options::Options;
+use crate::stats::{Bank, Publication};
+use crate::wait::PollingMode;
+
+/// Most rounds of one turn, so that busy callers leave the loop time for its other work.
+const ROUNDS: usize = 16;
+
+/// What the loop does before the next turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing else: there is more to do.
+    Again,
+    /// Sleeps until the descriptor is readable, or this time has passed.
+    Sleep(Option<Duration>),
+    /// Finishes what is under way: the server is to stop.
+    Stop,
+    /// Nothing: the one caller there was has left, in this way.
+    Ended(Leaving),
+}
+
+/// What is owed to callers who take no replies for now.
+type Owed = HashMap<u64, VecDeque<(Deferred, Result<Vec<u8>, HandlerError>)>>;
+
+/// A server, or one connection, in the hands of a loop.
+#[derive(Debug)]
+pub struct Driven {
+    worker: Worker<Arc<Control>, Box<Entrance>>,
+    publication: Option<Arc<Publication>>,
+    owed: Owed,
+    /// How the only caller left, where there is one.
+    left: Option<Arc<Mutex<Option<Leaving>>>>,
+}
+
+impl Driven {
+    /// Takes a server. `None` when it was stopped before.
+    ///
+    /// # Errors
+    /// The system's refusal to watch it.
+    pub fn server<S: ?Sized>(mut server: RpcServer, dispatcher: &Dispatcher<S>) -> io::Result<Option<Self>> {
+        let Some(entrance) = server.entrance.take() else { return Ok(None) };
+        let publication = server.publish(dispatcher, entrance.path(), 1);
+        let options = resting(&server.options.connection);
+        let worker = Worker::new(Arc::clone(&server.control), Some(Box::new(entrance)), options)?;
+        Ok(Some(Self { worker, publication, owed: Owed::new(), left: None }))
+    }
+
+    /// Takes the answering end of a connection that has one caller. That end was taken for this.
+    ///
+    /// # Errors
+    /// The system's refusal to watch it.
+    pub(crate) fn connection(established: &Established) -> io::Result<Self> {
+        let left = Arc::new(Mutex::new(None));
+        let noted = Arc::clone(&left);
+        let mut control = Control::new();
+        control.set_hook(Box::new(move |event| {
+            if let ServerEvent::Left(_, how) = event {
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(*how);
+            }
+        }));
+        let options = resting(&Options::new());
+        let mut worker = Worker::new(Arc::new(control), None, options.clone())?;
+        worker.settle(Session::over(1, established, &options));
+        Ok(Self { worker, publication: None, owed: Owed::new(), left: Some(left) })
+    }
+
+    /// Takes a turn: attends to callers who come and go, and serves requests, unless `take` is false. Requests whose
+    /// message type is `wanted` are not answered but given to `defer`.
+    ///
+    /// # Errors
+    /// [`ServeError::Exclusive`] when an endpoint changes the state, [`ServeError::Forked`] in a forked child, and the
+    /// system's refusals. Requests answered with an error are told to
+    /// [`Dispatcher::on_failure`].
+    pub fn turn<S: ?Sized>(
+        &mut self,
+        dispatcher: &Dispatcher<S>,
+        take: bool,
+        wanted: &impl Fn(u16) -> bool,
+        defer: &impl Fn(Deferred),
+    ) -> Result<Next, ServeError> {
+        dispatcher.check_shared()?;
+        let (desk, state) = dispatcher.shared();
+        let bank = bank(self.publication.as_ref());
+        for _ in 0..ROUNDS {
+            if self.worker.control.is_stopping() {
+                return Ok(Next::Stop);
+            }
+            self.worker.look(false)?;
+            settle_debts(&mut self.worker, &mut self.owed, bank, desk);
+            if take {
+                self.worker.pass(
+                    &mut |caller, incoming, outgoing, request| {
+                        let origin = Origin { caller: Some(caller), bank };
+                        match desk.defer(&origin, incoming, request, wanted) {
+                            Some(deferred) => {
+                                defer(deferred);
+                                Ok(())
+                            }
+                            None => desk.answer(Lent::Shared(state), &origin, incoming, outgoing, request),
+                        }
+                    },
+                    &|failure| desk.tell_failure(failure),
+                )?;
+            } else {
+                self.worker.catch_up()?;
+            }
+            if let Some(how) = self.left() {
+                return Ok(Next::Ended(how));
+            }
+            if self.worker.hot.is_empty() || !take {
+                return Ok(Next::Sleep(self.worker.sleep_limit(None)));
+            }
+        }
+        Ok(Next::Again)
+    }
+
+    fn left(&self) -> Option<Leaving> {
+        *self.left.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a request that was deferred. One whose caller takes no replies for now is answered in a later turn, and
+    /// one whose caller has left is dropped. A turn is due after this.
+    ///
+    /// # Errors
+    /// [`ServeError::Handler`] when the outcome is an error, or cannot be sent; its caller was told.
+    pub fn answer<S: ?Sized>(
+        &mut self,
+        dispatcher: &Dispatcher<S>,
+        deferred: Deferred,
+        outcome: Result<Vec<u8>, HandlerError>,
+    ) -> Result<(), ServeError> {
+        let (desk, _) = dispatcher.shared();
+        let caller = deferred.caller();
+        let origin = Origin { caller: Some(&caller), bank: bank(self.publication.as_ref()) };
+        let Some(session) = session(&mut self.worker, caller.id) else {
+            return desk.answer_deferred(&origin, None, &deferred, outcome);
+        };
+        if session.outgoing.has_kept() || self.owed.contains_key(&caller.id) {
+            self.owed.entry(caller.id).or_default().push_back((deferred, outcome));
+            return Ok(());
+        }
+        desk.answer_deferred(&origin, Some(&mut session.outgoing), &deferred, outcome)
+    }
+
+    /// How long callers that do not take their last replies are to be waited for.
+    pub fn stop_timeout(&self) -> Duration {
+        self.worker.stop_timeout()
+    }
+
+    /// Tells callers with requests that the server stops; false when one of them takes no more replies for now.
+    pub fn turn_away<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>) -> bool {
+        settle_debts(&mut self.worker, &mut self.owed, bank(self.publication.as_ref()), dispatcher.shared().0);
+        self.worker.turn_away() && self.owed.is_empty()
+    }
+}
+
+impl Drop for Driven {
+    /// Closes every connection in good order.
+    fn drop(&mut self) {
+        self.worker.part_all();
+        self.worker.control.dismiss();
+    }
+}
+
+impl AsFd for Driven {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.worker.poller.as_fd()
+    }
+}
+
+/// The options of one who never spins and is never interrupted.
+fn resting(options: &Options) -> Options {
+    options.clone().without_interrupt().polling(PollingMode::Park)
+}
+
+fn session(worker: &mut Worker<Arc<Control>, Box<Entrance>>, id: u64) -> Option<&mut Session> {
+    let key = worker.sessions.iter().find(|(_, session)| session.info.id == id)?.0;
+    let session = &mut worker.sessions[key];
+    if !session.hot {
+        // A reply for which there is no room has to be waited for.
+        session.hot = true;
+        worker.hot.push(key);
+    }
+    Some(session)
+}
+
+/// Where calls are counted.
+fn bank(publication: Option<&Arc<Publication>>) -> Option<Bank<'_>> {
+    publication.map(|publication| publication.board.bank(0))
+}
+
+/// Answers what could not be answered before, as far as there is room now.
+fn settle_debts<S: ?Sized>(
+    worker: &mut Worker<Arc<Control>, Box<Entrance>>,
+    owed: &mut Owed,
+    bank: Option<Bank<'_>>,
+    desk: &Desk<S>,
+) {
+    owed.retain(|id, debts| {
+        loop {
+            let outgoing = match session(worker, *id) {
+                Some(session) => match session.flush() {
+                    Ok(true) => Some(&mut session.outgoing),
+                    // No room yet; or an end, which the next turn finds.
+                    _ => return true,
+                },
+                None => None,
+            };
+            let Some((deferred, outcome)) = debts.pop_front() else { return false };
+            let origin = Origin { caller: Some(&deferred.caller()), bank };
+            let told = desk.answer_deferred(&origin, outgoing, &deferred, outcome);
+            if let Err(failure @ ServeError::Handler(_)) = told {
+                desk.tell_failure(&failure);
+            }
+        }
+    });
+}

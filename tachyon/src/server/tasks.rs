@@ -1,0 +1,292 @@
+//! A server on a tokio runtime: one task attends to the callers, and async handlers are tasks beside it.
+//!
+//! The task does what a worker's thread does, in slices: busy callers are polled for a bounded time, then the runtime
+//! has its turn; with nobody busy it awaits the worker's epoll and the handlers at work.
+
+use core::cell::RefCell;
+use core::future::poll_fn;
+use core::task::Poll;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::RpcServer;
+use super::control::Control;
+use super::entrance::Entrance;
+use super::handlers::{Finished, Handlers};
+use super::pace::Pace;
+use super::worker::{Tour, Worker};
+use crate::aio::Readable;
+use crate::dispatch::{Deferred, Desk, Dispatcher, HandlerError, Lent, Origin, Replied, Reply};
+use crate::error::ServeError;
+use crate::rpc::ErrorKind;
+use crate::stats::Bank;
+use crate::wait::{Deadline, Interrupt};
+
+/// How long busy callers are attended to before the runtime has its turn. Less time than a thread needs to wake up.
+const SLICE: Duration = Duration::from_micros(50);
+
+/// How often a stopping server tries again to send what has no room.
+const STOP_RETRY: Duration = Duration::from_millis(1);
+
+impl<S: ?Sized> Dispatcher<S> {
+    /// Serves a server's callers from a task of a tokio runtime, until the server is stopped. Endpoints of every kind
+    /// may be in the table: async ones, see [`register_async`](Self::register_async), become tasks of their own, and all
+    /// others run inside this one, where they keep a thread of the runtime for as long as they take. Needs the cargo
+    /// feature `tokio`.
+    ///
+    /// Everything else is as with [`serve_forever`](Self::serve_forever). Busy callers are looked at for some 50
+    /// microseconds at a time, then other tasks of the runtime have their turn; with nobody busy the task sleeps.
+    ///
+    /// When the server is stopped, handlers at work have its [`stop_timeout`](crate::ServerOptions::stop_timeout) to
+    /// finish; callers of those that do not get an error reply of kind [`Stopping`](ErrorKind::Stopping). Dropping the
+    /// future ends everything at once: handlers are dropped, connections are closed. The server keeps its path and may
+    /// be served again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tachyon::aio::AsyncCaller;
+    /// use tachyon::{Dispatcher, RpcServer};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("service.sock");
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let mut server = RpcServer::bind(&path)?;
+    /// let stopper = server.stopper();
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register(1, "double", |request: &[u8]| request.repeat(2))?;
+    /// dispatcher.register_async(2, "echo_later", |request: Vec<u8>| async move {
+    ///     tokio::time::sleep(Duration::from_millis(10)).await;
+    ///     request
+    /// })?;
+    /// let service = tokio::spawn(async move { dispatcher.serve_async(&mut server).await });
+    ///
+    /// let caller = AsyncCaller::connect(&path).await?;
+    /// assert_eq!(caller.request(1, b"ab").await?, b"abab");
+    /// assert_eq!(caller.request(2, b"ab").await?, b"ab");
+    ///
+    /// stopper.stop();
+    /// service.await??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ServeError::Exclusive`] when an endpoint changes the state: nobody was served, and the server is as it was.
+    /// Otherwise as [`serve_forever`](Self::serve_forever).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, or in one without its I/O or time driver.
+    pub async fn serve_async(&self, server: &mut RpcServer) -> Result<(), ServeError> {
+        self.check_shared()?;
+        let Some(path) = server.path() else { return Ok(()) };
+        let publication = server.publish(self, path, 1);
+        let bank = publication.as_ref().map(|publication| publication.board.bank(0));
+        let RpcServer { entrance, options, control } = server;
+        let Some(door) = entrance.as_mut() else { return Ok(()) };
+        let dismissal = Dismissal(control);
+        let worker = Worker::new(&**control, Some(door), options.connection.clone()).map_err(ServeError::Io)?;
+        let handlers = Handlers::new(options.in_flight);
+        let interrupt = options.connection.interrupt_hook();
+        let pace = Pace::new();
+        let (desk, state) = self.shared();
+        let attendant = Attendant { worker, desk, state, bank, handlers, interrupt, pace, departures: 0 };
+        let outcome = attendant.run().await;
+        drop(dismissal);
+        if !matches!(outcome, Err(ServeError::Interrupted)) {
+            *entrance = None;
+        }
+        outcome
+    }
+}
+
+/// Forgets the worker however serving ends, also when its future is dropped.
+struct Dismissal<'a>(&'a Control);
+
+impl Drop for Dismissal<'_> {
+    fn drop(&mut self) {
+        self.0.dismiss();
+    }
+}
+
+/// What the task does next.
+enum Pause {
+    /// Lets other tasks run.
+    Yield,
+    /// Sleeps until something happens.
+    Rest,
+    Stop,
+}
+
+/// The task that attends to callers.
+struct Attendant<'a, S: ?Sized> {
+    worker: Worker<&'a Control, &'a mut Entrance>,
+    desk: &'a Desk<S>,
+    state: &'a S,
+    bank: Option<Bank<'a>>,
+    handlers: Handlers,
+    interrupt: Option<Interrupt>,
+    pace: Pace,
+    /// Of the worker's departures, those that the handlers know of.
+    departures: u64,
+}
+
+impl<S: ?Sized> Attendant<'_, S> {
+    async fn run(mut self) -> Result<(), ServeError> {
+        let epoll = self.worker.poller.as_fd().try_clone_to_owned().map_err(ServeError::Io)?;
+        let epoll = Readable::new(epoll).map_err(ServeError::Io)?;
+        loop {
+            match self.attend()? {
+                Pause::Yield => tokio::task::yield_now().await,
+                Pause::Rest => {
+                    let limit = self.worker.sleep_limit(self.interrupt);
+                    let woken = woken(Some(&epoll), &mut self.handlers, limit).await;
+                    if let Some(finished) = woken.map_err(ServeError::Io)? {
+                        self.conclude(finished);
+                    }
+                }
+                Pause::Stop => break,
+            }
+        }
+        self.finish().await;
+        Ok(())
+    }
+
+    /// Attends to busy callers for a slice of time at most.
+    fn attend(&mut self) -> Result<Pause, ServeError> {
+        let began = Instant::now();
+        let mut started = false;
+        while !self.worker.control.is_stopping() {
+            self.conclude_all();
+            let tour = self.tour()?;
+            started |= self.handlers.take_started();
+            // The handlers need the thread more than callers that have nothing more to say for now.
+            if started && !tour.served {
+                return Ok(Pause::Yield);
+            }
+            let quiet = !tour.served && !tour.looking;
+            if self.pace.passed(tour.served) || quiet {
+                self.worker.look(false)?;
+                self.worker.sample(self.pace.looked());
+                self.dismiss_departed();
+                // Only a look that found nothing may be followed by sleep: what it leaves does not wake the runtime.
+                if quiet && !self.worker.heard() {
+                    return Ok(Pause::Rest);
+                }
+                if began.elapsed() >= SLICE {
+                    return Ok(Pause::Yield);
+                }
+            }
+        }
+        Ok(Pause::Stop)
+    }
+
+    /// One turn for every busy caller.
+    fn tour(&mut self) -> Result<Tour, ServeError> {
+        let Self { worker, desk, state, bank, handlers, .. } = self;
+        let handlers = RefCell::new(handlers);
+        worker.tour(
+            &|caller, request| handlers.borrow().admit(caller.id) || !desk.is_async(request),
+            &mut |caller, incoming, outgoing, request| {
+                let origin = Origin { caller: Some(caller), bank: *bank };
+                match desk.begin(&origin, incoming, request) {
+                    Some((deferred, work)) => {
+                        handlers.borrow_mut().start(deferred, work);
+                        Ok(())
+                    }
+                    None => desk.answer(Lent::Shared(state), &origin, incoming, outgoing, request),
+                }
+            },
+            &|failure| desk.tell_failure(failure),
+        )
+    }
+
+    /// Has handlers whose callers are gone dropped.
+    fn dismiss_departed(&mut self) {
+        if self.departures != self.worker.departures {
+            self.departures = self.worker.departures;
+            let present = self.worker.sessions.iter().map(|(_, session)| session.info.id).collect();
+            self.handlers.keep_only(&present);
+        }
+    }
+
+    fn conclude_all(&mut self) {
+        while let Some(finished) = self.handlers.next() {
+            self.conclude(finished);
+        }
+    }
+
+    /// Sends the reply of a handler that is done, or keeps it while there is no room.
+    fn conclude(&mut self, finished: Finished) {
+        let Some((deferred, outcome)) = self.handlers.finish(finished) else { return };
+        match outcome {
+            Ok(answer) => self.answer(&deferred, answer),
+            Err(error) => self.answer(&deferred, |_| Err(error)),
+        }
+    }
+
+    fn answer(&mut self, deferred: &Deferred, handler: impl FnOnce(Reply<'_>) -> Result<Replied, HandlerError>) {
+        let caller = deferred.caller();
+        let origin = Origin { caller: Some(&caller), bank: self.bank };
+        let key = self.handlers.key(caller.id, &self.worker.sessions);
+        let outgoing = key.map(|key| &mut self.worker.sessions[key].outgoing);
+        let told = self.desk.conclude(&origin, outgoing, deferred, handler);
+        let Some(key) = key else { return };
+        let session = &mut self.worker.sessions[key];
+        // A reply without room waits for some, and a connection that failed has to be looked at.
+        let failed = !matches!(told, Ok(()) | Err(ServeError::Handler(_)));
+        if !session.hot && (failed || session.outgoing.has_kept()) {
+            session.hot = true;
+            self.worker.hot.push(key);
+        }
+        if let Err(failure @ ServeError::Handler(_)) = told {
+            self.desk.tell_failure(&failure);
+        }
+    }
+
+    /// Sees the handlers at work through, tells callers with more requests that the server stops, and closes in good
+    /// order.
+    async fn finish(mut self) {
+        let deadline = Deadline::after(self.worker.stop_timeout());
+        loop {
+            self.conclude_all();
+            let told = self.worker.turn_away();
+            if (told && self.handlers.is_empty()) || deadline.has_passed() {
+                break;
+            }
+            // Without descriptors to watch there is nothing that could fail.
+            if let Ok(Some(finished)) = woken(None, &mut self.handlers, Some(STOP_RETRY)).await {
+                self.conclude(finished);
+            }
+        }
+        for deferred in self.handlers.abandon() {
+            let error = HandlerError::new(ErrorKind::Stopping, "was still at work when the server had to stop");
+            self.answer(&deferred, |_| Err(error));
+        }
+        self.worker.turn_away();
+        self.worker.part_all();
+    }
+}
+
+/// Sleeps until epoll has something, the time has passed, or a handler is done, which is given.
+async fn woken(
+    epoll: Option<&Readable>,
+    handlers: &mut Handlers,
+    limit: Option<Duration>,
+) -> io::Result<Option<Finished>> {
+    let mut alarm = limit.map(|limit| Box::pin(tokio::time::sleep(limit)));
+    poll_fn(|context| {
+        if let Poll::Ready(finished) = handlers.poll_next(context) {
+            return Poll::Ready(Ok(Some(finished)));
+        }
+        if let Some(Poll::Ready(readable)) = epoll.map(|epoll| epoll.poll_ready(context)) {
+            return Poll::Ready(readable.map(|()| None));
+        }
+        match &mut alarm {
+            Some(alarm) => alarm.as_mut().poll(context).map(|()| Ok(None)),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}

@@ -1,0 +1,445 @@
+//! A server on a tokio runtime, in a process of its own, on one thread and on two.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, RpcServer, ServeError};
+use tachyon_tests::{Peer, length, message};
+
+const ECHO: u16 = 1;
+const SLEEP: u16 = 2;
+const PANIC: u16 = 3;
+const FAIL: u16 = 4;
+const COUNTS: u16 = 5;
+const HUGE: u16 = 7;
+const LONG: u16 = 8;
+const STOP: u16 = 9;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Server {
+    process: Peer,
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+/// Handlers started, finished and dropped, and turns of another task.
+#[derive(Debug, PartialEq, Eq)]
+struct Counts {
+    started: u64,
+    finished: u64,
+    dropped: u64,
+    ticks: u64,
+}
+
+impl Server {
+    fn start(runtime: &str, in_flight: usize, each: usize, stop_ms: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokio.sock");
+        let arguments = [runtime, &in_flight.to_string(), &each.to_string(), &stop_ms.to_string()];
+        let process = Peer::start(env!("CARGO_BIN_EXE_tokio_server"), "serve", &path, &arguments);
+        Self { process, path, _folder: folder }
+    }
+
+    fn caller(&self) -> Caller {
+        Caller::connect(&self.path).unwrap()
+    }
+
+    /// Stops the server and gives its events.
+    fn stop(self) -> Vec<String> {
+        self.caller().request(STOP, b"").unwrap();
+        self.process.finish().lines().map(str::to_owned).collect()
+    }
+}
+
+fn in_both(test: impl Fn(&str)) {
+    for runtime in ["current", "multi"] {
+        test(runtime);
+    }
+}
+
+fn counts(caller: &mut Caller) -> Counts {
+    let reply = caller.request_timeout(COUNTS, b"", PATIENCE).unwrap();
+    let numbers: Vec<u64> = str::from_utf8(&reply).unwrap().split(' ').map(|word| word.parse().unwrap()).collect();
+    let [started, finished, dropped, ticks] = numbers[..] else { panic!("{numbers:?}") };
+    Counts { started, finished, dropped, ticks }
+}
+
+/// Asks until the counts are as wanted.
+fn wait_for(caller: &mut Caller, what: &str, wanted: impl Fn(&Counts) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let counts = counts(caller);
+        if wanted(&counts) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what}: {counts:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn sleep(caller: &mut Caller, millis: u64) -> u64 {
+    caller.call(SLEEP, &millis.to_le_bytes()).unwrap()
+}
+
+fn ticks_of(process: &Peer) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn handlers_of_one_caller_run_side_by_side() {
+    in_both(|runtime| {
+        let server = Server::start(runtime, 1024, 256, 1000);
+        let mut caller = server.caller();
+        let started = Instant::now();
+        let calls: Vec<_> = (0..64).map(|number| (number, sleep(&mut caller, 100 + number % 3))).collect();
+        for (number, call) in calls {
+            let reply = caller.wait_timeout(call, PATIENCE).unwrap();
+            assert_eq!(*reply, (100 + number % 3).to_le_bytes());
+        }
+        assert!(started.elapsed() < Duration::from_millis(1600), "{:?}; 6.4 s in a row", started.elapsed());
+        drop(caller);
+        let events = server.stop();
+        assert_eq!(events.iter().filter(|event| *event == "Closed").count(), 2, "{events:?}");
+    });
+}
+
+#[test]
+fn replies_come_as_they_are_done_and_sync_endpoints_beside_them() {
+    in_both(|runtime| {
+        let server = Server::start(runtime, 1024, 256, 1000);
+        let mut caller = server.caller();
+        let slow = sleep(&mut caller, 400);
+        let quick = sleep(&mut caller, 1);
+        let began = Instant::now();
+        for number in 0..2000 {
+            let sent = message(number, length(number, 3000));
+            assert_eq!(*caller.request_timeout(ECHO, &sent, PATIENCE).unwrap(), *sent, "{number}");
+            if number == 20 {
+                assert_eq!(*caller.wait_timeout(quick, PATIENCE).unwrap(), 1u64.to_le_bytes());
+                assert!(began.elapsed() < Duration::from_millis(390), "the quick one waited for the slow one");
+            }
+        }
+        assert_eq!(*caller.wait_timeout(slow, PATIENCE).unwrap(), 400u64.to_le_bytes());
+        for number in 0..300 {
+            let sent = message(number, length(number, 600));
+            let reply = caller.request_timeout(LONG, &sent, PATIENCE).unwrap();
+            assert_eq!(*reply, sent.repeat(100), "{number}");
+        }
+        drop(caller);
+        server.stop();
+    });
+}
+
+#[test]
+fn every_failure_is_answered() {
+    in_both(|runtime| {
+        let server = Server::start(runtime, 1024, 256, 1000);
+        let mut caller = server.caller();
+        for (msg_type, kind, text) in [
+            (PANIC, ErrorKind::HandlerFailed, "on purpose"),
+            (FAIL, ErrorKind::HandlerFailed, "refused 3 bytes"),
+            (HUGE, ErrorKind::ReplyTooLarge, "1048576"),
+            (404, ErrorKind::NoHandler, "no endpoint"),
+        ] {
+            match caller.request_timeout(msg_type, b"abc", PATIENCE).map(|reply| reply.to_vec()) {
+                Err(CallError::Remote(error)) => {
+                    assert_eq!((error.kind, error.msg_type), (kind, msg_type));
+                    assert!(error.text.contains(text), "{error}");
+                }
+                other => panic!("{msg_type}: {other:?}"),
+            }
+        }
+        caller.ping(PATIENCE).unwrap();
+        assert_eq!(&*caller.request(ECHO, b"still usable").unwrap(), b"still usable");
+        drop(caller);
+        server.stop();
+    });
+}
+
+#[test]
+fn a_handler_whose_deadline_passes_is_dropped() {
+    in_both(|runtime| {
+        let server = Server::start(runtime, 1024, 256, 1000);
+        let mut caller = server.caller();
+        let late = caller.request_timeout(SLEEP, &60_000u64.to_le_bytes(), Duration::from_millis(50));
+        assert!(matches!(late.map(drop), Err(CallError::TimedOut)));
+        wait_for(&mut caller, "dropped", |counts| counts.dropped == 1 && counts.started == 1);
+        // The caller that waits longer than its own deadline is told.
+        let call = caller.call_timeout(SLEEP, &60_000u64.to_le_bytes(), Duration::from_millis(50)).unwrap();
+        let reply = caller.wait_timeout(call, PATIENCE).unwrap();
+        assert_eq!(reply.error().unwrap().kind, ErrorKind::DeadlinePassed);
+        drop(reply);
+        let call = caller.call_timeout(SLEEP, &20u64.to_le_bytes(), PATIENCE).unwrap();
+        assert_eq!(*caller.wait_timeout(call, PATIENCE).unwrap(), 20u64.to_le_bytes());
+        drop(caller);
+        server.stop();
+    });
+}
+
+#[test]
+fn handlers_end_with_their_caller() {
+    in_both(|runtime| {
+        let server = Server::start(runtime, 64, 16, 1000);
+        let mut steady = server.caller();
+        let slow = sleep(&mut steady, 1500);
+        for round in 1..=5u64 {
+            // One of them has more requests than it may have handlers, and so is not read when it dies.
+            for count in ["10", "100"] {
+                let program = env!("CARGO_BIN_EXE_tokio_server");
+                let mut victim = Peer::start(program, "call", &server.path, &[count]);
+                assert_eq!(victim.line(), "called");
+                std::thread::sleep(Duration::from_millis(20));
+                victim.kill();
+            }
+            wait_for(&mut steady, "dropped", |counts| counts.dropped == 26 * round);
+            assert_eq!(&*steady.request_timeout(ECHO, b"meanwhile", PATIENCE).unwrap(), b"meanwhile");
+        }
+        assert_eq!(*steady.wait_timeout(slow, PATIENCE).unwrap(), 1500u64.to_le_bytes());
+        // A caller that closes with calls under way is gone just the same.
+        let mut leaving = server.caller();
+        sleep(&mut leaving, 60_000);
+        wait_for(&mut steady, "started", |counts| counts.started == 26 * 5 + 2);
+        drop(leaving);
+        wait_for(&mut steady, "dropped", |counts| counts.dropped == 26 * 5 + 1);
+        drop(steady);
+        let events = server.stop();
+        assert_eq!(events.iter().filter(|event| *event == "Died").count(), 10, "{events:?}");
+        assert_eq!(events.iter().filter(|event| *event == "Closed").count(), 3, "{events:?}");
+    });
+}
+
+#[test]
+fn places_go_round() {
+    in_both(|runtime| {
+        let server = Server::start(runtime, 4, 3, 1000);
+        let mut flooding = server.caller();
+        let calls: Vec<_> = (0..60).map(|_| sleep(&mut flooding, 50)).collect();
+        let mut others: Vec<_> = (0..3).map(|_| server.caller()).collect();
+        let began = Instant::now();
+        for _ in 0..2 {
+            let calls: Vec<_> = others.iter_mut().map(|caller| sleep(caller, 50)).collect();
+            for (caller, call) in others.iter_mut().zip(calls) {
+                caller.wait_timeout(call, PATIENCE).unwrap();
+            }
+        }
+        // Four at a time: the flood by itself takes 15 rounds of 50 ms.
+        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+        let counted = counts(&mut others[0]);
+        assert!(counted.started <= counted.finished + 4, "{counted:?}");
+        for call in calls {
+            flooding.wait_timeout(call, PATIENCE).unwrap();
+        }
+        drop((flooding, others));
+        server.stop();
+    });
+}
+
+#[test]
+fn replies_without_room_wait_and_keep_nobody() {
+    in_both(|runtime| {
+        let server = Server::start(runtime, 64, 48, 1000);
+        // Some 60 KiB each, over a ring of 64 KiB, and nobody takes them.
+        let mut deaf = server.caller();
+        let sent = message(7, 600);
+        let calls: Vec<_> =
+            (0..100).map_while(|_| deaf.call_timeout(LONG, &sent, Duration::from_millis(100)).ok()).collect();
+        assert!(calls.len() > 20, "{}", calls.len());
+        let mut polite = server.caller();
+        for _ in 0..200 {
+            polite.request_timeout(ECHO, b"hello", PATIENCE).unwrap();
+            assert_eq!(polite.request_timeout(LONG, b"x", PATIENCE).unwrap().len(), 100);
+        }
+        let mut replies = 0;
+        for call in calls {
+            // Those that were not taken in time say so.
+            match deaf.wait_timeout(call, PATIENCE).unwrap() {
+                reply if reply.error().is_some() => {}
+                reply => {
+                    assert_eq!(*reply, sent.repeat(100));
+                    replies += 1;
+                }
+            }
+        }
+        assert!(replies > 1, "{replies}");
+        drop((deaf, polite));
+        server.stop();
+    });
+}
+
+#[test]
+fn a_stop_finishes_what_was_taken() {
+    in_both(|runtime| {
+        let server = Server::start(runtime, 8, 8, 5000);
+        let mut caller = server.caller();
+        let at_work: Vec<_> = (0..8).map(|_| sleep(&mut caller, 300)).collect();
+        let queued: Vec<_> = (0..8).map(|_| sleep(&mut caller, 300)).collect();
+        let mut asking = server.caller();
+        wait_for(&mut asking, "started", |counts| counts.started == 8);
+        let began = Instant::now();
+        asking.request(STOP, b"").unwrap();
+        for call in queued {
+            let reply = caller.wait_timeout(call, PATIENCE).unwrap();
+            assert_eq!(reply.error().unwrap().kind, ErrorKind::Stopping);
+        }
+        assert!(began.elapsed() < Duration::from_millis(290), "those not taken are told at once");
+        for call in at_work {
+            assert_eq!(*caller.wait_timeout(call, PATIENCE).unwrap(), 300u64.to_le_bytes());
+        }
+        match caller.request(ECHO, b"late").map(drop) {
+            Err(CallError::Closed) => {}
+            Err(CallError::Remote(error)) => assert_eq!(error.kind, ErrorKind::Stopping),
+            other => panic!("{other:?}"),
+        }
+        server.process.finish();
+        assert!(!server.path.exists());
+    });
+}
+
+#[test]
+fn a_stop_does_not_wait_for_ever() {
+    in_both(|runtime| {
+        let server = Server::start(runtime, 8, 8, 200);
+        let mut caller = server.caller();
+        let endless = sleep(&mut caller, 3_600_000);
+        let mut asking = server.caller();
+        wait_for(&mut asking, "started", |counts| counts.started == 1);
+        asking.request(STOP, b"").unwrap();
+        let reply = caller.wait_timeout(endless, PATIENCE).unwrap();
+        assert_eq!(reply.error().unwrap().kind, ErrorKind::Stopping);
+        drop(reply);
+        server.process.finish();
+    });
+}
+
+#[test]
+fn an_idle_server_costs_no_processor_time() {
+    in_both(|runtime| {
+        let server = Server::start(runtime, 64, 16, 1000);
+        let mut callers: Vec<_> = (0..20).map(|_| server.caller()).collect();
+        for caller in &mut callers {
+            caller.request(ECHO, b"here").unwrap();
+        }
+        // Handlers at work, and a caller who may have no more of them, are no reason to be busy.
+        let long: Vec<_> = (0..40).map(|_| sleep(&mut callers[0], 600_000)).collect();
+        // The process has a task of its own that ticks for some 5 s.
+        wait_for(&mut callers[1], "quiet", |counts| counts.ticks > 1000);
+        std::thread::sleep(Duration::from_millis(100));
+        let before = ticks_of(&server.process);
+        std::thread::sleep(Duration::from_secs(2));
+        let spent = ticks_of(&server.process) - before;
+        assert!(spent <= 1, "{spent} ticks of 10 ms in 2 s");
+        drop((long, callers));
+        server.stop();
+    });
+}
+
+#[test]
+fn other_tasks_run_while_callers_are_busy() {
+    let server = Server::start("current", 64, 16, 1000);
+    let path = server.path.clone();
+    let flood = std::thread::spawn(move || flood(&path));
+    let mut caller = server.caller();
+    let before = counts(&mut caller).ticks;
+    std::thread::sleep(Duration::from_secs(1));
+    let ticks = counts(&mut caller).ticks - before;
+    // At best 200; less on a machine that is busy with other tests.
+    assert!(ticks > 40, "{ticks} ticks of 5 ms in 1 s");
+    assert!(flood.join().unwrap() > 0);
+    drop(caller);
+    server.stop();
+}
+
+/// Calls as fast as replies come, for a little more than a second.
+fn flood(path: &Path) -> usize {
+    let mut caller = Caller::connect(path).unwrap();
+    let began = Instant::now();
+    let mut done = 0;
+    while began.elapsed() < Duration::from_millis(1200) {
+        let calls: Vec<_> = (0..100).map(|_| caller.call(ECHO, b"again").unwrap()).collect();
+        for call in calls {
+            drop(caller.wait(call).unwrap());
+            done += 1;
+        }
+    }
+    done
+}
+
+#[test]
+fn strangers_are_turned_away_in_time() {
+    in_both(|runtime| {
+        let server = Server::start(runtime, 64, 16, 1000);
+        drop(server.caller());
+        // Says nothing; the server ends that after 300 ms although nothing else happens.
+        let silent = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::SEQPACKET, None);
+        let silent = silent.unwrap();
+        rustix::net::connect(&silent, &rustix::net::SocketAddrUnix::new(&server.path).unwrap()).unwrap();
+        let mut buffer = [0; 256];
+        while rustix::net::recv(&silent, &mut buffer, rustix::net::RecvFlags::empty()).unwrap().0 > 0 {}
+        let events = server.stop();
+        assert!(events.iter().any(|event| event.starts_with("a client was turned away")), "{events:?}");
+    });
+}
+
+#[test]
+fn who_serves_without_a_runtime_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.sock");
+    let mut dispatcher = Dispatcher::default();
+    dispatcher.register_async(2, "later", async |_: Vec<u8>| ()).unwrap();
+    dispatcher.register(1, "now", |_: &[u8]| ()).unwrap();
+    assert!(dispatcher.register_async(1, "again", async |_: Vec<u8>| ()).is_err());
+    let mut server = RpcServer::bind(&path).unwrap();
+    let refused = dispatcher.serve_forever(&mut server).unwrap_err();
+    assert!(matches!(&refused, ServeError::NeedsRuntime { name, msg_type: 2 } if name == "later"), "{refused}");
+    assert!(matches!(dispatcher.serve_workers(&mut server, 2), Err(ServeError::NeedsRuntime { .. })));
+    assert_eq!(server.path(), Some(path.as_path()), "still there to be served");
+    drop(server);
+    let at = path.clone();
+    let callee = std::thread::spawn(move || {
+        let mut callee = Callee::listen(&at, 4096, 4096).unwrap();
+        let once = dispatcher.serve_once(&mut callee).unwrap_err();
+        (once, dispatcher.serve_forever(&mut callee).unwrap_err())
+    });
+    let caller = Caller::connect(&path).unwrap();
+    let (once, forever) = callee.join().unwrap();
+    for refused in [once, forever] {
+        assert!(matches!(refused, ServeError::NeedsRuntime { .. }), "{refused}");
+    }
+    drop(caller);
+}
+
+#[test]
+fn dropping_the_future_ends_it_and_keeps_the_path() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.sock");
+    let mut server = RpcServer::bind(&path).unwrap();
+    let stopper = server.stopper();
+    let mut dispatcher = Dispatcher::default();
+    dispatcher
+        .register_async(1, "sleep", async |_: Vec<u8>| tokio::time::sleep(Duration::from_hours(1)).await)
+        .unwrap();
+    dispatcher.register(2, "echo", <[u8]>::to_vec).unwrap();
+    runtime.block_on(async {
+        let at = path.clone();
+        let call = tokio::task::spawn_blocking(move || Caller::connect(at).unwrap().request(1, b"").map(drop));
+        let ended = tokio::time::timeout(Duration::from_millis(300), dispatcher.serve_async(&mut server)).await;
+        assert!(ended.is_err(), "{ended:?}");
+        assert!(matches!(call.await.unwrap(), Err(CallError::Closed)));
+        assert_eq!(stopper.callers(), 0);
+        let at = path.clone();
+        let call = tokio::task::spawn_blocking(move || {
+            let echoed = Caller::connect(at).unwrap().request(2, b"again").unwrap().to_vec();
+            stopper.stop();
+            echoed
+        });
+        dispatcher.serve_async(&mut server).await.unwrap();
+        assert_eq!(call.await.unwrap(), b"again");
+        assert!(!path.exists());
+        dispatcher.serve_async(&mut server).await.unwrap();
+    });
+}
