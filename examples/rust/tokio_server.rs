@@ -49,7 +49,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     dispatcher.register(3, "stop", move |_: &[u8]| stopper.stop())?;
 
     println!("serving at {}", server.path().map(|path| path.display().to_string()).unwrap_or_default());
-    dispatcher.serve_async(&mut server).await?;
+    // In a task of its own: `main` runs beside the runtime's threads, and would have to wake one for each handler.
+    tokio::spawn(async move { dispatcher.serve_async(&mut server).await }).await??;
     let (begun, done) = (begun.load(Ordering::Relaxed), done.load(Ordering::Relaxed));
     println!("pondered {begun} times, {} of them for nobody", begun - done);
     Ok(())

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, RpcServer, ServeError};
+use tachyon::stats::Observer;
+use tachyon::{CallError, CallInfo, Callee, Caller, Dispatcher, ErrorKind, Layer, Outcome, RpcServer, ServeError};
 use tachyon_tests::{Peer, length, message};
 
 const ECHO: u16 = 1;
@@ -442,4 +444,76 @@ fn dropping_the_future_ends_it_and_keeps_the_path() {
         assert!(!path.exists());
         dispatcher.serve_async(&mut server).await.unwrap();
     });
+}
+
+/// What a layer was told, in order.
+#[derive(Default)]
+struct Log(Mutex<Vec<String>>);
+
+impl Layer for Log {
+    fn before(&self, call: &CallInfo<'_>) {
+        self.0.lock().unwrap().push(format!("{} begins, overlaps: {}", call.correlation_id, call.overlaps));
+    }
+
+    fn after(&self, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
+        assert!(took < PATIENCE);
+        self.0.lock().unwrap().push(format!("{} {} {outcome:?}", call.correlation_id, call.name));
+    }
+}
+
+#[test]
+fn layers_and_statistics_see_async_calls() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.sock");
+    let log = Arc::new(Log::default());
+    let mut server = RpcServer::bind(&path).unwrap();
+    let stopper = server.stopper();
+    let mut dispatcher = Dispatcher::default();
+    dispatcher.layer(Arc::clone(&log));
+    dispatcher
+        .register_async(1, "sleep", async |request: Vec<u8>| {
+            let millis = u64::from_le_bytes(request.as_slice().try_into()?);
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            Ok::<_, std::array::TryFromSliceError>("slept")
+        })
+        .unwrap();
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&failures);
+    dispatcher.on_failure(move |failure| told.lock().unwrap().push(failure.to_string()));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let service = runtime.spawn(async move { dispatcher.serve_async(&mut server).await });
+
+    let mut caller = Caller::connect(&path).unwrap();
+    let slow = caller.call(1, &100u64.to_le_bytes()).unwrap();
+    let quick = caller.call(1, &1u64.to_le_bytes()).unwrap();
+    assert_eq!(&*caller.wait_timeout(slow, PATIENCE).unwrap(), b"slept");
+    assert_eq!(&*caller.wait_timeout(quick, PATIENCE).unwrap(), b"slept");
+    assert!(matches!(caller.request(1, b"no number").map(drop), Err(CallError::Remote(_))));
+    // Left with a call under way.
+    caller.call(1, &60_000u64.to_le_bytes()).unwrap();
+    caller.ping(PATIENCE).unwrap();
+    drop(caller);
+
+    let observer = Observer::open(&path).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let counted = loop {
+        let counted = observer.snapshot().unwrap().endpoints.swap_remove(0);
+        if counted.calls == 4 {
+            break counted;
+        }
+        assert!(Instant::now() < deadline, "{counted:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    assert_eq!((counted.name.as_str(), counted.errors, counted.callers_gone), ("sleep", 1, 1));
+    assert_eq!((counted.request_bytes, counted.reply_bytes), (33, 10));
+    assert!(counted.p99().unwrap() >= Duration::from_millis(90), "{counted:?}");
+    stopper.stop();
+    runtime.block_on(service).unwrap().unwrap();
+    let seen = log.0.lock().unwrap().join("; ");
+    assert_eq!(
+        seen,
+        "1 begins, overlaps: true; 2 begins, overlaps: true; 2 sleep Replied(5); 1 sleep Replied(5); \
+         3 begins, overlaps: true; 3 sleep Failed(HandlerFailed); 4 begins, overlaps: true; 4 sleep CallerGone"
+    );
+    assert_eq!(failures.lock().unwrap().len(), 1, "{failures:?}");
 }

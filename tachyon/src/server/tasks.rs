@@ -35,6 +35,9 @@ impl<S: ?Sized> Dispatcher<S> {
     /// others run inside this one, where they keep a thread of the runtime for as long as they take. Needs the cargo
     /// feature `tokio`.
     ///
+    /// Give it a task of its own, with `tokio::spawn`: a future that `main` awaits in a runtime of several threads runs
+    /// beside them, and each handler has to wake one.
+    ///
     /// Everything else is as with [`serve_forever`](Self::serve_forever). Busy callers are looked at for some 50
     /// microseconds at a time, then other tasks of the runtime have their turn; with nobody busy the task sleeps.
     ///
