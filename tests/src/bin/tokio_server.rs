@@ -124,7 +124,7 @@ fn dispatcher(counts: &Arc<Counts>, server: &RpcServer) -> Result<Dispatcher, ta
         let Counts { started, finished, dropped, ticks } = &*own;
         [started, finished, dropped, ticks].map(|count| count.load(Ordering::Relaxed).to_string()).join(" ")
     })?;
-    dispatcher.register_async(7, "huge", async |_: Vec<u8>| vec![0; 1 << 20])?;
+    dispatcher.register_async(7, "huge", async |_: Vec<u8>| vec![0_u8; 1 << 20])?;
     dispatcher.register_async(8, "long", async |request: Vec<u8>| {
         tokio::task::yield_now().await;
         request.repeat(100)

@@ -4,7 +4,9 @@ use std::error::Error;
 use std::path::Path;
 
 use tachyon::__binding::rpc_callee;
-use tachyon::{Callee, Dispatcher, ErrorKind, RecvError, RpcBus, ServeError, endpoints, tachyon_rpc};
+use tachyon::{
+    Callee, Dispatcher, ErrorKind, RecvError, RpcBus, RpcServer, ServeError, ServerOptions, endpoints, tachyon_rpc,
+};
 use tachyon_tests::pricing::{
     self, PricingService, echo, flags, in_place, no_zero, nothing, order, price, prices, sides, silent, squares, sum,
     turned, withdrawn,
@@ -19,6 +21,7 @@ fn main() -> Outcome {
     let path = Path::new(path);
     match (*role, rest) {
         ("functions", [forward, reverse]) => functions(path, forward.parse()?, reverse.parse()?),
+        ("server", []) => server(path),
         ("service", []) => {
             let mut callee = Callee::listen(path, 1 << 16, 1 << 16)?;
             let mut dispatcher = PricingService::dispatcher(pricing::book());
@@ -55,6 +58,12 @@ fn functions(path: &Path, forward: usize, reverse: usize) -> Outcome {
     dispatcher.serve_forever(&mut callee)?;
     println_state(dispatcher.state().orders);
     Ok(())
+}
+
+fn server(path: &Path) -> Outcome {
+    let mut server = RpcServer::bind_with(path, ServerOptions::new().ring_sizes(4096, 4096).stats(false))?;
+    let table = endpoints![echo, price, order, sum, squares];
+    Ok(Dispatcher::with_state(pricing::book(), table).serve_forever(&mut server)?)
 }
 
 /// The callee's idea of a price request: it was built from an older definition.

@@ -1,0 +1,108 @@
+//! Typed endpoints on a server, and on callers that connect again.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tachyon::{CallError, Caller, Dispatcher, Options, RpcServer, ServeError, endpoints};
+use tachyon_tests::Peer;
+use tachyon_tests::pricing::{self, Order, PriceRequest, Side, echo, order, price, squares, sum};
+
+fn socket() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("typed.sock");
+    (folder, path)
+}
+
+fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
+    Peer::start(env!("CARGO_BIN_EXE_typed_peer"), role, path, arguments)
+}
+
+const REQUEST: PriceRequest = PriceRequest { instrument: 7, quantity: 100 };
+const ORDER: Order = Order { price: REQUEST, account: *b"alice\0", side: Side::Buy, partial: false };
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn callers_of_a_server_share_its_state_and_may_change_it() {
+    let (_folder, path) = socket();
+    let _server = peer("server", &path, &[]);
+    let (mut first, mut second) = (Caller::connect(&path).unwrap(), Caller::connect(&path).unwrap());
+    let reply = price::call(&mut first, &REQUEST).unwrap().into_owned();
+    assert_eq!((reply.bid.to_bits(), reply.ask.to_bits()), (99f64.to_bits(), 101f64.to_bits()));
+    assert_eq!(*order::call(&mut first, &ORDER).unwrap(), 1);
+    assert_eq!(*order::call_timeout(&mut second, &ORDER, PATIENCE).unwrap(), 2);
+    assert_eq!(*order::call(&mut first, &ORDER).unwrap(), 3);
+    assert_eq!(sum::call(&mut second, &[1.5, 2.5]).unwrap().to_bits(), 4f64.to_bits());
+}
+
+#[test]
+fn a_server_describes_itself_to_every_caller() {
+    let (_folder, path) = socket();
+    let _server = peer("server", &path, &[]);
+    let table = endpoints![echo, price, order, sum, squares];
+    let expected = Dispatcher::with_state(pricing::book(), table).describe();
+    for _ in 0..2 {
+        let mut caller = Caller::connect(&path).unwrap();
+        assert_eq!(caller.describe_timeout(PATIENCE).unwrap(), expected);
+        let one = caller.describe_endpoint(3, Some(PATIENCE)).unwrap().unwrap();
+        assert_eq!(Some(&one), expected.endpoint(3));
+        assert_eq!(caller.describe_endpoint(999, Some(PATIENCE)).unwrap(), None);
+        caller.ping(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn a_reply_written_in_place_waits_for_room_without_stopping_others() {
+    let (_folder, path) = socket();
+    let _server = peer("server", &path, &[]);
+    let mut greedy = Caller::connect(&path).unwrap();
+    let mut other = Caller::connect(&path).unwrap();
+    // Each reply takes 1600 of the 4096 bytes of the reverse ring, and none is taken yet.
+    let count = 200_u32;
+    let calls: Vec<u64> = (0..8).map(|_| greedy.call(7, &count.to_le_bytes()).unwrap()).collect();
+    for _ in 0..50 {
+        assert_eq!(*echo::call_timeout(&mut other, b"served", PATIENCE).unwrap(), *b"served");
+    }
+    let expected: Vec<u8> = (0..u64::from(count)).flat_map(|number| (number * number).to_le_bytes()).collect();
+    for call in calls {
+        assert_eq!(*greedy.wait_timeout(call, PATIENCE).unwrap(), *expected);
+    }
+    assert_eq!(squares::call(&mut greedy, &3).unwrap().into_owned(), [0, 1, 4]);
+}
+
+#[test]
+fn workers_refuse_an_endpoint_that_changes_the_state() {
+    let (_folder, path) = socket();
+    let mut server = RpcServer::bind(&path).unwrap();
+    for workers in [1, 2] {
+        let refused = Dispatcher::with_state(pricing::book(), endpoints![price, order]);
+        let error = refused.serve_workers(&mut server, workers).unwrap_err();
+        assert!(matches!(&error, ServeError::Exclusive { name, msg_type: 3 } if name == "order"), "{error}");
+    }
+    let stopper = server.stopper();
+    let service = std::thread::spawn(move || {
+        Dispatcher::with_state(pricing::book(), endpoints![price]).serve_workers(&mut server, 2)
+    });
+    price::call(&mut Caller::connect(&path).unwrap(), &REQUEST).unwrap();
+    stopper.stop();
+    service.join().unwrap().unwrap();
+}
+
+#[test]
+fn the_next_callee_is_asked_again_what_it_means() {
+    let (_folder, path) = socket();
+    let callee = peer("functions", &path, &["4096", "4096"]);
+    let mut caller = Caller::connect_with(&path, &Options::new().reconnect(true)).unwrap();
+    price::call(&mut caller, &REQUEST).unwrap();
+    drop(callee); // by SIGKILL
+    let _callee = peer("differs", &path, &[]);
+    let error = loop {
+        match price::call_timeout(&mut caller, &REQUEST, PATIENCE) {
+            // Sent before the end was noticed.
+            Err(CallError::Closed | CallError::PeerDead) => {}
+            outcome => break outcome.unwrap_err(),
+        }
+    };
+    assert!(matches!(error, CallError::Mismatch(_)), "{error}");
+    assert_eq!(*echo::call(&mut caller, b"usable").unwrap(), *b"usable");
+}
