@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # cargo's own words are enough without a line per crate.
 export CARGO_TERM_PROGRESS_WHEN := never
 
-RUST := $(shell find tachyon tachyon-macros tachyon-py/src examples/rust -name '*.rs') \
+RUST := $(shell find tachyon tachyon-macros tachyon-py/src examples/rust tests/src -name '*.rs') \
     Cargo.toml $(wildcard Cargo.lock) $(wildcard */Cargo.toml) rust-toolchain.toml
 EXTENSION := $(VENV)/.extension
 EXAMPLES := $(TARGET)/release/.examples
@@ -108,8 +108,8 @@ $(EXTENSION): $(VENV)/.demo $(RUST) $(PACKAGE)/pyproject.toml
 	@touch $@
 
 $(EXAMPLES): $(RUST)
-	@echo '==> building the Rust examples'
-	@cargo build --quiet --release --package tachyon-examples
+	@echo '==> building the Rust examples and test programs'
+	@cargo build --quiet --release --package tachyon-examples --package tachyon-tests --bins
 	@touch $@
 
 $(INPUT) &: examples/python/demo_input.py $(VENV)/.demo
