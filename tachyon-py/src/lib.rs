@@ -32,6 +32,7 @@ mod rpc_rx_guard;
 mod rpc_server;
 mod rpc_tx_guard;
 mod rx_guard;
+mod sight;
 mod turn;
 mod tx_guard;
 mod type_id;
@@ -74,6 +75,8 @@ mod _tachyon {
     use crate::rpc_tx_guard::RpcTxGuard;
     #[pymodule_export]
     use crate::rx_guard::RxGuard;
+    #[pymodule_export]
+    use crate::sight::{Sight, live_servers, ping};
     #[pymodule_export]
     use crate::tx_guard::TxGuard;
     #[pymodule_export]

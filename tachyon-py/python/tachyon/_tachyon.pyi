@@ -576,8 +576,12 @@ class LoopServing:
         """The seconds that callers who do not take their last replies are waited for."""
     def fileno(self) -> int:
         """Return what to watch: readable when a turn is due; -1 when it is over."""
-    def turn(self, into: list[LoopRequest], take: bool) -> float | None:
-        """Take a turn; return the seconds until the next one, None for no limit, negative when serving is over."""
+    def turn(self, into: list[LoopRequest], places: int) -> float | None:
+        """Take a turn, with at most `places` requests for `into`.
+
+        Returns the seconds until the next turn, None for as long as nothing is readable, or a negative number when
+        serving is over.
+        """
     def answer(self, request: LoopRequest, response: object) -> None:
         """Answer a request with what its handler returned."""
     def fail(self, request: LoopRequest, cause: BaseException) -> None:
@@ -598,5 +602,20 @@ class LoopRequest:
         """What `current_call` gives the handler."""
     def start(self) -> Coroutine[Any, Any, bytes]:
         """Call the handler, which makes its coroutine."""
-    def is_late(self) -> bool:
-        """Whether its caller waits no longer."""
+
+def _live_servers() -> list[tuple[int, Path, float]]:
+    """Process id, path and start of the live servers of this user."""
+
+def _ping(path: _Path, timeout: float) -> float:
+    """Time one round trip, in seconds."""
+
+@final
+class _Sight:
+    """One server's statistics, and what changed since the last look."""
+
+    def __new__(cls, path: _Path) -> Self: ...
+    def look(self) -> dict[str, Any]:
+        """Look: totals, and from the second look on the rates since the last one."""
+
+    def is_live(self) -> bool:
+        """Whether the server still lives."""

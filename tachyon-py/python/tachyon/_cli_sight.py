@@ -1,0 +1,103 @@
+"""`tachyon ps`, `tachyon top` and `tachyon ping`: what servers of this user do."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tachyon._tachyon import _live_servers, _ping, _Sight
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+CLEAR = "\x1b[2J\x1b[H"
+"""Clears the terminal and puts the cursor into its corner."""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands."""
+    ps = subparsers.add_parser("ps", help="list the live servers of this user")
+    ps.add_argument("--json", action="store_true", help="one JSON array")
+    ps.set_defaults(run=list_servers)
+
+    top = subparsers.add_parser("top", help="watch a server: calls, errors, durations, callers")
+    top.add_argument("path", help="the server's socket")
+    top.add_argument("--once", action="store_true", help="look once instead of again and again")
+    top.add_argument("--json", action="store_true", help="one JSON object a look")
+    top.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="time between looks (%(default)s)")
+    top.set_defaults(run=watch)
+
+    ping = subparsers.add_parser("ping", help="time a round trip")
+    ping.add_argument("path", help="the socket of a server or callee")
+    ping.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="give up after (%(default)s)")
+    ping.set_defaults(run=time_round_trip)
+
+
+def list_servers(options: argparse.Namespace) -> int:
+    """Print the live servers."""
+    servers = _live_servers()
+    if options.json:
+        print(json.dumps([{"pid": pid, "path": str(path), "started": started} for pid, path, started in servers]))
+        return 0
+    print(f"{'PID':>8}  {'SINCE':19}  PATH")
+    for pid, path, started in servers:
+        since = datetime.fromtimestamp(started, tz=UTC).astimezone()
+        print(f"{pid:>8}  {since:%Y-%m-%d %H:%M:%S}  {path}")
+    return 0
+
+
+def time_round_trip(options: argparse.Namespace) -> int:
+    """Print how far away a server is."""
+    print(f"{_ping(options.path, options.timeout) * 1e6:.1f} us")
+    return 0
+
+
+def watch(options: argparse.Namespace) -> int:
+    """Print what a server does, until it ends or the user does."""
+    sight = _Sight(options.path)
+    sight.look()
+    try:
+        while True:
+            time.sleep(options.interval)
+            look = sight.look()
+            if options.json:
+                print(json.dumps(look), flush=True)
+            else:
+                text = "\n".join(lines(look))
+                print(text if options.once else CLEAR + text, flush=True)
+            if options.once or not sight.is_live():
+                return 0
+    except KeyboardInterrupt:
+        return 0
+
+
+def micros(seconds: float | None) -> str:
+    """Show a duration, or that there is none."""
+    return "-" if seconds is None else f"{seconds * 1e6:.1f}"
+
+
+def lines(look: dict[str, Any]) -> Iterator[str]:
+    """Show one look as a table."""
+    rates = look["since_last"]
+    yield f"{look['path']}  process {look['pid']}  up {look['uptime']:.0f} s  {look['workers']} worker(s)"
+    yield (
+        f"{rates['calls_per_second']:.0f} calls/s  {rates['errors_per_second']:.0f} errors/s  "
+        f"{look['callers_now']} callers ({look['callers_ever']} ever, {look['turned_away']} turned away)"
+    )
+    yield ""
+    yield f"{'ENDPOINT':32} {'TYPE':>6} {'CALLS/S':>10} {'CALLS':>12} {'ERRORS':>8} {'P50 us':>9} {'P99 us':>9}"
+    for recent, total in zip(rates["endpoints"], look["endpoints"], strict=False):
+        number = "-" if total["msg_type"] is None else total["msg_type"]
+        yield (
+            f"{total['name'][:32]:32} {number:>6} {recent['calls_per_second']:>10.0f} {total['calls']:>12} "
+            f"{total['errors']:>8} {micros(recent['p50']):>9} {micros(recent['p99']):>9}"
+        )
+    yield ""
+    yield f"{'CALLER':>8} {'PID':>8} {'REQUESTS':>12} {'REQUEST RING':>14} {'REPLY RING':>14}"
+    for caller in look["callers"]:
+        fills = ["{}/{}".format(*caller[ring]) for ring in ("forward", "reverse")]
+        pid = caller["pid"] or "-"
+        yield f"{caller['id']:>8} {pid:>8} {caller['requests']:>12} {fills[0]:>14} {fills[1]:>14}"

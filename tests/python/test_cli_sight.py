@@ -1,0 +1,96 @@
+"""`tachyon ps`, `top` and `ping`, run as a user runs them, beside a live server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tachyon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Peer
+
+
+def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tachyon", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.fixture
+def server(peer: Callable[[str], Peer], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
+    """A server with one endpoint, listed in a folder of this test's own."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    server = peer("""
+        dispatcher = tachyon.RpcDispatcher()
+        dispatcher.handler(1)(lambda payload: payload.tobytes())
+        with tachyon.RpcServer(path) as server:
+            print("listening")
+            dispatcher.serve_forever(server)
+    """)
+    assert server.line() == "listening"
+    return server
+
+
+def called(path: str, times: int) -> tachyon.RpcBus:
+    bus = tachyon.RpcBus.connect(path)
+    echo = tachyon.tachyon_rpc(1)(len)
+    for _ in range(times):
+        echo.call(bus, b"x")
+    return bus
+
+
+@pytest.mark.usefixtures("server")
+def test_a_live_server_is_listed_and_answers(path: str) -> None:
+    with called(path, 1):
+        listed = cli("ps")
+        assert (listed.returncode, listed.stderr) == (0, "")
+        assert path in listed.stdout
+        (entry,) = json.loads(cli("ps", "--json").stdout)
+        assert entry["path"] == path
+        assert abs(time.time() - entry["started"]) < 60
+        ping = cli("ping", path)
+        assert ping.returncode == 0
+        number, unit = ping.stdout.split()
+        assert float(number) > 0
+        assert unit == "us"
+
+
+@pytest.mark.usefixtures("server")
+def test_top_counts_what_was_called(path: str) -> None:
+    with called(path, 50) as bus:
+        with pytest.raises(tachyon.NoHandlerError):
+            tachyon.tachyon_rpc(2)(len).call(bus, b"")
+        top = cli("top", path, "--once", "--json", "--interval", "0.1")
+        assert (top.returncode, top.stderr) == (0, "")
+        look = json.loads(top.stdout)
+        assert (look["path"], look["callers_now"]) == (path, 1)
+        assert (look["calls"], look["errors"]) == (51, 1)
+        assert [line["calls"] for line in look["endpoints"] if line["msg_type"] == 1] == [50]
+        assert look["callers"][0]["requests"] == 51
+        text = cli("top", path, "--once", "--interval", "0.1").stdout
+        assert "CALLS/S" in text
+        assert "1 callers" in text
+
+
+def test_a_path_without_server_is_an_error_in_one_line(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    for arguments in (["top", path, "--once"], ["ping", path, "--timeout", "0.1"]):
+        failed = cli(*arguments)
+        assert failed.returncode == 1
+        assert failed.stderr.startswith("tachyon: ")
+        assert failed.stderr.count("\n") == 1
