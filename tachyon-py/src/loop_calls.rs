@@ -13,7 +13,7 @@ use tachyon::__binding::{
 use tachyon::CallError;
 
 use crate::args;
-use crate::errors::{BusyError, Raise};
+use crate::errors::Raise;
 use crate::lent::copied_from;
 use crate::payload::Payload;
 use crate::remote::remote_error;
@@ -40,15 +40,13 @@ impl LoopCalls {
         let calling = forward.attend()?;
         let caller = &calling.caller;
         let reconnects = caller.may_reconnect();
-        let outcome = if caller.outstanding() > 0 {
-            Err(BusyError::new_err("calls of this bus are still waited for; `wait` for them or `forget` them first"))
-        } else {
-            Readiness::new(caller).map_err(|error| CallError::Io(error).raise())
-        };
-        if outcome.is_err() {
-            forward.unattend();
+        match Readiness::new(caller) {
+            Ok(readiness) => Ok(Self { readiness, reconnects }),
+            Err(error) => {
+                forward.unattend();
+                Err(CallError::Io(error).raise())
+            }
         }
-        Ok(Self { readiness: outcome?, reconnects })
     }
 
     /// What to watch: readable when there is something to `receive`.

@@ -47,7 +47,7 @@ impl LoopServing {
         let Some(deferred) = request.take() else { return Ok(None) };
         let mut driven = self.driven();
         let Some(driven) = &mut *driven else { return Ok(None) };
-        match driven.answer(&*self.dispatcher.get().table()?, deferred, outcome) {
+        match driven.answer(&*self.dispatcher.get().table()?, &deferred, outcome) {
             Err(failure @ ServeError::Handler(_)) => Ok(Some(failure)),
             // The caller's end is for the next turn to find.
             _ => Ok(None),
@@ -82,16 +82,16 @@ impl LoopServing {
         self.driven().as_ref().map_or(-1, |driven| driven.as_fd().as_raw_fd())
     }
 
-    /// Take a turn: attend to callers, serve requests of plain handlers, unless `take` is false, and append those of
-    /// coroutine functions to `into`. Returns the seconds until the next turn, None for as long as nothing is readable;
+    /// Take a turn: attend to callers, serve requests of plain handlers, and append at most `places` requests of coroutine
+    /// functions to `into`. Returns the seconds until the next turn, None for as long as nothing is readable;
     /// or a negative number when serving is over.
-    fn turn(&self, py: Python<'_>, into: &Bound<'_, PyList>, take: bool) -> PyResult<Option<f64>> {
+    fn turn(&self, py: Python<'_>, into: &Bound<'_, PyList>, places: usize) -> PyResult<Option<f64>> {
         let dispatcher = self.dispatcher.get();
         let mut driven = self.driven();
         let Some(driven) = &mut *driven else { return Ok(Some(-1.0)) };
         let taken = RefCell::new(Vec::new());
         let table = dispatcher.table()?;
-        let next = driven.turn(&table, take, &|msg_type| dispatcher.shared().is_coroutine(msg_type), &|deferred| {
+        let next = driven.turn(&table, places, &|msg_type| dispatcher.shared().is_coroutine(msg_type), &|deferred| {
             taken.borrow_mut().push(deferred);
         });
         drop(table);
@@ -147,9 +147,8 @@ impl LoopServing {
     }
 
     /// Tell callers with requests that the server stops; False when one of them takes no more replies for now.
-    fn turn_away(&self) -> PyResult<bool> {
-        let table = self.dispatcher.get().table()?;
-        Ok(self.driven().as_mut().is_none_or(|driven| driven.turn_away(&table)))
+    fn turn_away(&self) -> bool {
+        self.driven().as_mut().is_none_or(Driven::turn_away)
     }
 
     /// Close every connection in good order, and free the path.
@@ -185,6 +184,11 @@ impl LoopRequest {
         Ok(Self { deferred: Mutex::new(Some(deferred)), deadline, endpoint: endpoint.unbind(), payload, call })
     }
 
+    /// Whether its caller waits no longer.
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| monotonic_now() >= deadline)
+    }
+
     fn take(&self) -> Option<Deferred> {
         self.deferred.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -196,10 +200,5 @@ impl LoopRequest {
     fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let view = PyMemoryView::from(self.payload.bind(py))?;
         self.endpoint.get().function().bind(py).call1((view,))
-    }
-
-    /// Whether its caller waits no longer.
-    fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| monotonic_now() >= deadline)
     }
 }

@@ -88,9 +88,17 @@ impl ForwardLine {
 
     /// Takes this side for an event loop; a loop that had it before has it no more.
     pub(crate) fn attend(&mut self) -> PyResult<&mut Calling> {
+        let had = self.attended;
         let calling = self.as_calling()?;
         calling.replies.check()?;
         calling.requests.check()?;
+        if had {
+            calling.caller.recycle();
+        } else if calling.caller.outstanding() > 0 {
+            return Err(BusyError::new_err(
+                "calls of this bus are still waited for; `wait` for them or `forget` them first",
+            ));
+        }
         self.attended = true;
         self.as_calling()
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -49,11 +50,15 @@ class Peer:
     def line(self) -> str:
         """Return the next line the script prints: a way to know how far it is."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.join()
-            pytest.fail("the child ended without printing the line that was waited for")
-        return line.rstrip("\n")
+        line = b""
+        # Byte by byte from the descriptor: what a buffer took beyond the line would be lost to `join`.
+        while not line.endswith(b"\n"):
+            byte = os.read(self.process.stdout.fileno(), 1)
+            if not byte:
+                self.join()
+                pytest.fail("the child ended without printing the line that was waited for")
+            line += byte
+        return line.decode().rstrip("\n")
 
     def tell(self, line: str) -> None:
         """Send the script a line to read from its standard input."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -103,6 +104,58 @@ def test_bus(listener: str, connector: str, path: str) -> None:
         "IBM: 123 prices, highest 130.32",
         "MSFT: 123 prices, highest 43.22",
     ]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("language", ["Rust", "Python"])
+def test_server(language: str, workers: int, path: str) -> None:
+    """Callers of both languages at once, each checking its replies."""
+    server = command(language, "server", "serve", path, workers)
+    with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            callers = [command(caller, "server", "call", path, 2000) for caller in ("Rust", "Python") * 2]
+            for introduced, done in run(*callers):
+                assert introduced.startswith("caller ")
+                assert done == "2000 calls, all correct"
+            run(command("Python" if language == "Rust" else "Rust", "server", "stop", path))
+            out, err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+    assert (process.returncode, out.splitlines(), err) == (0, [f"serving at {path}", "stopped"], "")
+
+
+def test_pool_caller() -> None:
+    (lines,) = run(command("Python", "pool_caller"))
+    assert lines == [
+        "4000 calls by 8 threads over 3 connections",
+        "shared memory: 4 vowels",
+        "rings: 1 vowels",
+        "aeiou: 5 vowels",
+    ]
+
+
+def test_asyncio_caller() -> None:
+    (lines,) = run(command("Python", "asyncio_caller"))
+    assert lines == ["1000 squares add up to 332833500", "ponder: too slow, given up", "12 squared is 144"]
+
+
+def test_asyncio_server(path: str) -> None:
+    server = command("Python", "asyncio_server", "serve", path)
+    with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            (lines,) = run(command("Python", "asyncio_server", "call", path))
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+    assert lines == [
+        "3 cities",
+        "30 answers, together",
+        "Oslo: 3.5 degrees",
+        "Porto: 16.0 degrees",
+        "Quito: 14.5 degrees",
+    ]
+    assert (process.returncode, out.splitlines(), err) == (0, [f"serving at {path}", "stopped"], "")
 
 
 @pair

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import deque
 
 from tachyon._context import task_call
 from tachyon._tachyon import LoopRequest, LoopServing, RpcBus, RpcDispatcher, RpcServer
@@ -28,9 +27,10 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._taken: list[LoopRequest] = []
-        self._queue: deque[LoopRequest] = deque()
         self._tasks: dict[asyncio.Task[None], LoopRequest] = {}
         self._due: asyncio.Handle | None = None
+        # Whether that is the loop's next round.
+        self._soon = False
 
     async def run(self) -> None:
         """Serve until the other side, or a stop, ends it."""
@@ -52,13 +52,11 @@ class Service:
 
     def _turn(self) -> None:
         """Attend to callers, as a callback of the loop."""
+        self._soon = False
         if self._over.done():
             return
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
         try:
-            wait = self._serving.turn(self._taken, len(self._tasks) < self._concurrency)
+            wait = self._serving.turn(self._taken, self._concurrency - len(self._tasks))
         except BusyError:
             # A thread registers a handler at this moment.
             wait = RETRY
@@ -67,30 +65,35 @@ class Service:
             if not isinstance(error, Exception):
                 raise
             return
-        self._queue.extend(self._taken)
+        for request in self._taken:
+            self._start(request)
         self._taken.clear()
-        self._start()
-        if wait is None:
-            return
-        if wait < 0:
+        if wait is not None and wait < 0:
             self._over.set_result(None)
+        else:
+            self._schedule(wait)
+
+    def _schedule(self, wait: float | None) -> None:
+        """Have the next turn taken after so many seconds, if nothing becomes readable before."""
+        if self._soon:
+            return
+        if self._due is not None:
+            self._due.cancel()
+        self._soon = wait == 0
+        if wait is None:
+            self._due = None
         elif wait == 0:
             self._due = self._loop.call_soon(self._turn)
         else:
             self._due = self._loop.call_later(wait, self._turn)
 
-    def _start(self) -> None:
-        """Make tasks of requests, as many as there may be."""
-        while self._queue and len(self._tasks) < self._concurrency:
-            request = self._queue.popleft()
-            if request.is_late():
-                self._serving.turn_down(request)
-                continue
-            context = contextvars.copy_context()
-            context.run(task_call.set, request.call)
-            task = self._loop.create_task(self._handle(request), context=context)
-            self._tasks[task] = request
-            task.add_done_callback(self._done)
+    def _start(self, request: LoopRequest) -> None:
+        """Make a task of a request."""
+        context = contextvars.copy_context()
+        context.run(task_call.set, request.call)
+        task = self._loop.create_task(self._handle(request), context=context)
+        self._tasks[task] = request
+        task.add_done_callback(self._done)
 
     async def _handle(self, request: LoopRequest) -> None:
         try:
@@ -113,10 +116,9 @@ class Service:
         elif not self._over.done():
             # It was cancelled before it began; otherwise it is answered already.
             self._serving.turn_down(request)
-        self._start()
-        if self._due is None and not self._over.done():
-            # There is a task less than the limit now, or a reply for which there was no room.
-            self._due = self._loop.call_soon(self._turn)
+        if not self._over.done():
+            # There is a place more for a task now, and there may be a reply for which there was no room.
+            self._schedule(0)
 
     async def _finish(self) -> None:
         """Let handlers that run come to their end, and callers take their last replies, but not for ever."""
@@ -124,8 +126,6 @@ class Service:
         if not self._over.done():
             self._over.cancel()
         deadline = self._loop.time() + self._serving.stop_timeout
-        while self._queue:
-            self._serving.turn_down(self._queue.popleft())
         try:
             while orderly and self._tasks and self._loop.time() < deadline:
                 self._serving.turn_away()

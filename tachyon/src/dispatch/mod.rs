@@ -18,7 +18,7 @@ mod watched;
 
 pub use caller_info::CallerInfo;
 pub use deferred::Deferred;
-pub(crate) use desk::{Desk, Lent};
+pub(crate) use desk::Lent;
 pub(crate) use dispatcher::sealed;
 pub use dispatcher::{Dispatcher, Served};
 pub use endpoint::{Endpoint, Entry, EntryHandler, ExclusiveHandler, SharedHandler};

@@ -3,7 +3,7 @@
 //! A [`Worker`] sleeps by itself. Here it never does: the loop watches the worker's epoll and gives it a turn whenever
 //! that is readable. Handlers may be left to the loop, too, which answers their requests when it has run them.
 
-use std::collections::{HashMap, VecDeque};
+use core::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,10 +16,11 @@ use super::events::{Leaving, ServerEvent};
 use super::session::Session;
 use super::worker::Worker;
 use crate::bus::Established;
-use crate::dispatch::{Deferred, Desk, Dispatcher, HandlerError, Lent, Origin};
+use crate::dispatch::{Deferred, Dispatcher, HandlerError, Lent, Origin};
 use crate::error::ServeError;
 use crate::options::Options;
 use crate::stats::{Bank, Publication};
+use crate::type_id::msg_type;
 use crate::wait::PollingMode;
 
 /// Most rounds of one turn, so that busy callers leave the loop time for its other work.
@@ -38,15 +39,11 @@ pub enum Next {
     Ended(Leaving),
 }
 
-/// What is owed to callers who take no replies for now.
-type Owed = HashMap<u64, VecDeque<(Deferred, Result<Vec<u8>, HandlerError>)>>;
-
 /// A server, or one connection, in the hands of a loop.
 #[derive(Debug)]
 pub struct Driven {
     worker: Worker<Arc<Control>, Box<Entrance>>,
     publication: Option<Arc<Publication>>,
-    owed: Owed,
     /// How the only caller left, where there is one.
     left: Option<Arc<Mutex<Option<Leaving>>>>,
 }
@@ -61,7 +58,7 @@ impl Driven {
         let publication = server.publish(dispatcher, entrance.path(), 1);
         let options = resting(&server.options.connection);
         let worker = Worker::new(Arc::clone(&server.control), Some(Box::new(entrance)), options)?;
-        Ok(Some(Self { worker, publication, owed: Owed::new(), left: None }))
+        Ok(Some(Self { worker, publication, left: None }))
     }
 
     /// Takes the answering end of a connection that has one caller. That end was taken for this.
@@ -80,11 +77,12 @@ impl Driven {
         let options = resting(&Options::new());
         let mut worker = Worker::new(Arc::new(control), None, options.clone())?;
         worker.settle(Session::over(1, established, &options));
-        Ok(Self { worker, publication: None, owed: Owed::new(), left: Some(left) })
+        Ok(Self { worker, publication: None, left: Some(left) })
     }
 
-    /// Takes a turn: attends to callers who come and go, and serves requests, unless `take` is false. Requests whose
-    /// message type is `wanted` are not answered but given to `defer`.
+    /// Takes a turn: attends to callers who come and go, and serves requests. Those whose message type is `wanted` are
+    /// not answered but given to `defer`, at most `places` of them; others of that kind, and what their callers sent
+    /// after them, wait for a later turn.
     ///
     /// # Errors
     /// [`ServeError::Exclusive`] when an endpoint changes the state, [`ServeError::Forked`] in a forked child, and the
@@ -93,40 +91,38 @@ impl Driven {
     pub fn turn<S: ?Sized>(
         &mut self,
         dispatcher: &Dispatcher<S>,
-        take: bool,
+        places: usize,
         wanted: &impl Fn(u16) -> bool,
         defer: &impl Fn(Deferred),
     ) -> Result<Next, ServeError> {
         dispatcher.check_shared()?;
         let (desk, state) = dispatcher.shared();
         let bank = bank(self.publication.as_ref());
+        let places = Cell::new(places);
         for _ in 0..ROUNDS {
             if self.worker.control.is_stopping() {
                 return Ok(Next::Stop);
             }
             self.worker.look(false)?;
-            settle_debts(&mut self.worker, &mut self.owed, bank, desk);
-            if take {
-                self.worker.pass(
-                    &mut |caller, incoming, outgoing, request| {
-                        let origin = Origin { caller: Some(caller), bank };
-                        match desk.defer(&origin, incoming, request, wanted) {
-                            Some(deferred) => {
-                                defer(deferred);
-                                Ok(())
-                            }
-                            None => desk.answer(Lent::Shared(state), &origin, incoming, outgoing, request),
+            let tour = self.worker.tour(
+                &|_, request| places.get() > 0 || !wanted(msg_type(request.frame.type_id)),
+                &mut |caller, incoming, outgoing, request| {
+                    let origin = Origin { caller: Some(caller), bank };
+                    match desk.defer(&origin, incoming, request, wanted) {
+                        Some(deferred) => {
+                            places.set(places.get() - 1);
+                            defer(deferred);
+                            Ok(())
                         }
-                    },
-                    &|failure| desk.tell_failure(failure),
-                )?;
-            } else {
-                self.worker.catch_up()?;
-            }
+                        None => desk.answer(Lent::Shared(state), &origin, incoming, outgoing, request),
+                    }
+                },
+                &|failure| desk.tell_failure(failure),
+            )?;
             if let Some(how) = self.left() {
                 return Ok(Next::Ended(how));
             }
-            if self.worker.hot.is_empty() || !take {
+            if !tour.served && !tour.looking {
                 return Ok(Next::Sleep(self.worker.sleep_limit(None)));
             }
         }
@@ -145,20 +141,14 @@ impl Driven {
     pub fn answer<S: ?Sized>(
         &mut self,
         dispatcher: &Dispatcher<S>,
-        deferred: Deferred,
+        deferred: &Deferred,
         outcome: Result<Vec<u8>, HandlerError>,
     ) -> Result<(), ServeError> {
         let (desk, _) = dispatcher.shared();
         let caller = deferred.caller();
         let origin = Origin { caller: Some(&caller), bank: bank(self.publication.as_ref()) };
-        let Some(session) = session(&mut self.worker, caller.id) else {
-            return desk.answer_deferred(&origin, None, &deferred, outcome);
-        };
-        if session.outgoing.has_kept() || self.owed.contains_key(&caller.id) {
-            self.owed.entry(caller.id).or_default().push_back((deferred, outcome));
-            return Ok(());
-        }
-        desk.answer_deferred(&origin, Some(&mut session.outgoing), &deferred, outcome)
+        let outgoing = session(&mut self.worker, caller.id).map(|session| &mut session.outgoing);
+        desk.answer_deferred(&origin, outgoing, deferred, outcome)
     }
 
     /// How long callers that do not take their last replies are to be waited for.
@@ -167,9 +157,8 @@ impl Driven {
     }
 
     /// Tells callers with requests that the server stops; false when one of them takes no more replies for now.
-    pub fn turn_away<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>) -> bool {
-        settle_debts(&mut self.worker, &mut self.owed, bank(self.publication.as_ref()), dispatcher.shared().0);
-        self.worker.turn_away() && self.owed.is_empty()
+    pub fn turn_away(&mut self) -> bool {
+        self.worker.turn_away()
     }
 }
 
@@ -206,31 +195,4 @@ fn session(worker: &mut Worker<Arc<Control>, Box<Entrance>>, id: u64) -> Option<
 /// Where calls are counted.
 fn bank(publication: Option<&Arc<Publication>>) -> Option<Bank<'_>> {
     publication.map(|publication| publication.board.bank(0))
-}
-
-/// Answers what could not be answered before, as far as there is room now.
-fn settle_debts<S: ?Sized>(
-    worker: &mut Worker<Arc<Control>, Box<Entrance>>,
-    owed: &mut Owed,
-    bank: Option<Bank<'_>>,
-    desk: &Desk<S>,
-) {
-    owed.retain(|id, debts| {
-        loop {
-            let outgoing = match session(worker, *id) {
-                Some(session) => match session.flush() {
-                    Ok(true) => Some(&mut session.outgoing),
-                    // No room yet; or an end, which the next turn finds.
-                    _ => return true,
-                },
-                None => None,
-            };
-            let Some((deferred, outcome)) = debts.pop_front() else { return false };
-            let origin = Origin { caller: Some(&deferred.caller()), bank };
-            let told = desk.answer_deferred(&origin, outgoing, &deferred, outcome);
-            if let Err(failure @ ServeError::Handler(_)) = told {
-                desk.tell_failure(&failure);
-            }
-        }
-    });
 }

@@ -153,7 +153,7 @@ impl Session {
     }
 
     /// Sends a reply that had no room, without taking a request; `None` when none is left.
-    pub(super) fn catch_up(&mut self) -> Option<Turn> {
+    fn catch_up(&mut self) -> Option<Turn> {
         let gone = self.peer().was_gone();
         match self.flush() {
             Ok(true) => None,
@@ -211,7 +211,7 @@ impl Session {
     }
 
     /// Sends a reply that had no room; true when none is left.
-    pub(super) fn flush(&mut self) -> Result<bool, Halt> {
+    fn flush(&mut self) -> Result<bool, Halt> {
         match self.outgoing.flush() {
             Ok(flushed) => Ok(flushed),
             Err(Unsent::Halted(halt)) => Err(halt),

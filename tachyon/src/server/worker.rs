@@ -267,25 +267,6 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
         self.part_all();
     }
 
-    /// Gives busy callers replies for which there was no room, and takes no requests.
-    pub(super) fn catch_up(&mut self) -> Result<(), ServeError> {
-        for key in self.hot.clone() {
-            match self.sessions[key].catch_up() {
-                None | Some(Turn::Idle | Turn::Held | Turn::Served) => {}
-                Some(Turn::Rest) => {
-                    self.sessions[key].hot = false;
-                    self.hot.retain(|hot| *hot != key);
-                }
-                Some(Turn::Ended(Halt::Forked)) => return Err(ServeError::Forked),
-                Some(Turn::Ended(halt)) => {
-                    self.hot.retain(|hot| *hot != key);
-                    self.part(key, (&halt).into());
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// How long callers that do not take their last replies are waited for.
     pub(super) fn stop_timeout(&self) -> Duration {
         self.entrance.as_ref().map_or(Duration::from_secs(1), |entrance| entrance.options().stop_timeout)

@@ -1,0 +1,318 @@
+"""Calls from coroutines: many in flight, in any order, on either event loop, to their good or bad end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import uvloop
+
+import tachyon
+from tachyon import RpcBus, tachyon_rpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from conftest import Peer
+
+CALLEE = """
+from tachyon import RpcDispatcher
+dispatcher = RpcDispatcher(send_error_text=True)
+
+@dispatcher.handler(msg_type=1)
+def echo(payload):
+    return payload.tobytes()
+
+@dispatcher.handler(msg_type=2)
+def sleep(payload):
+    time.sleep(float(bytes(payload)))
+    return b"slept"
+
+@dispatcher.handler(msg_type=3)
+def fails(payload):
+    raise ValueError("on purpose")
+
+@dispatcher.handler(msg_type=4)
+def remaining(payload):
+    return str(tachyon.current_call().remaining).encode()
+
+import logging
+logging.disable()
+with tachyon.RpcBus.listen(path, RING, RING) as bus:
+    dispatcher.serve_forever(bus)
+"""
+
+SMALL = CALLEE.replace("RING", "4096")
+
+echo, sleep, fails, remaining, missing = (tachyon_rpc(number)(bytes) for number in range(1, 6))
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[object, object, object]], object]:
+    """Return a function that runs a coroutine to its end on the event loop under test."""
+
+    def run(main: Coroutine[object, object, object]) -> object:
+        with asyncio.Runner(loop_factory=request.param) as runner:
+            return runner.run(main)
+
+    return run
+
+
+def test_a_thousand_calls_in_flight(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(SMALL)
+
+    async def call(bus: RpcBus, number: int) -> None:
+        payload = b"%d " % number * (number % 60)
+        assert await echo.acall(bus, payload, timeout=20) == payload
+
+    async def main() -> None:
+        with RpcBus.connect(path) as bus:
+            # Far more than the rings hold: most of them wait for room.
+            await asyncio.gather(*(call(bus, number) for number in range(1000)))
+            for number in range(50):
+                await call(bus, number)
+
+    run(main())
+    callee.join()
+
+
+def test_replies_in_any_order(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer("""
+        with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
+            taken = []
+            for _ in range(200):
+                with bus.serve() as request:
+                    taken.append((request.correlation_id, bytes(request)))
+            for cid, payload in taken[::-1]:
+                bus.reply(cid, payload, 1)
+            try:
+                bus.serve()
+            except tachyon.PeerClosedError:
+                pass
+    """)
+
+    async def main() -> None:
+        with RpcBus.connect(path) as bus:
+            calls = [asyncio.create_task(echo.acall(bus, b"%d" % number)) for number in range(200)]
+            done: list[int] = []
+            for number, call in enumerate(calls):
+                call.add_done_callback(lambda _, number=number: done.append(number))
+            assert await asyncio.gather(*calls) == [b"%d" % number for number in range(200)]
+            assert done == list(range(200))[::-1]
+
+    run(main())
+    callee.join()
+
+
+def test_errors_are_those_of_call(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(SMALL)
+
+    async def main() -> None:
+        with RpcBus.connect(path) as bus:
+            with pytest.raises(tachyon.RpcError, match="on purpose"):
+                await fails.acall(bus, b"")
+            with pytest.raises(KeyError):
+                await missing.acall(bus, b"")
+            with pytest.raises(tachyon.TooLargeError):
+                await echo.acall(bus, bytes(5000))
+            with pytest.raises(TypeError, match="encode"):
+                await echo.acall(bus, "text")  # type: ignore[arg-type]
+            with pytest.raises(tachyon.InvalidArgumentError):
+                await echo.acall(bus, b"", timeout=-1)
+            assert await echo.acall(bus, b"fine") == b"fine"
+            assert 1 < float(await remaining.acall(bus, b"", timeout=2)) <= 2
+            assert await remaining.acall(bus, b"") == b"None"
+
+    run(main())
+    callee.join()
+
+
+def test_who_waits_no_longer_is_forgotten(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(SMALL)
+
+    async def main() -> None:
+        with RpcBus.connect(path) as bus:
+            started = time.monotonic()
+            with pytest.raises(tachyon.TimedOutError):
+                await sleep.acall(bus, b"0.1", timeout=0.02)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(sleep.acall(bus, b"0.1"), 0.02)
+            task = asyncio.create_task(sleep.acall(bus, b"0.1"))
+            await asyncio.sleep(0.02)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            # Behind them in the queue, and then the bus is as it was.
+            assert await echo.acall(bus, b"late", timeout=5) == b"late"
+            assert time.monotonic() - started > 0.2
+            # Also of those that were never sent, for want of room.
+            block = asyncio.create_task(sleep.acall(bus, b"0.2"))
+            await asyncio.sleep(0.02)
+            calls = [asyncio.create_task(echo.acall(bus, bytes(1000))) for _ in range(50)]
+            await asyncio.sleep(0.02)
+            for call in calls[::2]:
+                call.cancel()
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError, bytes] * 25
+            assert await block == b"slept"
+            with pytest.raises(tachyon.TimedOutError):
+                await asyncio.gather(
+                    sleep.acall(bus, b"0.2"), *(echo.acall(bus, bytes(2000), timeout=0.1) for _ in range(9))
+                )
+            assert await echo.acall(bus, b"still", timeout=5) == b"still"
+
+    run(main())
+    callee.join()
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_the_peers_end_wakes_everybody(run: Callable, peer: Callable[[str], Peer], path: str, orderly: bool) -> None:
+    callee = peer("""
+        with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
+            with bus.serve() as request:
+                cid = request.correlation_id
+            bus.reply(cid, b"the last one", 1)
+            sys.stdin.readline()
+    """)
+
+    async def main() -> float:
+        with RpcBus.connect(path) as bus:
+            assert await echo.acall(bus, b"") == b"the last one"
+            calls = [asyncio.create_task(echo.acall(bus, bytes(100))) for _ in range(100)]
+            await asyncio.sleep(0.05)
+            started = time.monotonic()
+            if orderly:
+                callee.tell("close")
+            else:
+                callee.kill()
+            error = tachyon.PeerClosedError if orderly else tachyon.PeerDeadError
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            ended = time.monotonic()
+            assert {type(outcome) for outcome in outcomes} == {error}
+            with pytest.raises(error):
+                await echo.acall(bus, b"")
+        return ended - started
+
+    assert run(main()) < 0.2
+
+
+def test_close_wakes_everybody(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(SMALL)
+
+    async def main() -> None:
+        bus = RpcBus.connect(path)
+        calls = [asyncio.create_task(sleep.acall(bus, b"0.3")) for _ in range(100)]
+        await asyncio.sleep(0.05)
+        started = time.monotonic()
+        bus.close()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {tachyon.BusClosedError}
+        assert time.monotonic() - started < 0.2
+        with pytest.raises(tachyon.BusClosedError):
+            await echo.acall(bus, b"")
+
+    run(main())
+    callee.process.wait(10)
+
+
+def test_a_bus_belongs_to_its_loop(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(SMALL)
+    bus = RpcBus.connect(path)
+
+    async def main() -> None:
+        assert await echo.acall(bus, b"here") == b"here"
+        for use in (lambda: echo.call(bus, b""), lambda: bus.call(b"", 1), bus.serve, lambda: bus.forget(1)):
+            with pytest.raises(tachyon.BusyError, match="event loop"):
+                use()
+        outcome: list[object] = []
+
+        def elsewhere() -> None:
+            try:
+                asyncio.run(echo.acall(bus, b""))
+            except tachyon.BusyError as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        await asyncio.to_thread(thread.join)
+        assert len(outcome) == 1
+        assert await echo.acall(bus, b"still here") == b"still here"
+
+    async def again() -> bytes:
+        return await echo.acall(bus, b"another loop")
+
+    run(main())
+    # Until the loop is closed.
+    assert run(again()) == b"another loop"
+    bus.close()
+    callee.join()
+
+
+def test_calls_made_before_come_first(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(SMALL)
+
+    async def main() -> None:
+        with RpcBus.connect(path) as bus:
+            call = bus.call(b"by hand", 1)
+            with pytest.raises(tachyon.BusyError, match="waited for"):
+                await echo.acall(bus, b"")
+            with bus.wait(call, timeout=5) as reply:
+                assert bytes(reply) == b"by hand"
+                with pytest.raises(tachyon.BusyError, match="guard"):
+                    await echo.acall(bus, b"")
+            assert await echo.acall(bus, b"by the loop") == b"by the loop"
+
+    run(main())
+    callee.join()
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_bus_that_nobody_has_any_more(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(SMALL)
+
+    async def main() -> None:
+        gc.collect()
+        before = descriptors()
+        bus = RpcBus.connect(path)
+        assert await echo.acall(bus, b"") == b""
+        del bus
+        gc.collect()
+        await asyncio.sleep(0)
+        # An earlier loop may have closed some of its own.
+        assert descriptors() <= before
+
+    run(main())
+    callee.join()
+
+
+def test_interrupt_while_calls_are_under_way(peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(CALLEE.replace("RING", "1 << 16"))
+    child = peer("""
+        import asyncio, signal
+        echo = tachyon.tachyon_rpc(1)(bytes)
+
+        async def main():
+            with tachyon.RpcBus.connect(path) as bus:
+                print("ready", flush=True)
+                while True:
+                    await asyncio.gather(*(echo.acall(bus, b"%d" % n) for n in range(100)))
+
+        try:
+            asyncio.run(main())
+        except KeyboardInterrupt:
+            print(time.monotonic())
+    """)
+    assert child.line() == "ready"
+    time.sleep(0.3)
+    sent = time.monotonic()
+    child.process.send_signal(2)
+    assert float(child.join()) - sent < 0.2
+    callee.join()

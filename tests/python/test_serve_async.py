@@ -1,0 +1,333 @@
+"""Servers and buses served by an event loop, with handlers that wait for other things."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tachyon
+from tachyon import ErrorKind, RpcBus, tachyon_rpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Peer
+
+SERVER = """
+import asyncio, json, logging, signal, threading
+import uvloop
+from tachyon import RpcDispatcher, RpcServer, current_call
+
+dispatcher = RpcDispatcher(send_error_text=True)
+most = running = 0
+
+@dispatcher.handler(msg_type=1)
+def echo(payload):
+    return payload.tobytes()
+
+@dispatcher.handler(msg_type=2)
+async def sleep(payload):
+    global running, most
+    running += 1
+    most = max(most, running)
+    try:
+        await asyncio.sleep(float(bytes(payload)))
+    finally:
+        running -= 1
+    return b"slept"
+
+@dispatcher.handler(msg_type=3)
+async def fails(payload):
+    await asyncio.sleep(0)
+    raise ValueError("on purpose")
+
+@dispatcher.handler(msg_type=4)
+async def introduce(payload):
+    await asyncio.sleep(0.01)
+    call = await asyncio.to_thread(current_call)
+    assert call.caller_id == current_call().caller_id
+    return json.dumps([call.name, call.caller_id, call.caller_pid, call.correlation_id, call.remaining]).encode()
+
+@dispatcher.handler(msg_type=5)
+async def buffers(payload):
+    await asyncio.sleep(0)
+    return [b"b", bytearray(b"ba"), payload, payload[1:], "text", bytes(1 << 20)][payload[0]]
+
+@dispatcher.handler(msg_type=6)
+async def gives_up(payload):
+    asyncio.current_task().cancel()
+    await asyncio.sleep(1)
+
+@dispatcher.handler(msg_type=7)
+async def stop(payload):
+    server.stop()
+    return str(most).encode()
+
+@dispatcher.handler(msg_type=8)
+async def echo_later(payload):
+    await asyncio.sleep(0.001)
+    return payload
+
+@dispatcher.handler(msg_type=9)
+def introduce_now(payload):
+    return str(current_call().caller_id).encode()
+
+logging.disable()
+
+async def serve(**options):
+    global server
+    with RpcServer(path) as server:
+        print("ready", flush=True)
+        await dispatcher.serve_async(server, **options)
+    print("served", len(asyncio.all_tasks()), running)
+
+def run(main, loop_factory):
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(main)
+"""
+
+LOOPS = ("asyncio.new_event_loop", "uvloop.new_event_loop")
+
+echo, sleep, fails, introduce, buffers, gives_up, stop, echo_later, introduce_now, missing = (
+    tachyon_rpc(number)(bytes) for number in range(1, 11)
+)
+
+
+@pytest.fixture(params=LOOPS)
+def serve(request: pytest.FixtureRequest, peer: Callable[[str], Peer]) -> Callable[[str], Peer]:
+    """Return a function that runs `SERVER`, on the event loop under test."""
+
+    def start(arguments: str = "") -> Peer:
+        server = peer(f"{SERVER}\nrun(serve({arguments}), {request.param})")
+        assert server.line() == "ready"
+        return server
+
+    return start
+
+
+def test_handlers_wait_side_by_side(serve: Callable[[str], Peer], path: str) -> None:
+    server = serve("concurrency=200")
+
+    async def main() -> None:
+        with RpcBus.connect(path) as one, RpcBus.connect(path) as two:
+            started = time.monotonic()
+            slept = [sleep.acall(bus, b"0.2", timeout=10) for bus in (one, two) for _ in range(50)]
+            assert set(await asyncio.gather(*slept)) == {b"slept"}
+            assert time.monotonic() - started < 1
+            # Plain handlers are served in between, and callers are told apart.
+            waiting = asyncio.create_task(sleep.acall(one, b"0.3"))
+            assert await echo.acall(two, b"meanwhile") == b"meanwhile"
+            assert not waiting.done()
+            seen = [json.loads(await introduce.acall(bus, b"", timeout=5)) for bus in (one, two)]
+            assert [fact[:3] for fact in seen] == [["introduce", number, os.getpid()] for number in (1, 2)]
+            assert all(4 < fact[4] <= 5 for fact in seen)
+            assert await introduce_now.acall(two, b"") == b"2"
+            assert await waiting == b"slept"
+            assert await stop.acall(one, b"") == b"100"
+
+    asyncio.run(main())
+    assert server.join() == "served 1 0\n"
+    assert not Path(path).exists()
+
+
+def test_a_thousand_requests_in_flight(serve: Callable[[str], Peer], path: str) -> None:
+    server = serve("")
+
+    async def main() -> None:
+        with RpcBus.connect(path, ring_sizes=(4096, 4096)) as bus:
+            payloads = [b"%d " % number * (number % 60) for number in range(1000)]
+            calls = [(echo_later, echo)[number % 3 == 0].acall(bus, payload) for number, payload in enumerate(payloads)]
+            assert await asyncio.gather(*calls) == payloads
+            await stop.acall(bus, b"")
+
+    asyncio.run(main())
+    assert server.join() == "served 1 0\n"
+
+
+def test_no_more_than_asked_for(serve: Callable[[str], Peer], path: str) -> None:
+    server = serve("concurrency=3")
+
+    async def main() -> None:
+        with RpcBus.connect(path) as one, RpcBus.connect(path) as two:
+            slept = [asyncio.create_task(sleep.acall(bus, b"0.02")) for bus in (one, two) for _ in range(12)]
+            # One whose time is over when its turn comes is not begun.
+            late = asyncio.create_task(sleep.acall(two, b"0", timeout=0.05))
+            assert set(await asyncio.gather(*slept)) == {b"slept"}
+            with pytest.raises(tachyon.TimedOutError):
+                await late
+            assert await stop.acall(one, b"") == b"3"
+
+    asyncio.run(main())
+    assert server.join() == "served 1 0\n"
+
+
+def test_callers_are_answered_whatever_happens(serve: Callable[[str], Peer], path: str) -> None:
+    server = serve("")
+    with RpcBus.connect(path) as bus:
+        for endpoint, payload, kind, text in (
+            (fails, b"", ErrorKind.HANDLER_FAILED, "on purpose"),
+            (gives_up, b"", ErrorKind.HANDLER_FAILED, "Cancelled"),
+            (buffers, b"\x04", ErrorKind.BAD_REPLY, "str"),
+            (buffers, b"\x05", ErrorKind.REPLY_TOO_LARGE, "1048576"),
+            (buffers, b"\x09", ErrorKind.HANDLER_FAILED, "IndexError"),
+            (missing, b"", ErrorKind.NO_HANDLER, ""),
+        ):
+            with pytest.raises(tachyon.RpcError) as caught:
+                endpoint.call(bus, payload, timeout=5)
+            assert caught.value.kind == kind
+            assert text in caught.value.text
+        replies = [buffers.call(bus, bytes([number]) + b"rest", timeout=5) for number in range(4)]
+        assert replies == [b"b", b"ba", b"\x02rest", b"rest"]
+        # Its timeout is over before its handler is done; the late reply is dropped.
+        with pytest.raises(tachyon.TimedOutError):
+            sleep.call(bus, b"0.1", timeout=0.02)
+        assert echo.call(bus, b"fine", timeout=5) == b"fine"
+        stop.call(bus, b"", timeout=5)
+    assert server.join() == "served 1 0\n"
+
+
+def test_a_caller_that_takes_no_replies(serve: Callable[[str], Peer], path: str) -> None:
+    server = serve("")
+    with RpcBus.connect(path, ring_sizes=(1 << 16, 4096)) as slow, RpcBus.connect(path) as other:
+        calls = [slow.call(bytes([number]) * 1000, 8) for number in range(40)]
+        for _ in range(20):
+            assert echo_later.call(other, b"not in the way", timeout=5) == b"not in the way"
+        for number, call in enumerate(calls):
+            with slow.wait(call, timeout=5) as reply:
+                assert bytes(reply) == bytes([number]) * 1000
+        stop.call(other, b"", timeout=5)
+    assert server.join() == "served 1 0\n"
+
+
+def test_callers_that_die(serve: Callable[[str], Peer], peer: Callable[[str], Peer], path: str) -> None:
+    server = serve("")
+    fds = Path(f"/proc/{server.process.pid}/fd")
+    with RpcBus.connect(path) as bus:
+        assert echo.call(bus, b"", timeout=5) == b""
+        before = len(list(fds.iterdir()))
+        for _ in range(3):
+            doomed = peer("""
+                bus = tachyon.RpcBus.connect(path)
+                for n in range(30):
+                    bus.call(b"0.1", 2)
+                print("sent", flush=True)
+                sys.stdin.readline()
+            """)
+            assert doomed.line() == "sent"
+            doomed.kill()
+            assert sleep.call(bus, b"0.05", timeout=5) == b"slept"
+        deadline = time.monotonic() + 5
+        while len(list(fds.iterdir())) != before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        stop.call(bus, b"", timeout=5)
+    assert server.join() == "served 1 0\n"
+
+
+def test_stop_lets_handlers_finish(serve: Callable[[str], Peer], path: str) -> None:
+    server = serve("")
+    with RpcBus.connect(path) as bus:
+        running = bus.call(b"0.3", 2)
+        stopping = bus.call(b"", 7)
+        with bus.wait(stopping, timeout=5):
+            pass
+        refused = bus.call(b"", 1)
+        with bus.wait(refused, timeout=5) as reply:
+            assert reply.error_kind == ErrorKind.STOPPING
+        with bus.wait(running, timeout=5) as reply:
+            assert bytes(reply) == b"slept"
+        with pytest.raises(tachyon.PeerClosedError):
+            while True:
+                with pytest.raises(tachyon.RpcError, match="stopping"):
+                    echo.call(bus, b"", timeout=5)
+    assert server.join() == "served 1 0\n"
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_ctrl_c_cancels_handlers_and_answers_their_callers(peer: Callable[[str], Peer], path: str, loop: str) -> None:
+    server = peer(f"""{SERVER}
+try:
+    run(serve(), {loop})
+except KeyboardInterrupt:
+    print(time.monotonic(), running)
+""")
+    assert server.line() == "ready"
+    with RpcBus.connect(path) as bus:
+        running = bus.call(b"10", 2)
+        assert echo.call(bus, b"", timeout=5) == b""
+        sent = time.monotonic()
+        server.process.send_signal(signal.SIGINT)
+        with bus.wait(running, timeout=5) as reply:
+            assert reply.error_kind == ErrorKind.STOPPING
+        ended, left = server.join().split()
+    assert float(ended) - sent < 0.2
+    assert left == "0"
+    assert not Path(path).exists()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_bus(peer: Callable[[str], Peer], path: str, loop: str, killed: bool) -> None:
+    callee = peer(f"""{SERVER}
+async def serve():
+    with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
+        try:
+            await dispatcher.serve_async(bus)
+        except tachyon.PeerDeadError:
+            print("dead")
+        assert bus.closed
+    print("done")
+
+run(serve(), {loop})
+""")
+    caller = peer("""
+        import asyncio
+        sleep = tachyon.tachyon_rpc(2)(bytes)
+
+        async def main():
+            with tachyon.RpcBus.connect(path) as bus:
+                started = time.monotonic()
+                await asyncio.gather(*(sleep.acall(bus, b"0.1", timeout=10) for _ in range(60)))
+                assert time.monotonic() - started < 2
+                print("ready", flush=True)
+                sys.stdin.readline()
+
+        asyncio.run(main())
+    """)
+    assert caller.line() == "ready"
+    if killed:
+        caller.kill()
+    else:
+        caller.tell("go")
+        caller.join()
+    assert callee.join() == ("dead\n" if killed else "") + "done\n"
+
+
+def test_what_only_a_loop_can_serve(path: str) -> None:
+    dispatcher = tachyon.RpcDispatcher()
+
+    @dispatcher.handler(msg_type=1)
+    async def later(payload: memoryview) -> bytes:
+        return payload.tobytes()
+
+    # It stays what it was.
+    assert asyncio.run(later(b"here")) == b"here"
+    with tachyon.RpcServer(path) as server, pytest.raises(tachyon.InvalidArgumentError, match="serve_async"):
+        dispatcher.serve_forever(server)
+
+    async def wrong() -> None:
+        with pytest.raises(TypeError, match="RpcServer"):
+            await dispatcher.serve_async(path)  # type: ignore[arg-type]
+        with pytest.raises(tachyon.BusClosedError):
+            await dispatcher.serve_async(server)
+        with pytest.raises(tachyon.InvalidArgumentError):
+            await dispatcher.serve_async(server, concurrency=0)
+
+    asyncio.run(wrong())
