@@ -18,6 +18,8 @@ mod watched;
 
 pub use caller_info::CallerInfo;
 pub use deferred::Deferred;
+#[cfg(feature = "tokio")]
+pub(crate) use desk::Desk;
 pub(crate) use desk::Lent;
 pub(crate) use dispatcher::sealed;
 pub use dispatcher::{Dispatcher, Served};
