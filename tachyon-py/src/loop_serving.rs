@@ -47,7 +47,7 @@ impl LoopServing {
         let Some(deferred) = request.take() else { return Ok(None) };
         let mut driven = self.driven();
         let Some(driven) = &mut *driven else { return Ok(None) };
-        match driven.answer(&*self.dispatcher.get().table()?, deferred, outcome) {
+        match driven.answer(&*self.dispatcher.get().table()?, &deferred, outcome) {
             Err(failure @ ServeError::Handler(_)) => Ok(Some(failure)),
             // The caller's end is for the next turn to find.
             _ => Ok(None),

@@ -138,13 +138,13 @@ impl Driven {
     pub fn answer<S: ?Sized>(
         &mut self,
         dispatcher: &Dispatcher<S>,
-        deferred: Deferred,
+        deferred: &Deferred,
         outcome: Result<Vec<u8>, HandlerError>,
     ) -> Result<(), ServeError> {
         let caller = deferred.caller();
         let origin = Origin { caller: Some(&caller), bank: bank(self.publication.as_ref()) };
         let outgoing = session(&mut self.worker, caller.id).map(|session| &mut session.outgoing);
-        dispatcher.answer_deferred(&origin, outgoing, &deferred, outcome)
+        dispatcher.answer_deferred(&origin, outgoing, deferred, outcome)
     }
 
     /// How long callers that do not take their last replies are to be waited for.
