@@ -70,6 +70,6 @@ match sys.argv[1:]:
         call(socket, int(count))
     case ["stop", socket]:
         with RpcBus.connect(socket) as caller:
-            tachyon_rpc(msg_type=3)(len).call(caller, b"", timeout=LIMIT)
+            tachyon_rpc(msg_type=3)(bytes).call(caller, b"", timeout=LIMIT)
     case _:
         sys.exit("usage: server.py serve SOCKET [WORKERS] | call SOCKET COUNT | stop SOCKET")

@@ -61,6 +61,10 @@ def pid(server: Peer) -> bytes:
     return str(server.process.pid).encode()
 
 
+def forget_death(path: str) -> None:
+    Path(f"{path}.died").unlink()
+
+
 def stop(server: Peer, orderly: bool) -> None:
     if orderly:
         server.process.send_signal(signal.SIGINT)
@@ -181,7 +185,7 @@ def test_from_coroutines(serve: Callable[[], Peer], path: str) -> None:
                 await who.acall(bus, b"", timeout=0.02)
             server = serve()
             assert await who.acall(bus, b"") == pid(server)
-            Path(f"{path}.died").unlink()
+            forget_death(path)
             starting = asyncio.create_task(asyncio.to_thread(lambda: (server.process.wait(), serve())[1]))
             assert await die_idempotent.acall(bus, b"", timeout=10) == b"survived"
             await starting
