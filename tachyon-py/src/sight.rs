@@ -27,7 +27,6 @@ fn seconds(time: Option<Duration>) -> Option<f64> {
 /// # Errors
 /// `SystemCallError` when their folder cannot be read, or is not this user's.
 #[pyfunction]
-#[pyo3(name = "_live_servers")]
 pub(crate) fn live_servers(py: Python<'_>) -> PyResult<Vec<(u32, PathBuf, f64)>> {
     let entries = py.detach(servers).map_err(Raise::raise)?;
     Ok(entries
@@ -44,7 +43,6 @@ pub(crate) fn live_servers(py: Python<'_>) -> PyResult<Vec<(u32, PathBuf, f64)>>
 /// # Errors
 /// As `RpcBus.connect`, and `TimedOutError`.
 #[pyfunction]
-#[pyo3(name = "_ping", signature = (path, timeout))]
 pub(crate) fn ping(py: Python<'_>, path: PathBuf, timeout: f64) -> PyResult<f64> {
     let limit = args::timeout(Some(timeout))?.unwrap_or(Duration::MAX);
     let options = tachyon::Options::new().timeout(limit);
@@ -54,7 +52,7 @@ pub(crate) fn ping(py: Python<'_>, path: PathBuf, timeout: f64) -> PyResult<f64>
 }
 
 /// One server's statistics, and what changed since the last look.
-#[pyclass(module = "tachyon._tachyon", name = "_Sight")]
+#[pyclass(module = "tachyon._tachyon", name = "Sight")]
 pub(crate) struct Sight {
     observer: Observer,
     last: Option<Snapshot>,

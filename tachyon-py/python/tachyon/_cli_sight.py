@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tachyon._tachyon import _live_servers, _ping, _Sight
+from tachyon._tachyon import Sight, live_servers, ping
 
 if TYPE_CHECKING:
     import argparse
@@ -17,7 +17,15 @@ CLEAR = "\x1b[2J\x1b[H"
 """Clears the terminal and puts the cursor into its corner."""
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+class Commands(Protocol):
+    """Where commands are added: what `ArgumentParser.add_subparsers` gives."""
+
+    def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser:  # noqa: A002  # argparse's own name for it
+        """Add a command."""
+        ...
+
+
+def register(subparsers: Commands) -> None:
     """Add the commands."""
     ps = subparsers.add_parser("ps", help="list the live servers of this user")
     ps.add_argument("--json", action="store_true", help="one JSON array")
@@ -30,15 +38,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     top.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="time between looks (%(default)s)")
     top.set_defaults(run=watch)
 
-    ping = subparsers.add_parser("ping", help="time a round trip")
-    ping.add_argument("path", help="the socket of a server or callee")
-    ping.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="give up after (%(default)s)")
-    ping.set_defaults(run=time_round_trip)
+    trip = subparsers.add_parser("ping", help="time a round trip")
+    trip.add_argument("path", help="the socket of a server or callee")
+    trip.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="give up after (%(default)s)")
+    trip.set_defaults(run=time_round_trip)
 
 
 def list_servers(options: argparse.Namespace) -> int:
     """Print the live servers."""
-    servers = _live_servers()
+    servers = live_servers()
     if options.json:
         print(json.dumps([{"pid": pid, "path": str(path), "started": started} for pid, path, started in servers]))
         return 0
@@ -51,13 +59,13 @@ def list_servers(options: argparse.Namespace) -> int:
 
 def time_round_trip(options: argparse.Namespace) -> int:
     """Print how far away a server is."""
-    print(f"{_ping(options.path, options.timeout) * 1e6:.1f} us")
+    print(f"{ping(options.path, options.timeout) * 1e6:.1f} us")
     return 0
 
 
 def watch(options: argparse.Namespace) -> int:
     """Print what a server does, until it ends or the user does."""
-    sight = _Sight(options.path)
+    sight = Sight(options.path)
     sight.look()
     try:
         while True:

@@ -603,14 +603,14 @@ class LoopRequest:
     def start(self) -> Coroutine[Any, Any, bytes]:
         """Call the handler, which makes its coroutine."""
 
-def _live_servers() -> list[tuple[int, Path, float]]:
+def live_servers() -> list[tuple[int, Path, float]]:
     """Process id, path and start of the live servers of this user."""
 
-def _ping(path: _Path, timeout: float) -> float:
+def ping(path: _Path, timeout: float) -> float:
     """Time one round trip, in seconds."""
 
 @final
-class _Sight:
+class Sight:
     """One server's statistics, and what changed since the last look."""
 
     def __new__(cls, path: _Path) -> Self: ...
