@@ -183,9 +183,11 @@ def test_from_coroutines(serve: Callable[[], Peer], path: str) -> None:
                 await who.acall(bus, b"")
             with pytest.raises(tachyon.TimedOutError):
                 await who.acall(bus, b"", timeout=0.02)
-            server = serve()
+        server = serve()
+        forget_death(path)
+        # Long enough for the next server to come.
+        with RpcBus.connect(path, timeout=10, reconnect=True) as bus:
             assert await who.acall(bus, b"") == pid(server)
-            forget_death(path)
             starting = asyncio.create_task(asyncio.to_thread(lambda: (server.process.wait(), serve())[1]))
             assert await die_idempotent.acall(bus, b"", timeout=10) == b"survived"
             await starting
