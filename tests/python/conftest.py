@@ -17,6 +17,9 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# A shell starts its background jobs with Ctrl-C ignored, and a child inherits that: here it has to arrive.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 LIMIT = 30.0
 """Seconds after which a child is given up, far beyond what any of them needs."""
 
