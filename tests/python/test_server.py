@@ -45,7 +45,7 @@ def introduce(payload):
 
 @dispatcher.handler(msg_type=3)
 def sleep(payload):
-    sys.stdout.write("sleeps\n")  # in one piece: several threads say so at once
+    sys.stdout.write("sleeps\\n")  # in one piece: several threads say so at once
     time.sleep(float(bytes(payload)))
     return b"slept"
 
