@@ -33,11 +33,14 @@ impl<'py> FromPyObject<'_, 'py> for Integer {
 
 impl Integer {
     #[inline]
-    fn up_to(self, name: &str, most: u64, what: &str) -> PyResult<u64> {
-        match self {
-            Self::Fits(value) if value <= most => Ok(value),
-            given => Err(given.refuse(name, most, what)),
+    fn up_to<T: TryFrom<u64>>(self, name: &str, most: u64, what: &str) -> PyResult<T> {
+        if let Self::Fits(value) = self
+            && value <= most
+            && let Ok(value) = T::try_from(value)
+        {
+            return Ok(value);
         }
+        Err(self.refuse(name, most, what))
     }
 
     #[cold]
@@ -53,34 +56,29 @@ impl Integer {
 
 #[inline]
 pub(crate) fn sixteen_bits(name: &str, value: Integer) -> PyResult<u16> {
-    // `up_to` bounds it by u16::MAX.
-    value.up_to(name, u64::from(u16::MAX), "a number").map(|value| value as u16)
+    value.up_to(name, u64::from(u16::MAX), "a number")
 }
 
 #[inline]
 pub(crate) fn type_id(value: Integer) -> PyResult<u32> {
-    // `up_to` bounds it by u32::MAX.
-    value.up_to("type_id", u64::from(u32::MAX), "a number").map(|value| value as u32)
+    value.up_to("type_id", u64::from(u32::MAX), "a number")
 }
 
 /// A message type users may choose.
 #[inline]
 pub(crate) fn msg_type(value: Integer) -> PyResult<u16> {
     let most = u64::from(tachyon::MSG_TYPE_ERROR - 1);
-    // `up_to` bounds it below u16::MAX.
-    value.up_to("msg_type", most, "a number (65535 marks error replies)").map(|value| value as u16)
+    value.up_to("msg_type", most, "a number (65535 marks error replies)")
 }
 
 #[inline]
 pub(crate) fn size(name: &str, value: Integer) -> PyResult<usize> {
-    // No larger than isize::MAX, so it is a usize.
-    value.up_to(name, isize::MAX as u64, "a number of bytes").map(|value| value as usize)
+    value.up_to(name, i64::MAX.unsigned_abs(), "a number of bytes")
 }
 
 /// A size that a reservation bounds.
 pub(crate) fn at_most(name: &str, value: Integer, most: usize) -> PyResult<usize> {
-    // `up_to` bounds it by a usize.
-    value.up_to(name, most as u64, "a number of reserved bytes").map(|value| value as usize)
+    value.up_to(name, most as u64, "a number of reserved bytes")
 }
 
 #[inline]
@@ -92,8 +90,7 @@ pub(crate) fn correlation_id(value: Integer) -> PyResult<u64> {
 }
 
 pub(crate) fn node(value: Integer) -> PyResult<u32> {
-    // `up_to` bounds it by 63.
-    value.up_to("node_id", 63, "a NUMA node").map(|value| value as u32)
+    value.up_to("node_id", 63, "a NUMA node")
 }
 
 pub(crate) fn count(name: &str, value: Integer) -> PyResult<usize> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 use tachyon::__binding::{bus_closer, bus_receiving, bus_sending};
 use tachyon::PollingMode;
 
@@ -51,7 +52,9 @@ impl Line {
         }
         match &mut self.end {
             End::Receiving(inlet) => Ok(inlet),
-            End::Sending(_) => Err(WrongDirectionError::new_err("this side sends, so it cannot receive; open a second bus for the way back")),
+            End::Sending(_) => Err(WrongDirectionError::new_err(
+                "this side sends, so it cannot receive; open a second bus for the way back",
+            )),
             End::Undecided(_) | End::Closed => Err(closed()),
         }
     }
@@ -67,7 +70,9 @@ impl Line {
         }
         match &mut self.end {
             End::Sending(outlet) => Ok(outlet),
-            End::Receiving(_) => Err(WrongDirectionError::new_err("this side receives, so it cannot send; open a second bus for the way back")),
+            End::Receiving(_) => Err(WrongDirectionError::new_err(
+                "this side receives, so it cannot send; open a second bus for the way back",
+            )),
             End::Undecided(_) | End::Closed => Err(closed()),
         }
     }
@@ -166,15 +171,17 @@ impl Bus {
     /// Make a bus of `capacity` payload bytes (a power of two) and wait for one peer to connect.
     ///
     /// `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set.
-    #[staticmethod]
+    #[classmethod]
     #[pyo3(signature = (socket_path, capacity, *, timeout=None, any_uid=false))]
     fn listen(
+        cls: &Bound<'_, PyType>,
         py: Python<'_>,
         socket_path: PathBuf,
         capacity: Integer,
         timeout: Option<f64>,
         any_uid: bool,
     ) -> PyResult<Self> {
+        let _ = cls;
         let options = options(timeout, any_uid)?;
         let capacity = args::size("capacity", capacity)?;
         let bus = detached(py, || tachyon::Bus::listen_with(&socket_path, capacity, &options))?;
@@ -182,9 +189,16 @@ impl Bus {
     }
 
     /// Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
-    #[staticmethod]
+    #[classmethod]
     #[pyo3(signature = (socket_path, *, timeout=5.0, any_uid=false))]
-    fn connect(py: Python<'_>, socket_path: PathBuf, timeout: Option<f64>, any_uid: bool) -> PyResult<Self> {
+    fn connect(
+        cls: &Bound<'_, PyType>,
+        py: Python<'_>,
+        socket_path: PathBuf,
+        timeout: Option<f64>,
+        any_uid: bool,
+    ) -> PyResult<Self> {
+        let _ = cls;
         let options = connect_options(timeout, any_uid)?;
         let bus = detached(py, || tachyon::Bus::connect_with(&socket_path, &options))?;
         Ok(Self::over(bus, socket_path))
@@ -226,13 +240,7 @@ impl Bus {
 
     /// Copy any C-contiguous buffer into the ring and publish it, waiting for room if need be.
     #[pyo3(signature = (data, type_id=Integer::Fits(0), *, timeout=None), text_signature = "($self, data, type_id=0, *, timeout=None)")]
-    fn send(
-        &self,
-        py: Python<'_>,
-        data: &Bound<'_, PyAny>,
-        type_id: Integer,
-        timeout: Option<f64>,
-    ) -> PyResult<()> {
+    fn send(&self, py: Python<'_>, data: &Bound<'_, PyAny>, type_id: Integer, timeout: Option<f64>) -> PyResult<()> {
         let payload = Payload::of(data)?;
         let type_id = args::type_id(type_id)?;
         let timeout = args::timeout(timeout)?;

@@ -148,9 +148,8 @@ impl Answered {
     /// Reports it on the logger `tachyon`, with the traceback of its cause.
     fn log(self, py: Python<'_>) -> PyResult<()> {
         static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let logger = LOGGER.get_or_try_init(py, || {
-            py.import("logging")?.call_method1("getLogger", ("tachyon",)).map(Bound::unbind)
-        })?;
+        let logger = LOGGER
+            .get_or_try_init(py, || py.import("logging")?.call_method1("getLogger", ("tachyon",)).map(Bound::unbind))?;
         let kwargs = pyo3::types::PyDict::new(py);
         if let Some(cause) = self.cause {
             kwargs.set_item("exc_info", cause.into_value(py))?;
@@ -226,8 +225,9 @@ impl RpcDispatcher {
         lock(&self.shared.endpoints).len()
     }
 
-    fn __contains__(&self, msg_type: u16) -> bool {
-        lock(&self.shared.endpoints).iter().any(|endpoint| endpoint.get().type_number() == msg_type)
+    fn __contains__(&self, msg_type: Integer) -> bool {
+        let Integer::Fits(wanted) = msg_type else { return false };
+        lock(&self.shared.endpoints).iter().any(|endpoint| u64::from(endpoint.get().type_number()) == wanted)
     }
 
     fn __repr__(&self) -> String {

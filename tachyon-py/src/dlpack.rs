@@ -131,13 +131,17 @@ impl Kind for ManagedVersioned {
 }
 
 unsafe extern "C" fn delete_unversioned(managed: *mut Managed) {
-    // SAFETY: DLPack calls a tensor's deleter once, with that tensor, whose context `capsule` set.
-    unsafe { drop_export::<Managed>((*managed).manager_ctx) };
+    // SAFETY: DLPack calls a tensor's deleter with that tensor, which lives until then.
+    let context = unsafe { (*managed).manager_ctx };
+    // SAFETY: DLPack calls it once; `capsule` set the context of this kind.
+    unsafe { drop_export::<Managed>(context) };
 }
 
 unsafe extern "C" fn delete_versioned(managed: *mut ManagedVersioned) {
-    // SAFETY: DLPack calls a tensor's deleter once, with that tensor, whose context `capsule` set.
-    unsafe { drop_export::<ManagedVersioned>((*managed).manager_ctx) };
+    // SAFETY: DLPack calls a tensor's deleter with that tensor, which lives until then.
+    let context = unsafe { (*managed).manager_ctx };
+    // SAFETY: DLPack calls it once; `capsule` set the context of this kind.
+    unsafe { drop_export::<ManagedVersioned>(context) };
 }
 
 /// Ends an export, on whatever thread and with or without the interpreter.
@@ -188,17 +192,16 @@ fn capsule_of<'py, M: Kind>(view: &Bound<'py, RxMsgView>) -> PyResult<Bound<'py,
         strides: ptr::null_mut(),
         byte_offset: 0,
     };
-    // A ring is no larger than an isize, so its lengths are i64.
-    let shape = region.len as i64;
+    let shape = region.len.cast_signed() as i64;
     let export = Box::new(Export { managed: M::new(tensor), shape, stride: 1, view: view.clone().unbind() });
-    let export = Box::into_raw(export);
-    // SAFETY: `export` was just leaked, so it is valid and nobody else has it.
-    let managed = unsafe {
-        *(*export).managed.context() = export.cast();
-        (*export).managed.tensor().shape = &raw mut (*export).shape;
-        (*export).managed.tensor().strides = &raw mut (*export).stride;
-        NonNull::new_unchecked(&raw mut (*export).managed)
-    };
+    let context = NonNull::from(Box::leak(export));
+    let mut leaked = context;
+    // SAFETY: just leaked, so it is valid and nobody else has it; the reference is gone before anybody does.
+    let export = unsafe { leaked.as_mut() };
+    export.managed.tensor().shape = &raw mut export.shape;
+    export.managed.tensor().strides = &raw mut export.stride;
+    *export.managed.context() = context.as_ptr().cast();
+    let managed = NonNull::from(&mut export.managed);
     // SAFETY: the pointer is valid until the tensor is deleted, by the consumer that renames the capsule or by the
     // destructor of one nobody consumed; the destructor may run on any thread.
     let capsule = unsafe {

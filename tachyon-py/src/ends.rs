@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use pyo3::prelude::*;
-use tachyon::PollingMode;
 use tachyon::__binding::{Receiving, Room, Sending, Taking};
+use tachyon::PollingMode;
 
 use crate::errors::{BusyError, Raise, ViewError};
 use crate::interrupt::detached;

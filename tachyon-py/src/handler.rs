@@ -72,7 +72,14 @@ fn respond<'py>(
     let loan = unsafe { Loan::new(py, request) }.map_err(failed)?;
     let view = Loan::view(&loan).map_err(failed)?;
     let outcome = function.call1((&view,));
-    let response = outcome.map_err(failed).and_then(|returned| settle(returned, &loan, view));
+    let response = match outcome {
+        Ok(returned) => settle(returned, &loan, view),
+        Err(raised) => {
+            // Its traceback refers to the handler's frame, and that to the view.
+            release(&view);
+            Err(failed(raised))
+        }
+    };
     loan.get().end(mapping);
     response
 }
@@ -88,7 +95,8 @@ fn settle<'py>(
         Err(error) => {
             let other = error.into_inner();
             check(&other)?;
-            Response::Other(other)
+            // Released below, after which nobody could read it.
+            if other.is(&view) { copied(&other)? } else { Response::Other(other) }
         }
     };
     release(&view);
@@ -96,10 +104,7 @@ fn settle<'py>(
         return Ok(response);
     }
     let response = match response {
-        Response::Other(other) => {
-            let copy = Payload::of(&other).map(|payload| payload.as_slice().to_vec());
-            Response::Copy(copy.map_err(|cause| Failure::raised(ErrorKind::BadReply, cause))?)
-        }
+        Response::Other(other) => copied(&other)?,
         response => response,
     };
     release(&view);
@@ -116,6 +121,12 @@ fn settle<'py>(
     ))
 }
 
+/// An answer that may be a view of the request, as one that is not.
+fn copied<'py>(other: &Bound<'py, PyAny>) -> Result<Response<'py>, Failure> {
+    let copy = Payload::of(other).map(|payload| payload.as_slice().to_vec());
+    copy.map(Response::Copy).map_err(|cause| Failure::raised(ErrorKind::BadReply, cause))
+}
+
 /// Fails unless an answer is bytes.
 fn check(other: &Bound<'_, PyAny>) -> Result<(), Failure> {
     Payload::of(other).map(drop).map_err(|cause| {
@@ -129,7 +140,7 @@ fn check(other: &Bound<'_, PyAny>) -> Result<(), Failure> {
 
 /// Releases the handler's view. Views derived from it stay counted, which is what the loan looks at.
 fn release(view: &Bound<'_, PyMemoryView>) {
-    let _ = view.call_method0(intern!(view.py(), "release"));
+    drop(view.call_method0(intern!(view.py(), "release")));
 }
 
 /// Answers, letting go of the interpreter only when there is no room for the answer yet.

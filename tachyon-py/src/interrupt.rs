@@ -18,7 +18,7 @@ thread_local! {
 
 /// The hook handed to the core.
 pub(crate) fn asked_to_stop() -> bool {
-    match Python::try_attach(|py| py.check_signals()) {
+    match Python::try_attach(run_handlers) {
         Some(Ok(())) => false,
         Some(Err(raised)) => {
             RAISED.set(Some(raised));
@@ -27,6 +27,11 @@ pub(crate) fn asked_to_stop() -> bool {
         // The interpreter is shutting down; there is nobody left to wait for.
         None => true,
     }
+}
+
+/// Runs the handlers of signals that have arrived; Python does so in its main thread only.
+fn run_handlers(py: Python<'_>) -> PyResult<()> {
+    py.check_signals()
 }
 
 /// The exception that ended a wait which the core calls interrupted.

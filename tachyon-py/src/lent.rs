@@ -115,7 +115,7 @@ impl Region {
         flags: c_int,
     ) -> PyResult<()> {
         // A Python object's size is an isize, and no ring is larger.
-        let len = self.len as ffi::Py_ssize_t;
+        let len = self.len.cast_signed();
         let data = self.data.as_ptr().cast();
         // SAFETY: `view` is valid for writing, and the region stays mapped as long as it needs, by our contract; the
         // call takes its own reference to `owner`.
@@ -194,9 +194,10 @@ impl Deref for Lent {
 pub(crate) unsafe fn copied(py: Python<'_>, data: NonNull<u8>, len: usize) -> PyResult<Bound<'_, PyBytes>> {
     // SAFETY: readable by our contract; the interpreter copies them without ever making a Rust reference to bytes that
     // another process may write.
-    let bytes = unsafe { ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), len as ffi::Py_ssize_t) };
-    // SAFETY: a new reference, or null with an exception set; the function makes nothing but `bytes`.
-    unsafe { Bound::from_owned_ptr_or_err(py, bytes).map(|bytes| bytes.cast_into_unchecked()) }
+    let bytes = unsafe { ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), len.cast_signed()) };
+    // SAFETY: a new reference, or null with an exception set.
+    let bytes = unsafe { Bound::from_owned_ptr_or_err(py, bytes) }?;
+    Ok(bytes.cast_into::<PyBytes>()?)
 }
 
 /// A `bytes` with a copy of a message that is still in its slot.

@@ -22,6 +22,7 @@ mod message;
 mod payload;
 mod remote;
 mod rpc_bus;
+mod rpc_lines;
 mod rpc_rx_guard;
 mod rpc_tx_guard;
 mod rx_guard;

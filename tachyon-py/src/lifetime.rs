@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
-use tachyon::Options;
 use tachyon::__binding::Closer;
+use tachyon::Options;
 
 use crate::args;
 use crate::errors::BusClosedError;
@@ -64,8 +64,9 @@ impl Lifetime {
     }
 
     pub(crate) fn describe(&self, name: &str) -> String {
-        let state = self.closer().as_ref().map_or_else(|| "closed".to_owned(), |closer| format!("{:?}", closer.state()));
-        format!("<tachyon.{name} path={:?} state={}>", self.path, state.to_lowercase())
+        let state =
+            self.closer().as_ref().map_or_else(|| "closed".to_owned(), |closer| format!("{:?}", closer.state()));
+        format!("<tachyon.{name} path='{}' state={}>", self.path.display(), state.to_lowercase())
     }
 }
 

@@ -50,7 +50,7 @@ impl Loan {
             && let Some(mapping) = mapping()
         {
             // Set once: a loan ends once.
-            let _ = self.mapping.set(mapping);
+            drop(self.mapping.set(mapping));
         }
         let _ = self.lent.end();
     }

@@ -37,9 +37,8 @@ impl Message {
             return Ok(py.NotImplemented().into_bound(py));
         }
         let other = other.get();
-        let same = self.type_id == other.type_id
-            && self.size == other.size
-            && self.data.bind(py).eq(other.data.bind(py))?;
+        let same =
+            self.type_id == other.type_id && self.size == other.size && self.data.bind(py).eq(other.data.bind(py))?;
         let answer = same == matches!(op, CompareOp::Eq);
         Ok(answer.into_pyobject(py)?.to_owned().into_any())
     }

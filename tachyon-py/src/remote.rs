@@ -21,7 +21,7 @@ pub(crate) fn remote_error(error: &tachyon::RpcError, payload: Bound<'_, PyBytes
     if error.kind == ErrorKind::NoHandler { NoHandlerError::new_err(parts) } else { RpcError::new_err(parts) }
 }
 
-/// Return the msg_type of the request that an error reply, or the error raised for it, is about.
+/// Return the message type of the request that an error reply, or the error raised for it, is about.
 #[pyfunction]
 #[pyo3(name = "_decode_error")]
 pub(crate) fn decode_error(payload: &Bound<'_, PyAny>) -> PyResult<u16> {

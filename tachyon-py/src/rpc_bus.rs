@@ -3,128 +3,21 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use tachyon::__binding::{ReplyTaken, rpc_callee, rpc_caller, rpc_closer};
+use pyo3::types::PyType;
+use tachyon::__binding::{ReplyTaken, rpc_callee, rpc_closer};
 use tachyon::PollingMode;
 
 use crate::args::{self, Integer};
 use crate::calling::Calling;
 use crate::ends::{Inlet, Occupied, Outlet, busy};
-use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
+use crate::errors::{InvalidArgumentError, Raise};
 use crate::interrupt::detached;
 use crate::lifetime::{Lifetime, closed, connect_options, options};
 use crate::payload::Payload;
+use crate::rpc_lines::{Forward, ForwardLine, ReverseLine};
 use crate::rpc_rx_guard::RpcRxGuard;
 use crate::rpc_tx_guard::RpcTxGuard;
 use crate::turn::{Debt, Held, Settle, Turn};
-
-/// What this side is, and what it does with the forward ring.
-enum Forward {
-    Undecided(tachyon::RpcBus),
-    /// A caller owns both directions: while it waits for room it takes replies.
-    Calling(Calling),
-    /// A callee receives here.
-    Serving(Inlet),
-    Closed,
-}
-
-/// This side of the forward ring, as whoever has the turn sees it.
-pub(crate) struct ForwardLine {
-    end: Forward,
-    polling: PollingMode,
-    closing: bool,
-}
-
-impl ForwardLine {
-    fn check_open(&self) -> PyResult<()> {
-        if self.closing { Err(closed()) } else { Ok(()) }
-    }
-
-    /// The calling end; an undecided bus becomes it.
-    #[inline]
-    pub(crate) fn calling(&mut self) -> PyResult<&mut Calling> {
-        self.check_open()?;
-        if let Forward::Undecided(bus) = &self.end {
-            let mut calling = Calling::new(rpc_caller(bus).map_err(Raise::raise)?);
-            calling.set_polling_mode(self.polling);
-            self.end = Forward::Calling(calling);
-        }
-        match &mut self.end {
-            Forward::Calling(calling) => Ok(calling),
-            Forward::Serving(_) => {
-                Err(WrongDirectionError::new_err("this side serves, so it cannot call; open a second bus for that"))
-            }
-            Forward::Undecided(_) | Forward::Closed => Err(closed()),
-        }
-    }
-
-    /// Where requests arrive, on a side that serves already.
-    #[inline]
-    pub(crate) fn serving(&mut self) -> PyResult<&mut Inlet> {
-        self.check_open()?;
-        match &mut self.end {
-            Forward::Serving(inlet) => Ok(inlet),
-            Forward::Calling(_) => {
-                Err(WrongDirectionError::new_err("this side calls, so it cannot serve; open a second bus for that"))
-            }
-            Forward::Undecided(_) | Forward::Closed => Err(closed()),
-        }
-    }
-
-    fn let_go(&mut self) {
-        let idle = match &self.end {
-            Forward::Calling(calling) => calling.is_idle(),
-            Forward::Serving(inlet) => inlet.occupied == Occupied::No,
-            Forward::Undecided(_) | Forward::Closed => true,
-        };
-        if self.closing && idle {
-            self.end = Forward::Closed;
-        }
-    }
-}
-
-impl Settle for ForwardLine {
-    fn settle(&mut self, debt: Debt) {
-        match (debt, &mut self.end) {
-            (Debt::Release, Forward::Calling(calling)) => calling.give_back(),
-            (Debt::Release, Forward::Serving(inlet)) => inlet.give_back(),
-            (Debt::RollBack, Forward::Calling(calling)) => calling.roll_back(),
-            (Debt::Close, _) => self.closing = true,
-            _ => {}
-        }
-        self.let_go();
-    }
-}
-
-/// This side of the reverse ring, where a callee replies; empty before that is decided, and for a caller.
-pub(crate) struct ReverseLine {
-    outlet: Option<Outlet>,
-    closing: bool,
-}
-
-impl ReverseLine {
-    #[inline]
-    pub(crate) fn replying(&mut self) -> PyResult<&mut Outlet> {
-        if self.closing {
-            return Err(closed());
-        }
-        self.outlet.as_mut().ok_or_else(|| {
-            WrongDirectionError::new_err("this side serves nothing, so it cannot reply; `serve` first")
-        })
-    }
-}
-
-impl Settle for ReverseLine {
-    fn settle(&mut self, debt: Debt) {
-        match (debt, &mut self.outlet) {
-            (Debt::RollBack, Some(outlet)) => outlet.roll_back(),
-            (Debt::Close, _) => self.closing = true,
-            _ => {}
-        }
-        if self.closing && self.outlet.as_ref().is_some_and(|outlet| outlet.occupied == Occupied::No) {
-            self.outlet = None;
-        }
-    }
-}
 
 /// A bus for calls: requests on the forward ring, replies on the reverse ring.
 ///
@@ -252,9 +145,10 @@ impl RpcBus {
     ///
     /// `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
     /// `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set.
-    #[staticmethod]
+    #[classmethod]
     #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false))]
     fn listen(
+        cls: &Bound<'_, PyType>,
         py: Python<'_>,
         socket_path: PathBuf,
         cap_fwd: Integer,
@@ -262,6 +156,7 @@ impl RpcBus {
         timeout: Option<f64>,
         any_uid: bool,
     ) -> PyResult<Self> {
+        let _ = cls;
         let options = options(timeout, any_uid)?;
         let forward = args::size("cap_fwd", cap_fwd)?;
         let reverse = args::size("cap_rev", cap_rev)?;
@@ -270,18 +165,26 @@ impl RpcBus {
     }
 
     /// Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
-    #[staticmethod]
+    #[classmethod]
     #[pyo3(signature = (socket_path, *, timeout=5.0, any_uid=false))]
-    fn connect(py: Python<'_>, socket_path: PathBuf, timeout: Option<f64>, any_uid: bool) -> PyResult<Self> {
+    fn connect(
+        cls: &Bound<'_, PyType>,
+        py: Python<'_>,
+        socket_path: PathBuf,
+        timeout: Option<f64>,
+        any_uid: bool,
+    ) -> PyResult<Self> {
+        let _ = cls;
         let options = connect_options(timeout, any_uid)?;
         let bus = detached(py, || tachyon::RpcBus::connect_with(&socket_path, &options))?;
         Ok(Self::over(bus, socket_path))
     }
 
     /// Do what `listen` does, under its older name.
-    #[staticmethod]
+    #[classmethod]
     #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false))]
     fn rpc_listen(
+        cls: &Bound<'_, PyType>,
         py: Python<'_>,
         socket_path: PathBuf,
         cap_fwd: Integer,
@@ -289,14 +192,20 @@ impl RpcBus {
         timeout: Option<f64>,
         any_uid: bool,
     ) -> PyResult<Self> {
-        Self::listen(py, socket_path, cap_fwd, cap_rev, timeout, any_uid)
+        Self::listen(cls, py, socket_path, cap_fwd, cap_rev, timeout, any_uid)
     }
 
     /// Do what `connect` does, under its older name.
-    #[staticmethod]
+    #[classmethod]
     #[pyo3(signature = (socket_path, *, timeout=5.0, any_uid=false))]
-    fn rpc_connect(py: Python<'_>, socket_path: PathBuf, timeout: Option<f64>, any_uid: bool) -> PyResult<Self> {
-        Self::connect(py, socket_path, timeout, any_uid)
+    fn rpc_connect(
+        cls: &Bound<'_, PyType>,
+        py: Python<'_>,
+        socket_path: PathBuf,
+        timeout: Option<f64>,
+        any_uid: bool,
+    ) -> PyResult<Self> {
+        Self::connect(cls, py, socket_path, timeout, any_uid)
     }
 
     /// Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable.
@@ -392,11 +301,7 @@ impl RpcBus {
 
     /// Wait for a request and lend it in place.
     #[pyo3(signature = (spin_threshold=None, *, timeout=None))]
-    fn serve(
-        slf: &Bound<'_, Self>,
-        spin_threshold: Option<Integer>,
-        timeout: Option<f64>,
-    ) -> PyResult<RpcRxGuard> {
+    fn serve(slf: &Bound<'_, Self>, spin_threshold: Option<Integer>, timeout: Option<f64>) -> PyResult<RpcRxGuard> {
         let spins = args::spins(spin_threshold)?;
         let timeout = args::timeout(timeout)?;
         let mut forward = slf.get().to_serve()?;
@@ -471,8 +376,6 @@ pub(crate) fn lend_reply(
             calling.lend(taking.position());
             RpcRxGuard::in_place(bus.clone().unbind(), taking)
         }
-        ReplyTaken::Kept(type_id, payload) => {
-            RpcRxGuard::kept(bus.clone().unbind(), correlation_id, type_id, payload)
-        }
+        ReplyTaken::Kept(type_id, payload) => RpcRxGuard::kept(bus.clone().unbind(), correlation_id, type_id, payload),
     }
 }

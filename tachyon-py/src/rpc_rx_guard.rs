@@ -68,14 +68,11 @@ impl RpcRxGuard {
     }
 
     /// What `on_response` makes of the payload, lent for the time of the call.
-    pub(crate) fn lend_to<'py>(
-        slf: &Bound<'py, Self>,
-        function: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn lend_to<'py>(slf: &Bound<'py, Self>, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let view = PyMemoryView::from(slf.as_any())?;
         let outcome = function.call1((&view,));
         // A release that fails leaves the view counted, which `finish` reports.
-        let _ = view.call_method0(pyo3::intern!(slf.py(), "release"));
+        drop(view.call_method0(pyo3::intern!(slf.py(), "release")));
         drop(view);
         let ended = slf.get().finish();
         let outcome = outcome?;

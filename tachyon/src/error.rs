@@ -9,7 +9,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::describe::Mismatch;
-pub use crate::handshake::{ConnectError, ListenError};
+pub use crate::handshake::{ConnectError, ListenError, PathError, ProtocolError, Refusal};
 use crate::payload::Malformed;
 pub use crate::ring::{CapacityError, Fault};
 pub use crate::rpc::{ErrorKind, RpcError};

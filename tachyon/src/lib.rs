@@ -65,7 +65,7 @@ pub use dispatch::{
 };
 pub use error::{
     CallError, CapacityError, CommitError, ConnectError, Error, Fault, HandlerFailure, ListenError, NumaError,
-    RecvError, RegisterError, SendError, ServeError, ShmError, WrongDirection,
+    PathError, ProtocolError, RecvError, Refusal, RegisterError, SendError, ServeError, ShmError, WrongDirection,
 };
 pub use options::Options;
 pub use payload::{EnumLayout, Field, Form, Layout, Malformed, Payload, Primitive, StructLayout, Variant, Wire};

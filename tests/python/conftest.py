@@ -61,6 +61,12 @@ class Peer:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
+    def hang_up(self) -> None:
+        """End the script's standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.stdin = None
+
     def kill(self) -> None:
         """End the child the hard way."""
         self.process.send_signal(signal.SIGKILL)
@@ -70,7 +76,10 @@ class Peer:
         """Leave nothing behind."""
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate()
+        self.process.wait(LIMIT)
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 @pytest.fixture

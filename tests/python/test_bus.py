@@ -53,7 +53,7 @@ def test_any_size_arrives_whole(bus: tachyon.Bus, sender: Peer, size: int) -> No
 def test_iteration_ends_when_the_peer_closes(bus: tachyon.Bus, sender: Peer) -> None:
     for size in range(5):
         sender.tell(f"{size} {size}")
-    sender.process.stdin.close()  # the child leaves its `with` block
+    sender.hang_up()  # the child leaves its `with` block
     assert [(m.type_id, m.size) for m in bus] == [(n, n) for n in range(5)]
     with pytest.raises(tachyon.PeerClosedError):
         bus.recv()
@@ -135,7 +135,7 @@ def test_send_in_place(peer: Callable[[str], Peer], path: str) -> None:
 def test_a_batch_is_a_sequence(bus: tachyon.Bus, sender: Peer) -> None:
     for n in range(10):
         sender.tell(f"{n} {n}")
-    sender.process.stdin.close()
+    sender.hang_up()
     sender.process.wait(10)
     with bus.drain_batch(max_msgs=4) as batch:
         assert len(batch) == 4

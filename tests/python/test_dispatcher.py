@@ -251,7 +251,7 @@ def test_failures_are_logged_with_traceback(
         raise ValueError("on purpose")
 
     caller.tell("1\n404")
-    caller.process.stdin.close()
+    caller.hang_up()
     with caplog.at_level(logging.DEBUG, "tachyon"):
         dispatcher.serve_forever(served)
     handler, missing = caplog.records
@@ -274,6 +274,43 @@ def test_an_interrupt_in_a_handler_answers_and_propagates(served: tachyon.RpcBus
     with pytest.raises(KeyboardInterrupt):
         dispatcher.serve_forever(served)
     assert caller.line() == r"65535 b'\x00\x01'"
+
+
+def test_views_a_handler_kept_stay_readable(served: tachyon.RpcBus, caller: Peer) -> None:
+    dispatcher = RpcDispatcher()
+    kept = []
+
+    @dispatcher.handler(msg_type=1)
+    def keeps(payload: memoryview) -> bytes:
+        kept.append(payload[1:])
+        return b""
+
+    @dispatcher.handler(msg_type=2)
+    def fails(payload: memoryview) -> bytes:
+        part = payload[1:]
+        raise ValueError(len(part))
+
+    caller.tell("1")
+    with pytest.raises(tachyon.HandlerError, match="tobytes") as caught:
+        dispatcher.serve_once(served, timeout=10)
+    assert isinstance(caught.value.__cause__, tachyon.ViewError)
+    assert caller.line() == r"65535 b'\x00\x01'"
+    caller.tell("2")
+    with pytest.raises(tachyon.HandlerError) as caught:
+        dispatcher.serve_once(served, timeout=10)
+    caller.line()
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert cause.__traceback__ is not None
+    frame = cause.__traceback__.tb_frame
+    caller.hang_up()
+    caller.join()
+    served.close()
+    del served
+    for view in (kept[0], frame.f_locals["part"]):
+        assert len(bytes(view)) == 2  # whatever they hold, it is mapped
+    with pytest.raises(ValueError, match="released"):
+        bytes(frame.f_locals["payload"])
 
 
 def test_serve_once_times_out(served: tachyon.RpcBus) -> None:
@@ -325,7 +362,8 @@ def test_registration() -> None:
     assert dispatcher.register(endpoint(2)).register(endpoint(3)) is dispatcher
     assert len(dispatcher) == 3
     assert 2 in dispatcher
-    assert 4 not in dispatcher
+    for absent in (4, -1, 1 << 80):
+        assert absent not in dispatcher
     with pytest.raises(tachyon.DuplicateError, match="stub"):
         dispatcher.register(endpoint(2))
     with pytest.raises(ValueError, match="2"):

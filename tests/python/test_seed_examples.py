@@ -201,5 +201,5 @@ def test_errors_without_a_peer(run: Callable[[str], Peer], path: str) -> None:
 
 def test_numa(run: Callable[[str], Peer]) -> None:
     listener = run(NUMA)
-    run(connected("")).join()
+    run(connected("pass")).join()
     listener.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,11 +54,16 @@ except KeyboardInterrupt:
 """
 
 
-def threads_blocked(pid: int) -> bool:
-    """Whether the process sleeps in a system call that waits."""
-    from pathlib import Path
-
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "S"
+def wait_until_parked(pid: int) -> None:
+    """Return when the process has slept for a while."""
+    parked = 0
+    for _ in range(500):
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        parked = parked + 1 if state == "S" else 0
+        if parked == 10:
+            return
+        time.sleep(0.01)
+    pytest.fail("the child never parked")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -68,8 +74,7 @@ def test_a_signal_ends_it(peer: Callable[[str], Peer], path: str, operation: str
     if operation not in ("listen", "connect"):
         kind = tachyon.Bus if OPERATIONS[operation].find("RpcBus") < 0 else tachyon.RpcBus
         bus = kind.listen(path, 4096) if kind is tachyon.Bus else kind.listen(path, 4096, 4096)
-    time.sleep(0.2)
-    assert threads_blocked(child.process.pid)
+    wait_until_parked(child.process.pid)
     sent = time.monotonic()
     child.process.send_signal(signal.SIGUSR1)
     assert float(child.join()) - sent < 0.1
@@ -115,3 +120,60 @@ def test_a_handler_that_returns_lets_the_call_go_on(peer: Callable[[str], Peer],
         assert child.line() == "signal"
         bus.send(b"after the signal")
     assert child.join() == "b'after the signal'\n"
+
+
+def test_a_signal_ends_a_pure_spin(peer: Callable[[str], Peer], path: str) -> None:
+    child = peer(
+        BLOCKED.format(operation="(bus := tachyon.Bus.connect(path)).set_polling_mode(1); print('spins'); bus.recv()")
+    )
+    assert child.line() == "ready"
+    with tachyon.Bus.listen(path, 4096):
+        assert child.line() == "spins"
+        time.sleep(0.05)
+        sent = time.monotonic()
+        child.process.send_signal(signal.SIGUSR1)
+        assert float(child.join()) - sent < 0.1
+
+
+def test_a_handler_that_uses_the_bus_it_interrupts(peer: Callable[[str], Peer], path: str) -> None:
+    child = peer("""
+        import signal
+
+        def meddle(signum, frame):
+            try:
+                bus.recv()
+            except tachyon.BusyError as error:
+                print("busy", flush=True)
+
+        signal.signal(signal.SIGUSR1, meddle)
+        with tachyon.Bus.connect(path) as bus:
+            print("ready", flush=True)
+            print(bus.recv().data)
+    """)
+    with tachyon.Bus.listen(path, 4096) as bus:
+        assert child.line() == "ready"
+        wait_until_parked(child.process.pid)
+        child.process.send_signal(signal.SIGUSR1)
+        assert child.line() == "busy"
+        bus.send(b"after all")
+    assert child.join() == "b'after all'\n"
+
+
+def test_a_handler_that_closes_the_bus_it_interrupts(peer: Callable[[str], Peer], path: str) -> None:
+    child = peer("""
+        import signal
+        signal.signal(signal.SIGUSR1, lambda *_: bus.close())
+        with tachyon.Bus.connect(path) as bus:
+            print("ready", flush=True)
+            try:
+                bus.recv()
+            except tachyon.BusClosedError:
+                print("closed")
+    """)
+    with tachyon.Bus.listen(path, 4096) as bus:
+        assert child.line() == "ready"
+        wait_until_parked(child.process.pid)
+        child.process.send_signal(signal.SIGUSR1)
+        assert child.join() == "closed\n"
+        with pytest.raises(tachyon.PeerClosedError):
+            bus.send(b"x")

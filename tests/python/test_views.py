@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,15 +131,8 @@ def test_a_batch_survives_the_bus(bus: tachyon.Bus) -> None:
 def test_views_are_read_only(bus: tachyon.Bus) -> None:
     with bus.recv_zero_copy() as rx, memoryview(rx) as view, pytest.raises(TypeError):
         view[0] = 1
-    with bus.recv_zero_copy() as rx, pytest.raises(BufferError):
-        bytearray(10)[:] = b"" + bytes(rx)[:0] + _writable(rx)
-
-
-def _writable(guard: tachyon.RxGuard) -> bytes:
-    """Ask for a writable buffer, as a C function that fills one would."""
-    import io
-
-    return bytes(io.BytesIO(b"x").readinto(guard))
+    with bus.recv_zero_copy() as rx, pytest.raises(TypeError, match="read-write"):
+        io.BytesIO(b"x").readinto(rx)
 
 
 @pytest.fixture
@@ -191,6 +185,7 @@ def test_rpc_guards(peer: Callable[[str], Peer], path: str) -> None:
                 with bus.serve() as rx:
                     cid = rx.correlation_id
                 bus.reply(cid, b"reply", 1)
+            sys.stdin.readline()
     """)
     with tachyon.RpcBus.connect(path) as bus:
         first, second = bus.call(b"", 1), bus.call(b"", 1)
@@ -207,6 +202,7 @@ def test_rpc_guards(peer: Callable[[str], Peer], path: str) -> None:
         with pytest.raises(tachyon.ViewError):
             bus.call(b"", 1)
         view.release()
+        callee.tell("done")
     callee.join()
 
 

@@ -19,7 +19,7 @@ from tachyon._tachyon import (
     RxMsgView,
     TxGuard,
     __version__,
-    _decode_error,
+    _decode_error,  # pyright: ignore[reportPrivateUsage]  # part of the API, under the name older callers know
     make_type_id,
     msg_type,
     route_id,

@@ -9,6 +9,27 @@ from typing_extensions import Buffer, CapsuleType
 
 from tachyon.errors import ErrorKind, RpcError
 
+__all__ = [
+    "MSG_TYPE_ERROR",
+    "Bus",
+    "Message",
+    "RpcBus",
+    "RpcDispatcher",
+    "RpcEndpoint",
+    "RpcRxGuard",
+    "RpcTxGuard",
+    "RxBatchGuard",
+    "RxGuard",
+    "RxMsgView",
+    "TxGuard",
+    "__version__",
+    "_decode_error",
+    "make_type_id",
+    "msg_type",
+    "route_id",
+    "tachyon_rpc",
+]
+
 _T = TypeVar("_T")
 _Path: TypeAlias = str | os.PathLike[str]
 _Handler: TypeAlias = Callable[[memoryview], bytes]
@@ -30,7 +51,7 @@ def tachyon_rpc(msg_type: int) -> Callable[[_Handler], RpcEndpoint]:
     """Bind a `memoryview -> bytes` function to a message type, 0 to 65534."""
 
 def _decode_error(payload: Buffer | RpcError) -> int:
-    """Return the msg_type of the request that an error reply, or the error raised for it, is about."""
+    """Return the message type of the request that an error reply, or the error raised for it, is about."""
 
 @final
 class Message:
@@ -61,9 +82,7 @@ class Bus:
     """
 
     @classmethod
-    def listen(
-        cls, socket_path: _Path, capacity: int, *, timeout: float | None = None, any_uid: bool = False
-    ) -> Bus:
+    def listen(cls, socket_path: _Path, capacity: int, *, timeout: float | None = None, any_uid: bool = False) -> Bus:
         """Make a bus of `capacity` payload bytes (a power of two) and wait for one peer to connect.
 
         `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set.
@@ -329,6 +348,7 @@ class RpcEndpoint:
     __name__: str
     __qualname__: str
     __wrapped__: _Handler
+    def __new__(cls, fn: _Handler, msg_type: int) -> Self: ...
     @property
     def msg_type(self) -> int:
         """The message type its requests and replies carry."""
@@ -365,9 +385,7 @@ class RpcDispatcher:
         """Add an endpoint; return the dispatcher, for chaining."""
     def handler(self, msg_type: int) -> Callable[[_Handler], RpcEndpoint]:
         """Do what `tachyon_rpc` does, and register the endpoint."""
-    def serve_once(
-        self, bus: RpcBus, spin_threshold: int | None = None, *, timeout: float | None = None
-    ) -> None:
+    def serve_once(self, bus: RpcBus, spin_threshold: int | None = None, *, timeout: float | None = None) -> None:
         """Wait for one request, run its handler and reply.
 
         The caller always gets an answer. After an error reply this raises `NoHandlerError` (a `KeyError`) or

@@ -8,7 +8,8 @@ use rustix::process::geteuid;
 
 use super::conversation::{Break, Conversation, Stop};
 use super::credentials::{self, Credentials};
-use super::error::{ListenError, ProtocolError, Refusal};
+use super::error::ListenError;
+use super::refusal::{ProtocolError, Refusal};
 use super::wire::{self, Code};
 use super::{Link, Offer, RingParts, Role, descriptors};
 use crate::options::Options;
@@ -61,7 +62,7 @@ impl Client {
         match accepted {
             Ok(((role, rings), who)) => {
                 let peer = Peer::new(self.socket, who.pidfd, who.pid, who.uid);
-                Ok(Outcome::Linked(Box::new(Link { kind: offer.kind, role, side: Side::Listener, rings, peer })))
+                Ok(Outcome::Linked(Box::new(Link { role, side: Side::Listener, rings, peer })))
             }
             Err(Failure::Refused(why)) => {
                 admission.turn_away(&why);
@@ -124,7 +125,7 @@ impl Admission<'_> {
         for &geometry in &self.offer.geometries {
             let (memory, descriptor) = RingMemory::create(geometry)
                 .map_err(|source| Failure::Ours(ListenError::Memory { path: self.path.to_owned(), source }))?;
-            rings.push(RingParts { memory, geometry, data: self.doorbell()?, room: self.doorbell()? });
+            rings.push(RingParts { memory, data: self.doorbell()?, room: self.doorbell()? });
             memories.push(descriptor);
         }
         let carried: Vec<BorrowedFd<'_>> = rings

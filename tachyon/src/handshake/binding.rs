@@ -71,7 +71,7 @@ impl Binding {
     fn undo_umask(&self) -> Result<(), Errno> {
         let stat = rustix::fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
         let wanted = Mode::RUSR | Mode::WUSR;
-        if Mode::from_raw_mode(stat.st_mode).intersection(Mode::RWXU | Mode::RWXG | Mode::RWXO) == wanted {
+        if Mode::from_raw_mode(stat.st_mode).contains(wanted) {
             return Ok(());
         }
         rustix::fs::chmodat(&self.directory, &self.name, wanted, AtFlags::empty())

@@ -15,7 +15,8 @@ use super::binding::new_socket;
 use super::conversation::{Break, Conversation, Message, Stop};
 use super::credentials::{self, Credentials};
 use super::descriptors::PER_RING;
-use super::error::{ConnectError, ProtocolError};
+use super::error::ConnectError;
+use super::refusal::ProtocolError;
 use super::wire::{self, Answer, Code, Hello, PROTOCOL_VERSION, Reject, Welcome};
 use super::{Kind, Link, RingParts, Role, path};
 use crate::options::Options;
@@ -89,7 +90,7 @@ impl Connector<'_> {
         };
         conversation.say(wire::write_ready(), &[]).map_err(|why| self.broken(why))?;
         let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);
-        Ok(Link { kind: self.hello.kind, role, side: Side::Connector, rings, peer })
+        Ok(Link { role, side: Side::Connector, rings, peer })
     }
 
     fn reach(&self, address: &SocketAddrUnix) -> Result<OwnedFd, Failure> {
@@ -161,7 +162,7 @@ impl Connector<'_> {
             let memory = RingMemory::adopt(next()?.as_fd(), geometry)?;
             let data = Doorbell::adopt(next()?).map_err(ProtocolError::Doorbell)?;
             let room = Doorbell::adopt(next()?).map_err(ProtocolError::Doorbell)?;
-            rings.push(RingParts { memory, geometry, data, room });
+            rings.push(RingParts { memory, data, room });
         }
         Ok((role, rings))
     }

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::descriptors;
-use super::error::ProtocolError;
+use super::refusal::ProtocolError;
 use super::wire::BUFFER_LEN;
 use crate::wait::{Deadline, Interrupt};
 

@@ -71,6 +71,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], descriptors: bo
 mod tests {
     use std::os::fd::AsFd;
 
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::io::{FdFlags, fcntl_getfd};
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -85,8 +86,11 @@ mod tests {
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK).unwrap()
     }
 
-    fn is_closed(reader: &OwnedFd) -> bool {
-        rustix::io::read(reader, &mut [0; 1]) == Ok(0)
+    /// Waits, because a child that another test is just starting may hold copies until it runs its program.
+    fn assert_closes(reader: &OwnedFd) {
+        let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
+        assert_eq!(poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&patience)), Ok(1));
+        assert_eq!(rustix::io::read(reader, &mut [0; 1]), Ok(0));
     }
 
     #[test]
@@ -106,7 +110,8 @@ mod tests {
         assert_eq!(rustix::io::read(&first.0, &mut [0; 4]), Ok(1));
         assert_eq!(rustix::io::read(&second.0, &mut [0; 4]), Err(Errno::AGAIN));
         drop(packet);
-        assert!(is_closed(&first.0) && is_closed(&second.0));
+        assert_closes(&first.0);
+        assert_closes(&second.0);
     }
 
     #[test]
@@ -117,7 +122,7 @@ mod tests {
         drop(writer);
         let packet = receive(b.as_fd(), &mut [0; 8], false).unwrap();
         assert!(packet.descriptors_lost && packet.descriptors.is_empty());
-        assert!(is_closed(&reader));
+        assert_closes(&reader);
     }
 
     #[test]
@@ -142,7 +147,7 @@ mod tests {
         let packet = receive(b.as_fd(), &mut [0; 8], true).unwrap();
         assert!(packet.descriptors_lost);
         drop(packet);
-        assert!(is_closed(&reader));
+        assert_closes(&reader);
     }
 
     #[test]

@@ -23,12 +23,14 @@ mod descriptors;
 mod error;
 mod listener;
 mod path;
+mod refusal;
 mod wire;
 
 pub(crate) use connector::connect;
-pub use error::{ConnectError, ListenError, ProtocolError, Refusal};
-pub(crate) use listener::{Listener, listen};
+pub use error::{ConnectError, ListenError};
+pub(crate) use listener::listen;
 pub use path::PathError;
+pub use refusal::{ProtocolError, Refusal};
 
 use crate::ring::{Geometry, RingMemory, Side};
 use crate::wait::{Doorbell, Peer};
@@ -107,7 +109,6 @@ pub(crate) struct Offer {
 #[derive(Debug)]
 pub(crate) struct RingParts {
     pub(crate) memory: RingMemory,
-    pub(crate) geometry: Geometry,
     /// Rung for the consumer.
     pub(crate) data: Doorbell,
     /// Rung for the producer.
@@ -117,7 +118,6 @@ pub(crate) struct RingParts {
 /// A finished handshake.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) kind: Kind,
     /// Ours; [`Role::Either`] only if both sides left it open.
     pub(crate) role: Role,
     pub(crate) side: Side,

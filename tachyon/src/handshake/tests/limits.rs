@@ -40,28 +40,24 @@ fn child_that_runs_out() {
     assert_eq!(place.contents(), [""; 0]);
 
     let listener = Listener::bind(&place.path, &options).unwrap();
-    let offer = offer(Kind::Rpc, Role::Sink);
-    let path = place.path.clone();
-    let client = thread::spawn(move || connect(&path, Kind::Rpc, Role::Source, &patient()));
-    wait_until(&listener, PollFlags::IN, Deadline::after(PATIENCE), None).unwrap();
-    let error = with_descriptors_left(0, || listener.accept(&offer, &options, Deadline::never()).unwrap_err());
+    let accept = || listener.accept(&offer(Kind::Rpc, Role::Sink), &options, Deadline::after(PATIENCE)).unwrap_err();
+    let hello = wire::write_hello(wire::Hello { kind: Kind::Rpc, role: Role::Source });
+    let queued = Raw::connect(&place.path);
+    queued.say(hello, &[]);
+    let error = with_descriptors_left(0, accept);
     assert!(matches!(error, ListenError::OutOfDescriptors { .. }), "{error}");
-    // The client has kept its place in the queue.
-    listener.accept(&offer, &options, options.listen_deadline()).unwrap();
-    client.join().unwrap().unwrap();
+    assert!(listener.try_accept().unwrap().is_some(), "the client has kept its place in the queue");
+    drop(queued);
 
-    // From the socket over the pidfd to the last doorbell: wherever it runs out, it is told, and nothing stays open.
-    for left in 1..8 {
-        let path = place.path.clone();
-        let client = thread::spawn(move || connect(&path, Kind::Rpc, Role::Source, &patient()));
-        wait_until(&listener, PollFlags::IN, Deadline::after(PATIENCE), None).unwrap();
-        let error = with_descriptors_left(left, || listener.accept(&offer, &options, Deadline::never()).unwrap_err());
-        let error: &(dyn std::error::Error + 'static) = &error;
-        assert!(error.to_string().contains("no file descriptor left"), "{left}: {error}");
-        client.join().unwrap().unwrap_err();
-    }
+    // From the client's socket over its pidfd to the last doorbell: wherever it runs out, it is told and nothing leaks.
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let before = open();
-    drop(listener);
-    assert_eq!(open(), before - 2, "the listener's socket and its directory");
+    for left in 1..8 {
+        let client = Raw::connect(&place.path);
+        client.say(hello, &[]);
+        let error = with_descriptors_left(left, accept);
+        assert!(error.to_string().contains("no file descriptor left"), "{left}: {error}");
+        assert_eq!(client.hear_reject().code, wire::Code::Other);
+    }
+    assert_eq!(open(), before);
 }

@@ -16,6 +16,7 @@ use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::conversation::{Break, Conversation, Message, wait_until};
+use super::listener::Listener;
 use super::*;
 use crate::options::Options;
 use crate::wait::Deadline;
@@ -121,21 +122,31 @@ fn holders(fd: BorrowedFd<'_>) -> usize {
 ///
 /// `setup` is a shell command that goes first; the test finds `path` with [`child_path`].
 fn in_own_process(test: &str, setup: &str, path: &Path) {
-    let output = std::process::Command::new("sh")
+    let child = std::process::Command::new("sh")
         .args(["-c", &format!("{setup} && exec \"$0\" \"$@\"")])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "--include-ignored", &format!("handshake::tests::{test}")])
         .env(CHILD_PATH, path)
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{setup}: {text}");
+    let printed = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && printed.contains("1 passed"), "{setup}: {printed}");
 }
 
 const CHILD_PATH: &str = "TACHYON_TEST_SOCKET";
 
 fn child_path() -> Option<PathBuf> {
     std::env::var_os(CHILD_PATH).map(PathBuf::from)
+}
+
+/// A child that another test is just starting may hold copies of our sockets until it runs its program, so a hang-up can
+/// be late.
+fn assert_goes(peer: &Peer) {
+    let deadline = Deadline::after(PATIENCE);
+    while !peer.is_gone() {
+        assert!(!deadline.has_passed(), "the peer hung up and does not seem so");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn took<T>(act: impl FnOnce() -> T) -> (T, Duration) {

@@ -17,7 +17,8 @@ fn is_socket(path: &Path) -> bool {
 
 /// Leaves a socket file behind that nobody listens on.
 fn make_stale(path: &Path) -> u64 {
-    drop(UnixListener::bind(path).unwrap());
+    let socket = binding::new_socket().unwrap();
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
     fs::symlink_metadata(path).unwrap().ino()
 }
 

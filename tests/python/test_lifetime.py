@@ -1,0 +1,288 @@
+"""Ends of all kinds: closing, dying, forking, being collected."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import tachyon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Peer
+
+
+def mappings() -> int:
+    """How many mappings of shared memory files this process has."""
+    return Path("/proc/self/maps").read_text().count("memfd:")
+
+
+def descriptors() -> int:
+    """How many file descriptors this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture
+def idle(peer: Callable[[str], Peer]) -> Peer:
+    """A peer that connects a one-way bus and waits to be told to go."""
+    return peer("""
+        with tachyon.Bus.connect(path) as bus:
+            sys.stdin.readline()
+    """)
+
+
+def test_use_after_close(idle: Peer, path: str) -> None:
+    assert idle
+    bus = tachyon.Bus.listen(path, 4096)
+    assert not bus.closed
+    bus.close()
+    bus.close()
+    assert bus.closed
+    for operation in (
+        lambda: bus.send(b"x"),
+        lambda: bus.recv(),
+        lambda: bus.recv_zero_copy(),
+        lambda: bus.send_zero_copy(1),
+        lambda: bus.drain_batch(),
+        lambda: next(bus),
+        lambda: bus.set_numa_node(0),
+        lambda: bus.set_polling_mode(1),
+        lambda: bus.__enter__(),
+    ):
+        with pytest.raises(tachyon.BusClosedError, match="closed"):
+            operation()
+
+
+def test_rpc_use_after_close(peer: Callable[[str], Peer], path: str) -> None:
+    peer("tachyon.RpcBus.connect(path); sys.stdin.readline()")
+    with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
+        pass
+    for operation in (
+        lambda: bus.call(b"x", 1),
+        lambda: bus.call_zero_copy(1, 1),
+        lambda: bus.wait(1),
+        lambda: bus.serve(),
+        lambda: bus.reply(1, b"x", 1),
+        lambda: bus.reply_zero_copy(1, 1, 1),
+        lambda: bus.set_numa_node(0),
+        lambda: tachyon.RpcDispatcher().serve_forever(bus),
+        lambda: tachyon.tachyon_rpc(1)(len).call(bus, b""),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            operation()
+
+
+def test_memory_goes_with_the_bus(idle: Peer, path: str) -> None:
+    before = mappings()
+    bus = tachyon.Bus.listen(path, 4096)
+    assert mappings() > before
+    bus.close()
+    assert mappings() == before
+    idle.tell("go")
+    idle.join()
+
+
+def test_memory_stays_for_open_guards(peer: Callable[[str], Peer], path: str) -> None:
+    peer("""
+        with tachyon.Bus.connect(path) as bus:
+            bus.send(b"kept")
+    """)
+    before = mappings()
+    bus = tachyon.Bus.listen(path, 4096)
+    rx = bus.recv_zero_copy()
+    view = memoryview(rx)
+    bus.close()
+    assert mappings() > before
+    assert view == b"kept"
+    view.release()
+    rx.__exit__(None, None, None)
+    assert mappings() == before
+
+
+def test_a_collected_bus_closes(peer: Callable[[str], Peer], path: str) -> None:
+    receiver = peer("""
+        with tachyon.Bus.listen(path, 4096) as bus:
+            print(len(list(bus)))
+    """)
+    bus = tachyon.Bus.connect(path)
+    bus.send(b"x")
+    ended = weakref.ref(bus)
+    del bus
+    gc.collect()
+    assert ended() is None
+    assert receiver.join() == "1\n"
+
+
+def test_a_killed_peer(peer: Callable[[str], Peer], path: str) -> None:
+    sender = peer("""
+        bus = tachyon.Bus.connect(path)
+        for n in range(3):
+            bus.send(b"committed", n)
+        print("sent", flush=True)
+        time.sleep(60)
+    """)
+    with tachyon.Bus.listen(path, 4096) as bus:
+        sender.line()
+        sender.kill()
+        assert [bus.recv(timeout=10).type_id for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(tachyon.PeerDeadError):
+            bus.recv()
+        with pytest.raises(ConnectionError):
+            list(bus)
+
+
+@pytest.mark.parametrize("operation", ["recv", "wait", "serve", "call", "serve_forever"])
+def test_death_ends_a_wait_at_once(peer: Callable[[str], Peer], path: str, operation: str) -> None:
+    kind = "Bus" if operation == "recv" else "RpcBus"
+    victim = peer(f"""
+        bus = tachyon.{kind}.connect(path)
+        print("connected", flush=True)
+        time.sleep(60)
+    """)
+    bus = tachyon.Bus.listen(path, 4096) if kind == "Bus" else tachyon.RpcBus.listen(path, 4096, 4096)
+    victim.line()
+    threading.Timer(0.2, victim.kill).start()
+    operations = {
+        "recv": lambda: bus.recv(),
+        "wait": lambda: bus.wait(bus.call(b"", 1)),
+        "serve": lambda: bus.serve(),
+        "call": lambda: tachyon.tachyon_rpc(1)(len).call(bus, b""),
+        "serve_forever": lambda: tachyon.RpcDispatcher().serve_forever(bus),
+    }
+    started = time.monotonic()
+    with pytest.raises(tachyon.PeerDeadError):
+        operations[operation]()
+    assert 0.1 < time.monotonic() - started < 5
+
+
+def test_an_orderly_close_is_told_apart(peer: Callable[[str], Peer], path: str) -> None:
+    peer("tachyon.RpcBus.connect(path).close()")
+    with tachyon.RpcBus.listen(path, 4096, 4096) as bus, pytest.raises(tachyon.PeerClosedError):
+        bus.serve()
+
+
+def test_close_from_another_thread_ends_a_wait(idle: Peer, path: str) -> None:
+    assert idle
+    bus = tachyon.Bus.listen(path, 4096)
+    threading.Timer(0.1, bus.close).start()
+    with pytest.raises(tachyon.BusClosedError):
+        bus.recv()
+    assert bus.closed
+
+
+def test_a_forked_child_is_refused(idle: Peer, path: str) -> None:
+    bus = tachyon.Bus.listen(path, 4096)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads of other tests may still be around
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            bus.recv(timeout=1)
+        except tachyon.BusClosedError as error:
+            code = 42 if "fork" in str(error) else 2
+        bus.close()
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+    with pytest.raises(tachyon.TimedOutError):  # the child's close did not close ours
+        bus.recv(timeout=0.05)
+    idle.tell("go")
+    with pytest.raises(tachyon.PeerClosedError):
+        bus.recv()
+    bus.close()
+
+
+def test_nothing_leaks(peer: Callable[[str], Peer], path: str) -> None:
+    """Descriptors and memory stay level over many guards, views and failures."""
+    peer("""
+        with tachyon.RpcBus.listen(path, 1 << 14, 1 << 14) as bus:
+            dispatcher = tachyon.RpcDispatcher()
+            dispatcher.handler(1)(lambda view: view.tobytes())
+            import logging
+            logging.disable()
+            dispatcher.serve_forever(bus)
+    """)
+    endpoint, missing = tachyon.tachyon_rpc(1)(len), tachyon.tachyon_rpc(2)(len)
+    with tachyon.RpcBus.connect(path) as bus:
+
+        def use() -> None:
+            for _ in range(2000):
+                endpoint.call(bus, b"x" * 200)
+                endpoint.call(bus, b"x", lambda view: view[0])
+                with bus.wait(bus.call(b"y" * 100, 1)) as rx, memoryview(rx):
+                    pass
+                with pytest.raises(tachyon.NoHandlerError):
+                    missing.call(bus, b"")
+
+        use()
+        gc.collect()
+        before = descriptors()
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        use()
+        gc.collect()
+        assert descriptors() == before
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 2048
+
+
+def test_endpoints_in_a_cycle_are_collected() -> None:
+    def tangle() -> tuple[weakref.ref, weakref.ref]:
+        dispatcher = tachyon.RpcDispatcher()
+
+        @dispatcher.handler(1)
+        def handler(payload: memoryview) -> bytes:
+            return bytes(len(dispatcher))
+
+        return weakref.ref(dispatcher), weakref.ref(handler)
+
+    gone = tangle()
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
+
+
+def test_an_interpreter_that_ends_in_a_wait(path: str) -> None:
+    """A daemon thread in a blocking call does not keep the interpreter from ending, nor crash it."""
+    script = """
+import sys, threading, time, tachyon
+path = sys.argv[1]
+ready = threading.Event()
+def wait():
+    bus = tachyon.Bus.listen(path, 4096)
+    ready.set()
+    bus.recv()
+threading.Thread(target=wait, daemon=True).start()
+peer = tachyon.Bus.connect(path)
+ready.wait()
+time.sleep(0.1)
+print("ending")
+"""
+    command = [sys.executable, "-c", script, path]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ending\n", "")
+
+
+def test_sigint_reaches_the_default_handler(path: str) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import sys, tachyon; tachyon.Bus.listen(sys.argv[1], 4096)", path],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not os.path.lexists(path):
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=10)
+    assert "KeyboardInterrupt" in err
+    assert child.returncode == -signal.SIGINT
+    assert not os.path.lexists(path)
