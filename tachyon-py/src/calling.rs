@@ -14,7 +14,7 @@ use crate::payload::Payload;
 
 /// A caller with at most one guard per direction.
 pub(crate) struct Calling {
-    caller: Caller,
+    pub(crate) caller: Caller,
     /// Position of the reply that is lent.
     taken: Option<u64>,
     /// The request's room that is lent.
@@ -127,7 +127,7 @@ impl Calling {
 
     /// Waits without the interpreter, in the mode of one call.
     #[cold]
-    fn waiting<T: Send>(
+    pub(crate) fn waiting<T: Send>(
         &mut self,
         py: Python<'_>,
         spins: Option<PollingMode>,

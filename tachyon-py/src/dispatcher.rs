@@ -54,6 +54,7 @@ impl RpcDispatcher {
 
     /// Adds an endpoint.
     pub(crate) fn add(&self, endpoint: &Bound<'_, RpcEndpoint>) -> PyResult<()> {
+        let py = endpoint.py();
         let name = RpcEndpoint::name(endpoint)?;
         let mut table = self.table()?;
         let place = lock(&self.shared.endpoints).len();
@@ -64,13 +65,14 @@ impl RpcDispatcher {
                 let Some(endpoint) = endpoint else {
                     return Err(CoreHandlerError::failed("the dispatcher was garbage collected"));
                 };
-                let function = endpoint.get().function().bind(py);
+                let function = endpoint.get().handler().bind(py);
                 let mapping = || lock(&shared.mapping).clone();
                 let failed = |cause| *lock(&shared.cause) = Some(cause);
                 handler::run(py, function, request, reply, mapping, failed)
             })
         };
-        table.register_handler(endpoint.get().type_number(), &name, Box::new(handler)).map_err(Raise::raise)?;
+        let description = endpoint.get().describe(py, &name)?;
+        table.register_described(description, Box::new(handler)).map_err(Raise::raise)?;
         lock(&self.shared.endpoints).push(endpoint.clone().unbind());
         Ok(())
     }

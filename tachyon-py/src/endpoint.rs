@@ -1,5 +1,7 @@
 //! `RpcEndpoint` and the decorators that make one.
 
+use core::time::Duration;
+
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -7,8 +9,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyMemoryView;
 use tachyon::__binding::ReplyTaken;
+use tachyon::{EndpointDescription, PollingMode};
 
 use crate::args::{self, Integer};
+use crate::contract::{self, Contract};
 use crate::dispatcher::RpcDispatcher;
 use crate::lent::{copied_from, type_name};
 use crate::payload::Payload;
@@ -20,6 +24,8 @@ use crate::rpc_rx_guard::RpcRxGuard;
 pub(crate) struct RpcEndpoint {
     function: Py<PyAny>,
     msg_type: u16,
+    /// What its hints ask for, if that is more than bytes.
+    contract: Option<Contract>,
 }
 
 impl RpcEndpoint {
@@ -31,7 +37,8 @@ impl RpcEndpoint {
             let name = type_name(function)?;
             return Err(PyTypeError::new_err(format!("an endpoint's handler is a function, not {name}")));
         }
-        let endpoint = Bound::new(py, Self { function: function.clone().unbind(), msg_type })?;
+        let contract = Contract::of(function, msg_type)?;
+        let endpoint = Bound::new(py, Self { function: function.clone().unbind(), msg_type, contract })?;
         // Callables other than functions have no name of their own; their type's will do.
         endpoint.setattr(intern!(py, "__name__"), type_name(function)?)?;
         endpoint.setattr(intern!(py, "__qualname__"), type_name(function)?)?;
@@ -43,8 +50,22 @@ impl RpcEndpoint {
         self.msg_type
     }
 
-    pub(crate) fn function(&self) -> &Py<PyAny> {
-        &self.function
+    /// What gets a view of the request and returns the bytes of the reply.
+    pub(crate) fn handler(&self) -> &Py<PyAny> {
+        self.contract.as_ref().map_or(&self.function, Contract::serve)
+    }
+
+    /// What it says about itself, under the name it goes by.
+    pub(crate) fn describe(&self, py: Python<'_>, name: &str) -> PyResult<EndpointDescription> {
+        let mut description = match &self.contract {
+            Some(contract) => contract.description().clone(),
+            None => EndpointDescription {
+                doc: contract::doc(self.function.bind(py))?,
+                ..EndpointDescription::bytes(self.msg_type, name)
+            },
+        };
+        name.clone_into(&mut description.name);
+        Ok(description)
     }
 
     pub(crate) fn name(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -52,48 +73,19 @@ impl RpcEndpoint {
     }
 }
 
-#[pymethods]
 impl RpcEndpoint {
-    #[new]
-    #[pyo3(signature = (fn_, msg_type), text_signature = "(fn, msg_type)")]
-    fn new<'py>(fn_: &Bound<'py, PyAny>, msg_type: Integer) -> PyResult<Bound<'py, Self>> {
-        Self::bind(fn_, args::msg_type(msg_type)?)
-    }
-
-    /// The message type its requests and replies carry.
-    #[getter]
-    fn msg_type(&self) -> u16 {
-        self.msg_type
-    }
-
-    fn __call__<'py>(&self, payload: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = payload.py();
-        if payload.is_instance_of::<PyMemoryView>() {
-            return self.function.bind(py).call1((payload,));
-        }
-        // What cannot be sent should not work here either.
-        Payload::of(payload)?;
-        self.function.bind(py).call1((PyMemoryView::from(payload)?,))
-    }
-
-    /// Call the peer's function.
-    ///
-    /// Returns a copy of its reply, or what `on_response` makes of it: that gets a memoryview of the reply in place,
-    /// valid during the call only. An error reply raises `RpcError`, or `NoHandlerError` if the peer does not know
-    /// the message type.
-    #[pyo3(signature = (bus, payload, on_response=None, spin_threshold=None, *, timeout=None))]
-    fn call<'py>(
+    /// Sends bytes, and gives those of the reply or what `on_response` makes of them.
+    #[inline]
+    fn exchange<'py>(
         &self,
         bus: &Bound<'py, RpcBus>,
         payload: &Bound<'py, PyAny>,
         on_response: Option<&Bound<'py, PyAny>>,
-        spin_threshold: Option<Integer>,
-        timeout: Option<f64>,
+        spins: Option<PollingMode>,
+        timeout: Option<Duration>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = bus.py();
         let payload = Payload::of(payload)?;
-        let spins = args::spins(spin_threshold)?;
-        let timeout = args::timeout(timeout)?;
         let mut forward = bus.get().forward()?;
         let calling = forward.calling()?;
         let (correlation_id, reply) = calling.request(py, &payload, self.msg_type, spins, timeout)?;
@@ -114,7 +106,68 @@ impl RpcEndpoint {
             None => guard.get().to_bytes(py).map(Bound::into_any),
         }
     }
+}
 
+#[pymethods]
+impl RpcEndpoint {
+    #[new]
+    #[pyo3(signature = (fn_, msg_type), text_signature = "(fn, msg_type)")]
+    fn new<'py>(fn_: &Bound<'py, PyAny>, msg_type: Integer) -> PyResult<Bound<'py, Self>> {
+        Self::bind(fn_, args::msg_type(msg_type)?)
+    }
+
+    /// The message type its requests and replies carry.
+    #[getter]
+    fn msg_type(&self) -> u16 {
+        self.msg_type
+    }
+
+    #[pyo3(signature = (payload=None))]
+    fn __call__<'py>(&self, py: Python<'py>, payload: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let function = self.function.bind(py);
+        let payload = match (payload, &self.contract) {
+            (Some(payload), None) => payload,
+            (Some(payload), Some(_)) => return function.call1((payload,)),
+            (None, _) => return function.call0(),
+        };
+        if payload.is_instance_of::<PyMemoryView>() {
+            return function.call1((payload,));
+        }
+        // What cannot be sent should not work here either.
+        Payload::of(payload)?;
+        function.call1((PyMemoryView::from(payload)?,))
+    }
+
+    /// Call the peer's function.
+    ///
+    /// Returns a copy of its reply, or what `on_response` makes of it: that gets a memoryview of the reply in place,
+    /// valid during the call only. An error reply raises `RpcError`, or `NoHandlerError` if the peer does not know
+    /// the message type.
+    ///
+    /// A typed endpoint takes and returns what its function does. Its first call on a bus asks the peer what it means
+    /// by the endpoint; if that differs, this raises `LayoutMismatchError` and calls nothing.
+    #[pyo3(signature = (bus, payload=None, on_response=None, spin_threshold=None, *, timeout=None))]
+    fn call<'py>(
+        &self,
+        bus: &Bound<'py, RpcBus>,
+        payload: Option<&Bound<'py, PyAny>>,
+        on_response: Option<&Bound<'py, PyAny>>,
+        spin_threshold: Option<Integer>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let spins = args::spins(spin_threshold)?;
+        let timeout = args::timeout(timeout)?;
+        let Some(contract) = &self.contract else {
+            let Some(payload) = payload else {
+                return Err(PyTypeError::new_err("this endpoint takes bytes: endpoint.call(bus, payload)"));
+            };
+            return self.exchange(bus, payload, on_response, spins, timeout);
+        };
+        let request = contract.encode(bus.py(), payload)?;
+        let timeout = contract.agree(bus, timeout)?;
+        let reply = self.exchange(bus, &request, on_response, spins, timeout)?;
+        if on_response.is_some() { Ok(reply) } else { contract.decode(bus.py(), reply) }
+    }
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let name = slf.getattr(intern!(slf.py(), "__name__"))?.repr()?;
         Ok(format!("RpcEndpoint(msg_type={}, fn={name})", slf.get().msg_type))
@@ -122,7 +175,8 @@ impl RpcEndpoint {
 
     #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.function)
+        visit.call(&self.function)?;
+        self.contract.as_ref().map_or(Ok(()), |contract| contract.traverse(&visit))
     }
 }
 
@@ -154,10 +208,12 @@ impl EndpointDecorator {
     }
 }
 
-/// Bind a `memoryview -> bytes` function to a message type, 0 to 65534.
+/// Bind a function to a message type, 0 to 65534.
 ///
-/// The function gets a memoryview of the request in place, valid during the call only, and returns any bytes-like
-/// object. The endpoint this makes is still callable as the function was; its `call` method calls the peer's.
+/// Its type hints say what travels. Without hints the function gets a memoryview of the request in place, valid during
+/// the call only, and returns any bytes-like object. A `Struct`, an `Array`, a number or a numpy array as the hint of
+/// the parameter, or of the result, is what it gets, or returns, instead; a function without a parameter takes an empty
+/// request. A request that is no such thing never reaches the function. The endpoint this makes is still callable as the function was; its `call` method calls the peer's.
 #[pyfunction]
 #[pyo3(text_signature = "(msg_type)")]
 pub(crate) fn tachyon_rpc(msg_type: Integer) -> PyResult<EndpointDecorator> {

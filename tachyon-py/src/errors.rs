@@ -9,12 +9,15 @@ use tachyon::{
 use crate::interrupt;
 
 import_exception!(tachyon.errors, AddressInUseError);
+import_exception!(tachyon.errors, BadReplyError);
+import_exception!(tachyon.errors, BadRequestError);
 import_exception!(tachyon.errors, BusClosedError);
 import_exception!(tachyon.errors, BusyError);
 import_exception!(tachyon.errors, DuplicateError);
 import_exception!(tachyon.errors, HandlerError);
 import_exception!(tachyon.errors, HandshakeError);
 import_exception!(tachyon.errors, InvalidArgumentError);
+import_exception!(tachyon.errors, LayoutMismatchError);
 import_exception!(tachyon.errors, NoHandlerError);
 import_exception!(tachyon.errors, NoListenerError);
 import_exception!(tachyon.errors, NotASocketError);
@@ -64,6 +67,8 @@ raise_family!(CallError {
     Self::TooLarge { .. } => TooLargeError,
     Self::ReservedMsgType | Self::UnknownCorrelation(_) => InvalidArgumentError,
     Self::Remote(_) => RpcError,
+    Self::Mismatch(_) => LayoutMismatchError,
+    Self::BadReply { .. } | Self::Describe(_) => BadReplyError,
 });
 raise_family!(ServeError {
     Self::TooLarge { .. } => TooLargeError,

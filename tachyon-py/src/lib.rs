@@ -8,6 +8,7 @@ mod args;
 mod batch;
 mod bus;
 mod calling;
+mod contract;
 mod dispatcher;
 mod dlpack;
 mod endpoint;
@@ -18,6 +19,7 @@ mod interrupt;
 mod lent;
 mod lifetime;
 mod loan;
+mod memory;
 mod message;
 mod payload;
 mod remote;
@@ -47,6 +49,8 @@ mod _tachyon {
     use crate::dispatcher::RpcDispatcher;
     #[pymodule_export]
     use crate::endpoint::{RpcEndpoint, tachyon_rpc};
+    #[pymodule_export]
+    use crate::memory::Memory;
     #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use tachyon::__binding::{ReplyTaken, rpc_callee, rpc_closer};
 use tachyon::PollingMode;
 
 use crate::args::{self, Integer};
 use crate::calling::Calling;
+use crate::contract;
 use crate::ends::{Inlet, Occupied, Outlet, busy};
 use crate::errors::{InvalidArgumentError, Raise};
 use crate::interrupt::detached;
@@ -219,6 +221,23 @@ impl RpcBus {
     #[getter]
     fn closed(&self) -> bool {
         self.lifetime.is_closed()
+    }
+
+    /// Ask the peer what endpoints it offers.
+    ///
+    /// Raises `NoHandlerError` if the peer cannot say, because no dispatcher serves there.
+    #[pyo3(signature = (*, timeout=None))]
+    fn describe<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        static FROM_JSON: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let json = contract::describe(slf, args::timeout(timeout)?)?;
+        let from_json = FROM_JSON.import(slf.py(), "tachyon._description", "from_json")?;
+        from_json.call1((json,))
+    }
+
+    /// Ask the peer whether it is there, and return the seconds its answer took.
+    #[pyo3(signature = (*, timeout=None))]
+    fn ping(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<f64> {
+        contract::ping(slf, args::timeout(timeout)?)
     }
 
     /// Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message.

@@ -5,6 +5,7 @@
 //! keepers of the mapping and of the connection. No logic lives here.
 
 mod attempts;
+mod typed;
 
 use core::ptr::NonNull;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id, route_id};
 use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
 
 pub use attempts::{CallerAttempts, answer_control, answers_at_once, serve_taken};
+pub use typed::CallerAgreement;
 
 /// Keeps a ring's memory mapped, for views that outlive everything else.
 #[derive(Debug, Clone)]

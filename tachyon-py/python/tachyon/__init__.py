@@ -5,6 +5,10 @@ Install as `tachyon-ipc`, import as `tachyon`. A one-way `Bus` carries messages,
 Rust: neither side can tell.
 """
 
+from tachyon._array import Array
+from tachyon._description import Description
+from tachyon._hints import IntEnum, bool, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64  # noqa: A004 - completes the list
+from tachyon._struct import Struct, pad
 from tachyon._tachyon import (
     MSG_TYPE_ERROR,
     Bus,
@@ -27,6 +31,8 @@ from tachyon._tachyon import (
 )
 from tachyon.errors import (
     AddressInUseError,
+    BadReplyError,
+    BadRequestError,
     BusClosedError,
     BusyError,
     DuplicateError,
@@ -34,6 +40,7 @@ from tachyon.errors import (
     HandlerError,
     HandshakeError,
     InvalidArgumentError,
+    LayoutMismatchError,
     NoHandlerError,
     NoListenerError,
     NotASocketError,
@@ -54,14 +61,20 @@ from tachyon.errors import (
 __all__ = [
     "MSG_TYPE_ERROR",
     "AddressInUseError",
+    "Array",
+    "BadReplyError",
+    "BadRequestError",
     "Bus",
     "BusClosedError",
     "BusyError",
+    "Description",
     "DuplicateError",
     "ErrorKind",
     "HandlerError",
     "HandshakeError",
+    "IntEnum",
     "InvalidArgumentError",
+    "LayoutMismatchError",
     "Message",
     "NoHandlerError",
     "NoListenerError",
@@ -78,6 +91,7 @@ __all__ = [
     "RxBatchGuard",
     "RxGuard",
     "RxMsgView",
+    "Struct",
     "SystemCallError",
     "TachyonError",
     "TimedOutError",
@@ -89,8 +103,20 @@ __all__ = [
     "WrongKindError",
     "__version__",
     "_decode_error",
+    "bool",
+    "f32",
+    "f64",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
     "make_type_id",
     "msg_type",
+    "pad",
     "route_id",
     "tachyon_rpc",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
 ]

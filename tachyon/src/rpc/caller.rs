@@ -47,7 +47,7 @@ pub struct Caller {
     pub(crate) outgoing: Outgoing,
     pub(crate) incoming: Incoming,
     pub(crate) pending: Pending,
-    pub(super) agreed: Agreed,
+    pub(crate) agreed: Agreed,
 }
 
 /// A reply: still in the ring, or kept from before.
