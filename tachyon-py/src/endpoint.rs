@@ -7,7 +7,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyMemoryView;
+use pyo3::types::{PyMemoryView, PyType};
 use tachyon::__binding::ReplyTaken;
 use tachyon::{EndpointDescription, PollingMode};
 
@@ -114,6 +114,12 @@ impl RpcEndpoint {
     #[pyo3(signature = (fn_, msg_type), text_signature = "(fn, msg_type)")]
     fn new<'py>(fn_: &Bound<'py, PyAny>, msg_type: Integer) -> PyResult<Bound<'py, Self>> {
         Self::bind(fn_, args::msg_type(msg_type)?)
+    }
+
+    #[classmethod]
+    fn __class_getitem__<'py>(cls: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        static ALIAS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        ALIAS.import(cls.py(), "types", "GenericAlias")?.call1((cls, item))
     }
 
     /// The message type its requests and replies carry.

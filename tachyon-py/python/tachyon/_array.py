@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
-from tachyon._layout import Layout, change, over, use
+from tachyon._layout import Layout, change, use
 from tachyon._tachyon import Memory
-from tachyon.errors import BadRequestError, ReleasedError
+from tachyon.errors import BadRequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,8 @@ class Array(Memory, Sequence[_T]):
         """Compare value by value with any sequence."""
         if not isinstance(other, Sequence) or isinstance(other, (str, bytes)):
             return NotImplemented
-        return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
+        values = cast("Sequence[Any]", other)
+        return len(self) == len(values) and all(mine == theirs for mine, theirs in zip(self, values, strict=True))
 
     __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType] - values change
 
@@ -85,32 +86,29 @@ class Array(Memory, Sequence[_T]):
 
 def lend(view: memoryview, at: int, of: Layout, length: int) -> Array[Any]:
     """Give the values at `at`."""
-    array: Array[Any] = Memory.__new__(Array, view, at, of.size * length, of.form)
-    array._of, array._len = of, length  # noqa: SLF001 - made here
+    array = cast("Array[Any]", Memory.__new__(Array, view, at, of.size * length, of.form))
+    array._of, array._len = of, length  # pyright: ignore[reportPrivateUsage]
     return array
 
 
-def fill(view: memoryview, at: int, of: Layout, values: Any, place: str) -> None:  # noqa: ANN401
+def fill(view: memoryview, at: int, of: Layout, values: Any, place: str) -> None:
     """Write each of the values, which are as many as there is room for."""
     size = of.size
     for index, value in enumerate(values):
         of.write(view, at + index * size, value, f"{place}[{index}]")
 
 
-def copied(of: Layout, values: Any, place: str) -> memoryview:  # noqa: ANN401
+def copied(of: Layout, values: Any, place: str) -> memoryview:
     """Give the bytes of a sequence of any length."""
-    if isinstance(values, Array) and values._of is of:  # noqa: SLF001
-        try:
-            return memoryview(bytes(values))
-        except ValueError:
-            raise ReleasedError(over(values)) from None
+    if isinstance(values, Array) and values._of is of:  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+        return memoryview(bytes(cast("Memory", values)))
     count = length(values, place)
     view = memoryview(bytearray(count * of.size))
     fill(view, 0, of, values, place)
     return view
 
 
-def length(values: Any, place: str) -> int:  # noqa: ANN401
+def length(values: Any, place: str) -> int:
     """Count what is to be written; text and the like is no sequence of values."""
     if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
         message = f"{place} is a sequence of values, not {type(values).__name__}"
@@ -131,26 +129,26 @@ class ArrayLayout:
         self.total = of.total
         self.name = f"[{of.name}; {length}]"
 
-    def read(self, view: memoryview, at: int) -> Array[Any]:  # noqa: D102
+    def read(self, view: memoryview, at: int) -> Array[Any]:
         view[:0].release()  # a window is made without a look at the memory, and this one may be gone
         return lend(view, at, self.of, self.length)
 
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:  # noqa: ANN401, D102
+    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
         if (given := length(value, place)) != self.length:
             message = f"{place} is {self.length} values, and {given} were given"
             raise ValueError(message)
         # Read before any is written: they may be the same memory, and a bad one must not leave half of them.
         view[at : at + self.size] = copied(self.of, value, place)
 
-    def check(self, view: memoryview, at: int, place: str) -> None:  # noqa: D102
+    def check(self, view: memoryview, at: int, place: str) -> None:
         if not self.total:
             for index in range(self.length):
                 self.of.check(view, at + index * self.of.size, f"{place}[{index}]")
 
-    def describe(self) -> Json:  # noqa: D102
+    def describe(self) -> Json:
         return {"kind": "array", "of": self.of.describe(), "len": self.length}
 
-    def dtype(self) -> Any:  # noqa: ANN401, D102
+    def dtype(self) -> Any:
         return self.of.dtype(), (self.length,)
 
 

@@ -36,30 +36,30 @@ class Contract:
         decode, takes = self.request.decode, self.request is not EMPTY
         if inspect.iscoroutinefunction(function):
 
-            async def serve_async(view: memoryview) -> Any:  # noqa: ANN401 - whatever the reply is
+            async def serve_async(view: memoryview) -> Any:
                 request = decode(view)
                 return self._answer(await (function(request) if takes else function()))
 
             return serve_async
 
-        def serve(view: memoryview) -> Any:  # noqa: ANN401
+        def serve(view: memoryview) -> Any:
             request = decode(view)
             return self._answer(function(request) if takes else function())
 
         return serve
 
-    def _answer(self, value: Any) -> Any:  # noqa: ANN401
+    def _answer(self, value: Any) -> Any:
         try:
             return self.reply.encode(value, "the reply")
         except (TypeError, ValueError, OverflowError) as error:
             message = f"{self.name}: {error}"
             raise BadReplyError(message) from error
 
-    def encode(self, value: Any = None) -> Any:  # noqa: ANN401
+    def encode(self, value: Any = None) -> Any:
         """Give the request's bytes."""
         return self.request.encode(value, f"the request of {self.name}")
 
-    def decode(self, data: bytes) -> Any:  # noqa: ANN401
+    def decode(self, data: bytes) -> Any:
         """Give the value of a reply, for good."""
         try:
             return self.reply.own(data)
@@ -109,7 +109,7 @@ def contract_of(function: Callable[..., Any]) -> Contract | None:
     return Contract(function, request, reply)
 
 
-def _resolved(function: Callable[..., Any], name: str, annotation: Any) -> Any:  # noqa: ANN401
+def _resolved(function: Callable[..., Any], name: str, annotation: Any) -> Any:
     if not isinstance(annotation, str):
         return annotation
     plain = inspect.unwrap(function)
@@ -126,6 +126,6 @@ def _resolved(function: Callable[..., Any], name: str, annotation: Any) -> Any: 
         raise TypeError(message) from None
 
 
-def _nonlocals(function: Any) -> dict[str, Any]:  # noqa: ANN401
+def _nonlocals(function: Any) -> dict[str, Any]:
     code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
     return dict(zip(code.co_freevars, (cell.cell_contents for cell in cells), strict=True)) if code and cells else {}

@@ -20,17 +20,21 @@ if TYPE_CHECKING:
 class Form(Protocol):
     """What a request or a reply consists of."""
 
-    @property
-    def typed(self) -> bool:
-        """Whether the two sides can mean different things by it."""
-    def decode(self, view: memoryview) -> Any:  # noqa: ANN401 - every form has its own type
+    # Whether the two sides can mean different things by it.
+    typed: bool
+
+    def decode(self, view: memoryview) -> Any:
         """Give what came, in place where that can be, or raise BadRequestError."""
-    def own(self, data: bytes) -> Any:  # noqa: ANN401
+
+    def own(self, data: bytes) -> Any:
         """Give what came as a value for good, or raise BadRequestError."""
-    def encode(self, value: Any, place: str) -> Any:  # noqa: ANN401
+
+    def encode(self, value: Any, place: str) -> Any:
         """Give the buffer to send, or raise naming `place`."""
+
     def describe(self) -> dict[str, Any]:
         """Give the form as it is in a description."""
+        raise NotImplementedError
 
 
 class Empty:
@@ -38,21 +42,21 @@ class Empty:
 
     typed = False
 
-    def decode(self, view: memoryview) -> None:  # noqa: D102
+    def decode(self, view: memoryview) -> None:
         if view.nbytes:
             message = f"{view.nbytes} bytes came where none are expected"
             raise BadRequestError(message)
 
-    def own(self, data: bytes) -> None:  # noqa: D102
+    def own(self, data: bytes) -> None:
         self.decode(memoryview(data))
 
-    def encode(self, value: Any, place: str) -> bytes:  # noqa: ANN401, D102
+    def encode(self, value: Any, place: str) -> bytes:
         if value is not None:
             message = f"{place} is nothing, not {type(value).__name__}"
             raise TypeError(message)
         return b""
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
+    def describe(self) -> dict[str, Any]:
         return {"form": "empty"}
 
 
@@ -61,17 +65,20 @@ class Raw:
 
     typed = False
 
-    def __init__(self, decode: Callable[[memoryview], Any]) -> None:
-        """Hand requests over as `decode` makes them."""
-        self.decode = decode
+    def __init__(self, make: Callable[[memoryview], Any]) -> None:
+        """Hand requests over as `make` makes them."""
+        self._make = make
 
-    def own(self, data: bytes) -> bytes:  # noqa: D102
+    def decode(self, view: memoryview) -> Any:
+        return self._make(view)
+
+    def own(self, data: bytes) -> bytes:
         return data
 
-    def encode(self, value: Any, place: str) -> Any:  # noqa: ANN401, ARG002, D102
+    def encode(self, value: Any, place: str) -> Any:  # noqa: ARG002
         return value
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
+    def describe(self) -> dict[str, Any]:
         return {"form": "bytes"}
 
 
@@ -84,19 +91,19 @@ class OneStruct:
         """Be a `struct`."""
         self.struct = struct
 
-    def decode(self, view: memoryview) -> Struct:  # noqa: D102
+    def decode(self, view: memoryview) -> Struct:
         return checked_struct(self.struct, view)
 
-    def own(self, data: bytes) -> Struct:  # noqa: D102
+    def own(self, data: bytes) -> Struct:
         return checked_struct(self.struct, memoryview(bytearray(data)))
 
-    def encode(self, value: Any, place: str) -> bytes:  # noqa: ANN401, D102
+    def encode(self, value: Any, place: str) -> bytes:
         if not isinstance(value, self.struct):
             message = f"{place} is a {self.struct.__name__}, not {type(value).__name__}"
             raise TypeError(message)
         return bytes(value)
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
+    def describe(self) -> dict[str, Any]:
         return {"form": "payload", "layout": self.struct.__layout__.describe()}
 
 
@@ -109,10 +116,10 @@ class OneValue:
         """Be laid out so."""
         self.layout = layout
 
-    def decode(self, view: memoryview) -> Any:  # noqa: ANN401, D102
+    def decode(self, view: memoryview) -> Any:
         return self.own(bytes(view))
 
-    def own(self, data: bytes) -> Any:  # noqa: ANN401, D102
+    def own(self, data: bytes) -> Any:
         own = self.layout
         if len(data) != own.size:
             message = f"{len(data)} bytes came, and {own.name} has {own.size}"
@@ -121,12 +128,12 @@ class OneValue:
         own.check(view, 0, own.name)
         return own.read(view, 0)
 
-    def encode(self, value: Any, place: str) -> memoryview:  # noqa: ANN401, D102
+    def encode(self, value: Any, place: str) -> memoryview:
         view = memoryview(bytearray(self.layout.size))
         self.layout.write(view, 0, value, place)
         return view
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
+    def describe(self) -> dict[str, Any]:
         return {"form": "payload", "layout": self.layout.describe()}
 
 
@@ -139,16 +146,16 @@ class Many:
         """Be values laid out so."""
         self.of = of
 
-    def decode(self, view: memoryview) -> Array[Any]:  # noqa: D102
+    def decode(self, view: memoryview) -> Array[Any]:
         return checked(view, self.of)
 
-    def own(self, data: bytes) -> Array[Any]:  # noqa: D102
+    def own(self, data: bytes) -> Array[Any]:
         return checked(memoryview(bytearray(data)), self.of)
 
-    def encode(self, value: Any, place: str) -> memoryview:  # noqa: ANN401, D102
+    def encode(self, value: Any, place: str) -> memoryview:
         return copied(self.of, value, place)
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
+    def describe(self) -> dict[str, Any]:
         # Rust's `&[u8]` are bytes, and so are they here.
         if self.of is PRIMITIVES["u8"]:
             return {"form": "bytes"}
@@ -160,7 +167,7 @@ class Numpy:
 
     typed = True
 
-    def __init__(self, of: Layout, dtype: Any) -> None:  # noqa: ANN401 - numpy is optional
+    def __init__(self, of: Layout, dtype: Any) -> None:
         """Be values of a dtype, laid out so."""
         import numpy as np  # noqa: PLC0415 - whoever writes this hint has it
 
@@ -168,15 +175,15 @@ class Numpy:
         self.of = of
         self.dtype = np.dtype(dtype)
 
-    def decode(self, view: memoryview) -> Any:  # noqa: ANN401, D102
+    def decode(self, view: memoryview) -> Any:
         if view.nbytes % self.of.size or not self.of.total:
-            view = checked(view, self.of)._view  # noqa: SLF001 - raises if the request is no such array
+            view = checked(view, self.of)._view
         return self._np.frombuffer(view, dtype=self.dtype)
 
-    def own(self, data: bytes) -> Any:  # noqa: ANN401, D102
+    def own(self, data: bytes) -> Any:
         return self.decode(memoryview(bytearray(data)))
 
-    def encode(self, value: Any, place: str) -> Any:  # noqa: ANN401, D102
+    def encode(self, value: Any, place: str) -> Any:
         array = self._np.asarray(value)
         if array.dtype != self.dtype:
             if isinstance(value, self._np.ndarray):
@@ -186,18 +193,18 @@ class Numpy:
         # As bytes: a buffer of records has a format that not everybody reads.
         return self._np.ascontiguousarray(array).reshape(-1).view(self._np.uint8)
 
-    def describe(self) -> dict[str, Any]:  # noqa: D102
+    def describe(self) -> dict[str, Any]:
         return Many(self.of).describe()
 
 
-_NUMPY = {"u1": "u8", "u2": "u16", "u4": "u32", "u8": "u64", "i1": "i8", "i2": "i16", "i4": "i32", "i8": "i64"}
-_NUMPY |= {"f4": "f32", "f8": "f64", "b1": "bool"}
+_INTEGERS = {"u1": "u8", "u2": "u16", "u4": "u32", "u8": "u64", "i1": "i8", "i2": "i16", "i4": "i32", "i8": "i64"}
+_DTYPES = _INTEGERS | {"f4": "f32", "f8": "f64", "b1": "bool"}
 
 EMPTY = Empty()
 RAW = Raw(lambda view: view)
 
 
-def form(hint: Any, place: str) -> Form:  # noqa: ANN401
+def form(hint: Any, place: str) -> Form:
     """Give the form that a hint asks for, or raise naming the place that has it."""
     if hint is None or hint is types.NoneType:
         return EMPTY
@@ -217,12 +224,12 @@ def form(hint: Any, place: str) -> Form:  # noqa: ANN401
     return OneStruct(found.cls) if isinstance(found, StructLayout) else OneValue(found)
 
 
-def _is_numpy(hint: Any) -> bool:  # noqa: ANN401
+def _is_numpy(hint: Any) -> bool:
     named = get_origin(hint) or hint
     return getattr(named, "__module__", "") == "numpy" and getattr(named, "__name__", "") == "ndarray"
 
 
-def _numpy(hint: Any, notes: tuple[Any, ...], place: str) -> Numpy:  # noqa: ANN401
+def _numpy(hint: Any, notes: tuple[Any, ...], place: str) -> Numpy:
     for note in notes:
         if isinstance(note, type) and issubclass(note, Struct):
             return Numpy(note.__layout__, note.dtype)
@@ -231,7 +238,7 @@ def _numpy(hint: Any, notes: tuple[Any, ...], place: str) -> Numpy:  # noqa: ANN
         import numpy as np  # noqa: PLC0415 - the hint is numpy's
 
         dtype = np.dtype(arguments[0])
-        name = _NUMPY.get(dtype.str[1:])
+        name = _DTYPES.get(dtype.str[1:])
         if name is not None and dtype.isnative:
             return Numpy(PRIMITIVES[name], dtype)
     message = (

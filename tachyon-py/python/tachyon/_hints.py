@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin
 
 from tachyon._array import Array, ArrayLayout
 from tachyon._layout import PRIMITIVES, EnumLayout, FixedBytes, FixedStr, Layout, Primitive
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # To a type checker these are plain numbers; what they are in memory is noted beside.
 u8: TypeAlias = Annotated[int, PRIMITIVES["u8"]]
@@ -31,7 +28,7 @@ Repr: TypeAlias = Literal["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64"]
 class IntEnum(enum.IntEnum):
     """An enum that travels as a number of a declared size: `class Side(tachyon.IntEnum, repr="u8")`."""
 
-    def __init_subclass__(cls, *, repr: Repr | None = None, **kwargs: Any) -> None:  # noqa: A002, ANN401
+    def __init_subclass__(cls, *, repr: Repr | None = None, **kwargs: Any) -> None:  # noqa: A002
         """Note the number, and see that every member fits it."""
         super().__init_subclass__(**kwargs)
         if repr is None:
@@ -65,7 +62,7 @@ _ADVICE = {
 }
 
 
-def layout(hint: Any, place: str) -> Layout:  # noqa: ANN401
+def layout(hint: Any, place: str) -> Layout:
     """Give what a hint says about memory, or raise naming the place that has it."""
     if (found := _fixed(hint, place)) is not None:
         return found
@@ -82,8 +79,8 @@ def layout(hint: Any, place: str) -> Layout:  # noqa: ANN401
     raise TypeError(message)
 
 
-def _fixed(hint: Any, place: str) -> Layout | None:  # noqa: ANN401
-    if hint is PRIMITIVES["bool"] or hint is bool:
+def _fixed(hint: Any, place: str) -> Layout | None:
+    if hint is bool:
         return PRIMITIVES["bool"]
     if isinstance(hint, type):
         own: Layout | None = hint.__dict__.get("__layout__")
@@ -94,11 +91,12 @@ def _fixed(hint: Any, place: str) -> Layout | None:  # noqa: ANN401
     for note in notes:
         if isinstance(note, Primitive):
             return note
-    lengths: Sequence[int] = [note for note in notes if type(note) is int]
-    if not lengths:
-        # A hint that is annotated for somebody else.
-        return _fixed(plain, place)
-    (length,) = lengths[:1]
+    lengths = [note for note in notes if type(note) is int]
+    # Without a length it is annotated for somebody else.
+    return _of_length(plain, lengths[0], place) if lengths else _fixed(plain, place)
+
+
+def _of_length(plain: Any, length: int, place: str) -> Layout | None:
     if length <= 0:
         message = f"{place}: a length is a number from 1 up, not {length}"
         raise TypeError(message)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 import struct
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from tachyon.errors import BadRequestError, ReleasedError
 
 if TYPE_CHECKING:
+    import enum
     from collections.abc import Callable
 
     from tachyon._tachyon import Memory
@@ -19,30 +19,30 @@ Json: TypeAlias = "str | dict[str, Any]"
 class Layout(Protocol):
     """A type that travels. `place` names, in errors, whose value it is."""
 
-    @property
-    def name(self) -> str:
-        """The type as errors call it, the same words as in Rust."""
-    @property
-    def size(self) -> int:
-        """Bytes of one value."""
-    @property
-    def align(self) -> int:
-        """What its offset is a multiple of."""
-    @property
-    def form(self) -> str:
-        """What its buffer consists of, in the letters of `memoryview.cast`."""
-    @property
-    def total(self) -> bool:
-        """Whether any bytes of the right length are a value."""
-    def read(self, view: memoryview, at: int) -> Any:  # noqa: ANN401 - every layout has its own type
+    # The type as errors call it, the same words as in Rust.
+    name: str
+    # Bytes of one value, and what its offset is a multiple of.
+    size: int
+    align: int
+    # What its buffer consists of, in the letters of `memoryview.cast`.
+    form: str
+    # Whether any bytes of the right length are a value.
+    total: bool
+
+    def read(self, view: memoryview, at: int) -> Any:
         """Give the value at `at`."""
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:  # noqa: ANN401
+
+    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
         """Put a value there, or raise naming `place`."""
+
     def check(self, view: memoryview, at: int, place: str) -> None:
         """Raise BadRequestError unless a value is there."""
+
     def describe(self) -> Json:
         """Give the layout as it is in a description."""
-    def dtype(self) -> Any:  # noqa: ANN401 - numpy is optional
+        raise NotImplementedError
+
+    def dtype(self) -> Any:
         """Give what `numpy.dtype` makes the same type of."""
 
 
@@ -75,10 +75,10 @@ class Primitive:
         self.unpack = packer.unpack_from
         self._accepted: tuple[type, ...] = (int, float) if name in {"f32", "f64"} else (int,)
 
-    def read(self, view: memoryview, at: int) -> Any:  # noqa: ANN401, D102
+    def read(self, view: memoryview, at: int) -> Any:
         return self.unpack(view, at)[0]
 
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:  # noqa: ANN401, D102
+    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
         try:
             if self.name == "bool" and not isinstance(value, bool) and type(value).__name__ not in {"bool_", "bool"}:
                 self._refuse(value, place)
@@ -106,15 +106,15 @@ class Primitive:
         message = f"{place} is {self.name}, from {low} to {(1 << bits) - 1}, and {value!r} is out of that range"
         raise OverflowError(message) from None
 
-    def check(self, view: memoryview, at: int, place: str) -> None:  # noqa: D102
+    def check(self, view: memoryview, at: int, place: str) -> None:
         if not self.total and view[at] > 1:
             message = f"{place} is {view[at]}, and bool has no such value"
             raise BadRequestError(message)
 
-    def describe(self) -> Json:  # noqa: D102
+    def describe(self) -> Json:
         return self.name
 
-    def dtype(self) -> Any:  # noqa: ANN401, D102
+    def dtype(self) -> Any:
         return "<" + self.form if self.size > 1 else self.form
 
 
@@ -133,10 +133,10 @@ class FixedBytes:
         self.size = length
         self.name = f"bytes[{length}]"
 
-    def read(self, view: memoryview, at: int) -> bytes:  # noqa: D102
+    def read(self, view: memoryview, at: int) -> bytes:
         return bytes(view[at : at + self.size])
 
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:  # noqa: ANN401, D102
+    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
         try:
             data = bytes(memoryview(value))
         except TypeError:
@@ -147,13 +147,13 @@ class FixedBytes:
             raise ValueError(message)
         view[at : at + self.size] = data
 
-    def check(self, view: memoryview, at: int, place: str) -> None:  # noqa: D102
+    def check(self, view: memoryview, at: int, place: str) -> None:
         pass
 
-    def describe(self) -> Json:  # noqa: D102
+    def describe(self) -> Json:
         return {"kind": "bytes", "len": self.size}
 
-    def dtype(self) -> Any:  # noqa: ANN401, D102
+    def dtype(self) -> Any:
         return f"V{self.size}"
 
 
@@ -169,10 +169,10 @@ class FixedStr:
         self.size = length
         self.name = f"str[{length}]"
 
-    def read(self, view: memoryview, at: int) -> str:  # noqa: D102
+    def read(self, view: memoryview, at: int) -> str:
         return bytes(view[at : at + self.size]).rstrip(b"\0").decode()
 
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:  # noqa: ANN401, D102
+    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
         if not isinstance(value, str):
             message = f"{place} is text, not {type(value).__name__}"
             raise TypeError(message)
@@ -185,17 +185,17 @@ class FixedStr:
             raise ValueError(message)
         view[at : at + self.size] = data.ljust(self.size, b"\0")
 
-    def check(self, view: memoryview, at: int, place: str) -> None:  # noqa: D102
+    def check(self, view: memoryview, at: int, place: str) -> None:
         try:
             self.read(view, at)
         except UnicodeDecodeError:
             message = f"{place} is no UTF-8, and {self.name} is"
             raise BadRequestError(message) from None
 
-    def describe(self) -> Json:  # noqa: D102
+    def describe(self) -> Json:
         return {"kind": "str", "len": self.size}
 
-    def dtype(self) -> Any:  # noqa: ANN401, D102
+    def dtype(self) -> Any:
         return f"S{self.size}"
 
 
@@ -213,10 +213,10 @@ class EnumLayout:
         self.read_number = number.read
         self._known = frozenset(int(member) for member in members)
 
-    def read(self, view: memoryview, at: int) -> enum.IntEnum:  # noqa: D102
+    def read(self, view: memoryview, at: int) -> enum.IntEnum:
         return self.members(self.read_number(view, at))
 
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:  # noqa: ANN401, D102
+    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
         try:
             member = self.members(value)
         except ValueError:
@@ -224,20 +224,20 @@ class EnumLayout:
             raise ValueError(message) from None
         self.number.write(view, at, member.value, place)
 
-    def check(self, view: memoryview, at: int, place: str) -> None:  # noqa: D102
+    def check(self, view: memoryview, at: int, place: str) -> None:
         found = self.read_number(view, at)
         if found not in self._known:
             message = f"{place} is {found}, and {self.name} has no such value"
             raise BadRequestError(message)
 
-    def describe(self) -> Json:  # noqa: D102
+    def describe(self) -> Json:
         variants = [{"name": member.name, "value": int(member)} for member in self.members]
         described: dict[str, Any] = {"kind": "enum", "name": self.name}
         if doc := own_doc(self.members):
             described["doc"] = doc
         return described | {"repr": self.number.name, "variants": variants}
 
-    def dtype(self) -> Any:  # noqa: ANN401, D102
+    def dtype(self) -> Any:
         return self.number.dtype()
 
 
@@ -257,24 +257,24 @@ def over(memory: Memory) -> str:
     )
 
 
-def use(memory: Memory, layout: Layout, at: int) -> Any:  # noqa: ANN401
+def use(memory: Memory, layout: Layout, at: int) -> Any:
     """Read through a window, saying what is wrong when the memory is gone."""
     try:
-        return layout.read(memory._view, memory._at + at)  # noqa: SLF001 - the package's own
+        return layout.read(memory._view, memory._at + at)
     except ValueError as error:
         if "released" in str(error):
             raise ReleasedError(over(memory)) from None
         raise
 
 
-def change(memory: Memory, layout: Layout, at: int, value: Any, place: str) -> None:  # noqa: ANN401
+def change(memory: Memory, layout: Layout, at: int, value: Any, place: str) -> None:
     """Write through a window, saying what is wrong when that cannot be."""
-    view = memory._view  # noqa: SLF001 - the package's own
+    view = memory._view
     try:
         if view.readonly:
             message = f"this {type(memory).__name__} is a view of a request, which is read-only; change a copy of it"
             raise TypeError(message)
-        layout.write(view, memory._at + at, value, place)  # noqa: SLF001
+        layout.write(view, memory._at + at, value, place)
     except ValueError as error:
         if "released" in str(error):
             raise ReleasedError(over(memory)) from None

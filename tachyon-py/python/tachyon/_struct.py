@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 _S = TypeVar("_S", bound="Struct")
 
 
-def pad(*, init: Literal[False] = False) -> Any:  # noqa: ANN401 - stands for whatever the field's type is
+def pad(*, init: Literal[False] = False) -> Any:
     """Mark a field as padding: zeros that nobody reads, `_pad: Annotated[bytes, 4] = tachyon.pad()`.
 
     Padding begins with an underscore. It is no argument of the constructor, which is what this tells a type checker,
     and takes no part in comparing and printing.
     """
-    return _PAD if not init else init
+    del init
+    return _PAD
 
 
 _PAD: typing.Final = object()
@@ -51,11 +52,11 @@ class Field:
         """Whether nobody reads it."""
         return self.name.startswith("_")
 
-    def __get__(self, instance: Struct | None, owner: type[Struct]) -> Any:  # noqa: ANN401
+    def __get__(self, instance: Struct | None, owner: type[Struct]) -> Any:
         """Give the value; on the class, the field itself."""
         return self if instance is None else use(instance, self.layout, self.at)
 
-    def __set__(self, instance: Struct, value: Any) -> None:  # noqa: ANN401
+    def __set__(self, instance: Struct, value: Any) -> None:
         """Write the value, if the field can hold it."""
         change(instance, self.layout, self.at, value, self.place)
 
@@ -74,23 +75,48 @@ class NumberField(Field):
         super().__init__(name, layout, at, place)
         self._unpack = layout.unpack
 
-    def __get__(self, instance: Struct | None, owner: type[Struct]) -> Any:  # noqa: ANN401
+    def __get__(self, instance: Struct | None, owner: type[Struct]) -> Any:
         """Give the number; on the class, the field itself."""
         if instance is None:
             return self
         try:
-            return self._unpack(instance._view, instance._at + self.at)[0]  # noqa: SLF001 - the package's own
+            return self._unpack(instance._view, instance._at + self.at)[0]
         except ValueError:
             raise ReleasedError(over(instance)) from None
 
 
-def _hint(name: str, written: Any, module: str, around: Mapping[str, Any], place: str) -> Any:  # noqa: ANN401
+def _hint(name: str, written: Any, module: str, around: Mapping[str, Any], place: str) -> Any:
     holder = type("Holder", (), {"__annotations__": {name: written}, "__module__": module})
     try:
         return typing.get_type_hints(holder, localns=dict(around), include_extras=True)[name]
     except NameError as error:
         message = f"{place}: the hint {written!r} cannot be resolved ({error}); import what it names at run time"
         raise TypeError(message) from None
+
+
+def _own_hints(name: str, written: Mapping[str, Any], module: str, around: Mapping[str, Any]) -> dict[str, Any]:
+    hints: dict[str, Any] = {}
+    for own, hint in written.items():
+        place = f"field `{own}` of {name}"
+        resolved = _hint(own, hint, module, around, place)
+        if typing.get_origin(resolved) is ClassVar or resolved is ClassVar:
+            continue
+        if hasattr(Struct, own):
+            message = f"{place}: a Struct has a {own} of its own; call it `{own}_`, which travels as `{own}`"
+            raise TypeError(message)
+        hints[own] = resolved
+    if hints:
+        return hints
+    message = f"{name} has no fields: a Struct is at least one, such as `id: tachyon.u64`"
+    raise TypeError(message)
+
+
+def _write_default(field: Field, default: Any, blank: memoryview) -> None:
+    if default is not _PAD:
+        field.layout.write(blank, field.at, default, field.place)
+    elif not field.is_padding:
+        message = f"{field.place}: the name of padding begins with an underscore"
+        raise TypeError(message)
 
 
 def _place_fields(name: str, hints: Mapping[str, Any]) -> tuple[list[Field], int, int]:
@@ -122,49 +148,30 @@ def _refuse_gap(name: str, gap: int, at: int, where: str) -> typing.NoReturn:
 class _StructType(type):
     """Lays a Struct out when its class is made."""
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Self:  # noqa: N804
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
         """Make the class, or raise naming the field that cannot be laid out."""
+        namespace.setdefault("__slots__", ())
         if "Struct" not in globals():
-            return super().__new__(mcs, name, bases, {"__slots__": (), **namespace})
+            return super().__new__(mcs, name, bases, namespace)
         for base in bases:
             if base is not Struct and issubclass(base, Struct):
                 message = f"{name}: a Struct is not extended; make a {base.__name__} one of its fields"
                 raise TypeError(message)
-        namespace.setdefault("__slots__", ())
         written = namespace.get("__annotations__")
-        defaults = {}
         if written is None:  # From Python 3.14 on annotations are made when they are asked for.
             written = super().__new__(mcs, name, bases, dict(namespace)).__annotations__
-        around = sys._getframe(1).f_locals  # noqa: SLF001 - hints may name classes of the function around
-        hints: dict[str, Any] = {}
-        for own, hint in written.items():
-            place = f"field `{own}` of {name}"
-            resolved = _hint(own, hint, namespace["__module__"], around, place)
-            if typing.get_origin(resolved) is ClassVar or resolved is ClassVar:
-                continue
-            if hasattr(Struct, own):
-                message = f"{place}: a Struct has a {own} of its own; call it `{own}_`, which travels as `{own}`"
-                raise TypeError(message)
-            hints[own] = resolved
-            if own in namespace:
-                defaults[own] = namespace.pop(own)
-        if not hints:
-            message = f"{name} has no fields: a Struct is at least one, such as `id: tachyon.u64`"
-            raise TypeError(message)
+        hints = _own_hints(name, written, namespace["__module__"], sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]
+        defaults = {own: namespace.pop(own) for own in hints if own in namespace}
         fields, size, align = _place_fields(name, hints)
-        cls = super().__new__(mcs, name, bases, namespace | {field.name: field for field in fields})
+        cls: Any = super().__new__(mcs, name, bases, namespace | {field.name: field for field in fields})
         blank = memoryview(bytearray(size))
         for field in fields:
-            if field.name in defaults and defaults[field.name] is not _PAD:
-                field.layout.write(blank, field.at, defaults[field.name], field.place)
-            elif defaults.get(field.name) is _PAD and not field.is_padding:
-                message = f"field `{field.name}` of {name}: the name of padding begins with an underscore"
-                raise TypeError(message)
-        own_layout = StructLayout(cls, fields, size, align)
-        type.__setattr__(cls, "__layout__", own_layout)
-        type.__setattr__(cls, "_blank", bytes(blank))
+            if field.name in defaults:
+                _write_default(field, defaults[field.name], blank)
         required = {field.name for field in fields if not field.is_padding and field.name not in defaults}
-        type.__setattr__(cls, "_required", frozenset(required))
+        cls.__layout__ = StructLayout(cls, fields, size, align)
+        cls._blank = bytes(blank)
+        cls._required = frozenset(required)
         return cls
 
     def __setattr__(cls, name: str, value: object) -> None:
@@ -178,7 +185,7 @@ class _StructType(type):
 class _DType:
     """`dtype`, of a class and of its instances."""
 
-    def __get__(self, instance: Struct | None, owner: type[Struct]) -> Any:  # noqa: ANN401
+    def __get__(self, instance: Struct | None, owner: type[Struct]) -> Any:
         import numpy as np  # noqa: PLC0415 - numpy is optional
 
         return np.dtype(owner.__layout__.dtype())
@@ -208,7 +215,7 @@ class Struct(Memory, metaclass=_StructType):
     else:
         dtype = _DType()
 
-        def __new__(cls, **fields):
+        def __new__(cls, **fields: Any) -> Self:
             """Make a Struct of the given values, the others' defaults, and zeros for padding."""
             if cls is Struct:
                 message = "a Struct has fields: make a class of it, class PriceRequest(tachyon.Struct): ..."
@@ -226,11 +233,11 @@ class Struct(Memory, metaclass=_StructType):
                 raise TypeError(message)
             return self
 
-        def __init__(self, **fields):
+        def __init__(self, **fields: Any) -> None:
             """Do nothing more."""
 
     @classmethod
-    def from_bytes(cls, data: Any) -> Self:  # noqa: ANN401 - any buffer
+    def from_bytes(cls, data: Any) -> Self:
         """Make a Struct of bytes as they travel, such as a message of a `Bus`.
 
         Raises BadRequestError if they are too few, too many, or hold a bool or an enum that has no such value.
@@ -303,22 +310,22 @@ class StructLayout:
         self.total = all(field.layout.total for field in fields)
         self.by_name = {field.name: field for field in fields if not field.is_padding}
 
-    def read(self, view: memoryview, at: int) -> Struct:  # noqa: D102
+    def read(self, view: memoryview, at: int) -> Struct:
         view[:0].release()  # a window is made without a look at the memory, and this one may be gone
         return _lend(self.cls, view, at)
 
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:  # noqa: ANN401, D102
+    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
         if not isinstance(value, self.cls):
             message = f"{place} is a {self.name}, not {type(value).__name__}"
             raise TypeError(message)
         view[at : at + self.size] = bytes(value)
 
-    def check(self, view: memoryview, at: int, place: str) -> None:  # noqa: D102
+    def check(self, view: memoryview, at: int, place: str) -> None:
         for field in self.fields:
             if not field.layout.total:
                 field.layout.check(view, at + field.at, f"{place}.{wire_name(field.name)}")
 
-    def describe(self) -> Json:  # noqa: D102
+    def describe(self) -> Json:
         described: dict[str, Any] = {"kind": "struct", "name": self.name}
         if doc := own_doc(self.cls):
             described["doc"] = doc
@@ -333,7 +340,7 @@ class StructLayout:
         ]
         return described | {"size": self.size, "align": self.align, "fields": fields}
 
-    def dtype(self) -> Any:  # noqa: ANN401, D102
+    def dtype(self) -> Any:
         shown = self.by_name.values()
         return {
             "names": [field.name for field in shown],

@@ -1,17 +1,20 @@
 """Types of the native module; everything here is re-exported by `tachyon`."""
 
 import os
-from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Final, Literal, Self, TypeAlias, TypeVar, final, overload
+from collections.abc import Callable, Iterator, Sequence
+from types import GenericAlias, TracebackType
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, final, overload, type_check_only
 
-from typing_extensions import Buffer, CapsuleType
+from typing_extensions import Buffer, CapsuleType, TypeVar
 
+from tachyon._array import Array
+from tachyon._description import Description
 from tachyon.errors import ErrorKind, RpcError
 
 __all__ = [
     "MSG_TYPE_ERROR",
     "Bus",
+    "Memory",
     "Message",
     "RpcBus",
     "RpcDispatcher",
@@ -32,7 +35,11 @@ __all__ = [
 
 _T = TypeVar("_T")
 _Path: TypeAlias = str | os.PathLike[str]
-_Handler: TypeAlias = Callable[[memoryview], bytes]
+_Bytes: TypeAlias = bytes | bytearray | memoryview
+_RequestT_contra = TypeVar("_RequestT_contra", default=Buffer, contravariant=True)
+_ReplyT_co = TypeVar("_ReplyT_co", default=bytes, covariant=True)
+_TakenT = TypeVar("_TakenT")
+_GivenT = TypeVar("_GivenT")
 
 __version__: Final[str]
 MSG_TYPE_ERROR: Final = 0xFFFF
@@ -47,7 +54,7 @@ def route_id(type_id: int) -> int:
 def msg_type(type_id: int) -> int:
     """Return the message type of a type id: its lower 16 bits."""
 
-def tachyon_rpc(msg_type: int) -> Callable[[_Handler], RpcEndpoint]:
+def tachyon_rpc(msg_type: int) -> _Decorator:
     """Bind a `memoryview -> bytes` function to a message type, 0 to 65534."""
 
 def _decode_error(payload: Buffer | RpcError) -> int:
@@ -72,6 +79,18 @@ class Message:
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[type[Message], tuple[int, int, bytes]]: ...
+
+class Memory:
+    """Some bytes of a memoryview, with a buffer of their own: what a Struct or an Array is a window on."""
+
+    def __new__(cls, view: memoryview, at: int, length: int, form: str, /) -> Self: ...
+    @property
+    def _view(self) -> memoryview:
+        """The whole memoryview."""
+    @property
+    def _at(self) -> int:
+        """Where in it this begins."""
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class Bus:
@@ -241,6 +260,13 @@ class RpcBus:
     @property
     def closed(self) -> bool:
         """Whether `close` has been called."""
+    def describe(self, *, timeout: float | None = None) -> Description:
+        """Ask the peer what endpoints it offers.
+
+        Raises `NoHandlerError` if the peer cannot say, because no dispatcher serves there.
+        """
+    def ping(self, *, timeout: float | None = None) -> float:
+        """Ask the peer whether it is there, and return the seconds its answer took."""
     def set_numa_node(self, node_id: int) -> None:
         """Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message."""
     def set_polling_mode(self, pure_spin: int) -> None:
@@ -342,48 +368,104 @@ class RpcRxGuard:
     ) -> None: ...
 
 @final
-class RpcEndpoint:
-    """A function bound to a message type. Calling it runs it here; `call` runs it in the peer."""
+class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co]):
+    """A function bound to a message type. Calling it runs it here; `call` runs it in the peer.
+
+    What it takes and gives is in its function's type hints; without hints that is bytes.
+    """
 
     __name__: str
     __qualname__: str
-    __wrapped__: _Handler
-    def __new__(cls, fn: _Handler, msg_type: int) -> Self: ...
+    __wrapped__: Callable[..., Any]
+    @overload
+    def __new__(cls, fn: Callable[[], _GivenT], msg_type: int) -> RpcEndpoint[None, _GivenT]: ...
+    @overload
+    def __new__(cls, fn: Callable[[memoryview], _Bytes], msg_type: int) -> RpcEndpoint: ...  # type: ignore[overload-overlap]
+    @overload
+    def __new__(cls, fn: Callable[[memoryview], _GivenT], msg_type: int) -> RpcEndpoint[Buffer, _GivenT]: ...
+    @overload
+    def __new__(cls, fn: Callable[[bytes], _GivenT], msg_type: int) -> RpcEndpoint[Buffer, _GivenT]: ...
+    @overload
+    def __new__(cls, fn: Callable[[_TakenT], _GivenT], msg_type: int) -> RpcEndpoint[_TakenT, _GivenT]: ...
     @property
     def msg_type(self) -> int:
         """The message type its requests and replies carry."""
-    def __call__(self, payload: Buffer) -> bytes: ...
+    @overload
+    def __call__(self: RpcEndpoint[None, _GivenT]) -> _GivenT: ...
+    @overload
+    def __call__(self: RpcEndpoint[Array[_TakenT], _GivenT], payload: Sequence[_TakenT]) -> _GivenT: ...
+    @overload
+    def __call__(self, payload: _RequestT_contra) -> _ReplyT_co: ...
     @overload
     def call(
-        self,
+        self: RpcEndpoint[None, _GivenT],
         bus: RpcBus,
-        payload: Buffer,
+        payload: None = None,
         on_response: None = None,
         spin_threshold: int | None = None,
         *,
         timeout: float | None = None,
-    ) -> bytes:
+    ) -> _GivenT:
+        """Call the peer's function, which takes nothing, and return its reply."""
+    @overload
+    def call(
+        self: RpcEndpoint[Array[_TakenT], _GivenT],
+        bus: RpcBus,
+        payload: Sequence[_TakenT],
+        on_response: None = None,
+        spin_threshold: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> _GivenT:
+        """Call the peer's function, which takes any number of values, and return its reply."""
+    @overload
+    def call(
+        self,
+        bus: RpcBus,
+        payload: _RequestT_contra,
+        on_response: None = None,
+        spin_threshold: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> _ReplyT_co:
         """Call the peer's function and return a copy of its reply."""
     @overload
     def call(
         self,
         bus: RpcBus,
-        payload: Buffer,
+        payload: _RequestT_contra,
         on_response: Callable[[memoryview], _T],
         spin_threshold: int | None = None,
         *,
         timeout: float | None = None,
     ) -> _T:
-        """Call the peer's function and return what `on_response` makes of the reply, lent to it in place."""
+        """Call the peer's function and return what `on_response` makes of the reply's bytes, lent to it in place."""
+    @classmethod
+    def __class_getitem__(cls, item: object, /) -> GenericAlias: ...
+
+@type_check_only
+class _Decorator(Protocol):
+    """Turns a function into an endpoint of what its hints say."""
+
+    @overload
+    def __call__(self, function: Callable[[], _GivenT], /) -> RpcEndpoint[None, _GivenT]: ...
+    @overload
+    def __call__(self, function: Callable[[memoryview], _Bytes], /) -> RpcEndpoint: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, function: Callable[[memoryview], _GivenT], /) -> RpcEndpoint[Buffer, _GivenT]: ...
+    @overload
+    def __call__(self, function: Callable[[bytes], _GivenT], /) -> RpcEndpoint[Buffer, _GivenT]: ...
+    @overload
+    def __call__(self, function: Callable[[_TakenT], _GivenT], /) -> RpcEndpoint[_TakenT, _GivenT]: ...
 
 @final
 class RpcDispatcher:
     """Routes requests to the endpoints registered for their message type."""
 
     def __new__(cls, *, send_error_text: bool = False) -> Self: ...
-    def register(self, endpoint: RpcEndpoint) -> Self:
+    def register(self, endpoint: RpcEndpoint[Any, Any]) -> Self:
         """Add an endpoint; return the dispatcher, for chaining."""
-    def handler(self, msg_type: int) -> Callable[[_Handler], RpcEndpoint]:
+    def handler(self, msg_type: int) -> _Decorator:
         """Do what `tachyon_rpc` does, and register the endpoint."""
     def serve_once(self, bus: RpcBus, spin_threshold: int | None = None, *, timeout: float | None = None) -> None:
         """Wait for one request, run its handler and reply.
