@@ -83,6 +83,18 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
     let shared = attrs::shared(&endpoint.function.attrs);
     let msg_type = msg_type(&endpoint.msg_type);
     let (param, argument) = request_of_client(&endpoint.shape);
+    let returned = quote_spanned! {Span::mixed_site()=>
+        #private::Result<#private::ReplyGuard<'c, <Self as #private::Endpoint>::Reply>, #private::CallError>
+    };
+    let returned = wire::returned(&endpoint.shape.reply, returned);
+    let called = quote_spanned! {Span::mixed_site()=>
+        #private::call::<Self>(caller, #argument, #private::Option::None)
+    };
+    let called_timeout = quote_spanned! {Span::mixed_site()=>
+        #private::call::<Self>(caller, #argument, #private::Option::Some(timeout))
+    };
+    let called = wire::returned(&endpoint.shape.reply, called);
+    let called_timeout = wire::returned(&endpoint.shape.reply, called_timeout);
     let assertion = assertion(endpoint, &private);
     let call = format!("Calls `{}` in the other process and waits for its reply.", name.unraw());
     let call_timeout =
@@ -103,11 +115,8 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
             pub fn call<'c>(
                 caller: &'c mut #private::Caller,
                 #param
-            ) -> #private::Result<
-                #private::ReplyGuard<'c, <Self as #private::Endpoint>::Reply>,
-                #private::CallError,
-            > {
-                #private::call(caller, <Self as #private::Endpoint>::SIGNATURE, #argument)
+            ) -> #returned {
+                #called
             }
 
             #[doc = #call_timeout]
@@ -119,11 +128,8 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
                 caller: &'c mut #private::Caller,
                 #param
                 timeout: #private::Duration,
-            ) -> #private::Result<
-                #private::ReplyGuard<'c, <Self as #private::Endpoint>::Reply>,
-                #private::CallError,
-            > {
-                #private::call_timeout(caller, <Self as #private::Endpoint>::SIGNATURE, #argument, timeout)
+            ) -> #returned {
+                #called_timeout
             }
         }
         #assertion
@@ -179,7 +185,7 @@ fn assertion(endpoint: &Endpoint<'_>, private: &Path) -> TokenStream {
 /// fn double(payload: &[u8])                 const NAME: &'static str = "double";
 ///     -> Vec<u8>                            const DOC: &'static str = "Doubles.";
 ///                                           const ENTRY: Entry<()> = Entry::new(SIGNATURE, Stateless(|state, request, reply| {
-///                                               request.read(|request| IntoReply::into_reply(double(request), reply))
+///                                               handle::<Self>(request, |request| IntoReply::into_reply(double(request), reply))
 ///                                           }));
 ///                                       }
 /// ```
@@ -205,8 +211,7 @@ fn entry(endpoint: &Endpoint<'_>) -> TokenStream {
             (state.clone(), Some(quote!(#state,)))
         }
     };
-    let answer =
-        answer(&endpoint.shape, &private, &quote!(#name), lent.as_ref(), &quote!(<Self as #private::Endpoint>));
+    let answer = answer(&endpoint.shape, &private, &quote!(#name), lent.as_ref(), &quote!(Self));
     quote_spanned! {Span::mixed_site()=>
         #shared
         #[allow(deprecated, reason = "whoever uses the endpoint is warned")]
@@ -230,11 +235,11 @@ fn entry(endpoint: &Endpoint<'_>) -> TokenStream {
 /// The body of a handler: from `request` to a reply.
 ///
 /// ```text
-/// fn f(request: &T) -> R              =>   Request::read::<T>(&request, |request| {
+/// fn f(request: &T) -> R              =>   handle::<Self>(request, |request| {
 ///                                              <R as IntoReply>::into_reply(f(request), reply)
 ///                                          })
-/// fn f(state: &S, reply: ReplySlot)   =>   Request::read::<()>(&request, |_| {
-///                                              answer_in_slot::<[u8], _>(reply, |slot| f(state, slot))
+/// fn f(state: &S, reply: ReplySlot)   =>   handle::<Self>(request, |_| {
+///                                              answer::<Self, _>(reply, |slot| f(state, slot))
 ///                                          })
 /// ```
 ///
@@ -257,12 +262,12 @@ pub(crate) fn answer(
     };
     let reply = match &shape.reply {
         ReplyForm::Slot(_) => quote_spanned! {Span::mixed_site()=>
-            #private::answer_in_slot::<#contract::Reply, _>(reply, |slot| #function(#state #request slot))
+            #private::answer::<#contract, _>(reply, |slot| #function(#state #request slot))
         },
         form => into_reply(form, private, quote!(#function(#state #request))),
     };
     quote_spanned! {Span::mixed_site()=>
-        #private::Request::read::<#contract::Request>(&request, |#param| #reply)
+        #private::handle::<#contract>(request, |#param| #reply)
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn endpoint(
                 caller: &'c mut #private::Caller,
                 #payload
             ) -> #private::Result<#private::ReplyGuard<'c, [#private::u8]>, #private::CallError> {
-                #private::call(caller, <Self as #private::Endpoint>::SIGNATURE, &())
+                #private::call::<Self>(caller, &[], #private::Option::None)
             }
 
             pub fn call_timeout<'c #generics>(
@@ -81,7 +81,7 @@ pub(crate) fn endpoint(
                 #payload
                 timeout: #private::Duration,
             ) -> #private::Result<#private::ReplyGuard<'c, [#private::u8]>, #private::CallError> {
-                #private::call_timeout(caller, <Self as #private::Endpoint>::SIGNATURE, &(), timeout)
+                #private::call::<Self>(caller, &[], #private::Option::Some(timeout))
             }
         }
 

@@ -1,9 +1,10 @@
 //! The macros of [`tachyon`](https://docs.rs/tachyon), which re-exports them: use them from there.
 //!
 //! One call of `#[tachyon_rpc]` goes through the files in this order: `args` (what stands in the parentheses), `model`
-//! (what the attribute stands on), `check` (the rules), and then `expand` when all rules hold or `fallback` when one
-//! does not. `diag` carries the mistakes, `place` puts those that only rustc can find where they belong, `attrs` knows
-//! which attributes are shared. `table` is the whole of `endpoints!`.
+//! (what the attribute stands on), `check` and `params` (the rules), and then `expand` when all rules hold or `fallback`
+//! when one does not. `service` does the same for a trait, `payload` for `#[tachyon::payload]`, each with files of the
+//! same names. `wire` knows which types travel, `diag` carries the mistakes, `place` puts those that only rustc can find
+//! where they belong, `attrs` knows which attributes are shared. `table` is the whole of `endpoints!`.
 
 mod args;
 mod attrs;
@@ -27,29 +28,67 @@ use crate::args::{Args, Attr};
 use crate::diag::Report;
 use crate::model::Function;
 
-/// Makes a function an endpoint: another process can call it through shared memory.
+/// Makes a function an endpoint, which another process can call through shared memory, or a trait a service.
 ///
 /// The function stays as it is. Beside it appears a type of the same name, which [`use`] brings along with the
 /// function:
 ///
 /// - `echo::MSG_TYPE` is the number that travels on the wire;
-/// - `echo::call(&mut caller, payload)` and `echo::call_timeout(&mut caller, payload, timeout)` call the function in
-///   the other process and give its reply, borrowed from shared memory;
+/// - `echo::call(&mut caller, &request)` and `echo::call_timeout(&mut caller, &request, timeout)` call the function in
+///   the other process and give its reply, in place in shared memory, as what the function returns;
 /// - `impl Endpoint for echo` is its place in a dispatch table, see [`endpoints!`].
 ///
 /// [`use`]: https://doc.rust-lang.org/reference/items/use-declarations.html
 ///
 /// # The function
 ///
-/// It takes one `&[u8]`, the request as it lies in shared memory. It returns bytes (`Vec<u8>`, `&[u8]`, `[u8; N]`,
-/// `Box<[u8]>`, `Cow<[u8]>`, `String`, `&str`), nothing for an empty reply, or a `Result` of one of these, whose error
-/// implements `Display`: on `Err` the caller gets an error reply. It is a free function, at any depth of modules or
-/// inside another function. It is not `async`, `unsafe`, `extern` or generic.
+/// It is a free function, at any depth of modules or inside another function. It is not `async`, `unsafe`, `extern` or
+/// generic. Its parameters, each only if it needs it:
+///
+/// - the state of the dispatcher, `&S` or `&mut S`, as the first of two;
+/// - the request: `&[u8]`, `&T` or `&[T]` of payload types (see [`macro@payload`]), as it lies in shared memory, or `_: ()`
+///   where there is state and no request. A request that is nothing of the kind never reaches the function;
+/// - a `ReplySlot<'_, T>`, to write the reply in place instead of returning it.
+///
+/// It returns bytes (`Vec<u8>`, `&[u8]`, `String`, ..), a payload, several of them (`Vec<T>`, `&[T]`, `[T; N]`, ..),
+/// nothing, or a `Result` of one of these, whose error implements `Display`: on `Err` the caller gets an error reply.
+///
+/// # The trait
+///
+/// Every method is an endpoint, with `#[rpc(msg_type = N)]`, and takes `&self` or `&mut self`: the implementor is the
+/// state. Beside a trait `Pricing` appear `PricingClient`, with a method for each endpoint, and `PricingService`, whose
+/// `endpoints::<Implementor>()` and `dispatcher(implementor)` serve anything that implements the trait.
+///
+/// ```
+/// use tachyon::{CallError, Caller, tachyon_rpc};
+///
+/// #[tachyon_rpc]
+/// pub trait Counter {
+///     /// Adds up.
+///     #[rpc(msg_type = 1)]
+///     fn add(&mut self, numbers: &[u64]) -> u64;
+/// }
+///
+/// struct Sum(u64);
+///
+/// impl Counter for Sum {
+///     fn add(&mut self, numbers: &[u64]) -> u64 {
+///         self.0 += numbers.iter().sum::<u64>();
+///         self.0
+///     }
+/// }
+///
+/// assert_eq!(CounterService::dispatcher(Sum(0)).len(), 1);
+///
+/// fn client(caller: &mut Caller) -> Result<u64, CallError> {
+///     Ok(*CounterClient::new(caller).add(&[1, 2, 3])?)
+/// }
+/// ```
 ///
 /// # Arguments
 ///
-/// - `msg_type` (required): a number from 0 to 65534, or the path of a `u16` constant with such a value. 65535 marks
-///   error replies.
+/// - `msg_type` (required on a function, absent on a trait): a number from 0 to 65534, or the path of a `u16` constant
+///   with such a value. 65535 marks error replies.
 /// - `crate` (optional): the path of the `tachyon` library, where it is not called `::tachyon`.
 ///
 /// # Errors
@@ -97,7 +136,7 @@ pub fn tachyon_rpc(args: proc_macro::TokenStream, item: proc_macro::TokenStream)
 /// # Errors
 ///
 /// It is a compile error, at the name in question, when two endpoints have the same `msg_type`, when an endpoint has
-/// another state than those before it, and when a name is not an endpoint.
+/// another state than those before it, and when a name is not an endpoint. Endpoints without state go with any.
 ///
 /// # Examples
 ///
@@ -140,7 +179,58 @@ pub fn endpoints(names: proc_macro::TokenStream) -> proc_macro::TokenStream {
     table::expand(names.into()).into()
 }
 
-/// Makes a struct or an enum a payload.
+/// Makes a struct or an enum a payload: a type that travels as it lies in memory, and describes itself.
+///
+/// It adds `repr(C)`, the derives of zerocopy (which the crate need not depend on) and `impl Payload`, whose `LAYOUT`
+/// names every field with its type and offset. Two sides compare these before they exchange the first payload.
+///
+/// A struct has named fields of `u8` to `u64`, `i8` to `i64`, `f32`, `f64`, `bool`, arrays of these, and other payloads,
+/// and no padding: gaps are fields of their own, such as `_pad: [u8; 4]`. An enum has `#[repr(u8)]` or a larger integer,
+/// and variants without fields. A value that the type does not have is refused when it arrives.
+///
+/// # Arguments
+///
+/// - `crate` (optional): the path of the `tachyon` library, where it is not called `::tachyon`.
+///
+/// # Errors
+///
+/// Every broken rule is a compile error at the token that breaks it, and says what to write instead.
+///
+/// # Examples
+///
+/// ```
+/// #[tachyon::payload]
+/// #[repr(u8)]
+/// enum Side {
+///     Buy = 1,
+///     Sell = 2,
+/// }
+///
+/// #[tachyon::payload]
+/// struct Order {
+///     instrument: u64,
+///     account: [u8; 6],
+///     side: Side,
+///     _pad: [u8; 1],
+/// }
+///
+/// /// Takes an order.
+/// #[tachyon::tachyon_rpc(msg_type = 1)]
+/// fn order(order: &Order) -> Result<u64, &'static str> {
+///     if order.instrument == 0 { Err("no such instrument") } else { Ok(1) }
+/// }
+/// # let _ = (Side::Buy, Side::Sell, order);
+/// ```
+///
+/// Padding does not compile:
+///
+/// ```compile_fail
+/// #[tachyon::payload]
+/// struct Order {
+///     side: u8,
+///     instrument: u64,
+/// }
+/// ```
 #[proc_macro_attribute]
 pub fn payload(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     payload::payload(args.into(), &item.into()).into()

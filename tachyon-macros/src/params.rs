@@ -6,7 +6,7 @@ use syn::{FnArg, Generics, PatType, Signature, Type, TypeReference};
 
 use crate::diag::Report;
 use crate::model::{ReplyForm, RequestForm, Shape, State, last_segment, peel, type_arguments};
-use crate::wire::{not_a_payload, reply_slot};
+use crate::wire::{Slot, not_a_payload, reply_slot};
 
 const ORDER: &str = "an endpoint takes the state `&S` or `&mut S`, the request, and a `ReplySlot`, in this order, and each \
                      only if it needs it";
@@ -17,14 +17,13 @@ const NO_REQUEST: &str = "; state comes first of two: write `_: ()` after it whe
 pub(crate) struct Params<'a> {
     state: State<'a>,
     request: RequestForm<'a>,
-    /// `ReplySlot<'_, T>`: there is one, and its `T`.
-    slot: Option<Option<&'a Type>>,
+    slot: Option<Slot<'a>>,
 }
 
 impl<'a> Params<'a> {
     /// Everything that travels. A slot is where the reply is, whatever the function returns.
     pub(crate) fn with_reply(self, returned: ReplyForm<'a>) -> (State<'a>, Shape<'a>) {
-        let reply = self.slot.map_or(returned, ReplyForm::Slot);
+        let reply = self.slot.map_or(returned, |slot| ReplyForm::Slot(slot.wire));
         (self.state, Shape { request: self.request, reply })
     }
 }
@@ -60,8 +59,7 @@ pub(crate) fn of_function<'a>(sig: &'a Signature, report: &mut Report) -> Option
 
 /// Reads the parameters of a service's method, after `self`.
 pub(crate) fn of_method<'a>(sig: &'a Signature, report: &mut Report) -> Option<Params<'a>> {
-    let typed = |input: &'a FnArg| if let FnArg::Typed(param) = input { Some(param) } else { None };
-    let mut params: Vec<_> = sig.inputs.iter().filter_map(typed).collect();
+    let mut params: Vec<_> = typed(sig).collect();
     let slot = take_slot(&mut params);
     conditions(&params, report);
     match &params[..] {
@@ -81,14 +79,21 @@ pub(crate) fn of_method<'a>(sig: &'a Signature, report: &mut Report) -> Option<P
 
 /// Whether callers pass a request, as far as a faulty signature tells.
 pub(crate) fn takes_request(sig: &Signature) -> bool {
-    let typed = |input| if let &FnArg::Typed(ref param) = input { Some(param) } else { None };
-    let mut params: Vec<_> = sig.inputs.iter().filter_map(typed).collect();
+    let mut params: Vec<_> = typed(sig).collect();
     take_slot(&mut params);
     params.last().is_some_and(|param| !is_unit(&param.ty))
 }
 
+/// The parameters without `self`.
+fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
+    sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(param) => Some(param),
+        FnArg::Receiver(_) => None,
+    })
+}
+
 /// Takes the slot off the end of the list.
-fn take_slot<'a>(params: &mut Vec<&'a PatType>) -> Option<Option<&'a Type>> {
+fn take_slot<'a>(params: &mut Vec<&'a PatType>) -> Option<Slot<'a>> {
     let slot = reply_slot(&params.last()?.ty)?;
     params.pop();
     Some(slot)

@@ -20,6 +20,19 @@ impl Place {
         Place { first, last: spans.last().unwrap_or(first) }
     }
 
+    /// Gives the two ends of a generated type to the user's tokens for good, scope and all: rustc takes what is wrong
+    /// with the whole for a mistake of theirs, and reports it once for all the types that stand in for them.
+    pub(crate) fn stand_in(self, ty: TokenStream) -> TokenStream {
+        let mut tokens: Vec<TokenTree> = ty.into_iter().collect();
+        if let Some(first) = tokens.first_mut() {
+            first.set_span(self.first);
+        }
+        if let Some(last) = tokens.last_mut() {
+            last.set_span(self.last);
+        }
+        tokens.into_iter().collect()
+    }
+
     /// Moves `expression` there. Its names keep their meaning: a span's place and its scope are separate.
     pub(crate) fn take(self, expression: TokenStream) -> TokenStream {
         let mut tokens: Vec<TokenTree> = expression.into_iter().collect();

@@ -1,6 +1,6 @@
 //! `endpoints![a, b::c]`: reading the list and writing the table.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Path, Token};
@@ -72,17 +72,21 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
         listed.push(quote!(#(#conditions)* #private::Listed::new(#ordinal, #text, #private::Probe::<#path>::MSG_TYPE)));
         let assert = Place::of(path).take(quote!(#private::assert_own_msg_type(LISTED, #ordinal)));
         asserted.push(quote!(#(#conditions)* const _: () = #assert;));
-        joined.push(quote_spanned!(Span::mixed_site()=> #(#conditions)* let table = table.with::<#path>();));
-        entries.push(quote_spanned!(Span::mixed_site()=> #(#conditions)* table.entry::<#path>()));
+        // In place of the name, so that this is where the error is when its state is another one.
+        let table = Ident::new("table", Span::mixed_site());
+        let with = Place::of(path).take(quote!(#private::Table::with::<#path>(#table)));
+        joined.push(quote!(#(#conditions)* let #table = #with;));
+        let entry = Place::of(path).take(quote!(#private::Table::entry::<#path>(#table)));
+        entries.push(quote!(#(#conditions)* #entry));
     }
     let table = if entries.is_empty() {
         quote!(#private::Table::empty())
     } else {
         quote_spanned! {Span::mixed_site()=>
             const {
-                let table = #private::Table::new();
+                let table = &#private::Table::new();
                 #(#joined)*
-                &table.finish([#(#entries),*])
+                &#private::Table::finish(table, [#(#entries),*])
             }
         }
     };

@@ -1,9 +1,9 @@
 //! The macros as functions from tokens to tokens. What rustc makes of the result is tested in the `tests` crate.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use proptest::prelude::*;
 
-use crate::args::Args;
+use crate::args::{Args, Attr};
 use crate::check;
 use crate::diag::Report;
 use crate::model::Function;
@@ -15,7 +15,7 @@ fn tokens(text: &str) -> TokenStream {
 /// What the user reads.
 fn messages(args: &str, item: &str) -> Vec<String> {
     let mut report = Report::default();
-    let args = Args::parse(tokens(args), &mut report);
+    let args = Args::parse(Attr::Endpoint, tokens(args), Span::call_site(), &mut report);
     match Function::parse(tokens(item)) {
         Ok(function) => drop(check::check(&args, &function, &mut report)),
         Err(error) => report.syntax(error),
@@ -75,6 +75,16 @@ fn functions_that_are_right() {
         "pub const fn f(mut payload: &'_ [u8]) -> &[u8] { .. }",
         "fn r#match([first, rest @ ..]: &[core::primitive::u8]) -> Result<(), impl Display> { .. }",
         "/// Doc. \n #[inline] pub(in a::b) fn f((payload): (&([u8]))) -> m!() where u8: Copy { not parsed $ at all }",
+        "fn f() -> f64 { .. }",
+        "fn f(_: ()) {}",
+        "fn f(orders: &[Order]) -> Vec<Side> { .. }",
+        "fn f(order: &a::b::Order) -> Result<Price, impl Display> { .. }",
+        "fn f(numbers: &[f64; 3]) -> [f64; 3] { .. }",
+        "fn f(book: &Book, order: &Order) -> Price { .. }",
+        "fn f(book: &mut Book, _: ()) {}",
+        "fn f(book: &mut Book, _: (), reply: ReplySlot<'_>) {}",
+        "fn f(book: &dyn Prices, order: &Order, reply: tachyon::ReplySlot<'_, [f64]>) -> Result<(), E> { .. }",
+        "fn f(reply: ReplySlot<Price>) {}",
     ] {
         assert_eq!(messages("msg_type = 1", item), [""; 0], "{item}");
     }
@@ -89,20 +99,32 @@ fn functions_that_are_wrong() {
         ("fn f<'a>(_: &'a [u8]) {}", vec!["no lifetime parameters"]),
         ("fn f<T>(_: &[u8]) {}", vec!["no type parameters"]),
         ("fn f<const N: usize>(_: &[u8]) {}", vec!["no const parameters"]),
-        ("fn f(&self) {}", vec!["free function", "add it"]),
+        ("fn f(&self) {}", vec!["free function"]),
         ("fn f(self: Box<Self>, _: &[u8]) {}", vec!["free function"]),
-        ("fn f() {}", vec!["add it"]),
-        ("fn f(_: &[u8], _: &[u8]) {}", vec!["one parameter"]),
-        ("fn f(_: u8, _: u16) {}", vec!["one parameter", "one parameter", "one parameter"]),
+        ("fn f(_: u8, _: u16) {}", vec!["the first of two parameters is the state", "so write `&u16`"]),
+        ("fn f(_: &S, _: &A, _: &B) {}", vec!["too many parameters"]),
+        ("fn f(_: &impl Sized, _: &A) {}", vec!["the state has one type"]),
+        ("fn f(_: &'static S, _: &A) {}", vec!["not for `'static`"]),
+        ("fn f(_: &mut S) {}", vec!["write `_: ()` after it"]),
+        ("fn f(_: Order) {}", vec!["so write `&Order`"]),
+        ("fn f(_: Vec<Order>) {}", vec!["write `&[Order]`"]),
+        ("fn f(_: &Vec<u8>) {}", vec!["write `&[u8]`"]),
+        ("fn f(_: String) {}", vec!["`str::from_utf8`"]),
+        ("fn f(_: &str) {}", vec!["`str::from_utf8`"]),
+        ("fn f(_: &usize) {}", vec!["write `u64` or `u32`"]),
+        ("fn f(_: &[char]) {}", vec!["`char::from_u32`"]),
+        ("fn f(_: &[[u128; 2]]) {}", vec!["aligned to 16"]),
+        ("fn f(_: &&u8) {}", vec!["a reference means nothing"]),
+        ("fn f(_: &Option<u8>) {}", vec!["the layout of `Option`"]),
+        ("fn f(_: (u8, u8)) {}", vec!["a request is taken as"]),
         ("fn f(_: &mut [u8]) {}", vec!["borrowed read-only"]),
         ("fn f(_: &'static [u8]) {}", vec!["not for `'static`"]),
         ("fn f(_: impl Sized) {}", vec!["`impl Trait`"]),
-        ("fn f(_: &[i8]) {}", vec!["one parameter"]),
-        ("fn f(_: *const [u8]) {}", vec!["one parameter"]),
+        ("fn f(_: *const [u8]) {}", vec!["a request is taken as"]),
         ("fn f(_: &[u8]) -> ! { .. }", vec!["an endpoint returns"]),
         ("fn f(#[cfg(a)] _: &[u8]) {}", vec!["cannot be conditional"]),
         ("#[tachyon_rpc(msg_type = 2)] fn f(_: &[u8]) {}", vec!["keep one `tachyon_rpc`"]),
-        ("async unsafe fn f<T>(_: T) -> ! { .. }", vec!["`async`", "`unsafe`", "type", "one parameter", "returns"]),
+        ("async unsafe fn f<T>(_: T) -> ! { .. }", vec!["`async`", "`unsafe`", "type", "so write `&T`", "returns"]),
     ] {
         assert_messages("msg_type = 1", item, &expected);
     }
@@ -112,8 +134,7 @@ fn functions_that_are_wrong() {
 fn items_that_are_no_functions() {
     for (item, expected) in [
         ("struct S;", "not on `struct`"),
-        ("#[a] pub(crate) trait T {}", "services on traits are not supported yet"),
-        ("unsafe impl Send for S {}", "methods cannot be endpoints"),
+        ("unsafe impl Send for S {}", "methods of a type cannot be endpoints"),
         ("fn f(_: &[u8]);", "a function with a body"),
         ("const X: fn() = f;", "not on `const`"),
         ("1 + 1", "expected"),
@@ -148,8 +169,107 @@ fn a_stub_keeps_the_name() {
     assert!(file.items.iter().any(is_stub));
 }
 
+fn assert_all(found: &[String], expected: &[&str], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}: {found:?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.contains(expected), "{what}: {found}");
+    }
+}
+
+#[test]
+fn services() {
+    for (args, item, expected) in [
+        ("", "trait T {}", vec![]),
+        ("crate = a::b", "pub unsafe trait T {}", vec!["cannot be `unsafe`"]),
+        (
+            "",
+            "trait T { #[rpc(msg_type = 1)] fn f(&self); #[rpc(msg_type = 2)] fn g(&mut self, r: &R) -> u8 { 1 } }",
+            vec![],
+        ),
+        ("", "trait T { #[rpc(msg_type = 1)] fn f(&self, r: &[R], s: ReplySlot<'_>); }", vec![]),
+        ("msg_type = 1", "trait T {}", vec!["its methods have"]),
+        ("reply = 1", "trait T {}", vec!["`tachyon_rpc` on a trait knows `crate`"]),
+        ("", "trait T { fn f(&self); }", vec!["give it `#[rpc(msg_type = N)]`"]),
+        ("", "trait T { #[rpc] fn f(&self); }", vec!["`msg_type` is missing: write `#[rpc"]),
+        ("", "trait T { #[rpc = 1] fn f(&self); }", vec!["expected `#[rpc(msg_type = N)]`"]),
+        ("", "trait T { #[rpc(crate = a, msg_type = 1)] fn f(&self); }", vec!["stands on the trait"]),
+        ("", "trait T { #[rpc(msg_type = 1)] #[rpc(msg_type = 2)] fn f(&self); }", vec!["keep one `rpc`"]),
+        ("", "trait T { #[tachyon_rpc(msg_type = 1)] fn f(&self); }", vec!["`#[rpc(msg_type = N)]` marks a method"]),
+        (
+            "",
+            "trait T { #[rpc(msg_type = 1)] fn f(&self); #[rpc(msg_type = 0x1)] fn g(&self); }",
+            vec!["but `f` has 1 too"],
+        ),
+        ("", "trait T { #[rpc(msg_type = 1)] fn f(r: &R); }", vec!["takes `&self` or `&mut self`"]),
+        ("", "trait T { #[rpc(msg_type = 1)] fn f(self: Box<Self>); }", vec!["called again and again"]),
+        ("", "trait T { #[rpc(msg_type = 1)] fn f(&self, a: &A, b: &B); }", vec!["its state is `self`"]),
+        ("", "trait T { #[rpc(msg_type = 1)] fn new(&self); }", vec!["choose another name"]),
+        (
+            "",
+            "trait T { #[rpc(msg_type = 1)] async fn f<X>(&self) -> !; }",
+            vec!["`async`", "type parameters", "returns"],
+        ),
+        (
+            "",
+            "trait T<X> { type A; const C: u8; m!(); }",
+            vec!["no generics", "associated types", "methods only", "written out"],
+        ),
+    ] {
+        assert_all(&crate::service::messages(tokens(args), tokens(item)), &expected, item);
+    }
+}
+
+#[test]
+fn payloads() {
+    for (item, expected) in [
+        ("struct S { a: u64, b: [f32; 2], c: Nested, d: [Nested; N] }", vec![]),
+        ("#[repr(C)] pub(crate) struct S { a: u8 }", vec![]),
+        ("#[repr(i16)] enum E { A = -1, B }", vec![]),
+        ("struct S { a: u8, b: u32 }", vec!["are 3 bytes of it before `b`: add the field `_pad: [u8; 3]` there"]),
+        ("struct S { a: u16, b: [u8; 1] }", vec!["is 1 byte of it after `b`"]),
+        ("struct S { a: u8, b: u16, c: u8, d: u64 }", vec!["before `b`", "before `d`"]),
+        ("struct S { a: &'static u8 }", vec!["a reference means nothing"]),
+        ("struct S { a: *const u8, b: fn() }", vec!["an address", "an address"]),
+        (
+            "struct S { a: usize, b: isize, c: char, d: u128, e: i128 }",
+            vec!["u64", "i64", "u32", "16 bytes", "16 bytes"],
+        ),
+        (
+            "struct S { a: String, b: Vec<u8>, c: [u8], d: Box<u8> }",
+            vec!["fixed length", "elsewhere", "fixed length", "an address"],
+        ),
+        (
+            "struct S { a: (u8, u8), b: Option<u8>, c: NonZeroU8, d: dyn Any }",
+            vec!["tuple", "Option", "plain number", "fixed layout"],
+        ),
+        ("struct S<T> { a: T }", vec!["no generics"]),
+        ("struct S(u8);", vec!["have names"]),
+        ("struct S;", vec!["at least one field"]),
+        ("struct S {}", vec!["at least one field"]),
+        ("#[repr(C, packed)] struct S { a: u8 }", vec!["leave this out"]),
+        ("#[repr(align(16))] struct S { a: u8 }", vec!["leave this out"]),
+        ("struct S { #[cfg(a)] a: u8 }", vec!["cannot be conditional"]),
+        ("#[payload] struct S { a: u8 }", vec!["keep one"]),
+        ("enum E { A }", vec!["add `#[repr(u8)]`"]),
+        ("#[repr(usize)] enum E { A }", vec!["`repr(u8)` to `repr(u64)`"]),
+        ("#[repr(u8)] enum E {}", vec!["at least one variant"]),
+        ("#[repr(u8)] enum E { A(u8), B { b: u8 }, C }", vec!["no fields", "no fields"]),
+        ("union U { a: u8 }", vec!["not on a union"]),
+        ("fn f() {}", vec!["not on a function"]),
+        ("type T = u8;", vec!["not on an alias"]),
+        ("impl S {}", vec!["stands on a struct or an enum"]),
+    ] {
+        assert_all(&crate::payload::messages(tokens(""), &tokens(item)), &expected, item);
+    }
+    assert_all(
+        &crate::payload::messages(tokens("msg_type = 1, crate = a"), &tokens("struct S { a: u8 }")),
+        &["knows `crate`"],
+        "",
+    );
+}
+
 /// Pieces that, in any order, come near to what the macros expect or stay far from it.
-const PIECES: [&str; 52] = [
+const PIECES: [&str; 70] = [
     "msg_type",
     "crate",
     "=",
@@ -200,6 +320,24 @@ const PIECES: [&str; 52] = [
     "#[tachyon_rpc(1)]",
     "struct",
     "trait",
+    "trait T",
+    "struct S",
+    "enum E",
+    "union U",
+    "#[rpc(msg_type = 1)]",
+    "#[rpc]",
+    "#[repr(u8)]",
+    "#[repr(C, packed(2))]",
+    "fn f(&self, r: &R, s: ReplySlot<'_, [u8]>) -> R;",
+    "fn g(&mut self);",
+    "a: u8,",
+    "b: Nested,",
+    "c: [u64; 9999999999999999999999],",
+    "A = 1,",
+    "B,",
+    "-> Result<Cow<[u8]>, impl T>",
+    "(s: &S, _: (), r: ReplySlot)",
+    "type A;",
     "$",
     "where",
 ];
@@ -212,9 +350,27 @@ fn any_function() -> impl Strategy<Value = String> {
     (any_tokens(), any_tokens(), any_tokens()).prop_map(|(a, b, c)| format!("{a} fn f (payload: {b}) {c} {{}}"))
 }
 
+fn any_service() -> impl Strategy<Value = String> {
+    (any_tokens(), any_tokens(), any_tokens())
+        .prop_map(|(a, b, c)| format!("{a} trait T {{ #[rpc(msg_type = 1)] fn f (&self, {b}) {c}; {a} }}"))
+}
+
+fn any_type() -> impl Strategy<Value = String> {
+    (any_tokens(), any_tokens(), any_tokens(), proptest::sample::select(["struct S", "#[repr(u8)] enum E"].as_slice()))
+        .prop_map(|(a, b, c, kind)| format!("{a} {kind} {b} {{ {c} }}"))
+}
+
 proptest! {
     #[test]
-    fn odd_tokens_never_panic(args in any_tokens(), item in prop_oneof![any_tokens(), any_function()]) {
+    fn odd_payloads_never_panic(args in any_tokens(), item in prop_oneof![any_tokens(), any_type()]) {
+        if let (Ok(args), Ok(item)) = (args.parse::<TokenStream>(), item.parse::<TokenStream>()) {
+            let output = crate::payload::payload(args, &item).to_string();
+            prop_assert!(output.contains("compile_error") || syn::parse_str::<syn::File>(&output).is_ok(), "{output}");
+        }
+    }
+
+    #[test]
+    fn odd_tokens_never_panic(args in any_tokens(), item in prop_oneof![any_tokens(), any_function(), any_service()]) {
         // Not every text is a sequence of tokens: unbalanced ones never reach a macro.
         if let (Ok(args), Ok(item)) = (args.parse::<TokenStream>(), item.parse::<TokenStream>()) {
             let output = crate::endpoint(args, &item).to_string();

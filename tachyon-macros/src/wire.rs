@@ -5,6 +5,7 @@ use quote::{ToTokens, quote};
 use syn::{GenericArgument, Lifetime, Path, PathArguments, Type, TypeArray};
 
 use crate::model::{ReplyForm, RequestForm, last_segment, peel, type_arguments};
+use crate::place::Place;
 
 /// What to write instead of a type that cannot be part of a payload; `None` when it may be one.
 pub(crate) fn not_a_payload(ty: &Type) -> Option<String> {
@@ -125,8 +126,17 @@ pub(crate) fn reply(form: &ReplyForm<'_>, private: &Path) -> TokenStream {
         ReplyForm::Value(ty) | ReplyForm::Opaque(ty) => {
             let mut ty = (*ty).clone();
             write_down(&mut ty, private);
-            quote!(<#ty as #private::IntoReply>::Wire)
+            // In place of the type, so that this is where the error is when it is no reply.
+            Place::of(&ty).stand_in(quote!(<#ty as #private::IntoReply>::Wire))
         }
+    }
+}
+
+/// A piece of a client, in place of what the endpoint returns: when that is no reply, this is where the error is.
+pub(crate) fn returned(form: &ReplyForm<'_>, returned: TokenStream) -> TokenStream {
+    match form {
+        ReplyForm::Nothing | ReplyForm::Slot(None) => returned,
+        ReplyForm::Value(ty) | ReplyForm::Opaque(ty) | ReplyForm::Slot(Some(ty)) => Place::of(ty).stand_in(returned),
     }
 }
 
@@ -172,8 +182,14 @@ fn write_down(ty: &mut Type, private: &Path) {
     }
 }
 
-/// The `T` of a parameter `ReplySlot<'_, T>`; `None` when the parameter is another one.
-pub(crate) fn reply_slot(ty: &Type) -> Option<Option<&Type>> {
+/// A parameter `ReplySlot<'_, T>`.
+pub(crate) struct Slot<'a> {
+    /// Its `T`; bytes if there is none.
+    pub(crate) wire: Option<&'a Type>,
+}
+
+/// The reply slot that a parameter's type stands for; `None` when it is another one.
+pub(crate) fn reply_slot(ty: &Type) -> Option<Slot<'_>> {
     let segment = last_segment(ty)?;
-    (segment.ident == "ReplySlot").then(|| type_arguments(segment).next())
+    (segment.ident == "ReplySlot").then(|| Slot { wire: type_arguments(segment).next() })
 }

@@ -39,6 +39,7 @@
 
 mod binding;
 mod bus;
+pub mod codegen;
 mod describe;
 mod dispatch;
 mod error;

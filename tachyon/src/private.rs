@@ -2,10 +2,9 @@
 //!
 //! The macros and this crate are pinned to the same version, so the two sides of this boundary always match.
 
-mod call;
+mod contract;
 mod gaps;
 mod message;
-mod method;
 mod table;
 
 pub use core::concat;
@@ -17,15 +16,13 @@ pub use core::result::Result;
 pub use core::time::Duration;
 pub use zerocopy;
 
-pub use self::call::{call, call_timeout, call_within};
-pub use self::gaps::{assert_no_gap_after, assert_no_gap_before, assert_not_empty};
+pub use self::contract::{Method, MethodOf, Stub, answer, call, handle};
+pub use self::gaps::{IsPayload, assert_no_gap_after, assert_no_gap_before, assert_not_empty};
 pub use self::message::Opaque;
-pub use self::method::Method;
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
 pub use crate::describe::Signature;
 pub use crate::dispatch::{
-    Dispatcher, Endpoint, Entry, EntryHandler, HandlerError, IntoReply, Needs, NoState, Replied, Reply, Request,
-    answer_in_slot,
+    Dispatcher, Endpoint, Entry, EntryHandler, HandlerError, IntoReply, Needs, NoState, Replied, Reply,
 };
 pub use crate::error::CallError;
 pub use crate::payload::{

@@ -1,5 +1,7 @@
 //! What the typed tests exchange: payloads, a service, and endpoints with state, as both processes know them.
 
+#![allow(clippy::missing_errors_doc, reason = "endpoints of tests")]
+
 use core::fmt;
 use std::collections::HashMap;
 
@@ -71,7 +73,7 @@ impl fmt::Display for Unknown {
 
 fn price_of(book: &Book, request: &PriceRequest) -> Result<PriceReply, Unknown> {
     let middle = *book.prices.get(&request.instrument).ok_or(Unknown(request.instrument))?;
-    let spread = request.quantity as f64 / 100.0;
+    let spread = f64::from(u32::try_from(request.quantity).unwrap_or_default()) / 100.0;
     Ok(PriceReply { bid: middle - spread, ask: middle + spread })
 }
 

@@ -1,4 +1,5 @@
 //! Typed calls between two processes: every form of request and reply, and everything that can be wrong with them.
+#![allow(clippy::unwrap_used, clippy::similar_names, clippy::float_cmp, reason = "tests of exact values")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,7 +43,7 @@ fn every_form_goes_there_and_back() {
         let all = prices::call(&mut caller).unwrap();
         assert_eq!(all.iter().map(|reply| reply.bid).collect::<Vec<_>>(), [100.0, 20.0]);
         assert_eq!(all.into_owned().len(), 2);
-        nothing::call(&mut caller).unwrap().into_owned();
+        nothing::call(&mut caller).unwrap();
         assert_eq!(*squares::call(&mut caller, &5).unwrap(), [0, 1, 4, 9, 16]);
         assert!(squares::call(&mut caller, &0).unwrap().is_empty());
         let orders = [an_order(Side::Buy), an_order(Side::Sell)];
@@ -124,7 +125,7 @@ fn a_service_is_called_by_its_contract() {
     assert_eq!(*client.running(&[1.0, 2.0, 3.0]).unwrap(), [1.0, 3.0, 6.0]);
     let (kind, text) = remote(client.price(&PriceRequest { instrument: 9, quantity: 0 }).map(drop));
     assert_eq!((kind, text.as_str()), (ErrorKind::HandlerFailed, "instrument 9 is not known"));
-    client.reset().unwrap().into_owned();
+    client.reset().unwrap();
     assert_eq!(*client.orders().unwrap(), 0);
     drop(caller);
     assert_eq!(callee.finish(), "0");
@@ -205,6 +206,20 @@ fn a_description_says_everything_and_fits_any_ring() {
     let description = caller.describe().unwrap();
     assert_eq!(description.endpoints.len(), 1000);
     assert_eq!(description.endpoints[999].name, "endpoint_999");
+    drop(caller);
+    callee.finish();
+}
+
+#[test]
+fn a_description_that_is_none_is_an_error_and_no_more() {
+    let (_folder, path) = socket();
+    let callee = peer("liar", &path, &[]);
+    let mut caller = Caller::connect(&path).unwrap();
+    for expected in ["no head", "longer", "longer", "stops", "missing field", "utf-8", "schema 99"] {
+        let error = price::call(&mut caller, &PriceRequest { instrument: 7, quantity: 1 }).unwrap_err();
+        assert!(matches!(&error, CallError::Describe(text) if text.contains(expected)), "{expected}: {error}");
+        assert!(caller.ping(Duration::from_secs(9)).is_ok());
+    }
     drop(caller);
     callee.finish();
 }

@@ -14,6 +14,8 @@ use crate::wire::{known_layout, not_a_payload};
 /// The integers that can stand for an enum's variant.
 const INTEGERS: [&str; 8] = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64"];
 
+const EMPTY: &str = "a payload has at least one field: use `()` for a request or a reply of nothing";
+
 /// Applies every rule. The type is sound only if `report` is empty afterwards.
 pub(crate) fn check(declared: &Declared, report: &mut Report) {
     let generics = declared.generics();
@@ -39,9 +41,8 @@ fn check_struct(item: &ItemStruct, reprs: &[Meta], report: &mut Report) {
         }
     }
     match &item.fields {
-        Fields::Named(fields) if fields.named.is_empty() => {
-            report.at(&item.ident, "a payload has at least one field: use `()` for a request or a reply of nothing")
-        }
+        Fields::Named(fields) if fields.named.is_empty() => report.at(&item.ident, EMPTY),
+
         Fields::Named(fields) => {
             let mut sound = true;
             for field in &fields.named {
@@ -63,9 +64,7 @@ fn check_struct(item: &ItemStruct, reprs: &[Meta], report: &mut Report) {
             fields,
             "the fields of a payload have names, by which the two sides compare them: write `{ name: Type }`",
         ),
-        Fields::Unit => {
-            report.at(&item.ident, "a payload has at least one field: use `()` for a request or a reply of nothing")
-        }
+        Fields::Unit => report.at(&item.ident, EMPTY),
     }
 }
 

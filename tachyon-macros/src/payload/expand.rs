@@ -9,7 +9,7 @@ use super::model::Declared;
 use crate::attrs;
 use crate::expand::private;
 use crate::place::Place;
-use crate::wire::is_plain_data;
+use crate::wire::{is_plain_data, known_layout};
 
 /// ```text
 ///                             #[repr(C)]
@@ -37,7 +37,9 @@ pub(crate) fn payload(library: &Path, declared: &Declared, item: &TokenStream) -
         Declared::Enum(item) => (None, quote!(TryFromBytes), enum_layout(item, declared, &private), TokenStream::new()),
     };
     let replies = replies(name, &private, &shared);
+    let checked = checked(declared, &private);
     quote_spanned! {Span::mixed_site()=>
+        #checked
         #repr
         #[derive(#zerocopy::#from_bytes, #zerocopy::IntoBytes, #zerocopy::KnownLayout, #zerocopy::Immutable)]
         #[zerocopy(crate = #zerocopy_text)]
@@ -54,7 +56,8 @@ pub(crate) fn payload(library: &Path, declared: &Declared, item: &TokenStream) -
 }
 
 /// The type as it was, the mistakes, and enough of a payload that whoever uses it is not told as well.
-pub(crate) fn stub(library: &Path, declared: &Declared, item: &TokenStream, errors: &TokenStream) -> TokenStream {
+pub(crate) fn stub(library: &Path, declared: &Declared, errors: &TokenStream) -> TokenStream {
+    let item = declared.without_repeated_attribute();
     let private = private(library);
     let name = declared.name();
     let shared = attrs::shared(declared.attrs());
@@ -172,6 +175,22 @@ fn enum_layout(item: &ItemEnum, declared: &Declared, private: &Path) -> TokenStr
             variants: &[#(#variants),*],
         })
     }
+}
+
+/// Before anything else about a field whose type only the compiler knows: whether that is a payload.
+///
+/// ```text
+/// a: A   =>   const _: Option<IsPayload<A>> = Option::None;
+/// ```
+fn checked(declared: &Declared, private: &Path) -> TokenStream {
+    let Declared::Struct(item) = declared else { return TokenStream::new() };
+    let shared = attrs::shared(&item.attrs);
+    let unknown = item.fields.iter().filter(|field| known_layout(&field.ty).is_none());
+    unknown
+        .map(|Field { ty, .. }| {
+            quote!(#shared const _: #private::Option<#private::IsPayload<#ty>> = #private::Option::None;)
+        })
+        .collect()
 }
 
 /// Where fields have types of the user's, only the compiler knows whether there is padding between them.

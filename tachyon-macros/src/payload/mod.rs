@@ -17,12 +17,12 @@ use crate::payload::model::Declared;
 pub(crate) fn payload(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut report = Report::default();
     let args = Args::parse(Attr::Payload, args, Span::call_site(), &mut report);
-    match Declared::parse(item.clone()) {
+    match Declared::parse(item) {
         Ok(declared) => {
             check::check(&declared, &mut report);
             match report.finish() {
                 Ok(()) => expand::payload(&args.library, &declared, item),
-                Err(errors) => expand::stub(&args.library, &declared, item, &errors),
+                Err(errors) => expand::stub(&args.library, &declared, &errors),
             }
         }
         Err(error) => {
@@ -35,7 +35,7 @@ pub(crate) fn payload(args: TokenStream, item: &TokenStream) -> TokenStream {
 
 /// The messages of the rules, for tests.
 #[cfg(test)]
-pub(crate) fn messages(args: TokenStream, item: TokenStream) -> Vec<String> {
+pub(crate) fn messages(args: TokenStream, item: &TokenStream) -> Vec<String> {
     let mut report = Report::default();
     Args::parse(Attr::Payload, args, Span::call_site(), &mut report);
     match Declared::parse(item) {

@@ -1,6 +1,7 @@
 //! The type as written.
 
 use proc_macro2::{Ident, TokenStream};
+use quote::ToTokens;
 use syn::{Attribute, Generics, Item, ItemEnum, ItemStruct};
 
 /// What the attribute stands on.
@@ -15,8 +16,8 @@ impl Declared {
     /// # Errors
     ///
     /// When the item is anything else, pointing at what it is instead.
-    pub(crate) fn parse(item: TokenStream) -> syn::Result<Self> {
-        let refused = |tokens: &dyn quote::ToTokens, what: &str| {
+    pub(crate) fn parse(item: &TokenStream) -> syn::Result<Self> {
+        let refused = |tokens: &dyn ToTokens, what: &str| {
             Err(syn::Error::new_spanned(tokens, format!("`payload` stands on a struct or an enum, {what}")))
         };
         match syn::parse2::<Item>(item.clone())? {
@@ -30,6 +31,23 @@ impl Declared {
             }
             Item::Type(item) => refused(&item.type_token, "not on an alias: put it on the type itself"),
             _ => refused(&item, "the definition of a type that travels"),
+        }
+    }
+
+    /// The type without a second `#[payload]`, which has been reported and would collide with the stub.
+    pub(crate) fn without_repeated_attribute(&self) -> TokenStream {
+        let keep = |attr: &Attribute| attr.path().segments.last().is_none_or(|last| last.ident != "payload");
+        match self {
+            Declared::Struct(item) => {
+                let mut item = item.clone();
+                item.attrs.retain(keep);
+                item.into_token_stream()
+            }
+            Declared::Enum(item) => {
+                let mut item = item.clone();
+                item.attrs.retain(keep);
+                item.into_token_stream()
+            }
         }
     }
 

@@ -46,15 +46,14 @@ pub(crate) fn check<'a>(args: &'a Args, declared: &'a Trait, report: &mut Report
 
 fn method<'a>(declared: &'a Declared, report: &mut Report) -> Option<Method<'a>> {
     let sig = &declared.method.sig;
-    let number = match &declared.args {
-        Some(args) => args.msg_type.as_ref().and_then(|value| msg_type(value, report)),
-        None => {
-            report.at(
-                &sig.ident,
-                "every method of a service is an endpoint: give it `#[rpc(msg_type = N)]`, or move it to another trait",
-            );
-            None
-        }
+    let number = if let Some(args) = &declared.args {
+        args.msg_type.as_ref().and_then(|value| msg_type(value, report))
+    } else {
+        report.at(
+            &sig.ident,
+            "every method of a service is an endpoint: give it `#[rpc(msg_type = N)]`, or move it to another trait",
+        );
+        None
     };
     if TAKEN.contains(&sig.ident.unraw().to_string().as_str()) {
         report.at(&sig.ident, format!("the generated client has a `{}` of its own: choose another name", sig.ident));
@@ -65,7 +64,7 @@ fn method<'a>(declared: &'a Declared, report: &mut Report) -> Option<Method<'a>>
     let params = params::of_method(sig, report);
     let reply = reply(&sig.output, report);
     let (_, shape) = params?.with_reply(reply?);
-    Some(Method { method: &declared.method, msg_type: number?, exclusive: exclusive?, shape })
+    Some(Method { declared: &declared.method, msg_type: number?, exclusive: exclusive?, shape })
 }
 
 /// Whether the method takes `&mut self`.
@@ -74,13 +73,11 @@ fn receiver(sig: &Signature, report: &mut Report) -> Option<bool> {
         report.at(&sig.ident, "a method of a service takes `&self` or `&mut self`: the implementor is its state");
         return None;
     };
-    match &receiver.kind {
-        ReceiverKind::Reference(_, None, mutability) => Some(mutability.is_some()),
-        _ => {
-            report.at(receiver, "a method of a service takes `&self` or `&mut self`: it is called again and again");
-            None
-        }
+    if let ReceiverKind::Reference(_, None, mutability) = &receiver.kind {
+        return Some(mutability.is_some());
     }
+    report.at(receiver, "a method of a service takes `&self` or `&mut self`: it is called again and again");
+    None
 }
 
 /// Compares the numbers that are written out. Those of constants only the compiler knows.
@@ -88,13 +85,13 @@ fn duplicates(methods: &[Option<Method<'_>>], report: &mut Report) {
     let mut seen = HashMap::new();
     for method in methods.iter().flatten() {
         // Two methods of one number may exclude each other by their conditions: the compiler sees which are there.
-        let conditional = method.method.attrs.iter().any(|attr| attr.path().is_ident("cfg"));
+        let conditional = method.declared.attrs.iter().any(|attr| attr.path().is_ident("cfg"));
         let MsgType::Literal(literal) = method.msg_type else { continue };
         let Ok(number) = literal.base10_parse::<u16>() else { continue };
         if conditional {
             continue;
         }
-        let name = &method.method.sig.ident;
+        let name = &method.declared.sig.ident;
         if let Some(other) = seen.insert(number, name) {
             report
                 .at(literal, format!("each method of a service has its own msg_type, but `{other}` has {number} too"));

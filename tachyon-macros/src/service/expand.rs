@@ -50,13 +50,13 @@ fn contract(service: &Service<'_>, private: &Path) -> TokenStream {
     let mut tokens = TokenStream::new();
     let (mut listed, mut asserted) = (Vec::new(), Vec::new());
     for (ordinal, method) in service.methods.iter().enumerate() {
-        let sig = &method.method.sig;
+        let sig = &method.declared.sig;
         let shared = conditions(service, method);
         let request = wire::request(&method.shape.request);
         let reply = wire::reply(&method.shape.reply, private);
         let number = msg_type(&method.msg_type);
         let text = sig.ident.unraw().to_string();
-        let doc = attrs::documentation(&method.method.attrs, private);
+        let doc = attrs::documentation(&method.declared.attrs, private);
         tokens.extend(quote_spanned! {Span::mixed_site()=>
             #shared
             #[automatically_derived]
@@ -93,7 +93,7 @@ fn contract(service: &Service<'_>, private: &Path) -> TokenStream {
 /// The conditions under which a method's items exist.
 fn conditions(service: &Service<'_>, method: &Method<'_>) -> TokenStream {
     let mut shared = attrs::shared(&service.declared.item.attrs);
-    shared.extend(attrs::shared(&method.method.attrs));
+    shared.extend(attrs::shared(&method.declared.attrs));
     shared
 }
 
@@ -110,10 +110,10 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
     let name = service.declared.service_name();
     let shared = attrs::shared(&item.attrs);
     let entries = service.methods.iter().enumerate().map(|(ordinal, method)| {
-        let sig = &method.method.sig;
+        let sig = &method.declared.sig;
         let function = &sig.ident;
-        let shared = attrs::shared(&method.method.attrs);
-        let contract = quote!(<#name as #private::Method<#ordinal>>);
+        let shared = attrs::shared(&method.declared.attrs);
+        let contract = quote!(#private::MethodOf<#name, #ordinal>);
         let function = quote_spanned!(Span::mixed_site()=> <Implementor as #trait_name>::#function);
         let state = quote_spanned!(Span::mixed_site()=> state,);
         let answer = answer(&method.shape, private, &function, Some(&state), &contract);
@@ -121,7 +121,7 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
         quote_spanned! {Span::mixed_site()=>
             #shared
             #private::Entry::new(
-                #contract::SIGNATURE,
+                <#name as #private::Method<#ordinal>>::SIGNATURE,
                 #private::EntryHandler::#kind(|state, request, reply| #answer),
             )
         }
@@ -164,12 +164,18 @@ fn client(service: &Service<'_>, private: &Path) -> TokenStream {
     let shared = attrs::shared(&item.attrs);
     let doc = format!("The client of the service `{trait_name}`: its methods call those of an implementor elsewhere.");
     let methods = service.methods.iter().enumerate().map(|(ordinal, method)| {
-        let function = &method.method.sig.ident;
-        let docs = method.method.attrs.iter().filter(|attr| attr.path().is_ident("doc"));
-        let deprecation = attrs::deprecation(&method.method.attrs);
-        let shared = attrs::shared(&method.method.attrs);
+        let function = &method.declared.sig.ident;
+        let docs = method.declared.attrs.iter().filter(|attr| attr.path().is_ident("doc"));
+        let deprecation = attrs::deprecation(&method.declared.attrs);
+        let shared = attrs::shared(&method.declared.attrs);
         let (param, argument) = request_of_client(&method.shape);
-        let contract = quote!(<#contract_name as #private::Method<#ordinal>>);
+        let contract = quote!(#private::MethodOf<#contract_name, #ordinal>);
+        let returned = quote!(#private::Result<#private::ReplyGuard<'_, <#contract_name as #private::Method<#ordinal>>::Reply>, #private::CallError>);
+        let returned = wire::returned(&method.shape.reply, returned);
+        let body = quote_spanned! {Span::mixed_site()=>
+            #private::call::<#contract>(self.caller, #argument, self.timeout)
+        };
+        let body = wire::returned(&method.shape.reply, body);
         let called = format!("Calls `{}` and waits for its reply.", function.unraw());
         let docs = if docs.clone().next().is_some() {
             docs.map(ToTokens::to_token_stream).collect()
@@ -187,8 +193,8 @@ fn client(service: &Service<'_>, private: &Path) -> TokenStream {
             pub fn #function(
                 &mut self,
                 #param
-            ) -> #private::Result<#private::ReplyGuard<'_, #contract::Reply>, #private::CallError> {
-                #private::call_within(self.caller, #contract::SIGNATURE, #argument, self.timeout)
+            ) -> #returned {
+                #body
             }
         }
     });

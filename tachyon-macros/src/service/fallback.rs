@@ -32,8 +32,7 @@ pub(crate) fn service(args: &Args, declared: &Trait, report: Result<(), TokenStr
                 &mut self,
                 #request
             ) -> #private::Result<#private::ReplyGuard<'_, [#private::u8]>, #private::CallError> {
-                const STUB: &#private::Signature = &#private::Signature::new::<(), [#private::u8]>(0, "", "");
-                #private::call(self.caller, STUB, &())
+                #private::call::<#private::Stub>(self.caller, &(), #private::Option::None)
             }
         }
     });

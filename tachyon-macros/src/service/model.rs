@@ -94,7 +94,7 @@ pub(crate) struct Service<'a> {
 
 /// A method that keeps every rule.
 pub(crate) struct Method<'a> {
-    pub(crate) method: &'a TraitItemFn,
+    pub(crate) declared: &'a TraitItemFn,
     pub(crate) msg_type: MsgType<'a>,
     /// Whether it takes `&mut self`.
     pub(crate) exclusive: bool,

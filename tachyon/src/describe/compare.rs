@@ -37,8 +37,27 @@ fn forms(here: &FormDescription, there: &FormDescription, what: &str) -> Compare
         (Payload { layout: here }, Payload { layout: there }) | (Slice { layout: here }, Slice { layout: there }) => {
             types(here, there, &|| format!("the {what}"))
         }
+        // An array is a slice of a length that one side promises; whoever receives it checks.
+        (Payload { layout: array }, Slice { layout: there }) if let Some(here) = element(array) => {
+            types(here, there, &|| format!("each element of the {what}"))
+        }
+        (Slice { layout: here }, Payload { layout: array }) if let Some(there) = element(array) => {
+            types(here, there, &|| format!("each element of the {what}"))
+        }
         _ => Err(format!("the {what} is {} here, {} at the callee", form(here), form(there))),
     }
+}
+
+fn element(description: &TypeDescription) -> Option<&TypeDescription> {
+    match description {
+        TypeDescription::Composite(Composite::Array { of, .. }) => Some(of),
+        _ => None,
+    }
+}
+
+/// A name without the `_` that a language puts after one of its keywords.
+fn plain(name: &str) -> &str {
+    name.strip_suffix('_').unwrap_or(name)
 }
 
 fn form(form: &FormDescription) -> String {
@@ -87,7 +106,7 @@ fn structs(here: &StructDescription, there: &StructDescription) -> Compared {
     };
     let mut theirs = there.fields.iter().filter(is_content);
     for field in here.fields.iter().filter(is_content) {
-        let Some(other) = there.fields.iter().find(|other| other.name == field.name) else {
+        let Some(other) = there.fields.iter().find(|other| plain(&other.name) == plain(&field.name)) else {
             return missing(&field.name, at(field), "missing".to_owned());
         };
         let place = || format!("field `{}` of {name}", field.name);
@@ -102,7 +121,7 @@ fn structs(here: &StructDescription, there: &StructDescription) -> Compared {
         }
         types(&field.layout, &other.layout, &place)?;
     }
-    if let Some(surplus) = theirs.find(|other| !here.fields.iter().any(|field| field.name == other.name)) {
+    if let Some(surplus) = theirs.find(|other| !here.fields.iter().any(|field| plain(&field.name) == plain(&other.name))) {
         return missing(&surplus.name, "missing".to_owned(), at(surplus));
     }
     if here.size != there.size {
@@ -126,7 +145,7 @@ fn enums(here: &EnumDescription, there: &EnumDescription) -> Compared {
         return Err(format!("{name} is a {} here, a {} at the callee", here.repr.name(), there.repr.name()));
     }
     for variant in &here.variants {
-        match there.variants.iter().find(|other| other.name == variant.name) {
+        match there.variants.iter().find(|other| plain(&other.name) == plain(&variant.name)) {
             Some(other) if other.value == variant.value => {}
             Some(other) => {
                 return Err(format!(
@@ -142,7 +161,7 @@ fn enums(here: &EnumDescription, there: &EnumDescription) -> Compared {
             }
         }
     }
-    match there.variants.iter().find(|other| !here.variants.iter().any(|variant| variant.name == other.name)) {
+    match there.variants.iter().find(|other| !here.variants.iter().any(|variant| plain(&variant.name) == plain(&other.name))) {
         Some(other) => {
             Err(format!("variant `{}` of {name} is missing here, {} at the callee", other.name, other.value))
         }

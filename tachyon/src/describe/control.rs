@@ -94,7 +94,7 @@ mod tests {
         for limit in [5, 8, 64, 1 << 20] {
             let mut found = Vec::new();
             while found.len() < whole.len() {
-                let bytes = chunk(&whole, found.len() as u32, limit).unwrap();
+                let bytes = chunk(&whole, u32::try_from(found.len()).unwrap(), limit).unwrap();
                 assert!(bytes.len() <= limit);
                 let chunk = Chunk::decode(&bytes).unwrap();
                 assert_eq!(chunk.total, whole.len());

@@ -15,5 +15,6 @@ pub use handler::{HandlerError, Replied, Reply, ReplyRoom, Request};
 pub use into_reply::IntoReply;
 pub(crate) use scope::{EntryIn, Join};
 pub use scope::{Needs, NoState, Scope};
-pub use slot::{ReplyInPlace, ReplySlot, SlotError, SlotResult, answer_in_slot};
+pub(crate) use slot::answer_in_slot;
+pub use slot::{ReplyInPlace, ReplySlot, SlotError, SlotResult};
 pub use table::OwnedHandler;

@@ -160,21 +160,28 @@ impl<T: Payload> ReplyInPlace<'_, [T]> {
     }
 }
 
-const VALID: &str = "it was valid when it was reserved, and only safe code has written to it since";
+/// What was looked at before.
+#[track_caller]
+fn valid<T, E>(found: Result<T, E>) -> T {
+    let Ok(value) = found else {
+        unreachable!("it was valid when it was reserved, and only safe code has written to it since")
+    };
+    value
+}
 
 impl<T: Payload> Deref for ReplyInPlace<'_, T> {
     type Target = T;
 
     #[inline]
     fn deref(&self) -> &T {
-        T::try_ref_from_bytes(&self.room).ok().expect(VALID)
+        valid(T::try_ref_from_bytes(&self.room))
     }
 }
 
 impl<T: Payload> DerefMut for ReplyInPlace<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        T::try_mut_from_bytes(&mut self.room).ok().expect(VALID)
+        valid(T::try_mut_from_bytes(&mut self.room))
     }
 }
 
@@ -183,14 +190,14 @@ impl<T: Payload> Deref for ReplyInPlace<'_, [T]> {
 
     #[inline]
     fn deref(&self) -> &[T] {
-        <[T]>::try_ref_from_bytes(&self.room).ok().expect(VALID)
+        valid(<[T]>::try_ref_from_bytes(&self.room))
     }
 }
 
 impl<T: Payload> DerefMut for ReplyInPlace<'_, [T]> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        <[T]>::try_mut_from_bytes(&mut self.room).ok().expect(VALID)
+        valid(<[T]>::try_mut_from_bytes(&mut self.room))
     }
 }
 
@@ -220,7 +227,7 @@ impl<E: Display> SlotResult for Result<(), E> {
 }
 
 /// Lends a handler the slot and sees what became of it.
-pub fn answer_in_slot<W: Wire + ?Sized, R: SlotResult>(
+pub(crate) fn answer_in_slot<W: Wire + ?Sized, R: SlotResult>(
     reply: Reply<'_>,
     handler: impl FnOnce(ReplySlot<'_, W>) -> R,
 ) -> Result<Replied, HandlerError> {

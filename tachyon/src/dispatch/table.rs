@@ -16,7 +16,8 @@ enum Handler<S: ?Sized> {
 
 /// An endpoint in the table.
 pub(super) struct Registered<S: ?Sized> {
-    description: EndpointDescription,
+    /// Boxed, so that what is looked at for every request lies close together.
+    description: Box<EndpointDescription>,
     handler: Handler<S>,
 }
 
@@ -105,7 +106,7 @@ impl<S: ?Sized> Table<S> {
                 refused: name.to_owned(),
             });
         }
-        *place = Some(Registered { description, handler });
+        *place = Some(Registered { description: Box::new(description), handler });
         self.len += 1;
         Ok(())
     }

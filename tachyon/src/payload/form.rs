@@ -29,7 +29,7 @@ impl Form {
     }
 }
 
-/// What can be a whole request or reply: a [`Payload`], a slice of them, and `()`.
+/// What can be a whole request or reply: a [`Payload`](crate::Payload), a slice of them, and `()`.
 ///
 /// Bytes that may be any value of the type are lent where they lie. With a `bool` or an enum in it they are copied
 /// first and looked at then: the peer can still write to the ring, and a value that was checked there could become one
@@ -119,7 +119,7 @@ impl<T: Element> Wire for [T] {
 
     fn read(bytes: &[u8]) -> Result<Vec<T>, Malformed> {
         let each = size_of::<T>();
-        if each == 0 || bytes.len() % each != 0 {
+        if each == 0 || !bytes.len().is_multiple_of(each) {
             return Err(Malformed::Remainder { name: T::LAYOUT_OF.name(), each, found: bytes.len() });
         }
         bytes.chunks_exact(each).map(T::read_one).collect()

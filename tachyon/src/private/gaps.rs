@@ -1,6 +1,12 @@
-//! Looking for padding in a payload, where only the compiler knows the sizes.
+//! Looking at the parts of a payload, where only the compiler knows them.
+
+use core::marker::PhantomData;
 
 use super::message::Message;
+use crate::payload::Element;
+
+/// Asks, by being written down, whether a type is a payload.
+pub struct IsPayload<T: Element>(PhantomData<T>);
 
 /// Looks for padding between a field and the one before it, which ends at `end`.
 ///

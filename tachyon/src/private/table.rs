@@ -24,11 +24,11 @@ impl Table<NoState> {
 
 impl<C: Scope> Table<C> {
     /// The table with `E` in it. Where the states differ, the error is at the name of `E`.
-    pub const fn with<E: Endpoint>(&self) -> Table<<C as Join<E::Scope>>::Joined>
+    pub const fn with<E: Endpoint>(&self) -> &'static Table<<C as Join<E::Scope>>::Joined>
     where
         C: Join<E::Scope>,
     {
-        Table(PhantomData)
+        &Table(PhantomData)
     }
 
     /// The entry of `E` for this table.

@@ -20,7 +20,6 @@ use crate::wait::Deadline;
 ///
 /// It lies in the ring where it came, unless it has a `bool` or an enum in it: those are copied before they are
 /// checked. [`into_owned`](Self::into_owned) takes it away in either case.
-#[must_use = "dropping the guard releases the message"]
 pub struct ReplyGuard<'c, W: Wire + ?Sized> {
     guard: RpcRxGuard<'c>,
     /// The value, when it can't be lent from the guard.

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::path::Path;
 
-use tachyon::{Callee, Dispatcher, ErrorKind, endpoints, tachyon_rpc};
+use tachyon::__binding::rpc_callee;
+use tachyon::{Callee, Dispatcher, ErrorKind, RpcBus, ServeError, endpoints, tachyon_rpc};
 use tachyon_tests::pricing::{
     self, PricingService, echo, nothing, order, price, prices, sides, silent, squares, sum, turned,
 };
@@ -27,6 +28,7 @@ fn main() -> Outcome {
         }
         ("differs", []) => differs(path),
         ("by_hand", []) => by_hand(path),
+        ("liar", []) => liar(path),
         ("many", [count]) => many(path, count.parse()?),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
@@ -65,13 +67,13 @@ fn differs(path: &Path) -> Outcome {
     Ok(Dispatcher::new(endpoints![echo, old_price]).serve_forever(&mut callee)?)
 }
 
-/// Serves without a dispatcher: replies to anything with what came, and to msg_type 2 with three bytes.
+/// Serves without a dispatcher: replies to anything with what came, and to number 2 with three bytes.
 fn by_hand(path: &Path) -> Outcome {
     let mut callee = Callee::listen(path, 4096, 4096)?;
     loop {
         let request = match callee.serve() {
             Ok(request) => request,
-            Err(tachyon::ServeError::Closed) => return Ok(()),
+            Err(ServeError::Closed) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         let (call, msg_type, payload) = (request.correlation_id(), request.msg_type(), request.to_vec());
@@ -84,6 +86,34 @@ fn by_hand(path: &Path) -> Outcome {
             404 => callee.reply_error(call, msg_type, ErrorKind::NoHandler, "")?,
             _ => callee.reply(call, msg_type, &payload)?,
         }
+    }
+}
+
+/// Answers `describe` with what no description is, each time with something else, and everything else with nothing.
+fn liar(path: &Path) -> Outcome {
+    let bus = RpcBus::listen(path, 1 << 16, 1 << 16)?;
+    let (mut requests, mut replies) = rpc_callee(&bus)?;
+    let lie = |total: u32, piece: &[u8]| [&total.to_le_bytes(), piece].concat();
+    let mut lies = [
+        vec![1, 2, 3],
+        lie(u32::MAX, b"{"),
+        lie(1, b"{}"),
+        lie(9, b""),
+        lie(2, b"{}"),
+        lie(1, &[0xFF]),
+        lie(31, br#"{"schema": 99, "endpoints": []}"#),
+    ]
+    .into_iter();
+    loop {
+        let taken = match requests.take_request(None) {
+            Ok(taken) => taken,
+            Err(ServeError::Closed) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        requests.release(taken.position());
+        let asks = taken.type_id() == tachyon::make_type_id(tachyon::ROUTE_CONTROL, 1);
+        let lie = if asks { lies.next().unwrap_or_default() } else { Vec::new() };
+        replies.send(&lie, taken.type_id(), taken.correlation_id(), None)?;
     }
 }
 

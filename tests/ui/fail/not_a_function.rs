@@ -8,11 +8,6 @@ pub(crate) enum Kind {
     One,
 }
 
-#[tachyon_rpc(msg_type = 3)]
-trait Market {
-    fn price(&self, payload: &[u8]) -> Vec<u8>;
-}
-
 #[tachyon_rpc(msg_type = 4)]
 impl Echo {}
 

@@ -9,15 +9,24 @@ fn owned(_payload: Vec<u8>) {}
 fn text(_payload: &str) {}
 
 #[tachyon_rpc(msg_type = 3)]
-fn typed(_order: &Order) {}
+fn by_value(_order: Order) {}
 
 #[tachyon_rpc(msg_type = 4)]
-fn typed_slice(_orders: &[Order]) {}
+fn borrowed_vector(_orders: &Vec<Order>) {}
 
 #[tachyon_rpc(msg_type = 5)]
-fn nothing(_nothing: ()) {}
+fn size(_size: &usize) {}
 
 #[tachyon_rpc(msg_type = 6)]
-fn array(_payload: &[u8; 4]) {}
+fn characters(_text: &[char]) {}
+
+#[tachyon_rpc(msg_type = 7)]
+fn wide(_number: &u128) {}
+
+#[tachyon_rpc(msg_type = 8)]
+fn tuple(_pair: (u8, u8)) {}
+
+#[tachyon_rpc(msg_type = 9)]
+fn maybe(_number: &Option<u64>) {}
 
 fn main() {}

@@ -6,7 +6,7 @@ struct Price;
 struct NotDisplay;
 
 #[tachyon_rpc(msg_type = 1)]
-fn number(_payload: &[u8]) -> u64 {
+fn number(_payload: &[u8]) -> usize {
     1
 }
 
@@ -16,7 +16,7 @@ fn own_type(_payload: &[u8]) -> Price {
 }
 
 #[tachyon_rpc(msg_type = 3)]
-fn fallible(_payload: &[u8]) -> Result<Vec<u16>, String> {
+fn fallible(_payload: &[u8]) -> Result<Vec<char>, String> {
     Ok(Vec::new())
 }
 
@@ -36,7 +36,7 @@ fn optional(payload: &[u8]) -> Option<&[u8]> {
 }
 
 #[tachyon_rpc(msg_type = 7)]
-fn opaque_error(_payload: &[u8]) -> Result<Vec<u16>, impl Display> {
+fn opaque_error(_payload: &[u8]) -> Result<Vec<char>, impl Display> {
     if true { Err("error") } else { Ok(Vec::new()) }
 }
 

@@ -1,25 +1,22 @@
-use tachyon::{Dispatcher, Endpoint, Entry, endpoints, tachyon_rpc};
+use tachyon::{Dispatcher, endpoints, tachyon_rpc};
 
 struct Book;
 
-#[allow(non_camel_case_types)]
-struct price {}
+struct Ledger;
 
-impl Endpoint for price {
-    type State = Book;
-    const MSG_TYPE: u16 = 1;
-    const NAME: &'static str = "price";
-    const DOC: &'static str = "";
-    const ENTRY: Entry<Book> = Entry::shared(1, "price", "", |_, _, reply| reply.bytes(&[]));
-}
+#[tachyon_rpc(msg_type = 1)]
+fn price(_book: &Book, _payload: &[u8]) {}
+
+#[tachyon_rpc(msg_type = 3)]
+fn balance(_ledger: &mut Ledger, _: ()) {}
 
 #[tachyon_rpc(msg_type = 2)]
 fn echo(_payload: &[u8]) {}
 
 fn main() {
     // Two states in one table.
-    let _ = endpoints![echo, price];
+    let _ = endpoints![echo, price, balance];
 
     // A table for another dispatcher.
-    let _ = Dispatcher::new(endpoints![price]);
+    let _ = Dispatcher::new(endpoints![echo, price]);
 }

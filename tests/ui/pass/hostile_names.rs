@@ -17,6 +17,15 @@ struct Caller;
 struct Duration;
 struct Sized;
 struct LISTED;
+struct Wire;
+struct Payload;
+struct Layout;
+struct Needs;
+struct Method;
+struct Implementor;
+struct ReplySlot;
+struct state {}
+struct slot {}
 trait call {}
 mod tachyon {}
 mod core {}
@@ -37,6 +46,38 @@ fn handle(payload: &[u8]) -> ::std::vec::Vec<u8> {
     ::std::clone::Clone::clone(&::std::borrow::ToOwned::to_owned(payload))
 }
 
+#[::tachyon::payload]
+struct field {
+    r#fn: u64,
+    core: [f32; 2],
+}
+
+#[::tachyon::payload]
+#[repr(u64)]
+enum Payloads {
+    Some = 1,
+    None = 18_446_744_073_709_551_615,
+}
+
+#[tachyon_rpc(msg_type = 3)]
+fn answer(request: &[Payloads]) -> &[Payloads] {
+    request
+}
+
+#[tachyon_rpc(msg_type = 4)]
+fn contract(state: &state, reply: &u64) -> u64 {
+    let _ = state;
+    *reply
+}
+
+#[tachyon_rpc]
+trait Service {
+    #[rpc(msg_type = 1)]
+    fn request(&self, reply: &u64) -> u64;
+    #[rpc(msg_type = 2)]
+    fn caller(&mut self, timeout: &[f64], slot: ::tachyon::ReplySlot<'_, f64>);
+}
+
 fn main() {
-    let _ = endpoints![echo, handle];
+    let _ = endpoints![echo, handle, answer, contract];
 }

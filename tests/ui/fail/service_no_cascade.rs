@@ -1,0 +1,34 @@
+//! What is used of a service with a mistake is not a further mistake.
+use tachyon::{CallError, Caller, Dispatcher, tachyon_rpc};
+
+#[tachyon_rpc]
+trait Pricing {
+    #[rpc(msg_type = 65536)]
+    fn price(&self, request: &u64) -> f64;
+
+    #[rpc(msg_type = 2)]
+    fn reset(&mut self);
+}
+
+struct Book;
+
+impl Pricing for Book {
+    fn price(&self, _request: &u64) -> f64 {
+        1.0
+    }
+
+    fn reset(&mut self) {}
+}
+
+fn uses(caller: &mut Caller) -> Result<(), CallError> {
+    let mut client = PricingClient::new(caller);
+    client.price(&1)?;
+    client.reset()?;
+    Ok(())
+}
+
+fn main() {
+    let _ = Dispatcher::with_state(Book, PricingService::endpoints());
+    let _ = PricingService::dispatcher(Book);
+    let _ = uses;
+}
