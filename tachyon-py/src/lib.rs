@@ -8,6 +8,7 @@ mod args;
 mod batch;
 mod bus;
 mod calling;
+mod codegen;
 mod contract;
 mod dispatcher;
 mod dlpack;
@@ -45,6 +46,8 @@ mod _tachyon {
     use crate::batch::{RxBatchGuard, RxMsgView};
     #[pymodule_export]
     use crate::bus::Bus;
+    #[pymodule_export]
+    use crate::codegen::codegen_rust;
     #[pymodule_export]
     use crate::dispatcher::RpcDispatcher;
     #[pymodule_export]

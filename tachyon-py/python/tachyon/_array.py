@@ -70,7 +70,7 @@ class Array(Memory, Sequence[_T]):
         """Compare value by value with any sequence."""
         if not isinstance(other, Sequence) or isinstance(other, (str, bytes)):
             return NotImplemented
-        values = cast("Sequence[Any]", other)
+        values: Sequence[Any] = other  # pyright: ignore[reportUnknownVariableType]
         return len(self) == len(values) and all(mine == theirs for mine, theirs in zip(self, values, strict=True))
 
     __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType] - values change
@@ -86,7 +86,8 @@ class Array(Memory, Sequence[_T]):
 
 def lend(view: memoryview, at: int, of: Layout, length: int) -> Array[Any]:
     """Give the values at `at`."""
-    array = cast("Array[Any]", Memory.__new__(Array, view, at, of.size * length, of.form))
+    make: Any = Memory.__new__
+    array: Array[Any] = make(Array, view, at, of.size * length, of.form)
     array._of, array._len = of, length  # pyright: ignore[reportPrivateUsage]
     return array
 

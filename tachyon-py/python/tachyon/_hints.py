@@ -82,6 +82,8 @@ def layout(hint: Any, place: str) -> Layout:
 def _fixed(hint: Any, place: str) -> Layout | None:
     if hint is bool:
         return PRIMITIVES["bool"]
+    if isinstance(hint, (Primitive, FixedBytes, FixedStr, EnumLayout, ArrayLayout)):
+        return hint  # a layout stands for itself
     if isinstance(hint, type):
         own: Layout | None = hint.__dict__.get("__layout__")
         return own if own is not None else _ENUMS.get(hint)

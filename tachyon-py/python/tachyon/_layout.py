@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from tachyon._names import wire_name
 from tachyon.errors import BadRequestError, ReleasedError
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from tachyon._tachyon import Memory
 
-Json: TypeAlias = "str | dict[str, Any]"
+Json: TypeAlias = str | dict[str, Any]
 
 
 class Layout(Protocol):
@@ -231,7 +232,7 @@ class EnumLayout:
             raise BadRequestError(message)
 
     def describe(self) -> Json:
-        variants = [{"name": member.name, "value": int(member)} for member in self.members]
+        variants = [{"name": wire_name(member.name), "value": int(member)} for member in self.members]
         described: dict[str, Any] = {"kind": "enum", "name": self.name}
         if doc := own_doc(self.members):
             described["doc"] = doc

@@ -5,13 +5,14 @@ from __future__ import annotations
 import keyword
 from typing import Final
 
-# What every Struct has of its own.
-TAKEN: Final = frozenset({"copy", "dtype", "from_bytes"})
+# What every Struct, and every IntEnum, has of its own.
+_OF_STRUCTS: Final = frozenset({"copy", "dtype", "from_bytes"})
+_OF_ENUMS: Final = frozenset(name for name in dir(int) if not name.startswith("_")) | {"mro", "name", "value"}
 
 
 def _is_reserved(name: str) -> bool:
     stem = name.rstrip("_")
-    return keyword.iskeyword(stem) or stem in TAKEN
+    return keyword.iskeyword(stem) or stem in _OF_STRUCTS or stem in _OF_ENUMS
 
 
 def python_name(name: str) -> str:

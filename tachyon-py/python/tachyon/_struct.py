@@ -86,6 +86,8 @@ class NumberField(Field):
 
 
 def _hint(name: str, written: Any, module: str, around: Mapping[str, Any], place: str) -> Any:
+    if not isinstance(written, str):
+        return written
     holder = type("Holder", (), {"__annotations__": {name: written}, "__module__": module})
     try:
         return typing.get_type_hints(holder, localns=dict(around), include_extras=True)[name]

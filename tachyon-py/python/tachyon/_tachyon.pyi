@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import GenericAlias, TracebackType
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, final, overload, type_check_only
 
-from typing_extensions import Buffer, CapsuleType, TypeVar
+from typing_extensions import Buffer, CapsuleType, TypeVar, disjoint_base
 
 from tachyon._array import Array
 from tachyon._description import Description
@@ -27,6 +27,7 @@ __all__ = [
     "TxGuard",
     "__version__",
     "_decode_error",
+    "codegen_rust",
     "make_type_id",
     "msg_type",
     "route_id",
@@ -57,6 +58,9 @@ def msg_type(type_id: int) -> int:
 def tachyon_rpc(msg_type: int) -> _Decorator:
     """Bind a `memoryview -> bytes` function to a message type, 0 to 65534."""
 
+def codegen_rust(json: str, /) -> str:
+    """Write the Rust that calls, or serves, what a description in JSON tells of."""
+
 def _decode_error(payload: Buffer | RpcError) -> int:
     """Return the message type of the request that an error reply, or the error raised for it, is about."""
 
@@ -80,6 +84,7 @@ class Message:
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[type[Message], tuple[int, int, bytes]]: ...
 
+@disjoint_base
 class Memory:
     """Some bytes of a memoryview, with a buffer of their own: what a Struct or an Array is a window on."""
 
@@ -441,7 +446,7 @@ class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co]):
     ) -> _T:
         """Call the peer's function and return what `on_response` makes of the reply's bytes, lent to it in place."""
     @classmethod
-    def __class_getitem__(cls, item: object, /) -> GenericAlias: ...
+    def __class_getitem__(cls, item: object) -> GenericAlias: ...
 
 @type_check_only
 class _Decorator(Protocol):

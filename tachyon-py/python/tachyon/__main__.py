@@ -1,0 +1,26 @@
+"""The command `tachyon`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tachyon import _cli_describe
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command, and give its exit status."""
+    parser = argparse.ArgumentParser(prog="tachyon", description="Look at callees, and call them.")
+    subparsers = parser.add_subparsers(required=True, metavar="command")
+    _cli_describe.register(subparsers)
+    parsed = parser.parse_args(arguments)
+    try:
+        status: int = parsed.run(parsed)
+    except _cli_describe.ERRORS as error:
+        print(f"tachyon: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
