@@ -36,6 +36,7 @@ help: ## list the targets
 
 demo: $(EXTENSION) $(EXAMPLES) input ## Rust and Python call each other: four pairs on real input, timed
 	@$(BIN)/python examples/python/demo.py --calls $(CALLS) --binaries $(TARGET)/release --input .demo
+	@$(BIN)/python examples/python/demo_typed.py --binaries $(TARGET)/release
 
 test: test-rust test-doc test-python ## every test, Rust and Python
 

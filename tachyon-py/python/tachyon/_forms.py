@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args, get_origin
 
 from tachyon._array import Array, checked, copied
@@ -146,10 +147,10 @@ class Many:
         """Be values laid out so."""
         self.of = of
 
-    def decode(self, view: memoryview) -> Array[Any]:
+    def decode(self, view: memoryview) -> Sequence[Any]:
         return checked(view, self.of)
 
-    def own(self, data: bytes) -> Array[Any]:
+    def own(self, data: bytes) -> Sequence[Any]:
         return checked(memoryview(bytearray(data)), self.of)
 
     def encode(self, value: Any, place: str) -> memoryview:
@@ -160,6 +161,16 @@ class Many:
         if self.of is PRIMITIVES["u8"]:
             return {"form": "bytes"}
         return {"form": "slice", "layout": self.of.describe()}
+
+
+class Listed(Many):
+    """Any number of values, as a list of its own."""
+
+    def decode(self, view: memoryview) -> list[Any]:
+        return self.own(bytes(view))
+
+    def own(self, data: bytes) -> list[Any]:
+        return list(super().own(data))
 
 
 class Numpy:
@@ -215,8 +226,9 @@ def form(hint: Any, place: str) -> Form:
     plain, notes = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
     if _is_numpy(plain):
         return _numpy(plain, notes, place)
-    if get_origin(plain) is Array and not notes:
-        return Many(layout(get_args(plain)[0], f"{place}, each"))
+    if get_origin(plain) in {Array, Sequence, list} and not notes:
+        made = Listed if get_origin(plain) is list else Many
+        return made(layout(get_args(plain)[0], f"{place}, each"))
     if typing.is_typeddict(hint) or get_origin(hint) in {typing.Union, types.UnionType}:
         message = f"{place}: {hint} is no one type; endpoints take and give one"
         raise TypeError(message)
