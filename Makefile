@@ -69,7 +69,7 @@ lint-python: $(VENV)/.dev $(EXTENSION) ## ruff, mypy, pyright, and the stub agai
 	@echo '==> ruff, mypy, pyright, stubtest'
 	@$(BIN)/ruff check --quiet $(PACKAGE) tests/python examples/python
 	@$(BIN)/ruff format --quiet --check $(PACKAGE) tests/python examples/python
-	@$(BIN)/mypy --config-file $(PACKAGE)/pyproject.toml $(PACKAGE)/python examples/python
+	@$(BIN)/mypy --config-file $(PACKAGE)/pyproject.toml $(PACKAGE)/python examples/python tests/python/typing
 	@$(BIN)/pyright --project $(PACKAGE) --pythonpath $(BIN)/python
 	@$(BIN)/python -m mypy.stubtest --concise --allowlist $(PACKAGE)/stubtest-allowlist.txt --ignore-unused-allowlist tachyon
 

@@ -10,10 +10,12 @@ use tachyon::__binding::{Mapping, serve_taken};
 use tachyon::{Dispatcher, HandlerError as CoreHandlerError, ServeError};
 
 use crate::args::{self, Integer};
+use crate::control::Patience;
 use crate::endpoint::{EndpointDecorator, RpcEndpoint};
 use crate::ends::{Inlet, Outlet};
 use crate::errors::{BusyError, HandlerError, NoHandlerError, PeerClosedError, Raise};
 use crate::handler;
+use crate::interrupt::detached;
 use crate::rpc_bus::RpcBus;
 
 /// What the table's handlers and the loop around them share.
@@ -106,7 +108,14 @@ impl RpcDispatcher {
         spins: Option<tachyon::PollingMode>,
         timeout: Option<core::time::Duration>,
     ) -> PyResult<Result<(), Answered>> {
-        let taking = inlet.take(py, spins, timeout)?;
+        let patience = Patience::new(timeout);
+        let mut taking = inlet.take(py, spins, timeout)?;
+        while taking.is_control() {
+            // It calls no handler, and may have to wait for room.
+            let (table, requests, replies) = (&mut *table, &mut inlet.ring, &mut outlet.ring);
+            detached(py, move || serve_taken(table, requests, replies, taking))?;
+            taking = inlet.take(py, spins, patience.left(py)?)?;
+        }
         match serve_taken(table, &mut inlet.ring, &mut outlet.ring, taking) {
             Ok(()) => Ok(Ok(())),
             Err(failure) => self.failed(py, failure).map(Err),

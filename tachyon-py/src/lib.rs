@@ -10,6 +10,7 @@ mod bus;
 mod calling;
 mod codegen;
 mod contract;
+mod control;
 mod dispatcher;
 mod dlpack;
 mod endpoint;

@@ -11,6 +11,7 @@ use tachyon::PollingMode;
 use crate::args::{self, Integer};
 use crate::calling::Calling;
 use crate::contract;
+use crate::control::{self, Patience};
 use crate::ends::{Inlet, Occupied, Outlet, busy};
 use crate::errors::{InvalidArgumentError, Raise};
 use crate::interrupt::detached;
@@ -325,7 +326,12 @@ impl RpcBus {
         let timeout = args::timeout(timeout)?;
         let mut forward = slf.get().to_serve()?;
         let inlet = forward.serving()?;
-        let taking = inlet.take(slf.py(), spins, timeout)?;
+        let patience = Patience::new(timeout);
+        let mut taking = inlet.take(slf.py(), spins, timeout)?;
+        while taking.is_control() {
+            control::answer(slf.py(), slf.get(), inlet, taking)?;
+            taking = inlet.take(slf.py(), spins, patience.left(slf.py())?)?;
+        }
         inlet.ring.check_request(taking).map_err(Raise::raise)?;
         inlet.lend(taking);
         Ok(RpcRxGuard::in_place(slf.clone().unbind(), taking))

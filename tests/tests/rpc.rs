@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, MSG_TYPE_ERROR, PollingMode, RpcBus, ServeError, State};
+use tachyon::{
+    CallError, Callee, Caller, Dispatcher, ErrorKind, MSG_TYPE_ERROR, PollingMode, RpcBus, ServeError, State,
+};
 use tachyon_tests::{Peer, length, message};
 
 fn socket() -> (tempfile::TempDir, PathBuf) {

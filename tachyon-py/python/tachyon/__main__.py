@@ -6,17 +6,18 @@ import argparse
 import sys
 
 from tachyon import _cli_describe
+from tachyon.errors import TachyonError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command, and give its exit status."""
-    parser = argparse.ArgumentParser(prog="tachyon", description="Look at callees, and call them.")
+    parser = argparse.ArgumentParser(prog="tachyon", description="Look at servers on this machine.")
     subparsers = parser.add_subparsers(required=True, metavar="command")
     _cli_describe.register(subparsers)
     parsed = parser.parse_args(arguments)
     try:
         status: int = parsed.run(parsed)
-    except _cli_describe.ERRORS as error:
+    except TachyonError as error:
         print(f"tachyon: {error}", file=sys.stderr)
         return 1
     return status

@@ -153,14 +153,14 @@ class ArrayLayout:
         return self.of.dtype(), (self.length,)
 
 
-def checked(view: memoryview, of: Layout) -> Array[Any]:
-    """Give a request of any number of values."""
+def checked(view: memoryview, of: Layout, *, private: bool = False) -> Array[Any]:
+    """Give a request of any number of values; copied first if it can be invalid, unless the memory is `private`."""
     count, rest = divmod(view.nbytes, of.size)
     if rest:
         message = f"{view.nbytes} bytes came, which is no multiple of the {of.size} of {of.name}"
         raise BadRequestError(message)
     if not of.total:
-        view = memoryview(bytes(view))
+        view = view if private else memoryview(bytes(view))
         for index in range(count):
             of.check(view, index * of.size, f"[{index}]")
     return lend(view, 0, of, count)

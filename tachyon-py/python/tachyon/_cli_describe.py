@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tachyon._codegen import python
-from tachyon._description import Description, DescriptionError, from_json
+from tachyon._description import Description, from_json
 from tachyon._forms import RAW
 from tachyon._tachyon import RpcBus, codegen_rust
 from tachyon._values import JsonError, form_of, to_json
 from tachyon._values import from_json as value_from_json
+from tachyon.errors import TachyonError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+class CommandError(TachyonError):
+    """Something given on the command line that cannot be used."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -43,7 +48,16 @@ def _command(
 ) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(name, help=about, description=about)
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for the callee (default: 5)")
-    parser.set_defaults(run=run)
+
+    def run_plainly(arguments: argparse.Namespace) -> int:
+        try:
+            return run(arguments)
+        except TachyonError:
+            raise
+        except (OSError, ValueError, TypeError, OverflowError) as error:
+            raise CommandError(str(error)) from error
+
+    parser.set_defaults(run=run_plainly)
     return parser
 
 
@@ -117,7 +131,3 @@ def _codegen(arguments: argparse.Namespace) -> int:
 
 def _rust(description: Description) -> str:
     return codegen_rust(description.json)
-
-
-ERRORS = (OSError, ValueError, DescriptionError, TypeError, RuntimeError)
-"""What these commands raise for bad input or a callee that does not answer: one line, and exit status 1."""

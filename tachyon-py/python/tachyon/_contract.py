@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+import sys
 import typing
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,7 @@ from tachyon._forms import EMPTY, RAW, Form, Raw, form
 from tachyon.errors import BadReplyError, BadRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 # The core tells agreements apart by addresses, which are even; these are odd.
 _KEYS: Final = itertools.count(1, 2)
@@ -88,6 +89,8 @@ def contract_of(function: Callable[..., Any]) -> Contract | None:
     except (TypeError, ValueError):
         return None  # Builtins that do not say.
     name = getattr(function, "__name__", type(function).__name__)
+    # Hints in strings may name classes of the function in which the decorator stands.
+    around = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
     parameters = [
         parameter
         for parameter in signature.parameters.values()
@@ -100,23 +103,24 @@ def contract_of(function: Callable[..., Any]) -> Contract | None:
             request = EMPTY
     elif parameters[0].annotation is not inspect.Parameter.empty:
         own = parameters[0].name
-        request = form(_resolved(function, own, parameters[0].annotation), f"parameter `{own}` of {name}")
+        request = form(_resolved(function, own, parameters[0].annotation, around), f"parameter `{own}` of {name}")
     reply: Form = RAW
     if signature.return_annotation is not inspect.Signature.empty:
-        reply = form(_resolved(function, "return", signature.return_annotation), f"the reply of {name}")
+        reply = form(_resolved(function, "return", signature.return_annotation, around), f"the reply of {name}")
     if request is RAW and isinstance(reply, Raw):
         return None
     return Contract(function, request, reply)
 
 
-def _resolved(function: Callable[..., Any], name: str, annotation: Any) -> Any:
+def _resolved(function: Callable[..., Any], name: str, annotation: Any, around: Mapping[str, Any]) -> Any:
     if not isinstance(annotation, str):
         return annotation
     plain = inspect.unwrap(function)
+    plain = getattr(plain, "__func__", plain)
     holder = type("Holder", (), {"__annotations__": {name: annotation}, "__module__": ""})
-    around = getattr(plain, "__globals__", None) or getattr(getattr(plain, "__func__", None), "__globals__", {})
+    known = {**getattr(plain, "__globals__", {}), **around, **_nonlocals(plain)}
     try:
-        return typing.get_type_hints(holder, around, _nonlocals(plain), include_extras=True)[name]
+        return typing.get_type_hints(holder, known, include_extras=True)[name]
     except NameError as error:
         where = "of the reply" if name == "return" else f"of parameter `{name}`"
         message = (

@@ -6,13 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
+from tachyon.errors import TachyonError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA: Final = 1
 
 
-class DescriptionError(ValueError):
+class DescriptionError(TachyonError, ValueError):
     """Not the description of a callee."""
 
 

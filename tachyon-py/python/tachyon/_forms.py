@@ -96,7 +96,7 @@ class OneStruct:
         return checked_struct(self.struct, view)
 
     def own(self, data: bytes) -> Struct:
-        return checked_struct(self.struct, memoryview(bytearray(data)))
+        return checked_struct(self.struct, memoryview(bytearray(data)), private=True)
 
     def encode(self, value: Any, place: str) -> bytes:
         if not isinstance(value, self.struct):
@@ -151,7 +151,7 @@ class Many:
         return checked(view, self.of)
 
     def own(self, data: bytes) -> Sequence[Any]:
-        return checked(memoryview(bytearray(data)), self.of)
+        return checked(memoryview(bytearray(data)), self.of, private=True)
 
     def encode(self, value: Any, place: str) -> memoryview:
         return copied(self.of, value, place)

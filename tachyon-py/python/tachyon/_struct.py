@@ -244,7 +244,7 @@ class Struct(Memory, metaclass=_StructType):
 
         Raises BadRequestError if they are too few, too many, or hold a bool or an enum that has no such value.
         """
-        return checked(cls, memoryview(bytes(data))).copy()
+        return checked(cls, memoryview(bytearray(data)), private=True)
 
     def copy(self) -> Self:
         """Make a Struct of the same values with memory of its own."""
@@ -285,14 +285,17 @@ def _unpickled(cls: type[_S], data: bytes) -> _S:
     return cls.from_bytes(data)
 
 
-def checked(cls: type[_S], view: memoryview) -> _S:
-    """Give the Struct that a request is, in place; copied first if it can be invalid, so that it stays what it was."""
+def checked(cls: type[_S], view: memoryview, *, private: bool = False) -> _S:
+    """Give the Struct that a request is, in place; copied first if it can be invalid, so that it stays what it was.
+
+    Memory that is `private` stays as it is without a copy.
+    """
     own = cls.__layout__
     if view.nbytes != own.size:
         message = f"{view.nbytes} bytes came, and {own.name} has {own.size}"
         raise BadRequestError(message)
     if not own.total:
-        view = memoryview(bytes(view))
+        view = view if private else memoryview(bytes(view))
         own.check(view, 0, own.name)
     return _lend(cls, view, 0)
 

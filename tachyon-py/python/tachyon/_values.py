@@ -11,9 +11,10 @@ from tachyon._forms import EMPTY, RAW, Form, Many, OneStruct, OneValue
 from tachyon._layout import PRIMITIVES, EnumLayout, FixedBytes, FixedStr, Layout
 from tachyon._names import python_name, wire_name
 from tachyon._struct import Struct, StructLayout
+from tachyon.errors import TachyonError
 
 
-class JsonError(ValueError):
+class JsonError(TachyonError, ValueError):
     """JSON that is not what an endpoint takes."""
 
 
@@ -71,9 +72,14 @@ def _value(layout: Layout, value: Any, place: str) -> Any:
     if isinstance(layout, StructLayout):
         given = _expect(dict, value, place)
         own = {wire_name(name): field for name, field in layout.by_name.items()}
-        if wrong := [*(given.keys() - own.keys()), *(own.keys() - given.keys())]:
-            message = f"{place} is an object of {', '.join(own)}; `{wrong[0]}` is missing or too much"
-            raise JsonError(message)
+        for name in own:
+            if name not in given:
+                message = f"{place} is an object of {', '.join(own)}, and `{name}` is missing"
+                raise JsonError(message)
+        for name in given:
+            if name not in own:
+                message = f"{place} is an object of {', '.join(own)}, and has no `{name}`"
+                raise JsonError(message)
         made = {field.name: _value(field.layout, given[name], f"{place}.{name}") for name, field in own.items()}
         make: Any = layout.cls
         return make(**made)

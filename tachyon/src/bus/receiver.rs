@@ -164,7 +164,6 @@ impl Receiver {
 
     /// Closes the bus in good order, as dropping it does. Messages not yet received are lost.
     pub fn close(self) {}
-
 }
 
 /// A received message, in place. Derefs to its payload; dropping it releases its room to the sender.

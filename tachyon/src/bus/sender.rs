@@ -133,12 +133,7 @@ impl Sender {
     ///
     /// # Errors
     /// As [`reserve`](Self::reserve), and [`SendError::TimedOut`].
-    pub fn reserve_timeout(
-        &mut self,
-        size: usize,
-        type_id: u32,
-        timeout: Duration,
-    ) -> Result<TxGuard<'_>, SendError> {
+    pub fn reserve_timeout(&mut self, size: usize, type_id: u32, timeout: Duration) -> Result<TxGuard<'_>, SendError> {
         let reservation = self.outgoing.reserve(size, Deadline::after(timeout))?;
         Ok(TxGuard { outgoing: &mut self.outgoing, reservation, type_id })
     }
@@ -182,7 +177,6 @@ impl Sender {
 
     /// Closes the bus in good order, as dropping it does.
     pub fn close(self) {}
-
 }
 
 /// Room for one message, to be written in place. Derefs to its bytes, which hold whatever was there before.

@@ -98,6 +98,9 @@ mod tests {
     #[test]
     fn no_name_is_given_twice() {
         let mut taken = Taken::with(&["new"]);
-        assert_eq!(["a", "a", "a", "new", "type", "type"].map(|name| taken.claim(name)), ["a", "a_", "a2", "new_", "r#type", "type_"]);
+        assert_eq!(
+            ["a", "a", "a", "new", "type", "type"].map(|name| taken.claim(name)),
+            ["a", "a_", "a2", "new_", "r#type", "type_"]
+        );
     }
 }

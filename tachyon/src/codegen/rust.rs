@@ -27,7 +27,8 @@ const WIDTH: usize = 100;
 /// # Ok::<(), tachyon::DescribeError>(())
 /// ```
 pub fn rust(description: &Description) -> String {
-    let mut types = Types::new(&["Endpoints", "EndpointsClient", "EndpointsService", "Result", "String", "Vec", "Copy"]);
+    let mut types =
+        Types::new(&["Endpoints", "EndpointsClient", "EndpointsService", "Result", "String", "Vec", "Copy"]);
     let mut taken = Taken::with(&["new", "with_timeout"]);
     let methods: Vec<String> =
         description.endpoints.iter().map(|endpoint| method(endpoint, &mut types, &mut taken)).collect();

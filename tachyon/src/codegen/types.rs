@@ -109,7 +109,11 @@ fn lay_out(description: &StructDescription, types: &[String], fields: &mut Field
     let (mut end, mut align) = (0, 1);
     for (field, ty) in order {
         let (own_size, own_align) = (field.layout.size(), field.layout.align());
-        if own_size != field.size || own_size == 0 || !own_align.is_power_of_two() || !field.offset.is_multiple_of(own_align) {
+        if own_size != field.size
+            || own_size == 0
+            || !own_align.is_power_of_two()
+            || !field.offset.is_multiple_of(own_align)
+        {
             return None;
         }
         pad(fields, field.offset.checked_sub(end)?);

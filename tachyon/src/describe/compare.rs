@@ -121,7 +121,9 @@ fn structs(here: &StructDescription, there: &StructDescription) -> Compared {
         }
         types(&field.layout, &other.layout, &place)?;
     }
-    if let Some(surplus) = theirs.find(|other| !here.fields.iter().any(|field| plain(&field.name) == plain(&other.name))) {
+    if let Some(surplus) =
+        theirs.find(|other| !here.fields.iter().any(|field| plain(&field.name) == plain(&other.name)))
+    {
         return missing(&surplus.name, "missing".to_owned(), at(surplus));
     }
     if here.size != there.size {
@@ -161,7 +163,11 @@ fn enums(here: &EnumDescription, there: &EnumDescription) -> Compared {
             }
         }
     }
-    match there.variants.iter().find(|other| !here.variants.iter().any(|variant| plain(&variant.name) == plain(&other.name))) {
+    match there
+        .variants
+        .iter()
+        .find(|other| !here.variants.iter().any(|variant| plain(&variant.name) == plain(&other.name)))
+    {
         Some(other) => {
             Err(format!("variant `{}` of {name} is missing here, {} at the callee", other.name, other.value))
         }

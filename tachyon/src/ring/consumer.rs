@@ -65,11 +65,7 @@ impl Consumer {
             return Err(Fault::Sequence { found, expected, previous });
         }
         let len = slot.len.load(Ordering::Relaxed);
-        let data = if len as usize <= INLINE_LEN {
-            self.memory.inline(slot)
-        } else {
-            self.locate(position, len)?
-        };
+        let data = if len as usize <= INLINE_LEN { self.memory.inline(slot) } else { self.locate(position, len)? };
         let frame = Frame {
             position,
             correlation_id: slot.correlation_id.load(Ordering::Relaxed),

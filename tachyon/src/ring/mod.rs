@@ -14,8 +14,8 @@ mod producer;
 mod tests;
 
 pub(crate) use consumer::{Consumer, Frame};
-pub use geometry::{CapacityError, MAX_CAPACITY};
 pub(crate) use geometry::Geometry;
+pub use geometry::{CapacityError, MAX_CAPACITY};
 pub use memory::Fault;
 pub(crate) use memory::{RingMemory, Side};
 pub(crate) use producer::{Producer, Reservation};
