@@ -5,8 +5,7 @@
 //! ```
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
-#[rustfmt::skip]
-#[allow(missing_docs, clippy::missing_errors_doc, reason = "it is kept as it was generated")]
+#[allow(dead_code, unreachable_pub, clippy::trivially_copy_pass_by_ref, reason = "it is kept as it was generated")]
 mod order_api;
 
 use std::error::Error;

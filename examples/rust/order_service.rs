@@ -78,6 +78,7 @@ fn place(book: &mut Book, order: &Order) -> Result<u64, Empty> {
 
 /// Takes an order back, and says whether it was there.
 #[tachyon_rpc(msg_type = 2)]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "requests are borrowed where they lie")]
 fn cancel(book: &mut Book, number: &u64) -> bool {
     book.orders.remove(number).is_some()
 }

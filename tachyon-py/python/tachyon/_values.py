@@ -70,19 +70,7 @@ def from_json(form: Form, value: Any, place: str) -> Any:
 
 def _value(layout: Layout, value: Any, place: str) -> Any:
     if isinstance(layout, StructLayout):
-        given = _expect(dict, value, place)
-        own = {wire_name(name): field for name, field in layout.by_name.items()}
-        for name in own:
-            if name not in given:
-                message = f"{place} is an object of {', '.join(own)}, and `{name}` is missing"
-                raise JsonError(message)
-        for name in given:
-            if name not in own:
-                message = f"{place} is an object of {', '.join(own)}, and has no `{name}`"
-                raise JsonError(message)
-        made = {field.name: _value(field.layout, given[name], f"{place}.{name}") for name, field in own.items()}
-        make: Any = layout.cls
-        return make(**made)
+        return _struct(layout, _expect(dict, value, place), place)
     if isinstance(layout, ArrayLayout):
         return [_value(layout.of, each, f"{place}[{at}]") for at, each in enumerate(_expect(list, value, place))]
     if isinstance(layout, FixedBytes):
@@ -98,6 +86,21 @@ def _value(layout: Layout, value: Any, place: str) -> Any:
             raise JsonError(message)
         return names[value]
     return value
+
+
+def _struct(layout: StructLayout, given: dict[str, Any], place: str) -> Any:
+    own = {wire_name(name): field for name, field in layout.by_name.items()}
+    for name in own:
+        if name not in given:
+            message = f"{place} is an object of {', '.join(own)}, and `{name}` is missing"
+            raise JsonError(message)
+    for name in given:
+        if name not in own:
+            message = f"{place} is an object of {', '.join(own)}, and has no `{name}`"
+            raise JsonError(message)
+    made = {field.name: _value(field.layout, given[name], f"{place}.{name}") for name, field in own.items()}
+    make: Any = layout.cls
+    return make(**made)
 
 
 def _expect(kind: type, value: Any, place: str) -> Any:
