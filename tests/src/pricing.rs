@@ -147,6 +147,40 @@ pub fn turned(order: &Order, reply: ReplySlot<'_, Order>) -> Result<(), SlotErro
     reply.write(&Order { side, ..*order })
 }
 
+/// Writes a payload where it is read.
+#[tachyon_rpc(msg_type = 21)]
+pub fn in_place(bid: &f64, reply: ReplySlot<'_, PriceReply>) -> Result<(), SlotError> {
+    let mut price = reply.reserve()?;
+    price.bid = *bid;
+    price.ask = price.bid + 1.0;
+    price.commit();
+    Ok(())
+}
+
+/// Begins with zeros, which are no order.
+#[tachyon_rpc(msg_type = 22)]
+pub fn no_zero(reply: ReplySlot<'_, Order>) -> Result<(), SlotError> {
+    reply.reserve()?.commit();
+    Ok(())
+}
+
+/// Begins with zeros, which are flags, and sends fewer than it took.
+#[tachyon_rpc(msg_type = 23)]
+pub fn flags(count: &u32, reply: ReplySlot<'_, [bool]>) -> Result<(), SlotError> {
+    let mut flags = reply.reserve(64)?;
+    flags[0] = true;
+    flags.commit_first(*count as usize);
+    Ok(())
+}
+
+/// Takes room and thinks better of it.
+#[tachyon_rpc(msg_type = 24)]
+pub fn withdrawn(reply: ReplySlot<'_>) -> Result<(), String> {
+    let room = reply.reserve(100).map_err(|error| error.to_string())?;
+    drop(room);
+    Err("withdrawn".to_owned())
+}
+
 /// Prices and orders, as a service.
 #[tachyon_rpc]
 pub trait Pricing {

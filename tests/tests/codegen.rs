@@ -12,11 +12,13 @@ use tachyon::{Caller, Description, Dispatcher, codegen};
 use tachyon_tests::Peer;
 
 #[allow(unreachable_pub, clippy::trivially_copy_pass_by_ref, reason = "as it is generated, for any crate")]
+#[rustfmt::skip]
 #[path = "generated/endpoints.rs"]
 mod generated;
 
 /// What the generator makes of names and layouts that Rust does not have: it compiles, and that is all.
 #[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic, reason = "as it is generated")]
+#[rustfmt::skip]
 #[path = "generated/odd.rs"]
 mod odd;
 

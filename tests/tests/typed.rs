@@ -7,8 +7,8 @@ use std::time::Duration;
 use tachyon::{CallError, Caller, ErrorKind, Payload};
 use tachyon_tests::Peer;
 use tachyon_tests::pricing::{
-    self, Order, PriceReply, PriceRequest, PricingClient, Side, echo, nothing, order, price, prices, sides, silent,
-    squares, sum, turned,
+    self, Order, PriceReply, PriceRequest, PricingClient, Side, echo, flags, in_place, no_zero, nothing, order, price,
+    prices, sides, silent, squares, sum, turned, withdrawn,
 };
 
 fn socket() -> (tempfile::TempDir, PathBuf) {
@@ -197,6 +197,10 @@ fn a_description_says_everything_and_fits_any_ring() {
     );
     assert_eq!(description.endpoint(2).unwrap().doc, "Prices an instrument.");
     assert!(caller.describe_timeout(Duration::from_secs(9)).is_ok());
+    let one = caller.describe_endpoint(4, None).unwrap().unwrap();
+    assert_eq!((one.name.as_str(), one.agree_with(&one)), ("sum", Ok(())));
+    assert!(one.agree_with(description.endpoint(2).unwrap()).is_err());
+    assert_eq!(caller.describe_endpoint(404, None).unwrap(), None);
     drop(caller);
     callee.finish();
 
@@ -206,6 +210,25 @@ fn a_description_says_everything_and_fits_any_ring() {
     let description = caller.describe().unwrap();
     assert_eq!(description.endpoints.len(), 1000);
     assert_eq!(description.endpoints[999].name, "endpoint_999");
+    drop(caller);
+    callee.finish();
+}
+
+#[test]
+fn replies_are_written_where_they_are_read() {
+    let (_folder, path) = socket();
+    let callee = peer("slots", &path, &[]);
+    let mut caller = Caller::connect(&path).unwrap();
+    for _ in 0..3 {
+        assert_eq!(*in_place::call(&mut caller, &1.5).unwrap(), PriceReply { bid: 1.5, ask: 2.5 });
+        let (kind, text) = remote(no_zero::call(&mut caller).map(drop));
+        assert_eq!(kind, ErrorKind::HandlerFailed);
+        assert!(text.contains("begins as zeros"), "{text}");
+        assert_eq!(*flags::call(&mut caller, &3).unwrap(), [true, false, false]);
+        let (kind, text) = remote(flags::call(&mut caller, &65).map(drop));
+        assert_eq!((kind, text.as_str()), (ErrorKind::HandlerFailed, "panicked: cannot send 65 values of 64"));
+        assert_eq!(remote(withdrawn::call(&mut caller).map(drop)).1, "withdrawn");
+    }
     drop(caller);
     callee.finish();
 }

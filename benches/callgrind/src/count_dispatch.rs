@@ -4,6 +4,8 @@
 //! Caller and callee are one thread, so that every request is there when the callee looks, and nothing is counted that
 //! depends on when the other side runs.
 
+#![allow(clippy::similar_names, reason = "there are a caller and a callee")]
+
 use std::error::Error;
 use std::thread;
 

@@ -188,7 +188,8 @@ fn checked(declared: &Declared, private: &Path) -> TokenStream {
     let unknown = item.fields.iter().filter(|field| known_layout(&field.ty).is_none());
     unknown
         .map(|Field { ty, .. }| {
-            quote!(#shared const _: #private::Option<#private::IsPayload<#ty>> = #private::Option::None;)
+            let asked = Place::of(ty).stand_in(quote!(#private::Option<#private::IsPayload<#ty>>));
+            quote!(#shared const _: #asked = #private::Option::None;)
         })
         .collect()
 }

@@ -23,7 +23,7 @@ type Compared = Result<(), String>;
 
 /// Compares an endpoint of this side with the callee's of the same number. Names of endpoints and types are not
 /// compared: they are each side's own affair.
-pub(crate) fn compare(here: &EndpointDescription, there: &EndpointDescription) -> Result<(), Mismatch> {
+pub(super) fn compare(here: &EndpointDescription, there: &EndpointDescription) -> Result<(), Mismatch> {
     forms(&here.request, &there.request, "request")
         .and_then(|()| forms(&here.reply, &there.reply, "reply"))
         .map_err(|difference| Mismatch { endpoint: here.name.clone(), difference })

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::compare::{Mismatch, compare};
 use super::signature::Signature;
 use crate::payload::{Form, Layout, Primitive};
 
@@ -118,6 +119,16 @@ impl EndpointDescription {
             request: FormDescription::Bytes,
             reply: FormDescription::Bytes,
         }
+    }
+}
+
+impl EndpointDescription {
+    /// Compares this side's idea of an endpoint with the callee's, as the first typed call on a connection does.
+    ///
+    /// # Errors
+    /// [`Mismatch`]: the first difference, in a sentence.
+    pub fn agree_with(&self, callee: &Self) -> Result<(), Mismatch> {
+        compare(self, callee)
     }
 }
 

@@ -9,7 +9,6 @@ mod description;
 mod signature;
 
 pub use compare::Mismatch;
-pub(crate) use compare::compare;
 pub(crate) use control::{Chunk, Operation, Query, WHOLE_TABLE, chunk};
 pub use description::{
     Composite, DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,

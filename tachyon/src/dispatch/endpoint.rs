@@ -6,6 +6,11 @@ use crate::describe::Signature;
 use crate::payload::Wire;
 
 /// A function made callable from another process; `#[tachyon_rpc]` implements it on a type of the function's name.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an endpoint",
+    label = "not an endpoint",
+    note = "`#[tachyon_rpc(msg_type = N)]` makes an endpoint of a function"
+)]
 pub trait Endpoint {
     /// What the dispatcher keeps for the handler and lends it with every call; `()` when it takes none.
     type State: ?Sized;

@@ -7,7 +7,7 @@ use super::caller::Caller;
 use super::fault::ErrorKind;
 use super::guard::RpcRxGuard;
 use crate::bus::{Incoming, Outgoing};
-use crate::describe::{Chunk, Description, Operation, Query, WHOLE_TABLE};
+use crate::describe::{Chunk, Description, EndpointDescription, Operation, Query, WHOLE_TABLE};
 use crate::error::{CallError, Unsent};
 use crate::ring::Frame;
 use crate::type_id::{ROUTE_CONTROL, make_type_id, msg_type, route_id};
@@ -63,6 +63,19 @@ impl Caller {
     /// As [`describe`](Self::describe), and [`CallError::TimedOut`].
     pub fn describe_timeout(&mut self, timeout: Duration) -> Result<Description, CallError> {
         self.describe_until(WHOLE_TABLE, Deadline::after(timeout))
+    }
+
+    /// Asks the callee about one endpoint; `None` when it does not have it.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe), and [`CallError::TimedOut`].
+    pub fn describe_endpoint(
+        &mut self,
+        msg_type: u16,
+        timeout: Option<Duration>,
+    ) -> Result<Option<EndpointDescription>, CallError> {
+        let description = self.describe_until(msg_type, timeout.into())?;
+        Ok(description.endpoints.into_iter().find(|endpoint| endpoint.msg_type == msg_type))
     }
 
     /// The description of one endpoint, or of the whole table, put together from its chunks.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::caller::Caller;
 use super::fault::ErrorKind;
 use super::guard::RpcRxGuard;
-use crate::describe::{EndpointDescription, Signature, compare};
+use crate::describe::{EndpointDescription, Signature};
 use crate::error::CallError;
 use crate::payload::Wire;
 use crate::wait::Deadline;
@@ -155,7 +155,7 @@ impl Caller {
             Err(error) => return Err(error),
         };
         if let Some(theirs) = theirs.endpoint(here.msg_type) {
-            compare(here, theirs)?;
+            here.agree_with(theirs)?;
         }
         self.agreed.note(key);
         Ok(())

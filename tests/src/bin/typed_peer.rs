@@ -6,7 +6,8 @@ use std::path::Path;
 use tachyon::__binding::rpc_callee;
 use tachyon::{Callee, Dispatcher, ErrorKind, RpcBus, ServeError, endpoints, tachyon_rpc};
 use tachyon_tests::pricing::{
-    self, PricingService, echo, nothing, order, price, prices, sides, silent, squares, sum, turned,
+    self, PricingService, echo, flags, in_place, no_zero, nothing, order, price, prices, sides, silent, squares, sum,
+    turned, withdrawn,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -28,6 +29,13 @@ fn main() -> Outcome {
         }
         ("differs", []) => differs(path),
         ("by_hand", []) => by_hand(path),
+        ("slots", []) => {
+            std::panic::set_hook(Box::new(|_| {}));
+            let mut callee = Callee::listen(path, 4096, 4096)?;
+            let mut dispatcher = Dispatcher::new(endpoints![in_place, no_zero, flags, withdrawn]);
+            dispatcher.send_error_text(true);
+            Ok(dispatcher.serve_forever(&mut callee)?)
+        }
         ("liar", []) => liar(path),
         ("many", [count]) => many(path, count.parse()?),
         _ => Err(format!("no such role: {arguments:?}").into()),
