@@ -40,7 +40,7 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokio.sock");
         let arguments = [runtime, &in_flight.to_string(), &each.to_string(), &stop_ms.to_string()];
-        let process = Peer::start(env!("CARGO_BIN_EXE_tokio_server"), "serve", &path, &arguments);
+        let process = Peer::start(env!("CARGO_BIN_EXE_tokio_service"), "serve", &path, &arguments);
         Self { process, path, _folder: folder }
     }
 
@@ -191,7 +191,7 @@ fn handlers_end_with_their_caller() {
         for round in 1..=5u64 {
             // One of them has more requests than it may have handlers, and so is not read when it dies.
             for count in ["10", "100"] {
-                let program = env!("CARGO_BIN_EXE_tokio_server");
+                let program = env!("CARGO_BIN_EXE_tokio_service");
                 let mut victim = Peer::start(program, "call", &server.path, &[count]);
                 assert_eq!(victim.line(), "called");
                 std::thread::sleep(Duration::from_millis(20));

@@ -1,7 +1,7 @@
 //! A server on a tokio runtime, and a caller of it that dies.
 //!
-//! `tokio_server serve SOCKET RUNTIME IN_FLIGHT EACH STOP_MS` serves until endpoint 9 is called, then prints its events.
-//! `tokio_server call SOCKET COUNT` makes calls of an hour each, says so and waits.
+//! `tokio_service serve SOCKET RUNTIME IN_FLIGHT EACH STOP_MS` serves until endpoint 9 is called, then prints its events.
+//! `tokio_service call SOCKET COUNT` makes calls of an hour each, says so and waits.
 
 use std::error::Error;
 use std::io::Write;
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             runtime.block_on(serve(Path::new(socket), options))
         }
         ["call", socket, count] => call(Path::new(socket), count.parse()?),
-        _ => Err("usage: tokio_server serve|call SOCKET ...".into()),
+        _ => Err("usage: tokio_service serve|call SOCKET ...".into()),
     }
 }
 
