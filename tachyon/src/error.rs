@@ -63,6 +63,7 @@ macro_rules! family {
         }
 
         impl From<Halt> for $name {
+            #[cold]
             fn from(halt: Halt) -> Self {
                 match halt {
                     Halt::TimedOut => Self::TimedOut,
@@ -298,6 +299,7 @@ impl From<Halt> for Unsent {
 macro_rules! from_unsent {
     ($($name:ident),*) => {$(
         impl From<Unsent> for $name {
+            #[cold]
             fn from(unsent: Unsent) -> Self {
                 match unsent {
                     Unsent::TooLarge { size, max } => Self::TooLarge { size, max },

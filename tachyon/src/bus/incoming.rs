@@ -34,6 +34,22 @@ impl Incoming {
     /// Takes the next message, waiting for it.
     #[inline]
     pub(crate) fn take(&mut self, deadline: Deadline) -> Result<Frame, Halt> {
+        match self.take_soon() {
+            Some(frame) => Ok(frame),
+            None => self.wait_for_data(deadline),
+        }
+    }
+
+    /// Takes the next message if it comes soon, as it does from a peer that is at it; otherwise, and whatever the reason,
+    /// [`take`](Self::take) has the answer.
+    #[inline]
+    pub(crate) fn take_soon(&mut self) -> Option<Frame> {
+        self.connection.check_process().ok()?;
+        if self.waiter.glances(|| self.consumer.has_news()) { self.consumer.try_take().ok()? } else { None }
+    }
+
+    #[inline(never)]
+    fn wait_for_data(&mut self, deadline: Deadline) -> Result<Frame, Halt> {
         self.connection.check_process()?;
         let Self { connection, index, consumer, waiter, .. } = self;
         let channel = connection.channel(*index);
@@ -111,6 +127,15 @@ impl Incoming {
         self.wake();
     }
 
+    /// As [`release`](Self::release), when the producer is known to wait for nothing: it is not looked after, which takes
+    /// a fence.
+    #[inline]
+    pub(crate) fn release_quietly(&mut self, position: u64) {
+        if self.connection.check_process().is_ok() {
+            self.consumer.release(position);
+        }
+    }
+
     /// Gives back everything taken up to and including `position`.
     pub(crate) fn release_through(&mut self, position: u64) {
         if self.connection.check_process().is_err() {
@@ -123,8 +148,13 @@ impl Incoming {
     #[inline]
     fn wake(&self) {
         if self.consumer.producer_needs_wake() {
-            self.channel().room.ring();
+            self.ring_room();
         }
+    }
+
+    #[cold]
+    fn ring_room(&self) {
+        self.channel().room.ring();
     }
 }
 

@@ -67,7 +67,7 @@ impl Outgoing {
             return Err(Unsent::TooLarge { size: len, max: self.max_len() });
         }
         self.connection.check_process()?;
-        if !self.channel().memory.is_open() {
+        if !self.producer.is_open() {
             self.check_open()?;
         }
         let look = self.producer.position() % LIFE_CHECK_EVERY == LIFE_CHECK_EVERY - 1;
@@ -76,6 +76,14 @@ impl Outgoing {
             return Err(Halt::PeerDead.into());
         }
         Ok(())
+    }
+
+    /// As [`check`](Self::check), but only whether a message of any size that fits may go out. Whoever is told no asks
+    /// `check` for the reason, which may turn out to be none.
+    #[inline]
+    fn is_clear(&self) -> bool {
+        let look = self.producer.position() % LIFE_CHECK_EVERY == LIFE_CHECK_EVERY - 1;
+        self.connection.check_process().is_ok() && self.producer.is_open() && !self.connection.peer.was_gone() && !look
     }
 
     #[cold]
@@ -96,6 +104,16 @@ impl Outgoing {
     /// Publishes a copy of `data` if there is room; false when there is none.
     #[inline]
     pub(crate) fn try_send(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<bool, Unsent> {
+        if self.is_clear() && self.producer.push_short(data, type_id, correlation_id) {
+            self.wake();
+            return Ok(true);
+        }
+        self.try_send_any(data, type_id, correlation_id)
+    }
+
+    /// As [`try_send`](Self::try_send), for a message that is not short, or if something has to be looked at first.
+    #[inline(never)]
+    fn try_send_any(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<bool, Unsent> {
         self.check(data.len())?;
         let sent = self.producer.try_push(data, type_id, correlation_id).map_err(|fault| self.fatal(fault))?;
         if sent {
@@ -139,6 +157,15 @@ impl Outgoing {
     /// before anything else does: see [`settle`](Self::settle).
     #[inline]
     pub(crate) fn send_owed(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<(), Unsent> {
+        if !self.has_kept() && self.try_send(data, type_id, correlation_id)? {
+            return Ok(());
+        }
+        self.send_owed_late(data, type_id, correlation_id)
+    }
+
+    /// As [`send_owed`](Self::send_owed), when there is no room, or others come first.
+    #[cold]
+    fn send_owed_late(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<(), Unsent> {
         self.settle()?;
         if self.has_kept() {
             self.check(data.len())?;
@@ -173,7 +200,9 @@ impl Outgoing {
     /// waits, or its wait was interrupted: the reply is then for [`send_owed`](Self::send_owed), which keeps it.
     #[inline]
     pub(crate) fn reserve_owed(&mut self, len: usize) -> Result<Option<Reservation>, Unsent> {
-        self.settle()?;
+        if self.has_kept() {
+            self.settle()?;
+        }
         if self.has_kept() {
             self.check(len)?;
             return Ok(None);
@@ -289,8 +318,13 @@ impl Outgoing {
     #[inline]
     fn wake(&self) {
         if self.producer.consumer_needs_wake() {
-            self.channel().data.ring();
+            self.ring_data();
         }
+    }
+
+    #[cold]
+    fn ring_data(&self) {
+        self.channel().data.ring();
     }
 }
 

@@ -289,9 +289,12 @@ impl<S: ?Sized> Dispatcher<S> {
         deadline: Deadline,
     ) -> Result<(), ServeError> {
         // A caller may be waiting for what an interrupted wait left behind, and would send nothing more until it comes.
-        outgoing.settle()?;
+        if outgoing.has_kept() {
+            outgoing.settle()?;
+        }
         loop {
             let frame = incoming.take(deadline)?;
+            outgoing.producer.prepare();
             let control = is_control(&frame);
             let outcome = self.serve_frame(incoming, outgoing, frame);
             if !control || outcome.is_err() {

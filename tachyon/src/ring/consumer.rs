@@ -82,6 +82,14 @@ impl Consumer {
         self.memory.slot(self.next).sequence.load(Ordering::Acquire) != self.memory.unpublished(self.next)
     }
 
+    /// Whether a look is worth its while: the next slot has changed, or the ring is no longer open. Two loads that stay
+    /// in this core's cache until then, and nothing else, so that waiting for it ends as early as it can.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        let sequence = self.memory.slot(self.next).sequence.load(Ordering::Relaxed);
+        sequence != self.memory.unpublished(self.next) || !self.memory.is_open()
+    }
+
     /// Takes the next message if it has been published.
     #[inline]
     pub(crate) fn try_take(&mut self) -> Result<Option<Frame>, Fault> {

@@ -91,6 +91,9 @@ pub(crate) struct RingMemory {
     slots: NonNull<Slot>,
     arena: NonNull<u8>,
     geometry: Geometry,
+    /// The number of slots, and one less: `geometry` computes what every message would have to ask.
+    slot_count: u64,
+    slot_mask: usize,
     start: u64,
     segment: Segment,
 }
@@ -151,12 +154,27 @@ impl RingMemory {
         let slots = unsafe { base.add(HEADER_LEN) };
         // SAFETY: as above.
         let arena = unsafe { base.add(geometry.arena_offset()) };
-        Self { header: base.cast(), slots: slots.cast(), arena, geometry, start, segment }
+        Self {
+            header: base.cast(),
+            slots: slots.cast(),
+            arena,
+            geometry,
+            slot_count: geometry.slots() as u64,
+            slot_mask: geometry.slots() - 1,
+            start,
+            segment,
+        }
     }
 
     #[inline]
     pub(crate) fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    /// Number of slots, as positions count.
+    #[inline]
+    pub(crate) fn slot_count(&self) -> u64 {
+        self.slot_count
     }
 
     /// Position of the first message.
@@ -178,18 +196,33 @@ impl RingMemory {
     /// The slot of a position.
     #[inline]
     pub(crate) fn slot(&self, position: u64) -> &Slot {
-        let index = position as usize & (self.geometry.slots() - 1);
-        // SAFETY: index is below the slot count, and `over` checked that the mapping holds that many.
+        let index = position as usize & self.slot_mask;
+        // SAFETY: index is below the slot count, a power of two, and `over` checked that the mapping holds that many.
         let slot = unsafe { self.slots.add(index) };
         // SAFETY: slots begin page aligned and follow each other every 64 bytes, in a mapping that lives as long as
         // self. Slot is atomics and an UnsafeCell, valid for any bytes.
         unsafe { slot.as_ref() }
     }
 
+    /// Asks for the slot of a position as this core's own, if the machine has a word for that. A hint: it changes nothing.
+    #[inline]
+    pub(crate) fn prefetch_for_writing(&self, position: u64) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let slot = core::ptr::from_ref(self.slot(position));
+            // SAFETY: PREFETCHW reads and writes nothing, changes no register and cannot fault. Every 64-bit x86
+            // processor takes it, some as no operation. The compiler's own intrinsic would be one for reading, unless
+            // built for a processor that is known to have this one.
+            unsafe { core::arch::asm!("prefetchw [{}]", in(reg) slot, options(nostack, preserves_flags)) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = position;
+    }
+
     /// What a slot's sequence holds until the message at `position` is published: the last lap's value.
     #[inline]
     pub(crate) fn unpublished(&self, position: u64) -> u64 {
-        position.wrapping_add(1).wrapping_sub(self.geometry.slots() as u64)
+        position.wrapping_add(1).wrapping_sub(self.slot_count)
     }
 
     /// Where the inline payload of a slot lies; 40 bytes from there are the slot's own.

@@ -10,7 +10,7 @@ use core::ptr::{self, NonNull};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::layout::{ARENA_ALIGN, INLINE_LEN};
+use super::layout::{ARENA_ALIGN, INLINE_LEN, Slot};
 use super::memory::{Fault, RingMemory};
 use crate::sync::{Ordering, fence};
 
@@ -59,13 +59,24 @@ pub(crate) struct Producer {
     arena_head: u64,
     arena_tail: u64,
     extents: VecDeque<Extent>,
+    /// Longest message that [`push_short`](Self::push_short) takes: the ring's capacity may be less than a slot's.
+    most_inline: usize,
 }
 
 impl Producer {
     /// The producer of a ring nobody has sent on.
     pub(crate) fn new(memory: Arc<RingMemory>) -> Self {
         let start = memory.start();
-        Self { memory, head: start, released: start, arena_head: 0, arena_tail: 0, extents: VecDeque::new() }
+        let most_inline = INLINE_LEN.min(memory.geometry().capacity());
+        Self {
+            memory,
+            head: start,
+            released: start,
+            arena_head: 0,
+            arena_tail: 0,
+            extents: VecDeque::new(),
+            most_inline,
+        }
     }
 
     /// Position of the next message; one more than the last published one's.
@@ -81,6 +92,18 @@ impl Producer {
         usize::try_from(self.head.wrapping_sub(released)).map_or(slots, |count| count.min(slots))
     }
 
+    /// Whether nothing is known to be wrong with the ring, and nobody closed it.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.memory.is_open()
+    }
+
+    /// Begins to fetch the next slot: something will be sent soon.
+    #[inline]
+    pub(crate) fn prepare(&self) {
+        self.memory.prefetch_for_writing(self.head);
+    }
+
     /// Longest message this ring can ever carry, in bytes.
     #[inline]
     pub(crate) fn max_len(&self) -> usize {
@@ -91,9 +114,9 @@ impl Producer {
     #[inline]
     pub(crate) fn try_reserve(&mut self, len: usize) -> Result<Option<Reservation>, Fault> {
         debug_assert!(len <= self.max_len());
-        if self.head.wrapping_sub(self.released) >= self.memory.geometry().slots() as u64 {
+        if self.head.wrapping_sub(self.released) >= self.memory.slot_count() {
             self.refresh()?;
-            if self.head.wrapping_sub(self.released) >= self.memory.geometry().slots() as u64 {
+            if self.head.wrapping_sub(self.released) >= self.memory.slot_count() {
                 return Ok(None);
             }
         }
@@ -191,12 +214,21 @@ impl Producer {
                 unsafe { ptr::copy_nonoverlapping(reservation.data.as_ptr(), inline.as_ptr(), len) };
             }
         }
-        slot.correlation_id.store(correlation_id, Ordering::Relaxed);
-        slot.type_id.store(type_id, Ordering::Relaxed);
-        slot.len.store(len as u32, Ordering::Relaxed);
-        self.head = self.head.wrapping_add(1);
-        // Release: pairs with the consumer's acquire load; everything written above is visible to who sees this.
-        slot.sequence.store(self.head, Ordering::Release);
+        self.head = expose(slot, self.head, len, type_id, correlation_id);
+    }
+
+    /// Copies `data` into the next slot and publishes it, if it fits there and the slot is known to be free: nearly all
+    /// short messages. False says only that [`try_push`](Self::try_push) has to look closer.
+    #[inline]
+    pub(crate) fn push_short(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> bool {
+        let known_free = self.head.wrapping_sub(self.released) < self.memory.slot_count();
+        if data.len() > self.most_inline || !known_free {
+            return false;
+        }
+        let slot = self.memory.slot(self.head);
+        copy_short(data, RingMemory::inline(slot));
+        self.head = expose(slot, self.head, data.len(), type_id, correlation_id);
+        true
     }
 
     /// Copies `data` in and publishes it, if there is room for it.
@@ -217,5 +249,46 @@ impl Producer {
         // before it looks at the slot a last time: whichever fence comes second sees the other's store.
         fence(Ordering::SeqCst);
         parked.load(Ordering::Relaxed) != 0 && parked.swap(0, Ordering::Relaxed) != 0
+    }
+}
+
+/// Writes the header of the message at `position` into its slot, which holds the payload already, and publishes it. Gives
+/// the position after it.
+#[inline]
+fn expose(slot: &Slot, position: u64, len: usize, type_id: u32, correlation_id: u64) -> u64 {
+    slot.correlation_id.store(correlation_id, Ordering::Relaxed);
+    slot.type_id.store(type_id, Ordering::Relaxed);
+    slot.len.store(len as u32, Ordering::Relaxed);
+    let sequence = position.wrapping_add(1);
+    // Release: pairs with the consumer's acquire load; everything written above is visible to who sees this.
+    slot.sequence.store(sequence, Ordering::Release);
+    sequence
+}
+
+/// Copies a payload that fits a slot to its inline area, in moves of fixed size that overlap: a call of `memcpy` takes
+/// longer than this copy.
+#[inline]
+fn copy_short(data: &[u8], inline: NonNull<u8>) {
+    const { assert!(INLINE_LEN == 40, "three moves of 16 bytes cover what fits a slot") };
+    let len = data.len();
+    debug_assert!(len <= INLINE_LEN);
+    let copy = |at: usize, part: &[u8]| {
+        // SAFETY: every call below has `at + part.len() <= len`, and `len` is at most the 40 bytes of the inline area,
+        // which is this producer's until it publishes the slot. `data` is not that area: see `Producer::fill`.
+        unsafe { ptr::copy_nonoverlapping(part.as_ptr(), inline.as_ptr().add(at), part.len()) };
+    };
+    if let (Some(first), Some(last)) = (data.first_chunk::<16>(), data.last_chunk::<16>()) {
+        copy(0, first);
+        if len > 32 {
+            copy(16, &data[16..32]);
+        }
+        copy(len - 16, last);
+    } else if let (Some(first), Some(last)) = (data.first_chunk::<8>(), data.last_chunk::<8>()) {
+        copy(0, first);
+        copy(len - 8, last);
+    } else {
+        for (at, byte) in data.iter().enumerate() {
+            copy(at, core::slice::from_ref(byte));
+        }
     }
 }

@@ -79,6 +79,7 @@ impl Callee {
     ///
     /// # Errors
     /// [`ServeError::Closed`] when the caller closed in good order; otherwise it died, or the memory is corrupted.
+    #[inline]
     pub fn serve(&mut self) -> Result<RpcRxGuard<'_>, ServeError> {
         let frame = self.take(Deadline::never())?;
         Ok(RpcRxGuard::in_place(&mut self.incoming, frame))
@@ -115,6 +116,7 @@ impl Callee {
     fn take(&mut self, deadline: Deadline) -> Result<Frame, ServeError> {
         loop {
             let frame = self.incoming.take(deadline)?;
+            self.outgoing.producer.prepare();
             let request = open_request(&self.incoming, frame)?;
             if !is_control(&request.frame) {
                 return Ok(request.frame);
@@ -138,6 +140,7 @@ impl Callee {
     /// # Errors
     /// [`ServeError::InvalidCorrelation`] for an id no request came with, [`ServeError::TooLarge`] for a payload that can never fit (the
     /// caller still waits; tell it with [`reply_error`](Self::reply_error)), or the caller is gone.
+    #[inline]
     pub fn reply(&mut self, correlation_id: u64, msg_type: u16, payload: &[u8]) -> Result<(), ServeError> {
         check_correlation(&self.outgoing, correlation_id)?;
         Ok(self.outgoing.send_owed(payload, make_type_id(0, msg_type), correlation_id)?)
@@ -200,6 +203,7 @@ impl Callee {
 }
 
 /// Refuses a reply that its caller never asked for.
+#[inline]
 pub(crate) fn check_correlation(outgoing: &Outgoing, correlation_id: u64) -> Result<(), ServeError> {
     if outgoing.connection.was_asked(correlation_id) {
         Ok(())

@@ -121,6 +121,7 @@ impl Caller {
     ///
     /// # Errors
     /// [`CallError`]; in every case nothing was sent.
+    #[inline]
     pub fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<u64, CallError> {
         self.call_until(msg_type, payload, Deadline::never())
     }
@@ -230,6 +231,7 @@ impl Caller {
     /// [`CallError::UnknownCorrelation`] for a call that is not outstanding; otherwise the callee closed or died, or
     /// the memory is corrupted. An interrupted call stays outstanding. A call made before the caller
     /// [reconnected](crate::Options::reconnect) ends as its connection did, unless its reply had come.
+    #[inline]
     pub fn wait(&mut self, correlation_id: u64) -> Result<RpcRxGuard<'_>, CallError> {
         self.wait_until(correlation_id, Deadline::never())
     }
@@ -259,8 +261,9 @@ impl Caller {
             match self.incoming.try_take()? {
                 None => return Ok(None),
                 Some(frame) if frame.correlation_id == correlation_id => {
+                    self.pending.came();
                     self.pending.end(correlation_id);
-                    return Ok(Some(RpcRxGuard::in_place(&mut self.incoming, frame)));
+                    return Ok(Some(self.lend(correlation_id, Taken::InPlace(frame))));
                 }
                 Some(frame) => keep(&mut self.incoming, &mut self.pending, frame)?,
             }
@@ -288,6 +291,7 @@ impl Caller {
     #[inline]
     pub(super) fn lend(&mut self, correlation_id: u64, taken: Taken) -> RpcRxGuard<'_> {
         match taken {
+            Taken::InPlace(frame) if self.pending.is_quiet() => RpcRxGuard::last_owed(&mut self.incoming, frame),
             Taken::InPlace(frame) => RpcRxGuard::in_place(&mut self.incoming, frame),
             Taken::Kept(arrived) => RpcRxGuard::kept(correlation_id, arrived),
         }
@@ -295,13 +299,40 @@ impl Caller {
 
     #[inline]
     pub(crate) fn take(&mut self, correlation_id: u64, deadline: Deadline) -> Result<Taken, CallError> {
+        let mut first = None;
+        if self.pending.is_lone(correlation_id) {
+            first = self.incoming.take_soon();
+            self.outgoing.producer.prepare();
+            if let Some(frame) = first
+                && frame.correlation_id == correlation_id
+            {
+                self.pending.came();
+                self.pending.end(correlation_id);
+                return Ok(Taken::InPlace(frame));
+            }
+        }
+        self.take_after(first, correlation_id, deadline)
+    }
+
+    /// As [`take`](Self::take), beginning with a reply that was taken already.
+    #[inline(never)]
+    fn take_after(
+        &mut self,
+        mut first: Option<Frame>,
+        correlation_id: u64,
+        deadline: Deadline,
+    ) -> Result<Taken, CallError> {
         match self.pending.standing(correlation_id) {
             Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
             Standing::Settled => return self.take_settled(correlation_id).map(Taken::Kept),
             Standing::Awaited => {}
         }
         loop {
-            let frame = match self.incoming.take(deadline) {
+            let taken = match first.take() {
+                Some(frame) => Ok(frame),
+                None => self.incoming.take(deadline),
+            };
+            let frame = match taken {
                 Ok(frame) => frame,
                 Err(halt) => {
                     let lost = self.again.is_some() && matches!(halt, Halt::Closed | Halt::PeerDead);
@@ -312,6 +343,7 @@ impl Caller {
                 }
             };
             if frame.correlation_id == correlation_id {
+                self.pending.came();
                 self.pending.end(correlation_id);
                 return Ok(Taken::InPlace(frame));
             }
@@ -390,6 +422,7 @@ impl Caller {
 /// Files a reply that is not the one waited for: kept for its own waiter, dropped if that gave up.
 #[cold]
 pub(crate) fn keep(incoming: &mut Incoming, pending: &mut Pending, frame: Frame) -> Result<(), Halt> {
+    pending.came();
     match pending.meaning(frame.correlation_id) {
         Meaning::Impossible => {
             incoming.connection.condemn();

@@ -94,17 +94,20 @@ pub struct RpcError {
 
 impl RpcError {
     /// Reads a reply; `None` when it is not an error.
+    #[inline]
     pub(crate) fn decode(type_id: u32, payload: &[u8]) -> Option<Self> {
-        if msg_type(type_id) != MSG_TYPE_ERROR {
-            return None;
-        }
+        if msg_type(type_id) == MSG_TYPE_ERROR { Some(Self::read(type_id, payload)) } else { None }
+    }
+
+    #[cold]
+    fn read(type_id: u32, payload: &[u8]) -> Self {
         let (of, text) =
             payload.split_first_chunk().map_or((MSG_TYPE_ERROR, payload), |(of, text)| (u16::from_be_bytes(*of), text));
-        Some(Self {
+        Self {
             kind: ErrorKind::from_number(route_id(type_id)),
             msg_type: of,
             text: String::from_utf8_lossy(text).into_owned(),
-        })
+        }
     }
 }
 

@@ -23,6 +23,8 @@ enum Payload<'a> {
     InPlace {
         incoming: &'a mut Incoming,
         frame: Frame,
+        /// Whether the peer may be waiting for room.
+        awaited: bool,
     },
     /// A reply that came before it was waited for, and had to make room for others.
     Kept(AlignedBytes),
@@ -31,10 +33,21 @@ enum Payload<'a> {
 impl<'a> RpcRxGuard<'a> {
     #[inline]
     pub(super) fn in_place(incoming: &'a mut Incoming, frame: Frame) -> Self {
+        Self::over(incoming, frame, true)
+    }
+
+    /// A reply from a callee that owes no other one, so that it does not wait for room.
+    #[inline]
+    pub(super) fn last_owed(incoming: &'a mut Incoming, frame: Frame) -> Self {
+        Self::over(incoming, frame, false)
+    }
+
+    #[inline]
+    fn over(incoming: &'a mut Incoming, frame: Frame, awaited: bool) -> Self {
         Self {
             correlation_id: frame.correlation_id,
             type_id: frame.type_id,
-            payload: Payload::InPlace { incoming, frame },
+            payload: Payload::InPlace { incoming, frame, awaited },
         }
     }
 
@@ -70,7 +83,7 @@ impl Deref for RpcRxGuard<'_> {
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.payload {
-            Payload::InPlace { incoming, frame } => slice::payload(frame, incoming),
+            Payload::InPlace { incoming, frame, .. } => slice::payload(frame, incoming),
             Payload::Kept(payload) => payload,
         }
     }
@@ -79,8 +92,10 @@ impl Deref for RpcRxGuard<'_> {
 impl Drop for RpcRxGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Payload::InPlace { incoming, frame } = &mut self.payload {
-            incoming.release(frame.position);
+        match &mut self.payload {
+            Payload::InPlace { incoming, frame, awaited: true } => incoming.release(frame.position),
+            Payload::InPlace { incoming, frame, awaited: false } => incoming.release_quietly(frame.position),
+            Payload::Kept(_) => {}
         }
     }
 }

@@ -62,12 +62,17 @@ pub(crate) struct Pending {
     /// The first id sent over the present connection.
     first: u64,
     next: u64,
+    /// The only call under way, while nothing has come for it: what nearly every call is, from beginning to end. It is
+    /// not in the queue then, which is empty. 0 is no call.
+    lone: u64,
+    /// Replies that the peer has yet to send over the present connection, if it sends one for each call.
+    owed: u64,
     entries: VecDeque<Entry>,
 }
 
 impl Pending {
     pub(crate) fn new() -> Self {
-        Self { first: 1, next: 1, entries: VecDeque::new() }
+        Self { first: 1, next: 1, lone: 0, owed: 0, entries: VecDeque::new() }
     }
 
     /// The id the next call will have.
@@ -81,16 +86,47 @@ impl Pending {
     pub(crate) fn sent(&mut self) -> u64 {
         let correlation_id = self.next;
         self.next += 1;
-        self.entries.push_back(Entry { correlation_id, outcome: None });
+        self.owed += 1;
+        if self.lone == 0 && self.entries.is_empty() {
+            self.lone = correlation_id;
+        } else {
+            self.queue_lone();
+            self.entries.push_back(Entry { correlation_id, outcome: None });
+        }
         correlation_id
+    }
+
+    /// Whether this call is the only one under way, and nothing has come for it.
+    #[inline]
+    pub(crate) fn is_lone(&self, correlation_id: u64) -> bool {
+        self.lone == correlation_id && correlation_id != 0
+    }
+
+    /// The call is one of several from now on, or has an outcome to keep.
+    fn queue_lone(&mut self) {
+        if self.lone != 0 {
+            self.entries.push_back(Entry { correlation_id: self.lone, outcome: None });
+            self.lone = 0;
+        }
+    }
+
+    /// Notes that a reply came, to whatever call.
+    #[inline]
+    pub(crate) fn came(&mut self) {
+        self.owed = self.owed.saturating_sub(1);
+    }
+
+    /// Whether the peer has answered all calls, given up or not, so that it has nothing more to send.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.owed == 0
     }
 
     /// Number of calls that are neither answered and taken, nor forgotten.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.entries.len() + usize::from(self.lone != 0)
     }
 
-    #[inline]
     fn find(&self, correlation_id: u64) -> Option<usize> {
         // The call waited for is nearly always the oldest one.
         if self.entries.front().is_some_and(|entry| entry.correlation_id == correlation_id) {
@@ -101,12 +137,15 @@ impl Pending {
 
     #[inline]
     pub(crate) fn is_outstanding(&self, correlation_id: u64) -> bool {
-        self.find(correlation_id).is_some()
+        self.is_lone(correlation_id) || self.find(correlation_id).is_some()
     }
 
     /// Where a call stands.
     #[inline]
     pub(crate) fn standing(&self, correlation_id: u64) -> Standing {
+        if self.is_lone(correlation_id) {
+            return Standing::Awaited;
+        }
         match self.find(correlation_id) {
             None => Standing::Unknown,
             Some(index) if self.entries[index].outcome.is_none() => Standing::Awaited,
@@ -117,12 +156,17 @@ impl Pending {
     /// Ends a call; its outcome, if there is one, goes to the caller.
     #[inline]
     pub(crate) fn end(&mut self, correlation_id: u64) -> Option<Result<Arrived, Loss>> {
+        if self.is_lone(correlation_id) {
+            self.lone = 0;
+            return None;
+        }
         let index = self.find(correlation_id)?;
         self.entries.remove(index)?.outcome
     }
 
     /// Ends all calls.
     pub(crate) fn end_all(&mut self) {
+        self.lone = 0;
         self.entries.clear();
     }
 
@@ -135,6 +179,8 @@ impl Pending {
     /// Ends the time of one connection: calls without a reply are lost, and ids from now on are a new connection's.
     pub(crate) fn lose(&mut self, loss: Loss) {
         self.first = self.next;
+        self.owed = 0;
+        self.queue_lone();
         for entry in &mut self.entries {
             entry.outcome.get_or_insert(Err(loss));
         }
@@ -145,6 +191,9 @@ impl Pending {
         if correlation_id < self.first || correlation_id >= self.next {
             return Meaning::Impossible;
         }
+        if self.is_lone(correlation_id) {
+            return Meaning::Awaited;
+        }
         match self.find(correlation_id) {
             Some(index) if self.entries[index].outcome.is_none() => Meaning::Awaited,
             _ => Meaning::Forgotten,
@@ -153,6 +202,7 @@ impl Pending {
 
     /// Keeps a reply for its waiter; `meaning` has said `Awaited`.
     pub(crate) fn keep(&mut self, correlation_id: u64, reply: Arrived) {
+        self.queue_lone();
         if let Some(index) = self.find(correlation_id) {
             self.entries[index].outcome = Some(Ok(reply));
         }

@@ -18,6 +18,7 @@ impl Caller {
     /// # Errors
     /// [`CallError::Remote`] when the callee answered with an error; otherwise as [`call`](Self::call) and
     /// [`wait`](Self::wait). After an error the call is forgotten.
+    #[inline]
     pub fn request(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
         let (call, taken) = self.exchange(msg_type, payload, Deadline::never())?;
         self.answered(call, taken)

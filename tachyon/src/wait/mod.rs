@@ -30,7 +30,7 @@ pub type Interrupt = fn() -> bool;
 pub(crate) const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 
 /// Looks between two glances at the clock while spinning.
-const SPINS_PER_CHECK: u32 = 512;
+pub(crate) const SPINS_PER_CHECK: u32 = 512;
 
 /// Time between two looks for a dead peer while spinning; far below the 100 ms in which death must be noticed.
 const LIFE_CHECK: Duration = Duration::from_millis(5);
@@ -63,6 +63,20 @@ pub(crate) struct Waiter {
 impl Waiter {
     pub(crate) fn new(mode: PollingMode, interrupt: Option<Interrupt>) -> Self {
         Self { spinner: Spinner::new(mode), interrupt }
+    }
+
+    /// The beginning of a wait that is nearly always short: spins for a while, looking with `glance` alone. True when
+    /// that saw something; otherwise the wait goes on with [`wait`](Self::wait), which also looks at clocks and peers.
+    #[inline]
+    pub(crate) fn glances(&mut self, glance: impl Fn() -> bool) -> bool {
+        for _ in 0..self.spinner.first_round() {
+            if glance() {
+                self.spinner.spun();
+                return true;
+            }
+            core::hint::spin_loop();
+        }
+        false
     }
 
     /// Waits until `look` gives something.

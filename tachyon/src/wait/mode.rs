@@ -1,5 +1,7 @@
 //! How a wait divides its time between spinning and parking.
 
+use super::SPINS_PER_CHECK;
+
 /// What a thread does while it waits for its peer.
 ///
 /// Spinning answers within the time of a cache line; parking costs a wake-up by the system (microseconds) and no
@@ -47,6 +49,12 @@ impl Spinner {
             PollingMode::Spins(spins) => Some(spins),
             PollingMode::Park => Some(0),
         }
+    }
+
+    /// Looks of the first round, before the clock is looked at for the first time.
+    #[inline]
+    pub(crate) fn first_round(self) -> u32 {
+        self.budget().map_or(SPINS_PER_CHECK, |budget| budget.min(SPINS_PER_CHECK))
     }
 
     /// The wait ended while spinning: the next one may spin longer.
