@@ -11,7 +11,9 @@ from tachyon.errors import TachyonError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command, and give its exit status."""
-    parser = argparse.ArgumentParser(prog="tachyon", description="Look at callees and servers on this machine, and call them.")
+    parser = argparse.ArgumentParser(
+        prog="tachyon", description="Look at callees and servers on this machine, and call them."
+    )
     subparsers = parser.add_subparsers(required=True, metavar="command")
     _cli_describe.register(subparsers)
     _cli_sight.register(subparsers)

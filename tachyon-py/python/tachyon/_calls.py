@@ -245,7 +245,7 @@ def anew(error: TachyonError) -> TachyonError:
     return type(error)(*error.args)
 
 
-async def persist(
+async def persist(  # noqa: PLR0913, PLR0917  # called by what is called by the core
     bus: RpcBus, payload: Buffer, msg_type: int, deadline: float | None, resends: int, contract: Contract | None
 ) -> bytes:
     """Make a call, and once more for each of `resends` when its connection is lost."""

@@ -53,6 +53,7 @@ _ReplyT_co = TypeVar("_ReplyT_co", default=bytes, covariant=True)
 _HereT_co = TypeVar("_HereT_co", default=_ReplyT_co, covariant=True)
 _TakenT = TypeVar("_TakenT")
 _GivenT = TypeVar("_GivenT")
+_Awaited: TypeAlias = Coroutine[Any, Any, _GivenT]
 
 __version__: Final[str]
 MSG_TYPE_ERROR: Final = 0xFFFF
@@ -425,25 +426,43 @@ class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co, _HereT_co]):
     __qualname__: str
     __wrapped__: Callable[..., Any]
     @overload
-    def __new__(cls, fn: Callable[[], Coroutine[Any, Any, _GivenT]], msg_type: int, *, idempotent: bool = False) -> RpcEndpoint[None, _GivenT, Coroutine[Any, Any, _GivenT]]: ...  # type: ignore[overload-overlap]
+    def __new__(
+        cls, fn: Callable[[], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[None, _GivenT, _Awaited[_GivenT]]: ...
     @overload
-    def __new__(cls, fn: Callable[[], _GivenT], msg_type: int, *, idempotent: bool = False) -> RpcEndpoint[None, _GivenT]: ...
+    def __new__(
+        cls, fn: Callable[[], _GivenT], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[None, _GivenT]: ...
     @overload
-    def __new__(cls, fn: Callable[[memoryview], Coroutine[Any, Any, _Bytes]], msg_type: int, *, idempotent: bool = False) -> RpcEndpoint[Buffer, bytes, Coroutine[Any, Any, bytes]]: ...  # type: ignore[overload-overlap]
+    def __new__(  # type: ignore[overload-overlap]
+        cls, fn: Callable[[memoryview], _Awaited[_Bytes]], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[Buffer, bytes, _Awaited[bytes]]: ...
     @overload
-    def __new__(cls, fn: Callable[[memoryview], Coroutine[Any, Any, _GivenT]], msg_type: int, *, idempotent: bool = False) -> RpcEndpoint[Buffer, _GivenT, Coroutine[Any, Any, _GivenT]]: ...  # type: ignore[overload-overlap]
+    def __new__(  # type: ignore[overload-overlap]
+        cls, fn: Callable[[memoryview], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
     @overload
     def __new__(cls, fn: Callable[[memoryview], _Bytes], msg_type: int, *, idempotent: bool = False) -> RpcEndpoint: ...  # type: ignore[overload-overlap]
     @overload
-    def __new__(cls, fn: Callable[[memoryview], _GivenT], msg_type: int, *, idempotent: bool = False) -> RpcEndpoint[Buffer, _GivenT]: ...
+    def __new__(
+        cls, fn: Callable[[memoryview], _GivenT], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[Buffer, _GivenT]: ...
     @overload
-    def __new__(cls, fn: Callable[[bytes], Coroutine[Any, Any, _GivenT]], msg_type: int, *, idempotent: bool = False) -> RpcEndpoint[Buffer, _GivenT, Coroutine[Any, Any, _GivenT]]: ...  # type: ignore[overload-overlap]
+    def __new__(  # type: ignore[overload-overlap]
+        cls, fn: Callable[[bytes], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
     @overload
-    def __new__(cls, fn: Callable[[bytes], _GivenT], msg_type: int, *, idempotent: bool = False) -> RpcEndpoint[Buffer, _GivenT]: ...
+    def __new__(
+        cls, fn: Callable[[bytes], _GivenT], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[Buffer, _GivenT]: ...
     @overload
-    def __new__(cls, fn: Callable[[_TakenT], Coroutine[Any, Any, _GivenT]], msg_type: int, *, idempotent: bool = False) -> RpcEndpoint[_TakenT, _GivenT, Coroutine[Any, Any, _GivenT]]: ...  # type: ignore[overload-overlap]
+    def __new__(
+        cls, fn: Callable[[_TakenT], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[_TakenT, _GivenT, _Awaited[_GivenT]]: ...
     @overload
-    def __new__(cls, fn: Callable[[_TakenT], _GivenT], msg_type: int, *, idempotent: bool = False) -> RpcEndpoint[_TakenT, _GivenT]: ...
+    def __new__(
+        cls, fn: Callable[[_TakenT], _GivenT], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[_TakenT, _GivenT]: ...
     @property
     def msg_type(self) -> int:
         """The message type its requests and replies carry."""
@@ -508,7 +527,7 @@ class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co, _HereT_co]):
     @overload
     def acall(
         self: RpcEndpoint[None, _GivenT, Any], bus: RpcBus, payload: None = None, *, timeout: float | None = None
-    ) -> Coroutine[Any, Any, _GivenT]:
+    ) -> _Awaited[_GivenT]:
         """Call the peer's function, which takes nothing, from a coroutine, and return its reply."""
     @overload
     def acall(
@@ -517,7 +536,7 @@ class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co, _HereT_co]):
         payload: Sequence[_TakenT],
         *,
         timeout: float | None = None,
-    ) -> Coroutine[Any, Any, _GivenT]:
+    ) -> _Awaited[_GivenT]:
         """Call the peer's function, which takes any number of values, from a coroutine, and return its reply."""
     @overload
     def acall(
@@ -537,23 +556,33 @@ class _Decorator(Protocol):
     """Turns a function into an endpoint of what its hints say."""
 
     @overload
-    def __call__(self, function: Callable[[], Coroutine[Any, Any, _GivenT]], /) -> RpcEndpoint[None, _GivenT, Coroutine[Any, Any, _GivenT]]: ...  # type: ignore[overload-overlap]
+    def __call__(
+        self, function: Callable[[], _Awaited[_GivenT]], /
+    ) -> RpcEndpoint[None, _GivenT, _Awaited[_GivenT]]: ...
     @overload
     def __call__(self, function: Callable[[], _GivenT], /) -> RpcEndpoint[None, _GivenT]: ...
     @overload
-    def __call__(self, function: Callable[[memoryview], Coroutine[Any, Any, _Bytes]], /) -> RpcEndpoint[Buffer, bytes, Coroutine[Any, Any, bytes]]: ...  # type: ignore[overload-overlap]
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[[memoryview], _Awaited[_Bytes]], /
+    ) -> RpcEndpoint[Buffer, bytes, _Awaited[bytes]]: ...
     @overload
-    def __call__(self, function: Callable[[memoryview], Coroutine[Any, Any, _GivenT]], /) -> RpcEndpoint[Buffer, _GivenT, Coroutine[Any, Any, _GivenT]]: ...  # type: ignore[overload-overlap]
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[[memoryview], _Awaited[_GivenT]], /
+    ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
     @overload
     def __call__(self, function: Callable[[memoryview], _Bytes], /) -> RpcEndpoint: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: Callable[[memoryview], _GivenT], /) -> RpcEndpoint[Buffer, _GivenT]: ...
     @overload
-    def __call__(self, function: Callable[[bytes], Coroutine[Any, Any, _GivenT]], /) -> RpcEndpoint[Buffer, _GivenT, Coroutine[Any, Any, _GivenT]]: ...  # type: ignore[overload-overlap]
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[[bytes], _Awaited[_GivenT]], /
+    ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
     @overload
     def __call__(self, function: Callable[[bytes], _GivenT], /) -> RpcEndpoint[Buffer, _GivenT]: ...
     @overload
-    def __call__(self, function: Callable[[_TakenT], Coroutine[Any, Any, _GivenT]], /) -> RpcEndpoint[_TakenT, _GivenT, Coroutine[Any, Any, _GivenT]]: ...  # type: ignore[overload-overlap]
+    def __call__(
+        self, function: Callable[[_TakenT], _Awaited[_GivenT]], /
+    ) -> RpcEndpoint[_TakenT, _GivenT, _Awaited[_GivenT]]: ...
     @overload
     def __call__(self, function: Callable[[_TakenT], _GivenT], /) -> RpcEndpoint[_TakenT, _GivenT]: ...
 
