@@ -47,7 +47,9 @@ def wrong(number: tachyon.u8) -> tachyon.u8:
     return number + 250
 """
 
-ASYNC = SERVICE.replace("\ndef ", "\nasync def ") + """
+ASYNC = (
+    SERVICE.replace("\ndef ", "\nasync def ")
+    + """
 import asyncio
 
 @dispatcher.handler(5)
@@ -65,8 +67,11 @@ try:
 except KeyboardInterrupt:
     pass
 """
+)
 
-SYNC = SERVICE + """
+SYNC = (
+    SERVICE
+    + """
 with tachyon.RpcServer(path) as server:
     print("ready", flush=True)
     try:
@@ -74,6 +79,7 @@ with tachyon.RpcServer(path) as server:
     except KeyboardInterrupt:
         pass
 """
+)
 
 SERVERS = {
     "one worker": SYNC.replace("WORKERS", "1"),
@@ -168,7 +174,7 @@ def test_coroutines_call_typed_endpoints(server: Peer, path: str) -> None:
             assert [reply.y for reply in replies] == [point.x for point in points]
             assert await total.acall(bus, np.arange(4.0)) == 6.0
             assert await caller.acall(bus, timeout=5.0) == 1
-            with pytest.raises(RpcError, match="BAD_REPLY|not bytes"):
+            with pytest.raises(RpcError, match="the reply is u8"):
                 await wrong.acall(bus, 10)
             with pytest.raises(TypeError, match="the request of mirrored is a Point, not int"):
                 await mirrored.acall(bus, 3)  # type: ignore[call-overload]
@@ -204,7 +210,7 @@ def test_a_coroutine_learns_of_a_mismatch(serve: Callable[..., Peer], path: str,
     async def main() -> None:
         with RpcBus.connect(path) as bus:
             for _ in range(2):
-                with pytest.raises(LayoutMismatchError, match="field `y` of Point is f64 at offset 8 here, i64 at offset"):
+                with pytest.raises(LayoutMismatchError, match="`y` of Point is f64 at offset 8 here, i64 at offset"):
                     await mirrored.acall(bus, POINT, timeout=5.0)
             assert await total.acall(bus, np.ones(2)) == 2.0
 
