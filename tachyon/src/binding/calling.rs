@@ -149,13 +149,15 @@ impl CallerSteps for Caller {
 
     #[inline]
     fn look_for_reply(&mut self, correlation_id: u64, looks: u32) -> Result<Option<ReplyTaken>, CallError> {
-        let Self { incoming, pending, .. } = self;
+        let Self { outgoing, incoming, pending, .. } = self;
         if !pending.is_outstanding(correlation_id) || pending.has_arrived(correlation_id) {
             return Ok(None);
         }
         match look(incoming, looks)? {
             None => Ok(None),
             Some(frame) if frame.correlation_id == correlation_id => {
+                outgoing.producer.prepare();
+                pending.came();
                 pending.end(correlation_id);
                 Ok(Some(ReplyTaken::InPlace(Taking(frame))))
             }
@@ -178,6 +180,7 @@ impl CallerSteps for Caller {
         while let Some(frame) = look(incoming, 1)? {
             match pending.meaning(frame.correlation_id) {
                 Meaning::Awaited => {
+                    pending.came();
                     pending.end(frame.correlation_id);
                     return Ok(Some(Taking(frame)));
                 }

@@ -45,7 +45,12 @@ impl Incoming {
     #[inline]
     pub(crate) fn take_soon(&mut self) -> Option<Frame> {
         self.connection.check_process().ok()?;
-        if self.waiter.glances(|| self.consumer.has_news()) { self.consumer.try_take().ok()? } else { None }
+        if self.consumer.has_news() {
+            self.consumer.prepare();
+        } else if !self.waiter.glances(|| self.consumer.has_news()) {
+            return None;
+        }
+        self.consumer.try_take().ok()?
     }
 
     #[inline(never)]

@@ -294,7 +294,6 @@ impl<S: ?Sized> Dispatcher<S> {
         }
         loop {
             let frame = incoming.take(deadline)?;
-            outgoing.producer.prepare();
             let control = is_control(&frame);
             let outcome = self.serve_frame(incoming, outgoing, frame);
             if !control || outcome.is_err() {
@@ -312,6 +311,8 @@ impl<S: ?Sized> Dispatcher<S> {
         outgoing: &mut Outgoing,
         frame: Frame,
     ) -> Result<(), ServeError> {
+        // The reply's slot is fetched while the handler works.
+        outgoing.producer.prepare();
         let request = open_request(incoming, frame)?;
         let state = Lent::Exclusive(&mut self.state);
         let outcome = self.desk.answer(state, &Origin::default(), incoming, outgoing, &request);

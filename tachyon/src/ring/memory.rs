@@ -204,6 +204,20 @@ impl RingMemory {
         unsafe { slot.as_ref() }
     }
 
+    /// Asks for the slot of a position to read it soon. A hint, as the next one.
+    #[inline]
+    pub(crate) fn prefetch_for_reading(&self, position: u64) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            let slot = core::ptr::from_ref(self.slot(position));
+            // SAFETY: prefetching is allowed for any address, changes nothing and cannot fault.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(slot.cast()) };
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = position;
+    }
+
     /// Asks for the slot of a position as this core's own, if the machine has a word for that. A hint: it changes nothing.
     #[inline]
     pub(crate) fn prefetch_for_writing(&self, position: u64) {

@@ -273,9 +273,11 @@ fn copy_short(data: &[u8], inline: NonNull<u8>) {
     let len = data.len();
     debug_assert!(len <= INLINE_LEN);
     let copy = |at: usize, part: &[u8]| {
-        // SAFETY: every call below has `at + part.len() <= len`, and `len` is at most the 40 bytes of the inline area,
-        // which is this producer's until it publishes the slot. `data` is not that area: see `Producer::fill`.
-        unsafe { ptr::copy_nonoverlapping(part.as_ptr(), inline.as_ptr().add(at), part.len()) };
+        // SAFETY: every call below has `at + part.len() <= len`, and `len` is at most the 40 bytes of the inline area.
+        let to = unsafe { inline.add(at) };
+        // SAFETY: as above there are `part.len()` bytes from there on; they are this producer's until it publishes the
+        // slot. `data` is not that area: see `Producer::fill`.
+        unsafe { ptr::copy_nonoverlapping(part.as_ptr(), to.as_ptr(), part.len()) };
     };
     if let (Some(first), Some(last)) = (data.first_chunk::<16>(), data.last_chunk::<16>()) {
         copy(0, first);
