@@ -52,7 +52,10 @@ class Line:
     def __init__(self, bus: RpcBus, loop: asyncio.AbstractEventLoop) -> None:
         """Take the bus for the loop."""
         self.loop = loop
-        self._bus = weakref.ref(bus, self._collected)
+        # Neither a bus nor its line is in a cycle: what they have of the system goes with the last who has the bus, and
+        # not when the collector comes by.
+        line = weakref.ref(self)
+        self._bus = weakref.ref(bus, lambda _: Line._collected(line()))
         self._under_way: dict[int, Call] = {}
         self._queue: deque[Call] = deque()
         self._arrived: list[tuple[int, bytes | RpcError]] = []
@@ -78,6 +81,10 @@ class Line:
         except BaseException:
             self._give_up(bus, call)
             raise
+        finally:
+            # A failed call's exception has this frame, and must not be had by it: the bus would stay until the collector
+            # comes by.
+            del call
         if isinstance(reply, RpcError):
             raise reply
         return reply
@@ -111,7 +118,8 @@ class Line:
             # A thread that has no business here holds the bus for a moment.
             more = True
         except TachyonError as error:
-            ended, more = error, False
+            # Without its traceback, which has this frame.
+            ended, more = anew(error), False
         if more:
             self.loop.call_soon(self._receive)
         self._deliver()
@@ -162,11 +170,14 @@ class Line:
             self.loop.remove_reader(self._watched)
         self._watched = -1
 
-    def _collected(self, _: weakref.ref[RpcBus]) -> None:
-        """Take note that nobody has the bus any more, in whatever thread that is found out."""
-        # The loop may be closing in its own thread.
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._unwatch)
+    @staticmethod
+    def _collected(line: Line | None) -> None:
+        """Take note that nobody has the bus of a line any more, in whatever thread that is found out."""
+        # As long as the loop watches a line, it has it.
+        if line is not None:
+            # The loop may be closing in its own thread.
+            with contextlib.suppress(RuntimeError):
+                line.loop.call_soon_threadsafe(line._unwatch)
 
     async def _renew(self, bus: RpcBus, ended: TachyonError) -> None:
         """Connect again, or say why not. One attempt at a time, for all who want it."""
@@ -217,6 +228,8 @@ async def persist(bus: RpcBus, payload: Buffer, msg_type: int, deadline: float |
             if resends == 0 or bus.closed:
                 raise
             resends -= 1
+        finally:
+            del call
 
 
 async def acall(bus: RpcBus, payload: Buffer, msg_type: int, resends: int, timeout: float | None) -> bytes:  # noqa: ASYNC109  # travels with the request

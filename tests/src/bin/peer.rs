@@ -64,6 +64,15 @@ fn main() -> Outcome {
             caller.request(1, b"here")?;
             hang()
         }
+        ("calls_then", [count, then]) => {
+            let mut caller = Caller::connect(path)?;
+            for number in 0..count.parse()? {
+                caller.call(1, &message(number, 100))?;
+            }
+            report(b"sent");
+            std::io::Write::flush(&mut std::io::stdout())?;
+            if *then == "close" { Ok(()) } else { hang() }
+        }
         ("pipelining_caller", []) => {
             let mut caller = Caller::connect(path)?;
             loop {
