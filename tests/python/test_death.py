@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from actor import Stream
 
 import tachyon
+from actor_scene import Stream
 from tachyon import RpcBus, tachyon_rpc
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ fn a_stopped_sender_is_waited_for() {
         assert!(matches!(take(&mut receiver), Err(RecvError::TimedOut)));
         assert_eq!(receiver.state(), State::Open);
         sender.signal(Signal::CONT);
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         loop {
             match take(&mut receiver) {
                 Ok(()) => {}
@@ -93,8 +93,7 @@ fn a_stopped_receiver_is_waited_for() {
         receiver.signal(Signal::STOP);
         let mut sent = 0;
         let end = loop {
-            let outcome =
-                sender.send_timeout(&message(sent, tachyon_tests::length(sent, 100)), number(sent), LIMIT);
+            let outcome = sender.send_timeout(&message(sent, tachyon_tests::length(sent, 100)), number(sent), LIMIT);
             match outcome {
                 Ok(()) => sent += 1,
                 Err(error) => break error,

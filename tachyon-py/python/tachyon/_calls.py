@@ -82,8 +82,8 @@ class Line:
             self._give_up(bus, call)
             raise
         finally:
-            # A failed call's exception has this frame, and must not be had by it: the bus would stay until the collector
-            # comes by.
+            # A failed call's exception has this frame, and must not be had by it: the bus would stay until the
+            # collector comes by.
             del call
         if isinstance(reply, RpcError):
             raise reply
@@ -157,7 +157,7 @@ class Line:
     def _end(self, bus: RpcBus, error: TachyonError) -> None:
         """Tell everybody that the connection has ended."""
         self._ended = error
-        self._unwatch()
+        self.unwatch()
         for call in (*self._under_way.values(), *self._queue):
             if not call.reply.done():
                 call.reply.set_exception(anew(error))
@@ -165,7 +165,8 @@ class Line:
         self._queue.clear()
         LoopCalls.let_go(bus)
 
-    def _unwatch(self) -> None:
+    def unwatch(self) -> None:
+        """Have the loop look no more."""
         if self._watched >= 0 and not self.loop.is_closed():
             self.loop.remove_reader(self._watched)
         self._watched = -1
@@ -177,7 +178,7 @@ class Line:
         if line is not None:
             # The loop may be closing in its own thread.
             with contextlib.suppress(RuntimeError):
-                line.loop.call_soon_threadsafe(line._unwatch)
+                line.loop.call_soon_threadsafe(line.unwatch)
 
     async def _renew(self, bus: RpcBus, ended: TachyonError) -> None:
         """Connect again, or say why not. One attempt at a time, for all who want it."""

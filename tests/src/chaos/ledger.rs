@@ -61,10 +61,12 @@ impl Ledger {
     }
 
     fn word(&self, word: Word) -> &AtomicU64 {
-        let words = self.mapping.as_ptr().cast::<AtomicU64>();
+        #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
+        let words = self.mapping.as_mut_ptr().cast::<AtomicU64>();
         // SAFETY: the mapping begins at a page, is at least `WORDS` words long, which was checked, and lives as long as
-        // self; `word` is below `WORDS`. Any bytes are a valid u64, and all who map the file use whole words.
-        unsafe { &*words.add(word as usize) }
+        // self. Any bytes are a valid u64, and all who map the file use whole words.
+        let words = unsafe { core::slice::from_raw_parts(words, WORDS) };
+        &words[word as usize]
     }
 
     /// What a word says.

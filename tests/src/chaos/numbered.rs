@@ -77,7 +77,7 @@ impl Stream {
     pub fn len_of(self, number: u64) -> usize {
         let chance = mix(self.tag(number));
         let span = (self.most - self.least) as u64 + 1;
-        let span = if chance % 4 == 0 { span } else { span.min(USUALLY_BELOW) };
+        let span = if chance.is_multiple_of(4) { span } else { span.min(USUALLY_BELOW) };
         self.least + ((chance >> 16) % span) as usize
     }
 

@@ -41,11 +41,8 @@ impl Desk {
         if self.pause > 0 && chance.u8(..4) == 0 {
             std::thread::sleep(core::time::Duration::from_micros(chance.u64(..self.pause)));
         }
-        let reply = if request.len() < SHORTEST_TAGGED {
-            request.to_vec()
-        } else {
-            self.replies.message(number, &mut chance)
-        };
+        let reply =
+            if request.len() < SHORTEST_TAGGED { request.to_vec() } else { self.replies.message(number, &mut chance) };
         self.bytes.fetch_add((request.len() + reply.len()) as u64, Ordering::Relaxed);
         self.fate.note(Word::Started, number + 1);
         reply

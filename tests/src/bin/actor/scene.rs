@@ -44,10 +44,7 @@ impl Scene {
         let listens = order.text("side") == "listen";
         let limit = order.get("timeout").map_or(LISTEN, Duration::from_millis);
         let (forward, reverse) = (order.get_or("forward", 1 << 12), order.get_or("reverse", 1 << 12));
-        let options = Options::new()
-            .polling(polling)
-            .timeout(limit)
-            .reconnect(order.get_or("reconnect", 0) == 1);
+        let options = Options::new().polling(polling).timeout(limit).reconnect(order.get_or("reconnect", 0) == 1);
         let seed = order.get_or("seed", 1);
         let (least, most) = (order.get_or("least", 0), order.get_or("most", forward));
         let stream = Stream { seed, least, most };

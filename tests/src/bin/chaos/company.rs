@@ -194,10 +194,10 @@ impl Actor {
         self.end();
     }
 
-    /// Has a child that it left behind see the end of its input, and waits for that child.
+    /// As `bury`, and has the child that it left behind, if it is not 0, see the end of its input and end, too.
     pub(crate) fn bury_with_child(mut self, child: u64) {
         self.end();
-        if let Ok(pid) = i32::try_from(child) {
+        if let Ok(pid @ 1..) = i32::try_from(child) {
             wait_for(Pid::from_raw(pid));
         }
     }

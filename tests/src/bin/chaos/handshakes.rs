@@ -64,7 +64,7 @@ fn one(
     let language = languages[if chance.u8(..3) == 0 { languages.len() - 1 } else { 0 }];
     let path = folder.join("handshake.sock");
     let ledger = Ledger::create(&folder.join("ledger"))?;
-    let listens = round % 2 == 0;
+    let listens = round.is_multiple_of(2);
     let (step, count) = steps(language, chance);
     let victim_order = Order::new("send")
         .with("path", path.display())

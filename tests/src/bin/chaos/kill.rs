@@ -24,6 +24,7 @@ const ENOUGH: u32 = 500;
 /// Everybody's deaths, `rounds` of each.
 pub(crate) fn all(
     rounds: u32,
+    only: Option<&str>,
     company: &mut Company,
     folder: &Path,
     chance: &mut fastrand::Rng,
@@ -32,11 +33,14 @@ pub(crate) fn all(
     type Group = fn(u32, &mut Company, &Path, &mut fastrand::Rng, &mut Findings) -> Result<(), Box<dyn Error>>;
     let groups: [(&str, Group); 4] = [
         ("pairs", pairs),
-        ("servers that die", servers::under_callers),
-        ("callers of servers that die", servers::above_callers),
+        ("servers", servers::under_callers),
+        ("callers", servers::above_callers),
         ("handshakes", handshakes::rounds),
     ];
     for (name, group) in groups {
+        if only.is_some_and(|only| only != name) {
+            continue;
+        }
         let begun = Instant::now();
         group(rounds, company, folder, chance, findings)?;
         findings.note(format!("{name}: {:.0} s", begun.elapsed().as_secs_f64()));

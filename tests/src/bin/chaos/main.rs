@@ -16,6 +16,7 @@ mod servers;
 mod soak;
 
 use std::error::Error;
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -27,6 +28,8 @@ use findings::Findings;
 struct Wishes {
     what: String,
     rounds: u32,
+    /// The one group of deaths: `pairs`, `servers`, `callers` or `handshakes`.
+    only: Option<String>,
     seconds: u64,
     seed: u64,
     python: Option<(PathBuf, PathBuf)>,
@@ -35,13 +38,15 @@ struct Wishes {
 
 fn wishes() -> Result<Wishes, Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let what = arguments.next().ok_or("usage: chaos kill|soak [--rounds N] [--seconds N] [--seed N] ...")?;
-    let mut wishes = Wishes { what, rounds: 25, seconds: 5, seed: 1, python: None, summary: None };
+    let what =
+        arguments.next().ok_or("usage: chaos kill|soak [--rounds N] [--only GROUP] [--seconds N] [--seed N] ...")?;
+    let mut wishes = Wishes { what, rounds: 25, only: None, seconds: 5, seed: 1, python: None, summary: None };
     let (mut interpreter, mut script) = (None, None);
     while let Some(name) = arguments.next() {
         let value = arguments.next().ok_or(format!("{name} needs a value"))?;
         match name.as_str() {
             "--rounds" => wishes.rounds = value.parse()?,
+            "--only" => wishes.only = Some(value),
             "--seconds" => wishes.seconds = value.parse()?,
             "--seed" => wishes.seed = value.parse()?,
             "--python" => interpreter = Some(PathBuf::from(value)),
@@ -65,17 +70,22 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut findings = Findings::default();
     let begun = Instant::now();
     let outcome = match wishes.what.as_str() {
-        "kill" => kill::all(wishes.rounds, &mut company, folder.path(), &mut chance, &mut findings),
-        "soak" => soak::soak(wishes.seconds, &mut company, folder.path(), &mut chance, &mut findings),
+        "kill" => {
+            kill::all(wishes.rounds, wishes.only.as_deref(), &mut company, folder.path(), &mut chance, &mut findings)
+        }
+        "soak" => {
+            soak::soak(wishes.seconds, &mut company, folder.path(), &mut chance, &mut findings);
+            Ok(())
+        }
         other => Err(format!("nothing is known of `{other}`").into()),
     };
     if let Err(error) = outcome {
         findings.complain(error.to_string());
     }
     let mut report = format!("{}\n{}", findings.counted(), findings.timed());
-    report.push_str(&format!("\n{:.0} s, seed {}\n", begun.elapsed().as_secs_f64(), wishes.seed));
+    writeln!(report, "\n{:.0} s, seed {}", begun.elapsed().as_secs_f64(), wishes.seed)?;
     for wrong in &findings.wrong {
-        report.push_str(&format!("WRONG: {wrong}\n"));
+        writeln!(report, "WRONG: {wrong}")?;
     }
     println!("{report}");
     if let Some(path) = wishes.summary {

@@ -108,7 +108,13 @@ pub(crate) struct Round {
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [victim, survivor] = self.languages.map(Language::name);
-        write!(f, "{victim} {} dies ({:?}), {survivor} {} survives\n", self.part.name(), self.death, self.part.other().name())?;
+        writeln!(
+            f,
+            "{victim} {} dies ({:?}), {survivor} {} survives",
+            self.part.name(),
+            self.death,
+            self.part.other().name()
+        )?;
         write!(f, "    victim: {}\n    survivor: {}", self.orders[0], self.orders[1])
     }
 }
@@ -200,7 +206,9 @@ impl Round {
             orders[0] = match death {
                 Death::Point(point) => orders[0].clone().with("die", point).with("at", at),
                 Death::Steps(point, _) => orders[0].clone().with("die", point).with("at", at).with("how", "stop"),
-                Death::None if !(part == Part::Callee || part == Part::Receiver) => orders[0].clone().with("count", count),
+                Death::None if !(part == Part::Callee || part == Part::Receiver) => {
+                    orders[0].clone().with("count", count)
+                }
                 Death::None | Death::Later(_) => orders[0].clone(),
             };
         }
@@ -252,10 +260,7 @@ impl Round {
         let told = survivor.hear(PATIENCE)?;
         let mine = if matches!(self.death, Death::None) { Some(victim.hear(PATIENCE)?) } else { None };
         let killed = killed.max(ledger.get(Word::DiedAt));
-        match ledger.get(Word::Child) {
-            0 => victim.bury(),
-            child => victim.bury_with_child(child),
-        }
+        victim.bury_with_child(ledger.get(Word::Child));
         if told.word != "ended" {
             return Err(format!("the survivor says: {told}").into());
         }
@@ -327,8 +332,7 @@ impl Round {
             Part::Sender | Part::Caller | Part::Callee => committed <= got && got <= started,
             Part::Receiver => taken <= told.get_or("sent", 0),
         };
-        let complete = self.part != Part::Callee
-            || told.get_or("sent", 0) == got + told.get_or::<u64>("lost", 0);
+        let complete = self.part != Part::Callee || told.get_or("sent", 0) == got + told.get_or::<u64>("lost", 0);
         if right && complete {
             Ok(())
         } else {
@@ -337,11 +341,18 @@ impl Round {
     }
 
     /// Checks that both say the same after an orderly end.
-    pub(crate) fn check_farewell(&self, told: &Order, mine: &Order, findings: &mut Findings) -> Result<(), Box<dyn Error>> {
-        let (giver, taker) =
-            if matches!(self.part, Part::Sender | Part::Caller) { (mine, told) } else { (told, mine) };
-        let [sent, taken, count]: [u64; 3] =
-            [giver.get_or("sent", 0), taker.get_or("taken", 1), self.orders.iter().find_map(|order| order.get("count")).unwrap_or(2)];
+    pub(crate) fn check_farewell(
+        &self,
+        told: &Order,
+        mine: &Order,
+        findings: &mut Findings,
+    ) -> Result<(), Box<dyn Error>> {
+        let (giver, taker) = if matches!(self.part, Part::Sender | Part::Caller) { (mine, told) } else { (told, mine) };
+        let [sent, taken, count]: [u64; 3] = [
+            giver.get_or("sent", 0),
+            taker.get_or("taken", 1),
+            self.orders.iter().find_map(|order| order.get("count")).unwrap_or(2),
+        ];
         findings.count("messages", taken);
         findings.count(&format!("{} left in good order", self.part.name()), 1);
         let answered = matches!(self.part, Part::Sender | Part::Receiver)

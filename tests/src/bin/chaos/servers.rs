@@ -43,6 +43,8 @@ fn calling(path: &Path, seed: u32, chance: &mut fastrand::Rng) -> Order {
         .with("least", SHORTEST_TAGGED)
         .with("most", MOST)
         .with("most_reply", MOST)
+        // Who finds nobody because the server has died already need not wait for another one.
+        .with("timeout", 1000)
 }
 
 fn serving(path: &Path, form: &str, mode: &str, pause: u64) -> Order {
@@ -185,7 +187,7 @@ fn server_dies(
         findings.noticed(&survivor(&caller.actor, order), noticed);
     }
     let child = ledger.get(Word::Child);
-    if child == 0 { server.bury() } else { server.bury_with_child(child) }
+    server.bury_with_child(child);
     findings.count("server killed under its callers", 1);
     findings.count("messages", replies);
     let (started, committed) = (ledger.get(Word::Started), ledger.get(Word::Committed));
@@ -244,8 +246,14 @@ pub(crate) fn above_callers(
             std::thread::sleep(Duration::from_millis(20));
             after = footprint(&one.server.actor)?;
         }
-        let said = format!("{name} server ({form}) after {rounds} deaths of callers, descriptors, segments and threads: {before:?} -> {after:?}");
-        if after == before { findings.note(said) } else { findings.complain(said) }
+        let said = format!(
+            "{name} server ({form}) after {rounds} deaths of callers, descriptors, segments and threads: {before:?} -> {after:?}"
+        );
+        if after == before {
+            findings.note(said);
+        } else {
+            findings.complain(said);
+        }
         one.steady.request(STOP, b"")?;
         let told = one.server.actor.hear_word("ended", PATIENCE)?;
         if told.text("end") != "finished" {
@@ -321,7 +329,7 @@ fn caller_dies(
         }
     };
     let child = ledger.get(Word::Child);
-    if child == 0 { victim.bury() } else { victim.bury_with_child(child) }
+    victim.bury_with_child(child);
     let name = format!("{} server, {}", standing.server.actor.language.name(), standing.form);
     findings.count(&format!("caller killed under a server ({name})"), 1);
     if left.text("how") != "dead" {
@@ -336,6 +344,7 @@ fn caller_dies(
     if committed <= handled && handled <= started {
         Ok(())
     } else {
-        Err(format!("{name}: its caller had started {started}, committed {committed}, {handled} were handled: {order}").into())
+        Err(format!("{name}: its caller had started {started}, committed {committed}, {handled} were handled: {order}")
+            .into())
     }
 }

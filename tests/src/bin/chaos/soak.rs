@@ -3,6 +3,7 @@
 //! counted.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -51,11 +52,10 @@ struct Cast {
 impl Cast {
     /// The one that plays a language's part on this side of slices.
     fn of(&mut self, language: Language, far: bool, company: &mut Company) -> Result<&mut Actor, Box<dyn Error>> {
-        if !self.regulars.contains_key(&(language, far)) {
-            let actor = company.engage(language)?;
-            self.regulars.insert((language, far), Regular { actor, slices: 0, warm: None });
-        }
-        let regular = self.regulars.get_mut(&(language, far)).ok_or("it was just put there")?;
+        let regular = match self.regulars.entry((language, far)) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => place.insert(Regular { actor: company.engage(language)?, slices: 0, warm: None }),
+        };
         regular.slices += 1;
         if regular.slices > WARM {
             let resident = regular.actor.ask(&Order::new("footprint"), PATIENCE)?.get_or("resident", 0);
@@ -79,7 +79,7 @@ pub(crate) fn soak(
     folder: &Path,
     chance: &mut fastrand::Rng,
     findings: &mut Findings,
-) -> Result<(), Box<dyn Error>> {
+) {
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut cast = Cast { regulars: BTreeMap::new(), growth: BTreeMap::new() };
     let languages = company.languages();
@@ -88,7 +88,7 @@ pub(crate) fn soak(
         slice += 1;
         // All pairs in turn, each with everything else.
         let pair = [slice, slice / 2].map(|turn| languages[turn as usize % languages.len()]);
-        let outcome = if slice % 5 == 0 {
+        let outcome = if slice.is_multiple_of(5) {
             reconnecting(slice, pair, &mut cast, company, folder, chance, findings)
         } else {
             line(slice, pair, &mut cast, company, folder, chance, findings)
@@ -109,7 +109,6 @@ pub(crate) fn soak(
             findings.complain(format!("the memory of a {} actor grew by {growth} kB", language.name()));
         }
     }
-    Ok(())
 }
 
 /// Two actors at the two ends of a bus, or of calls.
