@@ -289,7 +289,7 @@ fn a_server_serves_requests_although_their_caller_is_gone() {
         dispatcher
             .register(1, "echo", move |request: &[u8]| {
                 // The first one takes until its caller is gone.
-                drop(wait.lock().unwrap().recv());
+                let _ = wait.lock().unwrap().recv();
                 let number = counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 assert_eq!(*request, *message(number, 100));
                 if number == 19 {
@@ -305,6 +305,23 @@ fn a_server_serves_requests_although_their_caller_is_gone() {
         drop(gone);
         serving.join().unwrap().unwrap();
         assert_eq!(served.load(std::sync::atomic::Ordering::Relaxed), 20, "{then} {reverse}");
+    }
+}
+
+#[test]
+fn a_question_of_the_dead_keeps_nobody_from_their_requests() {
+    for waits in [true, false] {
+        let (_folder, path) = socket();
+        let mut caller = peer("ping_then_calls", &path, &["5"]);
+        let mut callee = Callee::listen(&path, 4096, 4096).unwrap();
+        assert_eq!(caller.line(), "sent");
+        caller.kill();
+        assert_eq!(callee.state(), State::PeerDead);
+        for number in 0..5 {
+            let request = if waits { callee.serve().unwrap() } else { callee.try_serve().unwrap().unwrap() };
+            assert_eq!(*request, *message(number, 100));
+        }
+        assert!(matches!(callee.serve(), Err(ServeError::PeerDead)));
     }
 }
 
