@@ -8,6 +8,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 # Calls of each function by each pair of `make demo`.
 CALLS ?= 20000
 
+# Deaths of each part in `make kill`, minutes of `make soak`, and what both draw by.
+ROUNDS ?= 1000
+MINUTES ?= 10
+SEED ?= 1
+
 VENV := .venv
 BIN := $(VENV)/bin
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -23,13 +28,15 @@ RUST := $(shell find tachyon tachyon-macros tachyon-py/src examples/rust tests/s
     Cargo.toml $(wildcard Cargo.lock) $(wildcard */Cargo.toml) rust-toolchain.toml
 EXTENSION := $(VENV)/.extension
 EXAMPLES := $(TARGET)/release/.examples
+CHAOS := $(TARGET)/release/chaos
+ACTORS := --python $(BIN)/python --script tests/python/actor.py
 INPUT := .demo/stocks.csv .demo/temperatures.f64
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 # The recipes share one venv and one target directory; cargo and pytest use the cores by themselves.
 .NOTPARALLEL:
-.PHONY: help demo test input build fmt clippy test-rust test-doc test-python lint-python wheel clean
+.PHONY: help demo test kill soak input build fmt clippy test-rust test-doc test-python lint-python wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -39,6 +46,12 @@ demo: $(EXTENSION) $(EXAMPLES) input ## Rust and Python call each other: four pa
 	@$(BIN)/python examples/python/demo_typed.py --binaries $(TARGET)/release
 
 test: test-rust test-doc test-python ## every test, Rust and Python
+
+kill: $(EXTENSION) $(EXAMPLES) ## kill processes of both languages at ROUNDS=1000 points each, check the survivors
+	@$(CHAOS) kill --rounds $(ROUNDS) --seed $(SEED) --summary $(TARGET)/kill.txt $(ACTORS)
+
+soak: $(EXTENSION) $(EXAMPLES) ## random traffic, kills and reconnects for MINUTES=10, all counted
+	@$(CHAOS) soak --seconds $$(($(MINUTES) * 60)) --seed $(SEED) --summary $(TARGET)/soak.txt $(ACTORS)
 
 input: $(INPUT) ## write the input of the examples to .demo/
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,7 +218,8 @@ def test_close_wakes_everybody(run: Callable, peer: Callable[[str], Peer], path:
             await echo.acall(bus, b"")
 
     run(main())
-    callee.process.wait(10)
+    # It would go on for half a minute with what it was asked for.
+    callee.kill()
 
 
 def test_a_bus_belongs_to_its_loop(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
@@ -291,6 +293,39 @@ def test_a_bus_that_nobody_has_any_more(run: Callable, peer: Callable[[str], Pee
 
     run(main())
     callee.join()
+
+
+def test_a_bus_that_ended_in_the_hands_of_a_loop(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
+    async def lose(callee: Peer) -> weakref.ref[RpcBus]:
+        with RpcBus.connect(path) as bus:
+            call = asyncio.create_task(echo.acall(bus, b""))
+            await asyncio.to_thread(callee.line)
+            callee.kill()
+            # Raised here, its exception would have this frame, and with it the bus.
+            await asyncio.wait([call])
+            assert type(call.exception()) is tachyon.PeerDeadError
+            return weakref.ref(bus)
+
+    async def main() -> None:
+        gc.disable()
+        before = None
+        for _ in range(4):
+            callee = peer("""
+                with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
+                    with bus.serve():
+                        print("asked", flush=True)
+                        sys.stdin.readline()
+            """)
+            gone = await lose(callee)
+            assert gone() is None, "only the collector would find it"
+            callee.discard()
+            before = before or descriptors()
+            assert descriptors() == before
+
+    try:
+        run(main())
+    finally:
+        gc.enable()
 
 
 def test_interrupt_while_calls_are_under_way(peer: Callable[[str], Peer], path: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import os
 import resource
@@ -166,6 +168,47 @@ def test_death_ends_a_wait_at_once(peer: Callable[[str], Peer], path: str, opera
     with pytest.raises(tachyon.PeerDeadError):
         operations[operation]()
     assert 0.1 < time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("how", ["serve_forever", "serve_async", "async_handler"])
+@pytest.mark.parametrize("killed", [True, False])
+def test_what_was_requested_before_the_end_is_served(
+    peer: Callable[[str], Peer], path: str, how: str, killed: bool
+) -> None:
+    caller = peer("""
+        bus = tachyon.RpcBus.connect(path)
+        for n in range(20):
+            bus.call(b"%d" % n, 1)
+        print("sent", flush=True)
+        sys.stdin.readline()
+        bus.close()
+    """)
+    served: list[bytes] = []
+    dispatcher = tachyon.RpcDispatcher()
+
+    def note(payload: memoryview) -> bytes:
+        served.append(bytes(payload))
+        return bytes(100)
+
+    async def note_later(payload: memoryview) -> bytes:
+        await asyncio.sleep(0.01)
+        return note(payload)
+
+    dispatcher.handler(1)(note_later if how == "async_handler" else note)
+    # Room for one such reply.
+    with tachyon.RpcBus.listen(path, 4096, 128) as bus:
+        assert caller.line() == "sent"
+        if killed:
+            caller.kill()
+        else:
+            caller.tell("close")
+            caller.join()
+        with pytest.raises(tachyon.PeerDeadError) if killed else contextlib.nullcontext():
+            if how == "serve_forever":
+                dispatcher.serve_forever(bus)
+            else:
+                asyncio.run(dispatcher.serve_async(bus))
+    assert served == [b"%d" % n for n in range(20)]
 
 
 def test_an_orderly_close_is_told_apart(peer: Callable[[str], Peer], path: str) -> None:

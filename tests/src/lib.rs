@@ -2,6 +2,7 @@
 //!
 //! The other process is the program `peer` of this crate; [`Peer`] starts it and makes sure that it ends.
 
+pub mod chaos;
 pub mod pricing;
 pub mod service;
 

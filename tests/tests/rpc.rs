@@ -236,6 +236,95 @@ fn a_full_reverse_ring_makes_the_callee_wait_not_fail() {
     callee.finish();
 }
 
+/// Ends a caller that has sent its requests: kills it, or lets it close in good order.
+fn end(caller: Peer, then: &str) {
+    if then == "hang" {
+        caller.kill();
+    } else {
+        caller.finish();
+    }
+}
+
+#[test]
+fn requests_are_served_although_their_caller_is_gone() {
+    // Room for one such reply in the small ring, so that the second one finds nobody to make room.
+    for (then, reverse) in [("hang", 4096), ("hang", 128), ("close", 4096), ("close", 128)] {
+        let (_folder, path) = socket();
+        let mut caller = peer("calls_then", &path, &["20", then]);
+        let mut callee = Callee::listen(&path, 1 << 16, reverse).unwrap();
+        assert_eq!(caller.line(), "sent");
+        end(caller, then);
+        let served = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counted = std::sync::Arc::clone(&served);
+        let mut dispatcher = Dispatcher::default();
+        dispatcher
+            .register(1, "echo", move |request: &[u8]| {
+                let number = counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                assert_eq!(*request, *message(number, 100));
+                request.to_vec()
+            })
+            .unwrap();
+        let outcome = dispatcher.serve_forever(&mut callee);
+        let told = match outcome {
+            Ok(()) => "close",
+            Err(ServeError::PeerDead) => "hang",
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!((told, served.load(std::sync::atomic::Ordering::Relaxed)), (then, 20), "{reverse}");
+    }
+}
+
+#[test]
+fn a_server_serves_requests_although_their_caller_is_gone() {
+    for (then, reverse) in [("hang", 4096), ("hang", 128), ("close", 4096), ("close", 128)] {
+        let (_folder, path) = socket();
+        let options = tachyon::ServerOptions::new().ring_sizes(1 << 16, reverse);
+        let mut server = tachyon::RpcServer::bind_with(&path, options).unwrap();
+        let stopper = server.stopper();
+        let served = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counted = std::sync::Arc::clone(&served);
+        let (gone, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let mut dispatcher = Dispatcher::default();
+        dispatcher
+            .register(1, "echo", move |request: &[u8]| {
+                // The first one takes until its caller is gone.
+                let _ = wait.lock().unwrap().recv();
+                let number = counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                assert_eq!(*request, *message(number, 100));
+                if number == 19 {
+                    stopper.stop();
+                }
+                request.to_vec()
+            })
+            .unwrap();
+        let serving = std::thread::spawn(move || dispatcher.serve_forever(&mut server));
+        let mut caller = peer("calls_then", &path, &["20", then]);
+        assert_eq!(caller.line(), "sent");
+        end(caller, then);
+        drop(gone);
+        serving.join().unwrap().unwrap();
+        assert_eq!(served.load(std::sync::atomic::Ordering::Relaxed), 20, "{then} {reverse}");
+    }
+}
+
+#[test]
+fn a_question_of_the_dead_keeps_nobody_from_their_requests() {
+    for waits in [true, false] {
+        let (_folder, path) = socket();
+        let mut caller = peer("ping_then_calls", &path, &["5"]);
+        let mut callee = Callee::listen(&path, 4096, 4096).unwrap();
+        assert_eq!(caller.line(), "sent");
+        caller.kill();
+        assert_eq!(callee.state(), State::PeerDead);
+        for number in 0..5 {
+            let request = if waits { callee.serve().unwrap() } else { callee.try_serve().unwrap().unwrap() };
+            assert_eq!(*request, *message(number, 100));
+        }
+        assert!(matches!(callee.serve(), Err(ServeError::PeerDead)));
+    }
+}
+
 static INTERRUPTED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 #[test]

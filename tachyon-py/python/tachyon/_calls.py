@@ -60,7 +60,10 @@ class Line:
     def __init__(self, bus: RpcBus, loop: asyncio.AbstractEventLoop) -> None:
         """Take the bus for the loop."""
         self.loop = loop
-        self._bus = weakref.ref(bus, self._collected)
+        # Neither a bus nor its line is in a cycle: what they have of the system goes with the last who has the bus, and
+        # not when the collector comes by.
+        line = weakref.ref(self)
+        self._bus = weakref.ref(bus, lambda _: Line._collected(line()))
         self._under_way: dict[int, Call] = {}
         self._queue: deque[Call] = deque()
         self._arrived: list[tuple[int, bytes | RpcError]] = []
@@ -114,6 +117,10 @@ class Line:
         except BaseException:
             self._give_up(bus, call)
             raise
+        finally:
+            # A failed call's exception has this frame, and must not be had by it: the bus would stay until the
+            # collector comes by.
+            del call
         if isinstance(reply, RpcError):
             raise reply
         return reply
@@ -150,7 +157,8 @@ class Line:
             # A thread that has no business here holds the bus for a moment.
             more = True
         except TachyonError as error:
-            ended, more = error, False
+            # Without its traceback, which has this frame.
+            ended, more = anew(error), False
         if more:
             self.loop.call_soon(self._receive)
         self._deliver()
@@ -188,7 +196,7 @@ class Line:
     def _end(self, bus: RpcBus, error: TachyonError) -> None:
         """Tell everybody that the connection has ended."""
         self._ended = error
-        self._unwatch()
+        self.unwatch()
         for call in (*self._under_way.values(), *self._queue):
             if not call.reply.done():
                 call.reply.set_exception(anew(error))
@@ -196,16 +204,20 @@ class Line:
         self._queue.clear()
         LoopCalls.let_go(bus)
 
-    def _unwatch(self) -> None:
+    def unwatch(self) -> None:
+        """Have the loop look no more."""
         if self._watched >= 0 and not self.loop.is_closed():
             self.loop.remove_reader(self._watched)
         self._watched = -1
 
-    def _collected(self, _: weakref.ref[RpcBus]) -> None:
-        """Take note that nobody has the bus any more, in whatever thread that is found out."""
-        # The loop may be closing in its own thread.
-        with contextlib.suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._unwatch)
+    @staticmethod
+    def _collected(line: Line | None) -> None:
+        """Take note that nobody has the bus of a line any more, in whatever thread that is found out."""
+        # As long as the loop watches a line, it has it.
+        if line is not None:
+            # The loop may be closing in its own thread.
+            with contextlib.suppress(RuntimeError):
+                line.loop.call_soon_threadsafe(line.unwatch)
 
     async def _renew(self, bus: RpcBus, ended: TachyonError) -> None:
         """Connect again, or say why not. One attempt at a time, for all who want it."""
@@ -258,6 +270,8 @@ async def persist(  # noqa: PLR0913, PLR0917  # called by what is called by the 
             if resends == 0 or bus.closed:
                 raise
             resends -= 1
+        finally:
+            del call
 
 
 async def exchange(  # noqa: PLR0913, PLR0917  # called by the core

@@ -11,7 +11,7 @@ import contextvars
 
 from tachyon._context import task_call
 from tachyon._tachyon import LoopRequest, LoopServing, RpcBus, RpcDispatcher, RpcServer
-from tachyon.errors import BusyError
+from tachyon.errors import BusyError, PeerDeadError
 
 RETRY = 0.001
 """Seconds between two attempts at what a thread or a caller keeps us from."""
@@ -60,6 +60,10 @@ class Service:
         except BusyError:
             # A thread registers a handler at this moment.
             wait = RETRY
+        except PeerDeadError as error:
+            # What it had committed, perhaps just now taken, is handled all the same.
+            self._over.set_exception(error)
+            wait = None
         except BaseException as error:
             self._over.set_exception(error)
             if not isinstance(error, Exception):
@@ -68,6 +72,8 @@ class Service:
         for request in self._taken:
             self._start(request)
         self._taken.clear()
+        if self._over.done():
+            return
         if wait is not None and wait < 0:
             self._over.set_result(None)
         else:
@@ -122,7 +128,8 @@ class Service:
 
     async def _finish(self) -> None:
         """Let handlers that run come to their end, and callers take their last replies, but not for ever."""
-        orderly = self._over.done() and not self._over.cancelled() and self._over.exception() is None
+        orderly = self._over.done() and not self._over.cancelled()
+        orderly = orderly and isinstance(self._over.exception(), PeerDeadError | None)
         if not self._over.done():
             self._over.cancel()
         deadline = self._loop.time() + self._serving.stop_timeout

@@ -218,14 +218,17 @@ impl Outgoing {
         }
     }
 
-    /// Sends what an interrupted wait left behind, waiting for room.
+    /// Sends what an interrupted wait left behind, waiting for room; drops it when nobody is left to take it.
     #[inline]
     pub(crate) fn settle(&mut self) -> Result<(), Halt> {
         while self.overflow == Overflow::Wait
             && let Some(message) = self.kept.front()
         {
-            let reservation = self.wait_for_room(message.data.len(), Deadline::never())?;
-            self.publish_kept(reservation);
+            match self.wait_for_room(message.data.len(), Deadline::never()) {
+                Ok(reservation) => self.publish_kept(reservation),
+                Err(Halt::Closed | Halt::PeerDead) => self.kept.clear(),
+                Err(halt) => return Err(halt),
+            }
         }
         Ok(())
     }
@@ -254,12 +257,17 @@ impl Outgoing {
         !self.kept.is_empty()
     }
 
-    /// Sends what was kept, as far as there is room now; true when nothing is kept any more.
+    /// Sends what was kept, as far as there is room now; true when nothing is kept any more. What nobody is left to take
+    /// is dropped.
     #[inline]
     pub(crate) fn flush(&mut self) -> Result<bool, Unsent> {
         while let Some(message) = self.kept.front() {
-            let Some(reservation) = self.try_reserve(message.data.len())? else { return Ok(false) };
-            self.publish_kept(reservation);
+            match self.try_reserve(message.data.len()) {
+                Ok(Some(reservation)) => self.publish_kept(reservation),
+                Ok(None) => return Ok(false),
+                Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => self.kept.clear(),
+                Err(unsent) => return Err(unsent),
+            }
         }
         Ok(true)
     }

@@ -59,7 +59,8 @@ impl<S: ?Sized> Desk<S> {
         }
     }
 
-    /// Runs the endpoint of one request, or answers it with an error.
+    /// Runs the endpoint of one request, or answers it with an error. A reply that nobody is left to take is dropped: what
+    /// the caller sent before its end is served all the same, and the end is for the next look at the ring to find.
     #[inline]
     pub(crate) fn answer(
         &self,
@@ -69,11 +70,12 @@ impl<S: ?Sized> Desk<S> {
         outgoing: &mut Outgoing,
         request: &OpenRequest,
     ) -> Result<(), ServeError> {
-        if self.layers.is_empty() && origin.bank.is_none() {
+        let outcome = if self.layers.is_empty() && origin.bank.is_none() {
             self.answer_plainly(state, self.find(request.frame.type_id), origin, incoming, outgoing, request).map(drop)
         } else {
             self.answer_watched(state, origin, incoming, outgoing, request)
-        }
+        };
+        outcome.or_else(unless_caller_is_gone)
     }
 
     /// The endpoint that a request is for.
@@ -146,6 +148,12 @@ impl<S: ?Sized> Desk<S> {
         let name = registered.name();
         Err(fail(outgoing, name, self.send_text, (!answered).then_some(correlation_id), msg_type, error))
     }
+}
+
+/// Takes a reply without a taker for sent.
+#[cold]
+fn unless_caller_is_gone(error: ServeError) -> Result<(), ServeError> {
+    if matches!(error, ServeError::Closed | ServeError::PeerDead) { Ok(()) } else { Err(error) }
 }
 
 /// Makes a failure's report and, unless it has been answered, tells the caller.

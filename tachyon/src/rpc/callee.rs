@@ -9,7 +9,7 @@ use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::request::open_request;
 use super::undecided::RpcBus;
 use crate::bus::{Established, Incoming, Outgoing, State};
-use crate::error::{ConnectError, ListenError, ServeError, Unsent};
+use crate::error::{ConnectError, Halt, ListenError, ServeError, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::ring::Frame;
@@ -131,7 +131,11 @@ impl Callee {
         let (type_id, payload) = control_reply(frame, self.outgoing.max_len());
         let answered = self.outgoing.send(&payload, type_id, frame.correlation_id, deadline);
         self.incoming.release(frame.position);
-        answered?;
+        match answered {
+            // Nobody is left to take the answer; what the caller sent before its end comes first all the same.
+            Ok(()) | Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => {}
+            Err(unsent) => return Err(unsent.into()),
+        }
         Ok(self.incoming.check_patience(deadline)?)
     }
 

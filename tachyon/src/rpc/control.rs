@@ -10,7 +10,7 @@ use super::fault::{ErrorKind, ErrorReply, RpcError};
 use super::pieces::Pieces;
 use crate::bus::Outgoing;
 use crate::describe::{Description, EndpointDescription, Operation, WHOLE_TABLE};
-use crate::error::{CallError, Unsent};
+use crate::error::{CallError, Halt, Unsent};
 use crate::ring::Frame;
 use crate::slice;
 use crate::type_id::{ROUTE_CONTROL, make_type_id, msg_type, route_id};
@@ -40,11 +40,15 @@ pub(crate) fn refusal(frame: &Frame, kind: ErrorKind, max_len: usize) -> (u32, V
 }
 
 /// Answers a control request over a ring that others may be using at this moment: without waiting, so that a caller
-/// that takes no replies stops nobody. One whose ring is full asks again.
+/// that takes no replies stops nobody. One whose ring is full asks again. One that is gone takes no answer, but what it
+/// had sent after the question is still to be served.
 #[cold]
 pub(crate) fn try_answer_control(outgoing: &mut Outgoing, frame: &Frame) -> Result<(), Unsent> {
     let (type_id, payload) = control_reply(frame, outgoing.max_len());
-    outgoing.try_send(&payload, type_id, frame.correlation_id).map(drop)
+    match outgoing.try_send(&payload, type_id, frame.correlation_id) {
+        Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => Ok(()),
+        outcome => outcome.map(drop),
+    }
 }
 
 impl Caller {

@@ -154,10 +154,8 @@ impl Session {
 
     /// Sends a reply that had no room, without taking a request; `None` when none is left.
     fn catch_up(&mut self) -> Option<Turn> {
-        let gone = self.peer().was_gone();
         match self.flush() {
             Ok(true) => None,
-            Ok(false) if gone => Some(Turn::Ended(Halt::PeerDead)),
             Ok(false) => Some(self.rest(&Lack::Room)),
             Err(halt) => Some(Turn::Ended(halt)),
         }

@@ -124,31 +124,37 @@ impl Waiter {
             if budget.is_some() {
                 left -= round;
             }
-            self.check_life(&mut checked, peer, look)?;
+            if let Some(found) = self.check_life(&mut checked, peer, look)? {
+                return Ok(Some(found));
+            }
         }
         Ok(None)
     }
 
-    /// What parking would notice by itself, looked for now and then by a waiter that spins for long.
+    /// What parking would notice by itself, looked for now and then by a waiter that spins for long. The look after the
+    /// peer's end may find what it committed before.
     fn check_life<T, E>(
         &self,
         checked: &mut Option<Instant>,
         peer: &Peer,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
-    ) -> Result<(), Stop<E>> {
-        let now = Instant::now();
-        let last = *checked.get_or_insert(now);
-        if now.duration_since(last) < LIFE_CHECK {
-            return Ok(());
+    ) -> Result<Option<T>, Stop<E>> {
+        // An end that was seen before is not looked for again.
+        if !peer.was_gone() {
+            let now = Instant::now();
+            let last = *checked.get_or_insert(now);
+            if now.duration_since(last) < LIFE_CHECK {
+                return Ok(None);
+            }
+            *checked = Some(now);
+            self.check_interrupt()?;
+            // Two pure spinners that were given one core would otherwise keep it from each other.
+            std::thread::yield_now();
+            if !peer.is_gone() {
+                return Ok(None);
+            }
         }
-        *checked = Some(now);
-        self.check_interrupt()?;
-        // Two pure spinners that were given one core would otherwise keep it from each other.
-        std::thread::yield_now();
-        if peer.is_gone() && look().map_err(Stop::Failed)?.is_none() {
-            return Err(Stop::Gone);
-        }
-        Ok(())
+        look().map_err(Stop::Failed)?.map_or(Err(Stop::Gone), |found| Ok(Some(found)))
     }
 
     fn check_interrupt<E>(&self) -> Result<(), Stop<E>> {
@@ -222,5 +228,61 @@ impl Waiter {
         }
         peer.note(&fds[sources.len()..]);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// A peer, and what keeps it alive.
+    fn peer() -> (Peer, OwnedFd) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Peer::new(ours.into(), None, None, 0), theirs.into())
+    }
+
+    #[test]
+    fn what_came_just_before_the_end_is_found_in_every_mode() {
+        for mode in [PollingMode::PureSpin, PollingMode::Spins(u32::MAX), PollingMode::Adaptive, PollingMode::Park] {
+            let (peer, theirs) = peer();
+            let (bell, _rope) = Doorbell::pair().unwrap();
+            let parked = AtomicU32::new(0);
+            let mut theirs = Some(theirs);
+            let (mut last_words, mut looks) = (None, 0);
+            let began = Instant::now();
+            let mut waiter = Waiter::new(mode, None);
+            let look = || {
+                let found = last_words.take();
+                looks += 1;
+                // This look came too early: the peer commits something and dies before the next one, which is the one
+                // that follows the look for its death.
+                let spun = looks % SPINS_PER_CHECK == 0 && began.elapsed() > 2 * LIFE_CHECK;
+                if spun || matches!(mode, PollingMode::Adaptive | PollingMode::Park) {
+                    last_words = theirs.take().map(|_| "last words");
+                }
+                Ok::<_, ()>(found)
+            };
+            let sources = [Source { parked: &parked, bell: &bell }];
+            let found = waiter.wait(Deadline::never(), &peer, &sources, look);
+            assert_eq!(found.unwrap(), "last words", "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn a_known_end_is_not_spun_for_again() {
+        let (peer, theirs) = peer();
+        drop(theirs);
+        assert!(peer.is_gone());
+        let began = Instant::now();
+        for _ in 0..2000 {
+            let mut waiter = Waiter::new(PollingMode::PureSpin, None);
+            let outcome = waiter.wait(Deadline::never(), &peer, &[], || Ok::<Option<()>, ()>(None));
+            assert!(matches!(outcome, Err(Stop::Gone)), "{outcome:?}");
+        }
+        // Each of them would have taken `LIFE_CHECK`, 10 s in all.
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 }

@@ -64,6 +64,26 @@ fn main() -> Outcome {
             caller.request(1, b"here")?;
             hang()
         }
+        ("calls_then", [count, then]) => {
+            let mut caller = Caller::connect(path)?;
+            for number in 0..count.parse()? {
+                caller.call(1, &message(number, 100))?;
+            }
+            report(b"sent");
+            std::io::Write::flush(&mut std::io::stdout())?;
+            if *then == "close" { Ok(()) } else { hang() }
+        }
+        ("ping_then_calls", [count]) => {
+            let mut caller = Caller::connect(path)?;
+            // Nobody answers yet; the question stays in the ring.
+            drop(caller.ping(Duration::from_millis(1)));
+            for number in 0..count.parse()? {
+                caller.call(1, &message(number, 100))?;
+            }
+            report(b"sent");
+            std::io::Write::flush(&mut std::io::stdout())?;
+            hang()
+        }
         ("pipelining_caller", []) => {
             let mut caller = Caller::connect(path)?;
             loop {

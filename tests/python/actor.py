@@ -1,0 +1,466 @@
+"""The Python actor of `chaos`: reads orders from standard input, one a line, and answers each with one line.
+
+Its Rust twin is the program `actor` of the crate `tachyon-tests`; both take the same orders, make the same messages and
+keep the same notes. See `tests/src/chaos`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import tachyon
+from actor_scene import (
+    COMMITTED,
+    ENDLESS,
+    ENDS,
+    LOW,
+    SHORTEST_TAGGED,
+    STARTED,
+    TAKEN,
+    Scene,
+    Stream,
+    WrongError,
+    end_of,
+    now,
+)
+from tachyon import RpcBus, RpcDispatcher, RpcServer, tachyon_rpc
+
+DEPTH = 24
+ECHO, OTHER, COUNT, STOP = 1, 2, 7, 9
+
+echo, other = tachyon_rpc(ECHO)(bytes), tachyon_rpc(OTHER)(bytes)
+
+
+def send(scene: Scene) -> str:
+    sent, end = 0, "finished"
+    with scene.open_bus() as bus:
+        try:
+            while sent < scene.count:
+                scene.crosses("before", sent)
+                scene.note(STARTED, sent + 1)
+                message = scene.stream.message(sent)
+                scene.asked = now()
+                if scene.form == "place":
+                    with bus.send_zero_copy(len(message), 0) as slot:
+                        with memoryview(slot) as view:
+                            view[:] = message
+                        slot.type_id = sent % 1000
+                        scene.crosses("reserved", sent)
+                else:
+                    bus.send(message, sent % 1000)
+                scene.bytes += len(message)
+                sent += 1
+                scene.crosses("committed", sent - 1)
+                scene.note(COMMITTED, sent)
+                scene.rest()
+        except tachyon.TachyonError as error:
+            end = end_of(error)
+        return scene.ended(end, sent=sent)
+
+
+def receive(scene: Scene) -> str:
+    taken, end = 0, "finished"
+
+    def check(message: bytes | memoryview, type_id: int) -> None:
+        scene.bytes += len(message)
+        if type_id != taken % 1000:
+            raise WrongError(f"message {taken} came with type {type_id}")
+        scene.stream.check(taken, message)
+        scene.crosses("taken", taken)
+
+    with scene.open_bus() as bus:
+        try:
+            while taken < scene.count:
+                scene.asked = now()
+                if scene.form == "iterate":
+                    message = next(bus, None)
+                    if message is None:
+                        end = "closed"
+                        break
+                    check(message.data, message.type_id)
+                    taken += 1
+                elif scene.form == "batch":
+                    with bus.drain_batch(16, scene.spins) as batch:
+                        for each in batch:
+                            with memoryview(each) as view:
+                                check(view, each.type_id)
+                            taken += 1
+                else:
+                    with bus.recv_zero_copy(spin_threshold=scene.spins) as guard, memoryview(guard) as view:
+                        check(view, guard.type_id)
+                    taken += 1
+                scene.note(TAKEN, taken)
+                scene.crosses("released", taken - 1)
+                scene.rest()
+        except tachyon.TachyonError as error:
+            end = end_of(error)
+        return scene.ended(end, taken=taken)
+
+
+class Tally:
+    """What has come of the calls so far."""
+
+    def __init__(self) -> None:
+        self.sent = self.replies = self.lost = 0
+        self.end = ""
+
+    def lose(self, error: tachyon.TachyonError) -> None:
+        end = end_of(error)
+        self.end = self.end or end
+        if self.end != end:
+            raise WrongError(f"one call ended with {self.end}, another one with {end}")
+
+    def answer(self, scene: Scene) -> str:
+        return scene.ended(self.end or "finished", sent=self.sent, replies=self.replies, lost=self.lost)
+
+
+def check_reply(scene: Scene, number: int, reply: bytes | memoryview) -> None:
+    short = scene.stream.len_of(number) < SHORTEST_TAGGED
+    (scene.stream if short else scene.replies).check(number, reply)
+    scene.bytes += len(reply)
+
+
+def call(scene: Scene) -> str:  # noqa: C901  # one loop, with what may happen in it
+    if scene.form == "async":
+        return asyncio.run(call_async(scene))
+    tally = Tally()
+    under_way: list[tuple[int, int]] = []
+
+    def take(bus: RpcBus, cid: int, number: int) -> None:
+        if not tally.end:
+            scene.asked = now()
+        try:
+            with bus.wait(cid, scene.spins) as reply, memoryview(reply) as view:
+                if reply.error_kind is not None:
+                    raise WrongError(f"call {number} was refused: {bytes(view)!r}")
+                check_reply(scene, number, view)
+                scene.crosses("replied", number)
+            tally.replies += 1
+            scene.note(TAKEN, tally.replies)
+        except tachyon.TachyonError as error:
+            tally.lost += 1
+            if not (scene.reconnect and type(error) in ENDS):
+                tally.lose(error)
+
+    with scene.open_rpc() as bus:
+        while tally.sent < scene.count and not tally.end:
+            number = tally.sent
+            scene.crosses("before", number)
+            scene.note(STARTED, number + 1)
+            message = scene.stream.message(number)
+            kind = ECHO if len(message) < SHORTEST_TAGGED else OTHER
+            scene.asked = now()
+            try:
+                if scene.form == "place":
+                    with bus.call_zero_copy(len(message), kind) as slot:
+                        with memoryview(slot) as view:
+                            view[:] = message
+                        scene.crosses("reserved", number)
+                    cid = slot.out_cid
+                else:
+                    cid = bus.call(message, kind)
+            except tachyon.TachyonError as error:
+                if not (scene.reconnect and type(error) in ENDS):
+                    tally.lose(error)
+                continue
+            scene.bytes += len(message)
+            under_way.append((cid, number))
+            tally.sent += 1
+            scene.crosses("called", number)
+            scene.note(COMMITTED, tally.sent)
+            if len(under_way) >= (DEPTH if scene.form == "pipelined" else 1):
+                take(bus, *under_way.pop(scene.chance.randrange(len(under_way))))
+            scene.rest()
+        for one in under_way:
+            take(bus, *one)
+        return tally.answer(scene)
+
+
+async def call_async(scene: Scene) -> str:
+    tally = Tally()
+    with scene.open_rpc() as bus:
+
+        async def keep_calling() -> None:
+            while tally.sent < scene.count and not tally.end:
+                number = tally.sent
+                tally.sent += 1
+                message = scene.stream.message(number)
+                endpoint = echo if len(message) < SHORTEST_TAGGED else other
+                scene.asked = now()
+                try:
+                    reply = await endpoint.acall(bus, message)
+                except tachyon.TachyonError as error:
+                    tally.lost += 1
+                    if not (scene.reconnect and type(error) in ENDS):
+                        tally.lose(error)
+                else:
+                    scene.bytes += len(message)
+                    check_reply(scene, number, reply)
+                    tally.replies += 1
+                if scene.pause and scene.chance.randrange(4) == 0:
+                    await asyncio.sleep(scene.chance.randrange(scene.pause) / 1e6)
+
+        await asyncio.gather(*(keep_calling() for _ in range(DEPTH)))
+        return tally.answer(scene)
+
+
+class Desk:
+    """What the handlers of one performance share."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.taken, self.wrong = scene, 0, ""
+
+    def begin(self) -> int:
+        number = self.taken
+        self.taken += 1
+        # A dispatcher takes a request once it has sent the reply to the one before.
+        self.scene.note(COMMITTED, number)
+        self.scene.note(TAKEN, number + 1)
+        self.scene.crosses("handler", number)
+        return number
+
+    def reply(self, number: int, request: memoryview) -> bytes:
+        scene = self.scene
+        try:
+            scene.stream.check(number, request)
+        except WrongError as wrong:
+            self.wrong = str(wrong)
+        reply = bytes(request) if len(request) < SHORTEST_TAGGED else scene.replies.message(number)
+        scene.bytes += len(request) + len(reply)
+        scene.note(STARTED, number + 1)
+        return reply
+
+    def handle(self, request: memoryview) -> bytes:
+        number = self.begin()
+        self.scene.rest()
+        return self.reply(number, request)
+
+    async def handle_later(self, request: memoryview) -> bytes:
+        # A coroutine may be answered after one that was taken later: there is no saying what was committed.
+        number = self.taken
+        self.taken += 1
+        self.scene.note(TAKEN, number + 1)
+        self.scene.crosses("handler", number)
+        if self.scene.pause and self.scene.chance.randrange(4) == 0:
+            await asyncio.sleep(self.scene.chance.randrange(self.scene.pause) / 1e6)
+        return self.reply(number, request)
+
+
+def answer(scene: Scene) -> str:
+    desk, end = Desk(scene), "finished"
+    with scene.open_rpc() as bus:
+        try:
+            if scene.form == "hand":
+                end = answer_by_hand(scene, desk, bus)
+            else:
+                handler = desk.handle_later if scene.form == "async" else desk.handle
+                dispatcher = RpcDispatcher()
+                for kind in (ECHO, OTHER):
+                    dispatcher.handler(kind)(handler)
+                if scene.form == "async":
+                    asyncio.run(dispatcher.serve_async(bus))
+                    end = "closed"
+                elif scene.count == ENDLESS:
+                    dispatcher.serve_forever(bus, scene.spins)
+                    end = "closed"
+                else:
+                    for _ in range(scene.count):
+                        dispatcher.serve_once(bus, scene.spins)
+        except tachyon.TachyonError as error:
+            end = end_of(error)
+        if desk.wrong:
+            raise WrongError(desk.wrong)
+        return scene.ended(end, taken=desk.taken)
+
+
+def answer_by_hand(scene: Scene, desk: Desk, bus: RpcBus) -> str:
+    while desk.taken < scene.count:
+        number = desk.taken
+        scene.asked = now()
+        with bus.serve(scene.spins) as request, memoryview(request) as view:
+            scene.stream.check(number, view)
+            scene.bytes += len(view)
+            scene.note(TAKEN, number + 1)
+            scene.crosses("taken", number)
+            cid, kind = request.correlation_id, request.type_id
+            reply = bytes(view) if len(view) < SHORTEST_TAGGED else scene.replies.message(number)
+        scene.rest()
+        scene.crosses("handler", number)
+        scene.note(STARTED, number + 1)
+        desk.taken += 1
+        try:
+            with bus.reply_zero_copy(cid, len(reply), kind) as slot:
+                with memoryview(slot) as view:
+                    view[:] = reply
+                scene.crosses("reply", number)
+        except ConnectionError:
+            # There may be more requests all the same; their end is for `serve` to report.
+            continue
+        scene.crosses("answered", number)
+        scene.bytes += len(reply)
+        scene.note(COMMITTED, desk.taken)
+    return "finished"
+
+
+class Departures(logging.Handler):
+    """Says which callers of a server leave, as its log tells."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        left = re.search(r"process (\d+)\) (died|closed|was disconnected)", record.getMessage())
+        if left is not None:
+            how = {"died": "dead"}.get(left[2], left[2].replace(" ", "_"))
+            say(f"left how={how} pid={left[1]} at={now()}")
+        elif record.levelno >= logging.WARNING:
+            say("trouble error=" + re.sub(r"\s", "_", record.getMessage()))
+
+
+def serve(scene: Scene) -> str:
+    scene.crosses("handshake", 0)
+    log = logging.getLogger("tachyon")
+    departures = Departures()
+    log.addHandler(departures)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    counted: dict[int, int] = {}
+    guard = threading.Lock()
+    dispatcher = RpcDispatcher(send_error_text=True)
+    total = 0
+
+    def take(request: memoryview) -> bytes:
+        nonlocal total
+        tag = int.from_bytes(request[:8], "little")
+        seed, number = tag >> 32, tag & LOW
+        with guard:
+            before = total
+            total += 1
+            scene.note(COMMITTED, before)
+            scene.note(TAKEN, total)
+            scene.crosses("handler", before)
+            # Who had another server before this one goes on where it was.
+            expected = counted.get(seed, number if scene.resumes else 0)
+            if number != expected:
+                raise WrongError(f"request {number} of {seed} came where {expected} was due")
+            whose = Stream(seed, scene.stream.least, scene.stream.most)
+            whose.check(number, request)
+            counted[seed] = number + 1
+            reply = whose.replies(scene.replies.most).message(number)
+            scene.bytes += len(request) + len(reply)
+            scene.note(STARTED, total)
+        return reply
+
+    def handle(request: memoryview) -> bytes:
+        scene.rest()
+        return take(request)
+
+    async def handle_later(request: memoryview) -> bytes:
+        reply = take(request)
+        if scene.pause and scene.chance.randrange(4) == 0:
+            await asyncio.sleep(scene.chance.randrange(scene.pause) / 1e6)
+        return reply
+
+    with RpcServer(scene.path, forward=scene.forward, reverse=scene.reverse, handshake_timeout=0.5) as server:
+        dispatcher.handler(ECHO)(bytes)
+        dispatcher.handler(OTHER)(handle_later if scene.form == "async" else handle)
+        dispatcher.handler(COUNT)(
+            lambda request: counted.get(int.from_bytes(request, "little"), 0).to_bytes(8, "little")
+        )
+        dispatcher.handler(STOP)(lambda _: server.stop() or b"")
+        scene.begin()
+        say("serving")
+        if scene.form == "async":
+            asyncio.run(dispatcher.serve_async(server))
+        else:
+            dispatcher.serve_forever(server, workers=2 if scene.form == "workers" else 1)
+    log.removeHandler(departures)
+    return scene.ended("finished", taken=total)
+
+
+def footprint() -> str:
+    """Return what this process has of the system."""
+    maps = Path("/proc/self/maps").read_text()
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    facts = {
+        # One of them is the folder that is read.
+        "descriptors": len(os.listdir("/proc/self/fd")) - 1,  # noqa: PTH208  # no more objects than needed
+        "segments": maps.count("memfd:"),
+        "mappings": maps.count("\n"),
+        "threads": int(status["Threads"]),
+        "resident": int(status["VmRSS"].split()[0]),
+    }
+    return " ".join(["footprint", *(f"{key}={value}" for key, value in facts.items())])
+
+
+def say(line: str) -> None:
+    """Say one line, whole, whatever other threads say."""
+    os.write(1, f"{line}\n".encode())
+
+
+ROLES = {"send": send, "receive": receive, "call": call, "answer": answer, "serve": serve}
+UNCONNECTED = {
+    tachyon.NoListenerError: "no-listener",
+    tachyon.HandshakeError: "hung-up",
+    tachyon.TimedOutError: "no-answer",
+}
+
+
+def play(order: str) -> str:
+    """Play the role that an order asks for, and return how it went."""
+    word, *pairs = order.split()
+    if word == "footprint":
+        return footprint()
+    scene = None
+    try:
+        scene = Scene(dict(pair.split("=", 1) for pair in pairs))
+        return ROLES[word](scene)
+    except tachyon.TachyonError as error:
+        if type(error) in UNCONNECTED:
+            return f"unconnected end={UNCONNECTED[type(error)]} at={now()}"
+        return "failed error=" + re.sub(r"\s", "_", repr(error))
+    except WrongError as error:
+        return "failed error=" + re.sub(r"\s", "_", str(error))
+    finally:
+        if scene is not None and scene.page is not None:
+            scene.words = None
+            with contextlib.suppress(BufferError):
+                scene.page.close()
+
+
+def main() -> None:
+    """Play one role after the other, until standard input ends."""
+    for line in sys.stdin:
+        say(play(line))
+
+
+def breed() -> None:
+    """Fork an actor for each line of standard input, which names the two pipes that it speaks through."""
+    # An interpreter takes long to start, and many are needed. Nobody waits for them here.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for line in sys.stdin:
+        child = os.fork()
+        if child:
+            say(f"bred pid={child}")
+            continue
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        orders, answers = line.split()
+        for descriptor, pipe, flags in ((0, orders, os.O_RDONLY), (1, answers, os.O_WRONLY)):
+            opened = os.open(pipe, flags)
+            os.dup2(opened, descriptor)
+            os.close(opened)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115  # a descriptor has no path, and stays open
+        main()
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["breed"]:
+        breed()
+    else:
+        main()

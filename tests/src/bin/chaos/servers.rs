@@ -1,0 +1,368 @@
+//! Deaths around servers: of the server under its callers, and of callers under a server that others go on using.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tachyon::Caller;
+use tachyon_tests::chaos::ledger::{Ledger, Word};
+use tachyon_tests::chaos::now;
+use tachyon_tests::chaos::numbered::SHORTEST_TAGGED;
+use tachyon_tests::chaos::order::Order;
+
+use super::company::{Actor, Company, Language, PATIENCE};
+use super::findings::Findings;
+use super::grip::{Step, has_stopped, lead};
+use super::kill::Veteran;
+
+/// Callers of a server that dies.
+const CALLERS: usize = 3;
+
+/// Says how many requests of a seed a server has handled; see the actors' `serve`.
+const COUNT: u16 = 7;
+/// Ends a server.
+const STOP: u16 = 9;
+
+/// Bytes of each ring: enough for all that a caller has under way, so that no reply waits for room.
+const RING: usize = 1 << 16;
+const MOST: usize = 1500;
+
+/// Asks one of the waits and forms of a caller.
+fn calling(path: &Path, seed: u32, chance: &mut fastrand::Rng) -> Order {
+    let form = ["single", "place", "pipelined", "async"][chance.usize(..4)];
+    let mode = ["park", "spin", "adaptive", "spins"][chance.usize(..4)];
+    let pause = if chance.bool() { 0 } else { chance.u64(1..600) };
+    Order::new("call")
+        .with("path", path.display())
+        .with("seed", seed)
+        .with("form", form)
+        .with("mode", mode)
+        .with("pause", pause)
+        .with("forward", RING)
+        .with("reverse", RING)
+        .with("least", SHORTEST_TAGGED)
+        .with("most", MOST)
+        .with("most_reply", MOST)
+        // Who finds nobody because the server has died already need not wait for another one for long.
+        .with("timeout", 3000)
+}
+
+fn serving(path: &Path, form: &str, mode: &str, pause: u64) -> Order {
+    Order::new("serve")
+        .with("path", path.display())
+        .with("form", form)
+        .with("mode", mode)
+        .with("pause", pause)
+        .with("forward", RING)
+        .with("reverse", RING)
+        .with("least", SHORTEST_TAGGED)
+        .with("most", MOST)
+        .with("most_reply", MOST)
+}
+
+fn survivor(actor: &Actor, order: &Order) -> String {
+    let waiting = match (order.text("form"), order.text("mode")) {
+        ("async", _) if actor.language == Language::Python => "asyncio",
+        ("async", _) => "tokio",
+        (_, "spin") => "spinning",
+        (_, "park") => "parked",
+        _ => "adaptive",
+    };
+    format!("{} caller of a server, {waiting}", actor.language.name())
+}
+
+/// Waits until something holds.
+fn wait(what: &str, mut holds: impl FnMut() -> Result<bool, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+    let until = Instant::now() + PATIENCE;
+    while !holds()? {
+        if Instant::now() > until {
+            return Err(format!("{what} does not come about").into());
+        }
+        std::thread::sleep(Duration::from_micros(300));
+    }
+    Ok(())
+}
+
+/// `rounds` deaths of a server that has several callers.
+pub(crate) fn under_callers(
+    rounds: u32,
+    company: &mut Company,
+    folder: &Path,
+    chance: &mut fastrand::Rng,
+    findings: &mut Findings,
+) -> Result<(), Box<dyn Error>> {
+    let mut callers = Vec::new();
+    for number in 0..CALLERS {
+        let languages = company.languages();
+        callers.push(Veteran::new(company.engage(languages[number % languages.len()])?));
+    }
+    for round in 0..rounds {
+        if let Err(error) = server_dies(round, &mut callers, company, folder, chance, findings) {
+            let said: Vec<String> = callers
+                .iter()
+                .map(|caller| {
+                    caller.actor.hear(Duration::ZERO).map_or_else(|error| error.to_string(), |told| told.to_string())
+                })
+                .collect();
+            findings.complain(format!("server round {round}: {error}; its callers: {said:?}"));
+            if findings.wrong.len() > 5 {
+                return Ok(());
+            }
+            for caller in &mut callers {
+                *caller = Veteran::new(company.engage(caller.actor.language)?);
+            }
+        }
+        for caller in &mut callers {
+            caller.rounds += 1;
+            caller.look()?;
+        }
+    }
+    callers.iter_mut().try_for_each(|caller| caller.check(findings))
+}
+
+fn server_dies(
+    round: u32,
+    callers: &mut [Veteran],
+    company: &mut Company,
+    folder: &Path,
+    chance: &mut fastrand::Rng,
+    findings: &mut Findings,
+) -> Result<(), Box<dyn Error>> {
+    // The same path each time: what the dead one left there must not be in the way of the next.
+    let path = folder.join("server.sock");
+    let languages = company.languages();
+    let language = languages[if chance.u8(..3) == 0 { languages.len() - 1 } else { 0 }];
+    let ledger = Ledger::create(&folder.join("ledger"))?;
+    let steps = match chance.u8(..3) {
+        0 => None,
+        _ => Some(chance.u32(1..if language == Language::Rust { 1500 } else { 5000 })),
+    };
+    let at_a_point = steps.is_none() && chance.bool();
+    let mode = ["park", "adaptive"][chance.usize(..2)];
+    let mut order = serving(&path, "one", mode, if chance.bool() { 0 } else { chance.u64(1..600) })
+        .with("ledger", folder.join("ledger").display());
+    if steps.is_some() || at_a_point {
+        order = order.with("die", "handler").with("at", chance.u64(..200));
+    }
+    if steps.is_some() {
+        order = order.with("how", "stop");
+    }
+    if chance.u8(..4) == 0 {
+        order = order.with("fork", 1);
+    }
+    let mut server = company.engage(language)?;
+    server.tell(&order)?;
+    server.hear_word("serving", PATIENCE)?;
+    let orders: Vec<Order> = (0..)
+        .zip(callers.iter_mut())
+        .map(|(number, caller)| {
+            let order = calling(&path, round * 8 + number + 1, chance);
+            caller.actor.tell(&order).map(|()| order)
+        })
+        .collect::<Result<_, _>>()?;
+    let killed = match steps {
+        Some(steps) => {
+            wait("the server's stop", || Ok(ledger.get(Word::Stopping) == 1 && has_stopped(server.pid())))?;
+            lead(server.pid(), steps, Step::Instruction)?;
+            let killed = now();
+            server.kill();
+            killed
+        }
+        None if at_a_point => {
+            wait("the server's death", || Ok(ledger.get(Word::DiedAt) != 0))?;
+            ledger.get(Word::DiedAt)
+        }
+        None => {
+            wait("the first request", || Ok(ledger.get(Word::Taken) > 0))?;
+            std::thread::sleep(Duration::from_micros(chance.u64(..4000)));
+            let killed = now();
+            server.kill();
+            killed
+        }
+    };
+    let mut replies = 0;
+    for (caller, order) in callers.iter().zip(&orders) {
+        let told = caller.actor.hear(PATIENCE)?;
+        // One that had not connected yet found nobody, or a server that was just dying.
+        if told.word == "unconnected" {
+            findings.count("callers that had not connected when their server died", 1);
+            continue;
+        }
+        let whole = told.get_or("sent", 0) == told.get_or::<u64>("replies", 0) + told.get_or::<u64>("lost", 0);
+        if told.word != "ended" || told.text("end") != "dead" || !whole {
+            return Err(format!("{told}\n  server: {order}").into());
+        }
+        replies += told.get_or::<u64>("replies", 0);
+        let noticed = told.get_or("at", 0_u64).saturating_sub(killed.max(told.get_or("asked", 0)));
+        findings.noticed(&survivor(&caller.actor, order), noticed);
+    }
+    let child = ledger.get(Word::Child);
+    server.bury_with_child(child);
+    findings.count("server killed under its callers", 1);
+    findings.count("messages", replies);
+    let (started, committed) = (ledger.get(Word::Started), ledger.get(Word::Committed));
+    if committed <= replies && replies <= started {
+        Ok(())
+    } else {
+        Err(format!("the server had started {started} replies, committed {committed}, callers took {replies}").into())
+    }
+}
+
+/// A server that lives through everything, as a round finds it.
+struct Standing {
+    server: Veteran,
+    path: PathBuf,
+    steady: Caller,
+    form: &'static str,
+}
+
+/// `rounds` deaths of callers of servers that go on.
+pub(crate) fn above_callers(
+    rounds: u32,
+    company: &mut Company,
+    folder: &Path,
+    chance: &mut fastrand::Rng,
+    findings: &mut Findings,
+) -> Result<(), Box<dyn Error>> {
+    let mut standing = Vec::new();
+    for &language in company.languages() {
+        for form in ["one", "workers", "async"] {
+            let path = folder.join(format!("{}-{form}.sock", language.name()));
+            let mut server = Veteran::new(company.engage(language)?);
+            server.actor.tell(&serving(&path, form, "adaptive", 0))?;
+            server.actor.hear_word("serving", PATIENCE)?;
+            let steady = Caller::connect(&path)?;
+            standing.push(Standing { server, path, steady, form });
+        }
+    }
+    for one in &mut standing {
+        one.steady.request(COUNT, &0_u32.to_le_bytes())?;
+    }
+    let before: Vec<_> = standing.iter().map(|one| footprint(&one.server.actor)).collect::<Result<_, _>>()?;
+    for round in 0..rounds {
+        let chosen = chance.usize(..standing.len());
+        if let Err(error) = caller_dies(round, &mut standing[chosen], company, folder, chance, findings) {
+            findings.complain(format!("round {round} of a server's callers: {error}"));
+            if findings.wrong.len() > 5 {
+                return Ok(());
+            }
+        }
+    }
+    for (mut one, before) in standing.into_iter().zip(before) {
+        let (name, form, rounds) = (one.server.actor.language.name(), one.form, one.server.rounds);
+        let mut after = footprint(&one.server.actor)?;
+        let until = Instant::now() + Duration::from_secs(5);
+        while after != before && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+            after = footprint(&one.server.actor)?;
+        }
+        let said = format!(
+            "{name} server ({form}) after {rounds} deaths of callers, descriptors, segments and threads: {before:?} -> {after:?}"
+        );
+        if after == before {
+            findings.note(said);
+        } else {
+            findings.complain(said);
+        }
+        one.steady.request(STOP, b"")?;
+        let told = one.server.actor.hear_word("ended", PATIENCE)?;
+        if told.text("end") != "finished" {
+            findings.complain(format!("{name} server ({form}): {told}"));
+        }
+    }
+    Ok(())
+}
+
+/// Descriptors, shared segments and threads of an actor that is busy serving.
+fn footprint(actor: &Actor) -> Result<[usize; 3], Box<dyn Error>> {
+    let process = PathBuf::from(format!("/proc/{}", actor.pid()));
+    let maps = std::fs::read_to_string(process.join("maps"))?;
+    let descriptors = std::fs::read_dir(process.join("fd"))?.count();
+    Ok([descriptors, maps.matches("memfd:").count(), std::fs::read_dir(process.join("task"))?.count()])
+}
+
+fn caller_dies(
+    round: u32,
+    standing: &mut Standing,
+    company: &mut Company,
+    folder: &Path,
+    chance: &mut fastrand::Rng,
+    findings: &mut Findings,
+) -> Result<(), Box<dyn Error>> {
+    let languages = company.languages();
+    let language = languages[if chance.u8(..3) == 0 { languages.len() - 1 } else { 0 }];
+    let seed = 100_000 + round;
+    let ledger = Ledger::create(&folder.join("ledger"))?;
+    let mut order = calling(&standing.path, seed, chance).with("ledger", folder.join("ledger").display());
+    if order.text("form") == "async" {
+        order = order.with("form", "pipelined");
+    }
+    let point = ["before", "called", "replied"][chance.usize(..3)];
+    let kind = chance.u8(..3);
+    if kind > 0 {
+        order = order.with("die", point).with("at", chance.u64(..60));
+    }
+    if kind == 2 {
+        order = order.with("how", "stop");
+    }
+    if chance.u8(..4) == 0 {
+        order = order.with("fork", 1);
+    }
+    let mut victim = company.engage(language)?;
+    victim.tell(&order)?;
+    let pid = victim.pid();
+    let killed = match kind {
+        0 => {
+            wait("the first call", || Ok(ledger.get(Word::Committed) > 0))?;
+            std::thread::sleep(Duration::from_micros(chance.u64(..4000)));
+            let killed = now();
+            victim.kill();
+            killed
+        }
+        1 => {
+            wait("the caller's death", || Ok(ledger.get(Word::DiedAt) != 0))?;
+            ledger.get(Word::DiedAt)
+        }
+        _ => {
+            wait("the caller's stop", || Ok(ledger.get(Word::Stopping) == 1 && has_stopped(pid)))?;
+            lead(pid, chance.u32(1..if language == Language::Rust { 1200 } else { 5000 }), Step::Instruction)?;
+            let killed = now();
+            victim.kill();
+            killed
+        }
+    };
+    standing.server.rounds += 1;
+    let left = loop {
+        let left = standing.server.actor.hear_word("left", PATIENCE)?;
+        if left.get_or("pid", 0) == pid.as_raw() {
+            break left;
+        }
+    };
+    let child = ledger.get(Word::Child);
+    victim.bury_with_child(child);
+    let name = format!("{} server, {}", standing.server.actor.language.name(), standing.form);
+    findings.count(&format!("caller killed under a server ({name})"), 1);
+    if left.text("how") != "dead" {
+        return Err(format!("{name} took it for `{}`: {order}", left.text("how")).into());
+    }
+    findings.noticed(&name, left.get_or("at", 0_u64).saturating_sub(killed));
+    // The others go on, and nothing of the dead one was lost.
+    let (started, committed) = (ledger.get(Word::Started), ledger.get(Word::Committed));
+    let until = Instant::now() + Duration::from_secs(5);
+    let handled = loop {
+        let reply = standing.steady.request_timeout(COUNT, &seed.to_le_bytes(), PATIENCE)?;
+        let handled = u64::from_le_bytes((*reply).try_into()?);
+        // A coroutine begins in the loop's turn after the one that took its request and saw its caller leave.
+        if handled >= committed || standing.form != "async" || Instant::now() > until {
+            break handled;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    findings.count("messages", handled);
+    if committed <= handled && handled <= started {
+        Ok(())
+    } else {
+        Err(format!("{name}: its caller had started {started}, committed {committed}, {handled} were handled: {order}")
+            .into())
+    }
+}
