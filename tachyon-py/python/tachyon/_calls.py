@@ -1,20 +1,23 @@
 """Calls from coroutines: one `Line` for each bus that an event loop calls on.
 
 The loop watches one descriptor per bus, which is readable when replies or room have come. Everything here runs in the
-loop's thread and never waits; only connecting again, which does, is left to a thread of the loop's executor.
+loop's thread and never waits; only connecting again, which does, is left to a thread of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from tachyon._tachyon import LoopCalls, RpcBus
 from tachyon.errors import (
     BusyError,
+    ErrorKind,
     InvalidArgumentError,
     PeerClosedError,
     PeerDeadError,
@@ -24,10 +27,16 @@ from tachyon.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
+
+_T = TypeVar("_T")
 
 LOST = (PeerClosedError, PeerDeadError)
 """How a connection ends that may be followed by another one."""
+
+TIMED_OUT = "timed out waiting for the peer; the connection stays usable, try again or with more time"
 
 
 class Call:
@@ -52,6 +61,7 @@ class Line:
     def __init__(self, bus: RpcBus, loop: asyncio.AbstractEventLoop) -> None:
         """Take the bus for the loop."""
         self.loop = loop
+        self._process = os.getpid()
         self._bus = weakref.ref(bus, self._collected)
         self._under_way: dict[int, Call] = {}
         self._queue: deque[Call] = deque()
@@ -158,7 +168,8 @@ class Line:
         LoopCalls.let_go(bus)
 
     def _unwatch(self) -> None:
-        if self._watched >= 0 and not self.loop.is_closed():
+        # A forked child has its parent's epoll, and what it took out would be missing there.
+        if self._watched >= 0 and not self.loop.is_closed() and os.getpid() == self._process:
             self.loop.remove_reader(self._watched)
         self._watched = -1
 
@@ -181,7 +192,7 @@ class Line:
 
     async def _reconnect(self, bus: RpcBus) -> None:
         try:
-            self._watch(await self.loop.run_in_executor(None, LoopCalls.reconnect, bus))
+            self._watch(await beside(self.loop, lambda: LoopCalls.reconnect(bus)))
         finally:
             self._renewal = None
 
@@ -199,6 +210,35 @@ def line_of(bus: RpcBus) -> Line:
         message = "this bus belongs to another event loop; open one for each loop"
         raise BusyError(message)
     return line
+
+
+def beside(loop: asyncio.AbstractEventLoop, operation: Callable[[], _T]) -> asyncio.Future[_T]:
+    """Run an operation that waits in a thread of its own.
+
+    A thread of the loop's executor would be joined when the loop ends, and keep Ctrl-C waiting for as long as it does.
+    """
+    outcome: asyncio.Future[_T] = loop.create_future()
+
+    def settle(result: _T | None, error: BaseException | None) -> None:
+        if outcome.done():
+            return
+        if error is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(cast("_T", result))
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = operation()
+        except BaseException as raised:  # noqa: BLE001  # is raised where the outcome is awaited
+            error = raised
+        # The loop may have been closed meanwhile.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name="tachyon-reconnect", daemon=True).start()
+    return outcome
 
 
 def anew(error: TachyonError) -> TachyonError:
@@ -230,8 +270,12 @@ async def acall(bus: RpcBus, payload: Buffer, msg_type: int, resends: int, timeo
     try:
         async with asyncio.timeout_at(deadline):
             return await persist(bus, payload, msg_type, deadline, resends)
+    except RpcError as error:
+        # The callee may find out first, for the loop's clock is a coarse one.
+        if error.kind is ErrorKind.DEADLINE_PASSED:
+            raise TimedOutError(TIMED_OUT) from None
+        raise
     except TachyonError:
         raise
     except TimeoutError:
-        message = "timed out waiting for the peer; the connection stays usable, try again or with more time"
-        raise TimedOutError(message) from None
+        raise TimedOutError(TIMED_OUT) from None
