@@ -8,6 +8,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 # Calls of each function by each pair of `make demo`.
 CALLS ?= 20000
 
+# Calls of `make leak`.
+CALLS_LEAK ?= 10000000
+
 VENV := .venv
 BIN := $(VENV)/bin
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -29,7 +32,7 @@ INPUT := .demo/stocks.csv .demo/temperatures.f64
 .DELETE_ON_ERROR:
 # The recipes share one venv and one target directory; cargo and pytest use the cores by themselves.
 .NOTPARALLEL:
-.PHONY: help demo test input build fmt clippy test-rust test-doc test-python lint-python wheel clean
+.PHONY: help demo test input build fmt clippy test-rust test-doc test-python leak lint-python wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -62,7 +65,10 @@ test-doc: $(VENV)/.demo ## examples in the Rust documentation, and its links
 
 test-python: $(VENV)/.dev $(EXTENSION) $(EXAMPLES) input ## Python tests, and the examples of both languages in pairs
 	@echo '==> pytest'
-	@TACHYON_EXAMPLES=$(abspath $(TARGET)/release) $(BIN)/python -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . tests/python
+	@TACHYON_EXAMPLES=$(abspath $(TARGET)/release) $(BIN)/python -X dev -W error -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . tests/python
+
+leak: $(EXTENSION) ## ten million Python calls, whose memory must not add up (some minutes; CALLS_LEAK=N for fewer)
+	@$(BIN)/python -W error tests/python/leak.py $(CALLS_LEAK)
 
 lint-python: $(VENV)/.dev $(EXTENSION) ## ruff, mypy, pyright, and the stub against the extension
 	@echo '==> ruff, mypy, pyright, stubtest'
