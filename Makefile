@@ -13,6 +13,9 @@ ROUNDS ?= 1000
 MINUTES ?= 10
 SEED ?= 1
 
+# Calls of `make leak`.
+CALLS_LEAK ?= 10000000
+
 VENV := .venv
 BIN := $(VENV)/bin
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -36,7 +39,7 @@ INPUT := .demo/stocks.csv .demo/temperatures.f64
 .DELETE_ON_ERROR:
 # The recipes share one venv and one target directory; cargo and pytest use the cores by themselves.
 .NOTPARALLEL:
-.PHONY: help demo test kill soak input build fmt clippy test-rust test-doc test-python lint-python wheel clean
+.PHONY: help demo test kill soak leak input build fmt clippy test-rust test-doc test-python lint-python wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -76,7 +79,10 @@ test-doc: $(VENV)/.demo ## examples in the Rust documentation, and its links
 
 test-python: $(VENV)/.dev $(EXTENSION) $(EXAMPLES) input ## Python tests, and the examples of both languages in pairs
 	@echo '==> pytest'
-	@TACHYON_EXAMPLES=$(abspath $(TARGET)/release) $(BIN)/python -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . tests/python
+	@TACHYON_EXAMPLES=$(abspath $(TARGET)/release) $(BIN)/python -X dev -W error -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . tests/python
+
+leak: $(EXTENSION) ## ten million Python calls, whose memory must not add up (some minutes; CALLS_LEAK=N for fewer)
+	@$(BIN)/python -W error tests/python/leak.py $(CALLS_LEAK)
 
 lint-python: $(VENV)/.dev $(EXTENSION) ## ruff, mypy, pyright, and the stub against the extension
 	@echo '==> ruff, mypy, pyright, stubtest'

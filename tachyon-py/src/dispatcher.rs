@@ -57,6 +57,20 @@ impl Shared {
         self.endpoint(py, place)
     }
 
+    /// Has a handler that ends the serving stop it at once.
+    pub(crate) fn begin(&self, stopper: Stopper) {
+        *lock(&self.stopper) = Some(stopper);
+    }
+
+    /// Ends what `begin` began.
+    ///
+    /// # Errors
+    /// What a handler raised to end the serving, not only its call.
+    pub(crate) fn finish(&self) -> PyResult<()> {
+        *lock(&self.stopper) = None;
+        lock(&self.ended).take().map_or(Ok(()), Err)
+    }
+
     /// Takes note of a request that a server answered with an error.
     fn note(&self, failure: &ServeError) {
         Python::attach(|py| {
@@ -190,14 +204,12 @@ impl RpcDispatcher {
     ) -> PyResult<()> {
         self.check_sync()?;
         let mut table = self.table()?;
-        *lock(&self.shared.stopper) = Some(server.stopper().clone());
+        self.shared.begin(server.stopper().clone());
         let table = &mut *table;
         let outcome = server.serve(py, spins, |core| {
             if workers == 1 { table.serve_forever(core) } else { table.serve_workers(core, workers) }
         });
-        *lock(&self.shared.stopper) = None;
-        let ended = lock(&self.shared.ended).take();
-        outcome.and(ended.map_or(Ok(()), Err))
+        outcome.and(self.shared.finish())
     }
 }
 

@@ -1,5 +1,8 @@
 //! The core's errors as Python exceptions, by kind: each becomes the class of `tachyon.errors` that names it.
 
+use std::error::Error;
+use std::io;
+
 use pyo3::import_exception;
 use pyo3::prelude::*;
 use tachyon::{
@@ -41,6 +44,18 @@ pub(crate) trait Raise {
     fn raise(self) -> PyErr;
 }
 
+/// A refusal of the operating system, with its `errno` as every `OSError` has it.
+fn refused(error: &(dyn Error + 'static), text: String) -> PyErr {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(number) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return SystemCallError::new_err((number, text));
+        }
+        cause = error.source();
+    }
+    SystemCallError::new_err(text)
+}
+
 /// Error families share most of their variants; this maps those, and then the family's own.
 macro_rules! raise_family {
     ($name:ident { $($own:pat => $class:ident),* $(,)? } $($other:pat => $raise:expr),* $(,)?) => {
@@ -55,7 +70,7 @@ macro_rules! raise_family {
                     Self::TimedOut => TimedOutError::new_err(text),
                     Self::Closed => PeerClosedError::new_err(text),
                     Self::ClosedHere | Self::Forked => BusClosedError::new_err(text),
-                    Self::Io(_) => SystemCallError::new_err(text),
+                    Self::Io(source) => refused(&source, text),
                     // A kind that a newer core adds has no better name here yet.
                     _ => PeerDeadError::new_err(text),
                 }
@@ -94,7 +109,7 @@ impl Raise for ListenError {
             Self::AddressInUse { .. } => AddressInUseError::new_err(text),
             Self::TimedOut { .. } => TimedOutError::new_err(text),
             Self::Interrupted { .. } => interrupt::raised(),
-            _ => SystemCallError::new_err(text),
+            _ => refused(&self, text),
         }
     }
 }
@@ -117,7 +132,7 @@ fn unconnected(error: &ConnectError, text: String) -> PyErr {
         ConnectError::VersionMismatch { .. } => VersionMismatchError::new_err(text),
         ConnectError::Busy { .. } => ServerBusyError::new_err(text),
         ConnectError::Interrupted { .. } => interrupt::raised(),
-        ConnectError::OutOfDescriptors { .. } | ConnectError::Io { .. } => SystemCallError::new_err(text),
+        ConnectError::OutOfDescriptors { .. } | ConnectError::Io { .. } => refused(error, text),
         _ => HandshakeError::new_err(text),
     }
 }
@@ -127,7 +142,7 @@ impl Raise for NumaError {
         let text = self.to_string();
         match self {
             Self::NoSuchNode { .. } => InvalidArgumentError::new_err(text),
-            _ => SystemCallError::new_err(text),
+            _ => refused(&self, text),
         }
     }
 }

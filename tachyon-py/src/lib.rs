@@ -25,6 +25,7 @@ mod lifetime;
 mod loan;
 mod loop_calls;
 mod loop_serving;
+mod main_interpreter;
 mod memory;
 mod message;
 mod payload;
@@ -45,6 +46,13 @@ mod worker_thread;
 /// The native half of `tachyon`.
 #[pyo3::pymodule]
 mod _tachyon {
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::main_interpreter::check(module.py())
+    }
+
     #[pymodule_export]
     const MSG_TYPE_ERROR: u16 = tachyon::MSG_TYPE_ERROR;
     #[pymodule_export]

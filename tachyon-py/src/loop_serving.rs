@@ -18,6 +18,7 @@ use crate::endpoint::RpcEndpoint;
 use crate::errors::{PeerDeadError, Raise};
 use crate::handler::{Failure, no_bytes};
 use crate::lent::type_name;
+use crate::lifetime::closed;
 use crate::payload::Payload;
 use crate::report::{Level, report_or_print};
 use crate::rpc_bus::RpcBus;
@@ -40,6 +41,11 @@ pub(crate) struct LoopServing {
 impl LoopServing {
     fn driven(&self) -> MutexGuard<'_, Option<Driven>> {
         self.driven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this side closed the bus, a handler for instance.
+    fn is_closed_here(&self) -> bool {
+        matches!(&self.target, Target::Bus(bus) if bus.get().is_closed())
     }
 
     /// Answers a request; gives what is to be reported of it.
@@ -91,19 +97,24 @@ impl LoopServing {
         let Some(driven) = &mut *driven else { return Ok(Some(-1.0)) };
         let taken = RefCell::new(Vec::new());
         let table = dispatcher.table()?;
+        dispatcher.shared().begin(driven.stopper());
         let next = driven.turn(&table, places, &|msg_type| dispatcher.shared().is_coroutine(msg_type), &|deferred| {
             taken.borrow_mut().push(deferred);
         });
+        let ended = dispatcher.shared().finish();
         drop(table);
         for deferred in taken.into_inner() {
             if let Some(endpoint) = dispatcher.shared().coroutine(py, deferred.msg_type()) {
                 into.append(LoopRequest::new(endpoint.into_bound(py), deferred)?)?;
             }
         }
+        // KeyboardInterrupt, SystemExit: its caller has been answered, and it goes where it wants to.
+        ended?;
         match next.map_err(Raise::raise)? {
             Next::Again => Ok(Some(0.0)),
             Next::Sleep(limit) => Ok(limit.map(|limit| limit.as_secs_f64())),
             Next::Ended(Leaving::Closed) | Next::Stop => Ok(Some(-1.0)),
+            Next::Ended(_) if self.is_closed_here() => Err(closed()),
             Next::Ended(_) => Err(PeerDeadError::new_err("the peer died; what it had committed has been served")),
         }
     }

@@ -92,6 +92,10 @@ impl RpcBus {
         Ok(driven)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lifetime.is_closed()
+    }
+
     /// Closes the bus that an event loop served.
     pub(crate) fn undrive(&self) {
         self.close();

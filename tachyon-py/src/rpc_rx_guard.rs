@@ -8,7 +8,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 use tachyon::__binding::{Taking, decode_error, plain_type_id};
+use tachyon::{CallError, ErrorKind};
 
+use crate::errors::Raise;
 use crate::lent::{Ending, Lent, kept_view};
 use crate::remote::{error_kind, remote_error};
 use crate::rpc_bus::RpcBus;
@@ -88,7 +90,11 @@ impl RpcRxGuard {
             return Ok(None);
         }
         let payload = self.lent.to_bytes(py)?;
-        Ok(decode_error(self.type_id, payload.as_bytes()).map(|error| remote_error(&error, payload)))
+        Ok(decode_error(self.type_id, payload.as_bytes()).map(|error| match error.kind {
+            // The callee found out first; this side was about to.
+            ErrorKind::DeadlinePassed => CallError::TimedOut.raise(),
+            _ => remote_error(&error, payload),
+        }))
     }
 }
 

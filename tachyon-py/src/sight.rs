@@ -11,6 +11,7 @@ use tachyon::stats::{CallerStats, EndpointStats, Interval, Observer, RingFill, S
 use crate::args;
 use crate::errors::{Raise, SystemCallError};
 use crate::interrupt::detached;
+use crate::lifetime::connect_options;
 
 impl Raise for StatsError {
     fn raise(self) -> PyErr {
@@ -45,8 +46,8 @@ pub(crate) fn live_servers(py: Python<'_>) -> PyResult<Vec<(u32, PathBuf, f64)>>
 #[pyfunction]
 pub(crate) fn ping(py: Python<'_>, path: PathBuf, timeout: f64) -> PyResult<f64> {
     let limit = args::timeout(Some(timeout))?.unwrap_or(Duration::MAX);
-    let options = tachyon::Options::new().timeout(limit);
-    let mut caller = py.detach(|| tachyon::Caller::connect_with(path, &options)).map_err(Raise::raise)?;
+    let options = connect_options(Some(timeout), false)?;
+    let mut caller = detached(py, || tachyon::Caller::connect_with(path, &options))?;
     let trip = detached(py, || caller.ping(limit))?;
     Ok(trip.as_secs_f64())
 }

@@ -36,7 +36,7 @@ class Peer:
     def __init__(self, code: str, path: str) -> None:
         script = PRELUDE + textwrap.dedent(code)
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-u", "-c", script, path],
+            [sys.executable, "-X", "dev", "-W", "error", "-u", "-c", script, path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

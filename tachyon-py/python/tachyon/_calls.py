@@ -1,16 +1,18 @@
 """Calls from coroutines: one `Line` for each bus that an event loop calls on.
 
 The loop watches one descriptor per bus, which is readable when replies or room have come. Everything here runs in the
-loop's thread and never waits; only connecting again, which does, is left to a thread of the loop's executor.
+loop's thread and never waits; only connecting again, which does, is left to a thread of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from tachyon._tachyon import Comparison, LoopCalls, RpcBus
 from tachyon.errors import (
@@ -26,12 +28,18 @@ from tachyon.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from typing_extensions import Buffer
 
     from tachyon._contract import Contract
 
+_T = TypeVar("_T")
+
 LOST = (PeerClosedError, PeerDeadError)
 """How a connection ends that may be followed by another one."""
+
+TIMED_OUT = "timed out waiting for the peer; the connection stays usable, try again or with more time"
 
 
 class Call:
@@ -60,6 +68,7 @@ class Line:
     def __init__(self, bus: RpcBus, loop: asyncio.AbstractEventLoop) -> None:
         """Take the bus for the loop."""
         self.loop = loop
+        self._process = os.getpid()
         # Neither a bus nor its line is in a cycle: what they have of the system goes with the last who has the bus, and
         # not when the collector comes by.
         line = weakref.ref(self)
@@ -206,7 +215,8 @@ class Line:
 
     def unwatch(self) -> None:
         """Have the loop look no more."""
-        if self._watched >= 0 and not self.loop.is_closed():
+        # A forked child has its parent's epoll, and what it took out would be missing there.
+        if self._watched >= 0 and not self.loop.is_closed() and os.getpid() == self._process:
             self.loop.remove_reader(self._watched)
         self._watched = -1
 
@@ -232,7 +242,7 @@ class Line:
 
     async def _reconnect(self, bus: RpcBus) -> None:
         try:
-            self._watch(await self.loop.run_in_executor(None, LoopCalls.reconnect, bus))
+            self._watch(await beside(self.loop, lambda: LoopCalls.reconnect(bus)))
         finally:
             self._renewal = None
 
@@ -250,6 +260,35 @@ def line_of(bus: RpcBus) -> Line:
         message = "this bus belongs to another event loop; open one for each loop"
         raise BusyError(message)
     return line
+
+
+def beside(loop: asyncio.AbstractEventLoop, operation: Callable[[], _T]) -> asyncio.Future[_T]:
+    """Run an operation that waits in a thread of its own.
+
+    A thread of the loop's executor would be joined when the loop ends, and keep Ctrl-C waiting for as long as it does.
+    """
+    outcome: asyncio.Future[_T] = loop.create_future()
+
+    def settle(result: _T | None, error: BaseException | None) -> None:
+        if outcome.done():
+            return
+        if error is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(cast("_T", result))
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = operation()
+        except BaseException as raised:  # noqa: BLE001  # is raised where the outcome is awaited
+            error = raised
+        # The loop may have been closed meanwhile.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name="tachyon-reconnect", daemon=True).start()
+    return outcome
 
 
 def anew(error: TachyonError) -> TachyonError:
@@ -292,11 +331,15 @@ async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
     try:
         async with asyncio.timeout_at(deadline):
             return await persist(bus, payload, msg_type, deadline, resends, contract)
+    except RpcError as error:
+        # The callee may find out first, for the loop's clock is a coarse one.
+        if error.kind is ErrorKind.DEADLINE_PASSED:
+            raise TimedOutError(TIMED_OUT) from None
+        raise
     except TachyonError:
         raise
     except TimeoutError:
-        message = "timed out waiting for the peer; the connection stays usable, try again or with more time"
-        raise TimedOutError(message) from None
+        raise TimedOutError(TIMED_OUT) from None
 
 
 async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core

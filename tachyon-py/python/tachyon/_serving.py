@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 
 from tachyon._context import task_call
 from tachyon._tachyon import LoopRequest, LoopServing, RpcBus, RpcDispatcher, RpcServer
@@ -25,6 +26,7 @@ class Service:
         self._serving = serving
         self._concurrency = concurrency
         self._loop = asyncio.get_running_loop()
+        self._process = os.getpid()
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._taken: list[LoopRequest] = []
         self._tasks: dict[asyncio.Task[None], LoopRequest] = {}
@@ -41,7 +43,8 @@ class Service:
                 self._turn()
                 await self._over
         finally:
-            if watched >= 0:
+            # A forked child has its parent's epoll, and what it took out would be missing there.
+            if watched >= 0 and os.getpid() == self._process:
                 self._loop.remove_reader(watched)
             if self._due is not None:
                 self._due.cancel()

@@ -49,6 +49,10 @@ impl AsFd for Readiness {
 /// Silences a caller's bells; true when its peer is gone, in which case what is in the ring now is the last of it.
 pub fn silence(caller: &Caller) -> bool {
     let connection = &caller.outgoing.connection;
+    // What a forked child drains would be missing in its parent. The next look tells the child that it is one.
+    if connection.check_process().is_err() {
+        return false;
+    }
     let data = connection.channel(1).data.drain();
     let room = connection.channel(0).room.drain();
     if data || room {
@@ -75,6 +79,10 @@ pub fn arm_room(caller: &Caller) {
 /// Has the callee ring no more: somebody waits by themselves from now on.
 pub fn disarm(caller: &Caller) {
     let connection = &caller.outgoing.connection;
+    // The words are the parent's, who still wants to be rung.
+    if connection.check_process().is_err() {
+        return;
+    }
     data_source(connection.channel(1)).parked.store(0, Ordering::Relaxed);
     room_source(connection.channel(0)).parked.store(0, Ordering::Relaxed);
 }

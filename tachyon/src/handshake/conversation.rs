@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::descriptors;
+use super::descriptors::{self, MAX_DESCRIPTORS};
 use super::refusal::ProtocolError;
 use super::wire::BUFFER_LEN;
 use crate::wait::{Deadline, Interrupt};
@@ -95,6 +95,10 @@ impl Conversation<'_> {
                 // The socket cannot tell an empty message from the end; the protocol has no empty message.
                 Ok(packet) if packet.len == 0 => return Err(if reset { Break::Reset } else { Break::Closed }),
                 Ok(packet) if packet.cut => return Err(ProtocolError::Oversized.into()),
+                // Fewer came than there was space for: it was this process that could take no more.
+                Ok(packet) if packet.descriptors_lost && descriptors && packet.descriptors.len() < MAX_DESCRIPTORS => {
+                    return Err(system("take the descriptors on", Errno::MFILE).into());
+                }
                 Ok(packet) if packet.descriptors_lost => return Err(ProtocolError::DescriptorsLost.into()),
                 Ok(packet) => return Ok(Message { buffer, len: packet.len, descriptors: packet.descriptors }),
                 Err(Errno::INTR) => {}

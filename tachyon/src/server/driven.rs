@@ -9,12 +9,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::RpcServer;
 use super::control::Control;
 use super::entrance::Entrance;
 use super::events::{Leaving, ServerEvent};
 use super::session::Session;
 use super::worker::Worker;
+use super::{RpcServer, Stopper};
 use crate::bus::Established;
 use crate::dispatch::{Deferred, Dispatcher, HandlerError, Lent, Origin};
 use crate::error::ServeError;
@@ -149,6 +149,11 @@ impl Driven {
         let origin = Origin { caller: Some(&caller), bank: bank(self.publication.as_ref()) };
         let outgoing = session(&mut self.worker, caller.id).map(|session| &mut session.outgoing);
         desk.answer_deferred(&origin, outgoing, deferred, outcome)
+    }
+
+    /// What has the present turn, and every later one, end in [`Next::Stop`].
+    pub fn stopper(&self) -> Stopper {
+        Stopper { control: Arc::clone(&self.worker.control) }
     }
 
     /// How long callers that do not take their last replies are to be waited for.

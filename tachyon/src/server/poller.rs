@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
+use rustix::process::{Pid, getpid};
 
 /// What became ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,12 +64,13 @@ const BATCH: usize = 64;
 #[derive(Debug)]
 pub(super) struct Poller {
     epoll: OwnedFd,
+    owner: Pid,
 }
 
 impl Poller {
     pub(super) fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll })
+        Ok(Self { epoll, owner: getpid() })
     }
 
     /// Watches for readability.
@@ -82,8 +84,17 @@ impl Poller {
     }
 
     pub(super) fn remove(&self, source: impl AsFd) {
+        // What a forked child took out would be missing in its parent.
+        if self.is_inherited() {
+            return;
+        }
         // It fails only for what is not watched, which is the state asked for.
         let _ = epoll::delete(&self.epoll, source);
+    }
+
+    /// Whether this is a forked child, which shares the instance with its parent.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.owner != getpid()
     }
 
     /// Looks for events, sleeping up to `timeout` for the first; `None` sleeps until there is one. A signal ends the

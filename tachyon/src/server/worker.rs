@@ -181,6 +181,10 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
 
     /// Looks at what epoll has, sleeping if nobody is busy.
     pub(super) fn look(&mut self, sleep: bool) -> Result<(), ServeError> {
+        // Bells and clients that a forked child took would be missing in its parent.
+        if self.poller.is_inherited() {
+            return Err(ServeError::Forked);
+        }
         let interrupt = self.options.interrupt_hook();
         let timeout = if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) };
         let mut tokens = core::mem::take(&mut self.tokens);

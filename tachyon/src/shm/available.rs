@@ -1,14 +1,17 @@
 //! How much memory the machine could still give.
 //!
 //! Allocating shared memory that is not there does not fail: the kernel goes on, page by page, and then kills a process
-//! to go on further. So whoever asks for more than there is has to be refused beforehand. The answer is a snapshot and
-//! knows nothing of a container's own limit; it keeps mistakes out, not races.
+//! to go on further. So whoever asks for more than there is has to be refused beforehand. The answer is a snapshot; it
+//! keeps mistakes out, not races.
 
 use std::fs;
 
-/// Bytes that could be allocated without ending another process; `None` if the system does not say.
+use super::cgroup;
+
+/// Bytes that could be allocated without ending a process; `None` if the system does not say.
 pub(super) fn available() -> Option<u64> {
-    parse(&fs::read_to_string("/proc/meminfo").ok()?)
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|meminfo| parse(&meminfo));
+    [machine, cgroup::available()].into_iter().flatten().min()
 }
 
 fn parse(meminfo: &str) -> Option<u64> {

@@ -13,8 +13,8 @@ pub enum ShmError {
         len: usize,
     },
 
-    /// The machine has no memory left for a segment of this length.
-    #[error("no memory for a shared segment of {len} bytes: use a smaller capacity or free some memory")]
+    /// The machine, or a limit of this process or its container, has no memory left for a segment of this length.
+    #[error("no memory for a shared segment of {len} bytes ({source}): use a smaller capacity or free some memory")]
     NoMemory {
         /// The length asked for, in bytes.
         len: usize,

@@ -4,6 +4,7 @@
 //! makes mapping a peer's segment sound: a file that cannot shrink cannot turn a load of ours into `SIGBUS`.
 
 mod available;
+mod cgroup;
 mod error;
 mod numa;
 mod segment;

@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, FileType, MemfdFlags, SealFlags, StatFs};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::ShmError;
 use super::available::available;
@@ -44,6 +45,10 @@ impl Segment {
         let file_len = check_len(len)?;
         if available().is_some_and(|available| file_len > available) {
             return Err(failed("allocate", len, Errno::NOMEM));
+        }
+        // Beyond this the kernel does not only refuse to size the file, it also sends a signal that ends the process.
+        if getrlimit(Resource::Fsize).current.is_some_and(|limit| file_len > limit) {
+            return Err(failed("size", len, Errno::FBIG));
         }
         let file = memfd(len)?;
         rustix::fs::ftruncate(&file, file_len).map_err(|errno| failed("size", len, errno))?;

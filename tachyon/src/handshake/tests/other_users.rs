@@ -15,10 +15,16 @@ const NOBODY: u32 = 65534;
 /// On Linux the user belongs to the thread, as long as the C library is not asked to change it for all.
 fn as_nobody<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     if !geteuid().is_root() {
+        skipped();
         return None;
     }
     let nobody = Uid::from_raw(NOBODY);
     Some(thread::spawn(move || set_thread_res_uid(nobody, nobody, nobody).map(|()| act())).join().unwrap().unwrap())
+}
+
+#[allow(clippy::print_stderr, reason = "says why a test checks nothing")]
+fn skipped() {
+    eprintln!("skipped: only root can become another user");
 }
 
 /// A place that everyone can reach once the socket file lets them.
