@@ -1,6 +1,7 @@
 //! The payload types of a description, as Rust.
 
 use core::fmt::Write;
+use std::collections::HashMap;
 
 use super::names::{Taken, is_camel_case, is_snake_case};
 use crate::describe::{Composite, EnumDescription, FieldDescription, StructDescription, TypeDescription};
@@ -9,14 +10,14 @@ use crate::describe::{Composite, EnumDescription, FieldDescription, StructDescri
 pub(super) struct Types {
     taken: Taken,
     /// What was written under which name. Two sides of one name and two layouts get two names.
-    written: Vec<(Composite, String)>,
+    written: HashMap<Composite, String>,
     pub(super) source: String,
 }
 
 impl Types {
     /// No types yet; `reserved` are names that they cannot have.
     pub(super) fn new(reserved: &[&str]) -> Self {
-        Self { taken: Taken::with(reserved), written: Vec::new(), source: String::new() }
+        Self { taken: Taken::with(reserved), written: HashMap::new(), source: String::new() }
     }
 
     /// How a type is named in the source, which gets its definition if it has none yet.
@@ -26,7 +27,7 @@ impl Types {
             TypeDescription::Composite(Composite::Array { of, len }) => format!("[{}; {len}]", self.name(of)),
             TypeDescription::Composite(Composite::Bytes { len } | Composite::Str { len }) => format!("[u8; {len}]"),
             TypeDescription::Composite(composite) => {
-                if let Some((_, name)) = self.written.iter().find(|(written, _)| written == composite) {
+                if let Some(name) = self.written.get(composite) {
                     return name.clone();
                 }
                 let definition = match composite {
@@ -34,7 +35,7 @@ impl Types {
                     Composite::Enum(description) => self.enumeration(description),
                     Composite::Array { .. } | Composite::Bytes { .. } | Composite::Str { .. } => return String::new(),
                 };
-                self.written.push((composite.clone(), definition.clone()));
+                self.written.insert(composite.clone(), definition.clone());
                 definition
             }
         }
@@ -141,15 +142,33 @@ fn pad(fields: &mut Fields, gap: usize) {
 pub(super) fn document(source: &mut String, indent: &str, doc: &str, otherwise: &str) {
     let doc = if doc.trim().is_empty() { otherwise } else { doc };
     for line in doc.lines() {
-        let line = line.replace(char::is_control, " ");
+        let line = line.replace(is_misleading, " ");
         let line = line.trim_end();
         _ = if line.is_empty() { writeln!(source, "{indent}///") } else { writeln!(source, "{indent}/// {line}") };
     }
+}
+
+/// Whether a character makes code look like other code than it is: rustc refuses those that turn the direction of a
+/// line, even in a comment.
+fn is_misleading(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Allows a name that rustc would complain about.
 pub(super) fn allow(source: &mut String, indent: &str, is_usual: bool, lint: &str) {
     if !is_usual {
         _ = writeln!(source, "{indent}#[allow({lint}, reason = \"the name is the callee's\")]");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cannot_turn_the_direction_of_a_line() {
+        let mut source = String::new();
+        document(&mut source, "", "from \u{202e}here\u{2066} on\r\u{7}", "");
+        assert_eq!(source, "/// from  here  on\n");
     }
 }

@@ -206,7 +206,7 @@ impl From<Form> for FormDescription {
 }
 
 /// A type: the name of a number as text, or an object whose `kind` says what it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum TypeDescription {
     /// A number or a `bool`.
@@ -216,7 +216,7 @@ pub enum TypeDescription {
 }
 
 /// A type that is no number.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Composite {
     /// `len` times the same type.
@@ -243,7 +243,7 @@ pub enum Composite {
 }
 
 /// A struct.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StructDescription {
     /// Its name.
     pub name: String,
@@ -259,7 +259,7 @@ pub struct StructDescription {
 }
 
 /// One field of a struct.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FieldDescription {
     /// Its name. One that begins with `_` is padding, and not compared.
     pub name: String,
@@ -273,7 +273,7 @@ pub struct FieldDescription {
 }
 
 /// An enum.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EnumDescription {
     /// Its name.
     pub name: String,
@@ -287,7 +287,7 @@ pub struct EnumDescription {
 }
 
 /// One variant of an enum.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct VariantDescription {
     /// Its name.
     pub name: String,

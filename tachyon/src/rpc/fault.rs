@@ -103,12 +103,14 @@ impl RpcError {
     fn read(type_id: u32, payload: &[u8]) -> Self {
         let (of, text) =
             payload.split_first_chunk().map_or((MSG_TYPE_ERROR, payload), |(of, text)| (u16::from_be_bytes(*of), text));
-        Self {
-            kind: ErrorKind::from_number(route_id(type_id)),
-            msg_type: of,
-            text: String::from_utf8_lossy(text).into_owned(),
-        }
+        Self { kind: ErrorKind::from_number(route_id(type_id)), msg_type: of, text: copied_text(text) }
     }
+}
+
+/// The text in bytes that a peer can still write to: copied first and checked then, or what was text when it was looked
+/// at could be none when it is copied.
+fn copied_text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap_or_else(|invalid| String::from_utf8_lossy(invalid.as_bytes()).into_owned())
 }
 
 /// An error reply as it travels.
@@ -130,6 +132,8 @@ impl ErrorReply {
 
 #[cfg(test)]
 mod tests {
+    use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
     use super::*;
 
     #[test]
@@ -155,6 +159,35 @@ mod tests {
         let newer = RpcError::decode(0x00AA_FFFF, b"").unwrap();
         assert_eq!((newer.kind, newer.msg_type), (ErrorKind::Unspecified, MSG_TYPE_ERROR));
         assert_eq!(RpcError::decode(1, b"xx"), None);
+    }
+
+    /// Bytes that are text at every moment, as a peer may change them while they are read. A mix of two moments need not
+    /// be.
+    #[test]
+    #[allow(unsafe_code, reason = "plays a peer that writes while we read")]
+    fn a_text_that_changes_while_it_is_read_is_still_text() {
+        const LEN: usize = 512;
+        let shared: Vec<AtomicU8> = (0..LEN).map(|_| AtomicU8::new(b'a')).collect();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let texts = ["a".repeat(LEN), "ä".repeat(LEN / 2)];
+                for text in texts.iter().cycle() {
+                    shared.iter().zip(text.bytes()).for_each(|(to, from)| to.store(from, Ordering::Relaxed));
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+            for _ in 0..20_000 {
+                // SAFETY: the bytes live as long as the scope. That they change is what this is about; it is the same
+                // in a ring, and decision 0006 says why that is lent as a slice.
+                let payload = unsafe { core::slice::from_raw_parts(shared.as_ptr().cast::<u8>(), LEN) };
+                let error = RpcError::decode(0xFFFF, payload).unwrap();
+                assert!(core::str::from_utf8(error.text.as_bytes()).is_ok());
+            }
+            done.store(true, Ordering::Relaxed);
+        });
     }
 
     #[test]
