@@ -95,12 +95,12 @@ bench-peers: $(VENV)/.bench $(EXTENSION) $(BENCHES) ## install the peers, then m
 bench-results: ## the same, into benches/results, to be committed
 	@$(MAKE) --no-print-directory bench-peers RESULTS=benches/results
 
-instructions: $(EXTENSION) $(BENCHES) valgrind ## count instructions per operation; more than those kept is an error
+instructions: $(VENV)/.dev $(BENCHES) valgrind ## count instructions per operation; more than those kept is an error
 	@echo '==> callgrind'
-	@$(GUARD) check --binary $(TARGET)/release/count
+	@$(GUARD) check --built $(TARGET)/release
 
-instructions-update: $(EXTENSION) $(BENCHES) valgrind ## count instructions per operation, and keep them
-	@$(GUARD) update --binary $(TARGET)/release/count
+instructions-update: $(VENV)/.dev $(BENCHES) valgrind ## count instructions per operation, and keep them
+	@$(GUARD) update --built $(TARGET)/release
 
 # Debian's package where this may install it; elsewhere a word on what is needed.
 valgrind:
@@ -153,9 +153,12 @@ $(EXAMPLES): $(RUST)
 	@cargo build --quiet --release --package tachyon-examples --package tachyon-tests --bins
 	@touch $@
 
-$(BENCHES): $(RUST) $(shell find benches -path benches/peers -prune -o -name '*.rs' -print)
+# The extension is built a second time for valgrind, in one go with tachyon-callgrind: the features of its
+# dependencies, one of which valgrind needs, are then those of both.
+$(BENCHES): $(VENV)/.demo $(RUST) $(shell find benches -path benches/peers -prune -o -name '*.rs' -print)
 	@echo '==> building the benchmarks'
-	@cargo build --quiet --release --package tachyon-benches --package tachyon-callgrind --bins
+	@PYO3_BUILD_EXTENSION_MODULE=1 cargo build --quiet --release --package tachyon-benches --package tachyon-callgrind \
+	    --package tachyon-py
 	@touch $@
 
 $(INPUT) &: examples/python/demo_input.py $(VENV)/.demo

@@ -7,11 +7,13 @@
 mod drive;
 mod floor;
 mod round;
+mod shared;
 mod timing;
 
 pub use drive::{
     Answerer, Asker, Outcome, Sink, Source, drive_answers, drive_asks, drive_sink, drive_source, receive, send,
 };
-pub use floor::{Bouncer, Line};
+pub use floor::Bouncer;
 pub use round::{Kind, Report, Round, ready, rounds, tell};
+pub use shared::Shared;
 pub use timing::{Clock, median};

@@ -7,12 +7,18 @@
 use std::error::Error;
 use std::hint::black_box;
 use std::thread;
+use std::time::Duration;
 
-use tachyon::{Callee, Caller, Dispatcher, Entry, Receiver, Sender, endpoints, tachyon_rpc};
+use tachyon::{Callee, Caller, Dispatcher, Entry, Options, Receiver, Sender, endpoints, tachyon_rpc};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 const CAPACITY: usize = 1 << 16;
+
+/// Under valgrind, and beside others, a handshake takes longer than it should.
+fn patient() -> Options {
+    Options::new().timeout(Duration::from_secs(60)).handshake_timeout(Duration::from_secs(60))
+}
 
 fn main() -> Outcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,8 +48,8 @@ fn call_ends() -> Outcome<(Caller, Callee)> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("count.sock");
     let listen_at = path.clone();
-    let callee = thread::spawn(move || Callee::listen(listen_at, CAPACITY, CAPACITY));
-    let caller = Caller::connect(&path)?;
+    let callee = thread::spawn(move || Callee::listen_with(listen_at, CAPACITY, CAPACITY, &patient()));
+    let caller = Caller::connect_with(&path, &patient())?;
     Ok((caller, callee.join().map_err(|_| "the listening thread panicked")??))
 }
 
@@ -52,8 +58,8 @@ fn bus_ends() -> Outcome<(Sender, Receiver)> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("count.sock");
     let listen_at = path.clone();
-    let receiver = thread::spawn(move || Receiver::listen(listen_at, CAPACITY));
-    let sender = Sender::connect(&path)?;
+    let receiver = thread::spawn(move || Receiver::listen_with(listen_at, CAPACITY, &patient()));
+    let sender = Sender::connect_with(&path, &patient())?;
     Ok((sender, receiver.join().map_err(|_| "the listening thread panicked")??))
 }
 

@@ -2,15 +2,12 @@
 
 #![allow(unsafe_code, reason = "payloads in memory that another process writes")]
 
-use std::fs::File;
 use std::hint::{black_box, spin_loop};
 use std::path::Path;
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
 
-use memmap2::MmapRaw;
-use tachyon_benches::{Kind, Outcome, Sink, Source, drive_source, ready, receive, rounds, tell};
+use tachyon_benches::{Kind, Outcome, Shared, Sink, Source, drive_source, ready, receive, rounds, tell};
 
 /// The sum of a payload's words: reads every byte of it, as fast as the compiler knows how.
 #[inline]
@@ -59,51 +56,16 @@ const TAKEN: usize = 256;
 
 /// Shared memory with one place after the other for payloads of one length, and nothing but two counters.
 struct Bare {
-    map: MmapRaw,
+    shared: Shared,
     moved: u64,
 }
 
 impl Bare {
-    fn create(path: &Path, capacity: usize) -> Outcome<Self> {
-        let made = path.with_extension("made");
-        let file = File::options().read(true).write(true).create_new(true).open(&made)?;
-        file.set_len(u64::try_from(HEAD + capacity)?)?;
-        std::fs::rename(made, path)?;
-        Self::map(&file, capacity)
-    }
-
-    fn open(path: &Path, capacity: usize) -> Outcome<Self> {
-        let begin = Instant::now();
-        while !path.exists() {
-            if begin.elapsed() > Duration::from_secs(10) {
-                return Err("nobody has made the shared memory".into());
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Self::map(&File::options().read(true).write(true).open(path)?, capacity)
-    }
-
-    fn map(file: &File, capacity: usize) -> Outcome<Self> {
-        let map = MmapRaw::map_raw(file)?;
-        if map.len() == HEAD + capacity {
-            Ok(Self { map, moved: 0 })
-        } else {
-            Err("the shared memory has another size".into())
-        }
-    }
-
-    fn word(&self, offset: usize) -> &AtomicU64 {
-        let address = self.map.as_mut_ptr().wrapping_add(offset).cast();
-        // SAFETY: inside the mapping, whose length `map` has checked, and living as long as it; aligned, since mappings
-        // begin at pages and the offsets are multiples of 256; used as an atomic by everyone.
-        unsafe { AtomicU64::from_ptr(address) }
-    }
-
     /// Where the payload that is next in turn lies, and how many there is room for.
     fn place(&self, len: usize) -> Outcome<(*mut u8, u64)> {
-        let places = u64::try_from((self.map.len() - HEAD) / len)?;
+        let places = u64::try_from((self.shared.len() - HEAD) / len)?;
         let place = self.moved.checked_rem(places).ok_or("no room for a payload")?;
-        Ok((self.map.as_mut_ptr().wrapping_add(HEAD + usize::try_from(place)? * len), places))
+        Ok((self.shared.at(HEAD + usize::try_from(place)? * len), places))
     }
 }
 
@@ -111,7 +73,7 @@ impl Source for Bare {
     #[inline]
     fn send(&mut self, payload: &[u8]) -> Outcome {
         let (place, places) = self.place(payload.len())?;
-        while self.moved - self.word(TAKEN).load(Ordering::Acquire) == places {
+        while self.moved - self.shared.word(TAKEN).load(Ordering::Acquire) == places {
             spin_loop();
         }
         // SAFETY: the place and `payload.len()` bytes behind it are inside the mapping, since there are `places` of them
@@ -119,7 +81,7 @@ impl Source for Bare {
         // this process's own memory and overlaps with nothing.
         unsafe { ptr::copy_nonoverlapping(payload.as_ptr(), place, payload.len()) };
         self.moved += 1;
-        self.word(SENT).store(self.moved, Ordering::Release);
+        self.shared.word(SENT).store(self.moved, Ordering::Release);
         Ok(())
     }
 }
@@ -134,7 +96,7 @@ impl Sink for Reading {
     #[inline]
     fn take(&mut self, _most: u64) -> Outcome<u64> {
         let (place, _) = self.bare.place(self.len)?;
-        while self.bare.word(SENT).load(Ordering::Acquire) <= self.bare.moved {
+        while self.bare.shared.word(SENT).load(Ordering::Acquire) <= self.bare.moved {
             spin_loop();
         }
         // SAFETY: the place and the bytes behind it are inside the mapping and initialised, as all of a file's are; the
@@ -142,17 +104,17 @@ impl Sink for Reading {
         let payload = unsafe { std::slice::from_raw_parts(place, self.len) };
         black_box(sum(payload));
         self.bare.moved += 1;
-        self.bare.word(TAKEN).store(self.bare.moved, Ordering::Release);
+        self.bare.shared.word(TAKEN).store(self.bare.moved, Ordering::Release);
         Ok(1)
     }
 }
 
 pub(crate) fn source(path: &Path, capacity: usize) -> Outcome {
-    drive_source(Bare::create(path, capacity)?)
+    drive_source(Bare { shared: Shared::create(path, HEAD + capacity)?, moved: 0 })
 }
 
 pub(crate) fn sink(path: &Path, capacity: usize) -> Outcome {
-    let mut reading = Reading { bare: Bare::open(path, capacity)?, len: 0 };
+    let mut reading = Reading { bare: Bare { shared: Shared::open(path, HEAD + capacity)?, moved: 0 }, len: 0 };
     ready()?;
     while let Some(round) = rounds()? {
         reading.len = round.size;

@@ -13,7 +13,7 @@ mod threads;
 use std::path::Path;
 
 use tachyon::PollingMode;
-use tachyon_benches::{Bouncer, Line, Outcome, drive_answers, drive_asks};
+use tachyon_benches::{Bouncer, Outcome, drive_answers, drive_asks};
 
 const USAGE: &str = "usage: contender SIDE PATH CAPACITY HOW";
 
@@ -25,8 +25,8 @@ fn main() -> Outcome {
     let path: &Path = path.as_ref();
     let capacity: usize = capacity.parse()?;
     match side {
-        "floor-asker" => drive_asks(Bouncer::new(Line::open(path)?)),
-        "floor-answerer" => drive_answers(Bouncer::new(Line::create(path)?)),
+        "floor-asker" => drive_asks(Bouncer::open(path)?),
+        "floor-answerer" => drive_answers(Bouncer::create(path)?),
         "caller" => ours::caller(path, mode(how)?),
         "callee" => ours::callee(path, capacity, mode(how)?),
         "table-caller" => ours::table_caller(path, how.parse()?),
