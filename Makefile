@@ -9,12 +9,17 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 CALLS ?= 20000
 
 # Deaths of each part in `make kill`, minutes of `make soak`, and what both draw by.
-ROUNDS ?= 1000
+DEATHS ?= 1000
 MINUTES ?= 10
 SEED ?= 1
 
 # Calls of `make leak`.
 CALLS_LEAK ?= 10000000
+
+# Rounds of each contender in `make bench`, the groups to run (all of them unless named), and where the results go.
+ROUNDS ?= 15
+ONLY ?=
+RESULTS ?= $(TARGET)/bench
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,16 +38,22 @@ EXTENSION := $(VENV)/.extension
 EXAMPLES := $(TARGET)/release/.examples
 CHAOS := $(TARGET)/release/chaos
 ACTORS := --python $(BIN)/python --script tests/python/actor.py
+BENCHES := $(TARGET)/release/.benches
+PEERS := $(TARGET)/peers
+BENCH_PYTHON := PYTHONPATH=benches/python $(BIN)/python -m bench --binaries $(TARGET)/release --rounds $(ROUNDS) \
+    --only '$(ONLY)'
+GUARD := $(BIN)/python benches/python/instructions.py
 INPUT := .demo/stocks.csv .demo/temperatures.f64
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 # The recipes share one venv and one target directory; cargo and pytest use the cores by themselves.
 .NOTPARALLEL:
-.PHONY: help demo test kill soak leak input build fmt clippy test-rust test-doc test-python lint-python wheel clean
+.PHONY: help demo test kill soak leak input build fmt clippy test-rust test-doc test-python lint-python wheel clean \
+    bench bench-peers bench-results instructions instructions-update valgrind
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-19s %s\n", $$1, $$2 }'
 
 demo: $(EXTENSION) $(EXAMPLES) input ## Rust and Python call each other: four pairs on real input, timed
 	@$(BIN)/python examples/python/demo.py --calls $(CALLS) --binaries $(TARGET)/release --input .demo
@@ -50,8 +61,8 @@ demo: $(EXTENSION) $(EXAMPLES) input ## Rust and Python call each other: four pa
 
 test: test-rust test-doc test-python ## every test, Rust and Python
 
-kill: $(EXTENSION) $(EXAMPLES) ## kill processes of both languages at ROUNDS=1000 points each, check the survivors
-	@$(CHAOS) kill --rounds $(ROUNDS) --seed $(SEED) --summary $(TARGET)/kill.txt $(ACTORS)
+kill: $(EXTENSION) $(EXAMPLES) ## kill processes of both languages at DEATHS=1000 points each, check the survivors
+	@$(CHAOS) kill --rounds $(DEATHS) --seed $(SEED) --summary $(TARGET)/kill.txt $(ACTORS)
 
 soak: $(EXTENSION) $(EXAMPLES) ## random traffic, kills and reconnects for MINUTES=10, all counted
 	@$(CHAOS) soak --seconds $$(($(MINUTES) * 60)) --seed $(SEED) --summary $(TARGET)/soak.txt $(ACTORS)
@@ -79,18 +90,43 @@ test-doc: $(VENV)/.demo ## examples in the Rust documentation, and its links
 
 test-python: $(VENV)/.dev $(EXTENSION) $(EXAMPLES) input ## Python tests, and the examples of both languages in pairs
 	@echo '==> pytest'
-	@TACHYON_EXAMPLES=$(abspath $(TARGET)/release) $(BIN)/python -X dev -W error -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . tests/python
+	@TACHYON_EXAMPLES=$(abspath $(TARGET)/release) $(BIN)/python -X dev -W error -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . tests/python benches/python/tests
 
 leak: $(EXTENSION) ## ten million Python calls, whose memory must not add up (some minutes; CALLS_LEAK=N for fewer)
 	@$(BIN)/python -W error tests/python/leak.py $(CALLS_LEAK)
 
 lint-python: $(VENV)/.dev $(EXTENSION) ## ruff, mypy, pyright, and the stub against the extension
 	@echo '==> ruff, mypy, pyright, stubtest'
-	@$(BIN)/ruff check --quiet $(PACKAGE) tests/python examples/python
-	@$(BIN)/ruff format --quiet --check $(PACKAGE) tests/python examples/python
+	@$(BIN)/ruff check --quiet $(PACKAGE) tests/python examples/python benches/python
+	@$(BIN)/ruff format --quiet --check $(PACKAGE) tests/python examples/python benches/python
 	@$(BIN)/mypy --config-file $(PACKAGE)/pyproject.toml $(PACKAGE)/python examples/python tests/python/typing
+	@cd benches/python && ../../$(BIN)/mypy --config-file mypy.ini bench instructions.py count_python.py contenders
 	@$(BIN)/pyright --project $(PACKAGE) --pythonpath $(BIN)/python
 	@$(BIN)/python -m mypy.stubtest --concise --allowlist $(PACKAGE)/stubtest-allowlist.txt --ignore-unused-allowlist tachyon
+
+bench: $(VENV)/.bench $(EXTENSION) $(BENCHES) ## measure everything, beside the peers that are there (ROUNDS=3: a quick look)
+	@$(BENCH_PYTHON) --results '$(RESULTS)' $(if $(wildcard $(PEERS)/built.toml),--peers $(PEERS))
+
+bench-peers: $(VENV)/.bench $(EXTENSION) $(BENCHES) ## install the peers, then measure everything beside them
+	@echo '==> building the peers'
+	@benches/peers/install.sh $(PEERS) '$(PYTHON)'
+	@$(BENCH_PYTHON) --results '$(RESULTS)' --peers $(PEERS)
+
+bench-results: ## the same, into benches/results, to be committed
+	@$(MAKE) --no-print-directory bench-peers RESULTS=benches/results
+
+instructions: $(VENV)/.dev $(BENCHES) valgrind ## count instructions per operation; more than those kept is an error
+	@echo '==> callgrind'
+	@$(GUARD) check --built $(TARGET)/release
+
+instructions-update: $(VENV)/.dev $(BENCHES) valgrind ## count instructions per operation, and keep them
+	@$(GUARD) update --built $(TARGET)/release
+
+# Debian's package where this may install it; elsewhere a word on what is needed.
+valgrind:
+	@command -v valgrind >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	    echo '==> installing valgrind' && apt-get update -qq && apt-get install -qq -y --no-install-recommends valgrind >/dev/null; } || \
+	    { echo 'valgrind was not found: install it first (Debian: apt-get install valgrind)' >&2; exit 1; }
 
 wheel: $(VENV)/.demo ## build the wheel into target/wheels
 	@echo '==> maturin build'
@@ -122,6 +158,11 @@ $(VENV)/.dev: $(PACKAGE)/requirements-dev.txt $(VENV)/.demo
 	@$(BIN)/python -m pip install --quiet -r $<
 	@touch $@
 
+$(VENV)/.bench: benches/python/requirements.txt $(VENV)/.demo
+	@echo '==> installing what draws the results into $(VENV)'
+	@$(BIN)/python -m pip install --quiet -r $<
+	@touch $@
+
 $(EXTENSION): $(VENV)/.demo $(RUST) $(PACKAGE)/pyproject.toml
 	@echo '==> building the Python package (optimised; the first time takes a minute)'
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet --release --manifest-path $(PACKAGE)/Cargo.toml
@@ -130,6 +171,14 @@ $(EXTENSION): $(VENV)/.demo $(RUST) $(PACKAGE)/pyproject.toml
 $(EXAMPLES): $(RUST)
 	@echo '==> building the Rust examples and test programs'
 	@cargo build --quiet --release --package tachyon-examples --package tachyon-tests --bins
+	@touch $@
+
+# The extension is built a second time for valgrind, in one go with tachyon-callgrind: the features of its
+# dependencies, one of which valgrind needs, are then those of both.
+$(BENCHES): $(VENV)/.demo $(RUST) $(shell find benches -path benches/peers -prune -o -name '*.rs' -print)
+	@echo '==> building the benchmarks'
+	@PYO3_BUILD_EXTENSION_MODULE=1 cargo build --quiet --release --package tachyon-benches --package tachyon-callgrind \
+	    --package tachyon-py
 	@touch $@
 
 $(INPUT) &: examples/python/demo_input.py $(VENV)/.demo

@@ -1,0 +1,124 @@
+//! What callgrind counts: so many operations of one kind. `benches/python/instructions.py` runs it with two numbers of
+//! them and divides the difference, so that what comes before and after the operations does not count.
+//!
+//! Both sides are one thread and take turns: each finds at its first look what it waits for, and nothing is counted
+//! that depends on when the other side runs. What that leaves out is the waiting itself.
+
+use std::error::Error;
+use std::hint::black_box;
+use std::thread;
+use std::time::Duration;
+
+use tachyon::{Callee, Caller, Dispatcher, Entry, Options, Receiver, Sender, endpoints, tachyon_rpc};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const CAPACITY: usize = 1 << 16;
+
+/// Under valgrind, and beside others, a handshake takes longer than it should.
+fn patient() -> Options {
+    Options::new().timeout(Duration::from_secs(60)).handshake_timeout(Duration::from_secs(60))
+}
+
+fn main() -> Outcome {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [what, count] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
+        return Err("usage: count OPERATION COUNT".into());
+    };
+    let count: u32 = count.parse()?;
+    match what {
+        "round-trip-32" => round_trips(32, count),
+        "round-trip-1024" => round_trips(1024, count),
+        "one-way-32" => one_way(32, count),
+        "one-way-1024" => one_way(1024, count),
+        "batch-32" => batches(32, count),
+        "dispatch-1" => dispatch(1, count),
+        "dispatch-1000" => dispatch(1000, count),
+        _ => Err("no such operation".into()),
+    }
+}
+
+#[tachyon_rpc(msg_type = 1)]
+fn echo(payload: &[u8]) -> &[u8] {
+    payload
+}
+
+/// A caller and its callee.
+fn call_ends() -> Outcome<(Caller, Callee)> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("count.sock");
+    let listen_at = path.clone();
+    let callee = thread::spawn(move || Callee::listen_with(listen_at, CAPACITY, CAPACITY, &patient()));
+    let caller = Caller::connect_with(&path, &patient())?;
+    Ok((caller, callee.join().map_err(|_| "the listening thread panicked")??))
+}
+
+/// A sender and its receiver.
+fn bus_ends() -> Outcome<(Sender, Receiver)> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("count.sock");
+    let listen_at = path.clone();
+    let receiver = thread::spawn(move || Receiver::listen_with(listen_at, CAPACITY, &patient()));
+    let sender = Sender::connect_with(&path, &patient())?;
+    Ok((sender, receiver.join().map_err(|_| "the listening thread panicked")??))
+}
+
+/// Request, dispatch and reply.
+fn round_trips(size: usize, count: u32) -> Outcome {
+    let (mut caller, mut callee) = call_ends()?;
+    let mut dispatcher = Dispatcher::new(endpoints![echo]);
+    let payload = vec![7; size];
+    for _ in 0..count {
+        let call = caller.call(1, black_box(&payload))?;
+        dispatcher.serve_once(&mut callee)?;
+        black_box(caller.wait(call)?.len());
+    }
+    Ok(())
+}
+
+/// A message sent and received in place.
+fn one_way(size: usize, count: u32) -> Outcome {
+    let (mut sender, mut receiver) = bus_ends()?;
+    let payload = vec![7; size];
+    for _ in 0..count {
+        sender.send(black_box(&payload), 1)?;
+        black_box(receiver.recv()?.len());
+    }
+    Ok(())
+}
+
+/// Messages sent one by one and received 50 at a time.
+fn batches(size: usize, count: u32) -> Outcome {
+    const BATCH: usize = 50;
+    let (mut sender, mut receiver) = bus_ends()?;
+    let payload = vec![7; size];
+    for _ in 0..usize::try_from(count)? / BATCH {
+        for _ in 0..BATCH {
+            sender.send(black_box(&payload), 1)?;
+        }
+        let batch = receiver.recv_batch(BATCH)?;
+        for message in &batch {
+            black_box(message.len());
+        }
+    }
+    Ok(())
+}
+
+/// Round trips over all endpoints of a table in turn. A step that is prime to their number spreads them over its pages.
+fn dispatch(endpoints: u16, count: u32) -> Outcome {
+    let (mut caller, mut callee) = call_ends()?;
+    let table: Vec<Entry<()>> = (0..endpoints)
+        .map(|msg_type| Entry::shared(msg_type, "echo", "", |(), request, reply| reply.bytes(request.payload())))
+        .collect();
+    let mut dispatcher = Dispatcher::new(&table);
+    let mut msg_type = 0;
+    for _ in 0..count {
+        // Without a division, whose instructions would depend on the number.
+        msg_type += 389 % endpoints;
+        msg_type -= if msg_type < endpoints { 0 } else { endpoints };
+        let call = caller.call(msg_type, black_box(&[7; 32]))?;
+        dispatcher.serve_once(&mut callee)?;
+        black_box(caller.wait(call)?.len());
+    }
+    Ok(())
+}

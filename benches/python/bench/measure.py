@@ -1,0 +1,176 @@
+"""Runs the groups: every contender's processes stay alive, and their short rounds interleave."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.contenders import Contender, Tools
+from bench.groups import Group
+from bench.ratios import Times
+from bench.sides import Pair, SideError
+
+ROUND_NS = 25e6
+"""Length of a round: long enough to count, short enough that a pair of rounds sees the same machine."""
+PACED_NS = 100e6
+MOST_CALLS = 60_000
+MOST_MESSAGES = 400_000
+FEWEST = 32
+SHORT_NS = 20_000
+"""Calls up to this long are timed in blocks, longer ones by themselves: there the clock costs nothing that shows."""
+BLOCK = 16
+
+
+@dataclass
+class Sized:
+    """What the rounds of one contender with one size of payload found out, in nanoseconds."""
+
+    p50: list[float] = field(default_factory=list)
+    mean: list[float] = field(default_factory=list)
+    single: Times = field(default_factory=Times)
+    paced: dict[int, Times] = field(default_factory=dict)
+
+    @property
+    def values(self) -> list[float]:
+        """The value of each round that ratios are made of: the median call, or a stream's mean message."""
+        return self.p50 or self.mean
+
+
+@dataclass
+class Measured:
+    """What a group found out."""
+
+    group: Group
+    sized: dict[int, dict[str, Sized]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def values(self, size: int, key: str) -> list[float] | None:
+        """Return the rounds of a contender, if it has any."""
+        found = self.sized.get(size, {}).get(key)
+        return found.values if found and found.values else None
+
+
+class Runner:
+    """Runs groups on two cores."""
+
+    def __init__(self, tools: Tools, cores: tuple[int, int], rounds: int, tag: str, say: Callable[[str], None]) -> None:
+        """Take what all groups have in common; `tag` is in the names of what contenders leave in shared memory."""
+        self.tools = tools
+        self.cores = cores
+        self.rounds = rounds
+        self.tag = tag
+        self.say = say
+
+    def run(self, group: Group) -> Measured:
+        """Run one group."""
+        measured = Measured(group)
+        with tempfile.TemporaryDirectory(prefix="tb-") as folder, self.started(group, measured, Path(folder)) as pairs:
+            for size in group.sizes:
+                self.measure(measured, size, pairs)
+        return measured
+
+    @contextmanager
+    def started(self, group: Group, measured: Measured, folder: Path) -> Iterator[dict[str, Pair]]:
+        """Start everyone who is there; end everyone who is left."""
+        pairs: dict[str, Pair] = {}
+        try:
+            for contender in group.contenders:
+                if self.tools.missing(contender.needs):
+                    measured.missing[contender.key] = contender.needs
+                    continue
+                try:
+                    pairs[contender.key] = self.start(contender, group, folder)
+                except SideError as error:
+                    self.drop(measured, pairs, contender, error)
+            yield pairs
+        finally:
+            for pair in pairs.values():
+                pair.end()
+            for left in Path("/dev/shm").glob(f"*_{self.tag}_*"):  # noqa: S108 - where iceoryx2 leaves what it was killed with
+                left.unlink(missing_ok=True)
+
+    def start(self, contender: Contender, group: Group, folder: Path) -> Pair:
+        """Start both sides of a contender."""
+        path = folder / f"{contender.key}.sock"
+        capacity = contender.capacity or group.capacity
+        asks = self.tools.command(contender.asks, path, capacity)
+        answers = self.tools.command(contender.answers, path, capacity) if contender.answers else None
+        return Pair(contender.title, folder).start(asks, answers, self.cores, endless=contender.endless, tag=self.tag)
+
+    def drop(self, measured: Measured, pairs: dict[str, Pair], contender: Contender, error: SideError) -> None:
+        """Go on without a contender that failed, and say so."""
+        measured.failed[contender.key] = str(error)
+        self.say(f"    failed: {error}")
+        if pair := pairs.pop(contender.key, None):
+            pair.end()
+
+    def measure(self, measured: Measured, size: int, pairs: dict[str, Pair]) -> None:
+        """Measure all contenders with one size of payload."""
+        group = measured.group
+        sitting = Sitting(group, size, measured.sized.setdefault(size, {}))
+
+        def everyone(run: Callable[[Contender, Pair], None], number: int) -> None:
+            # Whoever is first once is last the next time: neighbours in one order are neighbours in the other.
+            for contender in group.contenders if number % 2 == 0 else reversed(group.contenders):
+                if pair := pairs.get(contender.key):
+                    try:
+                        run(contender, pair)
+                    except SideError as error:
+                        self.drop(measured, pairs, contender, error)
+
+        everyone(sitting.calibrate, 0)
+        for number in range(self.rounds):
+            everyone(sitting.back_to_back, number)
+        for rate in group.rates if size == group.latency else ():
+            for number in range(self.rounds):
+                everyone(partial(sitting.paced, rate), number)
+        for key in measured.failed:
+            sitting.found.pop(key, None)
+
+
+class Sitting:
+    """The rounds of a group with one size of payload."""
+
+    def __init__(self, group: Group, size: int, found: dict[str, Sized]) -> None:
+        """Begin with nothing found out."""
+        self.group = group
+        self.size = size
+        self.found = found
+        self.orders: dict[str, dict[str, Any]] = {}
+
+    def calibrate(self, contender: Contender, pair: Pair) -> None:
+        """Find out how much of a contender fits into a round."""
+        stream = self.group.stream and contender.key != "floor"
+        kind = "stream" if stream else "blocks"
+        order = {"kind": kind, "size": self.size, "count": FEWEST * 4, "warm": FEWEST, "block": 1}
+        pair.round(order)
+        each = pair.round(order)["mean"]
+        most = MOST_MESSAGES if stream else MOST_CALLS
+        block = BLOCK if each < SHORT_NS else 1
+        count = int(min(most, max(FEWEST, ROUND_NS / each))) // block * block
+        self.orders[contender.key] = {**order, "count": count, "warm": max(1, min(1000, count // 10)), "block": block}
+        self.found[contender.key] = Sized()
+
+    def back_to_back(self, contender: Contender, pair: Pair) -> None:
+        """Run a round, and where latencies are wanted one more for them."""
+        order = self.orders[contender.key]
+        here = self.found[contender.key]
+        report = pair.round(order)
+        here.mean.append(report["mean"])
+        if "p50" in report:
+            here.p50.append(report["p50"])
+        if self.size == self.group.latency:
+            here.single.add(pair.round({**order, "kind": "single"})["histogram"])
+
+    def paced(self, rate: int, contender: Contender, pair: Pair) -> None:
+        """Run a round of calls that are due at a fixed rate."""
+        here = self.found[contender.key]
+        interval = 1_000_000_000 // rate
+        # What cannot keep up would otherwise take as long as its backlog.
+        calls = min(PACED_NS / interval, 10 * PACED_NS / here.values[0])
+        order = {"kind": "paced", "interval": interval, "count": max(FEWEST, int(calls))}
+        here.paced.setdefault(rate, Times()).add(pair.round({**self.orders[contender.key], **order})["histogram"])

@@ -1,0 +1,139 @@
+"""The processes of a contender: started, pinned, told of rounds, listened to with patience, and ended."""
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+Report: TypeAlias = dict[str, Any]
+
+START = 30.0
+ROUND = 60.0
+END = 3.0
+"""Seconds that a process may take to connect, for a round, and to end by itself."""
+
+
+class SideError(Exception):
+    """A process ended, hung or talked nonsense."""
+
+
+class Side:
+    """One process, which talks in lines of JSON."""
+
+    def __init__(self, title: str, command: list[str], cores: set[int], environment: dict[str, str]) -> None:
+        """Start it on its cores."""
+        self.title = title
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `end` closes it
+        self.process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            env=os.environ | environment,
+        )
+        # Before it can have connected: its threads, which come later, inherit this.
+        os.sched_setaffinity(self.process.pid, cores)
+        self.unread = b""
+
+    def tell(self, what: Report) -> None:
+        """Write it a line."""
+        assert self.process.stdin is not None  # noqa: S101 - a pipe was asked for
+        try:
+            self.process.stdin.write(json.dumps(what).encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            raise SideError(self.account()) from error
+
+    def hear(self, patience: float) -> Report:
+        """Wait for a line of it."""
+        assert self.process.stdout is not None  # noqa: S101 - a pipe was asked for
+        deadline = time.monotonic() + patience
+        while b"\n" not in self.unread:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                raise SideError(f"{self.title}: no word in {patience:.0f} s\n{self.account()}")
+            more = os.read(self.process.stdout.fileno(), 1 << 16)
+            if not more:
+                raise SideError(self.account())
+            self.unread += more
+        line, _, self.unread = self.unread.partition(b"\n")
+        report: Report = json.loads(line)
+        return report
+
+    def account(self) -> str:
+        """Say how it ended and the last it complained of."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1)
+        self.errors.seek(0)
+        state = "still running" if self.process.poll() is None else f"exit status {self.process.returncode}"
+        said = self.errors.read().strip().splitlines()[-5:]
+        return f"{self.title}: {state}: " + (" | ".join(said) or "it said nothing")
+
+    def end(self) -> None:
+        """Let it end, or end it."""
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        try:
+            self.process.wait(END)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.errors.close()
+
+
+class Pair:
+    """Both processes of a contender, or the one it has."""
+
+    def __init__(self, title: str, folder: Path) -> None:
+        """Begin without any."""
+        self.title = title
+        self.folder = folder
+        self.asking: Side | None = None
+        self.answering: Side | None = None
+        self.endless = False
+
+    def start(
+        self, asks: list[str], answers: list[str] | None, cores: tuple[int, int], *, endless: bool, tag: str
+    ) -> Self:
+        """Start both and wait until they are connected. An endless answerer needs to be told of no rounds."""
+        environment = {"TACHYON_BENCH": tag}
+        self.endless = endless
+        try:
+            if answers is not None:
+                self.answering = Side(f"{self.title}, answering", answers, {cores[1]}, environment)
+            alone = set(cores) if answers is None else {cores[0]}
+            self.asking = Side(f"{self.title}, asking", asks, alone, environment)
+            for side in (self.asking, self.answering):
+                if side is not None:
+                    side.hear(START)
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def round(self, ordered: Report) -> Report:
+        """Run one round and return what the asking side found out."""
+        if self.asking is None:
+            raise SideError(f"{self.title}: it was never started")
+        told = None if self.endless else self.answering
+        if told is not None:
+            told.tell(ordered)
+        self.asking.tell(ordered)
+        report = self.asking.hear(ROUND)
+        if told is not None:
+            told.hear(ROUND)
+        return report
+
+    def end(self) -> None:
+        """End both."""
+        for side in (self.asking, self.answering):
+            if side is not None:
+                side.end()
+        self.asking = self.answering = None

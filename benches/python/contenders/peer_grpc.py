@@ -1,0 +1,42 @@
+"""grpcio over a Unix socket, bytes to bytes without a schema: one side of one contender.
+
+peer_grpc.py SIDE PATH CAPACITY HOW
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import grpc
+from rounds import PATIENCE, drive_asks, ready_for_good
+
+OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+
+
+def client(path: str) -> None:
+    """Call a unary method."""
+    with grpc.insecure_channel(f"unix:{path}", options=OPTIONS) as channel:
+        grpc.channel_ready_future(channel).result(timeout=PATIENCE)
+        echo = channel.unary_unary("/bench.Echo/Echo")
+        drive_asks(lambda asked: partial(echo, asked))
+
+
+def server(path: str) -> None:
+    """Serve for ever."""
+
+    def echo(request: bytes, _context: grpc.ServicerContext) -> bytes:
+        return request
+
+    handlers = grpc.method_handlers_generic_handler("bench.Echo", {"Echo": grpc.unary_unary_rpc_method_handler(echo)})
+    serving = grpc.server(ThreadPoolExecutor(max_workers=1), options=OPTIONS)
+    serving.add_generic_rpc_handlers((handlers,))
+    serving.add_insecure_port(f"unix:{path}")
+    serving.start()
+    ready_for_good()
+    serving.wait_for_termination()
+
+
+SIDES = {"client": client, "server": server}
+
+if __name__ == "__main__":
+    SIDES[sys.argv[1]](sys.argv[2])

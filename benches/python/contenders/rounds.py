@@ -1,0 +1,154 @@
+"""How a round is ordered, timed and reported: the Python twin of the crate `tachyon-benches`, for every interpreter.
+
+Only the standard library: peers run it in an environment of their own.
+"""
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from statistics import median
+from threading import Thread
+from time import perf_counter_ns
+from typing import Any, TypeAlias
+
+Report: TypeAlias = dict[str, Any]
+Call: TypeAlias = Callable[[], object]
+
+PATIENCE = 10.0
+"""Seconds that a side waits for the other one to appear."""
+
+
+def tell(report: Report) -> None:
+    """Write one line."""
+    print(json.dumps(report), flush=True)
+
+
+def rounds() -> Iterator[dict[str, Any]]:
+    """Say that the connection stands, then block for one round after the other."""
+    tell({"ready": True})
+    for line in iter(sys.stdin.readline, ""):
+        yield json.loads(line)
+
+
+def ready_for_good() -> None:
+    """Say that the connection stands, for a side that serves for ever: it ends with whoever started it."""
+
+    def end() -> None:
+        sys.stdin.read()
+        os._exit(0)
+
+    Thread(target=end, daemon=True).start()
+    tell({"ready": True})
+
+
+def payload(size: int) -> bytes:
+    """Return bytes that differ from each other, so that none of them can be made up."""
+    return bytes(byte % 256 for byte in range(size))
+
+
+def drive_asks(prepare: Callable[[bytes], Callable[[], bytes]]) -> None:
+    """Ask as the rounds say; `prepare` makes of a payload the call to be timed, which returns the reply."""
+    for ordered in rounds():
+        asked = payload(ordered["size"])
+        call = prepare(asked)
+        if call() != asked:
+            sys.exit("the answer is not what was asked")
+        for _ in range(ordered["warm"] - 1):
+            call()
+        tell(time_calls(call, ordered))
+
+
+def time_calls(call: Call, ordered: dict[str, Any]) -> Report:
+    """Time the calls that count."""
+    match ordered["kind"]:
+        case "blocks":
+            return blocks(call, ordered["count"], ordered["block"])
+        case "single":
+            return single(call, ordered["count"])
+        case "paced":
+            return paced(call, ordered["count"], ordered["interval"])
+        case kind:
+            sys.exit(f"{kind} has no calls")
+
+
+def blocks(call: Call, count: int, block: int) -> Report:
+    """Time calls back to back, in blocks."""
+    times = []
+    inside = range(block)
+    begin = last = perf_counter_ns()
+    for _ in range(max(1, count // block)):
+        for _ in inside:
+            call()
+        now = perf_counter_ns()
+        times.append((now - last) / block)
+        last = now
+    mean = (last - begin) / (len(times) * block)
+    for _ in range(count - len(times) * block):
+        call()
+    return {"p50": median(times), "mean": mean}
+
+
+def single(call: Call, count: int) -> Report:
+    """Time calls back to back, each one: the end of one is the start of the next."""
+    times = [0] * count
+    begin = last = perf_counter_ns()
+    for index in range(count):
+        call()
+        now = perf_counter_ns()
+        times[index] = now - last
+        last = now
+    return {"mean": (last - begin) / count, "histogram": histogram(times)}
+
+
+def paced(call: Call, count: int, interval: int) -> Report:
+    """Time calls that are due at a fixed rate, each from when it was due."""
+    times = [0] * count
+    due = perf_counter_ns()
+    for index in range(count):
+        due += interval
+        while perf_counter_ns() < due:
+            pass
+        call()
+        times[index] = perf_counter_ns() - due
+    return {"histogram": histogram(times)}
+
+
+def histogram(times: list[int]) -> list[tuple[int, int]]:
+    """Count times, each to three digits."""
+    return sorted(Counter(three_digits(time) for time in times).items())
+
+
+def three_digits(time: int) -> int:
+    """Round a whole number up to three significant digits.
+
+    >>> three_digits(999), three_digits(12345), three_digits(1000001)
+    (999, 12400, 1010000)
+    """
+    step: int = 10 ** max(0, len(str(time)) - 3)
+    return -(-time // step) * step
+
+
+def drive_answers(answer: Call) -> None:
+    """Answer as often as the rounds say."""
+    for ordered in rounds():
+        for _ in range(ordered["warm"] + ordered["count"]):
+            answer()
+        tell({})
+
+
+def drive_source(send: Callable[[bytes, int], object]) -> None:
+    """Send as the rounds say; `send` sends a payload so many times."""
+    for ordered in rounds():
+        send(payload(ordered["size"]), ordered["warm"] + ordered["count"])
+        tell({})
+
+
+def drive_sink(receive: Callable[[int], object]) -> None:
+    """Receive as the rounds say; `receive` takes so many messages, and the counted ones are timed as a whole."""
+    for ordered in rounds():
+        receive(ordered["warm"])
+        begin = perf_counter_ns()
+        receive(ordered["count"])
+        tell({"mean": (perf_counter_ns() - begin) / ordered["count"]})

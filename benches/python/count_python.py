@@ -1,0 +1,76 @@
+"""What callgrind counts of the Python package: so many operations of one kind, as `benches/callgrind` has for Rust.
+
+count_python.py FOLDER_OF_THE_PACKAGE OPERATION COUNT
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from typing import TypeVar
+
+# The package as built for valgrind, before the installed one.
+sys.path.insert(0, sys.argv[1])
+
+from tachyon import Bus, RpcBus, RpcDispatcher, tachyon_rpc
+
+CAPACITY = 1 << 16
+PAYLOAD = bytes(32)
+
+T = TypeVar("T")
+
+
+@tachyon_rpc(msg_type=1)
+def echo(payload: memoryview) -> bytes:
+    """Give the bytes back."""
+    return payload.tobytes()
+
+
+def ends(listen: Callable[[Path], T], connect: Callable[[Path], T]) -> tuple[T, T]:
+    """Return the listening and the connecting end of a connection in this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "count.sock")
+        listening: list[T] = []
+        thread = Thread(target=lambda: listening.append(listen(path)))
+        thread.start()
+        connecting = connect(path)
+        thread.join()
+    return listening[0], connecting
+
+
+def round_trips(count: int) -> None:
+    """Request, dispatch to a Python function, reply: both sides take turns in one thread."""
+    callee, caller = ends(lambda path: RpcBus.listen(path, CAPACITY, CAPACITY), RpcBus.connect)
+    dispatcher = RpcDispatcher().register(echo)
+    for _ in range(count):
+        call = caller.call(PAYLOAD, 1)
+        dispatcher.serve_once(callee)
+        with caller.wait(call) as reply, memoryview(reply) as view:
+            view.tobytes()
+
+
+def calls(count: int) -> None:
+    """Call by the decorator, with the callee in a thread of its own; both park at once, and so take turns."""
+    callee, caller = ends(lambda path: RpcBus.listen(path, CAPACITY, CAPACITY), RpcBus.connect)
+    serving = Thread(target=RpcDispatcher().register(echo).serve_forever, args=(callee, 0))
+    serving.start()
+    for _ in range(count):
+        echo.call(caller, PAYLOAD, None, 0)
+    caller.close()
+    serving.join()
+
+
+def one_way(count: int) -> None:
+    """Send a copy and receive one."""
+    receiver, sender = ends(lambda path: Bus.listen(path, CAPACITY), Bus.connect)
+    for _ in range(count):
+        sender.send(PAYLOAD, 1)
+        _ = next(receiver).data
+
+
+OPERATIONS = {"python-round-trip": round_trips, "python-call": calls, "python-one-way": one_way}
+
+if __name__ == "__main__":
+    operation, count = sys.argv[2:]
+    OPERATIONS[operation](int(count))

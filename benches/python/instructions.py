@@ -1,0 +1,149 @@
+"""The instructions of what must not grow, counted by callgrind and compared with those kept.
+
+    instructions.py check|update --built target/release
+
+An operation is run twice, with two numbers of it, each under callgrind; the difference of the instructions over the
+difference of the numbers is what one costs. Python operations run in this interpreter.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SOURCES = HERE.parent.parent / "tachyon-py" / "python" / "tachyon"
+KEPT = HERE.parent / "callgrind" / "instructions.toml"
+TOLERANCE = 0.03
+TRIES = 3
+
+RUST = (
+    "round-trip-32",
+    "round-trip-1024",
+    "one-way-32",
+    "one-way-1024",
+    "batch-32",
+    "dispatch-1",
+    "dispatch-1000",
+)
+PYTHON = ("python-round-trip", "python-call", "python-one-way")
+
+FEW, MANY = {"rust": 1000, "python": 500}, {"rust": 3000, "python": 1500}
+
+HEAD = """\
+# Instructions per operation, both sides together, counted by callgrind; what each is says
+# benches/callgrind/src/main.rs and benches/python/count_python.py. Written by `make instructions-update`.
+# `make instructions` fails when one grows by more than 3 % without this file, and asks for an update when one falls so.
+"""
+
+
+def main() -> int:
+    """Count, then compare or keep."""
+    parser = argparse.ArgumentParser(description="Count instructions.")
+    parser.add_argument("what", choices=("check", "update"))
+    parser.add_argument("--built", type=Path, required=True, help="where cargo put the program count and the extension")
+    options = parser.parse_args()
+    counted = {name: count([str(options.built / "count"), name], "rust") for name in RUST}
+    with tempfile.TemporaryDirectory() as folder:
+        package(options.built / "lib_tachyon.so", Path(folder))
+        program = [sys.executable, "-P", str(HERE / "count_python.py"), folder]
+        counted |= {name: count([*program, name], "python") for name in PYTHON}
+    if options.what == "update":
+        KEPT.write_text(written(counted))
+        print(written(counted).removeprefix(HEAD), end="")
+        return 0
+    kept = tomllib.loads(KEPT.read_text())["instructions"]
+    lines, failed = compare(kept, counted)
+    print("\n".join(lines))
+    if failed:
+        print("make instructions-update writes what was counted into benches/callgrind/instructions.toml;")
+        print("commit it with what explains the difference")
+    return int(failed)
+
+
+def package(extension: Path, folder: Path) -> None:
+    """Lay the Python package out around an extension that valgrind can run; the installed one it cannot."""
+    shutil.copytree(SOURCES, folder / "tachyon", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copy(extension, folder / "tachyon" / "_tachyon.abi3.so")
+
+
+def count(command: list[str], language: str) -> float:
+    """Count the instructions of one operation."""
+    few, many = FEW[language], MANY[language]
+    return round((total([*command, str(many)]) - total([*command, str(few)])) / (many - few), 1)
+
+
+def total(command: list[str]) -> int:
+    """Count the instructions of a whole run, and try again what failed: valgrind is slow, and handshakes have a limit."""
+    for _ in range(TRIES - 1):
+        found = run(command)
+        if isinstance(found, int):
+            return found
+    found = run(command)
+    return found if isinstance(found, int) else sys.exit(found)
+
+
+def run(command: list[str]) -> int | str:
+    """Run a program under callgrind, on one core: the same threads take the same turns. Return a word if it failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "out")
+        core = min(os.sched_getaffinity(0))
+        ran = subprocess.run(  # noqa: S603
+            ["valgrind", "--tool=callgrind", "--fair-sched=yes", f"--callgrind-out-file={out}", *command],
+            env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - this has no other threads
+        )
+        if ran.returncode != 0:
+            return f"{' '.join(command)} under valgrind: exit status {ran.returncode}\n{ran.stderr[-2000:]}"
+        found: list[str] = re.findall(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
+        return int(found[-1])
+
+
+def compare(kept: dict[str, float], counted: dict[str, float]) -> tuple[list[str], bool]:
+    """Compare what was counted with what was kept; return what to say and whether the check fails.
+
+    >>> compare({"a": 100.0}, {"a": 102.0})
+    (['                a      102.0  +2.0 %  of      100.0'], False)
+    >>> compare({"a": 100.0}, {"a": 104.0})[1], compare({"a": 100.0}, {"a": 90.0})[1], compare({}, {"a": 1.0})[1]
+    (True, True, True)
+    """
+    lines = []
+    failed = False
+    for name, value in counted.items():
+        if name not in kept:
+            lines.append(f"{name:>17} {value:10.1f}  is not in the file")
+            failed = True
+            continue
+        growth = value / kept[name] - 1
+        line = f"{name:>17} {value:10.1f}  {growth:+.1%}  of {kept[name]:10.1f}".replace("%", " %")
+        if growth > TOLERANCE:
+            line += "  HAS GROWN"
+        elif growth < -TOLERANCE:
+            line += "  has fallen: keep that, by an update"
+        failed |= abs(growth) > TOLERANCE
+        lines.append(line)
+    for name in kept.keys() - counted.keys():
+        lines.append(f"{name:>17} is in the file, but nothing counts it any more")
+        failed = True
+    if {"dispatch-1", "dispatch-1000"} <= counted.keys() and counted["dispatch-1"] != counted["dispatch-1000"]:
+        lines.append("dispatch depends on the number of endpoints")
+        failed = True
+    return lines, failed
+
+
+def written(counted: dict[str, float]) -> str:
+    """Write the file."""
+    return HEAD + "[instructions]\n" + "".join(f"{name} = {value}\n" for name, value in counted.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+//! Tachyon itself, used as its README says.
+
+use std::hint::black_box;
+use std::path::Path;
+
+use tachyon::{Callee, Caller, Dispatcher, Entry, Options, PollingMode, Receiver, Sender, endpoints, tachyon_rpc};
+use tachyon_benches::{Answerer, Asker, Outcome, Sink, Source, drive_answers, drive_asks, drive_sink, drive_source};
+
+use crate::bulk::sum;
+
+#[tachyon_rpc(msg_type = 1)]
+fn echo(payload: &[u8]) -> &[u8] {
+    payload
+}
+
+/// Messages lent at once by a batch.
+const BATCH: usize = 64;
+
+struct Calling(Caller);
+
+impl Asker for Calling {
+    #[inline]
+    fn ask(&mut self, payload: &[u8]) -> Outcome<usize> {
+        Ok(echo::call(&mut self.0, payload)?.len())
+    }
+}
+
+struct Serving {
+    dispatcher: Dispatcher,
+    callee: Callee,
+}
+
+impl Answerer for Serving {
+    #[inline]
+    fn answer(&mut self) -> Outcome {
+        Ok(self.dispatcher.serve_once(&mut self.callee)?)
+    }
+}
+
+pub(crate) fn caller(path: &Path, mode: PollingMode) -> Outcome {
+    drive_asks(Calling(Caller::connect_with(path, &Options::new().polling(mode))?))
+}
+
+pub(crate) fn callee(path: &Path, capacity: usize, mode: PollingMode) -> Outcome {
+    let callee = Callee::listen_with(path, capacity, capacity, &Options::new().polling(mode))?;
+    drive_answers(Serving { dispatcher: Dispatcher::new(endpoints![echo]), callee })
+}
+
+/// Calls the endpoints of a table in turn.
+struct Touring {
+    caller: Caller,
+    endpoints: u16,
+    next: u16,
+}
+
+impl Asker for Touring {
+    #[inline]
+    fn ask(&mut self, payload: &[u8]) -> Outcome<usize> {
+        // A step that is prime to the number of endpoints visits all of them, in no order the prefetcher would know.
+        self.next = (self.next + 389) % self.endpoints;
+        Ok(self.caller.request(self.next, payload)?.len())
+    }
+}
+
+pub(crate) fn table_caller(path: &Path, endpoints: u16) -> Outcome {
+    let caller = Caller::connect_with(path, &Options::new().polling(PollingMode::PureSpin))?;
+    drive_asks(Touring { caller, endpoints, next: 0 })
+}
+
+pub(crate) fn table_callee(path: &Path, capacity: usize, endpoints: u16) -> Outcome {
+    let table: Vec<Entry<()>> = (0..endpoints)
+        .map(|msg_type| Entry::shared(msg_type, "echo", "", |(), request, reply| reply.bytes(request.payload())))
+        .collect();
+    let callee = Callee::listen_with(path, capacity, capacity, &Options::new().polling(PollingMode::PureSpin))?;
+    drive_answers(Serving { dispatcher: Dispatcher::new(&table), callee })
+}
+
+struct Sending(Sender);
+
+impl Source for Sending {
+    #[inline]
+    fn send(&mut self, payload: &[u8]) -> Outcome {
+        Ok(self.0.send(payload, 1)?)
+    }
+}
+
+pub(crate) fn sender(path: &Path, mode: PollingMode) -> Outcome {
+    drive_source(Sending(Sender::connect_with(path, &Options::new().polling(mode))?))
+}
+
+/// What a receiver does with messages.
+#[derive(Clone, Copy)]
+enum Taking {
+    /// Takes one at a time and looks at its first and last byte.
+    OneByOne,
+    /// The same, many at a time.
+    Batch,
+    /// Takes one at a time and reads every word of it in place.
+    EveryWord,
+}
+
+struct Receiving {
+    receiver: Receiver,
+    taking: Taking,
+}
+
+impl Sink for Receiving {
+    #[inline]
+    fn take(&mut self, most: u64) -> Outcome<u64> {
+        match self.taking {
+            Taking::OneByOne => {
+                let message = self.receiver.recv()?;
+                black_box((message.first(), message.last()));
+                Ok(1)
+            }
+            Taking::EveryWord => {
+                black_box(sum(&self.receiver.recv()?));
+                Ok(1)
+            }
+            Taking::Batch => {
+                let most = usize::try_from(most)?.min(BATCH);
+                let batch = self.receiver.recv_batch(most)?;
+                for message in &batch {
+                    black_box((message.first(), message.last()));
+                }
+                Ok(u64::try_from(batch.len())?)
+            }
+        }
+    }
+}
+
+pub(crate) fn receiver(path: &Path, capacity: usize, how: &str) -> Outcome {
+    let (mode, taking) = match how {
+        "spin" => (PollingMode::PureSpin, Taking::OneByOne),
+        "adaptive" => (PollingMode::Adaptive, Taking::OneByOne),
+        "batch" => (PollingMode::PureSpin, Taking::Batch),
+        "words" => (PollingMode::PureSpin, Taking::EveryWord),
+        _ => return Err("HOW is spin, adaptive, batch or words".into()),
+    };
+    let receiver = Receiver::listen_with(path, capacity, &Options::new().polling(mode))?;
+    drive_sink(Receiving { receiver, taking })
+}
