@@ -44,6 +44,7 @@ fn report(line: &str) {
     println!("{line}");
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "requests are borrowed where they lie")]
 #[tachyon_rpc(msg_type = 7)]
 fn typed(request: &u64) -> u64 {
     *request
