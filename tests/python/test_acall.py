@@ -152,7 +152,7 @@ def test_who_waits_no_longer_is_forgotten(run: Callable, peer: Callable[[str], P
             assert await echo.acall(bus, b"late", timeout=5) == b"late"
             assert time.monotonic() - started > 0.2
             # Also of those that were never sent, for want of room.
-            block = asyncio.create_task(sleep.acall(bus, b"0.2"))
+            block = asyncio.create_task(sleep.acall(bus, b"1.5"))
             await asyncio.sleep(0.02)
             calls = [asyncio.create_task(echo.acall(bus, bytes(1000))) for _ in range(50)]
             await asyncio.sleep(0.02)
@@ -199,7 +199,7 @@ def test_the_peers_end_wakes_everybody(run: Callable, peer: Callable[[str], Peer
                 await echo.acall(bus, b"")
         return ended - started
 
-    assert run(main()) < 0.2
+    assert run(main()) < 2
 
 
 def test_close_wakes_everybody(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
@@ -207,13 +207,13 @@ def test_close_wakes_everybody(run: Callable, peer: Callable[[str], Peer], path:
 
     async def main() -> None:
         bus = RpcBus.connect(path)
-        calls = [asyncio.create_task(sleep.acall(bus, b"0.3")) for _ in range(100)]
+        calls = [asyncio.create_task(sleep.acall(bus, b"3")) for _ in range(100)]
         await asyncio.sleep(0.05)
         started = time.monotonic()
         bus.close()
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {tachyon.BusClosedError}
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < 2
         with pytest.raises(tachyon.BusClosedError):
             await echo.acall(bus, b"")
 
