@@ -115,11 +115,11 @@ bench-peers: $(VENV)/.bench $(EXTENSION) $(BENCHES) ## install the peers, then m
 bench-results: ## the same, into benches/results, to be committed
 	@$(MAKE) --no-print-directory bench-peers RESULTS=benches/results
 
-instructions: $(VENV)/.dev $(BENCHES) valgrind ## count instructions per operation; more than those kept is an error
+instructions: $(BENCHES) valgrind ## count instructions per operation; more than those kept is an error
 	@echo '==> callgrind'
 	@$(GUARD) check --built $(TARGET)/release
 
-instructions-update: $(VENV)/.dev $(BENCHES) valgrind ## count instructions per operation, and keep them
+instructions-update: $(BENCHES) valgrind ## count instructions per operation, and keep them
 	@$(GUARD) update --built $(TARGET)/release
 
 # Debian's package where this may install it; elsewhere a word on what is needed.

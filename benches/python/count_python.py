@@ -17,6 +17,7 @@ from tachyon import Bus, RpcBus, RpcDispatcher, tachyon_rpc
 
 CAPACITY = 1 << 16
 PAYLOAD = bytes(32)
+TRIES = 20
 
 T = TypeVar("T")
 
@@ -32,11 +33,22 @@ def ends(listen: Callable[[Path], T], connect: Callable[[Path], T]) -> tuple[T, 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "count.sock")
         listening: list[T] = []
-        thread = Thread(target=lambda: listening.append(listen(path)))
+        # It does not outlive a failure to connect.
+        thread = Thread(target=lambda: listening.append(listen(path)), daemon=True)
         thread.start()
-        connecting = connect(path)
+        connecting = connected(connect, path)
         thread.join()
     return listening[0], connecting
+
+
+def connected(connect: Callable[[Path], T], path: Path) -> T:
+    """Connect; again if the listener lost patience, as it may with one so slow."""
+    for _ in range(TRIES - 1):
+        try:
+            return connect(path)
+        except ConnectionError:
+            continue
+    return connect(path)
 
 
 def round_trips(count: int) -> None:

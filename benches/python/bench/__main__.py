@@ -162,7 +162,7 @@ def main() -> int:
 def write(results: dict[str, Any], folder: Path) -> None:
     """Write the JSON file, the pictures and the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    (folder / "results.json").write_text(json.dumps(results, separators=(",", ":")) + "\n")
     drawn = pictures.draw(results, folder)
     (folder / "README.md").write_text(tables.page(results, drawn))
     say(f"written: {folder}/README.md, results.json and {len(drawn)} pictures")

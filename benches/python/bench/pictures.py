@@ -59,6 +59,11 @@ def draw(results: Plain, folder: Path) -> list[tuple[str, str]]:
     return drawn
 
 
+def legend(axes: Axes) -> None:
+    """Name the lines beside the picture, where they hide nothing."""
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+
 def latency(axes: Axes, group: Plain | None, rate: str | None = None) -> bool:
     """Draw distributions: how large a part of the calls took longer, both on log axes."""
     for size in group["sizes"] if group else ():
@@ -73,7 +78,7 @@ def latency(axes: Axes, group: Plain | None, rate: str | None = None) -> bool:
     axes.set(xscale="log", yscale="log", xlabel="nanoseconds", ylabel="part of the calls that took longer")
     axes.set_yticks([0.5, 0.1, 0.01, 0.001, 0.0001], ["50 %", "10 %", "1 %", "0.1 %", "0.01 %"])
     axes.set_ylim(0.0001, 1)
-    axes.legend(fontsize=7, loc="upper right")
+    legend(axes)
     return True
 
 
@@ -93,7 +98,7 @@ def throughput(axes: Axes, groups: list[Plain | None]) -> bool:
     if not series:
         return False
     axes.set(xscale="log", yscale="log", xlabel="payload in bytes", ylabel="MiB per second")
-    axes.legend(fontsize=7)
+    legend(axes)
     return True
 
 

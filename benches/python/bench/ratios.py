@@ -98,7 +98,7 @@ class Times:
         message = "no times were counted"
         raise ValueError(message)
 
-    def curve(self, most: int = 200) -> list[tuple[int, float]]:
+    def curve(self, most: int = 120) -> list[tuple[int, float]]:
         """Return the cumulative distribution in at most some `most` steps, denser where few times are."""
         points: list[tuple[int, float]] = []
         seen = 0

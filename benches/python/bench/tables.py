@@ -153,8 +153,8 @@ def callers_lines(callers: Plain) -> Iterator[str]:
         ],
     )
     low, middle, high = callers["flooded_p99_over_alone"]
-    yield f"p99 of a polite caller beside one that floods, over its p99 beside a stranger as busy: {middle:.2f} "
-    yield f"(lowest {low:.2f}, highest {high:.2f})."
+    yield "p99 of a polite caller beside one that floods, over its p99 beside a stranger as busy:"
+    yield f"{middle:.2f} (lowest {low:.2f}, highest {high:.2f})."
     yield ""
 
 

@@ -82,9 +82,9 @@ def judge(target: Target, groups: Mapping[str, Measured]) -> Verdict:
 
 
 def judge_dispatch(counts: tuple[float, float] | None) -> Verdict:
-    """Compare the instructions of a dispatch over one endpoint and over a thousand."""
+    """Compare the instructions of a dispatch over one endpoint and over a thousand; less than one apart is equal."""
     if counts is None:
         return Verdict(DISPATCH, "equal", None, None, "")
     one, thousand = counts
     value = thousand / one
-    return Verdict(DISPATCH, "equal", Spread(value, value, value), one == thousand, "counted, not timed")
+    return Verdict(DISPATCH, "equal", Spread(value, value, value), abs(one - thousand) < 1, "counted, not timed")

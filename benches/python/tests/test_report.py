@@ -58,7 +58,8 @@ def test_what_was_not_measured_is_neither_met_nor_missed(groups):
 
 def test_dispatch_is_equal_to_the_instruction():
     assert judge_dispatch((500.0, 500.0)).word == "met"
-    assert judge_dispatch((500.0, 500.1)).word == "MISSED"
+    assert judge_dispatch((500.0, 500.4)).word == "met"
+    assert judge_dispatch((500.0, 501.0)).word == "MISSED"
     assert judge_dispatch(None).word == "not measured"
 
 
