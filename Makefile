@@ -32,6 +32,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # cargo's own words are enough without a line per crate.
 export CARGO_TERM_PROGRESS_WHEN := never
 
+# Linked by Python, and so not with the programs of `cargo test`.
+EXTENSIONS := --exclude tachyon-py --exclude tachyon-example-extension
+
 RUST := $(shell find tachyon tachyon-macros tachyon-py/src examples/rust tests/src -name '*.rs') \
     Cargo.toml $(wildcard Cargo.lock) $(wildcard */Cargo.toml) rust-toolchain.toml
 EXTENSION := $(VENV)/.extension
@@ -43,6 +46,9 @@ PEERS := $(TARGET)/peers
 BENCH_PYTHON := PYTHONPATH=benches/python $(BIN)/python -m bench --binaries $(TARGET)/release --rounds $(ROUNDS) \
     --only '$(ONLY)'
 GUARD := $(BIN)/python benches/python/instructions.py
+# The example of an extension with endpoints in Rust, and what it is made of.
+PRICING := $(VENV)/.pricing
+PRICING_SOURCES := $(shell find examples/python-extension tachyon tachyon-macros -name '*.rs' -o -name '*.toml')
 INPUT := .demo/stocks.csv .demo/temperatures.f64
 
 .DEFAULT_GOAL := help
@@ -55,7 +61,7 @@ INPUT := .demo/stocks.csv .demo/temperatures.f64
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-19s %s\n", $$1, $$2 }'
 
-demo: $(EXTENSION) $(EXAMPLES) input ## Rust and Python call each other: four pairs on real input, timed
+demo: $(EXTENSION) $(PRICING) $(EXAMPLES) input ## Rust and Python call each other: four pairs on real input, timed
 	@$(BIN)/python examples/python/demo.py --calls $(CALLS) --binaries $(TARGET)/release --input .demo
 	@$(BIN)/python examples/python/demo_typed.py --binaries $(TARGET)/release
 
@@ -69,7 +75,7 @@ soak: $(EXTENSION) $(EXAMPLES) ## random traffic, kills and reconnects for MINUT
 
 input: $(INPUT) ## write the input of the examples to .demo/
 
-build: $(EXTENSION) $(EXAMPLES) ## build the extension into .venv and the examples, optimised
+build: $(EXTENSION) $(PRICING) $(EXAMPLES) ## build the extension into .venv and the examples, optimised
 
 fmt: ## check the formatting of the Rust code
 	@echo '==> cargo fmt'
@@ -81,21 +87,21 @@ clippy: $(VENV)/.demo ## lint the Rust code, warnings are errors
 
 test-rust: $(VENV)/.demo ## Rust tests: units, properties, two processes, macro errors
 	@echo '==> cargo test'
-	@cargo test --quiet --workspace --exclude tachyon-py --lib --bins --tests
+	@cargo test --quiet --workspace $(EXTENSIONS) --lib --bins --tests
 
 test-doc: $(VENV)/.demo ## examples in the Rust documentation, and its links
 	@echo '==> cargo test --doc, cargo doc'
-	@cargo test --quiet --doc --workspace --exclude tachyon-py
+	@cargo test --quiet --doc --workspace $(EXTENSIONS)
 	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --package tachyon --package tachyon-macros
 
-test-python: $(VENV)/.dev $(EXTENSION) $(EXAMPLES) input ## Python tests, and the examples of both languages in pairs
+test-python: $(VENV)/.dev $(EXTENSION) $(PRICING) $(EXAMPLES) input ## Python tests, and the examples of both languages in pairs
 	@echo '==> pytest'
 	@TACHYON_EXAMPLES=$(abspath $(TARGET)/release) $(BIN)/python -X dev -W error -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . tests/python benches/python/tests
 
 leak: $(EXTENSION) ## ten million Python calls, whose memory must not add up (some minutes; CALLS_LEAK=N for fewer)
 	@$(BIN)/python -W error tests/python/leak.py $(CALLS_LEAK)
 
-lint-python: $(VENV)/.dev $(EXTENSION) ## ruff, mypy, pyright, and the stub against the extension
+lint-python: $(VENV)/.dev $(EXTENSION) $(PRICING) ## ruff, mypy, pyright, and the stub against the extension
 	@echo '==> ruff, mypy, pyright, stubtest'
 	@$(BIN)/ruff check --quiet $(PACKAGE) tests/python examples/python benches/python
 	@$(BIN)/ruff format --quiet --check $(PACKAGE) tests/python examples/python benches/python
@@ -166,6 +172,11 @@ $(VENV)/.bench: benches/python/requirements.txt $(VENV)/.demo
 $(EXTENSION): $(VENV)/.demo $(RUST) $(PACKAGE)/pyproject.toml
 	@echo '==> building the Python package (optimised; the first time takes a minute)'
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet --release --manifest-path $(PACKAGE)/Cargo.toml
+	@touch $@
+
+$(PRICING): $(VENV)/.demo $(PRICING_SOURCES)
+	@echo '==> building the example of a Python extension'
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet --release --manifest-path examples/python-extension/Cargo.toml
 	@touch $@
 
 $(EXAMPLES): $(RUST)

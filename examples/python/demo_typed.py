@@ -43,6 +43,22 @@ def run(setup: Setup) -> None:
     print("".join(f"  {line}\n" for line in outputs.pop().splitlines()), end="")
 
 
+def run_extension(setup: Setup) -> None:
+    """Run the service whose endpoints are in Rust and in Python."""
+    print("\nFour functions in Rust and one in Python, served by one dispatcher in Python:")
+    with tempfile.TemporaryDirectory(prefix="tachyon-") as directory:
+        socket = Path(directory, "pricing.sock")
+        children: list[Child] = []
+        try:
+            children.append(Child("extension service", setup.command("Python", "extension_service", socket)))
+            children.append(Child("extension caller", setup.command("Python", "extension_caller", socket)))
+            wait_for(children, setup.limit)
+            print("".join(f"  {line}\n" for line in children[1].output().splitlines()), end="")
+        finally:
+            for child in children:
+                child.discard()
+
+
 def main() -> None:
     """Read the arguments, run, and turn a failure into a message and an exit status."""
     parser = argparse.ArgumentParser(description="Typed endpoints across languages, four pairs in all.")
@@ -50,7 +66,9 @@ def main() -> None:
     parser.add_argument("--binaries", type=Path, default=ROOT / "target/release", help="where the Rust examples are")
     arguments = parser.parse_args()
     try:
-        run(Setup(binaries=arguments.binaries, input=Path(), calls=0, limit=arguments.limit))
+        setup = Setup(binaries=arguments.binaries, input=Path(), calls=0, limit=arguments.limit)
+        run(setup)
+        run_extension(setup)
     except Failure as failure:
         sys.exit(f"failed: {failure}")
 

@@ -1,5 +1,6 @@
 //! `RpcDispatcher`: the core's dispatch table, filled with Python callables.
 
+use core::sync::atomic::Ordering;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -7,10 +8,11 @@ use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use tachyon::__binding::serve_taken;
+use tachyon::__binding::{serve_once, serve_taken};
 use tachyon::{Dispatcher, HandlerError as CoreHandlerError, ServeError, Stopper};
 
 use crate::args::{self, Integer};
+use crate::aside;
 use crate::control::Patience;
 use crate::current::Handling;
 use crate::endpoint::{EndpointDecorator, RpcEndpoint};
@@ -19,9 +21,10 @@ use crate::errors::{BusyError, HandlerError, InvalidArgumentError, NoHandlerErro
 use crate::handler::{self, take_cause};
 use crate::interrupt::detached;
 use crate::lent::type_name;
-use crate::report::{Level, report, report_or_print};
+use crate::report::{Level, Reports, report, report_or_print};
 use crate::rpc_bus::RpcBus;
 use crate::rpc_server::RpcServer;
+use crate::rust_endpoint::RustEndpoint;
 use crate::worker_thread::keep_state;
 
 /// What the table's handlers and the loop around them share.
@@ -31,10 +34,14 @@ pub(crate) struct Shared {
     endpoints: Mutex<Vec<Py<RpcEndpoint>>>,
     /// The places of those that are coroutine functions.
     coroutines: Mutex<HashMap<u16, usize>>,
+    /// The message types of endpoints in Rust.
+    rust: Mutex<Vec<u16>>,
     /// What stops the server that is being served.
     stopper: Mutex<Option<Stopper>>,
     /// What a handler raised to end the serving, not only its call.
     ended: Mutex<Option<PyErr>>,
+    /// What is to be reported of requests that failed without Python's help.
+    reports: Reports,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -44,6 +51,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     fn endpoint(&self, py: Python<'_>, place: usize) -> Option<Py<RpcEndpoint>> {
         lock(&self.endpoints).get(place).map(|endpoint| endpoint.clone_ref(py))
+    }
+
+    /// Whether there are endpoints in Rust, which are not to wait for the interpreter.
+    pub(crate) fn has_rust(&self) -> bool {
+        !lock(&self.rust).is_empty()
     }
 
     /// Whether the endpoint of a message type is a coroutine function.
@@ -73,8 +85,11 @@ impl Shared {
 
     /// Takes note of a request that a server answered with an error.
     fn note(&self, failure: &ServeError) {
+        let cause = take_cause();
+        if cause.is_none() {
+            return self.reports.tell(Level::Error, failure.to_string());
+        }
         Python::attach(|py| {
-            let cause = take_cause();
             match cause {
                 Some(end) if !end.is_instance_of::<PyException>(py) => {
                     // KeyboardInterrupt, SystemExit: its caller has been answered, and it goes where it wants to.
@@ -142,6 +157,16 @@ impl RpcDispatcher {
         Ok(())
     }
 
+    /// Adds an endpoint of an extension in Rust.
+    fn add_rust(&self, endpoint: &Bound<'_, RustEndpoint>) -> PyResult<()> {
+        let mut table = self.table()?;
+        let (description, handler) = endpoint.get().entry(endpoint.py())?;
+        let msg_type = description.msg_type;
+        table.register_described(description, handler).map_err(Raise::raise)?;
+        lock(&self.shared.rust).push(msg_type);
+        Ok(())
+    }
+
     /// Fails when there is a handler that only an event loop can run.
     fn check_sync(&self) -> PyResult<()> {
         if lock(&self.shared.coroutines).is_empty() {
@@ -171,6 +196,7 @@ impl RpcDispatcher {
     /// Serves one request; a failure that was answered is `Ok`, with what `serve_once` raises for it.
     #[inline]
     fn serve_one(
+        &self,
         py: Python<'_>,
         table: &mut Dispatcher,
         inlet: &mut Inlet,
@@ -188,10 +214,57 @@ impl RpcDispatcher {
             detached(py, move || serve_taken(table, requests, replies, taking))?;
             taking = inlet.take(py, spins, patience.left(py)?)?;
         }
-        match serve_taken(table, &mut inlet.ring, &mut outlet.ring, taking) {
+        let (requests, replies) = (&mut inlet.ring, &mut outlet.ring);
+        let outcome = if self.shared.has_rust() {
+            py.detach(move || serve_taken(table, requests, replies, taking))
+        } else {
+            serve_taken(table, requests, replies, taking)
+        };
+        match outcome {
             Ok(()) => Ok(Ok(())),
             Err(failure) => Answered::new(py, failure).map(Err),
         }
+    }
+
+    /// Serves a bus until its end, without the interpreter but for handlers in Python.
+    fn serve_aside(
+        &self,
+        py: Python<'_>,
+        table: &mut Dispatcher,
+        inlet: &mut Inlet,
+        outlet: &mut Outlet,
+        spins: Option<tachyon::PollingMode>,
+    ) -> PyResult<()> {
+        inlet.occupied.check()?;
+        let (requests, replies) = (&mut inlet.ring, &mut outlet.ring);
+        let before = spins.map(|spins| requests.swap_polling_mode(spins));
+        self.shared.reports.keep(true);
+        let outcome = aside::serve(
+            py,
+            |py| self.shared.reports.flush(py),
+            |stop| stop.store(true, Ordering::Relaxed),
+            || {
+                while aside::asked() != Some(true) {
+                    match serve_once(table, requests, replies, None) {
+                        Ok(()) => {}
+                        Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => {
+                            self.shared.note(&failure);
+                            if lock(&self.shared.ended).is_some() {
+                                return Ok(());
+                            }
+                        }
+                        Err(end) => return Err(end),
+                    }
+                }
+                Err(ServeError::Interrupted)
+            },
+        );
+        self.shared.reports.keep(false);
+        if let Some(before) = before {
+            inlet.ring.swap_polling_mode(before);
+        }
+        let ended = lock(&self.shared.ended).take();
+        outcome.and(ended.map_or(Ok(()), Err))
     }
 
     /// Serves the callers of a server until it is stopped.
@@ -206,7 +279,8 @@ impl RpcDispatcher {
         let mut table = self.table()?;
         self.shared.begin(server.stopper().clone());
         let table = &mut *table;
-        let outcome = server.serve(py, spins, |core| {
+        let aside = self.shared.has_rust().then_some(&self.shared.reports);
+        let outcome = server.serve(py, spins, aside, |core| {
             if workers == 1 { table.serve_forever(core) } else { table.serve_workers(core, workers) }
         });
         outcome.and(self.shared.finish())
@@ -265,8 +339,19 @@ impl RpcDispatcher {
     }
 
     /// Add an endpoint; return the dispatcher, for chaining.
-    fn register<'py>(slf: Bound<'py, Self>, endpoint: &Bound<'py, RpcEndpoint>) -> PyResult<Bound<'py, Self>> {
-        slf.get().add(endpoint)?;
+    ///
+    /// Endpoints that an extension in Rust exported go into the same table; see `RustEndpoint`.
+    fn register<'py>(slf: Bound<'py, Self>, endpoint: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        if let Ok(endpoint) = endpoint.cast::<RpcEndpoint>() {
+            slf.get().add(endpoint)?;
+        } else if let Ok(endpoint) = endpoint.cast::<RustEndpoint>() {
+            slf.get().add_rust(endpoint)?;
+        } else {
+            let name = type_name(endpoint)?;
+            let message =
+                format!("an RpcEndpoint or a RustEndpoint is registered, not {name}; decorate it: @tachyon_rpc");
+            return Err(PyTypeError::new_err(message));
+        }
         Ok(slf)
     }
 
@@ -291,7 +376,7 @@ impl RpcDispatcher {
         let spins = args::spins(spin_threshold)?;
         let timeout = args::timeout(timeout)?;
         self.serving(bus.get(), |table, inlet, outlet| {
-            Self::serve_one(py, table, inlet, outlet, spins, timeout)?.map_err(|answered| answered.error)
+            self.serve_one(py, table, inlet, outlet, spins, timeout)?.map_err(|answered| answered.error)
         })
     }
 
@@ -301,6 +386,9 @@ impl RpcDispatcher {
     /// `PeerDeadError`, end it and propagate; a server is stopped in good order first. With several `workers` the callers
     /// of a server are shared among as many threads, this one among them, and handlers of different callers run side by
     /// side as far as the interpreter's lock lets them.
+    ///
+    /// With endpoints in Rust the serving goes on while other threads hold the interpreter's lock: it is done by a thread of
+    /// its own, where handlers in Python run, too, while this one sees to signals and to the log.
     #[pyo3(signature = (bus, spin_threshold=None, *, workers=Integer::Fits(1)), text_signature = "($self, bus, spin_threshold=None, *, workers=1)")]
     fn serve_forever(&self, bus: &Bound<'_, PyAny>, spin_threshold: Option<Integer>, workers: Integer) -> PyResult<()> {
         let py = bus.py();
@@ -319,8 +407,11 @@ impl RpcDispatcher {
             ));
         }
         let outcome = self.serving(bus.get(), |table, inlet, outlet| {
+            if self.shared.has_rust() {
+                return self.serve_aside(py, table, inlet, outlet, spins);
+            }
             loop {
-                if let Err(answered) = Self::serve_one(py, table, inlet, outlet, spins, None)? {
+                if let Err(answered) = self.serve_one(py, table, inlet, outlet, spins, None)? {
                     answered.log(py)?;
                 }
                 // A handler written in C never gives the interpreter a chance to look.
@@ -350,12 +441,14 @@ impl RpcDispatcher {
     }
 
     fn __len__(&self) -> usize {
-        lock(&self.shared.endpoints).len()
+        lock(&self.shared.endpoints).len() + lock(&self.shared.rust).len()
     }
 
     fn __contains__(&self, msg_type: Integer) -> bool {
         let Integer::Fits(wanted) = msg_type else { return false };
-        lock(&self.shared.endpoints).iter().any(|endpoint| u64::from(endpoint.get().type_number()) == wanted)
+        let is_wanted = |msg_type: u16| u64::from(msg_type) == wanted;
+        lock(&self.shared.endpoints).iter().any(|endpoint| is_wanted(endpoint.get().type_number()))
+            || lock(&self.shared.rust).iter().any(|msg_type| is_wanted(*msg_type))
     }
 
     fn __repr__(&self) -> String {

@@ -18,6 +18,7 @@ import_exception!(tachyon.errors, BadRequestError);
 import_exception!(tachyon.errors, BusClosedError);
 import_exception!(tachyon.errors, BusyError);
 import_exception!(tachyon.errors, DuplicateError);
+import_exception!(tachyon.errors, ExtensionError);
 import_exception!(tachyon.errors, HandlerError);
 import_exception!(tachyon.errors, HandshakeError);
 import_exception!(tachyon.errors, InvalidArgumentError);

@@ -8,10 +8,11 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::time::Instant;
 
-use pyo3::exceptions::PyKeyboardInterrupt;
+use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
 use pyo3::prelude::*;
 use tachyon::{ServeError, Stopper};
 
+use crate::aside;
 use crate::errors::Raise;
 
 /// Least time between two looks for signals by a server, which asks all the time while it is busy: attaching to the
@@ -29,6 +30,9 @@ thread_local! {
 
 /// The hook handed to the core.
 pub(crate) fn asked_to_stop() -> bool {
+    if let Some(stop) = aside::asked() {
+        return stop;
+    }
     match Python::try_attach(run_handlers) {
         Some(Ok(())) => false,
         Some(Err(raised)) => {
@@ -57,6 +61,22 @@ pub(crate) fn asked_to_stop_serving() -> bool {
             false
         }
         None => true,
+    })
+}
+
+/// Has an exception that is no failure, such as `KeyboardInterrupt`, end the serving of this thread, and gives any other
+/// back.
+pub(crate) fn end_instead(py: Python<'_>, error: PyErr) -> Option<PyErr> {
+    if error.is_instance_of::<PyException>(py) {
+        return Some(error);
+    }
+    SERVED.with_borrow(|served| match served {
+        Some(stopper) => {
+            stopper.stop();
+            RAISED.set(Some(error));
+            None
+        }
+        None => Some(error),
     })
 }
 

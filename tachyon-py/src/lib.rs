@@ -5,6 +5,7 @@
 //! sends, [`errors`] and [`interrupt`] translate the ends of an operation; the rest are the classes.
 
 mod args;
+mod aside;
 mod batch;
 mod bus;
 mod calling;
@@ -36,6 +37,7 @@ mod rpc_lines;
 mod rpc_rx_guard;
 mod rpc_server;
 mod rpc_tx_guard;
+mod rust_endpoint;
 mod rx_guard;
 mod sight;
 mod turn;
@@ -91,6 +93,8 @@ mod _tachyon {
     use crate::rpc_server::RpcServer;
     #[pymodule_export]
     use crate::rpc_tx_guard::RpcTxGuard;
+    #[pymodule_export]
+    use crate::rust_endpoint::RustEndpoint;
     #[pymodule_export]
     use crate::rx_guard::RxGuard;
     #[pymodule_export]

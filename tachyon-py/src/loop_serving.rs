@@ -2,7 +2,6 @@
 //!
 //! `tachyon._serving` has the tasks; here is what touches the rings. None of it waits.
 
-use core::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -95,15 +94,20 @@ impl LoopServing {
         let dispatcher = self.dispatcher.get();
         let mut driven = self.driven();
         let Some(driven) = &mut *driven else { return Ok(Some(-1.0)) };
-        let taken = RefCell::new(Vec::new());
-        let table = dispatcher.table()?;
+        let taken = Mutex::new(Vec::new());
+        let guard = dispatcher.table()?;
+        let table = &*guard;
         dispatcher.shared().begin(driven.stopper());
-        let next = driven.turn(&table, places, &|msg_type| dispatcher.shared().is_coroutine(msg_type), &|deferred| {
-            taken.borrow_mut().push(deferred);
-        });
+        let mut turn = || {
+            driven.turn(table, places, &|msg_type| dispatcher.shared().is_coroutine(msg_type), &|deferred| {
+                taken.lock().unwrap_or_else(PoisonError::into_inner).push(deferred);
+            })
+        };
+        // Endpoints in Rust may compute for long, which is no reason to keep other threads from the interpreter.
+        let next = if dispatcher.shared().has_rust() { py.detach(turn) } else { turn() };
         let ended = dispatcher.shared().finish();
-        drop(table);
-        for deferred in taken.into_inner() {
+        drop(guard);
+        for deferred in taken.into_inner().unwrap_or_else(PoisonError::into_inner) {
             if let Some(endpoint) = dispatcher.shared().coroutine(py, deferred.msg_type()) {
                 into.append(LoopRequest::new(endpoint.into_bound(py), deferred)?)?;
             }

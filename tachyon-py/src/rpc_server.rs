@@ -3,19 +3,20 @@
 use core::mem;
 use core::time::Duration;
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use pyo3::prelude::*;
 use tachyon::{Leaving, Options, PollingMode, ServeError, ServerEvent, ServerOptions, Stopper};
 
 use crate::args::{self, Integer};
+use crate::aside;
 use crate::current::is_handling;
 use crate::ends::busy;
 use crate::errors::{BusClosedError, Raise};
 use crate::interrupt::{asked_to_stop_serving, stopping_instead};
 use crate::lifetime::options;
-use crate::report::{Level, report_or_print};
+use crate::report::{Level, Reports};
 
 /// How often a wait for the end of serving looks for signals.
 const SLICE: Duration = Duration::from_millis(50);
@@ -43,6 +44,8 @@ pub(crate) struct RpcServer {
     over: Condvar,
     stopper: Stopper,
     path: PathBuf,
+    /// What is to be reported of callers that come and go.
+    reports: Arc<Reports>,
 }
 
 impl RpcServer {
@@ -67,15 +70,17 @@ impl RpcServer {
         }
     }
 
-    /// Serves without the interpreter until the server is stopped. A signal whose handler raises stops it, too.
+    /// Serves without the interpreter until the server is stopped. A signal whose handler raises stops it, too. With
+    /// endpoints in Rust, `aside` has what their dispatcher reports, and nobody who serves waits for the interpreter.
     pub(crate) fn serve(
         &self,
         py: Python<'_>,
         spins: Option<PollingMode>,
+        aside: Option<&Reports>,
         serve: impl FnOnce(&mut tachyon::RpcServer) -> Result<(), ServeError> + Send,
     ) -> PyResult<()> {
         let mut core = self.begin()?;
-        let outcome = py.detach(|| {
+        let serve = || {
             if let Some(mode) = spins {
                 core.set_polling_mode(mode);
             }
@@ -84,8 +89,18 @@ impl RpcServer {
             drop(core);
             self.end();
             outcome
-        });
-        outcome.map_err(Raise::raise)
+        };
+        let Some(reports) = aside else { return py.detach(serve).map_err(Raise::raise) };
+        let all = [&*self.reports, reports];
+        for reports in all {
+            reports.keep(true);
+        }
+        let tend = |py: Python<'_>| all.iter().map(|reports| reports.flush(py)).fold(Ok(()), PyResult::and);
+        let outcome = aside::serve(py, tend, |_| self.stopper.stop(), serve);
+        for reports in all {
+            reports.keep(false);
+        }
+        outcome
     }
 
     /// Ends what `begin` began; the server it gave is gone.
@@ -102,15 +117,13 @@ fn over() -> PyErr {
 }
 
 /// Reports what happens to a server beside its calls.
-fn tell(path: &str, event: &ServerEvent<'_>) {
+fn tell(reports: &Reports, path: &str, event: &ServerEvent<'_>) {
     let level = match event {
         ServerEvent::Left(_, Leaving::Misbehaved) | ServerEvent::TurnedAway(_) => Level::Warning,
         ServerEvent::Trouble(_) => Level::Error,
         _ => Level::Info,
     };
-    let text = format!("{path}: {event}");
-    // An interpreter that shuts down has nobody left to tell.
-    Python::try_attach(|py| report_or_print(py, level, &text, None));
+    reports.tell(level, format!("{path}: {event}"));
 }
 
 #[pymethods]
@@ -149,9 +162,11 @@ impl RpcServer {
             .stop_timeout(limit(stop_timeout)?);
         let mut core = py.detach(|| tachyon::RpcServer::bind_with(&path, options)).map_err(Raise::raise)?;
         let shown = path.display().to_string();
-        core.on_event(move |event| tell(&shown, event));
+        let reports = Arc::<Reports>::default();
+        let told = Arc::clone(&reports);
+        core.on_event(move |event| tell(&told, &shown, event));
         let stopper = core.stopper();
-        Ok(Self { stage: Mutex::new(Stage::Ready(Box::new(core))), over: Condvar::new(), stopper, path })
+        Ok(Self { stage: Mutex::new(Stage::Ready(Box::new(core))), over: Condvar::new(), stopper, path, reports })
     }
 
     /// Where callers connect.

@@ -7,6 +7,7 @@
 mod attempts;
 mod calling;
 mod control;
+mod native;
 mod readiness;
 mod typed;
 
@@ -28,6 +29,7 @@ pub use crate::server::{Driven, Next};
 pub use attempts::{answers_at_once, monotonic_now, request_deadline, request_mapping, serve_taken};
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_control;
+pub use native::{NativeError, adopt};
 pub use readiness::{Readiness, arm_replies, arm_room, disarm, silence};
 pub use typed::{CallerAgreement, Comparison};
 

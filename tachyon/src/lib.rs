@@ -49,10 +49,13 @@ mod describe;
 mod dispatch;
 mod error;
 mod handshake;
+mod native;
 mod options;
 mod payload;
 mod pool;
 mod private;
+#[cfg(feature = "python")]
+pub mod python;
 mod ring;
 mod rpc;
 mod server;

@@ -282,9 +282,20 @@ def test_the_examples_code_is_what_the_services_give(language: str, path: str) -
         assert process.wait(LIMIT) == 0
 
 
+def test_the_extensions_caller_is_what_its_service_gives(path: str) -> None:
+    service = [sys.executable, str(EXAMPLES / "python/extension_service.py"), path]
+    with subprocess.Popen(service, stdout=subprocess.DEVNULL) as process:
+        assert tachyon("codegen", "python", path) == (EXAMPLES / "python/extension_api.py").read_text()
+        tachyon("call", path, "stop")
+        assert process.wait(LIMIT) == 0
+
+
 def test_the_typed_demo() -> None:
     command = [sys.executable, str(EXAMPLES / "python/demo_typed.py"), "--binaries", str(BINARIES)]
     process = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert process.returncode == 0, process.stdout + process.stderr
     assert "Every pair printed the same:" in process.stdout
     assert "refused: an order of nothing" in process.stdout
+    assert "kept 3 quotes" in process.stdout
+    assert "refused: instrument 9 has no quote" in process.stdout
+    assert "from Python: LOUD" in process.stdout

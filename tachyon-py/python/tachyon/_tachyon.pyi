@@ -28,6 +28,7 @@ __all__ = [
     "RpcRxGuard",
     "RpcServer",
     "RpcTxGuard",
+    "RustEndpoint",
     "RxBatchGuard",
     "RxGuard",
     "RxMsgView",
@@ -551,6 +552,21 @@ class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co, _HereT_co]):
     @classmethod
     def __class_getitem__(cls, item: object) -> GenericAlias: ...
 
+@final
+class RustEndpoint:
+    """An endpoint that an extension in Rust exported with `tachyon::python::export`.
+
+    `RpcDispatcher.register` puts it into the same table as endpoints in Python. It runs on the thread that serves,
+    without the interpreter.
+    """
+
+    __name__: str
+    __qualname__: str
+    def __new__(cls, capsule: CapsuleType, /) -> Self: ...
+    @property
+    def msg_type(self) -> int:
+        """The message type its requests and replies carry."""
+
 @type_check_only
 class _Decorator(Protocol):
     """Turns a function into an endpoint of what its hints say."""
@@ -591,8 +607,11 @@ class RpcDispatcher:
     """Routes requests to the endpoints registered for their message type."""
 
     def __new__(cls, *, send_error_text: bool = False) -> Self: ...
-    def register(self, endpoint: RpcEndpoint[Any, Any, Any]) -> Self:
-        """Add an endpoint; return the dispatcher, for chaining."""
+    def register(self, endpoint: RpcEndpoint[Any, Any, Any] | RustEndpoint) -> Self:
+        """Add an endpoint; return the dispatcher, for chaining.
+
+        Endpoints that an extension in Rust exported go into the same table; see `RustEndpoint`.
+        """
     def handler(self, msg_type: int, *, idempotent: bool = False) -> _Decorator:
         """Do what `tachyon_rpc` does, and register the endpoint."""
     def serve_once(self, bus: RpcBus, spin_threshold: int | None = None, *, timeout: float | None = None) -> None:
@@ -608,6 +627,9 @@ class RpcDispatcher:
         `PeerDeadError`, end it and propagate; a server is stopped in good order first. With several `workers` the
         callers of a server are shared among as many threads, this one among them, and handlers of different callers run
         side by side as far as the interpreter's lock lets them.
+
+        With endpoints in Rust the serving goes on while other threads hold the interpreter's lock: it is done by a thread of
+        its own, where handlers in Python run, too, while this one sees to signals and to the log.
         """
     def serve_async(self, bus: RpcBus | RpcServer, *, concurrency: int = 100) -> Coroutine[Any, Any, None]:
         """Serve a bus until its peer closes, or the callers of a server until it is stopped, from a coroutine.

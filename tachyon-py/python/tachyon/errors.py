@@ -18,6 +18,7 @@ __all__ = [
     "BusyError",
     "DuplicateError",
     "ErrorKind",
+    "ExtensionError",
     "HandlerError",
     "HandshakeError",
     "InvalidArgumentError",
@@ -136,6 +137,10 @@ class ReleasedError(ViewError, RuntimeError):
 
 class DuplicateError(TachyonError, ValueError):
     """A msg_type was registered twice on one dispatcher."""
+
+
+class ExtensionError(TachyonError, ImportError):
+    """An extension in Rust whose endpoints this package cannot run, because both were built with different versions."""
 
 
 class BadRequestError(TachyonError, ValueError):

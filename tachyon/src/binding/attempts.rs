@@ -11,7 +11,7 @@ use crate::dispatch::{Dispatcher, Reply, Request};
 use crate::error::{Halt, RecvError, SendError, ServeError};
 use crate::ring::Frame;
 use crate::rpc::open_request;
-use crate::wait::{Deadline, monotonic_nanos};
+use crate::wait::monotonic_nanos;
 
 /// Up to `looks` looks for a message. A dead peer is not noticed here but by the wait that follows.
 #[inline]
@@ -84,17 +84,21 @@ pub fn serve_taken<S: ?Sized>(
 
 /// Whether answering with `size` bytes needs no wait: there is room, or there never will be.
 pub fn answers_at_once(reply: &mut Reply<'_>, size: usize) -> bool {
-    !matches!(reply.outgoing.try_reserve(size), Ok(None))
+    reply.ring_mut().is_none_or(|outgoing| !matches!(outgoing.try_reserve(size), Ok(None)))
 }
 
 /// Keeps the request that `reply` is for mapped, for views that outlive its handler.
+///
+/// # Panics
+/// When the request was taken from its ring by another copy of this crate, which no binding serves with.
 pub fn request_mapping(reply: &Reply<'_>) -> Mapping {
-    Mapping(Arc::clone(&reply.outgoing.connection.channel(0).memory))
+    let ring = reply.ring().expect("a binding answers over the ring itself");
+    Mapping(Arc::clone(&ring.connection.channel(0).memory))
 }
 
 /// The `CLOCK_MONOTONIC` time, in nanoseconds, until when a request is to be answered; `None` when it may take long.
 pub fn request_deadline(request: &Request<'_>) -> Option<u64> {
-    Deadline::after(request.remaining()?).nanos()
+    request.deadline().nanos()
 }
 
 /// What the clock of [`request_deadline`] shows, in nanoseconds.

@@ -122,7 +122,7 @@ impl<S: ?Sized> Desk<S> {
         let Some(registered) = self.find(u32::from(msg_type)) else { return Ok(()) };
         let result = match outgoing {
             None => Ok(None),
-            Some(outgoing) => self.run(registered, Reply { outgoing, msg_type, correlation_id }, handler).map(Some),
+            Some(outgoing) => self.run(registered, outgoing, msg_type, correlation_id, handler).map(Some),
         };
         let took = monotonic_nanos().saturating_sub(deferred.began);
         let outcome = match &result {

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use super::control;
-use super::handler::{HandlerError, Replied, Reply, Request};
+use super::handler::{HandlerError, Replied, Reply, Request, Who};
 use super::layer::Layers;
 use super::table::{Registered, Table};
 use super::watched::Origin;
@@ -117,11 +117,10 @@ impl<S: ?Sized> Desk<S> {
             msg_type,
             correlation_id,
             deadline: *deadline,
-            caller: origin.caller,
-            peer: &incoming.connection.peer,
+            who: origin.caller.map_or(Who::Only(&incoming.connection.peer), Who::Known),
         };
-        let reply = Reply { outgoing, msg_type, correlation_id };
-        self.run(registered, reply, |reply| registered.run(state, request, reply)).map(Some)
+        self.run(registered, outgoing, msg_type, correlation_id, |reply| registered.run(state, request, reply))
+            .map(Some)
     }
 
     /// Has an endpoint's `handler` answer, or answers with the error it ends in. Gives the size of the reply.
@@ -129,12 +128,13 @@ impl<S: ?Sized> Desk<S> {
     pub(super) fn run(
         &self,
         registered: &Registered<S>,
-        reply: Reply<'_>,
+        outgoing: &mut Outgoing,
+        msg_type: u16,
+        correlation_id: u64,
         handler: impl FnOnce(Reply<'_>) -> Result<Replied, HandlerError>,
     ) -> Result<usize, ServeError> {
-        let Reply { outgoing, msg_type, correlation_id } = reply;
         let answered = outgoing.accepted();
-        let reply = Reply { outgoing: &mut *outgoing, msg_type, correlation_id };
+        let reply = Reply::over(outgoing, msg_type, correlation_id);
         // Whatever a handler leaves half done is its own state's affair, as with a handler that returns an error; the
         // ring's state does not pass through it.
         let outcome = catch_unwind(AssertUnwindSafe(|| handler(reply)));

@@ -9,6 +9,8 @@ use super::caller_info::CallerInfo;
 use super::slot::SlotError;
 use crate::bus::Outgoing;
 use crate::error::{Halt, Unsent};
+#[cfg(feature = "python")]
+use crate::native::{HostReply, HostRoom};
 use crate::payload::{Wire, view};
 use crate::ring::Reservation;
 use crate::rpc::{AlignedBytes, ErrorKind};
@@ -23,9 +25,16 @@ pub struct Request<'a> {
     pub(super) msg_type: u16,
     pub(super) correlation_id: u64,
     pub(super) deadline: Deadline,
-    /// The caller, when the server has several.
-    pub(super) caller: Option<&'a CallerInfo>,
-    pub(super) peer: &'a Peer,
+    pub(super) who: Who<'a>,
+}
+
+/// Who calls, as far as anybody has looked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Who<'a> {
+    /// One of several.
+    Known(&'a CallerInfo),
+    /// The only one.
+    Only(&'a Peer),
 }
 
 impl<'a> Request<'a> {
@@ -62,7 +71,10 @@ impl<'a> Request<'a> {
 
     /// Who calls.
     pub fn caller(&self) -> CallerInfo {
-        self.caller.copied().unwrap_or_else(|| CallerInfo::new(1, self.peer))
+        match self.who {
+            Who::Known(caller) => *caller,
+            Who::Only(peer) => CallerInfo::new(1, peer),
+        }
     }
 
     /// How long the caller still waits: `None` when it set no deadline, zero when the deadline has passed and the reply
@@ -70,17 +82,74 @@ impl<'a> Request<'a> {
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.remaining()
     }
+
+    /// Until when the caller waits.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// A request that another copy of this crate has taken from a ring.
+    #[cfg(feature = "python")]
+    pub(crate) fn taken_elsewhere(
+        payload: &'a [u8],
+        msg_type: u16,
+        correlation_id: u64,
+        deadline: Deadline,
+        caller: &'a CallerInfo,
+    ) -> Self {
+        Self { payload, msg_type, correlation_id, deadline, who: Who::Known(caller) }
+    }
 }
 
 /// The obligation to answer one request. Only answering gives the [`Replied`] that a handler must return.
 #[derive(Debug)]
 pub struct Reply<'a> {
-    pub(crate) outgoing: &'a mut Outgoing,
-    pub(super) msg_type: u16,
-    pub(super) correlation_id: u64,
+    way: Way<'a>,
+    msg_type: u16,
+    correlation_id: u64,
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+enum Way<'a> {
+    Ring(&'a mut Outgoing),
+    /// To the copy of this crate that has the ring.
+    #[cfg(feature = "python")]
+    Host(HostReply<'a>),
 }
 
 impl<'a> Reply<'a> {
+    #[inline]
+    pub(super) fn over(outgoing: &'a mut Outgoing, msg_type: u16, correlation_id: u64) -> Self {
+        Self { way: Way::Ring(outgoing), msg_type, correlation_id }
+    }
+
+    /// The answer to a request that another copy of this crate has taken from a ring.
+    #[cfg(feature = "python")]
+    pub(crate) fn through(host: HostReply<'a>, msg_type: u16, correlation_id: u64) -> Self {
+        Self { way: Way::Host(host), msg_type, correlation_id }
+    }
+
+    /// The ring it goes to, if that is here.
+    #[cfg_attr(not(feature = "python"), allow(clippy::unnecessary_wraps, reason = "there is no other way then"))]
+    pub(crate) fn ring(&self) -> Option<&Outgoing> {
+        match &self.way {
+            Way::Ring(outgoing) => Some(outgoing),
+            #[cfg(feature = "python")]
+            Way::Host(_) => None,
+        }
+    }
+
+    /// As [`ring`](Self::ring).
+    #[cfg_attr(not(feature = "python"), allow(clippy::unnecessary_wraps, reason = "there is no other way then"))]
+    pub(crate) fn ring_mut(&mut self) -> Option<&mut Outgoing> {
+        match &mut self.way {
+            Way::Ring(outgoing) => Some(outgoing),
+            #[cfg(feature = "python")]
+            Way::Host(_) => None,
+        }
+    }
+
     /// Answers with a copy of `payload`, waiting for room.
     ///
     /// # Errors
@@ -88,7 +157,12 @@ impl<'a> Reply<'a> {
     #[inline]
     pub fn bytes(self, payload: &[u8]) -> Result<Replied, HandlerError> {
         let type_id = make_type_id(0, self.msg_type);
-        match self.outgoing.send_owed(payload, type_id, self.correlation_id) {
+        let sent = match self.way {
+            Way::Ring(outgoing) => outgoing.send_owed(payload, type_id, self.correlation_id),
+            #[cfg(feature = "python")]
+            Way::Host(host) => host.send(payload),
+        };
+        match sent {
             Ok(()) => Ok(Replied { size: payload.len() }),
             Err(unsent) => Err(HandlerError::unsent(unsent)),
         }
@@ -100,12 +174,17 @@ impl<'a> Reply<'a> {
     /// # Errors
     /// As [`bytes`](Self::bytes).
     pub fn reserve(self, len: usize) -> Result<ReplyRoom<'a>, HandlerError> {
-        let place = match self.outgoing.reserve_owed(len) {
-            Ok(Some(reservation)) => Place::Ring(reservation),
-            Ok(None) => Place::Heap(AlignedBytes::zeroed(len)),
-            Err(unsent) => return Err(HandlerError::unsent(unsent)),
+        let Self { way, msg_type, correlation_id } = self;
+        let place = match way {
+            Way::Ring(outgoing) => match outgoing.reserve_owed(len) {
+                Ok(Some(reservation)) => Place::Ring(outgoing, reservation),
+                Ok(None) => Place::Heap(outgoing, AlignedBytes::zeroed(len)),
+                Err(unsent) => return Err(HandlerError::unsent(unsent)),
+            },
+            #[cfg(feature = "python")]
+            Way::Host(host) => Place::Host(host.reserve(len).map_err(HandlerError::unsent)?),
         };
-        Ok(ReplyRoom { reply: self, place })
+        Ok(ReplyRoom { place, msg_type, correlation_id })
     }
 }
 
@@ -113,16 +192,19 @@ impl<'a> Reply<'a> {
 #[derive(Debug)]
 #[must_use = "room that is not committed is no answer"]
 pub struct ReplyRoom<'a> {
-    reply: Reply<'a>,
-    place: Place,
+    place: Place<'a>,
+    msg_type: u16,
+    correlation_id: u64,
 }
 
 /// Where a reply is written.
 #[derive(Debug)]
-enum Place {
-    Ring(Reservation),
+enum Place<'a> {
+    Ring(&'a mut Outgoing, Reservation),
     /// There was no room in the ring, and no waiting for it.
-    Heap(AlignedBytes),
+    Heap(&'a mut Outgoing, AlignedBytes),
+    #[cfg(feature = "python")]
+    Host(HostRoom<'a>),
 }
 
 impl ReplyRoom<'_> {
@@ -132,13 +214,15 @@ impl ReplyRoom<'_> {
     /// When `len` is more than was reserved.
     pub fn commit(self, len: usize) -> Replied {
         assert!(len <= self.len(), "cannot commit {len} bytes of {}", self.len());
-        let Reply { outgoing, msg_type, correlation_id } = self.reply;
+        let Self { place, msg_type, correlation_id } = self;
         let type_id = make_type_id(0, msg_type);
-        match self.place {
-            Place::Ring(reservation) => outgoing.publish(reservation, len, type_id, correlation_id),
+        match place {
+            Place::Ring(outgoing, reservation) => outgoing.publish(reservation, len, type_id, correlation_id),
             // One that is neither sent nor kept leaves the request unanswered, which the dispatcher sees and finds the
             // reason of; an interrupted one is kept, and the next wait is asked for the interruption again.
-            Place::Heap(bytes) => drop(outgoing.send_owed(&bytes[..len], type_id, correlation_id)),
+            Place::Heap(outgoing, bytes) => drop(outgoing.send_owed(&bytes[..len], type_id, correlation_id)),
+            #[cfg(feature = "python")]
+            Place::Host(room) => room.commit(len),
         }
         Replied { size: len }
     }
@@ -150,8 +234,10 @@ impl Deref for ReplyRoom<'_> {
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.place {
-            Place::Ring(reservation) => slice::reserved(reservation, self.reply.outgoing),
-            Place::Heap(bytes) => bytes,
+            Place::Ring(outgoing, reservation) => slice::reserved(reservation, outgoing),
+            Place::Heap(_, bytes) => bytes,
+            #[cfg(feature = "python")]
+            Place::Host(room) => room.bytes(),
         }
     }
 }
@@ -160,8 +246,10 @@ impl DerefMut for ReplyRoom<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.place {
-            Place::Ring(reservation) => slice::reserved_mut(reservation, self.reply.outgoing),
-            Place::Heap(bytes) => bytes,
+            Place::Ring(outgoing, reservation) => slice::reserved_mut(reservation, outgoing),
+            Place::Heap(_, bytes) => bytes,
+            #[cfg(feature = "python")]
+            Place::Host(room) => room.bytes_mut(),
         }
     }
 }
@@ -207,6 +295,17 @@ impl HandlerError {
             // The connection ended under the reply; there is nobody to tell.
             Unsent::Halted(halt) => Self { halt: Some(halt), ..Self::new(ErrorKind::Unspecified, "") },
         }
+    }
+
+    /// What the caller is told.
+    #[cfg(feature = "python")]
+    pub(crate) fn parts(&self) -> (ErrorKind, &str) {
+        (self.kind, &self.text)
+    }
+
+    /// The ring that can never hold the reply, in bytes, if that is what is wrong.
+    pub(crate) fn reply_limit(&self) -> Option<usize> {
+        self.too_large.map(|(_, max)| max)
     }
 
     /// The same to the handler, which cannot keep what the dispatcher has to be told.

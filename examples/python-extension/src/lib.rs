@@ -1,0 +1,78 @@
+//! Endpoints in Rust that a dispatcher in Python serves beside its own.
+//!
+//! ```text
+//! maturin develop --release --manifest-path examples/python-extension/Cargo.toml
+//! python examples/python/extension_service.py SOCKET
+//! ```
+
+use core::fmt;
+use std::collections::HashMap;
+
+use pyo3::prelude::*;
+use tachyon::{ReplySlot, SlotError, endpoints, tachyon_rpc};
+
+/// What an instrument costs.
+#[tachyon::payload]
+#[derive(Debug, Clone, Copy)]
+pub struct Quote {
+    /// Its number.
+    pub instrument: u64,
+    /// The highest that somebody buys at.
+    pub bid: f64,
+    /// The lowest that somebody sells at.
+    pub ask: f64,
+}
+
+/// What the endpoints share.
+#[derive(Default)]
+struct Quotes(HashMap<u64, Quote>);
+
+/// There is no such instrument.
+struct Unknown(u64);
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "instrument {} has no quote", self.0)
+    }
+}
+
+/// Keeps quotes, and says how many there are.
+#[tachyon_rpc(msg_type = 1)]
+fn keep(quotes: &mut Quotes, new: &[Quote]) -> u64 {
+    quotes.0.extend(new.iter().map(|quote| (quote.instrument, *quote)));
+    quotes.0.len() as u64
+}
+
+/// The latest quote of an instrument.
+#[tachyon_rpc(msg_type = 2)]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "requests are borrowed where they lie")]
+fn latest(quotes: &Quotes, instrument: &u64) -> Result<Quote, Unknown> {
+    quotes.0.get(instrument).copied().ok_or(Unknown(*instrument))
+}
+
+/// The mean of many numbers.
+#[tachyon_rpc(msg_type = 3)]
+#[allow(clippy::cast_precision_loss, reason = "as many as fit a ring are counted exactly")]
+fn mean(numbers: &[f64]) -> f64 {
+    assert!(!numbers.is_empty(), "nothing has no mean");
+    numbers.iter().sum::<f64>() / numbers.len() as f64
+}
+
+/// The sums of all beginnings, written where they are read.
+#[tachyon_rpc(msg_type = 4)]
+fn running_sum(numbers: &[f64], reply: ReplySlot<'_, [f64]>) -> Result<(), SlotError> {
+    let mut sums = reply.reserve(numbers.len())?;
+    let mut sum = 0.0;
+    for (place, number) in sums.iter_mut().zip(numbers) {
+        sum += number;
+        *place = sum;
+    }
+    sums.commit();
+    Ok(())
+}
+
+/// The module `pricing`.
+#[pymodule]
+fn pricing(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    tachyon::python::export_with_state(module, Quotes::default(), endpoints![keep, latest, mean, running_sum])
+}

@@ -1,0 +1,353 @@
+"""Endpoints of an extension in Rust in a dispatcher in Python: one table, no waiting for the interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import datetime as dt
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pricing
+import pytest
+
+from tachyon import (
+    Array,
+    DuplicateError,
+    ErrorKind,
+    ExtensionError,
+    RpcBus,
+    RpcDispatcher,
+    RpcError,
+    RustEndpoint,
+    Struct,
+    f64,
+    tachyon_rpc,
+    u64,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Peer
+
+SERVICE = """
+import ctypes, logging, os, threading
+import pricing
+logging.disable()
+
+dispatcher = tachyon.RpcDispatcher(send_error_text=True)
+for endpoint in (pricing.keep, pricing.latest, pricing.mean, pricing.running_sum):
+    dispatcher.register(endpoint)
+
+@dispatcher.handler(10)
+def shout(payload: bytes) -> bytes:
+    return payload.upper()
+
+@dispatcher.handler(11)
+def where() -> bytes:
+    return threading.current_thread().name.encode()
+
+@dispatcher.handler(12)
+def leave() -> None:
+    raise SystemExit(3)
+
+def hold_the_interpreter():
+    os.read(0, 5)
+    print("held", flush=True)
+    # Waits for another word without letting go of the interpreter's lock, unlike `os.read`.
+    ctypes.PyDLL(None).read(0, ctypes.create_string_buffer(3), 3)
+    print("released", flush=True)
+
+threading.Thread(target=hold_the_interpreter, daemon=True).start()
+"""
+
+ON_A_BUS = """
+with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
+    dispatcher.serve_forever(bus)
+"""
+ON_A_THREAD = """
+with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
+    thread = threading.Thread(target=dispatcher.serve_forever, args=[bus])
+    thread.start()
+    thread.join()
+"""
+ON_A_SERVER = """
+with tachyon.RpcServer(path) as server:
+    dispatcher.serve_forever(server, workers=WORKERS)
+"""
+ON_A_LOOP = """
+import asyncio
+async def main():
+    with tachyon.RpcServer(path) as server:
+        await dispatcher.serve_async(server)
+asyncio.run(main())
+"""
+
+BUSES = {"bus": ON_A_BUS, "thread": ON_A_THREAD}
+SERVERS = {
+    "one worker": ON_A_SERVER.replace("WORKERS", "1"),
+    "two workers": ON_A_SERVER.replace("WORKERS", "2"),
+}
+ANYWHERE = BUSES | SERVERS | {"loop": ON_A_LOOP}
+
+
+class Quote(Struct):
+    instrument: u64
+    bid: f64
+    ask: f64
+
+
+@tachyon_rpc(1)
+def keep(request: Array[Quote]) -> u64: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(2)
+def latest(request: u64) -> Quote: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(3)
+def mean(request: Array[f64]) -> f64: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(4)
+def running_sum(request: Array[f64]) -> Array[f64]: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(10)
+def shout(request: bytes) -> bytes: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(11)
+def where() -> bytes: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(12)
+def leave() -> None: ...
+
+
+@tachyon_rpc(2)
+def raw_latest(request: memoryview) -> bytes: ...  # type: ignore[empty-body]
+
+
+@pytest.fixture(params=ANYWHERE.values(), ids=ANYWHERE.keys())
+def anywhere(request: pytest.FixtureRequest, peer: Callable[[str], Peer]) -> Peer:
+    return peer(SERVICE + request.param)
+
+
+def test_rust_and_python_in_one_table(anywhere: Peer, path: str) -> None:
+    with RpcBus.connect(path) as bus:
+        quotes = [Quote(instrument=number, bid=number - 0.5, ask=number + 0.5) for number in range(1, 4)]
+        assert keep.call(bus, quotes, timeout=5.0) == 3
+        assert latest.call(bus, 2, timeout=5.0) == quotes[1]
+        assert mean.call(bus, [1.0, 2.0, 6.0], timeout=5.0) == 3.0
+        assert running_sum.call(bus, [1.0, 2.0, 6.0], timeout=5.0) == [1.0, 3.0, 9.0]
+        assert running_sum.call(bus, [], timeout=5.0) == []
+        assert shout.call(bus, b"loud", timeout=5.0) == b"LOUD"
+        described = bus.describe(timeout=5.0)
+        assert [endpoint.name for endpoint in described] == [
+            *("keep", "latest", "mean", "running_sum"),
+            *("shout", "where", "leave"),
+        ]
+        assert described["latest"].doc == "The latest quote of an instrument."
+
+
+def test_errors_reach_the_caller(anywhere: Peer, path: str) -> None:
+    with RpcBus.connect(path) as bus:
+        with pytest.raises(RpcError, match="instrument 9 has no quote") as raised:
+            latest.call(bus, 9, timeout=5.0)
+        assert raised.value.kind is ErrorKind.HANDLER_FAILED
+        with pytest.raises(RpcError, match="panicked: nothing has no mean") as raised:
+            mean.call(bus, [], timeout=5.0)
+        assert raised.value.kind is ErrorKind.HANDLER_FAILED
+        with pytest.raises(RpcError, match="3 bytes") as raised:
+            raw_latest.call(bus, b"abc", timeout=5.0)
+        assert raised.value.kind is ErrorKind.BAD_REQUEST
+        assert mean.call(bus, [2.0], timeout=5.0) == 2.0
+
+
+@pytest.mark.parametrize("code", BUSES.values(), ids=BUSES.keys())
+def test_a_reply_that_never_fits(peer: Callable[[str], Peer], path: str, code: str) -> None:
+    peer(SERVICE + code.replace("1 << 16, 1 << 16", "1 << 16, 1 << 12"))
+    with RpcBus.connect(path) as bus:
+        with pytest.raises(RpcError, match="can never fit the reverse ring") as raised:
+            running_sum.call(bus, [1.0] * 4000, timeout=5.0)
+        assert raised.value.kind is ErrorKind.REPLY_TOO_LARGE
+        assert running_sum.call(bus, [1.0, 1.0], timeout=5.0) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("code", [*BUSES.values(), *SERVERS.values()], ids=[*BUSES.keys(), *SERVERS.keys()])
+def test_calls_proceed_while_a_thread_holds_the_interpreter(peer: Callable[[str], Peer], path: str, code: str) -> None:
+    child = peer(SERVICE + code)
+    with RpcBus.connect(path) as bus:
+        assert keep.call(bus, [Quote(instrument=1, bid=1.0, ask=2.0)], timeout=5.0) == 1
+        assert shout.call(bus, b"warm", timeout=5.0) == b"WARM"
+        child.tell("hold")
+        assert child.line() == "held"
+        for number in range(200):
+            # Pauses longer than any after which a wait looks for signals; after the first the lock is certainly held.
+            if number % 50 == 0:
+                time.sleep(0.2)
+            assert latest.call(bus, 1, timeout=20.0).ask == 2.0
+            assert mean.call(bus, [float(number), 1.0], timeout=20.0) == (number + 1) / 2
+        if code in SERVERS.values():
+            with RpcBus.connect(path) as newcomer:
+                assert mean.call(newcomer, [3.0], timeout=20.0) == 3.0
+        # A handler in Python has to wait, so the lock was held all the time.
+        with pytest.raises(TimeoutError):
+            shout.call(bus, b"late", timeout=0.5)
+        child.tell("go")
+        assert child.line() == "released"
+        assert shout.call(bus, b"free", timeout=20.0) == b"FREE"
+        assert latest.call(bus, 1, timeout=20.0).ask == 2.0
+
+
+@pytest.mark.parametrize("code", [ON_A_BUS, *SERVERS.values()], ids=["bus", *SERVERS.keys()])
+def test_failures_are_logged(peer: Callable[[str], Peer], path: str, code: str) -> None:
+    logging = "logging.basicConfig(stream=sys.stdout, format='%(name)s %(levelname)s %(message)s')"
+    child = peer(SERVICE.replace("logging.disable()", logging) + code)
+    with RpcBus.connect(path) as bus:
+        with pytest.raises(RpcError):
+            latest.call(bus, 7, timeout=5.0)
+        line = child.line()
+        assert line.startswith("tachyon ERROR ")
+        assert "latest" in line
+        assert line.endswith("instrument 7 has no quote")
+
+
+def test_two_callers_of_two_workers_change_the_state_in_turn(peer: Callable[[str], Peer], path: str) -> None:
+    peer(SERVICE + SERVERS["two workers"])
+
+    def write(first: int) -> None:
+        with RpcBus.connect(path) as bus:
+            for number in range(first, first + 200):
+                keep.call(bus, [Quote(instrument=number, bid=float(number), ask=0.0)], timeout=20.0)
+                assert latest.call(bus, number, timeout=20.0).bid == number
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(write, [0, 1000, 2000, 3000]))
+    with RpcBus.connect(path) as bus:
+        assert keep.call(bus, [], timeout=5.0) == 800
+
+
+@pytest.mark.parametrize("code", [ON_A_BUS, *SERVERS.values()], ids=["bus", *SERVERS.keys()])
+def test_ctrl_c_ends_serving(peer: Callable[[str], Peer], path: str, code: str) -> None:
+    body = "".join(f"    {line}\n" for line in code.splitlines())
+    child = peer(f"{SERVICE}\ntry:\n{body}except KeyboardInterrupt:\n    print('interrupted', flush=True)\n")
+    with RpcBus.connect(path) as bus:
+        assert mean.call(bus, [1.0], timeout=5.0) == 1.0
+        child.process.send_signal(signal.SIGINT)
+        assert child.line() == "interrupted"
+    child.join()
+
+
+@pytest.mark.parametrize("code", [ON_A_BUS, *SERVERS.values()], ids=["bus", *SERVERS.keys()])
+def test_a_handler_in_python_may_end_it_all(peer: Callable[[str], Peer], path: str, code: str) -> None:
+    child = peer(SERVICE + code)
+    with RpcBus.connect(path) as bus:
+        with pytest.raises(RpcError):
+            leave.call(bus, timeout=5.0)
+        assert child.process.wait(10) == 3
+
+
+def test_python_handlers_run_where_the_serving_is(peer: Callable[[str], Peer], path: str) -> None:
+    child = peer(SERVICE + ON_A_BUS)
+    with RpcBus.connect(path) as bus:
+        assert where.call(bus, timeout=5.0) != b"MainThread"
+    child.join()
+
+
+def test_serving_once(peer: Callable[[str], Peer], path: str) -> None:
+    child = peer(
+        SERVICE
+        + """
+with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
+    dispatcher.serve_once(bus)
+    try:
+        dispatcher.serve_once(bus)
+    except tachyon.HandlerError as error:
+        print(error)
+"""
+    )
+    with RpcBus.connect(path) as bus:
+        assert mean.call(bus, [1.0], timeout=5.0) == 1.0 or mean.call(bus, [1.0], timeout=5.0)
+        with pytest.raises(RpcError):
+            raw_latest.call(bus, bytes(8), timeout=5.0)
+    assert "instrument 0 has no quote" in child.join()
+
+
+def test_what_an_exported_endpoint_is() -> None:
+    assert isinstance(pricing.mean, RustEndpoint)
+    assert pricing.mean.msg_type == 3
+    assert pricing.mean.__name__ == "mean"
+    assert pricing.mean.__doc__ == "The mean of many numbers."
+    assert repr(pricing.mean) == "RustEndpoint(msg_type=3, fn='mean')"
+
+
+def test_registering() -> None:
+    dispatcher = RpcDispatcher().register(pricing.mean).register(pricing.keep)
+    assert len(dispatcher) == 2
+    assert 3 in dispatcher
+    assert 4 not in dispatcher
+    with pytest.raises(DuplicateError, match="mean"):
+        dispatcher.register(pricing.mean)
+    with pytest.raises(DuplicateError, match="mean"):
+        dispatcher.handler(3)(bytes)
+    with pytest.raises(TypeError, match="an RpcEndpoint or a RustEndpoint is registered, not type"):
+        dispatcher.register(bytes)  # type: ignore[arg-type]
+    # The same endpoints, with the same state, may be in another table.
+    assert len(RpcDispatcher().register(pricing.mean)) == 1
+
+
+class Head(ctypes.Structure):
+    """How every version's endpoint begins."""
+
+    _fields_ = (
+        ("magic", ctypes.c_char * 8),
+        ("abi", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("version", ctypes.c_char_p),
+        ("version_len", ctypes.c_size_t),
+        ("rest", ctypes.c_uint8 * 64),
+    )
+
+
+def capsule(head: Head, name: bytes = b"tachyon.RustEndpoint") -> object:
+    make = ctypes.pythonapi.PyCapsule_New
+    make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    return make(ctypes.addressof(head), name, None)
+
+
+def test_another_version_is_refused_by_name() -> None:
+    newer = Head(b"tachyon", 2, 0, b"7.8.9", 5)
+    with pytest.raises(
+        ExtensionError, match=r"built with tachyon 7\.8\.9 \(interface 2\) and is used with tachyon"
+    ) as raised:
+        RustEndpoint(capsule(newer))  # type: ignore[arg-type]
+    assert isinstance(raised.value, ImportError)
+    of_other_size = Head(b"tachyon", 1, 0, b"0.1.0", 5)
+    with pytest.raises(ExtensionError, match="build both with the same version"):
+        RustEndpoint(capsule(of_other_size))  # type: ignore[arg-type]
+
+
+def test_a_foreign_capsule_is_refused() -> None:
+    with pytest.raises(ExtensionError, match="no endpoint that a Rust extension exported"):
+        RustEndpoint(dt.datetime_CAPI)  # type: ignore[attr-defined]
+    other = Head(b"other", 1, 0, b"", 0)
+    with pytest.raises(ExtensionError, match="no endpoint that a Rust extension exported"):
+        RustEndpoint(capsule(other))  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        RustEndpoint(3)  # type: ignore[arg-type]
+
+
+def test_coroutines_call_rust_in_python(peer: Callable[[str], Peer], path: str) -> None:
+    peer(SERVICE + SERVERS["one worker"])
+
+    async def main() -> None:
+        with RpcBus.connect(path) as bus:
+            means = await asyncio.gather(*(mean.acall(bus, [float(number)], timeout=20.0) for number in range(200)))
+            assert means == [float(number) for number in range(200)]
+
+    asyncio.run(main())
