@@ -9,9 +9,17 @@ services, which have to answer all of them alike.
 import argparse
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from demo import ROOT, Child, Failure, Setup, wait_for
+
+
+def wait_until_there(socket: Path, service: Child, limit: float) -> None:
+    """Give a service all the time it needs to begin: more than a caller waits, on a machine that is busy."""
+    deadline = time.monotonic() + limit
+    while not socket.exists() and service.process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def run_pair(setup: Setup, caller: str, service: str) -> str:
@@ -21,6 +29,7 @@ def run_pair(setup: Setup, caller: str, service: str) -> str:
         children: list[Child] = []
         try:
             children.append(Child(f"{service} service", setup.command(service, "order_service", socket)))
+            wait_until_there(socket, children[0], setup.limit)
             children.append(Child(f"{caller} caller", setup.command(caller, "order_caller", socket)))
             wait_for(children, setup.limit)
             return "".join(child.output() for child in reversed(children))
@@ -51,6 +60,7 @@ def run_extension(setup: Setup) -> None:
         children: list[Child] = []
         try:
             children.append(Child("extension service", setup.command("Python", "extension_service", socket)))
+            wait_until_there(socket, children[0], setup.limit)
             children.append(Child("extension caller", setup.command("Python", "extension_caller", socket)))
             wait_for(children, setup.limit)
             print("".join(f"  {line}\n" for line in children[1].output().splitlines()), end="")

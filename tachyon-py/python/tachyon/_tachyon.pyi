@@ -628,8 +628,8 @@ class RpcDispatcher:
         callers of a server are shared among as many threads, this one among them, and handlers of different callers run
         side by side as far as the interpreter's lock lets them.
 
-        With endpoints in Rust the serving goes on while other threads hold the interpreter's lock: it is done by a thread of
-        its own, where handlers in Python run, too, while this one sees to signals and to the log.
+        With endpoints in Rust the serving goes on while other threads hold the interpreter's lock: it is done by a
+        thread of its own, where handlers in Python run, too, while this one sees to signals and to the log.
         """
     def serve_async(self, bus: RpcBus | RpcServer, *, concurrency: int = 100) -> Coroutine[Any, Any, None]:
         """Serve a bus until its peer closes, or the callers of a server until it is stopped, from a coroutine.
