@@ -91,15 +91,19 @@ class Line:
 
     async def exchange(self, bus: RpcBus, call: Call, contract: Contract | None) -> bytes:
         """Send a request and await its reply; the callee of this connection means the same by it."""
-        while True:
-            if self._ended is not None:
-                await self._renew(bus, self._ended)
-            # What was agreed on one connection says nothing about the next, which may have come by now.
-            agreed = self._agreed
-            if contract is None or not contract.typed or contract.key in agreed:
-                return await self._exchange(bus, call)
-            await self._agree(bus, contract, call)
-            agreed.add(contract.key)
+        try:
+            while True:
+                if self._ended is not None:
+                    await self._renew(bus, self._ended)
+                # What was agreed on one connection says nothing about the next, which may have come by now.
+                agreed = self._agreed
+                if contract is None or not contract.typed or contract.key in agreed:
+                    return await self._exchange(bus, call)
+                await self._agree(bus, contract, call)
+                agreed.add(contract.key)
+        finally:
+            # As in `_exchange`.
+            del call
 
     async def _agree(self, bus: RpcBus, contract: Contract, call: Call) -> None:
         """Compare a contract with the callee's."""
