@@ -47,6 +47,7 @@ help: ## list the targets
 
 demo: $(EXTENSION) $(EXAMPLES) input ## Rust and Python call each other: four pairs on real input, timed
 	@$(BIN)/python examples/python/demo.py --calls $(CALLS) --binaries $(TARGET)/release --input .demo
+	@$(BIN)/python examples/python/demo_typed.py --binaries $(TARGET)/release
 
 test: test-rust test-doc test-python ## every test, Rust and Python
 
@@ -80,7 +81,7 @@ lint-python: $(VENV)/.dev $(EXTENSION) ## ruff, mypy, pyright, and the stub agai
 	@echo '==> ruff, mypy, pyright, stubtest'
 	@$(BIN)/ruff check --quiet $(PACKAGE) tests/python examples/python benches/python
 	@$(BIN)/ruff format --quiet --check $(PACKAGE) tests/python examples/python benches/python
-	@$(BIN)/mypy --config-file $(PACKAGE)/pyproject.toml $(PACKAGE)/python examples/python
+	@$(BIN)/mypy --config-file $(PACKAGE)/pyproject.toml $(PACKAGE)/python examples/python tests/python/typing
 	@cd benches/python && ../../$(BIN)/mypy --config-file mypy.ini bench instructions.py count_python.py contenders
 	@$(BIN)/pyright --project $(PACKAGE) --pythonpath $(BIN)/python
 	@$(BIN)/python -m mypy.stubtest --concise --allowlist $(PACKAGE)/stubtest-allowlist.txt --ignore-unused-allowlist tachyon

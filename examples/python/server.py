@@ -35,15 +35,20 @@ def introduce(payload: memoryview) -> bytes:
     return f"caller {call.caller_id}, process {call.caller_pid}".encode()
 
 
+@tachyon_rpc(msg_type=3)
+def stop() -> None:
+    """Have the server stop; a caller's idea of it, for it takes and gives nothing."""
+    raise NotImplementedError
+
+
 def serve(socket: str, workers: int) -> None:
     """Serve callers until one of them says stop."""
     with RpcServer(socket, max_callers=256) as server:
         dispatcher = RpcDispatcher().register(reverse).register(introduce)
 
         @dispatcher.handler(msg_type=3)
-        def stop(payload: memoryview) -> bytes:
+        def stop() -> None:
             server.stop()
-            return b""
 
         print(f"serving at {socket}", flush=True)
         dispatcher.serve_forever(server, workers=workers)
@@ -70,6 +75,6 @@ match sys.argv[1:]:
         call(socket, int(count))
     case ["stop", socket]:
         with RpcBus.connect(socket) as caller:
-            tachyon_rpc(msg_type=3)(bytes).call(caller, b"", timeout=LIMIT)
+            stop.call(caller, timeout=LIMIT)
     case _:
         sys.exit("usage: server.py serve SOCKET [WORKERS] | call SOCKET COUNT | stop SOCKET")

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use tachyon::__binding::{CallerSteps, Limit, ReplyTaken, Room};
 use tachyon::{CallError, Caller, PollingMode};
 
+use crate::contract::Contract;
 use crate::ends::{LOOKS, Occupied};
 use crate::errors::Raise;
 use crate::lifetime::{Ending, closed};
@@ -16,12 +17,14 @@ pub(crate) const RESENDS: u32 = 2;
 
 /// One request as its endpoint asks for it.
 #[derive(Clone, Copy)]
-pub(crate) struct Asking {
+pub(crate) struct Asking<'a> {
     pub(crate) msg_type: u16,
     pub(crate) spins: Option<PollingMode>,
     pub(crate) limit: Limit,
     /// Whether it may be handled twice where it was made once.
     pub(crate) idempotent: bool,
+    /// What the callee has to mean by it, before anything is sent on a connection.
+    pub(crate) contract: Option<&'a Contract>,
 }
 
 /// A caller with at most one guard per direction.
@@ -52,23 +55,28 @@ impl Calling {
 
     /// Sends a copy of `payload`, which is read while attached only; gives the correlation id.
     #[inline]
-    pub(crate) fn call(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, asking: &Asking) -> PyResult<u64> {
+    pub(crate) fn call(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, asking: &Asking<'_>) -> PyResult<u64> {
         self.requests.check()?;
         self.send(py, payload, asking).map_err(Raise::raise)
     }
 
     #[inline]
-    fn send(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, asking: &Asking) -> Result<u64, CallError> {
-        let Asking { msg_type, spins, limit, .. } = *asking;
+    fn send(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, asking: &Asking<'_>) -> Result<u64, CallError> {
+        let Asking { msg_type, spins, limit, contract, .. } = *asking;
         let data = payload.as_slice();
-        // Connecting again waits, so a caller that may have to lets go of the interpreter first.
+        // Connecting again waits, and so does asking the callee what it means: whoever may have to lets go of the
+        // interpreter first.
         if !self.caller.may_reconnect()
+            && contract.is_none_or(|contract| contract.is_agreed(&mut self.caller))
             && let Some(correlation_id) = self.caller.try_call(msg_type, data, limit)?
         {
             return Ok(correlation_id);
         }
         let size = data.len();
-        let room = self.waiting(py, spins, |caller| caller.wait_to_call(msg_type, size, limit))?;
+        let room = self.waiting(py, spins, |caller| match contract {
+            None => caller.wait_to_call(msg_type, size, limit),
+            Some(contract) => contract.wait_to_call(caller, size, limit),
+        })?;
         self.caller.call_in(room, payload.as_slice())
     }
 
@@ -134,7 +142,7 @@ impl Calling {
         &mut self,
         py: Python<'_>,
         payload: &Payload<'_, '_>,
-        asking: &Asking,
+        asking: &Asking<'_>,
     ) -> PyResult<(u64, ReplyTaken)> {
         self.replies.check()?;
         self.requests.check()?;
@@ -152,7 +160,7 @@ impl Calling {
         &mut self,
         py: Python<'_>,
         payload: &Payload<'_, '_>,
-        asking: &Asking,
+        asking: &Asking<'_>,
     ) -> Result<(u64, ReplyTaken), CallError> {
         let correlation_id = self.send(py, payload, asking)?;
         match self.await_reply(py, correlation_id, asking.spins, asking.limit) {

@@ -103,6 +103,7 @@ impl RpcDispatcher {
 
     /// Adds an endpoint.
     pub(crate) fn add(&self, endpoint: &Bound<'_, RpcEndpoint>) -> PyResult<()> {
+        let py = endpoint.py();
         let name = RpcEndpoint::name(endpoint)?;
         let mut table = self.table()?;
         let place = lock(&self.shared.endpoints).len();
@@ -113,12 +114,13 @@ impl RpcDispatcher {
                 let Some(endpoint) = shared.endpoint(py, place) else {
                     return Err(CoreHandlerError::failed("the dispatcher was garbage collected"));
                 };
-                let function = endpoint.get().function().clone_ref(py).into_bound(py);
+                let function = endpoint.get().handler().clone_ref(py).into_bound(py);
                 let _handling = Handling::begin(endpoint, &request, request.caller());
                 handler::run(py, &function, request, reply)
             })
         };
-        table.register_handler(endpoint.get().type_number(), &name, Box::new(handler)).map_err(Raise::raise)?;
+        let description = endpoint.get().describe(py, &name)?;
+        table.register_described(description, Box::new(handler)).map_err(Raise::raise)?;
         lock(&self.shared.endpoints).push(endpoint.clone().unbind());
         if endpoint.get().is_async() {
             lock(&self.shared.coroutines).insert(endpoint.get().type_number(), place);

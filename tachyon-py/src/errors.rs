@@ -3,18 +3,22 @@
 use pyo3::import_exception;
 use pyo3::prelude::*;
 use tachyon::{
-    CallError, ConnectError, ListenError, NumaError, RecvError, RegisterError, SendError, ServeError, WrongDirection,
+    CallError, ConnectError, ErrorKind, ListenError, NumaError, RecvError, RegisterError, SendError, ServeError,
+    WrongDirection,
 };
 
 use crate::interrupt;
 
 import_exception!(tachyon.errors, AddressInUseError);
+import_exception!(tachyon.errors, BadReplyError);
+import_exception!(tachyon.errors, BadRequestError);
 import_exception!(tachyon.errors, BusClosedError);
 import_exception!(tachyon.errors, BusyError);
 import_exception!(tachyon.errors, DuplicateError);
 import_exception!(tachyon.errors, HandlerError);
 import_exception!(tachyon.errors, HandshakeError);
 import_exception!(tachyon.errors, InvalidArgumentError);
+import_exception!(tachyon.errors, LayoutMismatchError);
 import_exception!(tachyon.errors, NoHandlerError);
 import_exception!(tachyon.errors, NoListenerError);
 import_exception!(tachyon.errors, NotASocketError);
@@ -39,14 +43,14 @@ pub(crate) trait Raise {
 
 /// Error families share most of their variants; this maps those, and then the family's own.
 macro_rules! raise_family {
-    ($name:ident { $($own:pat => $class:ident),* $(,)? } $($other:pat => $raise:expr)?) => {
+    ($name:ident { $($own:pat => $class:ident),* $(,)? } $($other:pat => $raise:expr),* $(,)?) => {
         impl Raise for $name {
             #[cold]
             fn raise(self) -> PyErr {
                 let text = self.to_string();
                 match self {
                     $($own => $class::new_err(text),)*
-                    $($other => $raise(text),)?
+                    $($other => $raise(text),)*
                     Self::Interrupted => interrupt::raised(),
                     Self::TimedOut => TimedOutError::new_err(text),
                     Self::Closed => PeerClosedError::new_err(text),
@@ -65,14 +69,21 @@ raise_family!(RecvError {});
 raise_family!(CallError {
     Self::TooLarge { .. } => TooLargeError,
     Self::ReservedMsgType | Self::UnknownCorrelation(_) => InvalidArgumentError,
-    Self::Remote(_) => RpcError,
-} Self::Reconnect(source) => |text| unconnected(&source, text));
+    Self::Mismatch(_) => LayoutMismatchError,
+    Self::BadReply { .. } | Self::Describe(_) => BadReplyError,
+} Self::Reconnect(source) => |text| unconnected(&source, text), Self::Remote(error) => |_| remote(&error));
 raise_family!(ServeError {
     Self::TooLarge { .. } => TooLargeError,
     Self::InvalidCorrelation(_) => InvalidArgumentError,
     Self::NoHandler { .. } => NoHandlerError,
     Self::Handler(_) => HandlerError,
 });
+
+/// The exception for an error reply that is read already.
+fn remote(error: &tachyon::RpcError) -> PyErr {
+    let parts = (error.kind as u16, error.msg_type, error.text.clone());
+    if error.kind == ErrorKind::NoHandler { NoHandlerError::new_err(parts) } else { RpcError::new_err(parts) }
+}
 
 impl Raise for ListenError {
     fn raise(self) -> PyErr {

@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyMemoryView};
 use tachyon::__binding::{Mapping, answers_at_once, request_mapping};
 use tachyon::{ErrorKind, HandlerError, Replied, Reply, Request};
 
-use crate::errors::ViewError;
+use crate::errors::{BadReplyError, BadRequestError, ViewError};
 use crate::lent::type_name;
 use crate::loan::Loan;
 use crate::payload::Payload;
@@ -24,6 +24,23 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// What a handler raised, or what stood between it and the caller: each exception says whose fault it is.
+    pub(crate) fn of_handler(py: Python<'_>, cause: PyErr) -> Self {
+        let kind = if cause.is_instance_of::<BadRequestError>(py) {
+            ErrorKind::BadRequest
+        } else if cause.is_instance_of::<BadReplyError>(py) {
+            ErrorKind::BadReply
+        } else {
+            ErrorKind::HandlerFailed
+        };
+        // Their texts are whole sentences; others' need their type to be understood.
+        let text = match kind {
+            ErrorKind::HandlerFailed => cause.to_string(),
+            _ => cause.value(py).to_string(),
+        };
+        Self { kind, text, cause }
+    }
+
     fn raised(kind: ErrorKind, cause: PyErr) -> Self {
         Self { kind, text: cause.to_string(), cause }
     }
@@ -86,7 +103,7 @@ fn respond<'py>(
         Err(raised) => {
             // Its traceback refers to the handler's frame, and that to the view.
             release(&view);
-            Err(failed(raised))
+            Err(Failure::of_handler(py, raised))
         }
     };
     loan.get().end(mapping);

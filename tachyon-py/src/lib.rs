@@ -8,6 +8,9 @@ mod args;
 mod batch;
 mod bus;
 mod calling;
+mod codegen;
+mod comparison;
+mod contract;
 mod control;
 mod current;
 mod dispatcher;
@@ -22,6 +25,7 @@ mod lifetime;
 mod loan;
 mod loop_calls;
 mod loop_serving;
+mod memory;
 mod message;
 mod payload;
 mod remote;
@@ -52,6 +56,10 @@ mod _tachyon {
     #[pymodule_export]
     use crate::bus::Bus;
     #[pymodule_export]
+    use crate::codegen::codegen_rust;
+    #[pymodule_export]
+    use crate::comparison::Comparison;
+    #[pymodule_export]
     use crate::current::{CurrentCall, current_call};
     #[pymodule_export]
     use crate::dispatcher::RpcDispatcher;
@@ -61,6 +69,8 @@ mod _tachyon {
     use crate::loop_calls::LoopCalls;
     #[pymodule_export]
     use crate::loop_serving::{LoopRequest, LoopServing};
+    #[pymodule_export]
+    use crate::memory::Memory;
     #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]

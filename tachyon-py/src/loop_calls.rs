@@ -13,6 +13,7 @@ use tachyon::__binding::{
 use tachyon::CallError;
 
 use crate::args;
+use crate::comparison::Comparison;
 use crate::errors::Raise;
 use crate::lent::copied_from;
 use crate::payload::Payload;
@@ -73,6 +74,20 @@ impl LoopCalls {
         }
         arm_room(caller);
         Ok(caller.try_call(msg_type, payload.as_slice(), limit).map_err(Raise::raise)?.unwrap_or(0))
+    }
+
+    /// Ask the next question of a comparison and return its correlation id; 0 when there is no room. `receive` is due
+    /// when there is.
+    #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not send")]
+    fn ask(&self, bus: &Bound<'_, RpcBus>, comparison: &Comparison) -> PyResult<u64> {
+        let mut forward = bus.get().forward()?;
+        let caller = &mut forward.attended_calling()?.caller;
+        let comparison = comparison.core();
+        if let Some(id) = comparison.ask(caller).map_err(Raise::raise)? {
+            return Ok(id);
+        }
+        arm_room(caller);
+        Ok(comparison.ask(caller).map_err(Raise::raise)?.unwrap_or(0))
     }
 
     /// Append the replies that have come to `into`, as pairs of correlation id and `bytes` or exception; true when there

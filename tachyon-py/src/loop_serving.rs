@@ -16,7 +16,7 @@ use crate::current::CurrentCall;
 use crate::dispatcher::RpcDispatcher;
 use crate::endpoint::RpcEndpoint;
 use crate::errors::{PeerDeadError, Raise};
-use crate::handler::no_bytes;
+use crate::handler::{Failure, no_bytes};
 use crate::lent::type_name;
 use crate::payload::Payload;
 use crate::report::{Level, report_or_print};
@@ -124,7 +124,8 @@ impl LoopServing {
     /// Answer a request with the error that its handler raised.
     fn fail(&self, request: &Bound<'_, LoopRequest>, cause: Bound<'_, PyAny>) -> PyResult<()> {
         let (py, cause) = (request.py(), PyErr::from_value(cause));
-        if let Some(failure) = self.settle(request.get(), Err(HandlerError::failed(&cause)))? {
+        let Failure { kind, text, cause } = Failure::of_handler(py, cause);
+        if let Some(failure) = self.settle(request.get(), Err(HandlerError::new(kind, text)))? {
             report_or_print(py, Level::Error, &failure.to_string(), Some(cause));
         }
         Ok(())
@@ -199,6 +200,6 @@ impl LoopRequest {
     /// Call the handler, which makes its coroutine.
     fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let view = PyMemoryView::from(self.payload.bind(py))?;
-        self.endpoint.get().function().bind(py).call1((view,))
+        self.endpoint.get().handler().bind(py).call1((view,))
     }
 }

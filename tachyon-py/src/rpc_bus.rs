@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use tachyon::__binding::{CallerSteps, Driven, ReplyTaken, rpc_callee, rpc_closer, rpc_driven};
 use tachyon::{PollingMode, ServeError};
 
 use crate::args::{self, Integer};
 use crate::calling::{Asking, Calling};
+use crate::contract;
 use crate::control::{self, Patience};
 use crate::ends::{Inlet, Occupied, Outlet, busy};
 use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
@@ -269,6 +271,23 @@ impl RpcBus {
         self.lifetime.is_closed()
     }
 
+    /// Ask the peer what endpoints it offers.
+    ///
+    /// Raises `NoHandlerError` if the peer cannot say, because no dispatcher serves there.
+    #[pyo3(signature = (*, timeout=None))]
+    fn describe<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        static FROM_JSON: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let json = contract::describe(slf, args::timeout(timeout)?)?;
+        let from_json = FROM_JSON.import(slf.py(), "tachyon._description", "from_json")?;
+        from_json.call1((json,))
+    }
+
+    /// Ask the peer whether it is there, and return the seconds its answer took.
+    #[pyo3(signature = (*, timeout=None))]
+    fn ping(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<f64> {
+        contract::ping(slf, args::timeout(timeout)?)
+    }
+
     /// Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message.
     #[pyo3(text_signature = "($self, node_id)")]
     fn set_numa_node(&self, node_id: Integer) -> PyResult<()> {
@@ -312,7 +331,7 @@ impl RpcBus {
         let msg_type = args::msg_type(msg_type)?;
         check_most(&payload, max_payload_size)?;
         let spins = args::spins(spin_threshold)?;
-        let asking = Asking { msg_type, spins, limit: args::limit(timeout)?, idempotent: false };
+        let asking = Asking { msg_type, spins, limit: args::limit(timeout)?, idempotent: false, contract: None };
         self.forward()?.calling()?.call(py, &payload, &asking)
     }
 

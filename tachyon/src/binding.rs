@@ -8,6 +8,7 @@ mod attempts;
 mod calling;
 mod control;
 mod readiness;
+mod typed;
 
 use core::ptr::NonNull;
 use std::io;
@@ -28,6 +29,7 @@ pub use attempts::{answers_at_once, monotonic_now, request_deadline, request_map
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_control;
 pub use readiness::{Readiness, arm_replies, arm_room, disarm, silence};
+pub use typed::{CallerAgreement, Comparison};
 
 /// Keeps a ring's memory mapped, for views that outlive everything else.
 #[derive(Debug, Clone)]

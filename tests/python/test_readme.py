@@ -39,7 +39,14 @@ def run(listener: str, connector: str, socket: str, path: str) -> list[tuple[str
 
 
 def test_every_python_program_is_run_here() -> None:
-    assert sorted(programs()) == ["callee.py", "caller.py", "consumer.py", "producer.py"]
+    assert sorted(programs()) == [
+        "callee.py",
+        "caller.py",
+        "consumer.py",
+        "price_caller.py",
+        "prices.py",
+        "producer.py",
+    ]
     assert README.count("```python\n") == len(programs())
 
 
@@ -47,6 +54,16 @@ def test_calls(path: str) -> None:
     callee, caller = run("callee.py", "caller.py", "/tmp/shout.sock", path)
     assert callee == ("", "no endpoint for msg_type 2; register one (its caller got an error reply)\n")
     assert caller == ("b'HELLO'\nb'IN TIME'\nNO_HANDLER\n", "")
+
+
+def test_types(path: str) -> None:
+    callee, caller = run("prices.py", "price_caller.py", "/tmp/prices.sock", path)
+    assert callee == ("", "")
+    first, mismatch = caller[0].splitlines()
+    assert first == "14.0"
+    assert "old_price: the request is i64 here, PriceRequest at the callee; ..." in README
+    assert mismatch.startswith("old_price: the request is i64 here, PriceRequest at the callee; ")
+    assert caller[1] == ""
 
 
 def test_one_way_messages(path: str) -> None:

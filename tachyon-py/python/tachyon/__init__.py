@@ -5,8 +5,12 @@ Install as `tachyon-ipc`, import as `tachyon`. A one-way `Bus` carries messages,
 Rust: neither side can tell.
 """
 
+from tachyon._array import Array
 from tachyon._context import current_call
+from tachyon._description import Description
+from tachyon._hints import IntEnum, bool, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64  # noqa: A004 - completes the list
 from tachyon._pool import Pool
+from tachyon._struct import Struct, pad
 from tachyon._tachyon import (
     MSG_TYPE_ERROR,
     Bus,
@@ -31,6 +35,8 @@ from tachyon._tachyon import (
 )
 from tachyon.errors import (
     AddressInUseError,
+    BadReplyError,
+    BadRequestError,
     BusClosedError,
     BusyError,
     DuplicateError,
@@ -38,6 +44,7 @@ from tachyon.errors import (
     HandlerError,
     HandshakeError,
     InvalidArgumentError,
+    LayoutMismatchError,
     NoCallError,
     NoHandlerError,
     NoListenerError,
@@ -60,15 +67,21 @@ from tachyon.errors import (
 __all__ = [
     "MSG_TYPE_ERROR",
     "AddressInUseError",
+    "Array",
+    "BadReplyError",
+    "BadRequestError",
     "Bus",
     "BusClosedError",
     "BusyError",
     "CurrentCall",
+    "Description",
     "DuplicateError",
     "ErrorKind",
     "HandlerError",
     "HandshakeError",
+    "IntEnum",
     "InvalidArgumentError",
+    "LayoutMismatchError",
     "Message",
     "NoCallError",
     "NoHandlerError",
@@ -89,6 +102,7 @@ __all__ = [
     "RxGuard",
     "RxMsgView",
     "ServerBusyError",
+    "Struct",
     "SystemCallError",
     "TachyonError",
     "TimedOutError",
@@ -100,9 +114,21 @@ __all__ = [
     "WrongKindError",
     "__version__",
     "_decode_error",
+    "bool",
     "current_call",
+    "f32",
+    "f64",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
     "make_type_id",
     "msg_type",
+    "pad",
     "route_id",
     "tachyon_rpc",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
 ]

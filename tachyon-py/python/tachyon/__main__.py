@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tachyon import _cli_sight
+from tachyon import _cli_describe, _cli_sight
 from tachyon.errors import TachyonError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command, and give its exit status."""
-    parser = argparse.ArgumentParser(prog="tachyon", description="Look at servers on this machine.")
+    parser = argparse.ArgumentParser(
+        prog="tachyon", description="Look at callees and servers on this machine, and call them."
+    )
     subparsers = parser.add_subparsers(required=True, metavar="command")
+    _cli_describe.register(subparsers)
     _cli_sight.register(subparsers)
     parsed = parser.parse_args(arguments)
     try:

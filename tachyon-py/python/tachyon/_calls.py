@@ -12,19 +12,23 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
-from tachyon._tachyon import LoopCalls, RpcBus
+from tachyon._tachyon import Comparison, LoopCalls, RpcBus
 from tachyon.errors import (
     BusyError,
+    ErrorKind,
     InvalidArgumentError,
     PeerClosedError,
     PeerDeadError,
     RpcError,
     TachyonError,
     TimedOutError,
+    TooLargeError,
 )
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from tachyon._contract import Contract
 
 LOST = (PeerClosedError, PeerDeadError)
 """How a connection ends that may be followed by another one."""
@@ -36,9 +40,13 @@ class Call:
     __slots__ = ("deadline", "msg_type", "number", "payload", "reply")
 
     def __init__(
-        self, payload: Buffer, msg_type: int, deadline: float | None, reply: asyncio.Future[bytes | RpcError]
+        self,
+        payload: Buffer | Comparison,
+        msg_type: int,
+        deadline: float | None,
+        reply: asyncio.Future[bytes | RpcError],
     ) -> None:
-        """Describe a request that is due when the loop's clock shows `deadline`."""
+        """Describe a request that is due when the loop's clock shows `deadline`, or a comparison's next question."""
         self.payload = payload
         self.msg_type = msg_type
         self.deadline = deadline
@@ -62,15 +70,43 @@ class Line:
     def _watch(self, calls: LoopCalls) -> None:
         self._calls = calls
         self._ended: TachyonError | None = None
+        # The contracts that the callee of this connection means as they are meant here.
+        self._agreed: set[int] = set()
         self._watched = calls.fileno()
         self.loop.add_reader(self._watched, self._receive)
         # Arms the bells: from now on the peer rings.
         self._receive()
 
-    async def exchange(self, bus: RpcBus, call: Call) -> bytes:
+    async def exchange(self, bus: RpcBus, call: Call, contract: Contract | None) -> bytes:
+        """Send a request and await its reply; the callee of this connection means the same by it."""
+        while True:
+            if self._ended is not None:
+                await self._renew(bus, self._ended)
+            # What was agreed on one connection says nothing about the next, which may have come by now.
+            agreed = self._agreed
+            if contract is None or not contract.typed or contract.key in agreed:
+                return await self._exchange(bus, call)
+            await self._agree(bus, contract, call)
+            agreed.add(contract.key)
+
+    async def _agree(self, bus: RpcBus, contract: Contract, call: Call) -> None:
+        """Compare a contract with the callee's."""
+        comparison = Comparison(contract.describe(call.msg_type))
+        try:
+            while True:
+                question = Call(comparison, call.msg_type, call.deadline, self.loop.create_future())
+                if comparison.take(await self._exchange(bus, question)):
+                    return
+        except RpcError as error:
+            # One that says nothing about its endpoints is taken at its word.
+            if error.kind is not ErrorKind.NO_HANDLER:
+                raise
+        except TooLargeError:
+            # A ring too small for the question belongs to a peer that was never meant to be asked.
+            pass
+
+    async def _exchange(self, bus: RpcBus, call: Call) -> bytes:
         """Send a request and await its reply; forget it if that is not to be."""
-        if self._ended is not None:
-            await self._renew(bus, self._ended)
         try:
             if self._queue or not self._try_send(bus, call):
                 self._queue.append(call)
@@ -83,8 +119,11 @@ class Line:
         return reply
 
     def _try_send(self, bus: RpcBus, call: Call) -> bool:
-        left = None if call.deadline is None else max(0.0, call.deadline - self.loop.time())
-        call.number = self._calls.send(bus, call.payload, call.msg_type, left)
+        if isinstance(call.payload, Comparison):
+            call.number = self._calls.ask(bus, call.payload)
+        else:
+            left = None if call.deadline is None else max(0.0, call.deadline - self.loop.time())
+            call.number = self._calls.send(bus, call.payload, call.msg_type, left)
         if call.number == 0:
             return False
         self._under_way[call.number] = call
@@ -206,32 +245,53 @@ def anew(error: TachyonError) -> TachyonError:
     return type(error)(*error.args)
 
 
-async def persist(bus: RpcBus, payload: Buffer, msg_type: int, deadline: float | None, resends: int) -> bytes:
+async def persist(  # noqa: PLR0913, PLR0917  # called by what is called by the core
+    bus: RpcBus, payload: Buffer, msg_type: int, deadline: float | None, resends: int, contract: Contract | None
+) -> bytes:
     """Make a call, and once more for each of `resends` when its connection is lost."""
     line = line_of(bus)
     while True:
         call = Call(payload, msg_type, deadline, line.loop.create_future())
         try:
-            return await line.exchange(bus, call)
+            return await line.exchange(bus, call, contract)
         except LOST:
             if resends == 0 or bus.closed:
                 raise
             resends -= 1
 
 
-async def acall(bus: RpcBus, payload: Buffer, msg_type: int, resends: int, timeout: float | None) -> bytes:  # noqa: ASYNC109  # travels with the request
-    """Do what `RpcEndpoint.acall` says."""
+async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
+    bus: RpcBus,
+    payload: Buffer,
+    msg_type: int,
+    resends: int,
+    timeout: float | None,  # noqa: ASYNC109  # travels with the request
+    contract: Contract | None,
+) -> bytes:
+    """Make a call within its time."""
     if timeout is None:
-        return await persist(bus, payload, msg_type, None, resends)
+        return await persist(bus, payload, msg_type, None, resends, contract)
     if not timeout >= 0:
         message = f"a timeout is a number of seconds from 0 up, or None for no limit, not {timeout}"
         raise InvalidArgumentError(message)
     deadline = asyncio.get_running_loop().time() + timeout
     try:
         async with asyncio.timeout_at(deadline):
-            return await persist(bus, payload, msg_type, deadline, resends)
+            return await persist(bus, payload, msg_type, deadline, resends, contract)
     except TachyonError:
         raise
     except TimeoutError:
         message = "timed out waiting for the peer; the connection stays usable, try again or with more time"
         raise TimedOutError(message) from None
+
+
+async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core
+    bus: RpcBus,
+    value: object,
+    msg_type: int,
+    resends: int,
+    timeout: float | None,  # noqa: ASYNC109  # travels with the request
+    contract: Contract,
+) -> object:
+    """Do what `RpcEndpoint.acall` says, for an endpoint that takes or gives more than bytes."""
+    return contract.decode(await exchange(bus, contract.encode(value), msg_type, resends, timeout, contract))

@@ -6,18 +6,20 @@ import contextlib
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from tachyon._tachyon import RpcBus, RpcEndpoint
 from tachyon.errors import BusClosedError, InvalidArgumentError, PeerClosedError, PeerDeadError, TimedOutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from types import TracebackType
 
-    from typing_extensions import Buffer
+    from tachyon._array import Array
 
 _T = TypeVar("_T")
+_TakenT = TypeVar("_TakenT")
+_GivenT = TypeVar("_GivenT")
 
 RESENDS = 2
 """How often a request that may be handled twice is sent anew after its connection was lost, as a bus does it."""
@@ -73,25 +75,48 @@ class Pool:
 
     @overload
     def call(
-        self, endpoint: RpcEndpoint, payload: Buffer, on_response: None = None, *, timeout: float | None = None
-    ) -> bytes: ...
+        self,
+        endpoint: RpcEndpoint[None, _GivenT, Any],
+        payload: None = None,
+        on_response: None = None,
+        *,
+        timeout: float | None = None,
+    ) -> _GivenT: ...
     @overload
     def call(
         self,
-        endpoint: RpcEndpoint,
-        payload: Buffer,
+        endpoint: RpcEndpoint[Array[_TakenT], _GivenT, Any],
+        payload: Sequence[_TakenT],
+        on_response: None = None,
+        *,
+        timeout: float | None = None,
+    ) -> _GivenT: ...
+    @overload
+    def call(
+        self,
+        endpoint: RpcEndpoint[_TakenT, _GivenT, Any],
+        payload: _TakenT,
+        on_response: None = None,
+        *,
+        timeout: float | None = None,
+    ) -> _GivenT: ...
+    @overload
+    def call(
+        self,
+        endpoint: RpcEndpoint[_TakenT, Any, Any],
+        payload: _TakenT,
         on_response: Callable[[memoryview], _T],
         *,
         timeout: float | None = None,
     ) -> _T: ...
     def call(
         self,
-        endpoint: RpcEndpoint,
-        payload: Buffer,
-        on_response: Callable[[memoryview], _T] | None = None,
+        endpoint: RpcEndpoint[Any, Any, Any],
+        payload: Any = None,
+        on_response: Callable[[memoryview], Any] | None = None,
         *,
         timeout: float | None = None,
-    ) -> bytes | _T:
+    ) -> Any:
         """Do what `endpoint.call` does, on a caller of the pool.
 
         `timeout` covers the wait for a caller, too. A request of an `idempotent` endpoint that is lost with its peer is

@@ -1,22 +1,26 @@
 """Types of the native module; everything here is re-exported by `tachyon`."""
 
 import os
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, final, overload
+from types import GenericAlias, TracebackType
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, final, overload, type_check_only
 
-from typing_extensions import Buffer, CapsuleType
+from typing_extensions import Buffer, CapsuleType, TypeVar, disjoint_base
 
+from tachyon._array import Array
+from tachyon._description import Description
 from tachyon.errors import ErrorKind, RpcError
 
 __all__ = [
     "MSG_TYPE_ERROR",
     "Bus",
+    "Comparison",
     "CurrentCall",
     "LoopCalls",
     "LoopRequest",
     "LoopServing",
+    "Memory",
     "Message",
     "RpcBus",
     "RpcDispatcher",
@@ -32,6 +36,7 @@ __all__ = [
     "__version__",
     "_current_call",
     "_decode_error",
+    "codegen_rust",
     "live_servers",
     "make_type_id",
     "msg_type",
@@ -42,7 +47,13 @@ __all__ = [
 
 _T = TypeVar("_T")
 _Path: TypeAlias = str | os.PathLike[str]
-_Handler: TypeAlias = Callable[[memoryview], bytes] | Callable[[memoryview], Coroutine[Any, Any, bytes]]
+_Bytes: TypeAlias = bytes | bytearray | memoryview
+_RequestT_contra = TypeVar("_RequestT_contra", default=Buffer, contravariant=True)
+_ReplyT_co = TypeVar("_ReplyT_co", default=bytes, covariant=True)
+_HereT_co = TypeVar("_HereT_co", default=_ReplyT_co, covariant=True)
+_TakenT = TypeVar("_TakenT")
+_GivenT = TypeVar("_GivenT")
+_Awaited: TypeAlias = Coroutine[Any, Any, _GivenT]
 
 __version__: Final[str]
 MSG_TYPE_ERROR: Final = 0xFFFF
@@ -57,15 +68,20 @@ def route_id(type_id: int) -> int:
 def msg_type(type_id: int) -> int:
     """Return the message type of a type id: its lower 16 bits."""
 
-def tachyon_rpc(msg_type: int, *, idempotent: bool = False) -> Callable[[_Handler], RpcEndpoint]:
-    """Bind a `memoryview -> bytes` function to a message type, 0 to 65534.
+def tachyon_rpc(msg_type: int, *, idempotent: bool = False) -> _Decorator:
+    """Bind a function to a message type, 0 to 65534.
 
-    An `async def` function gets a memoryview of a copy, and is served by `serve_async`. An endpoint is `idempotent` if
-    a request that was lost with its peer may be sent again to the next one, by a bus that reconnects.
+    Its type hints say what travels; without hints the function gets a memoryview of the request in place, valid during
+    the call only, and returns bytes. An `async def` function gets a copy of the request, and is served by
+    `serve_async`. An endpoint is `idempotent` if a request that was lost with its peer may be sent again to the next
+    one, by a bus that reconnects.
     """
 
 def _current_call() -> CurrentCall | None:
     """Return the request that the handler on this thread is busy with."""
+
+def codegen_rust(json: str, /) -> str:
+    """Write the Rust that calls, or serves, what a description in JSON tells of."""
 
 def _decode_error(payload: Buffer | RpcError) -> int:
     """Return the message type of the request that an error reply, or the error raised for it, is about."""
@@ -89,6 +105,19 @@ class Message:
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[type[Message], tuple[int, int, bytes]]: ...
+
+@disjoint_base
+class Memory:
+    """Some bytes of a memoryview, with a buffer of their own: what a Struct or an Array is a window on."""
+
+    def __new__(cls, view: memoryview, at: int, length: int, form: str, /) -> Self: ...
+    @property
+    def _view(self) -> memoryview:
+        """The whole memoryview."""
+    @property
+    def _at(self) -> int:
+        """Where in it this begins."""
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class Bus:
@@ -271,6 +300,13 @@ class RpcBus:
     @property
     def closed(self) -> bool:
         """Whether `close` has been called."""
+    def describe(self, *, timeout: float | None = None) -> Description:
+        """Ask the peer what endpoints it offers.
+
+        Raises `NoHandlerError` if the peer cannot say, because no dispatcher serves there.
+        """
+    def ping(self, *, timeout: float | None = None) -> float:
+        """Ask the peer whether it is there, and return the seconds its answer took."""
     def set_numa_node(self, node_id: int) -> None:
         """Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message."""
     def set_polling_mode(self, pure_spin: int) -> None:
@@ -380,62 +416,184 @@ class RpcRxGuard:
     ) -> None: ...
 
 @final
-class RpcEndpoint:
-    """A function bound to a message type. Calling it runs it here; `call` and `acall` run it in the peer."""
+class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co, _HereT_co]):
+    """A function bound to a message type. Calling it runs it here; `call` and `acall` run it in the peer.
+
+    What it takes and gives is in its function's type hints; without hints that is bytes.
+    """
 
     __name__: str
     __qualname__: str
-    __wrapped__: _Handler
-    def __new__(cls, fn: _Handler, msg_type: int, *, idempotent: bool = False) -> Self: ...
+    __wrapped__: Callable[..., Any]
+    @overload
+    def __new__(
+        cls, fn: Callable[[], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[None, _GivenT, _Awaited[_GivenT]]: ...
+    @overload
+    def __new__(
+        cls, fn: Callable[[], _GivenT], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[None, _GivenT]: ...
+    @overload
+    def __new__(  # type: ignore[overload-overlap]
+        cls, fn: Callable[[memoryview], _Awaited[_Bytes]], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[Buffer, bytes, _Awaited[bytes]]: ...
+    @overload
+    def __new__(  # type: ignore[overload-overlap]
+        cls, fn: Callable[[memoryview], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
+    @overload
+    def __new__(cls, fn: Callable[[memoryview], _Bytes], msg_type: int, *, idempotent: bool = False) -> RpcEndpoint: ...  # type: ignore[overload-overlap]
+    @overload
+    def __new__(
+        cls, fn: Callable[[memoryview], _GivenT], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[Buffer, _GivenT]: ...
+    @overload
+    def __new__(  # type: ignore[overload-overlap]
+        cls, fn: Callable[[bytes], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
+    @overload
+    def __new__(
+        cls, fn: Callable[[bytes], _GivenT], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[Buffer, _GivenT]: ...
+    @overload
+    def __new__(
+        cls, fn: Callable[[_TakenT], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[_TakenT, _GivenT, _Awaited[_GivenT]]: ...
+    @overload
+    def __new__(
+        cls, fn: Callable[[_TakenT], _GivenT], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[_TakenT, _GivenT]: ...
     @property
     def msg_type(self) -> int:
         """The message type its requests and replies carry."""
     @property
     def idempotent(self) -> bool:
         """Whether a request may be handled twice where it was made once."""
-    def __call__(self, payload: Buffer) -> Any:  # noqa: ANN401  # what the function returns
-        """Call the function here: bytes, or a coroutine of them if it is `async def`."""
+    @overload
+    def __call__(self: RpcEndpoint[None, Any, _GivenT]) -> _GivenT: ...
+    @overload
+    def __call__(self: RpcEndpoint[Array[_TakenT], Any, _GivenT], payload: Sequence[_TakenT]) -> _GivenT: ...
+    @overload
+    def __call__(self, payload: _RequestT_contra) -> _HereT_co: ...
     @overload
     def call(
-        self,
+        self: RpcEndpoint[None, _GivenT, Any],
         bus: RpcBus,
-        payload: Buffer,
+        payload: None = None,
         on_response: None = None,
         spin_threshold: int | None = None,
         *,
         timeout: float | None = None,
-    ) -> bytes:
+    ) -> _GivenT:
+        """Call the peer's function, which takes nothing, and return its reply."""
+    @overload
+    def call(
+        self: RpcEndpoint[Array[_TakenT], _GivenT, Any],
+        bus: RpcBus,
+        payload: Sequence[_TakenT],
+        on_response: None = None,
+        spin_threshold: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> _GivenT:
+        """Call the peer's function, which takes any number of values, and return its reply."""
+    @overload
+    def call(
+        self,
+        bus: RpcBus,
+        payload: _RequestT_contra,
+        on_response: None = None,
+        spin_threshold: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> _ReplyT_co:
         """Call the peer's function and return a copy of its reply.
 
-        The `timeout` travels with the request: its handler sees it in `current_call()`.
+        The `timeout` travels with the request: its handler sees it in `current_call()`. A typed endpoint's first call
+        on a connection asks the peer what it means by the endpoint; if that differs, this raises
+        `LayoutMismatchError` and calls nothing.
         """
     @overload
     def call(
         self,
         bus: RpcBus,
-        payload: Buffer,
+        payload: _RequestT_contra,
         on_response: Callable[[memoryview], _T],
         spin_threshold: int | None = None,
         *,
         timeout: float | None = None,
     ) -> _T:
-        """Call the peer's function and return what `on_response` makes of the reply, lent to it in place."""
-    def acall(self, bus: RpcBus, payload: Buffer, *, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
+        """Call the peer's function and return what `on_response` makes of the reply's bytes, lent to it in place."""
+    @overload
+    def acall(
+        self: RpcEndpoint[None, _GivenT, Any], bus: RpcBus, payload: None = None, *, timeout: float | None = None
+    ) -> _Awaited[_GivenT]:
+        """Call the peer's function, which takes nothing, from a coroutine, and return its reply."""
+    @overload
+    def acall(
+        self: RpcEndpoint[Array[_TakenT], _GivenT, Any],
+        bus: RpcBus,
+        payload: Sequence[_TakenT],
+        *,
+        timeout: float | None = None,
+    ) -> _Awaited[_GivenT]:
+        """Call the peer's function, which takes any number of values, from a coroutine, and return its reply."""
+    @overload
+    def acall(
+        self, bus: RpcBus, payload: _RequestT_contra, *, timeout: float | None = None
+    ) -> Coroutine[Any, Any, _ReplyT_co]:
         """Call the peer's function from a coroutine, and return a copy of its reply.
 
         Any number of calls may be under way on one bus, which belongs to the running event loop from the first one on;
         calls wait their turn while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
         usable, and its late reply is dropped. Errors are those of `call`.
         """
+    @classmethod
+    def __class_getitem__(cls, item: object) -> GenericAlias: ...
+
+@type_check_only
+class _Decorator(Protocol):
+    """Turns a function into an endpoint of what its hints say."""
+
+    @overload
+    def __call__(
+        self, function: Callable[[], _Awaited[_GivenT]], /
+    ) -> RpcEndpoint[None, _GivenT, _Awaited[_GivenT]]: ...
+    @overload
+    def __call__(self, function: Callable[[], _GivenT], /) -> RpcEndpoint[None, _GivenT]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[[memoryview], _Awaited[_Bytes]], /
+    ) -> RpcEndpoint[Buffer, bytes, _Awaited[bytes]]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[[memoryview], _Awaited[_GivenT]], /
+    ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
+    @overload
+    def __call__(self, function: Callable[[memoryview], _Bytes], /) -> RpcEndpoint: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(self, function: Callable[[memoryview], _GivenT], /) -> RpcEndpoint[Buffer, _GivenT]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[[bytes], _Awaited[_GivenT]], /
+    ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
+    @overload
+    def __call__(self, function: Callable[[bytes], _GivenT], /) -> RpcEndpoint[Buffer, _GivenT]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[_TakenT], _Awaited[_GivenT]], /
+    ) -> RpcEndpoint[_TakenT, _GivenT, _Awaited[_GivenT]]: ...
+    @overload
+    def __call__(self, function: Callable[[_TakenT], _GivenT], /) -> RpcEndpoint[_TakenT, _GivenT]: ...
 
 @final
 class RpcDispatcher:
     """Routes requests to the endpoints registered for their message type."""
 
     def __new__(cls, *, send_error_text: bool = False) -> Self: ...
-    def register(self, endpoint: RpcEndpoint) -> Self:
+    def register(self, endpoint: RpcEndpoint[Any, Any, Any]) -> Self:
         """Add an endpoint; return the dispatcher, for chaining."""
-    def handler(self, msg_type: int, *, idempotent: bool = False) -> Callable[[_Handler], RpcEndpoint]:
+    def handler(self, msg_type: int, *, idempotent: bool = False) -> _Decorator:
         """Do what `tachyon_rpc` does, and register the endpoint."""
     def serve_once(self, bus: RpcBus, spin_threshold: int | None = None, *, timeout: float | None = None) -> None:
         """Wait for one request, run its handler and reply.
@@ -547,6 +705,14 @@ class CurrentCall:
         """The seconds that the caller still waits, 0.0 when it has given up; None when it set no timeout."""
 
 @final
+class Comparison:
+    """What an event loop asks a callee before the first request of a typed endpoint; `acall` uses it."""
+
+    def __new__(cls, json: str) -> Self: ...
+    def take(self, answer: bytes) -> bool:
+        """Take the answer to a question; False when another one is due."""
+
+@final
 class LoopCalls:
     """What an event loop has of a bus it calls on. Keeps nothing of the bus alive; `acall` uses it."""
 
@@ -558,6 +724,8 @@ class LoopCalls:
         """Return what to watch: readable when there is something to `receive`."""
     def send(self, bus: RpcBus, payload: Buffer, msg_type: int, timeout: float | None) -> int:
         """Send a request and return its correlation id; 0 when there is no room."""
+    def ask(self, bus: RpcBus, comparison: Comparison) -> int:
+        """Ask the next question of a comparison and return its correlation id; 0 when there is no room."""
     def receive(self, bus: RpcBus, into: list[tuple[int, bytes | RpcError]]) -> bool:
         """Append the replies that have come; return whether there may be more already."""
     def forget(self, bus: RpcBus, correlation_id: int) -> None:

@@ -12,6 +12,8 @@ import errno
 
 __all__ = [
     "AddressInUseError",
+    "BadReplyError",
+    "BadRequestError",
     "BusClosedError",
     "BusyError",
     "DuplicateError",
@@ -19,6 +21,7 @@ __all__ = [
     "HandlerError",
     "HandshakeError",
     "InvalidArgumentError",
+    "LayoutMismatchError",
     "NoCallError",
     "NoHandlerError",
     "NoListenerError",
@@ -133,6 +136,21 @@ class ReleasedError(ViewError, RuntimeError):
 
 class DuplicateError(TachyonError, ValueError):
     """A msg_type was registered twice on one dispatcher."""
+
+
+class BadRequestError(TachyonError, ValueError):
+    """Bytes that are not the value they should be: too few, too many, or an enum or a bool without such a value.
+
+    A request like that never reaches its handler. A handler that raises it answers with `ErrorKind.BAD_REQUEST`.
+    """
+
+
+class BadReplyError(TachyonError, TypeError):
+    """A reply that is not what its endpoint gives."""
+
+
+class LayoutMismatchError(TachyonError, TypeError):
+    """The two sides of a typed endpoint do not mean the same; nothing was called."""
 
 
 class ErrorKind(enum.IntEnum):

@@ -17,7 +17,7 @@ use crate::wait::{Deadline, PollingMode};
 
 /// Until when a call is to be answered; possibly never.
 #[derive(Debug, Clone, Copy)]
-pub struct Limit(Deadline);
+pub struct Limit(pub(super) Deadline);
 
 impl Limit {
     /// `timeout` from now; `None` is never.
@@ -36,8 +36,8 @@ impl Limit {
 /// Room for one request, with what travels before its payload. Valid until sent in or replaced.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestRoom {
-    reservation: Reservation,
-    shape: Shape,
+    pub(super) reservation: Reservation,
+    pub(super) shape: Shape,
 }
 
 /// A reply: still in the ring, or copied out of it because it came early.

@@ -50,7 +50,7 @@ pub struct Caller {
     pub(crate) incoming: Incoming,
     pub(crate) pending: Pending,
     pub(super) again: Option<Box<Again>>,
-    pub(super) agreed: Agreed,
+    pub(crate) agreed: Agreed,
 }
 
 /// Replies to other calls that one look takes off the ring: a callee that floods must not keep its caller from looking
@@ -190,7 +190,7 @@ impl Caller {
         }
     }
 
-    fn take_room(&mut self, size: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
+    pub(crate) fn take_room(&mut self, size: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
         match self.outgoing.try_reserve(size)? {
             Some(reservation) => Ok(reservation),
             None => self.wait_for_room(size, deadline),

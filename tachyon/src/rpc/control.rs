@@ -7,16 +7,14 @@ use std::time::{Duration, Instant};
 use super::aligned::AlignedBytes;
 use super::caller::{Caller, Taken};
 use super::fault::{ErrorKind, ErrorReply, RpcError};
+use super::pieces::Pieces;
 use crate::bus::Outgoing;
-use crate::describe::{Chunk, Description, EndpointDescription, Operation, Query, WHOLE_TABLE};
+use crate::describe::{Description, EndpointDescription, Operation, WHOLE_TABLE};
 use crate::error::{CallError, Unsent};
 use crate::ring::Frame;
 use crate::slice;
 use crate::type_id::{ROUTE_CONTROL, make_type_id, msg_type, route_id};
 use crate::wait::Deadline;
-
-/// Longest description a caller puts together: more than 65535 endpoints can sensibly need, and no threat to its memory.
-const LONGEST: usize = 64 << 20;
 
 /// Whether a request is for the callee itself.
 #[inline]
@@ -123,25 +121,21 @@ impl Caller {
     /// present connection.
     #[cold]
     pub(super) fn describe_here(&mut self, msg_type: u16, deadline: Deadline) -> Result<Description, CallError> {
-        let broken = |what: &str| CallError::Describe(what.to_owned());
-        let mut json = Vec::new();
+        let mut pieces = Pieces::of(msg_type);
         loop {
-            let offset = u32::try_from(json.len()).map_err(|_| broken("it does not end"))?;
-            let reply = self.control(Operation::Describe, &Query { msg_type, offset }.encode(), deadline)?;
-            let chunk = Chunk::decode(&reply).ok_or_else(|| broken("a piece of it has no head"))?;
-            if chunk.total > LONGEST || chunk.bytes.len() > chunk.total - json.len().min(chunk.total) {
-                return Err(broken("it is longer than it says, or than it may be"));
-            }
-            json.extend_from_slice(chunk.bytes);
-            if json.len() >= chunk.total {
-                break;
-            }
-            if chunk.bytes.is_empty() {
-                return Err(broken("it stops before its end"));
+            let reply = self.control(Operation::Describe, &pieces.query()?, deadline)?;
+            if let Some(description) = pieces.add(&reply)? {
+                return Ok(description);
             }
         }
-        let json = core::str::from_utf8(&json).map_err(|error| CallError::Describe(error.to_string()))?;
-        Description::from_json(json).map_err(|error| CallError::Describe(error.to_string()))
+    }
+
+    /// Asks for the next of some pieces over the present connection, if there is room for the question; gives its
+    /// correlation id. What answers it is the reply to that call.
+    pub(crate) fn try_ask(&mut self, pieces: &Pieces) -> Result<Option<u64>, CallError> {
+        let type_id = make_type_id(ROUTE_CONTROL, Operation::Describe as u16);
+        let asked = self.outgoing.try_send(&pieces.query()?, type_id, self.pending.next())?;
+        Ok(asked.then(|| self.pending.sent()))
     }
 
     /// Makes a control request over the present connection and copies its reply.

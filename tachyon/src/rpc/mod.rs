@@ -8,6 +8,7 @@ mod deadline;
 mod fault;
 mod guard;
 mod pending;
+mod pieces;
 mod reconnect;
 mod request;
 mod round_trip;
@@ -24,6 +25,7 @@ pub(crate) use deadline::Shape;
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
 pub(crate) use pending::Meaning;
+pub(crate) use pieces::Pieces;
 pub(crate) use request::{OpenRequest, open_request};
 #[cfg(feature = "tokio")]
 pub(crate) use round_trip::RESENDS;

@@ -105,7 +105,7 @@ impl Caller {
 
     /// Replaces a connection that has ended. Calls without a reply are lost with it.
     #[cold]
-    pub(super) fn reconnect(&mut self, deadline: Deadline) -> Result<(), CallError> {
+    pub(crate) fn reconnect(&mut self, deadline: Deadline) -> Result<(), CallError> {
         let Some(again) = &self.again else { return Ok(()) };
         let Again { path, options, .. } = &**again;
         self.outgoing.connection.check_process()?;

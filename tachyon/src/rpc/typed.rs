@@ -90,7 +90,12 @@ pub(crate) struct Agreed {
 impl Agreed {
     #[inline]
     fn knows(&mut self, signature: &'static Signature) -> bool {
-        let key = ptr::from_ref(signature).addr();
+        self.knows_key(ptr::from_ref(signature).addr())
+    }
+
+    /// Whether what goes by `key` is agreed. Keys are the addresses of signatures, so even; a binding's are odd.
+    #[inline]
+    pub(crate) fn knows_key(&mut self, key: usize) -> bool {
         if self.latest == key {
             return true;
         }
@@ -101,9 +106,9 @@ impl Agreed {
         known
     }
 
-    fn note(&mut self, signature: &'static Signature) {
-        self.latest = ptr::from_ref(signature).addr();
-        self.all.insert(self.latest);
+    fn note(&mut self, key: usize) {
+        self.latest = key;
+        self.all.insert(key);
     }
 }
 
@@ -155,23 +160,34 @@ impl Caller {
         self.send(signature.msg_type(), request, deadline)
     }
 
-    /// Compares an endpoint with the callee's. One that says nothing about itself is taken at its word.
     #[cold]
     fn agree(&mut self, signature: &'static Signature, deadline: Deadline) -> Result<(), CallError> {
-        let theirs = match self.describe_here(signature.msg_type(), deadline) {
+        self.agree_on(&signature.into(), ptr::from_ref(signature).addr(), deadline)
+    }
+
+    /// Compares an endpoint with the callee's, and notes `key` when they agree. A callee that says nothing about it is
+    /// taken at its word.
+    #[cold]
+    pub(crate) fn agree_on(
+        &mut self,
+        here: &EndpointDescription,
+        key: usize,
+        deadline: Deadline,
+    ) -> Result<(), CallError> {
+        let theirs = match self.describe_here(here.msg_type, deadline) {
             Ok(description) => description,
             Err(CallError::Remote(error)) if error.kind == ErrorKind::NoHandler => {
-                self.agreed.note(signature);
+                self.agreed.note(key);
                 return Ok(());
             }
             // A ring too small for the question belongs to a peer that was never meant to be asked.
             Err(CallError::TooLarge { .. }) => return Ok(()),
             Err(error) => return Err(error),
         };
-        if let Some(theirs) = theirs.endpoint(signature.msg_type()) {
-            EndpointDescription::from(signature).agree_with(theirs)?;
+        if let Some(theirs) = theirs.endpoint(here.msg_type) {
+            here.agree_with(theirs)?;
         }
-        self.agreed.note(signature);
+        self.agreed.note(key);
         Ok(())
     }
 }

@@ -1,0 +1,133 @@
+"""`tachyon describe`, `tachyon call` and `tachyon codegen`: what a callee offers, on the command line."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tachyon._codegen import python
+from tachyon._description import Description, from_json
+from tachyon._forms import RAW
+from tachyon._tachyon import RpcBus, codegen_rust
+from tachyon._values import JsonError, form_of, to_json
+from tachyon._values import from_json as value_from_json
+from tachyon.errors import TachyonError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+class CommandError(TachyonError):
+    """Something given on the command line that cannot be used."""
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the three commands; each parser's `run` default takes the arguments and gives the exit status."""
+    describe = _command(subparsers, "describe", _describe, "say what a callee offers")
+    describe.add_argument("path", help="the callee's socket path")
+    describe.add_argument("--json", action="store_true", help="as JSON, to be kept for `tachyon codegen`")
+
+    call = _command(subparsers, "call", _call, "call one endpoint of a callee")
+    call.add_argument("path", help="the callee's socket path")
+    call.add_argument("name", help="the endpoint's name or msg_type")
+    call.add_argument("json", nargs="?", help="the request, such as '{\"instrument\": 7}'; a string if it takes bytes")
+
+    codegen = _command(subparsers, "codegen", _codegen, "write the code that calls a callee")
+    codegen.add_argument("language", choices=("python", "rust"))
+    codegen.add_argument("path", help="the callee's socket path, or a file from `tachyon describe --json`")
+
+
+def _command(
+    subparsers: Subparsers, name: str, run: Callable[[argparse.Namespace], int], about: str
+) -> argparse.ArgumentParser:
+    parser = subparsers.add_parser(name, help=about, description=about)
+    parser.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for the callee (default: 5)")
+
+    def run_plainly(arguments: argparse.Namespace) -> int:
+        try:
+            return run(arguments)
+        except TachyonError:
+            raise
+        except (OSError, ValueError, TypeError, OverflowError) as error:
+            raise CommandError(str(error)) from error
+
+    parser.set_defaults(run=run_plainly)
+    return parser
+
+
+def _describe(arguments: argparse.Namespace) -> int:
+    with RpcBus.connect(arguments.path, timeout=arguments.timeout) as bus:
+        description = bus.describe(timeout=arguments.timeout)
+    if arguments.json:
+        print(json.dumps(json.loads(description.json), indent=2))
+    else:
+        print(table(description))
+    return 0
+
+
+def table(description: Description) -> str:
+    """Show the endpoints in columns."""
+    rows = [("msg_type", "name", "request", "reply", "")]
+    for endpoint in description:
+        about = endpoint.doc.partition("\n")[0]
+        rows.append((str(endpoint.msg_type), endpoint.name, str(endpoint.request), str(endpoint.reply), about))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)] + [0]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _call(arguments: argparse.Namespace) -> int:
+    with RpcBus.connect(arguments.path, timeout=arguments.timeout) as bus:
+        description = bus.describe(timeout=arguments.timeout)
+        name: str = arguments.name
+        try:
+            endpoint = description[int(name) if name.isdecimal() else name]
+        except KeyError:
+            known = ", ".join(each.name for each in description) or "nothing at all"
+            message = f"the callee has no endpoint `{name}`; it has {known}"
+            raise JsonError(message) from None
+        request, reply = form_of(endpoint.request), form_of(endpoint.reply)
+        given: Any = None if arguments.json is None else json.loads(arguments.json)
+        sent = request.encode(value_from_json(request, given, "the request"), "the request")
+        with bus.wait(bus.call(sent, endpoint.msg_type, timeout=arguments.timeout), timeout=arguments.timeout) as guard:
+            data = bytes(memoryview(guard))
+            kind = guard.error_kind
+    if kind is not None:
+        print(f"tachyon: {endpoint.name}: {kind.name} {data[2:].decode(errors='replace')}".rstrip(), file=sys.stderr)
+        return 1
+    if reply is RAW:
+        print(json.dumps(data.decode()) if _is_text(data) else json.dumps({"hex": data.hex()}))
+    else:
+        print(json.dumps(to_json(reply.own(data))))
+    return 0
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _codegen(arguments: argparse.Namespace) -> int:
+    path = Path(arguments.path)
+    if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
+        description = from_json(path.read_text(encoding="utf-8"))
+    else:
+        with RpcBus.connect(path, timeout=arguments.timeout) as bus:
+            description = bus.describe(timeout=arguments.timeout)
+    write = python if arguments.language == "python" else _rust
+    sys.stdout.write(write(description))
+    return 0
+
+
+def _rust(description: Description) -> str:
+    return codegen_rust(description.json)

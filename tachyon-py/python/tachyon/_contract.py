@@ -1,0 +1,135 @@
+"""What an endpoint's function says in its type hints about requests and replies."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+import sys
+import typing
+from typing import TYPE_CHECKING, Any, Final
+
+from tachyon._forms import EMPTY, RAW, Form, Raw, form
+from tachyon.errors import BadReplyError, BadRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# The core tells agreements apart by addresses, which are even; these are odd.
+_KEYS: Final = itertools.count(1, 2)
+
+
+class Contract:
+    """How an endpoint's requests and replies travel."""
+
+    def __init__(self, function: Callable[..., Any], request: Form, reply: Form, *, is_async: bool) -> None:
+        """Bind a function to what it takes and gives."""
+        self.name: str = getattr(function, "__name__", type(function).__name__)
+        self.doc = doc_of(function)
+        self.request = request
+        self.reply = reply
+        self.typed = request.typed or reply.typed
+        self.key = next(_KEYS)
+        self.serve = self._server(function, is_async=is_async)
+
+    def _server(self, function: Callable[..., Any], *, is_async: bool) -> Callable[[memoryview], Any]:
+        """Make what a dispatcher calls with the request's bytes."""
+        decode, takes = self.request.decode, self.request is not EMPTY
+        if is_async:
+
+            async def serve_async(view: memoryview) -> Any:
+                request = decode(view)
+                return self._answer(await (function(request) if takes else function()))
+
+            return serve_async
+
+        def serve(view: memoryview) -> Any:
+            request = decode(view)
+            return self._answer(function(request) if takes else function())
+
+        return serve
+
+    def _answer(self, value: Any) -> Any:
+        try:
+            return self.reply.encode(value, "the reply")
+        except (TypeError, ValueError, OverflowError) as error:
+            message = f"{self.name}: {error}"
+            raise BadReplyError(message) from error
+
+    def encode(self, value: Any = None) -> Any:
+        """Give the request's bytes."""
+        return self.request.encode(value, f"the request of {self.name}")
+
+    def decode(self, data: bytes) -> Any:
+        """Give the value of a reply, for good."""
+        try:
+            return self.reply.own(data)
+        except BadRequestError as error:
+            message = f"{self.name}: the callee's reply is not what it should be: {error}"
+            raise BadReplyError(message) from None
+
+    def describe(self, msg_type: int) -> str:
+        """Give the description of the endpoint alone, as JSON."""
+        endpoint: dict[str, Any] = {"msg_type": msg_type, "name": self.name}
+        if self.doc:
+            endpoint["doc"] = self.doc
+        endpoint |= {"request": self.request.describe(), "reply": self.reply.describe()}
+        return json.dumps({"schema": 1, "endpoints": [endpoint]})
+
+
+def doc_of(function: Callable[..., Any]) -> str:
+    """Give a function's own docstring, tidied; other callables have but their type's."""
+    return (inspect.getdoc(function) or "") if inspect.isroutine(function) else ""
+
+
+def contract_of(function: Callable[..., Any], is_async: bool) -> Contract | None:  # noqa: FBT001  # called by the core
+    """Read a function's hints; None if they ask for nothing but a view of the request and a reply of bytes."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return None  # Builtins that do not say.
+    name = getattr(function, "__name__", type(function).__name__)
+    # Hints in strings may name classes of the function in which the decorator stands.
+    around = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
+    parameters = [
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}
+    ]
+    starred = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in signature.parameters.values())
+    request: Form = RAW
+    if not parameters:
+        if not starred:
+            request = EMPTY
+    elif parameters[0].annotation is not inspect.Parameter.empty:
+        own = parameters[0].name
+        request = form(_resolved(function, own, parameters[0].annotation, around), f"parameter `{own}` of {name}")
+    reply: Form = RAW
+    if signature.return_annotation is not inspect.Signature.empty:
+        reply = form(_resolved(function, "return", signature.return_annotation, around), f"the reply of {name}")
+    if request is RAW and isinstance(reply, Raw):
+        return None
+    return Contract(function, request, reply, is_async=is_async)
+
+
+def _resolved(function: Callable[..., Any], name: str, annotation: Any, around: Mapping[str, Any]) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    plain = inspect.unwrap(function)
+    plain = getattr(plain, "__func__", plain)
+    holder = type("Holder", (), {"__annotations__": {name: annotation}, "__module__": ""})
+    known = {**getattr(plain, "__globals__", {}), **around, **_nonlocals(plain)}
+    try:
+        return typing.get_type_hints(holder, known, include_extras=True)[name]
+    except NameError as error:
+        where = "of the reply" if name == "return" else f"of parameter `{name}`"
+        message = (
+            f"{getattr(plain, '__name__', function)}: the hint {annotation!r} {where} cannot be resolved ({error}); "
+            "import what it names at run time, or leave the hint out"
+        )
+        raise TypeError(message) from None
+
+
+def _nonlocals(function: Any) -> dict[str, Any]:
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
+    return dict(zip(code.co_freevars, (cell.cell_contents for cell in cells), strict=True)) if code and cells else {}

@@ -1,0 +1,211 @@
+"""What a callee says about its endpoints, as data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+
+from tachyon.errors import TachyonError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMA: Final = 1
+
+
+class DescriptionError(TachyonError, ValueError):
+    """Not the description of a callee."""
+
+
+@dataclass(frozen=True)
+class PrimitiveType:
+    """A number or a bool."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ArrayType:
+    """`length` times the same type."""
+
+    of: Type
+    length: int
+
+    @property
+    def name(self) -> str:
+        """The type as in Rust."""
+        return f"[{self.of.name}; {self.length}]"
+
+
+@dataclass(frozen=True)
+class BytesType:
+    """`length` bytes, or as many of text."""
+
+    kind: Literal["bytes", "str"]
+    length: int
+
+    @property
+    def name(self) -> str:
+        """The kind and the length."""
+        return f"{self.kind}[{self.length}]"
+
+
+@dataclass(frozen=True)
+class FieldType:
+    """One field of a struct; padding if its name begins with an underscore."""
+
+    name: str
+    type: Type
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class StructType:
+    """Fields one after the other."""
+
+    name: str
+    doc: str
+    size: int
+    align: int
+    fields: tuple[FieldType, ...]
+
+
+@dataclass(frozen=True)
+class EnumType:
+    """One of a set of numbers."""
+
+    name: str
+    doc: str
+    repr: str
+    variants: tuple[tuple[str, int], ...]
+
+
+Type: TypeAlias = PrimitiveType | ArrayType | BytesType | StructType | EnumType
+
+
+@dataclass(frozen=True)
+class FormType:
+    """What a request or a reply consists of: `type` for one, for any number; none for `empty` and `bytes`."""
+
+    form: Literal["empty", "bytes", "payload", "slice"]
+    type: Type | None = None
+
+    def __str__(self) -> str:
+        """Show it in one word."""
+        if self.type is None:
+            return self.form
+        return f"[{self.type.name}]" if self.form == "slice" else self.type.name
+
+
+@dataclass(frozen=True)
+class EndpointType:
+    """One endpoint."""
+
+    msg_type: int
+    name: str
+    doc: str
+    request: FormType
+    reply: FormType
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a callee offers, by ascending message type."""
+
+    endpoints: tuple[EndpointType, ...]
+    json: str
+    """The same as it came."""
+
+    def __iter__(self) -> Iterator[EndpointType]:
+        """Go through the endpoints."""
+        return iter(self.endpoints)
+
+    def __len__(self) -> int:
+        """Count the endpoints."""
+        return len(self.endpoints)
+
+    def __getitem__(self, name: str | int) -> EndpointType:
+        """Find an endpoint by its name, or by its message type."""
+        for endpoint in self.endpoints:
+            if name in {endpoint.name, endpoint.msg_type}:
+                return endpoint
+        raise KeyError(name)
+
+
+def from_json(text: str) -> Description:
+    """Read a description, or raise DescriptionError saying what is wrong with it."""
+    try:
+        found: Any = json.loads(text)
+        schema = found["schema"]
+        if not isinstance(schema, int) or schema > SCHEMA:
+            message = f"the description has schema {schema} and this version reads up to {SCHEMA}; update this side"
+            raise DescriptionError(message)
+        endpoints = tuple(_endpoint(endpoint) for endpoint in found["endpoints"])
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, RecursionError) as error:
+        message = f"this is not the description of a callee: {type(error).__name__} {error}"
+        raise DescriptionError(message) from None
+    return Description(endpoints, text)
+
+
+def _endpoint(found: dict[str, Any]) -> EndpointType:
+    doc = str(found.get("doc", ""))
+    msg_type, name = _number(found["msg_type"]), _name(found["name"])
+    return EndpointType(msg_type, name, doc, _form(found["request"]), _form(found["reply"]))
+
+
+def _form(found: dict[str, Any]) -> FormType:
+    form = found["form"]
+    if form in {"payload", "slice"}:
+        return FormType(form, _type(found["layout"]))
+    if form in {"empty", "bytes"}:
+        return FormType(form)
+    message = f"there is no form {form!r}"
+    raise DescriptionError(message)
+
+
+_NUMBERS: Final = {"u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f32", "f64", "bool"}
+
+
+def _type(found: str | dict[str, Any]) -> Type:
+    if isinstance(found, str):
+        if found in _NUMBERS:
+            return PrimitiveType(found)
+        message = f"there is no number {found!r}"
+        raise DescriptionError(message)
+    kind = found["kind"]
+    if kind == "array":
+        return ArrayType(_type(found["of"]), _number(found["len"]))
+    if kind in {"bytes", "str"}:
+        return BytesType(cast("Literal['bytes', 'str']", kind), _number(found["len"]))
+    name, doc = _name(found["name"]), str(found.get("doc", ""))
+    if kind == "struct":
+        fields = tuple(
+            FieldType(_name(field["name"]), _type(field["type"]), _number(field["offset"]), _number(field["size"]))
+            for field in found["fields"]
+        )
+        return StructType(name, doc, _number(found["size"]), _number(found["align"]), fields)
+    if kind == "enum":
+        variants = tuple((_name(variant["name"]), _number(variant["value"])) for variant in found["variants"])
+        if found["repr"] not in _NUMBERS - {"f32", "f64", "bool"}:
+            message = f"{name} is an enum of {found['repr']!r}"
+            raise DescriptionError(message)
+        return EnumType(name, doc, found["repr"], variants)
+    message = f"there is no kind {kind!r}"
+    raise DescriptionError(message)
+
+
+def _number(found: object) -> int:
+    if type(found) is int:
+        return found
+    message = f"{found!r} is no whole number"
+    raise DescriptionError(message)
+
+
+def _name(found: object) -> str:
+    # What becomes a name in generated code is one, whoever sent it.
+    if isinstance(found, str) and found.isidentifier():
+        return found
+    message = f"{found!r} is no name"
+    raise DescriptionError(message)

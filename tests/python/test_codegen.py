@@ -1,0 +1,290 @@
+"""What a callee says about itself becomes code that calls it: on the command line, in both languages."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tachyon import RpcBus
+from tachyon._codegen import python
+from tachyon._description import DescriptionError, from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Peer
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+BINARIES = Path(os.environ.get("TACHYON_EXAMPLES", ROOT / "target/release"))
+LIMIT = 30.0
+
+ODD = '''
+from typing import Annotated
+from tachyon import Array
+
+class Kind(tachyon.IntEnum, repr="i16"):
+    """Ends in a quote: "so"."""
+    None_ = -1
+    real_ = 2
+
+class Inner(tachyon.Struct):
+    copy_: tachyon.u64
+
+class Odd(tachyon.Struct):
+    """Backslash \\\\ and three quotes \\"\\"\\".
+
+    Second paragraph.
+    """
+    class_: tachyon.u32
+    kind: Kind
+    flag: tachyon.bool
+    _pad: Annotated[bytes, 1] = tachyon.pad()
+    inner: Annotated[Array[Annotated[Array[Inner], 1]], 2]
+    text: Annotated[str, 5]
+    raw: Annotated[bytes, 3]
+
+dispatcher = tachyon.RpcDispatcher(send_error_text=True)
+
+@dispatcher.handler(1)
+def lambda_(odd: Odd) -> Odd:
+    """Gives back what it gets."""
+    return odd
+
+@dispatcher.handler(2)
+def Odd_(odds: Array[Odd]) -> Array[Kind]:
+    return [odd.kind for odd in odds]
+
+@dispatcher.handler(3)
+def an_endpoint_whose_name_is_so_long_that_its_head_does_not_fit_on_one_line(odd: Odd) -> Odd:
+    return odd
+
+@dispatcher.handler(4)
+def count() -> tachyon.u8:
+    return 4
+
+@dispatcher.handler(5)
+def raw(payload):
+    return bytes(payload)
+
+@dispatcher.handler(6)
+def grid(numbers: Annotated[Array[tachyon.f32], 2]) -> None:
+    assert list(numbers) == [1.0, 2.0]
+
+with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
+    dispatcher.serve_forever(bus)
+'''
+
+VALUE = {
+    "class": 3,
+    "kind": "None",
+    "flag": True,
+    "inner": [[{"copy": 1}], [{"copy": 2}]],
+    "text": "hello",
+    "raw": "0a0b0c",
+}
+
+
+def tachyon(*arguments: object, status: int = 0) -> str:
+    command = [sys.executable, "-W", "error", "-m", "tachyon", *map(str, arguments)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert process.returncode == status, process.stderr
+    return process.stderr if status else process.stdout
+
+
+def load(file: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def odd(peer: Callable[[str], Peer], path: str) -> Iterator[Callable[[], Peer]]:
+    yield lambda: peer(ODD)
+    Path(path).unlink(missing_ok=True)
+
+
+def test_generated_python_is_formatted_typed_and_calls(odd: Callable[[], Peer], path: str, tmp_path: Path) -> None:
+    child = odd()
+    file = tmp_path / "generated.py"
+    file.write_text(tachyon("codegen", "python", path))
+    child.join()
+    for command in (
+        ["ruff", "format", "--isolated", "--check", file],
+        ["mypy", "--strict", "--cache-dir", tmp_path / "cache", file],
+    ):
+        process = subprocess.run(
+            [sys.executable, "-m", *map(str, command)], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert process.returncode == 0, process.stdout + process.stderr
+    source = file.read_text()
+    assert "tachyon._" not in source
+
+    api = load(file)
+    assert api.Odd.__doc__.startswith('Backslash \\ and three quotes """.')
+    child = odd()
+    with RpcBus.connect(path) as bus:
+        value = api.Odd(
+            class_=3,
+            kind=api.Kind.None_,
+            flag=True,
+            inner=[[api.Inner(copy_=1)], [api.Inner(copy_=2)]],
+            text="hello",
+            raw=b"abc",
+        )
+        assert api.lambda_.call(bus, value) == value
+        assert api.Odd_.call(bus, [value, value]) == [api.Kind.None_] * 2
+        assert api.count.call(bus) == 4
+        assert api.raw.call(bus, b"xyz") == b"xyz"
+        assert api.grid.call(bus, [1, 2]) is None
+        with pytest.raises(NotImplementedError):
+            api.count()
+    child.join()
+
+
+def test_a_saved_description_gives_the_same_code(odd: Callable[[], Peer], path: str, tmp_path: Path) -> None:
+    child = odd()
+    live = tachyon("codegen", "python", path)
+    child.join()
+    child = odd()
+    file = tmp_path / "odd.json"
+    file.write_text(tachyon("describe", path, "--json"))
+    child.join()
+    assert tachyon("codegen", "python", file) == live
+    assert "pub trait Endpoints" in tachyon("codegen", "rust", file)
+    names = [field["name"] for field in json.loads(file.read_text())["endpoints"][0]["request"]["layout"]["fields"]]
+    assert names == ["class", "kind", "flag", "_pad", "inner", "text", "raw"]
+
+
+def test_describe_shows_a_table(odd: Callable[[], Peer], path: str) -> None:
+    child = odd()
+    lines = tachyon("describe", path).splitlines()
+    child.join()
+    assert lines[0].split() == ["msg_type", "name", "request", "reply"]
+    assert lines[1].split()[:4] == ["1", "lambda_", "Odd", "Odd"]
+    assert lines[1].endswith("Gives back what it gets.")
+    assert lines[5].split() == ["5", "raw", "bytes", "bytes"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "printed"),
+    [
+        ("lambda_", VALUE, VALUE),
+        ("1", VALUE, VALUE),
+        ("Odd_", [VALUE], ["None"]),
+        ("count", None, 4),
+        ("raw", "hello", "hello"),
+        ("grid", [1.0, 2.0], None),
+    ],
+)
+def test_call_takes_and_gives_json(
+    odd: Callable[[], Peer], path: str, name: str, given: object, printed: object
+) -> None:
+    child = odd()
+    arguments = () if given is None else (json.dumps(given),)
+    assert json.loads(tachyon("call", path, name, *arguments)) == printed
+    child.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "complaint"),
+    [
+        ("nobody", "1", "the callee has no endpoint `nobody`; it has lambda_, Odd_"),
+        ("lambda_", "{}", "and `class` is missing"),
+        ("lambda_", json.dumps(VALUE | {"more": 1}), "and has no `more`"),
+        ("lambda_", "[]", "the request is an object, not list"),
+        ("lambda_", json.dumps(VALUE | {"kind": "Some"}), "the request.kind is one of None, real, not 'Some'"),
+        ("lambda_", json.dumps(VALUE | {"class": -1}), "Odd.class_ is u32, from 0 to 4294967295"),
+        ("lambda_", json.dumps(VALUE | {"raw": "xyz"}), "the request.raw is 3 bytes, two hexadecimal digits each"),
+        ("count", "1", "the request is empty; leave the JSON out"),
+        ("lambda_", "{", "Expecting property name"),
+        ("grid", "[2, 1]", "grid: HANDLER_FAILED AssertionError"),
+    ],
+)
+def test_call_says_what_is_wrong(peer: Callable[[str], Peer], path: str, name: str, given: str, complaint: str) -> None:
+    child = peer("import logging\nlogging.disable()\n" + ODD)
+    message = tachyon("call", path, name, given, status=1)
+    child.join()
+    assert message.startswith("tachyon: ")
+    assert complaint in message
+    assert message.count("\n") == 1
+
+
+def test_nobody_there_is_one_line(path: str, tmp_path: Path) -> None:
+    assert "no listener at" in tachyon("describe", path, "--timeout", "0.1", status=1)
+    file = tmp_path / "no.json"
+    file.write_text("{}")
+    assert "this is not the description of a callee" in tachyon("codegen", "python", file, status=1)
+
+
+def described(layout: object) -> str:
+    request = {"form": "payload", "layout": layout}
+    endpoint = {"msg_type": 1, "name": "f", "request": request, "reply": {"form": "empty"}}
+    return json.dumps({"schema": 1, "endpoints": [endpoint]})
+
+
+def struct(name: str, *fields: tuple[str, object, int, int], size: int) -> object:
+    keys = ("name", "type", "offset", "size")
+    made = [dict(zip(keys, field, strict=True)) for field in fields]
+    return {"kind": "struct", "name": name, "size": size, "align": 1, "fields": made}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[]", "this is not the description of a callee"),
+        ("[" * 100_000, "this is not the description of a callee"),
+        ('{"schema": 2, "endpoints": []}', "schema 2 and this version reads up to 1"),
+        (described("u9"), "there is no number 'u9'"),
+        (described({"kind": "array", "of": "u8", "len": 0}), "there is no such thing in Python"),
+        (described(struct("X", ("a", "u8", 1, 1), size=2)), "field `a` of X is at offset 1 and the one before it"),
+        (described(struct("X", ("a", "u8", 0, 1), size=2)), "X has 2 bytes and its fields have 1"),
+        (described(struct("X: pass\nimport os", ("a", "u8", 0, 1), size=1)), "is no name"),
+        (described(struct("X", ("a = os", "u8", 0, 1), size=1)), "is no name"),
+        (
+            described({"kind": "enum", "name": "E", "repr": "u8", "variants": [{"name": "_A", "value": 1}]}),
+            "begins with an underscore",
+        ),
+    ],
+)
+def test_bad_descriptions_make_no_code(text: str, complaint: str) -> None:
+    with pytest.raises(DescriptionError) as raised:
+        python(from_json(text))
+    assert complaint in str(raised.value)
+
+
+def test_types_of_one_name_are_told_apart() -> None:
+    one = struct("X", ("a", "u8", 0, 1), size=1)
+    two = struct("X", ("a", "i8", 0, 1), size=1)
+    source = python(from_json(described(struct("Y", ("one", one, 0, 1), ("two", two, 1, 1), size=2))))
+    assert "    one: X\n    two: X2\n" in source
+
+
+@pytest.mark.parametrize("language", ["python", "rust"])
+def test_the_examples_code_is_what_the_services_give(language: str, path: str) -> None:
+    service = [sys.executable, str(EXAMPLES / "python/order_service.py")]
+    file = EXAMPLES / "rust/order_api.rs"
+    if language == "python":
+        service, file = [str(BINARIES / "order_service")], EXAMPLES / "python/order_api.py"
+    with subprocess.Popen([*service, path], stdout=subprocess.DEVNULL) as process:
+        assert tachyon("codegen", language, path) == file.read_text()
+        assert process.wait(LIMIT) == 0
+
+
+def test_the_typed_demo() -> None:
+    command = [sys.executable, str(EXAMPLES / "python/demo_typed.py"), "--binaries", str(BINARIES)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "Every pair printed the same:" in process.stdout
+    assert "refused: an order of nothing" in process.stdout
