@@ -80,6 +80,7 @@ build: $(EXTENSION) $(PRICING) $(EXAMPLES) ## build the extension into .venv and
 fmt: ## check the formatting of the Rust code
 	@echo '==> cargo fmt'
 	@cargo fmt --all --check
+	@cargo fmt --manifest-path benches/peers/Cargo.toml --check
 
 clippy: $(VENV)/.demo ## lint the Rust code, warnings are errors
 	@echo '==> cargo clippy'

@@ -27,7 +27,7 @@ else
 fi
 
 features=$(IFS=,; echo "${crates[*]}")
-CARGO_TARGET_DIR=$into/target cargo build --quiet --release --locked --no-default-features --features "$features"
+CARGO_TARGET_DIR=$into/target cargo build --quiet --release --no-default-features --features "$features"
 cp "$into/target/release/peer" "$into/peer"
 
 [ -x "$into/venv/bin/python" ] || "$python" -m venv "$into/venv"

@@ -6,6 +6,7 @@ python -m bench --binaries target/release --results target/bench [--peers DIRECT
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -119,6 +120,8 @@ def show(group: Measured) -> None:
 def main() -> int:
     """Measure, write, judge; 1 when something of Tachyon's own failed."""
     options = arguments()
+    # Ended as by Ctrl-C: with everything it has started.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     wanted = set(filter(None, options.only.split(","))) or set(group_names())
     if unknown := wanted - set(group_names()):
         sys.exit(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(group_names())}")
