@@ -24,9 +24,11 @@ LIMIT = 30.0
 """Seconds after which a child is given up, far beyond what any of them needs."""
 
 PRELUDE = """\
-import struct, sys, time
+import logging, struct, sys, time
 import tachyon
 path = sys.argv[1]
+# In development mode a loop complains of every step that a busy machine makes long.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 """
 
 

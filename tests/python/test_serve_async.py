@@ -120,7 +120,7 @@ def test_handlers_wait_side_by_side(serve: Callable[[str], Peer], path: str) -> 
             started = time.monotonic()
             slept = [sleep.acall(bus, b"0.2", timeout=10) for bus in (one, two) for _ in range(50)]
             assert set(await asyncio.gather(*slept)) == {b"slept"}
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 10  # one after the other it would be 20
             # Plain handlers are served in between, and callers are told apart.
             waiting = asyncio.create_task(sleep.acall(one, b"0.3"))
             assert await echo.acall(two, b"meanwhile") == b"meanwhile"
@@ -267,7 +267,7 @@ except KeyboardInterrupt:
         with bus.wait(running, timeout=5) as reply:
             assert reply.error_kind == ErrorKind.STOPPING
         ended, left = server.join().split()
-    assert float(ended) - sent < 0.2
+    assert float(ended) - sent < 2
     assert left == "0"
     assert not Path(path).exists()
 
@@ -294,8 +294,8 @@ run(serve(), {loop})
         async def main():
             with tachyon.RpcBus.connect(path) as bus:
                 started = time.monotonic()
-                await asyncio.gather(*(sleep.acall(bus, b"0.1", timeout=10) for _ in range(60)))
-                assert time.monotonic() - started < 2
+                await asyncio.gather(*(sleep.acall(bus, b"0.5", timeout=30) for _ in range(60)))
+                assert time.monotonic() - started < 15
                 print("ready", flush=True)
                 sys.stdin.readline()
 
