@@ -17,7 +17,7 @@ const CAPACITY: usize = 1 << 16;
 
 /// Under valgrind, and beside others, a handshake takes longer than it should.
 fn patient() -> Options {
-    Options::new().timeout(Duration::from_secs(60)).handshake_timeout(Duration::from_secs(60))
+    Options::new().timeout(Duration::from_mins(1)).handshake_timeout(Duration::from_mins(1))
 }
 
 fn main() -> Outcome {
