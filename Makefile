@@ -97,7 +97,8 @@ test-doc: $(VENV)/.demo ## examples in the Rust documentation, and its links
 
 test-python: $(VENV)/.dev $(EXTENSION) $(PRICING) $(EXAMPLES) input ## Python tests, and the examples of both languages in pairs
 	@echo '==> pytest'
-	@TACHYON_EXAMPLES=$(abspath $(TARGET)/release) $(BIN)/python -X dev -W error -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . tests/python benches/python/tests
+	@TACHYON_EXAMPLES=$(abspath $(TARGET)/release) $(BIN)/python -X dev -W error -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . tests/python
+	@$(BIN)/python -W error -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . benches/python/tests
 
 leak: $(EXTENSION) ## ten million Python calls, whose memory must not add up (some minutes; CALLS_LEAK=N for fewer)
 	@$(BIN)/python -W error tests/python/leak.py $(CALLS_LEAK)
