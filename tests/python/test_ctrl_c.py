@@ -113,6 +113,8 @@ OPERATIONS = {
         "bus = RpcBus.connect(path); answer(bus, lambda cid: place(bus.reply_zero_copy(cid, 60, 1)))",
         "calls",
     ),
+    "RpcBus.ping": ("RpcBus.connect(path).ping()", "rpc"),
+    "RpcBus.describe": ("RpcBus.connect(path).describe()", "rpc"),
     "RpcEndpoint.call": ("endpoint.call(RpcBus.connect(path), b'')", "rpc"),
     "RpcEndpoint.acall": ("asyncio.run(acall(RpcBus.connect(path)))", "rpc"),
     "RpcEndpoint.acall, connecting again": ("asyncio.run(acall_again(path))", None),
