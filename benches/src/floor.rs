@@ -18,7 +18,7 @@ use crate::shared::Shared;
 const THERE: usize = 0;
 const BACK: usize = 256;
 const PAGE: usize = 4096;
-const PAGES: u64 = 64;
+const PAGES: u8 = 64;
 const LEN: usize = PAGE * PAGES as usize;
 /// Round trips in one page.
 const STAY: u64 = 1024;
@@ -51,7 +51,7 @@ impl Bouncer {
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "less than the number of pages")]
     fn place(&self, offset: usize) -> usize {
-        (self.bounced / STAY % PAGES) as usize * PAGE + offset
+        (self.bounced / STAY % u64::from(PAGES)) as usize * PAGE + offset
     }
 
     #[inline]
