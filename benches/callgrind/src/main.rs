@@ -106,18 +106,21 @@ fn batches(size: usize, count: u32) -> Outcome {
 
 /// Round trips over all endpoints of a table in turn. A step that is prime to their number spreads them over its pages.
 fn dispatch(endpoints: u16, count: u32) -> Outcome {
+    // Made beforehand: arithmetic between calls would take instructions that depend on the number of endpoints. And made
+    // first: after a table of a thousand small pieces, memory for a longer tour takes longer to find.
+    let tour: Vec<u16> =
+        (0..count).map(|turn| u16::try_from(turn * 389 % u32::from(endpoints))).collect::<Result<_, _>>()?;
     let (mut caller, mut callee) = call_ends()?;
     let table: Vec<Entry<()>> = (0..endpoints)
         .map(|msg_type| Entry::shared(msg_type, "echo", "", |(), request, reply| reply.bytes(request.payload())))
         .collect();
     let mut dispatcher = Dispatcher::new(&table);
-    // Made beforehand: arithmetic here would take instructions that depend on the number of endpoints.
-    let tour: Vec<u16> =
-        (0..count).map(|turn| u16::try_from(turn * 389 % u32::from(endpoints))).collect::<Result<_, _>>()?;
-    for msg_type in tour {
+    for &msg_type in &tour {
         let call = caller.call(msg_type, black_box(&[7; 32]))?;
         dispatcher.serve_once(&mut callee)?;
         black_box(caller.wait(call)?.len());
     }
+    // What it takes to free a thousand small pieces depends on what else was freed.
+    std::mem::forget((dispatcher, table, tour));
     Ok(())
 }
