@@ -15,8 +15,9 @@ use crate::slice;
 use crate::type_id::{ROUTE_CONTROL, make_type_id, msg_type, route_id};
 use crate::wait::Deadline;
 
-/// Longest description a caller puts together: more than 65535 endpoints can sensibly need, and no threat to its memory.
-const LONGEST: usize = 64 << 20;
+/// Longest description a caller puts together: 256 bytes for each of 65535 endpoints. Reading it takes, at the deepest
+/// nesting that is read, some 40 times as much memory.
+const LONGEST: usize = 16 << 20;
 
 /// Whether a request is for the callee itself.
 #[inline]
