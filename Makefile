@@ -21,9 +21,14 @@ ROUNDS ?= 15
 ONLY ?=
 RESULTS ?= $(TARGET)/bench
 
+# Inputs for each target of `make fuzz`, and which targets.
+RUNS ?= 20000
+FUZZ ?= consumer producer receiver sender caller callee listener connector typed describe
+
 VENV := .venv
 BIN := $(VENV)/bin
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+HOST = $(shell rustc --print host-tuple)
 PACKAGE := tachyon-py
 
 # The same interpreter for every build of the extension: pyo3 is built anew when it changes.
@@ -56,7 +61,7 @@ INPUT := .demo/stocks.csv .demo/temperatures.f64
 # The recipes share one venv and one target directory; cargo and pytest use the cores by themselves.
 .NOTPARALLEL:
 .PHONY: help demo test kill soak leak input build fmt clippy test-rust test-doc test-python lint-python wheel clean \
-    bench bench-peers bench-results instructions instructions-update valgrind
+    bench bench-peers bench-results instructions instructions-update valgrind loom loom-mutants fuzz asan tsan
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-19s %s\n", $$1, $$2 }'
@@ -136,6 +141,37 @@ valgrind:
 	    echo '==> installing valgrind' && apt-get update -qq && apt-get install -qq -y --no-install-recommends valgrind >/dev/null; } || \
 	    { echo 'valgrind was not found: install it first (Debian: apt-get install valgrind)' >&2; exit 1; }
 
+loom: ## the ring and its waiting in every order of their steps (loom)
+	@echo '==> loom'
+	@RUSTFLAGS='--cfg loom' cargo test --quiet --release --target-dir $(TARGET)/loom --package tachyon-loom
+
+loom-mutants: ## break the ring in one place after the other, and see the models notice
+	@CARGO_TARGET_DIR=$(abspath $(TARGET)) $(PYTHON) tests/loom/mutants.py
+
+# The targets are built with the stable compiler, which this has take unstable options.
+fuzz: $(TARGET)/tools/bin/cargo-fuzz ## fuzz each target for RUNS inputs, with AddressSanitizer: make fuzz RUNS=10000000 FUZZ='caller callee'
+	@echo '==> building the fuzz targets'
+	@RUSTC_BOOTSTRAP=1 $< build --quiet --fuzz-dir tests/fuzz --target $(HOST) --debug-assertions
+	@for target in $(FUZZ); do \
+	    echo "==> fuzzing $$target"; \
+	    mkdir -p tests/fuzz/target/corpus/$$target tests/fuzz/artifacts/$$target; \
+	    ASAN_OPTIONS=detect_leaks=0 tests/fuzz/target/$(HOST)/release/$$target -runs=$(RUNS) -max_len=160 -timeout=60 \
+	        -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 -artifact_prefix=tests/fuzz/artifacts/$$target/ \
+	        tests/fuzz/target/corpus/$$target tests/fuzz/corpus/$$target || exit 1; \
+	done
+
+asan: ## the Rust unit tests with AddressSanitizer
+	@echo '==> AddressSanitizer'
+	@RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' \
+	    cargo test --quiet --target $(HOST) --target-dir $(TARGET)/asan --package tachyon --lib
+
+tsan: ## the tests of two threads over one ring, with ThreadSanitizer
+	@echo '==> ThreadSanitizer'
+	@RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer' \
+	    TSAN_OPTIONS='halt_on_error=1 suppressions=$(CURDIR)/tests/tsan-suppressions.txt' \
+	    cargo test --quiet --target $(HOST) --target-dir $(TARGET)/tsan --package tachyon --lib -- \
+	    --test-threads 1 two_threads overflow
+
 wheel: $(VENV)/.demo ## build the wheel into target/wheels
 	@echo '==> maturin build'
 	@$(BIN)/maturin build --quiet --release --manifest-path $(PACKAGE)/Cargo.toml
@@ -146,6 +182,10 @@ clean: ## remove all that was built, .venv and .demo
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find $(PACKAGE)/python -name '*.so' -delete
+
+$(TARGET)/tools/bin/cargo-fuzz:
+	@echo '==> installing cargo-fuzz into $(TARGET)/tools'
+	@cargo install --quiet --locked --root $(TARGET)/tools cargo-fuzz
 
 # A stamp and not the interpreter itself: a venv that could not be finished is begun anew.
 $(VENV)/.created:

@@ -48,6 +48,8 @@ pub mod codegen;
 mod describe;
 mod dispatch;
 mod error;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
 mod handshake;
 mod native;
 mod options;
@@ -98,6 +100,13 @@ pub use wait::{Interrupt, PollingMode};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::private::*;
+}
+
+/// For the fuzzer of this repository, which sets the cfg.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod __fuzz {
+    pub use crate::fuzz::*;
 }
 
 /// For bindings to other languages.

@@ -167,20 +167,20 @@ pub(crate) struct Established {
 
 impl Established {
     pub(crate) fn new(link: Link, options: &Options) -> Self {
-        fork::watch();
         let channels = link
             .rings
             .into_iter()
             .map(|ring| Channel { memory: Arc::new(ring.memory), data: ring.data, room: ring.room })
             .collect();
-        let connection = Arc::new(Connection {
-            side: link.side,
-            peer: link.peer,
-            channels,
-            generation: fork::generation(),
-            asked: AtomicU64::new(0),
-        });
-        Self { connection, role: link.role, polling: options.polling_mode(), options: options.clone() }
+        Self::over(link.side, link.role, link.peer, channels, options)
+    }
+
+    /// As [`new`](Self::new), over rings that somebody else may hold too.
+    pub(crate) fn over(side: Side, role: Role, peer: Peer, channels: Vec<Channel>, options: &Options) -> Self {
+        fork::watch();
+        let connection =
+            Arc::new(Connection { side, peer, channels, generation: fork::generation(), asked: AtomicU64::new(0) });
+        Self { connection, role, polling: options.polling_mode(), options: options.clone() }
     }
 
     /// Takes the end of ring 0 that sends, and of ring 1, if there is one, the end that receives.

@@ -11,6 +11,8 @@ mod sender;
 mod undecided;
 
 pub use batch::{Iter as BatchIter, RxBatchGuard, RxMsgView};
+#[cfg(any(test, fuzzing))]
+pub(crate) use connection::Channel;
 pub use connection::State;
 pub(crate) use connection::{Connection, Established};
 pub(crate) use incoming::{Incoming, data_source, look_for_data};

@@ -59,7 +59,7 @@ impl Receiver {
         Ok(Self::over(&Bus::connect_as(path.as_ref(), Role::Sink, options)?))
     }
 
-    pub(super) fn over(established: &Established) -> Self {
+    pub(crate) fn over(established: &Established) -> Self {
         Self { incoming: established.incoming(0) }
     }
 

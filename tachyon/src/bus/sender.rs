@@ -82,7 +82,7 @@ impl Sender {
         Ok(Self::over(&Bus::connect_as(path.as_ref(), Role::Source, options)?))
     }
 
-    pub(super) fn over(established: &Established) -> Self {
+    pub(crate) fn over(established: &Established) -> Self {
         Self { outgoing: established.outgoing(0) }
     }
 

@@ -100,14 +100,12 @@ mod tests {
         }
     }
 
-    /// Each search from the beginning would take minutes here, and hours where a hostile callee wants it to.
+    /// A search from the beginning each time would take this test an hour.
     #[test]
     fn a_name_that_is_asked_for_over_and_over_is_found_at_once() {
-        let began = std::time::Instant::now();
         let mut taken = Taken::default();
-        let names: HashSet<String> = (0..100_000).map(|_| taken.claim("a")).collect();
-        assert_eq!(names.len(), 100_000);
-        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
+        let names: HashSet<String> = (0..200_000).map(|_| taken.claim("a")).collect();
+        assert_eq!(names.len(), 200_000);
     }
 
     #[test]

@@ -10,6 +10,10 @@ use crate::payload::{Form, Layout, Primitive};
 /// The version of the JSON that this library writes. It reads this one and no later one.
 const SCHEMA: u32 = 1;
 
+/// Deepest nesting of a description's JSON: some ten structs in one another. Reading copies what is inside of a type once
+/// for each type around it, so that a deep description of a long text would take many times its own length of memory.
+const DEEPEST: usize = 40;
+
 /// What a callee offers. `docs/describe.md` defines its JSON.
 ///
 /// ```
@@ -43,6 +47,12 @@ pub enum DescribeError {
     /// It is not the JSON of a description.
     #[error("this is not the description of a callee: {0}")]
     Json(#[source] serde_json::Error),
+    /// Its types are nested too deeply to be anybody's.
+    #[error("the description is nested more than {most} deep; no callee of ours makes such types")]
+    Nested {
+        /// The deepest that is read, in objects and lists of JSON.
+        most: usize,
+    },
     /// It was written by a later version.
     #[error("the description has schema {found} and this version reads up to {known}; update this side")]
     Schema {
@@ -62,8 +72,11 @@ impl Description {
     /// Reads a description.
     ///
     /// # Errors
-    /// [`DescribeError`]: it is no description, or one of a later version.
+    /// [`DescribeError`]: it is no description, one nested too deeply, or one of a later version.
     pub fn from_json(json: &str) -> Result<Self, DescribeError> {
+        if is_deeper(json, DEEPEST) {
+            return Err(DescribeError::Nested { most: DEEPEST });
+        }
         let description: Self = serde_json::from_str(json).map_err(DescribeError::Json)?;
         if description.schema > SCHEMA {
             return Err(DescribeError::Schema { found: description.schema, known: SCHEMA });
@@ -91,6 +104,27 @@ impl Description {
     pub fn endpoint(&self, msg_type: u16) -> Option<&EndpointDescription> {
         self.endpoints.iter().find(|endpoint| endpoint.msg_type == msg_type)
     }
+}
+
+/// Whether some JSON nests its objects and lists deeper than `most`. Of what is no JSON any answer will do.
+fn is_deeper(json: &str, most: usize) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                if depth > most {
+                    return true;
+                }
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
 }
 
 /// One endpoint.
@@ -383,5 +417,27 @@ impl From<&Layout> for TypeDescription {
                     .collect(),
             }),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(arrays: usize, doc: &str) -> String {
+        let innermost =
+            format!(r#"{{"kind": "struct", "name": "S", "doc": "{doc}", "size": 0, "align": 1, "fields": []}}"#);
+        let layout = (0..arrays).fold(innermost, |of, _| format!(r#"{{"kind": "array", "len": 1, "of": {of}}}"#));
+        format!(
+            r#"{{"schema": 1, "endpoints": [{{"msg_type": 1, "name": "e", "request": {{"form": "payload",
+                "layout": {layout}}}, "reply": {{"form": "empty"}}}}]}}"#
+        )
+    }
+
+    #[test]
+    fn a_description_nested_to_take_memory_is_refused() {
+        assert!(Description::from_json(&nested(30, "a } text [ with \\\" brackets {{{{")).is_ok());
+        let error = Description::from_json(&nested(100, &"long".repeat(1000))).unwrap_err();
+        assert!(matches!(error, DescribeError::Nested { most: DEEPEST }), "{error}");
     }
 }

@@ -79,7 +79,11 @@ struct Connector<'a> {
 
 impl Connector<'_> {
     fn attempt(&self, address: &SocketAddrUnix) -> Result<Link, Failure> {
-        let socket = self.reach(address)?;
+        self.converse(self.reach(address)?)
+    }
+
+    /// The handshake over a socket that reached somebody.
+    fn converse(&self, socket: OwnedFd) -> Result<Link, Failure> {
         let who = self.identify(&socket)?;
         let conversation =
             Conversation { socket: socket.as_fd(), deadline: self.deadline, interrupt: self.options.interrupt_hook() };
@@ -212,5 +216,22 @@ impl Connector<'_> {
 
     fn system(&self, operation: &'static str, source: io::Error) -> ConnectError {
         ConnectError::system(operation, self.path, source)
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz {
+    use super::{
+        ConnectError, Connector, Deadline, Duration, Failure, Hello, Kind, Link, Options, OwnedFd, Path, Role,
+    };
+
+    /// The handshake with whoever is at the other end of `socket` and has said all it will.
+    pub(in super::super) fn converse(socket: OwnedFd, kind: Kind, role: Role) -> Result<Link, ConnectError> {
+        let hello = Hello { kind, role, wishes: [None; 2] };
+        let (timeout, deadline) = (Duration::ZERO, Deadline::after(Duration::ZERO));
+        let connector = Connector { path: Path::new("fuzzed"), hello, options: &Options::new(), timeout, deadline };
+        connector.converse(socket).map_err(|failure| match failure {
+            Failure::NotYet(error) | Failure::Final(error) => error,
+        })
     }
 }

@@ -21,6 +21,8 @@ mod conversation;
 mod credentials;
 mod descriptors;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod guest;
 mod listener;
 mod path;

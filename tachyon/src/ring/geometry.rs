@@ -7,8 +7,9 @@ use super::layout::{HEADER_LEN, SLOT_LEN};
 /// The largest capacity of one direction, in bytes: 2 GiB.
 pub const MAX_CAPACITY: usize = 1 << 31;
 
-/// Fewest slots a ring has, however small its arena, so that short messages still pipeline.
-const MIN_SLOTS: usize = 64;
+/// Fewest slots a ring has, however small its arena, so that short messages still pipeline. A model has two, so that it
+/// gets to the ring's end and round it.
+const MIN_SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
 
 /// A capacity that no ring can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

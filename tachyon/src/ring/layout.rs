@@ -16,7 +16,12 @@ pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"TACHYON\x01");
 pub(crate) const HEADER_LEN: usize = 4096;
 
 /// Bytes of one slot: one cache line.
+#[cfg(not(loom))]
 pub(crate) const SLOT_LEN: usize = 64;
+
+/// As above, where a model checker's words take more room.
+#[cfg(loom)]
+pub(crate) const SLOT_LEN: usize = size_of::<Slot>();
 
 /// Payload bytes that travel inside a slot.
 pub(crate) const INLINE_LEN: usize = 40;
@@ -71,7 +76,37 @@ pub(crate) struct Slot {
 const _: () = {
     assert!(size_of::<Slot>() == SLOT_LEN);
     assert!(size_of::<Header>() <= HEADER_LEN);
-    assert!(offset_of!(Slot, inline) == SLOT_LEN - INLINE_LEN);
+    assert!(cfg!(loom) || offset_of!(Slot, inline) == SLOT_LEN - INLINE_LEN);
     assert!(offset_of!(Slot, inline) % 8 == 0);
     assert!(offset_of!(Header, released) == 384);
 };
+
+#[cfg(loom)]
+impl Header {
+    /// The words of fresh memory.
+    pub(super) fn zeroed() -> Self {
+        let (word, half) = (|| AtomicU64::new(0), || AtomicU32::new(0));
+        Self {
+            identity: Line(Identity { magic: word(), capacity: word(), start: word() }),
+            state: Line(half()),
+            ends: Line(Ends { producer: half(), consumer: half() }),
+            released: Line(word()),
+            consumer_parked: Line(half()),
+            producer_parked: Line(half()),
+        }
+    }
+}
+
+#[cfg(loom)]
+impl Slot {
+    /// The words of fresh memory.
+    pub(super) fn zeroed() -> Self {
+        Self {
+            sequence: AtomicU64::new(0),
+            correlation_id: AtomicU64::new(0),
+            type_id: AtomicU32::new(0),
+            len: AtomicU32::new(0),
+            inline: UnsafeCell::new([0; INLINE_LEN]),
+        }
+    }
+}

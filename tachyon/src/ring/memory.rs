@@ -118,16 +118,33 @@ impl RingMemory {
     pub(crate) fn create_at(geometry: Geometry, start: u64) -> Result<(Self, OwnedFd), ShmError> {
         let (segment, fd) = Segment::create(geometry.segment_len())?;
         let memory = Self::over(segment, geometry, start);
-        let identity = &memory.header().identity.0;
-        identity.magic.store(MAGIC, Ordering::Relaxed);
-        identity.capacity.store(geometry.capacity() as u64, Ordering::Relaxed);
-        identity.start.store(start, Ordering::Relaxed);
-        memory.header().released.0.store(start, Ordering::Relaxed);
-        for index in 0..geometry.slots() as u64 {
-            let position = start.wrapping_add(index);
-            memory.slot(position).sequence.store(memory.unpublished(position), Ordering::Relaxed);
-        }
+        memory.format();
         Ok((memory, fd))
+    }
+
+    /// Writes the words a fresh ring begins with into memory that is zero elsewhere.
+    fn format(&self) {
+        #[cfg(loom)]
+        self.construct();
+        let identity = &self.header().identity.0;
+        identity.magic.store(MAGIC, Ordering::Relaxed);
+        identity.capacity.store(self.geometry.capacity() as u64, Ordering::Relaxed);
+        identity.start.store(self.start, Ordering::Relaxed);
+        self.header().released.0.store(self.start, Ordering::Relaxed);
+        for index in 0..self.geometry.slots() as u64 {
+            let position = self.start.wrapping_add(index);
+            self.slot(position).sequence.store(self.unpublished(position), Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the memory that of a fresh ring again, so that a fuzzer need not map another one for every input.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn renew(&mut self, start: u64) {
+        self.start = start;
+        // SAFETY: the mapping is `len` bytes and writable, and an exclusive borrow of its one owner means that nobody
+        // here looks at it.
+        unsafe { self.segment.as_ptr().write_bytes(0, self.segment.len()) };
+        self.format();
     }
 
     /// Maps a ring that the peer made, after checking that it is one of this shape.
@@ -145,6 +162,19 @@ impl RingMemory {
         }
         memory.start = identity.start.load(Ordering::Relaxed);
         Ok(memory)
+    }
+
+    /// Makes the words themselves: zeros are no words of a model checker's.
+    #[cfg(loom)]
+    fn construct(&self) {
+        // SAFETY: the header lies at the beginning of a writable mapping that nobody else has yet.
+        unsafe { self.header.write(Header::zeroed()) };
+        for index in 0..self.geometry.slots() {
+            // SAFETY: index is below the slot count, and `over` checked that the mapping holds that many.
+            let slot = unsafe { self.slots.add(index) };
+            // SAFETY: as for the header.
+            unsafe { slot.write(Slot::zeroed()) };
+        }
     }
 
     fn over(segment: Segment, geometry: Geometry, start: u64) -> Self {
@@ -248,6 +278,8 @@ impl RingMemory {
     /// The arena offset written in the slot of `position`: the peer's word, to be checked.
     pub(crate) fn arena_offset_of(&self, position: u64) -> u64 {
         let inline = Self::inline(self.slot(position));
+        #[cfg(loom)]
+        self.segment.reads(inline, size_of::<u64>());
         // SAFETY: the inline area is 40 bytes, 8-aligned and mapped as long as self; any bytes are a valid u64. A
         // volatile read takes the value exactly once, whatever the peer does meanwhile.
         unsafe { inline.cast::<u64>().read_volatile() }

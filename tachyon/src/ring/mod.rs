@@ -16,6 +16,8 @@ mod tests;
 pub(crate) use consumer::{Consumer, Frame};
 pub(crate) use geometry::Geometry;
 pub use geometry::{CapacityError, MAX_CAPACITY};
+#[cfg(any(test, fuzzing))]
+pub(crate) use layout::{HEADER_LEN, INLINE_LEN};
 pub use memory::Fault;
 pub(crate) use memory::{RingMemory, Side};
 pub(crate) use producer::{Producer, Reservation};

@@ -181,6 +181,8 @@ impl Producer {
     #[allow(clippy::unused_self, reason = "holding the producer is what makes the write its own")]
     pub(crate) fn fill(&mut self, reservation: Reservation, data: &[u8]) {
         assert!(data.len() <= reservation.len, "the reservation was made for this data");
+        #[cfg(loom)]
+        self.memory.segment().writes(reservation.data, data.len());
         // SAFETY: the reservation is `reservation.len` bytes of a mapping that `self.memory` keeps, which only this
         // producer writes until it publishes them. A ring's payloads are lent to safe code by its consumer alone, and
         // a message still lent is not released, so its bytes are in no reservation: `data` does not overlap.
@@ -196,6 +198,8 @@ impl Producer {
         let slot = self.memory.slot(self.head);
         let inline = RingMemory::inline(slot);
         if reservation.len > INLINE_LEN {
+            #[cfg(loom)]
+            self.memory.segment().writes(inline, size_of::<u64>());
             if len > INLINE_LEN {
                 let need = (len as u64).next_multiple_of(ARENA_ALIGN as u64);
                 let end = reservation.arena_start.wrapping_add(need);

@@ -70,7 +70,7 @@ impl Callee {
         Ok(Self::over(&RpcBus::connect_as(path.as_ref(), Role::Sink, options)?))
     }
 
-    pub(super) fn over(established: &Established) -> Self {
+    pub(crate) fn over(established: &Established) -> Self {
         Self { incoming: established.incoming(0), outgoing: established.outgoing(1) }
     }
 

@@ -106,7 +106,7 @@ impl Caller {
         Ok(Self::over(&RpcBus::listen_as(path.as_ref(), forward, reverse, Role::Source, options)?))
     }
 
-    pub(super) fn over(established: &Established) -> Self {
+    pub(crate) fn over(established: &Established) -> Self {
         Self {
             outgoing: established.outgoing(0),
             incoming: established.incoming(1),

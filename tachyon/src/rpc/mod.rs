@@ -7,6 +7,8 @@ mod control;
 mod deadline;
 mod fault;
 mod guard;
+#[cfg(test)]
+mod overflow_tests;
 mod pending;
 mod pieces;
 mod reconnect;

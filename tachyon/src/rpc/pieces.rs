@@ -3,8 +3,9 @@
 use crate::describe::{Chunk, Description, Query};
 use crate::error::CallError;
 
-/// Longest description a caller puts together: more than 65535 endpoints can sensibly need, and no threat to its memory.
-const LONGEST: usize = 64 << 20;
+/// Longest description a caller puts together: 256 bytes for each of 65535 endpoints. Reading it takes, at the deepest
+/// nesting that is read, some 40 times as much memory.
+const LONGEST: usize = 16 << 20;
 
 /// The pieces that have come so far.
 #[derive(Debug)]

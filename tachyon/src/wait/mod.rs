@@ -6,9 +6,13 @@
 //! the sleep and wake-up discussion in tokio-rs/io-uring's `squeue.rs` for the same pattern).
 
 mod deadline;
+#[cfg(not(loom))]
 mod doorbell;
 mod mode;
+#[cfg(not(loom))]
 mod peer;
+#[cfg(not(loom))]
+mod sleep;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -18,9 +22,11 @@ pub(crate) use doorbell::Doorbell;
 pub use mode::PollingMode;
 pub(crate) use mode::Spinner;
 pub(crate) use peer::Peer;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use sleep::sleep;
 
+// The models of `tests/loom` bring their own kernel; everything else here is what they check.
+#[cfg(loom)]
+use crate::kernel::{doorbell, peer, sleep};
 use crate::sync::{AtomicU32, Ordering, fence};
 
 /// Asked at least every 50 ms while a call waits, and after every signal; `true` ends the wait as interrupted.
@@ -181,7 +187,7 @@ impl Waiter {
             fence(Ordering::SeqCst);
             let found = look();
             let slept = match &found {
-                Ok(None) => self.sleep(deadline, peer, sources),
+                Ok(None) => sleep(deadline, self.interrupt.map(|_| INTERRUPT_SLICE), peer, sources),
                 _ => Ok(()),
             };
             for source in sources {
@@ -204,30 +210,6 @@ impl Waiter {
             }
             self.check_interrupt()?;
         }
-    }
-
-    /// One `poll` over everything that may end the wait.
-    fn sleep(&self, deadline: Deadline, peer: &Peer, sources: &[Source<'_>]) -> io::Result<()> {
-        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(sources.len() + 2);
-        fds.extend(sources.iter().map(|source| PollFd::new(source.bell, PollFlags::IN)));
-        fds.extend(peer.poll_fds());
-        let limit = self.interrupt.map(|_| INTERRUPT_SLICE);
-        let sleep = match (deadline.remaining(), limit) {
-            (Some(left), Some(limit)) => Some(left.min(limit)),
-            (left, limit) => left.or(limit),
-        };
-        let timeout = sleep.map(|sleep| Timespec::try_from(sleep).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        for (fd, source) in fds.iter().zip(sources) {
-            if !fd.revents().is_empty() && source.bell.drain() {
-                peer.mark_gone();
-            }
-        }
-        peer.note(&fds[sources.len()..]);
-        Ok(())
     }
 }
 

@@ -1,0 +1,157 @@
+//! The calling end of RPC, over rings of a callee that answers what it likes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::hostile::{CAPACITY, attack};
+use super::pair::Pair;
+use crate::describe::Signature;
+use crate::error::CallError;
+use crate::handshake::Role;
+use crate::ring::{Consumer, Producer};
+use crate::rpc::Caller;
+use crate::type_id::{ROUTE_CONTROL, make_type_id};
+
+const AT_ONCE: Duration = Duration::ZERO;
+
+/// What typed calls mean by their endpoints.
+static NUMBER: Signature = Signature::new::<u64, u64>(1, "number", "");
+static FLAGS: Signature = Signature::new::<[u16], [bool]>(2, "flags", "");
+
+/// Calls by number and by type, waiting in any order, while the callee answers, floods, lies and writes over the rings.
+///
+/// No call waits, payloads lie in the reverse ring or in a copy, error texts are text, and what is outstanding adds up.
+pub fn caller(data: &[u8]) {
+    attack(data, 2, |hostile| {
+        let mut pair = Pair::new(hostile, Role::Source);
+        let mut caller = Caller::over(&pair.ours);
+        let mut requests = Consumer::new(Arc::clone(&hostile.rings[0]));
+        let mut replies = Producer::new(Arc::clone(&hostile.rings[1]));
+        let mut sent: u64 = 0;
+        while let Some(step) = hostile.input.next() {
+            hostile.focus[0].set(hostile.rings[0].start().wrapping_add(sent));
+            hostile.focus[1].set(replies.position());
+            let outcome = match step & 15 {
+                0 => {
+                    hostile.strike();
+                    Ok(())
+                }
+                1..=4 => {
+                    let len = usize::from(hostile.input.byte());
+                    let correlation_id = hostile.input.near(sent);
+                    let type_id = match step >> 5 {
+                        0 => make_type_id(ROUTE_CONTROL, 1),
+                        1 => u32::from(hostile.input.byte()),
+                        2 => make_type_id(u16::from(hostile.input.byte()), u16::MAX),
+                        _ => hostile.input.word(),
+                    };
+                    let _ = replies.try_push(hostile.input.slice(len), type_id, correlation_id);
+                    Ok(())
+                }
+                5 => {
+                    while let Ok(Some(frame)) = requests.try_take() {
+                        requests.release(frame.position);
+                    }
+                    Ok(())
+                }
+                6 | 7 => {
+                    pair.ring();
+                    let len = usize::from(hostile.input.short()) % (CAPACITY + 2);
+                    caller.call(u16::from(step), &[step; CAPACITY + 1][..len]).map(|id| sent = id)
+                }
+                8 => {
+                    pair.ring();
+                    caller.call_timeout(u16::from(step), &[step; 16], AT_ONCE).map(|id| sent = id)
+                }
+                9 => {
+                    pair.ring();
+                    let len = usize::from(hostile.input.byte());
+                    let actual = usize::from(hostile.input.byte());
+                    caller.reserve_call(3, len).map(|mut guard| {
+                        hostile.strike();
+                        guard.fill(step);
+                        if let Ok(id) = guard.commit(actual) {
+                            sent = id;
+                        }
+                    })
+                }
+                10 => {
+                    let id = hostile.input.near(sent);
+                    caller.try_wait(id).map(|found| {
+                        if let Some(reply) = found {
+                            hostile.strike();
+                            look(&reply);
+                            look_at_error(reply.error());
+                        }
+                    })
+                }
+                11 => {
+                    pair.ring();
+                    let id = hostile.input.near(sent);
+                    caller.wait_timeout(id, AT_ONCE).map(|reply| {
+                        assert_eq!(reply.correlation_id(), id);
+                        look(&reply);
+                        look_at_error(reply.error());
+                    })
+                }
+                12 => {
+                    let id = hostile.input.near(sent);
+                    let outstanding = caller.outstanding();
+                    let forgotten = caller.forget(id);
+                    assert_eq!(caller.outstanding(), outstanding - usize::from(forgotten));
+                    Ok(())
+                }
+                // Each of these takes an id, whether an answer came or not, unless it was not sent.
+                13 => {
+                    pair.ring();
+                    let outcome = caller.request_timeout(1, &[step], AT_ONCE).map(|reply| look(&reply));
+                    sent = caller.pending.next() - 1;
+                    outcome
+                }
+                14 => {
+                    pair.ring();
+                    let outcome = match step >> 4 {
+                        0..4 => caller.describe_timeout(AT_ONCE).map(|description| {
+                            core::hint::black_box(description.to_json());
+                        }),
+                        4..8 => caller.request_typed::<u64, u64>(&NUMBER, &7, Some(AT_ONCE)).map(|reply| {
+                            core::hint::black_box(*reply);
+                        }),
+                        8..12 => caller.request_typed::<[u16], [bool]>(&FLAGS, &[1], Some(AT_ONCE)).map(|reply| {
+                            assert!(reply.iter().all(|flag| u8::from(*flag) < 2));
+                        }),
+                        _ => caller.ping(AT_ONCE).map(drop),
+                    };
+                    sent = caller.pending.next() - 1;
+                    outcome
+                }
+                _ if step == 255 => {
+                    pair.die();
+                    Ok(())
+                }
+                _ => {
+                    let _ = caller.state();
+                    Ok(())
+                }
+            };
+            assert!(caller.outstanding() as u64 <= sent);
+            if let Err(CallError::Forked | CallError::Io(_) | CallError::Reconnect(_) | CallError::ReservedMsgType) =
+                outcome
+            {
+                panic!("no peer can bring that about: {outcome:?}");
+            }
+        }
+    });
+}
+
+fn look(payload: &[u8]) {
+    assert!(payload.len() <= CAPACITY);
+    core::hint::black_box(payload.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
+}
+
+fn look_at_error(error: Option<crate::rpc::RpcError>) {
+    if let Some(error) = error {
+        assert!(core::str::from_utf8(error.text.as_bytes()).is_ok());
+        core::hint::black_box(error.to_string());
+    }
+}

@@ -1,0 +1,158 @@
+//! A peer that writes what it likes into a ring.
+#![allow(unsafe_code, reason = "writes any byte of a segment, as a peer can")]
+
+use core::cell::{Cell, RefCell};
+use core::ptr;
+use std::sync::Arc;
+
+use super::input::{Input, near};
+use crate::ring::{Geometry, RingMemory};
+use crate::sync::Ordering;
+
+/// Bytes of payload that the fuzzed rings hold: the fewest slots, and an arena that laps often.
+pub(super) const CAPACITY: usize = 512;
+
+/// Rings that are kept from one input to the next: making one costs more than all that is done with it.
+const KEPT: usize = 2;
+
+thread_local! {
+    static RINGS: RefCell<Vec<Arc<RingMemory>>> = const { RefCell::new(Vec::new()) };
+    static ATTACK: Cell<*const Hostile<'static>> = const { Cell::new(ptr::null()) };
+}
+
+/// A peer's access to the rings it shares with us, and the input that says how it abuses it.
+pub(super) struct Hostile<'a> {
+    pub(super) input: Input<'a>,
+    pub(super) rings: Vec<Arc<RingMemory>>,
+    /// Per ring a position near which its words mean something: where we stand.
+    pub(super) focus: Vec<Cell<u64>>,
+    /// Per ring the most messages it has ever claimed to have released, of those that were sent; see `producer`.
+    pub(super) claimed: Vec<Cell<u64>>,
+}
+
+/// Runs `target` over fresh rings. The input's first byte says where their positions start.
+pub(super) fn attack(data: &[u8], rings: usize, target: impl FnOnce(&Hostile<'_>)) {
+    let input = Input::new(data);
+    let start = match input.byte() {
+        first @ 0..128 => u64::MAX - u64::from(first),
+        first => u64::from(first - 128),
+    };
+    let hostile = Hostile {
+        input,
+        rings: (0..rings).map(|_| fresh(start)).collect(),
+        focus: (0..rings).map(|_| Cell::new(start)).collect(),
+        claimed: (0..rings).map(|_| Cell::new(0)).collect(),
+    };
+    let armed = Armed::new(&hostile);
+    target(&hostile);
+    drop(armed);
+    RINGS.with_borrow_mut(|kept| kept.extend(hostile.rings.into_iter().take(KEPT - kept.len().min(KEPT))));
+}
+
+fn fresh(start: u64) -> Arc<RingMemory> {
+    let kept = RINGS.with_borrow_mut(Vec::pop);
+    if let Some(mut memory) = kept
+        && let Some(owned) = Arc::get_mut(&mut memory)
+    {
+        owned.renew(start);
+        return memory;
+    }
+    let geometry = Geometry::new(CAPACITY).expect("a power of two");
+    Arc::new(RingMemory::create_at(geometry, start).expect("memory for a ring").0)
+}
+
+/// While this lives, the peer strikes before every load of a shared word, in a build for the fuzzer.
+struct Armed;
+
+impl Armed {
+    fn new(hostile: &Hostile<'_>) -> Self {
+        ATTACK.set(ptr::from_ref(hostile).cast());
+        Self
+    }
+}
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        ATTACK.set(ptr::null());
+    }
+}
+
+/// Lets the peer write something, now and then.
+#[cfg(fuzzing)]
+pub(crate) fn between_looks() {
+    let attack = ATTACK.replace(ptr::null());
+    if attack.is_null() {
+        return;
+    }
+    // SAFETY: `Armed` set the address of a `Hostile` that outlives it, and sets it to null when it goes. Looks happen on
+    // the thread that armed it, since the address is a thread's own.
+    let hostile = unsafe { &*attack };
+    if hostile.input.back().is_some_and(|byte| byte >= 192) {
+        hostile.write(&|| hostile.input.back().unwrap_or(0));
+    }
+    ATTACK.set(attack);
+}
+
+impl Hostile<'_> {
+    /// The peer writes something that the front of the input says.
+    pub(super) fn strike(&self) {
+        let attack = ATTACK.replace(ptr::null());
+        self.write(&|| self.input.byte());
+        ATTACK.set(attack);
+    }
+
+    fn write(&self, byte: &dyn Fn() -> u8) {
+        let what = byte();
+        let ring = usize::from(what >> 7) % self.rings.len();
+        let memory = &self.rings[ring];
+        let focus = self.focus[ring].get();
+        let header = memory.header();
+        match what & 15 {
+            0..4 => {
+                let position = near(focus, byte() & 127, byte() & 15);
+                let sequence = near(position.wrapping_add(1), byte(), byte());
+                memory.slot(position).sequence.store(sequence, Ordering::Relaxed);
+            }
+            4 => memory.slot(focus).len.store(u32::from(byte()) << (byte() & 31), Ordering::Relaxed),
+            5 => memory.slot(focus).type_id.store(u32::from_le_bytes([byte(), 0, byte(), 0]), Ordering::Relaxed),
+            6 => memory.slot(focus).correlation_id.store(near(0, byte(), byte()), Ordering::Relaxed),
+            7 => {
+                let inline = RingMemory::inline(memory.slot(focus));
+                // SAFETY: the inline area is 40 bytes, 8-aligned and mapped as long as the memory; nobody holds a
+                // reference to its bytes that is not to an `UnsafeCell` or was lent as a peer's to change.
+                unsafe { inline.cast::<u64>().write_volatile(near(u64::from(byte()), byte(), byte())) };
+            }
+            8..10 => header.released.0.store(near(focus, byte(), byte()), Ordering::Relaxed),
+            10 => header.consumer_parked.0.store(u32::from(byte()), Ordering::Relaxed),
+            11 => header.producer_parked.0.store(u32::from(byte()), Ordering::Relaxed),
+            12 => header.state.0.store(u32::from(byte() & 15), Ordering::Relaxed),
+            13 => header.ends.0.producer.store(u32::from(byte() & 3), Ordering::Relaxed),
+            _ => {
+                let at = usize::from(u16::from_le_bytes([byte(), byte()])) % memory.segment().len();
+                // SAFETY: the offset lies in the mapping.
+                let at = unsafe { memory.segment().as_ptr().add(at) };
+                // SAFETY: the mapping is writable, and its bytes are a peer's to change: see above.
+                unsafe { at.write_volatile(byte()) };
+            }
+        }
+        self.note_claim(ring);
+    }
+
+    /// Notes what the released word says, if a producer could believe it.
+    pub(super) fn note_claim(&self, ring: usize) {
+        let memory = &self.rings[ring];
+        let released = memory.header().released.0.load(Ordering::Relaxed).wrapping_sub(memory.start());
+        let sent = self.focus[ring].get().wrapping_sub(memory.start());
+        if released <= sent {
+            self.claimed[ring].set(self.claimed[ring].get().max(released));
+        }
+    }
+
+    /// Whether `len` bytes from `at` lie in the part of ring `ring` where payloads may.
+    pub(super) fn holds(&self, ring: usize, at: *const u8, len: usize) -> bool {
+        let memory = &self.rings[ring];
+        let base = memory.segment().as_ptr().as_ptr().addr();
+        let (from, to) = (base + crate::ring::HEADER_LEN, base + memory.geometry().segment_len());
+        at.addr() >= from && at.addr() <= to && len <= to - at.addr()
+    }
+}

@@ -1,0 +1,30 @@
+//! What the fuzzer runs: this library over memory, sockets and bytes that somebody else made up.
+//!
+//! Each target is a function of the fuzzer's input, checks what must hold whatever the peer does, and panics where it
+//! does not. `tests/fuzz` hands them to libFuzzer; the tests here run them over the saved inputs, and over some made-up
+//! ones. See `docs/fuzzing.md`.
+#![allow(unreachable_pub, reason = "public for the fuzzer alone, which sees this as `__fuzz`")]
+
+#[cfg(fuzzing)]
+mod atomics;
+mod bus;
+mod callee;
+mod caller;
+mod ends;
+mod hostile;
+mod input;
+mod pair;
+#[cfg(test)]
+mod tests;
+
+#[cfg(fuzzing)]
+pub(crate) use atomics::{AtomicU32, AtomicU64};
+pub use bus::{receiver, sender};
+pub use callee::callee;
+pub use caller::caller;
+pub use ends::{consumer, producer};
+#[cfg(fuzzing)]
+pub(crate) use hostile::between_looks;
+pub(crate) use input::Input;
+
+pub use crate::handshake::fuzz::{connector, listener};

@@ -1,0 +1,258 @@
+//! Both sides of the handshake against a peer whose bytes and descriptors a fuzzer chose.
+#![allow(unreachable_pub, reason = "public for the fuzzer alone; see `crate::fuzz`")]
+
+use std::cell::OnceCell;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, memfd_create};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair,
+};
+
+use super::admission::{Client, Outcome};
+use super::connector::fuzz::converse;
+use super::guest::{Guest, Progress};
+use super::refusal::Refusal;
+use super::wire::{self, Code, Hello};
+use super::{ConnectError, Kind, Link, Offer, Role};
+use crate::fuzz::Input;
+use crate::options::Options;
+use crate::ring::{Geometry, RingMemory, Side};
+use crate::wait::{Deadline, Doorbell};
+
+/// Capacity of the rings, in bytes: a page of header, one of slots, and a line.
+const CAPACITY: usize = 64;
+
+/// Most descriptors of one message; the kernel takes 253.
+const MOST_DESCRIPTORS: usize = 200;
+
+thread_local! {
+    static PALETTE: OnceCell<Vec<OwnedFd>> = const { OnceCell::new() };
+}
+
+/// What the peer may send: first what a correct one would, then all kinds of other things.
+fn everything() -> Vec<OwnedFd> {
+    let ring = || RingMemory::create(geometry()).expect("memory for a ring").1;
+    let memory = |len: usize, seals| {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let fd = memfd_create(c"fuzz", flags).expect("a memory file");
+        rustix::fs::ftruncate(&fd, len as u64).expect("a size");
+        rustix::fs::fcntl_add_seals(&fd, seals).expect("seals");
+        fd
+    };
+    let socket = |family, kind| rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None).expect("a socket");
+    let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).expect("a file");
+    let sealed = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    let len = geometry().segment_len();
+    let [bell, other_bell] = [(); 2].map(|()| Doorbell::pair().expect("a doorbell").0);
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+    let listening = socket(AddressFamily::UNIX, SocketType::STREAM);
+    // Without a path the kernel finds it an abstract name.
+    rustix::net::bind(&listening, &rustix::net::SocketAddrUnix::new_unnamed()).expect("a name");
+    rustix::net::listen(&listening, 1).expect("a listener");
+    vec![
+        ring(),
+        bell.as_fd().try_clone_to_owned().expect("a descriptor"),
+        other_bell.as_fd().try_clone_to_owned().expect("a descriptor"),
+        ring(),
+        memory(len, sealed),
+        memory(len, SealFlags::empty()),
+        memory(len, SealFlags::SHRINK | SealFlags::SEAL),
+        memory(len, SealFlags::GROW | SealFlags::SEAL),
+        memory(len, SealFlags::SHRINK | SealFlags::GROW),
+        memory(len, sealed | SealFlags::WRITE),
+        memory(len - 1, sealed),
+        memory(len + 4096, sealed),
+        memory(0, sealed),
+        reader,
+        writer,
+        socket(AddressFamily::UNIX, SocketType::DGRAM),
+        socket(AddressFamily::INET, SocketType::STREAM),
+        listening,
+        eventfd(0, EventfdFlags::CLOEXEC).expect("a counter"),
+        open("/", OFlags::RDONLY | OFlags::DIRECTORY),
+        open("/dev/null", OFlags::RDWR),
+        open("/proc/self/maps", OFlags::RDONLY),
+        open("/", OFlags::PATH),
+        tempfile(),
+    ]
+}
+
+/// A file on disk, or wherever temporary files are, that has no name.
+fn tempfile() -> OwnedFd {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let file = rustix::fs::open(std::env::temp_dir(), flags, Mode::RUSR | Mode::WUSR);
+    let file = file.unwrap_or_else(|_| {
+        rustix::fs::open("/dev/zero", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).expect("a device")
+    });
+    let _ = rustix::fs::ftruncate(&file, geometry().segment_len() as u64);
+    file
+}
+
+fn geometry() -> Geometry {
+    Geometry::new(CAPACITY).expect("a power of two")
+}
+
+fn kind(byte: u8) -> Kind {
+    if byte & 1 == 0 { Kind::Bus } else { Kind::Rpc }
+}
+
+fn role(byte: u8) -> Role {
+    Role::from_wire(byte % 3).expect("0 to 2")
+}
+
+fn offer(kind: Kind, role: Role) -> Offer {
+    Offer { kind, role, geometries: vec![geometry(); kind.rings()] }
+}
+
+/// The peer says something: a correct message with some bytes changed, or any bytes.
+fn say(input: &Input<'_>, socket: BorrowedFd<'_>, correct: &[u8], rings: usize) {
+    let how = input.byte();
+    let mut bytes = if how & 1 == 0 { correct.to_vec() } else { input.slice(usize::from(input.byte())).to_vec() };
+    if bytes.is_empty() {
+        return;
+    }
+    for _ in 0..how >> 5 {
+        let at = usize::from(input.byte()) % bytes.len();
+        bytes[at] = input.byte();
+    }
+    if how & 2 != 0 {
+        bytes.truncate(1 + usize::from(input.byte()) % bytes.len());
+    }
+    PALETTE.with(|palette| {
+        let palette = palette.get_or_init(everything);
+        let all = |byte: u8| palette[usize::from(byte) % palette.len()].as_fd();
+        let descriptors: Vec<BorrowedFd<'_>> = match how >> 2 & 7 {
+            // What a correct peer sends.
+            0..4 => (0..rings).flat_map(|_| [0, 1, 2]).map(all).collect(),
+            // The same with one of them changed.
+            4 if rings > 0 => {
+                let spoilt = usize::from(input.byte()) % (rings * 3);
+                let by = all(input.byte());
+                (0..rings * 3).map(|at| if at == spoilt { by } else { all([0, 1, 2][at % 3]) }).collect()
+            }
+            5 | 6 => (0..input.byte() & 7).map(|_| all(input.byte())).collect(),
+            7 => vec![all(input.byte()); usize::from(input.byte()) % (MOST_DESCRIPTORS + 1)],
+            _ => Vec::new(),
+        };
+        send(socket, &bytes, &descriptors);
+    });
+}
+
+fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        assert!(control.push(SendAncillaryMessage::ScmRights(descriptors)), "room for {MOST_DESCRIPTORS}");
+    }
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    // Our side may have hung up on what came before.
+    let _ = sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags);
+}
+
+fn sockets() -> (OwnedFd, OwnedFd) {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("a socket")
+}
+
+/// What a finished handshake gives is whole and usable.
+fn check(link: Link, kind: Kind, side: Side) {
+    assert_eq!((link.rings.len(), link.side), (kind.rings(), side));
+    for ring in link.rings {
+        assert_eq!(ring.memory.segment().len(), geometry().segment_len());
+        // The last slot's words are written and read: an unmapped or shrunk page would end the program here.
+        let last = ring.memory.slot(geometry().slots() as u64 - 1);
+        last.len.store(7, crate::sync::Ordering::Relaxed);
+        let _ = last.len.load(crate::sync::Ordering::Relaxed);
+        assert!(ring.memory.arena(0, CAPACITY).is_some() && ring.memory.arena(1, CAPACITY).is_none());
+        ring.data.ring();
+        ring.room.drain();
+    }
+}
+
+/// A listener, or a server's door, and a client that says anything, with any descriptors.
+///
+/// Whatever comes, the outcome is a link or a refusal: nothing a client says is our own failure.
+pub fn listener(data: &[u8]) {
+    let input = Input::new(data);
+    let how = input.byte();
+    let (kind, role) = (kind(how), role(how >> 1 & 3));
+    let (ours, theirs) = sockets();
+    let hello = Hello { kind, role: self::role(how >> 3 & 3), wishes: [None; 2] };
+    say(&input, theirs.as_fd(), &wire::write_hello(hello), 0);
+    let options = Options::new().handshake_timeout(Duration::ZERO);
+    let client = Client::new(ours);
+    let path = Path::new("fuzzed");
+    let offer = offer(kind, role);
+    let leaves = how & 64 != 0;
+    if how & 128 == 0 {
+        say(&input, theirs.as_fd(), &wire::write_ready(), 0);
+        let theirs = (!leaves).then_some(theirs);
+        match client.handshake(path, &offer, &options, Deadline::never()) {
+            Ok(Outcome::Linked(link)) => check(*link, kind, Side::Listener),
+            Ok(Outcome::Refused(why)) => drop(why.to_string()),
+            Err(error) => panic!("a client brought about {error}"),
+        }
+        drop(theirs);
+        return;
+    }
+    let mut guest = Guest::new(client, &options);
+    let mut theirs = Some(theirs);
+    for step in 0..4 {
+        let terms = |wishes: &wire::Wishes| match wishes[0] {
+            Some(wish) if wish.capacity() > CAPACITY => Err(Refusal::Busy),
+            _ => Ok(offer.clone()),
+        };
+        match guest.step(path, &offer, &options, terms) {
+            Ok(Progress::Waiting(waiting)) => guest = waiting,
+            Ok(Progress::Linked(link)) => return check(*link, kind, Side::Listener),
+            Ok(Progress::Refused(why)) => return drop(why.to_string()),
+            Err(error) => panic!("a client brought about {error}"),
+        }
+        if leaves && step == 1 {
+            theirs = None;
+        } else if let Some(theirs) = &theirs {
+            say(&input, theirs.as_fd(), &wire::write_ready(), 0);
+        }
+    }
+}
+
+/// A connector, and a listener that answers anything, with any descriptors.
+///
+/// Whatever comes, the outcome is a link over rings of the size agreed on, or an error about the peer.
+pub fn connector(data: &[u8]) {
+    let input = Input::new(data);
+    let how = input.byte();
+    let (kind, role) = (kind(how), role(how >> 1 & 3));
+    let (ours, theirs) = sockets();
+    let correct = match how >> 3 & 3 {
+        0 => wire::write_reject(code(input.byte()), input.byte(), "a text").to_vec(),
+        settled => wire::write_welcome(&offer(kind, role), self::role(settled)).to_vec(),
+    };
+    say(&input, theirs.as_fd(), &correct, kind.rings());
+    let theirs = (how & 32 == 0).then_some(theirs);
+    match converse(ours, kind, role) {
+        Ok(link) => check(link, kind, Side::Connector),
+        Err(ConnectError::Interrupted { .. } | ConnectError::Path(_) | ConnectError::ForeignListener { .. }) => {
+            panic!("no listener can bring that about")
+        }
+        Err(error) => drop(error.to_string()),
+    }
+    drop(theirs);
+}
+
+fn code(byte: u8) -> Code {
+    match byte % 6 {
+        1 => Code::WrongKind,
+        2 => Code::Version,
+        3 => Code::RoleClash,
+        4 => Code::NotAllowed,
+        5 => Code::Busy,
+        _ => Code::Other,
+    }
+}

@@ -1,0 +1,220 @@
+//! What a callee says about itself, as input: reading, comparing, generating code.
+
+use syn::{Attribute, Item};
+use tachyon::{
+    Composite, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription, Primitive,
+    StructDescription, TypeDescription, VariantDescription, codegen,
+};
+
+/// Names and texts that a peer may choose: what is special to Rust, to JSON and to terminals.
+const TEXTS: [&str; 24] = [
+    "",
+    "_",
+    "a",
+    "a",
+    "Price",
+    "self",
+    "Self",
+    "crate",
+    "type",
+    "r#type",
+    "new",
+    "Result",
+    "Endpoints",
+    "2nd",
+    "größe",
+    "*/ fn evil() {}",
+    "a\nfn evil() {}",
+    "\"]\nfn evil() {}\n",
+    "\r\nmod evil;",
+    "\u{202e}reversed",
+    "`",
+    "//!",
+    "a\u{0}b",
+    "\u{2028}fn evil() {}",
+];
+
+const PRIMITIVES: [Primitive; 11] = [
+    Primitive::U8,
+    Primitive::U16,
+    Primitive::U32,
+    Primitive::U64,
+    Primitive::I8,
+    Primitive::I16,
+    Primitive::I32,
+    Primitive::I64,
+    Primitive::F32,
+    Primitive::F64,
+    Primitive::Bool,
+];
+
+/// Reads a description that is JSON as it stands, or one made up from `data`.
+///
+/// One that can be read survives being written, agrees with itself, and becomes Rust that consists of nothing but
+/// payload types and one trait, whatever its names and texts are.
+pub fn describe(data: &[u8]) {
+    let Some((how, data)) = data.split_first() else { return };
+    let description = if how & 1 == 0 {
+        let Ok(text) = core::str::from_utf8(data) else { return };
+        match Description::from_json(text) {
+            Ok(description) => description,
+            Err(error) => return assert!(!error.to_string().is_empty()),
+        }
+    } else {
+        Maker { data }.description()
+    };
+    let json = description.to_json();
+    assert_eq!(Description::from_json(&json).expect("what was written"), description);
+    for endpoint in &description.endpoints {
+        endpoint.agree_with(endpoint).expect("an endpoint and itself");
+        assert!(!endpoint.to_string().is_empty());
+        for other in &description.endpoints {
+            if let Err(mismatch) = endpoint.agree_with(other) {
+                assert!(!mismatch.to_string().is_empty());
+            }
+        }
+    }
+    check(&codegen::rust(&description));
+}
+
+fn check(source: &str) {
+    let file = match syn::parse_file(source) {
+        Ok(file) => file,
+        Err(error) => panic!("{error}\n{source}"),
+    };
+    check_attributes(&file.attrs);
+    let mut traits = 0;
+    for item in &file.items {
+        match item {
+            Item::Struct(item) => {
+                check_attributes(&item.attrs);
+                item.fields.iter().for_each(|field| check_attributes(&field.attrs));
+            }
+            Item::Enum(item) => {
+                check_attributes(&item.attrs);
+                item.variants.iter().for_each(|variant| check_attributes(&variant.attrs));
+            }
+            Item::Trait(item) => {
+                check_attributes(&item.attrs);
+                traits += 1;
+            }
+            _ => panic!("more than types and a trait:\n{source}"),
+        }
+    }
+    assert_eq!(traits, 1, "{source}");
+    // What makes code look like other code than it is.
+    assert!(!source.contains(is_misleading), "{source}");
+}
+
+fn check_attributes(attributes: &[Attribute]) {
+    for attribute in attributes {
+        let path: Vec<String> = attribute.path().segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let path = path.join("::");
+        let known = ["doc", "derive", "repr", "allow", "tachyon::payload", "tachyon::tachyon_rpc"];
+        assert!(known.contains(&path.as_str()), "an attribute {path}");
+    }
+}
+
+fn is_misleading(letter: char) -> bool {
+    (letter.is_control() && letter != '\n') || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Descriptions from bytes.
+struct Maker<'a> {
+    data: &'a [u8],
+}
+
+impl Maker<'_> {
+    fn byte(&mut self) -> u8 {
+        match self.data.split_first() {
+            Some((first, rest)) => {
+                self.data = rest;
+                *first
+            }
+            None => 0,
+        }
+    }
+
+    fn description(mut self) -> Description {
+        let mut endpoints = Vec::new();
+        while !self.data.is_empty() && endpoints.len() < 8 {
+            endpoints.push(EndpointDescription {
+                msg_type: u16::from(self.byte()),
+                name: self.text(),
+                doc: self.text(),
+                request: self.form(),
+                reply: self.form(),
+            });
+        }
+        Description::new(endpoints)
+    }
+
+    /// One of the special texts, two of them, or one and a letter.
+    fn text(&mut self) -> String {
+        let byte = self.byte();
+        let pick = |byte: u8| TEXTS[usize::from(byte) % TEXTS.len()];
+        let mut text = pick(byte).to_owned();
+        if byte >= 192 {
+            text.push_str(pick(self.byte()));
+        } else if byte >= 144 {
+            text.push(char::from(self.byte()));
+        }
+        text
+    }
+
+    fn form(&mut self) -> FormDescription {
+        match self.byte() & 3 {
+            0 => FormDescription::Empty,
+            1 => FormDescription::Bytes,
+            2 => FormDescription::Payload { layout: self.layout(0) },
+            _ => FormDescription::Slice { layout: self.layout(0) },
+        }
+    }
+
+    fn primitive(&mut self) -> Primitive {
+        PRIMITIVES[usize::from(self.byte()) % PRIMITIVES.len()]
+    }
+
+    fn number(&mut self) -> usize {
+        match self.byte() {
+            small @ 0..224 => usize::from(small & 31),
+            224..240 => usize::from(self.byte()) << 5,
+            large => usize::MAX >> (large & 15),
+        }
+    }
+
+    fn layout(&mut self, depth: u8) -> TypeDescription {
+        let kind = if depth > 4 { 0 } else { self.byte() & 7 };
+        TypeDescription::Composite(match kind {
+            0 | 1 => return TypeDescription::Primitive(self.primitive()),
+            2 => Composite::Array { of: Box::new(self.layout(depth + 1)), len: self.number() },
+            3 => Composite::Bytes { len: self.number() },
+            4 => Composite::Str { len: self.number() },
+            5 | 6 => {
+                let mut offset = 0usize;
+                let fields = (0..self.byte() & 3).map(|_| {
+                    let layout = self.layout(depth + 1);
+                    // Mostly where and what it should be.
+                    let size = if self.byte() < 240 { layout.size() } else { self.number() };
+                    let gap = if self.byte() < 200 { 0 } else { self.number() };
+                    let at = offset.next_multiple_of(layout.align().max(1)).saturating_add(gap);
+                    offset = at.saturating_add(size) & (usize::MAX >> 1);
+                    FieldDescription { name: self.text(), layout, offset: at, size }
+                });
+                let fields: Vec<_> = fields.collect();
+                let align = fields.iter().map(|field| field.layout.align()).max().unwrap_or(1).max(1);
+                let size = if self.byte() < 200 { offset.next_multiple_of(align) } else { self.number() };
+                Composite::Struct(StructDescription { name: self.text(), doc: self.text(), size, align, fields })
+            }
+            _ => {
+                let repr = self.primitive();
+                let variants = (0..self.byte() & 3).map(|_| VariantDescription {
+                    name: self.text(),
+                    value: i128::from(self.byte().cast_signed()) << (self.byte() % 56),
+                });
+                let variants = variants.collect();
+                Composite::Enum(EnumDescription { name: self.text(), doc: self.text(), repr, variants })
+            }
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! The library's inner errors, without what they become for its users.
+
+use std::io;
+
+use crate::ring::Fault;
+
+#[derive(Debug)]
+pub(crate) enum Halt {
+    TimedOut,
+    Interrupted,
+    Closed,
+    ClosedHere,
+    PeerDead,
+    FatalError(Fault),
+    Forked,
+    Io(io::Error),
+}
+
+#[derive(Debug)]
+pub(crate) enum Unsent {
+    TooLarge { size: usize, max: usize },
+    Halted(Halt),
+}
+
+impl From<Halt> for Unsent {
+    fn from(halt: Halt) -> Self {
+        Self::Halted(halt)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct WrongDirection {
+    pub(crate) taken: &'static str,
+}

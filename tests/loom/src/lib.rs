@@ -1,0 +1,25 @@
+//! Tachyon's ring, its waiting and the life of its connections, compiled anew over loom's atomics.
+//!
+//! The rooms `ring`, `wait` and `bus` below are the library's own files. Around them stands what a model has instead of
+//! the rest: words whose every interleaving and every permitted reordering loom tries ([`sync`]), memory that tells loom
+//! of each access to a payload ([`shm`]), a kernel that does what `poll`, a doorbell and a hang-up do ([`kernel`]), and a
+//! handshake that hands both ends to one program. `docs/model-checking.md` says what is covered, and how to see a model
+//! fail.
+#![cfg(loom)]
+#![allow(dead_code, reason = "the models use a part of each room")]
+#![allow(clippy::allow_attributes_without_reason, unused_imports)]
+
+mod bus;
+mod error;
+mod handshake;
+mod kernel;
+mod options;
+mod shm;
+mod sync;
+
+#[path = "../../../tachyon/src/ring/mod.rs"]
+mod ring;
+#[path = "../../../tachyon/src/wait/mod.rs"]
+mod wait;
+
+pub mod models;

@@ -1,0 +1,220 @@
+//! The models. Each runs to its end in every order that loom finds, or panics.
+#![allow(unsafe_code, reason = "reads payloads in place")]
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use crate::bus::{Incoming, Outgoing};
+use crate::error::{Halt, Unsent};
+use crate::handshake::{capacity, connected};
+use crate::ring::{Consumer, Fault, Frame, Producer, RingMemory};
+use crate::wait::Deadline;
+
+/// A payload that does not fit its slot.
+const LONG: usize = 41;
+
+/// Explores `model`, with at most this many preemptions of a thread that could go on; loom's documentation calls two or
+/// three enough to find nearly all errors, and without a bound the larger models do not end.
+fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+/// The two ends of a ring of two slots whose positions overflow with the second message.
+fn ring() -> (Arc<RingMemory>, Producer, Consumer) {
+    let (memory, _descriptor) = RingMemory::create_at(capacity(), u64::MAX).expect("memory");
+    assert_eq!(memory.geometry().slots(), 2);
+    let memory = Arc::new(memory);
+    (Arc::clone(&memory), Producer::new(Arc::clone(&memory)), Consumer::new(memory))
+}
+
+fn content(number: u8, len: usize) -> Vec<u8> {
+    vec![number; len]
+}
+
+/// Reads a message as its receiver does, and checks that it is the one expected.
+fn expect(memory: &RingMemory, frame: &Frame, number: u8, len: usize) {
+    assert_eq!((frame.correlation_id, frame.type_id, frame.len), (u64::from(number), u32::from(number), len));
+    memory.segment().reads(frame.data, frame.len);
+    // SAFETY: the frame was just taken from a ring that the caller keeps, and is not released.
+    let payload = unsafe { core::slice::from_raw_parts(frame.data.as_ptr(), frame.len) };
+    assert_eq!(payload, content(number, len));
+}
+
+fn push(producer: &mut Producer, number: u8, len: usize) {
+    while !producer.try_push(&content(number, len), u32::from(number), u64::from(number)).expect("an honest peer") {
+        thread::yield_now();
+    }
+}
+
+fn take(consumer: &mut Consumer) -> Frame {
+    loop {
+        if let Some(frame) = consumer.try_take().expect("an honest peer") {
+            return frame;
+        }
+        thread::yield_now();
+    }
+}
+
+/// Sends messages of these lengths through a bare ring, whose consumer reads and releases each.
+fn pass(preemptions: usize, lengths: &'static [usize]) {
+    explore(preemptions, move || {
+        let (memory, mut producer, mut consumer) = ring();
+        let sending = thread::spawn(move || {
+            for (number, len) in (1..).zip(lengths) {
+                push(&mut producer, number, *len);
+            }
+        });
+        for (number, len) in (1..).zip(lengths) {
+            let frame = take(&mut consumer);
+            expect(&memory, &frame, number, *len);
+            consumer.release(frame.position);
+        }
+        sending.join().expect("the sender");
+        assert!(consumer.try_take().expect("an honest peer").is_none(), "a message nobody sent");
+    });
+}
+
+/// Publishing and taking: what was written before the sequence is there when it is.
+pub fn messages_arrive_once_whole_and_in_order() {
+    pass(3, &[3, LONG, 0]);
+}
+
+/// Releasing and sending again, in the slots: three messages through two.
+pub fn a_slot_is_written_again_only_after_it_was_read() {
+    pass(3, &[8, 8, 8, 8]);
+}
+
+/// Releasing and sending again, in the arena: three payloads where two have room.
+pub fn the_arena_is_written_again_only_after_it_was_read() {
+    pass(3, &[LONG, LONG, LONG]);
+}
+
+fn send(sender: &mut Outgoing, number: u8, len: usize) -> Result<(), Unsent> {
+    sender.send(&content(number, len), u32::from(number), u64::from(number), Deadline::never())
+}
+
+fn receive(receiver: &mut Incoming, number: u8, len: usize) -> Result<(), Halt> {
+    let frame = receiver.take(Deadline::never())?;
+    expect(&receiver.channel().memory, &frame, number, len);
+    receiver.release(frame.position);
+    Ok(())
+}
+
+/// Sends messages through a connection whose two sides park whenever they wait.
+fn deliver(preemptions: usize, lengths: &'static [usize]) {
+    explore(preemptions, move || {
+        let (ours, theirs) = connected();
+        let sending = thread::spawn(move || {
+            let mut sender = ours.outgoing(0);
+            for (number, len) in (1..).zip(lengths) {
+                send(&mut sender, number, *len).expect("a receiver that stays");
+            }
+            // Kept to the end: dropping it closes, which wakes everybody.
+            (ours, sender)
+        });
+        let mut receiver = theirs.incoming(0);
+        for (number, len) in (1..).zip(lengths) {
+            receive(&mut receiver, number, *len).expect("a sender that stays");
+        }
+        drop(sending.join().expect("the sender"));
+    });
+}
+
+/// Parking for data: set the word, fence, look again; publish, fence, look at the word.
+pub fn a_parked_receiver_is_woken() {
+    deliver(3, &[1]);
+}
+
+/// Parking for room: the third message has none until the first is released.
+pub fn a_parked_sender_is_woken() {
+    deliver(2, &[1, 1, 1]);
+}
+
+/// Parking in both directions in turn, with room short of slots and of arena.
+pub fn both_sides_park() {
+    deliver(2, &[LONG, LONG, LONG, 1]);
+}
+
+/// The sender closes right after its messages: the receiver gets all of them, and only then learns of the end.
+pub fn a_close_loses_nothing() {
+    explore(3, || {
+        let (ours, theirs) = connected();
+        let sending = thread::spawn(move || {
+            let mut sender = ours.outgoing(0);
+            send(&mut sender, 1, 1).expect("room");
+            send(&mut sender, 2, LONG).expect("room");
+            ours.connection.close();
+            (ours, sender)
+        });
+        let mut receiver = theirs.incoming(0);
+        receive(&mut receiver, 1, 1).expect("what was sent before the close");
+        receive(&mut receiver, 2, LONG).expect("what was sent before the close");
+        assert!(matches!(receiver.take(Deadline::never()), Err(Halt::Closed)));
+        drop(sending.join().expect("the sender"));
+    });
+}
+
+/// The sender closes without a word.
+pub fn a_close_wakes_a_parked_receiver() {
+    explore(3, || {
+        let (ours, theirs) = connected();
+        let closing = thread::spawn(move || {
+            ours.connection.close();
+            ours
+        });
+        assert!(matches!(theirs.incoming(0).take(Deadline::never()), Err(Halt::Closed)));
+        drop(closing.join().expect("the sender"));
+    });
+}
+
+/// The receiver closes while the sender waits for room that will never be.
+pub fn a_close_by_the_receiver_wakes_a_parked_sender() {
+    explore(3, || {
+        let (ours, theirs) = connected();
+        let closing = thread::spawn(move || {
+            theirs.connection.close();
+            theirs
+        });
+        let mut sender = ours.outgoing(0);
+        let outcome = (1..=3).try_for_each(|number| send(&mut sender, number, 1));
+        assert!(matches!(outcome, Err(Unsent::Halted(Halt::Closed | Halt::PeerDead))), "{outcome:?}");
+        drop(closing.join().expect("the receiver"));
+    });
+}
+
+/// One side finds the ring broken while the other waits: neither sleeps on.
+pub fn a_condemned_ring_wakes_both_sides() {
+    explore(3, || {
+        let (ours, theirs) = connected();
+        let condemning = thread::spawn(move || {
+            ours.connection.condemn();
+            let outcome = send(&mut ours.outgoing(0), 1, 1);
+            assert!(matches!(outcome, Err(Unsent::Halted(Halt::FatalError(Fault::Reported)))), "{outcome:?}");
+            ours
+        });
+        let outcome = theirs.incoming(0).take(Deadline::never());
+        assert!(matches!(outcome, Err(Halt::FatalError(Fault::Reported))), "{outcome:?}");
+        drop(condemning.join().expect("the sender"));
+    });
+}
+
+/// The sender dies right after its message: no bit says so, only the kernel.
+pub fn a_death_loses_nothing() {
+    explore(3, || {
+        let (ours, theirs) = connected();
+        let dying = thread::spawn(move || {
+            let mut sender = ours.outgoing(0);
+            send(&mut sender, 1, LONG).expect("room");
+            ours.connection.peer.hang_up();
+            (ours, sender)
+        });
+        let mut receiver = theirs.incoming(0);
+        receive(&mut receiver, 1, LONG).expect("what was sent before the death");
+        assert!(matches!(receiver.take(Deadline::never()), Err(Halt::PeerDead)));
+        // Kept until here: dropping it would close in good order.
+        drop(dying.join().expect("the sender"));
+    });
+}

@@ -1,0 +1,16 @@
+//! How the models wait: they park at once, and nobody interrupts them.
+
+use crate::wait::{Interrupt, PollingMode};
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options;
+
+impl Options {
+    pub(crate) fn polling_mode(&self) -> PollingMode {
+        PollingMode::Park
+    }
+
+    pub(crate) fn interrupt_hook(&self) -> Option<Interrupt> {
+        None
+    }
+}

@@ -1,0 +1,85 @@
+//! Memory for a ring, on the heap.
+#![allow(unsafe_code, reason = "allocates with a page's alignment")]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+use loom::cell::UnsafeCell;
+
+pub(crate) use self::error::ShmError;
+
+/// Bytes that are watched together: those of one payload's alignment.
+const LINE: usize = 64;
+
+/// As the library's, but shared between threads.
+///
+/// The payload's bytes are plain memory. For each line of it there is a cell of loom's, which finds any two accesses of
+/// which one writes and neither happens before the other.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    base: NonNull<u8>,
+    layout: Layout,
+    lines: Vec<UnsafeCell<()>>,
+}
+
+// SAFETY: the memory is the segment's own, and every access to it is through atomics or watched by loom, which runs one
+// thread at a time.
+unsafe impl Send for Segment {}
+// SAFETY: as for Send.
+unsafe impl Sync for Segment {}
+
+impl Segment {
+    /// The descriptor leads nowhere: nobody is sent it.
+    pub(crate) fn create(len: usize) -> Result<(Self, OwnedFd), ShmError> {
+        let layout = Layout::from_size_align(len, 4096).expect("a ring's length");
+        // SAFETY: the layout is not empty: a ring has a header.
+        let base = NonNull::new(unsafe { alloc_zeroed(layout) }).expect("memory");
+        let lines = (0..len.div_ceil(LINE)).map(|_| UnsafeCell::new(())).collect();
+        let nowhere = std::fs::File::open("/dev/null").expect("a device");
+        Ok((Self { base, layout, lines }, nowhere.into()))
+    }
+
+    pub(crate) fn adopt(_fd: BorrowedFd<'_>, _len: usize) -> Result<Self, ShmError> {
+        Err(ShmError::NotARing { magic: 0, capacity: 0 })
+    }
+
+    pub(crate) fn as_ptr(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.layout.size()
+    }
+
+    /// `len` payload bytes from `at` are about to be read.
+    pub(crate) fn reads(&self, at: NonNull<u8>, len: usize) {
+        self.lines_of(at, len).iter().for_each(|line| line.with(|_| ()));
+    }
+
+    /// `len` payload bytes from `at` are about to be written.
+    pub(crate) fn writes(&self, at: NonNull<u8>, len: usize) {
+        self.lines_of(at, len).iter().for_each(|line| line.with_mut(|_| ()));
+    }
+
+    fn lines_of(&self, at: NonNull<u8>, len: usize) -> &[UnsafeCell<()>] {
+        let from = at.addr().get() - self.base.addr().get();
+        &self.lines[from / LINE..(from + len).div_ceil(LINE)]
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout in `create`, and nobody has the segment any more.
+        unsafe { dealloc(self.base.as_ptr(), self.layout) };
+    }
+}
+
+mod error {
+    /// As far as a ring makes one.
+    #[derive(Debug, thiserror::Error)]
+    pub(crate) enum ShmError {
+        #[error("not a ring (magic {magic:#x}, capacity {capacity})")]
+        NotARing { magic: u64, capacity: u64 },
+    }
+}

@@ -1,0 +1,49 @@
+//! The fuzz targets over the public interface, run over what is saved of them and over made-up input.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(unreachable_pub, reason = "the fuzzer's programs name them")]
+
+#[path = "../fuzz/src/describe.rs"]
+mod describe;
+#[path = "../fuzz/src/typed.rs"]
+mod typed;
+
+use std::path::Path;
+
+/// Inputs made up for each target.
+const MADE_UP: u64 = 500;
+
+/// Longest made-up input, in bytes.
+const LONGEST: u64 = 300;
+
+fn run(name: &str, target: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let mut saved = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        target(&std::fs::read(entry.unwrap().path()).unwrap());
+        saved += 1;
+    }
+    assert!(saved > 0, "no input is saved for {name}");
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = move || {
+        // xorshift64: the same inputs in every run.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    for _ in 0..MADE_UP {
+        let len = next() % LONGEST;
+        let input: Vec<u8> = (0..len).map(|_| next().to_le_bytes()[7]).collect();
+        target(&input);
+    }
+}
+
+#[test]
+fn any_bytes_as_any_payload() {
+    run("typed", typed::typed);
+}
+
+#[test]
+fn any_description_compared_and_turned_into_code() {
+    run("describe", describe::describe);
+}
