@@ -5,6 +5,7 @@ model is a place that the models do not check.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,33 +14,33 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 COPY = ROOT / "target" / "loom-mutants"
 
-# What is broken, where, and how. The n-th occurrence of a text, counted from 0, becomes another.
+# What is broken, where, and how: a text of a file becomes another wherever it stands.
 MUTANTS = [
-    ("a message is published without release", "ring/producer.rs", "store(self.head, Ordering::Release)", 0, "store(self.head, Ordering::Relaxed)"),
-    ("the sequence is looked at without acquire", "ring/consumer.rs", "let found = slot.sequence.load(Ordering::Acquire)", 0, "let found = slot.sequence.load(Ordering::Relaxed)"),
-    ("a slot is given back without release", "ring/consumer.rs", "store(self.released, Ordering::Release)", 0, "store(self.released, Ordering::Relaxed)"),
-    ("the released count is looked at without acquire", "ring/producer.rs", "released.0.load(Ordering::Acquire)", 0, "released.0.load(Ordering::Relaxed)"),
-    ("a payload is given back before it is taken", "ring/consumer.rs", "self.next = expected;", 0, "self.next = expected; self.released = expected; self.publish_released();"),
-    ("no fence after publishing", "ring/producer.rs", "fence(Ordering::SeqCst);", 0, ""),
-    ("no fence after releasing", "ring/consumer.rs", "fence(Ordering::SeqCst);", 0, ""),
-    ("no fence before parking", "wait/mod.rs", "fence(Ordering::SeqCst);", 0, ""),
-    ("a weaker fence after publishing", "ring/producer.rs", "fence(Ordering::SeqCst);", 0, "fence(Ordering::AcqRel);"),
-    ("a weaker fence before parking", "wait/mod.rs", "fence(Ordering::SeqCst);", 0, "fence(Ordering::AcqRel);"),
-    ("no look after the parked word is set", "wait/mod.rs", "let found = look();", 0, "let found: Result<Option<T>, E> = Ok(None);"),
-    ("a waker that clears the word and does not ring", "bus/outgoing.rs", "self.channel().data.ring();", 0, ""),
-    ("a close without release", "ring/memory.rs", "side.closed_bit(), Ordering::Release", 0, "side.closed_bit(), Ordering::Relaxed"),
-    ("a close is looked at without acquire", "ring/memory.rs", "state.0.load(Ordering::Acquire) & side", 0, "state.0.load(Ordering::Relaxed) & side"),
-    ("no last look after a close", "bus/incoming.rs", "match consumer.try_take() {\n        Ok(None) => Err(Halt::Closed),", 0, "match Ok(None) {\n        Ok(None) => Err(Halt::Closed),"),
-    ("a close that wakes nobody", "bus/connection.rs", "            channel.memory.close(self.side);\n        }\n        self.ring_all();\n        self.peer.hang_up();", 0, "            channel.memory.close(self.side);\n        }"),
-    ("a fault that wakes nobody", "bus/connection.rs", "            channel.memory.condemn();\n        }\n        self.ring_all();\n        self.peer.hang_up();", 0, "            channel.memory.condemn();\n        }"),
-    ("a death is asked after the last look", "wait/mod.rs", "            let gone = peer.was_gone();\n            if let Some(found) = look().map_err(Stop::Failed)? {\n                return Ok(found);\n            }\n            if gone {", 0, "            if peer.was_gone() {"),
+    ("a message is published without release", "ring/producer.rs", "store(self.head, Ordering::Release)", "store(self.head, Ordering::Relaxed)"),
+    ("the sequence is looked at without acquire", "ring/consumer.rs", "let found = slot.sequence.load(Ordering::Acquire)", "let found = slot.sequence.load(Ordering::Relaxed)"),
+    ("a slot is given back without release", "ring/consumer.rs", "store(self.released, Ordering::Release)", "store(self.released, Ordering::Relaxed)"),
+    ("the released count is looked at without acquire", "ring/producer.rs", "released.0.load(Ordering::Acquire)", "released.0.load(Ordering::Relaxed)"),
+    ("a payload is given back before it is taken", "ring/consumer.rs", "self.next = expected;", "self.next = expected; self.released = expected; self.publish_released();"),
+    ("no fence after publishing", "ring/producer.rs", "fence(Ordering::SeqCst);", ""),
+    ("no fence after releasing", "ring/consumer.rs", "fence(Ordering::SeqCst);", ""),
+    ("no fence before parking", "wait/mod.rs", "fence(Ordering::SeqCst);", ""),
+    ("a weaker fence after publishing", "ring/producer.rs", "fence(Ordering::SeqCst);", "fence(Ordering::AcqRel);"),
+    ("a weaker fence before parking", "wait/mod.rs", "fence(Ordering::SeqCst);", "fence(Ordering::AcqRel);"),
+    ("no look after the parked word is set", "wait/mod.rs", "let found = look();", "let found: Result<Option<T>, E> = Ok(None);"),
+    ("a waker that clears the word and does not ring", "bus/outgoing.rs", "self.channel().data.ring();", ""),
+    ("a close is looked at without acquire", "ring/memory.rs", "state.0.load(Ordering::Acquire)", "state.0.load(Ordering::Relaxed)"),
+    ("no last look after a close", "bus/incoming.rs", "match consumer.try_take() {\n        Ok(None) => Err(Halt::Closed),", "match Ok(None) {\n        Ok(None) => Err(Halt::Closed),"),
+    ("a close that wakes nobody", "bus/connection.rs", "            channel.memory.close(self.side);\n        }\n        self.ring_all();\n        self.peer.hang_up();", "            channel.memory.close(self.side);\n        }"),
+    ("a fault that wakes nobody", "bus/connection.rs", "            channel.memory.condemn();\n        }\n        self.ring_all();\n        self.peer.hang_up();", "            channel.memory.condemn();\n        }"),
+    ("a death is asked after the last look", "wait/mod.rs", "            let gone = peer.was_gone();\n            if let Some(found) = look().map_err(Stop::Failed)? {\n                return Ok(found);\n            }\n            if gone {", "            if peer.was_gone() {"),
 ]
 
 
 def copy() -> None:
     shutil.rmtree(COPY, ignore_errors=True)
     for part in ("tachyon/src", "tests/loom"):
-        shutil.copytree(ROOT / part, COPY / part)
+        # New times, or cargo would take what it built of the last broken copy for this one.
+        shutil.copytree(ROOT / part, COPY / part, copy_function=shutil.copy)
     manifest = (ROOT / "Cargo.toml").read_text()
     members = manifest[manifest.index("members = [") :].split("\n", 1)[0]
     (COPY / "Cargo.toml").write_text(manifest.replace(members, 'members = ["tests/loom"]'))
@@ -50,12 +51,13 @@ def survives() -> bool:
     """Whether every model passes."""
     command = ["cargo", "test", "--quiet", "--release", "--package", "tachyon-loom", "--test", "models"]
     target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
-    environment = os.environ | {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": str(Path(target) / "loom")}
+    environment = os.environ | {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": str(Path(target) / "loom-mutants-build")}
     ran = subprocess.run(command, cwd=COPY, env=environment, capture_output=True, text=True, check=False)
     if "could not compile" in ran.stderr:
         sys.exit(f"{ran.stderr}\nthe models could not be built")
-    listed = ran.stdout.rpartition("\nfailures:\n")[2].partition("\n\n")[0]
-    failed = sorted(line.strip() for line in listed.splitlines())
+    # cargo's quiet list ends with the names, each on a line of its own and four spaces in.
+    tail = ran.stdout.rpartition("\nfailures:\n")[2]
+    failed = sorted({line.strip() for line in tail.splitlines() if re.fullmatch(r" {4}[a-z_]+", line)})
     noticed = ran.returncode != 0
     # A panic during a panic ends the program before it can say which.
     print(f"    noticed by: {', '.join(failed) or 'an abort' if noticed else 'nobody'}", flush=True)
@@ -68,13 +70,12 @@ def main() -> None:
     if not survives():
         sys.exit("the models fail as it is")
     survivors = []
-    for what, file, text, nth, instead in MUTANTS[int(os.environ.get("FIRST_MUTANT", "0")) :]:
+    for what, file, text, instead in MUTANTS:
         path = COPY / "tachyon" / "src" / file
         whole = path.read_text()
-        parts = whole.split(text)
-        if len(parts) < nth + 2:
+        if text not in whole:
             sys.exit(f"{file} has changed: nowhere is {text!r}")
-        path.write_text(text.join(parts[: nth + 1]) + instead + text.join(parts[nth + 1 :]))
+        path.write_text(whole.replace(text, instead))
         print(f"{what}:", flush=True)
         if survives():
             survivors.append(what)

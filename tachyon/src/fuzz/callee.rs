@@ -123,12 +123,13 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         }
     }
     if honest {
-        loop {
+        // A control request ends a turn as well, since its caller has no time.
+        for _ in 0..=asked.len() {
             drain(&mut replies, &mut asked, honest);
             pair.ring();
             match dispatcher.serve_once_timeout(&mut callee, AT_ONCE) {
                 Ok(()) | Err(ServeError::NoHandler { .. } | ServeError::Handler(_)) => {}
-                Err(ServeError::TimedOut | ServeError::Interrupted | ServeError::PeerDead) => break,
+                Err(ServeError::TimedOut | ServeError::Interrupted) => {}
                 // A request that nobody could be answered.
                 Err(ServeError::FatalError(_)) if asked.iter().any(|(id, _)| *id == 0) => return,
                 Err(end) => panic!("{end}"),

@@ -50,7 +50,7 @@ const PRIMITIVES: [Primitive; 11] = [
 
 /// Reads a description that is JSON as it stands, or one made up from `data`.
 ///
-/// One that can be read survives being written, agrees with itself, and becomes Rust that consists of nothing but
+/// One that can be read survives being written, and becomes Rust that consists of nothing but
 /// payload types and one trait, whatever its names and texts are.
 pub fn describe(data: &[u8]) {
     let Some((how, data)) = data.split_first() else { return };
@@ -66,7 +66,6 @@ pub fn describe(data: &[u8]) {
     let json = description.to_json();
     assert_eq!(Description::from_json(&json).expect("what was written"), description);
     for endpoint in &description.endpoints {
-        endpoint.agree_with(endpoint).expect("an endpoint and itself");
         assert!(!endpoint.to_string().is_empty());
         for other in &description.endpoints {
             if let Err(mismatch) = endpoint.agree_with(other) {

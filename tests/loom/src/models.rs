@@ -128,9 +128,21 @@ pub fn a_parked_receiver_is_woken() {
     deliver(3, &[1]);
 }
 
-/// Parking for room: the third message has none until the first is released.
+/// Parking for room: the third message has none until the first is released. The receiver does nothing after that: the
+/// fence of another wait of its own would stand in for the one of its release.
 pub fn a_parked_sender_is_woken() {
-    deliver(2, &[1, 1, 1]);
+    explore(3, || {
+        let (ours, theirs) = connected();
+        let sending = thread::spawn(move || {
+            let mut sender = ours.outgoing(0);
+            for number in 1..=3 {
+                send(&mut sender, number, 1).expect("a receiver that stays");
+            }
+            (ours, sender)
+        });
+        receive(&mut theirs.incoming(0), 1, 1).expect("a sender that stays");
+        drop(sending.join().expect("the sender"));
+    });
 }
 
 /// Parking in both directions in turn, with room short of slots and of arena.
