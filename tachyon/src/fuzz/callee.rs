@@ -128,8 +128,13 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
             drain(&mut replies, &mut asked, honest);
             pair.ring();
             match dispatcher.serve_once_timeout(&mut callee, AT_ONCE) {
-                Ok(()) | Err(ServeError::NoHandler { .. } | ServeError::Handler(_)) => {}
-                Err(ServeError::TimedOut | ServeError::Interrupted) => {}
+                Ok(())
+                | Err(
+                    ServeError::NoHandler { .. }
+                    | ServeError::Handler(_)
+                    | ServeError::TimedOut
+                    | ServeError::Interrupted,
+                ) => {}
                 // A request that nobody could be answered.
                 Err(ServeError::FatalError(_)) if asked.iter().any(|(id, _)| *id == 0) => return,
                 Err(end) => panic!("{end}"),

@@ -21,7 +21,7 @@ static FLAGS: Signature = Signature::new::<[u16], [bool]>(2, "flags", "");
 /// Calls by number and by type, waiting in any order, while the callee answers, floods, lies and writes over the rings.
 ///
 /// No call waits, payloads lie in the reverse ring or in a copy, error texts are text, and what is outstanding adds up.
-#[allow(clippy::too_many_lines, reason = "one arm for each thing that either side may do")]
+#[allow(clippy::too_many_lines, reason = "a step of the fuzzer's per arm")]
 pub fn caller(data: &[u8]) {
     attack(data, 2, |hostile| {
         let mut pair = Pair::new(hostile, Role::Source);
