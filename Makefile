@@ -100,7 +100,7 @@ fuzz: $(TARGET)/tools/bin/cargo-fuzz ## fuzz each target for RUNS inputs, with A
 asan: ## the Rust unit tests with AddressSanitizer
 	@echo '==> AddressSanitizer'
 	@RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' \
-	    cargo test --quiet --target $(HOST) --target-dir $(TARGET)/asan --package tachyon --lib
+	    cargo test --quiet --target $(HOST) --target-dir $(TARGET)/asan --package tachyon --lib -- --skip fuzz::
 
 tsan: ## the tests of two threads over one ring, with ThreadSanitizer
 	@echo '==> ThreadSanitizer'
