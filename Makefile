@@ -88,7 +88,7 @@ loom-mutants: ## break the ring in one place after the other, and see the models
 # The targets are built with the stable compiler, which this has take unstable options.
 fuzz: $(TARGET)/tools/bin/cargo-fuzz ## fuzz each target for RUNS inputs, with AddressSanitizer: make fuzz RUNS=10000000 FUZZ='caller callee'
 	@echo '==> building the fuzz targets'
-	@RUSTC_BOOTSTRAP=1 $< build --quiet --fuzz-dir tests/fuzz --target $(HOST) --debug-assertions
+	@RUSTC_BOOTSTRAP=1 $< build --fuzz-dir tests/fuzz --target $(HOST) --debug-assertions
 	@for target in $(FUZZ); do \
 	    echo "==> fuzzing $$target"; \
 	    mkdir -p tests/fuzz/target/corpus/$$target tests/fuzz/artifacts/$$target; \
