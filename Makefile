@@ -151,7 +151,7 @@ loom-mutants: ## break the ring in one place after the other, and see the models
 # The targets are built with the stable compiler, which this has take unstable options.
 fuzz: $(TARGET)/tools/bin/cargo-fuzz ## fuzz each target for RUNS inputs, with AddressSanitizer: make fuzz RUNS=10000000 FUZZ='caller callee'
 	@echo '==> building the fuzz targets'
-	@RUSTC_BOOTSTRAP=1 $< build --quiet --fuzz-dir tests/fuzz --target $(HOST) --debug-assertions
+	@RUSTC_BOOTSTRAP=1 $< build --fuzz-dir tests/fuzz --target $(HOST) --debug-assertions
 	@for target in $(FUZZ); do \
 	    echo "==> fuzzing $$target"; \
 	    mkdir -p tests/fuzz/target/corpus/$$target tests/fuzz/artifacts/$$target; \
@@ -163,7 +163,7 @@ fuzz: $(TARGET)/tools/bin/cargo-fuzz ## fuzz each target for RUNS inputs, with A
 asan: ## the Rust unit tests with AddressSanitizer
 	@echo '==> AddressSanitizer'
 	@RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' \
-	    cargo test --quiet --target $(HOST) --target-dir $(TARGET)/asan --package tachyon --lib
+	    cargo test --quiet --target $(HOST) --target-dir $(TARGET)/asan --package tachyon --lib -- --skip fuzz::
 
 tsan: ## the tests of two threads over one ring, with ThreadSanitizer
 	@echo '==> ThreadSanitizer'
