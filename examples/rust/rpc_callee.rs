@@ -23,8 +23,9 @@ static PRICES: OnceLock<HashMap<String, Vec<f64>>> = OnceLock::new();
 /// An `Err` reaches the caller as an error reply: it is never left waiting.
 #[tachyon_rpc(msg_type = 1)]
 fn stock_summary(symbol: &[u8]) -> Result<Vec<u8>, String> {
-    let symbol = std::str::from_utf8(symbol).map_err(|error| error.to_string())?;
-    let prices = PRICES.get().and_then(|stocks| stocks.get(symbol)).ok_or(format!("no stock {symbol:?}"))?;
+    // Copied before it is checked: it lies where the peer can write.
+    let symbol = String::from_utf8(symbol.to_vec()).map_err(|error| error.to_string())?;
+    let prices = PRICES.get().and_then(|stocks| stocks.get(&symbol)).ok_or(format!("no stock {symbol:?}"))?;
     let (first, last) = (prices[0], prices[prices.len() - 1]);
     let lowest = prices.iter().copied().fold(f64::INFINITY, f64::min);
     let highest = prices.iter().copied().fold(f64::NEG_INFINITY, f64::max);

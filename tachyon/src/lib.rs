@@ -8,8 +8,10 @@
 //! use tachyon::{Callee, Caller, Dispatcher, endpoints, tachyon_rpc};
 //!
 //! #[tachyon_rpc(msg_type = 1)]
-//! fn shout(payload: &[u8]) -> Result<String, std::str::Utf8Error> {
-//!     Ok(std::str::from_utf8(payload)?.to_uppercase())
+//! fn shout(payload: &[u8]) -> Result<String, std::string::FromUtf8Error> {
+//!     // Copied before it is checked: a hostile peer could change what was checked.
+//!     let text = String::from_utf8(payload.to_vec())?;
+//!     Ok(text.to_uppercase())
 //! }
 //!
 //! # let dir = tempfile::tempdir()?;
