@@ -7,7 +7,7 @@ use std::time::Duration;
 use tachyon::{Receiver, RecvError, SendError, Sender};
 use tachyon_tests::Peer;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn socket() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();

@@ -20,7 +20,7 @@ fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
 
 const REQUEST: PriceRequest = PriceRequest { instrument: 7, quantity: 100 };
 const ORDER: Order = Order { price: REQUEST, account: *b"alice\0", side: Side::Buy, partial: false };
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
 fn callers_of_a_server_share_its_state_and_may_change_it() {

@@ -17,7 +17,7 @@ use crate::error::{CallError, Halt};
 use crate::ring::{Fault, Frame};
 use crate::rpc::{Caller, RpcError, Shape};
 use crate::slice;
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::{Deadline, PollingMode};
 
@@ -181,13 +181,13 @@ impl Traffic {
         deadline: Deadline,
     ) -> Result<Option<Sent>, CallError> {
         let connection = Arc::clone(&self.outgoing.connection);
-        let parked = room_source(connection.channel(0)).parked;
-        parked.store(1, Ordering::Relaxed);
-        // Before the look for room: pairs with the fence between a release and the callee's look at the word.
-        fence(Ordering::SeqCst);
+        let room = room_source(connection.channel(0));
+        room.parked.store(1, Ordering::Relaxed);
+        // Before the look for room: pairs with the barrier between a release and the callee's look at the word.
+        room.barrier.before_the_last_look();
         let sent = self.try_send(msg_type, payload, deadline, true);
         if !matches!(sent, Ok(None)) {
-            parked.store(0, Ordering::Relaxed);
+            room.parked.store(0, Ordering::Relaxed);
         }
         sent
     }
@@ -198,10 +198,12 @@ impl Traffic {
     }
 
     fn set_parked(&self, parked: u32) {
-        let channel = self.incoming.channel();
-        data_source(channel).parked.store(parked, Ordering::Relaxed);
-        // Before the next look: pairs with the fence between a reply and the callee's look at the word.
-        fence(Ordering::SeqCst);
+        let replies = data_source(self.incoming.channel());
+        replies.parked.store(parked, Ordering::Relaxed);
+        if parked != 0 {
+            // Before the next look: pairs with the barrier between a reply and the callee's look at the word.
+            replies.barrier.before_the_last_look();
+        }
     }
 
     fn settle(&mut self) -> Result<bool, Halt> {

@@ -11,7 +11,7 @@ use rustix::event::epoll;
 
 use crate::bus::{data_source, room_source};
 use crate::rpc::Caller;
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 
 /// A descriptor that is readable while something happened on a caller's connection: a reply, room, its peer's end, its
 /// close. It keeps nothing of the connection alive.
@@ -63,17 +63,19 @@ pub fn silence(caller: &Caller) -> bool {
 
 /// Has the callee ring for the next reply. Look once more after this.
 pub fn arm_replies(caller: &Caller) {
-    data_source(caller.outgoing.connection.channel(1)).parked.store(1, Ordering::Relaxed);
-    // The parked word must be visible before the next look: pairs with the fence between a publication and its look at
+    let replies = data_source(caller.outgoing.connection.channel(1));
+    replies.parked.store(1, Ordering::Relaxed);
+    // The parked word must be visible before the next look: pairs with the barrier between a publication and its look at
     // the word.
-    fence(Ordering::SeqCst);
+    replies.barrier.before_the_last_look();
 }
 
 /// Has the callee ring for room. Try once more after this.
 pub fn arm_room(caller: &Caller) {
-    room_source(caller.outgoing.connection.channel(0)).parked.store(1, Ordering::Relaxed);
+    let room = room_source(caller.outgoing.connection.channel(0));
+    room.parked.store(1, Ordering::Relaxed);
     // As for replies, with a release in the publication's place.
-    fence(Ordering::SeqCst);
+    room.barrier.before_the_last_look();
 }
 
 /// Has the callee ring no more: somebody waits by themselves from now on.

@@ -166,7 +166,11 @@ impl Incoming {
 /// What a consumer waits on.
 #[inline]
 pub(crate) fn data_source(channel: &Channel) -> Source<'_> {
-    Source { parked: &channel.memory.header().consumer_parked.0, bell: &channel.data }
+    Source {
+        parked: &channel.memory.header().consumer_parked.0,
+        bell: &channel.data,
+        barrier: channel.memory.barrier(),
+    }
 }
 
 /// One look for a message, and for a reason to stop looking.

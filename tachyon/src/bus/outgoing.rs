@@ -355,7 +355,11 @@ fn leave_time() {
 /// What a producer waits on.
 #[inline]
 pub(crate) fn room_source(channel: &Channel) -> Source<'_> {
-    Source { parked: &channel.memory.header().producer_parked.0, bell: &channel.room }
+    Source {
+        parked: &channel.memory.header().producer_parked.0,
+        bell: &channel.room,
+        barrier: channel.memory.barrier(),
+    }
 }
 
 /// One look for room, and for a reason to stop looking.

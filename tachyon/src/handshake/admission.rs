@@ -12,6 +12,7 @@ use super::error::ListenError;
 use super::refusal::{ProtocolError, Refusal};
 use super::wire::{self, Code, Hello};
 use super::{Link, Offer, RingParts, Role, descriptors};
+use crate::barrier::Barrier;
 use crate::options::Options;
 use crate::ring::{RingMemory, Side};
 use crate::wait::{Deadline, Doorbell, Peer};
@@ -20,6 +21,8 @@ use crate::wait::{Deadline, Doorbell, Peer};
 #[derive(Debug)]
 pub(crate) struct Client {
     socket: OwnedFd,
+    /// Whether the system runs barriers on this process.
+    barrier: bool,
 }
 
 /// What became of a client.
@@ -36,12 +39,13 @@ pub(super) enum Failure {
 }
 
 impl Client {
-    pub(super) fn new(socket: OwnedFd) -> Self {
-        Self { socket }
+    pub(super) fn new(socket: OwnedFd, barrier: bool) -> Self {
+        Self { socket, barrier }
     }
 
-    pub(super) fn into_socket(self) -> OwnedFd {
-        self.socket
+    /// The socket, and whether the system runs barriers on this process.
+    pub(super) fn into_parts(self) -> (OwnedFd, bool) {
+        (self.socket, self.barrier)
     }
 
     /// Hears the client and makes its connection, within the time one client has and not past `overall`.
@@ -61,7 +65,7 @@ impl Client {
         debug_assert_eq!(offer.geometries.len(), offer.kind.rings(), "an offer has one geometry per ring");
         let deadline = options.client_deadline(overall);
         let conversation = Conversation { socket: self.socket.as_fd(), deadline, interrupt: options.interrupt_hook() };
-        let admission = Admission { conversation, path, offer, options };
+        let admission = Admission { conversation, path, offer, options, barrier: self.barrier };
         let accepted = admission.identify().and_then(|who| Ok((admission.admit(&who)?, who)));
         match accepted {
             Ok(((role, rings), who)) => {
@@ -86,6 +90,8 @@ pub(super) struct Admission<'a> {
     pub(super) path: &'a Path,
     pub(super) offer: &'a Offer,
     pub(super) options: &'a Options,
+    /// Whether the system runs barriers on this process.
+    pub(super) barrier: bool,
 }
 
 impl Admission<'_> {
@@ -100,8 +106,9 @@ impl Admission<'_> {
     fn admit(&self, who: &Credentials) -> Result<(Role, Vec<RingParts>), Failure> {
         self.check_user(who)?;
         let hello = self.conversation.hear(false).map_err(|why| self.broken(why))?;
-        let role = self.settle(wire::read_hello(hello.bytes()).map_err(refused)?)?;
-        let rings = self.welcome(role)?;
+        let hello = wire::read_hello(hello.bytes()).map_err(refused)?;
+        let role = self.settle(hello)?;
+        let rings = self.welcome(role, Barrier::agreed(self.barrier, hello.barrier))?;
         let ready = self.conversation.hear(false).map_err(|why| self.broken(why))?;
         wire::read_ready(ready.bytes()).map_err(refused)?;
         Ok((role, rings))
@@ -128,19 +135,21 @@ impl Admission<'_> {
     }
 
     /// Makes this client's rings and hands them over.
-    pub(super) fn welcome(&self, role: Role) -> Result<Vec<RingParts>, Failure> {
+    pub(super) fn welcome(&self, role: Role, barrier: Barrier) -> Result<Vec<RingParts>, Failure> {
         let mut rings = Vec::with_capacity(self.offer.geometries.len());
         let mut theirs = Vec::with_capacity(self.offer.geometries.len());
         for &geometry in &self.offer.geometries {
-            let (memory, descriptor) = RingMemory::create(geometry)
+            let (mut memory, descriptor) = RingMemory::create(geometry)
                 .map_err(|source| Failure::Ours(ListenError::Memory { path: self.path.to_owned(), source }))?;
+            memory.set_barrier(barrier);
             let ((data, their_data), (room, their_room)) = (self.doorbell()?, self.doorbell()?);
             rings.push(RingParts { memory, data, room });
             theirs.push((descriptor, their_data, their_room));
         }
         let carried: Vec<BorrowedFd<'_>> =
             theirs.iter().flat_map(|(memory, data, room)| [memory.as_fd(), data.as_fd(), room.as_fd()]).collect();
-        self.conversation.say(wire::write_welcome(self.offer, role), &carried).map_err(|why| self.broken(why))?;
+        let welcome = wire::write_welcome(self.offer, role, barrier);
+        self.conversation.say(welcome, &carried).map_err(|why| self.broken(why))?;
         Ok(rings)
     }
 

@@ -19,6 +19,7 @@ use super::error::ConnectError;
 use super::refusal::ProtocolError;
 use super::wire::{self, Answer, Code, Hello, PROTOCOL_VERSION, Reject, Welcome};
 use super::{Kind, Link, RingParts, Role, path};
+use crate::barrier::{self, Barrier};
 use crate::options::Options;
 use crate::ring::{RingMemory, Side};
 use crate::wait::{Deadline, Doorbell, Peer};
@@ -34,10 +35,13 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// [`ConnectError`]. A missing or overloaded listener is waited for; any refusal is reported at once.
 pub(crate) fn connect(path: &Path, kind: Kind, role: Role, options: &Options) -> Result<Link, ConnectError> {
     let address = path::address(path)?;
+    // Before the first word: it takes its time, of which a listener gives a client not much.
+    let barrier = barrier::register();
     let timeout = options.connect_timeout();
     let deadline = Deadline::after(timeout);
     let wishes = options.wished_geometries()?;
-    let connector = Connector { path, hello: Hello { kind, role, wishes }, options, timeout, deadline };
+    let hello = Hello { kind, role, wishes, barrier };
+    let connector = Connector { path, hello, options, timeout, deadline };
     let mut pause = FIRST_PAUSE;
     loop {
         let not_yet = match connector.attempt(&address) {
@@ -156,6 +160,10 @@ impl Connector<'_> {
             Some(role) => role,
             None => return Err(odd_role),
         };
+        // What we have not offered is not for the listener to count on.
+        if welcome.barrier == Barrier::System && !self.hello.barrier {
+            return Err(ProtocolError::Reserved);
+        }
         let (expected, found) = (welcome.geometries.len() * PER_RING, descriptors.len());
         if found != expected {
             return Err(ProtocolError::DescriptorCount { expected, found });
@@ -164,7 +172,8 @@ impl Connector<'_> {
         let mut next = || descriptors.next().ok_or(ProtocolError::DescriptorCount { expected, found });
         let mut rings = Vec::with_capacity(welcome.geometries.len());
         for geometry in welcome.geometries {
-            let memory = RingMemory::adopt(next()?.as_fd(), geometry)?;
+            let mut memory = RingMemory::adopt(next()?.as_fd(), geometry)?;
+            memory.set_barrier(welcome.barrier);
             let data = Doorbell::adopt(next()?).map_err(ProtocolError::Doorbell)?;
             let room = Doorbell::adopt(next()?).map_err(ProtocolError::Doorbell)?;
             rings.push(RingParts { memory, data, room });
@@ -227,7 +236,7 @@ pub(super) mod fuzz {
 
     /// The handshake with whoever is at the other end of `socket` and has said all it will.
     pub(in super::super) fn converse(socket: OwnedFd, kind: Kind, role: Role) -> Result<Link, ConnectError> {
-        let hello = Hello { kind, role, wishes: [None; 2] };
+        let hello = Hello { kind, role, wishes: [None; 2], barrier: true };
         let (timeout, deadline) = (Duration::ZERO, Deadline::after(Duration::ZERO));
         let connector = Connector { path: Path::new("fuzzed"), hello, options: &Options::new(), timeout, deadline };
         connector.converse(socket).map_err(|failure| match failure {

@@ -20,6 +20,7 @@ use super::guest::{Guest, Progress};
 use super::refusal::Refusal;
 use super::wire::{self, Code, Hello};
 use super::{ConnectError, Kind, Link, Offer, Role};
+use crate::barrier::Barrier;
 use crate::fuzz::Input;
 use crate::options::Options;
 use crate::ring::{Geometry, RingMemory, Side};
@@ -183,10 +184,10 @@ pub fn listener(data: &[u8]) {
     let how = input.byte();
     let (kind, role) = (kind(how), role(how >> 1 & 3));
     let (ours, theirs) = sockets();
-    let hello = Hello { kind, role: self::role(how >> 3 & 3), wishes: [None; 2] };
+    let hello = Hello { kind, role: self::role(how >> 3 & 3), wishes: [None; 2], barrier: how & 32 != 0 };
     say(&input, theirs.as_fd(), &wire::write_hello(hello), 0);
     let options = Options::new().handshake_timeout(Duration::ZERO);
-    let client = Client::new(ours);
+    let client = Client::new(ours, how & 4 != 0);
     let path = Path::new("fuzzed");
     let offer = offer(kind, role);
     let leaves = how & 64 != 0;
@@ -232,7 +233,9 @@ pub fn connector(data: &[u8]) {
     let (ours, theirs) = sockets();
     let correct = match how >> 3 & 3 {
         0 => wire::write_reject(code(input.byte()), input.byte(), "a text").to_vec(),
-        settled => wire::write_welcome(&offer(kind, role), self::role(settled)).to_vec(),
+        settled => {
+            wire::write_welcome(&offer(kind, role), self::role(settled), Barrier::agreed(how & 64 != 0, true)).to_vec()
+        }
     };
     say(&input, theirs.as_fd(), &correct, kind.rings());
     let theirs = (how & 32 == 0).then_some(theirs);

@@ -11,6 +11,7 @@ use super::error::ListenError;
 use super::refusal::Refusal;
 use super::wire::{self, Wishes};
 use super::{Link, Offer, RingParts, Role};
+use crate::barrier::Barrier;
 use crate::options::Options;
 use crate::ring::Side;
 use crate::wait::{Deadline, Peer};
@@ -19,6 +20,8 @@ use crate::wait::{Deadline, Peer};
 #[derive(Debug)]
 pub(crate) struct Guest {
     socket: OwnedFd,
+    /// Whether the system runs barriers on this process.
+    barrier: bool,
     deadline: Deadline,
     stage: Stage,
 }
@@ -44,7 +47,8 @@ impl Guest {
     /// Begins the handshake of an accepted client, which has as long as `options` say.
     pub(crate) fn new(client: Client, options: &Options) -> Self {
         let deadline = options.client_deadline(Deadline::never());
-        Self { socket: client.into_socket(), deadline, stage: Stage::Arrived }
+        let (socket, barrier) = client.into_parts();
+        Self { socket, barrier, deadline, stage: Stage::Arrived }
     }
 
     /// When the guest's time is up.
@@ -65,17 +69,18 @@ impl Guest {
         options: &Options,
         terms: impl FnOnce(&Wishes) -> Result<Offer, Refusal>,
     ) -> Result<Progress, ListenError> {
-        let Self { socket, deadline, stage } = self;
+        let Self { socket, barrier, deadline, stage } = self;
         let conversation = |socket| Conversation { socket, deadline: Deadline::after(Duration::ZERO), interrupt: None };
         let heard = match listen_in(&conversation(socket.as_fd())) {
             Some(heard) => heard,
             None if deadline.has_passed() => Err(Break::Stopped(Stop::TimedOut)),
-            None => return Ok(Progress::Waiting(Self { socket, deadline, stage })),
+            None => return Ok(Progress::Waiting(Self { socket, barrier, deadline, stage })),
         };
-        let admission = Admission { conversation: conversation(socket.as_fd()), path, offer: standard, options };
+        let admission =
+            Admission { conversation: conversation(socket.as_fd()), path, offer: standard, options, barrier };
         let failure = match (heard.map_err(|why| admission.broken(why)), stage) {
             (Ok(hello), Stage::Arrived) => match greet(&admission, &hello, terms) {
-                Ok(stage) => return Ok(Progress::Waiting(Self { socket, deadline, stage })),
+                Ok(stage) => return Ok(Progress::Waiting(Self { socket, barrier, deadline, stage })),
                 Err(failure) => failure,
             },
             (Ok(ready), Stage::Welcomed { who, role, rings }) => match wire::read_ready(ready.bytes()) {
@@ -120,7 +125,8 @@ fn greet(
     let hello = wire::read_hello(hello.bytes()).map_err(refused)?;
     let role = admission.settle(hello)?;
     let offer = terms(&hello.wishes).map_err(Failure::Refused)?;
-    let rings = Admission { offer: &offer, ..*admission }.welcome(role)?;
+    let barrier = Barrier::agreed(admission.barrier, hello.barrier);
+    let rings = Admission { offer: &offer, ..*admission }.welcome(role, barrier)?;
     Ok(Stage::Welcomed { who, role, rings })
 }
 

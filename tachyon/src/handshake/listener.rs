@@ -12,6 +12,7 @@ use super::binding::Binding;
 use super::conversation::{Stop, wait_until};
 use super::error::ListenError;
 use super::{Link, Offer};
+use crate::barrier;
 use crate::options::Options;
 use crate::wait::Deadline;
 
@@ -34,6 +35,8 @@ pub(crate) fn listen(path: &Path, offer: &Offer, options: &Options) -> Result<Li
 #[derive(Debug)]
 pub(crate) struct Listener {
     binding: Binding,
+    /// Whether the system runs barriers on this process.
+    barrier: bool,
 }
 
 impl Listener {
@@ -43,7 +46,9 @@ impl Listener {
     ///
     /// [`ListenError`] for a path that is impossible, taken or not a socket's; a dead socket is replaced.
     pub(crate) fn bind(path: &Path, options: &Options) -> Result<Self, ListenError> {
-        Binding::new(path, options).map(|binding| Self { binding })
+        // Before anybody can come: it takes its time, and clients that wait have none to give.
+        let barrier = barrier::register();
+        Binding::new(path, options).map(|binding| Self { binding, barrier })
     }
 
     /// Waits for a client and makes a connection with it. Clients that are not as they should be are turned away.
@@ -95,7 +100,7 @@ impl Listener {
     pub(crate) fn try_accept(&self) -> Result<Option<Client>, ListenError> {
         loop {
             match accept_with(&self.binding, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(socket) => return Ok(Some(Client::new(socket))),
+                Ok(socket) => return Ok(Some(Client::new(socket, self.barrier))),
                 Err(Errno::AGAIN) => return Ok(None),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(errno) => return Err(ListenError::system("accept a client on", self.path(), errno.into())),

@@ -9,6 +9,7 @@ use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{Kind, Offer, ProtocolError, Role};
+use crate::barrier::Barrier;
 use crate::ring::Geometry;
 
 /// The version of this handshake and of the shared memory behind it.
@@ -51,7 +52,9 @@ struct HelloBytes {
     role: u8,
     /// Per ring the exponent of the wished capacity plus one; 0 leaves it to the listener.
     wishes: [u8; MAX_RINGS],
-    reserved: [u8; 4],
+    /// 1 when the system runs barriers on the connector's process.
+    barrier: u8,
+    reserved: [u8; 3],
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -68,7 +71,9 @@ struct WelcomeBytes {
     kind: u8,
     role: u8,
     rings: u8,
-    reserved: [u8; 5],
+    /// 1 when it does on both processes.
+    barrier: u8,
+    reserved: [u8; 4],
     geometry: [RingBytes; MAX_RINGS],
 }
 
@@ -91,6 +96,8 @@ pub(super) struct Hello {
     pub(super) role: Role,
     /// The capacities wished for, per ring; a listener for one peer goes by its own.
     pub(super) wishes: Wishes,
+    /// Whether the system runs barriers on this process.
+    pub(super) barrier: bool,
 }
 
 /// The capacity wished for each ring; `None` leaves it to the listener.
@@ -102,6 +109,7 @@ pub(super) struct Welcome {
     /// The listener's, settled against the connector's wish.
     pub(super) role: Role,
     pub(super) geometries: Vec<Geometry>,
+    pub(super) barrier: Barrier,
 }
 
 /// Why a listener turns a client away.
@@ -181,13 +189,14 @@ impl Prefix {
 }
 
 pub(super) fn write_hello(hello: Hello) -> [u8; size_of::<HelloBytes>()] {
-    let Hello { kind, role, wishes } = hello;
+    let Hello { kind, role, wishes, barrier } = hello;
     zerocopy::transmute!(HelloBytes {
         prefix: Prefix::new(Tag::Hello),
         kind: kind as u8,
         role: role as u8,
         wishes: wishes.map(|wish| wish.map_or(0, |geometry| geometry.exponent() + 1)),
-        reserved: [0; 4]
+        barrier: barrier.into(),
+        reserved: [0; 3]
     })
 }
 
@@ -196,7 +205,12 @@ pub(super) fn read_hello(bytes: &[u8]) -> Result<Hello, ProtocolError> {
     let hello: HelloBytes = exactly(bytes)?;
     check_zero(&hello.reserved)?;
     let [forward, reverse] = hello.wishes;
-    Ok(Hello { kind: kind(hello.kind)?, role: role(hello.role)?, wishes: [wish(forward)?, wish(reverse)?] })
+    Ok(Hello {
+        kind: kind(hello.kind)?,
+        role: role(hello.role)?,
+        wishes: [wish(forward)?, wish(reverse)?],
+        barrier: flag(hello.barrier)?,
+    })
 }
 
 /// A capacity as its exponent plus one.
@@ -206,8 +220,8 @@ fn wish(byte: u8) -> Result<Option<Geometry>, ProtocolError> {
     Ok(Some(Geometry::new(capacity)?))
 }
 
-/// The listener's `Welcome` for `offer`, which has at most [`MAX_RINGS`] rings, with its settled role.
-pub(super) fn write_welcome(offer: &Offer, settled: Role) -> [u8; size_of::<WelcomeBytes>()] {
+/// The listener's `Welcome` for `offer`, which has at most [`MAX_RINGS`] rings, with its settled role and barrier.
+pub(super) fn write_welcome(offer: &Offer, settled: Role, barrier: Barrier) -> [u8; size_of::<WelcomeBytes>()] {
     let none = RingBytes { capacity: U64::ZERO, segment_len: U64::ZERO };
     let mut geometry = [none; MAX_RINGS];
     for (to, from) in geometry.iter_mut().zip(&offer.geometries) {
@@ -219,7 +233,8 @@ pub(super) fn write_welcome(offer: &Offer, settled: Role) -> [u8; size_of::<Welc
         kind: offer.kind as u8,
         role: settled as u8,
         rings: u8::try_from(offer.geometries.len()).unwrap_or(u8::MAX),
-        reserved: [0; 5],
+        barrier: (barrier == Barrier::System).into(),
+        reserved: [0; 4],
         geometry,
     })
 }
@@ -262,7 +277,9 @@ fn read_welcome(bytes: &[u8], asked: Kind) -> Result<Welcome, ProtocolError> {
     let (used, unused) = welcome.geometry.split_at(rings);
     check_zero(unused.as_bytes())?;
     let geometries = used.iter().map(|ring| ring.read()).collect::<Result<_, _>>()?;
-    Ok(Welcome { role: role(welcome.role)?, geometries })
+    // The listener has taken account of our word.
+    let barrier = Barrier::agreed(flag(welcome.barrier)?, true);
+    Ok(Welcome { role: role(welcome.role)?, geometries, barrier })
 }
 
 impl RingBytes {
@@ -308,6 +325,14 @@ fn exactly<T: FromBytes>(bytes: &[u8]) -> Result<T, ProtocolError> {
 
 fn check_zero(reserved: &[u8]) -> Result<(), ProtocolError> {
     if reserved.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(ProtocolError::Reserved) }
+}
+
+fn flag(found: u8) -> Result<bool, ProtocolError> {
+    match found {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(ProtocolError::Reserved),
+    }
 }
 
 fn kind(found: u8) -> Result<Kind, ProtocolError> {

@@ -9,11 +9,11 @@ fn offer() -> Offer {
 }
 
 fn hello_bytes() -> Vec<u8> {
-    write_hello(Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2] }).as_ref().to_vec()
+    write_hello(Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2], barrier: true }).as_ref().to_vec()
 }
 
 fn welcome_bytes() -> Vec<u8> {
-    write_welcome(&offer(), Role::Sink).as_ref().to_vec()
+    write_welcome(&offer(), Role::Sink, Barrier::System).as_ref().to_vec()
 }
 
 /// The reader's verdict on `bytes` after `change`.
@@ -29,11 +29,11 @@ macro_rules! assert_broken {
 
 #[test]
 fn the_bytes_are_those_of_the_document() {
-    assert_eq!(hello_bytes(), b"TCHY\x01\0\x01\0\x01\x01\0\0\0\0\0\0");
+    assert_eq!(hello_bytes(), b"TCHY\x01\0\x01\0\x01\x01\0\0\x01\0\0\0");
     assert_eq!(write_ready().as_ref(), b"TCHY\x01\0\x04\0");
     let welcome = welcome_bytes();
     assert_eq!(welcome.len(), 48);
-    assert_eq!(&welcome[..16], b"TCHY\x01\0\x02\0\x02\x02\x02\0\0\0\0\0");
+    assert_eq!(&welcome[..16], b"TCHY\x01\0\x02\0\x02\x02\x02\x01\0\0\0\0");
     assert_eq!(welcome[16..24], 65536_u64.to_le_bytes());
     let reject = write_reject(Code::Busy, 9, "no");
     assert_eq!(reject.as_ref().len(), 136);
@@ -44,17 +44,20 @@ fn the_bytes_are_those_of_the_document() {
 fn what_is_written_is_read() {
     for kind in [Kind::Bus, Kind::Rpc] {
         for role in [Role::Either, Role::Source, Role::Sink] {
-            let hello = Hello { kind, role, wishes: [None; 2] };
-            assert_eq!(read_hello(write_hello(hello).as_ref()).unwrap(), hello);
+            for barrier in [false, true] {
+                let hello = Hello { kind, role, wishes: [None; 2], barrier };
+                assert_eq!(read_hello(write_hello(hello).as_ref()).unwrap(), hello);
+            }
         }
     }
-    let welcome = Welcome { role: Role::Sink, geometries: offer().geometries };
+    let welcome = Welcome { role: Role::Sink, geometries: offer().geometries, barrier: Barrier::System };
     assert_eq!(read_answer(&welcome_bytes(), Kind::Rpc).unwrap(), Answer::Welcome(welcome));
     let single = Offer { kind: Kind::Bus, role: Role::Either, geometries: geometries(&[64]) };
-    let Answer::Welcome(read) = read_answer(write_welcome(&single, Role::Source).as_ref(), Kind::Bus).unwrap() else {
+    let bytes = write_welcome(&single, Role::Source, Barrier::Fences);
+    let Answer::Welcome(read) = read_answer(bytes.as_ref(), Kind::Bus).unwrap() else {
         panic!("a welcome was written")
     };
-    assert_eq!(read, Welcome { role: Role::Source, geometries: geometries(&[64]) });
+    assert_eq!(read, Welcome { role: Role::Source, geometries: geometries(&[64]), barrier: Barrier::Fences });
     read_ready(write_ready().as_ref()).unwrap();
 }
 
@@ -75,6 +78,7 @@ fn every_broken_rule_of_a_hello_is_named() {
     assert_broken!(hello_bytes(), |b| b[8] = 0, read_hello, ProtocolError::Kind { found: 0 });
     assert_broken!(hello_bytes(), |b| b[8] = 3, read_hello, ProtocolError::Kind { found: 3 });
     assert_broken!(hello_bytes(), |b| b[9] = 3, read_hello, ProtocolError::Role { found: 3 });
+    assert_broken!(hello_bytes(), |b| b[12] = 2, read_hello, ProtocolError::Reserved);
     assert_broken!(hello_bytes(), |b| b[15] = 1, read_hello, ProtocolError::Reserved);
 }
 
@@ -96,6 +100,7 @@ fn every_broken_rule_of_a_welcome_is_named() {
     assert_broken!(welcome_bytes(), |b| b[9] = 7, read, ProtocolError::Role { found: 7 });
     assert_broken!(welcome_bytes(), |b| b[10] = 1, read, ProtocolError::RingCount { expected: 2, found: 1 });
     assert_broken!(welcome_bytes(), |b| b[10] = 255, read, ProtocolError::RingCount { expected: 2, found: 255 });
+    assert_broken!(welcome_bytes(), |b| b[11] = 2, read, ProtocolError::Reserved);
     assert_broken!(welcome_bytes(), |b| b[13] = 1, read, ProtocolError::Reserved);
     assert_broken!(welcome_bytes(), |b| b[16] = 1, read, ProtocolError::Capacity(_));
     assert_broken!(welcome_bytes(), |b| b[16..24].fill(0), read, ProtocolError::Capacity(_));
@@ -107,7 +112,7 @@ fn every_broken_rule_of_a_welcome_is_named() {
 #[test]
 fn a_bus_has_nothing_to_say_of_a_second_ring() {
     let single = Offer { kind: Kind::Bus, role: Role::Sink, geometries: geometries(&[64]) };
-    let bytes = write_welcome(&single, Role::Sink).as_ref().to_vec();
+    let bytes = write_welcome(&single, Role::Sink, Barrier::System).as_ref().to_vec();
     assert_broken!(bytes, |b| b[47] = 1, |bytes: &[u8]| read_answer(bytes, Kind::Bus), ProtocolError::Reserved);
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::layout::INLINE_LEN;
 use super::memory::{Fault, RingMemory};
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 
 /// A message taken from the ring: its header, copied and checked, and where its payload lies.
 ///
@@ -180,7 +180,7 @@ impl Consumer {
     pub(crate) fn producer_needs_wake(&self) -> bool {
         let parked = &self.memory.header().producer_parked.0;
         // As in `Producer::consumer_needs_wake`, with the released count in the publication's place.
-        fence(Ordering::SeqCst);
+        self.memory.barrier().before_looking_for_sleepers();
         parked.load(Ordering::Relaxed) != 0 && parked.swap(0, Ordering::Relaxed) != 0
     }
 }

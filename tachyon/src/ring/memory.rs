@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::geometry::Geometry;
 use super::layout::{HEADER_LEN, Header, MAGIC, Slot};
+use crate::barrier::Barrier;
 use crate::shm::{Segment, ShmError};
 use crate::sync::{AtomicU32, Ordering};
 
@@ -95,6 +96,7 @@ pub(crate) struct RingMemory {
     slot_count: u64,
     slot_mask: usize,
     start: u64,
+    barrier: Barrier,
     segment: Segment,
 }
 
@@ -192,6 +194,7 @@ impl RingMemory {
             slot_count: geometry.slots() as u64,
             slot_mask: geometry.slots() - 1,
             start,
+            barrier: Barrier::default(),
             segment,
         }
     }
@@ -210,6 +213,17 @@ impl RingMemory {
     /// Position of the first message.
     pub(crate) fn start(&self) -> u64 {
         self.start
+    }
+
+    /// Notes what the two sides have agreed on, before either has taken an end.
+    pub(crate) fn set_barrier(&mut self, barrier: Barrier) {
+        self.barrier = barrier;
+    }
+
+    /// What stands between this ring's words and its parked words.
+    #[inline]
+    pub(crate) fn barrier(&self) -> Barrier {
+        self.barrier
     }
 
     pub(crate) fn segment(&self) -> &Segment {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::layout::{ARENA_ALIGN, INLINE_LEN, Slot};
 use super::memory::{Fault, RingMemory};
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 
 /// Room for one message, taken but not yet visible to the consumer. Plain data: [`Producer::publish`] uses it up, and
 /// forgetting it publishes nothing.
@@ -250,8 +250,8 @@ impl Producer {
     pub(crate) fn consumer_needs_wake(&self) -> bool {
         let parked = &self.memory.header().consumer_parked.0;
         // The publication must be globally visible before we look at the parked word, and the consumer sets its word
-        // before it looks at the slot a last time: whichever fence comes second sees the other's store.
-        fence(Ordering::SeqCst);
+        // before it looks at the slot a last time: whichever barrier comes second sees the other's store.
+        self.memory.barrier().before_looking_for_sleepers();
         parked.load(Ordering::Relaxed) != 0 && parked.swap(0, Ordering::Relaxed) != 0
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Halt, ServeError, Unsent};
 use crate::handshake::Link;
 use crate::options::Options;
 use crate::rpc::{ErrorKind, OpenRequest, open_request, send_error};
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 use crate::type_id::msg_type;
 use crate::wait::{Peer, Spinner};
 
@@ -111,7 +111,7 @@ impl Session {
     }
 
     fn set_parked(&self, requests: bool, room: bool) {
-        // Ordering: see the fence in `rest`.
+        // Ordering: see the barrier in `rest`.
         self.incoming.channel().memory.header().consumer_parked.0.store(u32::from(requests), Ordering::Relaxed);
         self.outgoing.channel().memory.header().producer_parked.0.store(u32::from(room), Ordering::Relaxed);
     }
@@ -221,9 +221,9 @@ impl Session {
     /// Goes to sleep, unless what it lacks has come meanwhile.
     fn rest(&mut self, lack: &Lack) -> Turn {
         self.set_parked(matches!(lack, Lack::Requests), matches!(lack, Lack::Room));
-        // The parked word must be visible before the last look: pairs with the fence between a publication, or a
+        // The parked word must be visible before the last look: pairs with the barrier between a publication, or a
         // release, and its look at the word.
-        fence(Ordering::SeqCst);
+        self.incoming.channel().memory.barrier().before_the_last_look();
         let stay = !self.incoming.channel().memory.is_open()
             || self.peer().was_gone()
             || match lack {

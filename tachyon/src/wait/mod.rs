@@ -2,8 +2,9 @@
 //!
 //! Parking is `poll` on the doorbells waited for, the peer's pidfd and the socket of the handshake. So a message, a
 //! close, the peer's death, a deadline and a signal all end the same call. Before parking a waiter sets its parked
-//! word, runs a full fence and looks once more; whoever publishes runs a full fence and then looks at that word (see
-//! the sleep and wake-up discussion in tokio-rs/io-uring's `squeue.rs` for the same pattern).
+//! word, has a full barrier run and looks once more; whoever publishes looks at that word after a barrier too (see the
+//! sleep and wake-up discussion in tokio-rs/io-uring's `squeue.rs` for the same pattern). Who runs them is `barrier`'s
+//! affair.
 
 mod deadline;
 #[cfg(not(loom))]
@@ -25,9 +26,10 @@ pub(crate) use peer::Peer;
 use sleep::sleep;
 
 // The models of `tests/loom` bring their own kernel; everything else here is what they check.
+use crate::barrier::Barrier;
 #[cfg(loom)]
 use crate::kernel::{doorbell, peer, sleep};
-use crate::sync::{AtomicU32, Ordering, fence};
+use crate::sync::{AtomicU32, Ordering};
 
 /// Asked at least every 50 ms while a call waits, and after every signal; `true` ends the wait as interrupted.
 pub type Interrupt = fn() -> bool;
@@ -45,6 +47,13 @@ const LIFE_CHECK: Duration = Duration::from_millis(5);
 pub(crate) struct Source<'a> {
     pub(crate) parked: &'a AtomicU32,
     pub(crate) bell: &'a Doorbell,
+    /// What stands between the word and the last look.
+    pub(crate) barrier: Barrier,
+}
+
+/// The barrier between setting the parked words of some sources and the last look: the strongest of theirs.
+fn barrier_of(sources: &[Source<'_>]) -> Barrier {
+    if sources.iter().any(|source| source.barrier == Barrier::System) { Barrier::System } else { Barrier::Fences }
 }
 
 /// Why a wait ended without what it waited for.
@@ -182,9 +191,9 @@ impl Waiter {
             for source in sources {
                 source.parked.store(1, Ordering::Relaxed);
             }
-            // The parked words must be visible before the last look: pairs with the fence between a publication and
+            // The parked words must be visible before the last look: pairs with the barrier between a publication and
             // its look at the word.
-            fence(Ordering::SeqCst);
+            barrier_of(sources).before_the_last_look();
             let found = look();
             let slept = match &found {
                 Ok(None) => sleep(deadline, self.interrupt.map(|_| INTERRUPT_SLICE), peer, sources),
@@ -247,7 +256,7 @@ mod tests {
                 }
                 Ok::<_, ()>(found)
             };
-            let sources = [Source { parked: &parked, bell: &bell }];
+            let sources = [Source { parked: &parked, bell: &bell, barrier: Barrier::Fences }];
             let found = waiter.wait(Deadline::never(), &peer, &sources, look);
             assert_eq!(found.unwrap(), "last words", "{mode:?}");
         }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn hello(kind: Kind, role: Role) -> Vec<u8> {
-    wire::write_hello(wire::Hello { kind, role, wishes: [None; 2] }).to_vec()
+    wire::write_hello(wire::Hello { kind, role, wishes: [None; 2], barrier: true }).to_vec()
 }
 
 /// Lets `misbehave` at a listener with a short patience for clients, then expects a good client to be served.

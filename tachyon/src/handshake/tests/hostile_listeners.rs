@@ -4,6 +4,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::*;
+use crate::barrier::Barrier;
 
 /// The error of a connector whose hello is answered by `act`.
 fn outcome(act: impl FnOnce(&Raw) + Send + 'static) -> ConnectError {
@@ -15,7 +16,7 @@ fn outcome_with(options: &Options, act: impl FnOnce(&Raw) + Send + 'static) -> C
     let listener = impostor(&place.path, |client| {
         assert_eq!(
             client.hear().unwrap().bytes(),
-            wire::write_hello(wire::Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2] })
+            wire::write_hello(wire::Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2], barrier: true })
         );
         act(&client);
         // Whatever it was: nothing good comes from the connector, and it goes.
@@ -27,7 +28,7 @@ fn outcome_with(options: &Options, act: impl FnOnce(&Raw) + Send + 'static) -> C
 }
 
 fn welcome() -> Vec<u8> {
-    wire::write_welcome(&offer(Kind::Bus, Role::Sink), Role::Sink).to_vec()
+    wire::write_welcome(&offer(Kind::Bus, Role::Sink), Role::Sink, Barrier::System).to_vec()
 }
 
 /// What a correct listener would send, to be spoilt.
@@ -142,7 +143,7 @@ fn a_role_that_does_not_fit_is_refused() {
     for role in [Role::Source, Role::Either] {
         let error = protocol(outcome(move |client| {
             let parts = parts();
-            let welcome = wire::write_welcome(&offer(Kind::Bus, Role::Sink), role);
+            let welcome = wire::write_welcome(&offer(Kind::Bus, Role::Sink), role, Barrier::System);
             client.say(welcome, &[parts[0].as_fd(), parts[1].as_fd(), parts[2].as_fd()]);
         }));
         assert!(matches!(error, ProtocolError::Role { found } if found == role as u8), "{error}");

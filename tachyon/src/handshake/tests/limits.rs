@@ -41,7 +41,8 @@ fn child_that_runs_out() {
 
     let listener = Listener::bind(&place.path, &options).unwrap();
     let accept = || listener.accept(&offer(Kind::Rpc, Role::Sink), &options, Deadline::after(PATIENCE)).unwrap_err();
-    let hello = wire::write_hello(wire::Hello { kind: Kind::Rpc, role: Role::Source, wishes: [None; 2] });
+    let hello =
+        wire::write_hello(wire::Hello { kind: Kind::Rpc, role: Role::Source, wishes: [None; 2], barrier: true });
     let queued = Raw::connect(&place.path);
     queued.say(hello, &[]);
     let error = with_descriptors_left(0, accept);
