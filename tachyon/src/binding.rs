@@ -395,5 +395,5 @@ pub fn serve_once<S: ?Sized>(
     replies: &mut Sending,
     timeout: Option<Duration>,
 ) -> Result<(), ServeError> {
-    dispatcher.serve_on(&mut requests.0, &mut replies.0, timeout.into())
+    dispatcher.serve_on(&mut requests.0, &mut replies.0, timeout.into()).map_err(|error| *error)
 }

@@ -44,6 +44,7 @@ pub mod aio;
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("tachyon runs on 64-bit little-endian Linux: its wire format and its system calls are Linux's");
 
+mod aligned;
 mod barrier;
 mod binding;
 mod bus;

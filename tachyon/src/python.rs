@@ -42,7 +42,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
 use crate::describe::Description;
-use crate::dispatch::{CallerInfo, Entry, EntryHandler, HandlerError, Replied, Reply, Request};
+use crate::dispatch::{Asked, CallerInfo, Due, Entry, EntryHandler, HandlerError, Replied, Reply, Request};
 use crate::native::{ABI, Call, Endpoint, Head, HostReply, MAGIC, Sizes, Text};
 use crate::wait::Deadline;
 
@@ -159,9 +159,9 @@ unsafe extern "C" fn run<S: Send + Sync + 'static>(endpoint: *const Endpoint, ca
         let caller =
             CallerInfo { id: call.caller_id, pid: Some(call.caller_pid).filter(|pid| *pid != 0), uid: call.caller_uid };
         let deadline = Deadline::at_nanos(call.deadline);
-        let msg_type = exported.msg_type;
-        let request = Request::taken_elsewhere(payload, msg_type, call.correlation_id, deadline, &caller);
-        exported.answer(request, Reply::through(host, msg_type, call.correlation_id))
+        let due = Due { msg_type: exported.msg_type, correlation_id: call.correlation_id };
+        let asked = Asked::elsewhere(payload, due, deadline, &caller);
+        exported.answer(Request::new(&asked), Reply::through(host, &due))
     }));
     let error = match outcome {
         Ok(Ok(_)) => return,

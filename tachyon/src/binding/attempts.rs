@@ -79,7 +79,7 @@ pub fn serve_taken<S: ?Sized>(
     replies: &mut Sending,
     taking: Taking,
 ) -> Result<(), ServeError> {
-    dispatcher.serve_frame(&mut requests.0, &mut replies.0, taking.0)
+    dispatcher.serve_frame(&mut requests.0, &mut replies.0, taking.0).map_err(|error| *error)
 }
 
 /// Whether answering with `size` bytes needs no wait: there is room, or there never will be.

@@ -11,7 +11,7 @@ use super::{Closer, Mapping, Room, Taking, swap};
 use crate::bus::State;
 use crate::error::{CallError, Halt};
 use crate::ring::{Fault, Reservation};
-use crate::rpc::{Caller, Meaning, Shape, Taken, keep};
+use crate::rpc::{Caller, Meaning, Shape, keep};
 use crate::type_id::make_type_id;
 use crate::wait::{Deadline, PollingMode};
 
@@ -169,9 +169,10 @@ impl CallerSteps for Caller {
     }
 
     fn take_reply(&mut self, correlation_id: u64, limit: Limit) -> Result<ReplyTaken, CallError> {
-        Ok(match self.take(correlation_id, limit.0)? {
-            Taken::InPlace(frame) => ReplyTaken::InPlace(Taking(frame)),
-            Taken::Kept(arrived) => ReplyTaken::Kept(arrived.type_id, arrived.payload.to_vec()),
+        self.take(correlation_id, limit.0)?;
+        Ok(match self.incoming.take_kept() {
+            None => ReplyTaken::InPlace(Taking(self.incoming.loan)),
+            Some(payload) => ReplyTaken::Kept(self.incoming.loan.type_id, payload.to_vec()),
         })
     }
 

@@ -1,10 +1,12 @@
 //! The receiving direction of a connection: a consumer that can wait for messages.
 
+use core::ptr::NonNull;
 use std::sync::Arc;
 
 use super::connection::{Channel, Connection};
+use crate::aligned::AlignedBytes;
 use crate::error::Halt;
-use crate::ring::{Consumer, Frame};
+use crate::ring::{Consumer, Frame, Plain};
 use crate::wait::{Deadline, Source, Waiter};
 
 /// The one receiver of a ring.
@@ -14,6 +16,15 @@ pub(crate) struct Incoming {
     pub(crate) index: usize,
     pub(crate) consumer: Consumer,
     pub(crate) waiter: Waiter,
+    /// The message that is lent to the one guard over this direction. It lies here and not in the guard, so that a guard is
+    /// one word: what a message takes to hand over is then written once.
+    pub(crate) loan: Frame,
+    /// What the loan's bytes lie in, if that is not the ring.
+    kept: Option<AlignedBytes>,
+    /// The loan's sender is known to wait for no room.
+    pub(crate) quiet: bool,
+    /// Messages in a row that were there before they were looked for, up to [`STREAM`].
+    streak: u32,
     /// Looks since the last one for a dead peer, by a receiver that never waits.
     empty_looks: u32,
 }
@@ -21,9 +32,23 @@ pub(crate) struct Incoming {
 /// Empty looks between two looks for a dead peer, which cost a system call each.
 const LIFE_CHECK_EVERY: u32 = 64;
 
+/// Messages in a row that were there already, from which on the producer is taken to be well ahead. Before that the slots to
+/// come are probably being written, and to fetch them would take them away from it.
+const STREAM: u32 = 16;
+
 impl Incoming {
     pub(super) fn new(connection: Arc<Connection>, index: usize, consumer: Consumer, waiter: Waiter) -> Self {
-        Self { connection, index, consumer, waiter, empty_looks: 0 }
+        Self {
+            connection,
+            index,
+            consumer,
+            waiter,
+            loan: Frame::none(),
+            kept: None,
+            quiet: false,
+            streak: 0,
+            empty_looks: 0,
+        }
     }
 
     #[inline]
@@ -34,23 +59,98 @@ impl Incoming {
     /// Takes the next message, waiting for it.
     #[inline]
     pub(crate) fn take(&mut self, deadline: Deadline) -> Result<Frame, Halt> {
-        match self.take_soon() {
-            Some(frame) => Ok(frame),
-            None => self.wait_for_data(deadline),
+        self.take_loan(deadline)?;
+        Ok(self.loan)
+    }
+
+    /// Takes the next message as the [`loan`](Self::loan), waiting for it.
+    #[inline]
+    pub(crate) fn take_loan(&mut self, deadline: Deadline) -> Result<(), Halt> {
+        if self.take_soon(|_| true) {
+            return Ok(());
+        }
+        self.take_loan_late(deadline)
+    }
+
+    #[inline(never)]
+    fn take_loan_late(&mut self, deadline: Deadline) -> Result<(), Halt> {
+        self.forget_kept();
+        self.loan = self.wait_for_data(deadline)?;
+        Ok(())
+    }
+
+    /// Takes the next message as the [`loan`](Self::loan) if it comes soon, as it does from a peer that is at it, and if it
+    /// lies in its slot and has a `wanted` correlation id. Otherwise, and whatever the reason, nothing is taken, and
+    /// [`take`](Self::take) has the answer.
+    #[inline]
+    pub(crate) fn take_soon(&mut self, wanted: impl Fn(u64) -> bool) -> bool {
+        if self.connection.check_process().is_err() {
+            return false;
+        }
+        self.forget_kept();
+        match self.consumer.take_plain(&mut self.loan, &wanted) {
+            Plain::Taken => {
+                if self.streak == STREAM {
+                    self.consumer.prepare();
+                } else {
+                    self.streak += 1;
+                }
+                true
+            }
+            Plain::NotYet => {
+                self.streak = 0;
+                self.waiter.glances(|| self.consumer.has_news())
+                    && self.consumer.take_plain(&mut self.loan, wanted) == Plain::Taken
+            }
+            Plain::Otherwise => false,
         }
     }
 
-    /// Takes the next message if it comes soon, as it does from a peer that is at it; otherwise, and whatever the reason,
-    /// [`take`](Self::take) has the answer.
+    /// Takes the next message as the [`loan`](Self::loan) if there is one.
+    pub(crate) fn try_take_loan(&mut self) -> Result<bool, Halt> {
+        self.forget_kept();
+        let Some(frame) = self.try_take()? else { return Ok(false) };
+        self.loan = frame;
+        Ok(true)
+    }
+
+    /// Makes bytes of somebody else's the loan: of a reply that had to make room for others.
+    #[cold]
+    pub(crate) fn lend_kept(&mut self, correlation_id: u64, type_id: u32, payload: AlignedBytes) {
+        let payload = self.kept.insert(payload);
+        let (data, len) = (NonNull::from(&mut payload[..]).cast(), payload.len());
+        self.loan = Frame { position: 0, correlation_id, type_id, len, data };
+    }
+
+    /// The loan's bytes, if they are not in the ring.
     #[inline]
-    pub(crate) fn take_soon(&mut self) -> Option<Frame> {
-        self.connection.check_process().ok()?;
-        if self.consumer.has_news() {
-            self.consumer.prepare();
-        } else if !self.waiter.glances(|| self.consumer.has_news()) {
-            return None;
+    pub(crate) fn take_kept(&mut self) -> Option<AlignedBytes> {
+        self.kept.take()
+    }
+
+    /// Lets go of bytes that a guard which was forgotten has left behind.
+    #[inline]
+    fn forget_kept(&mut self) {
+        if self.kept.is_some() {
+            self.drop_kept();
         }
-        self.consumer.try_take().ok()?
+    }
+
+    #[cold]
+    fn drop_kept(&mut self) {
+        self.kept = None;
+    }
+
+    /// Ends the loan.
+    #[inline]
+    pub(crate) fn release_loan(&mut self) {
+        if self.kept.is_some() {
+            self.drop_kept();
+        } else if self.quiet {
+            self.release_quietly(self.loan.position);
+        } else {
+            self.release(self.loan.position);
+        }
     }
 
     #[inline(never)]

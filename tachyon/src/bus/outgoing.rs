@@ -104,11 +104,21 @@ impl Outgoing {
     /// Publishes a copy of `data` if there is room; false when there is none.
     #[inline]
     pub(crate) fn try_send(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<bool, Unsent> {
-        if self.is_clear() && self.producer.push_short(data, type_id, correlation_id) {
-            self.wake();
+        if self.send_short(data, type_id, correlation_id) {
             return Ok(true);
         }
         self.try_send_any(data, type_id, correlation_id)
+    }
+
+    /// Publishes a copy of a message that fits its slot, if there is room and nothing to be looked at first. False, whatever
+    /// the reason, says that nothing was sent, and [`send`](Self::send) has the answer.
+    #[inline]
+    pub(crate) fn send_short(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> bool {
+        let sent = self.is_clear() && self.producer.push_short(data, type_id, correlation_id);
+        if sent {
+            self.wake();
+        }
+        sent
     }
 
     /// As [`try_send`](Self::try_send), for a message that is not short, or if something has to be looked at first.
@@ -144,7 +154,16 @@ impl Outgoing {
         correlation_id: u64,
         deadline: Deadline,
     ) -> Result<(), Unsent> {
-        if self.try_send(data, type_id, correlation_id)? {
+        if self.send_short(data, type_id, correlation_id) {
+            return Ok(());
+        }
+        self.send_any(data, type_id, correlation_id, deadline)
+    }
+
+    /// As [`send`](Self::send), for a message that is not short, or if something has to be looked at first.
+    #[inline(never)]
+    fn send_any(&mut self, data: &[u8], type_id: u32, correlation_id: u64, deadline: Deadline) -> Result<(), Unsent> {
+        if self.try_send_any(data, type_id, correlation_id)? {
             return Ok(());
         }
         let reservation = self.wait_for_room(data.len(), deadline)?;
@@ -157,22 +176,24 @@ impl Outgoing {
     /// before anything else does: see [`settle`](Self::settle).
     #[inline]
     pub(crate) fn send_owed(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<(), Unsent> {
-        if !self.has_kept() && self.try_send(data, type_id, correlation_id)? {
+        if !self.has_kept() && self.send_short(data, type_id, correlation_id) {
             return Ok(());
         }
         self.send_owed_late(data, type_id, correlation_id)
     }
 
-    /// As [`send_owed`](Self::send_owed), when there is no room, or others come first.
-    #[cold]
+    /// As [`send_owed`](Self::send_owed), for a reply that is not short, when there is no room, or others come first.
+    #[inline(never)]
     fn send_owed_late(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<(), Unsent> {
-        self.settle()?;
+        if self.has_kept() {
+            self.settle()?;
+        }
         if self.has_kept() {
             self.check(data.len())?;
             self.keep(data, type_id, correlation_id);
             return Ok(());
         }
-        if self.try_send(data, type_id, correlation_id)? {
+        if self.try_send_any(data, type_id, correlation_id)? {
             return Ok(());
         }
         let outcome = if self.overflow == Overflow::Keep {

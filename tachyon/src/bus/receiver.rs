@@ -12,7 +12,6 @@ use super::undecided::Bus;
 use crate::error::{ConnectError, ListenError, NumaError, RecvError};
 use crate::handshake::Role;
 use crate::options::Options;
-use crate::ring::Frame;
 use crate::slice;
 use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
 
@@ -85,14 +84,13 @@ impl Receiver {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn try_recv(&mut self) -> Result<Option<RxGuard<'_>>, RecvError> {
-        let frame = self.incoming.try_take()?;
-        Ok(frame.map(|frame| RxGuard { incoming: &mut self.incoming, frame }))
+        Ok(if self.incoming.try_take_loan()? { Some(RxGuard { incoming: &mut self.incoming }) } else { None })
     }
 
     #[inline]
     fn recv_until(&mut self, deadline: Deadline) -> Result<RxGuard<'_>, RecvError> {
-        let frame = self.incoming.take(deadline)?;
-        Ok(RxGuard { incoming: &mut self.incoming, frame })
+        self.incoming.take_loan(deadline)?;
+        Ok(RxGuard { incoming: &mut self.incoming })
     }
 
     /// Receives up to `max` messages in place as one batch, waiting for the first. All are released together when the
@@ -170,19 +168,20 @@ impl Receiver {
 #[derive(Debug)]
 #[must_use = "dropping the guard releases the message"]
 pub struct RxGuard<'a> {
+    /// What it lends is the loan of this direction.
     incoming: &'a mut Incoming,
-    frame: Frame,
 }
 
 impl RxGuard<'_> {
     /// The sender's word for what this is.
+    #[inline]
     pub fn type_id(&self) -> u32 {
-        self.frame.type_id
+        self.incoming.loan.type_id
     }
 
     /// A copy that outlives the guard.
     pub fn to_message(&self) -> Message {
-        Message { type_id: self.frame.type_id, data: self.to_vec() }
+        Message { type_id: self.incoming.loan.type_id, data: self.to_vec() }
     }
 }
 
@@ -191,14 +190,14 @@ impl Deref for RxGuard<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        slice::payload(&self.frame, self.incoming)
+        slice::payload(&self.incoming.loan, self.incoming)
     }
 }
 
 impl Drop for RxGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.incoming.release(self.frame.position);
+        self.incoming.release(self.incoming.loan.position);
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::caller_info::CallerInfo;
-use super::desk::Desk;
-use super::handler::{HandlerError, Replied, Reply};
+use super::desk::{Answered, Desk};
+use super::handler::{Due, HandlerError, Replied, Reply};
 use super::layer::{self, CallInfo, Outcome};
 use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
@@ -105,7 +105,7 @@ impl<S: ?Sized> Desk<S> {
         outgoing: Option<&mut Outgoing>,
         deferred: &Deferred,
         outcome: Result<Vec<u8>, HandlerError>,
-    ) -> Result<(), ServeError> {
+    ) -> Answered {
         self.conclude(origin, outgoing, deferred, |reply| outcome.and_then(|payload| reply.bytes(&payload)))
     }
 
@@ -116,19 +116,22 @@ impl<S: ?Sized> Desk<S> {
         outgoing: Option<&mut Outgoing>,
         deferred: &Deferred,
         handler: impl FnOnce(Reply<'_>) -> Result<Replied, HandlerError>,
-    ) -> Result<(), ServeError> {
+    ) -> Answered {
         let Deferred { msg_type, correlation_id, .. } = *deferred;
         // A table never loses an endpoint, and this one was found when the request was deferred.
         let Some(registered) = self.find(u32::from(msg_type)) else { return Ok(()) };
         let result = match outgoing {
             None => Ok(None),
-            Some(outgoing) => self.run(registered, outgoing, msg_type, correlation_id, handler).map(Some),
+            Some(outgoing) => self.run(registered, outgoing, &Due { msg_type, correlation_id }, handler).map(Some),
         };
         let took = monotonic_nanos().saturating_sub(deferred.began);
         let outcome = match &result {
             Ok(Some(size)) => Outcome::Replied(*size),
-            Err(ServeError::Handler(failure)) => Outcome::Failed(failure.kind),
-            Ok(None) | Err(_) => Outcome::CallerGone,
+            Ok(None) => Outcome::CallerGone,
+            Err(error) => match &**error {
+                ServeError::Handler(failure) => Outcome::Failed(failure.kind),
+                _ => Outcome::CallerGone,
+            },
         };
         if let Some(bank) = origin.bank {
             bank.tally(registered.ordinal()).record(deferred.size, Some(took), outcome.into());

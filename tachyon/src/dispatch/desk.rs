@@ -1,18 +1,21 @@
 //! Where requests are answered: all of a dispatcher but its state, which is lent for each request.
 
+use core::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use super::control;
-use super::handler::{HandlerError, Replied, Reply, Request, Who};
+use super::handler::{Asked, Due, Failure, HandlerError, Replied, Reply, Request, Who};
 use super::layer::Layers;
 use super::table::{Registered, Table};
 use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
 use crate::error::{HandlerFailure, ServeError};
-use crate::rpc::{ErrorKind, OpenRequest, is_control, send_error};
+use crate::ring::Frame;
+use crate::rpc::{ErrorKind, is_control, send_error};
 use crate::slice;
 use crate::type_id::{msg_type, route_id};
+use crate::wait::Deadline;
 
 /// What [`Dispatcher::on_failure`](crate::Dispatcher::on_failure) sets.
 pub(super) type FailureHook = Box<dyn Fn(&ServeError) + Send + Sync>;
@@ -36,6 +39,12 @@ impl<'a, S: ?Sized> Lent<'a, S> {
         }
     }
 }
+
+/// What came of a request. The error is boxed: it is rare and large, and what is nearly always returned fits a register.
+pub(crate) type Answered = Result<(), Box<ServeError>>;
+
+/// In the place of a reply's size: the request came too late to be handled. No ring holds so many bytes.
+pub(super) const LATE: usize = usize::MAX;
 
 /// A dispatcher without its state.
 pub(crate) struct Desk<S: ?Sized> {
@@ -62,20 +71,25 @@ impl<S: ?Sized> Desk<S> {
     /// Runs the endpoint of one request, or answers it with an error. A reply that nobody is left to take is dropped: what
     /// the caller sent before its end is served all the same, and the end is for the next look at the ring to find.
     #[inline]
+    #[allow(clippy::too_many_arguments, reason = "as for `answer_plainly`")]
     pub(crate) fn answer(
         &self,
         state: Lent<'_, S>,
         origin: &Origin<'_>,
         incoming: &Incoming,
         outgoing: &mut Outgoing,
-        request: &OpenRequest,
-    ) -> Result<(), ServeError> {
+        frame: &Frame,
+        deadline: Deadline,
+    ) -> Answered {
         let outcome = if self.layers.is_empty() && origin.bank.is_none() {
-            self.answer_plainly(state, self.find(request.frame.type_id), origin, incoming, outgoing, request).map(drop)
+            self.answer_plainly(state, self.find(frame.type_id), origin, incoming, outgoing, frame, deadline)
         } else {
-            self.answer_watched(state, origin, incoming, outgoing, request)
+            self.answer_watched(state, origin, incoming, outgoing, frame, deadline)
         };
-        outcome.or_else(unless_caller_is_gone)
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(error) => unless_caller_is_gone(error),
+        }
     }
 
     /// The endpoint that a request is for.
@@ -84,8 +98,9 @@ impl<S: ?Sized> Desk<S> {
         if route_id(type_id) == 0 { self.table.get(msg_type(type_id)) } else { None }
     }
 
-    /// Gives the size of the reply; `None` for a request that came too late.
+    /// Gives the size of the reply; [`LATE`] for a request that came too late.
     #[inline]
+    #[allow(clippy::too_many_arguments, reason = "a struct of them would be written to memory and read again")]
     pub(super) fn answer_plainly(
         &self,
         state: Lent<'_, S>,
@@ -93,34 +108,43 @@ impl<S: ?Sized> Desk<S> {
         origin: &Origin<'_>,
         incoming: &Incoming,
         outgoing: &mut Outgoing,
-        request: &OpenRequest,
-    ) -> Result<Option<usize>, ServeError> {
-        let OpenRequest { frame, deadline } = request;
-        let msg_type = msg_type(frame.type_id);
-        let correlation_id = frame.correlation_id;
-        let Some(registered) = registered else {
-            if is_control(frame) {
-                control::answer(self, incoming, outgoing, frame)?;
-                return Ok(Some(0));
-            }
-            let text = if self.send_text { "no endpoint is registered for this msg_type" } else { "" };
-            send_error(outgoing, correlation_id, msg_type, ErrorKind::NoHandler, text)?;
-            return Err(ServeError::NoHandler { msg_type });
-        };
+        frame: &Frame,
+        deadline: Deadline,
+    ) -> Result<usize, Box<ServeError>> {
+        let due = Due { msg_type: msg_type(frame.type_id), correlation_id: frame.correlation_id };
+        let Some(registered) = registered else { return self.answer_nobodys(incoming, outgoing, frame, due) };
         if deadline.has_passed() {
-            let text = if self.send_text { "the deadline had passed before the request's turn came" } else { "" };
-            send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, text)?;
-            return Ok(None);
+            return self.answer_late(outgoing, due);
         }
-        let request = Request {
-            payload: slice::payload(frame, incoming),
-            msg_type,
-            correlation_id,
-            deadline: *deadline,
-            who: origin.caller.map_or(Who::Only(&incoming.connection.peer), Who::Known),
-        };
-        self.run(registered, outgoing, msg_type, correlation_id, |reply| registered.run(state, request, reply))
-            .map(Some)
+        let who = origin.caller.map_or(Who::Only(&incoming.connection.peer), Who::Known);
+        let asked = Asked { payload: slice::payload(frame, incoming), due, deadline, who };
+        self.run(registered, outgoing, &asked.due, |reply| registered.run(state, Request::new(&asked), reply))
+    }
+
+    /// Answers a request that no endpoint is for: a control request, or one that goes wrong.
+    #[cold]
+    fn answer_nobodys(
+        &self,
+        incoming: &Incoming,
+        outgoing: &mut Outgoing,
+        frame: &Frame,
+        Due { msg_type, correlation_id }: Due,
+    ) -> Result<usize, Box<ServeError>> {
+        if is_control(frame) {
+            control::answer(self, incoming, outgoing, frame).map_err(ServeError::from)?;
+            return Ok(0);
+        }
+        let text = if self.send_text { "no endpoint is registered for this msg_type" } else { "" };
+        send_error(outgoing, correlation_id, msg_type, ErrorKind::NoHandler, text).map_err(ServeError::from)?;
+        Err(Box::new(ServeError::NoHandler { msg_type }))
+    }
+
+    #[cold]
+    fn answer_late(&self, outgoing: &mut Outgoing, due: Due) -> Result<usize, Box<ServeError>> {
+        let Due { msg_type, correlation_id } = due;
+        let text = if self.send_text { "the deadline had passed before the request's turn came" } else { "" };
+        send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, text).map_err(ServeError::from)?;
+        Ok(LATE)
     }
 
     /// Has an endpoint's `handler` answer, or answers with the error it ends in. Gives the size of the reply.
@@ -129,51 +153,53 @@ impl<S: ?Sized> Desk<S> {
         &self,
         registered: &Registered<S>,
         outgoing: &mut Outgoing,
-        msg_type: u16,
-        correlation_id: u64,
+        due: &Due,
         handler: impl FnOnce(Reply<'_>) -> Result<Replied, HandlerError>,
-    ) -> Result<usize, ServeError> {
-        let answered = outgoing.accepted();
-        let reply = Reply::over(outgoing, msg_type, correlation_id);
+    ) -> Result<usize, Box<ServeError>> {
+        let accepted = outgoing.accepted();
+        let reply = Reply::over(outgoing, due);
         // Whatever a handler leaves half done is its own state's affair, as with a handler that returns an error; the
         // ring's state does not pass through it.
         let outcome = catch_unwind(AssertUnwindSafe(|| handler(reply)));
-        let answered = outgoing.accepted() != answered;
+        let answered = outgoing.accepted() != accepted;
+        match outcome {
+            Ok(Ok(replied)) if answered => Ok(replied.size),
+            outcome => Err(self.fail(registered, outgoing, due, answered, outcome)),
+        }
+    }
+
+    /// Makes a failure's report and, unless it has been answered, tells the caller.
+    #[cold]
+    fn fail(
+        &self,
+        registered: &Registered<S>,
+        outgoing: &mut Outgoing,
+        &Due { msg_type, correlation_id }: &Due,
+        answered: bool,
+        outcome: Result<Result<Replied, HandlerError>, Box<dyn Any + Send>>,
+    ) -> Box<ServeError> {
         let error = match outcome {
-            Ok(Ok(replied)) if answered => return Ok(replied.size),
             Ok(Ok(_)) => HandlerError::failed("returned the proof of another request's answer"),
             Ok(Err(error)) => error,
             Err(panic) => HandlerError::panicked(&*panic),
         };
-        let name = registered.name();
-        Err(fail(outgoing, name, self.send_text, (!answered).then_some(correlation_id), msg_type, error))
+        let Failure { kind, text, halt, .. } = error.into_failure();
+        if let Some(halt) = halt {
+            return Box::new(halt.into());
+        }
+        if !answered {
+            let told = if self.send_text { text.as_str() } else { "" };
+            if let Err(unsent) = send_error(outgoing, correlation_id, msg_type, kind, told) {
+                return Box::new(unsent.into());
+            }
+        }
+        let name = registered.name().to_owned();
+        Box::new(ServeError::Handler(HandlerFailure { name, msg_type, kind, text }))
     }
 }
 
 /// Takes a reply without a taker for sent.
 #[cold]
-fn unless_caller_is_gone(error: ServeError) -> Result<(), ServeError> {
-    if matches!(error, ServeError::Closed | ServeError::PeerDead) { Ok(()) } else { Err(error) }
-}
-
-/// Makes a failure's report and, unless it has been answered, tells the caller.
-#[cold]
-fn fail(
-    outgoing: &mut Outgoing,
-    name: &str,
-    send_text: bool,
-    unanswered: Option<u64>,
-    msg_type: u16,
-    error: HandlerError,
-) -> ServeError {
-    if let Some(halt) = error.halt {
-        return halt.into();
-    }
-    if let Some(correlation_id) = unanswered {
-        let text = if send_text { error.text.as_str() } else { "" };
-        if let Err(unsent) = send_error(outgoing, correlation_id, msg_type, error.kind, text) {
-            return unsent.into();
-        }
-    }
-    ServeError::Handler(HandlerFailure { name: name.to_owned(), msg_type, kind: error.kind, text: error.text })
+fn unless_caller_is_gone(error: Box<ServeError>) -> Answered {
+    if matches!(*error, ServeError::Closed | ServeError::PeerDead) { Ok(()) } else { Err(error) }
 }

@@ -4,7 +4,7 @@ use core::fmt;
 use std::time::Duration;
 
 use super::control;
-use super::desk::{Desk, Lent};
+use super::desk::{Answered, Desk, Lent};
 use super::endpoint::{Endpoint, Entry};
 use super::into_reply::IntoReply;
 use super::layer::Layer;
@@ -14,7 +14,7 @@ use crate::bus::{Incoming, Outgoing};
 use crate::describe::{Description, EndpointDescription, WHOLE_TABLE};
 use crate::error::{RegisterError, ServeError};
 use crate::ring::Frame;
-use crate::rpc::{Callee, is_control, open_request};
+use crate::rpc::{Callee, is_control, open_loan};
 use crate::wait::Deadline;
 
 /// A table of endpoints and the loop that serves them.
@@ -217,7 +217,7 @@ impl<S: ?Sized> Dispatcher<S> {
     /// [`ServeError::NeedsRuntime`] when an endpoint is async; otherwise the caller closed or died.
     pub fn serve_once(&mut self, callee: &mut Callee) -> Result<(), ServeError> {
         self.check_blocking()?;
-        self.serve_until(callee, Deadline::never())
+        self.serve_until(callee, Deadline::never()).map_err(|error| *error)
     }
 
     /// As [`serve_once`](Self::serve_once), waiting at most `timeout` for the request.
@@ -226,7 +226,7 @@ impl<S: ?Sized> Dispatcher<S> {
     /// As [`serve_once`](Self::serve_once), and [`ServeError::TimedOut`].
     pub fn serve_once_timeout(&mut self, callee: &mut Callee, timeout: Duration) -> Result<(), ServeError> {
         self.check_blocking()?;
-        self.serve_until(callee, Deadline::after(timeout))
+        self.serve_until(callee, Deadline::after(timeout)).map_err(|error| *error)
     }
 
     /// Serves a [`Callee`] until its caller closes, or a [`RpcServer`](crate::RpcServer) until it is stopped. Requests
@@ -276,7 +276,7 @@ impl<S: ?Sized> Dispatcher<S> {
     }
 
     #[inline]
-    fn serve_until(&mut self, callee: &mut Callee, deadline: Deadline) -> Result<(), ServeError> {
+    fn serve_until(&mut self, callee: &mut Callee, deadline: Deadline) -> Answered {
         self.serve_on(&mut callee.incoming, &mut callee.outgoing, deadline)
     }
 
@@ -287,36 +287,38 @@ impl<S: ?Sized> Dispatcher<S> {
         incoming: &mut Incoming,
         outgoing: &mut Outgoing,
         deadline: Deadline,
-    ) -> Result<(), ServeError> {
+    ) -> Answered {
         // A caller may be waiting for what an interrupted wait left behind, and would send nothing more until it comes.
         if outgoing.has_kept() {
-            outgoing.settle()?;
+            outgoing.settle().map_err(ServeError::from)?;
         }
         loop {
-            let frame = incoming.take(deadline)?;
-            let control = is_control(&frame);
-            let outcome = self.serve_frame(incoming, outgoing, frame);
+            incoming.take_loan(deadline).map_err(ServeError::from)?;
+            let control = is_control(&incoming.loan);
+            let outcome = self.serve_loan(incoming, outgoing);
             if !control || outcome.is_err() {
                 return outcome;
             }
-            incoming.check_patience(deadline)?;
+            incoming.check_patience(deadline).map_err(ServeError::from)?;
         }
     }
 
     /// Serves a message that was taken before, and releases it.
     #[inline]
-    pub(crate) fn serve_frame(
-        &mut self,
-        incoming: &mut Incoming,
-        outgoing: &mut Outgoing,
-        frame: Frame,
-    ) -> Result<(), ServeError> {
+    pub(crate) fn serve_frame(&mut self, incoming: &mut Incoming, outgoing: &mut Outgoing, frame: Frame) -> Answered {
+        incoming.loan = frame;
+        self.serve_loan(incoming, outgoing)
+    }
+
+    /// Serves the message that is a direction's loan, and releases it.
+    #[inline]
+    fn serve_loan(&mut self, incoming: &mut Incoming, outgoing: &mut Outgoing) -> Answered {
         // The reply's slot is fetched while the handler works.
         outgoing.producer.prepare();
-        let request = open_request(incoming, frame)?;
+        let deadline = open_loan(incoming).map_err(ServeError::from)?;
         let state = Lent::Exclusive(&mut self.state);
-        let outcome = self.desk.answer(state, &Origin::default(), incoming, outgoing, &request);
-        incoming.release(frame.position);
+        let outcome = self.desk.answer(state, &Origin::default(), incoming, outgoing, &incoming.loan, deadline);
+        incoming.release(incoming.loan.position);
         outcome
     }
 }
@@ -340,13 +342,13 @@ impl sealed::Sealed for Callee {}
 impl Served for Callee {
     fn serve_with<S: ?Sized>(&mut self, dispatcher: &mut Dispatcher<S>) -> Result<(), ServeError> {
         loop {
-            match dispatcher.serve_until(self, Deadline::never()) {
-                Ok(()) => {}
-                Err(ServeError::Closed) => return Ok(()),
-                Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => {
+            let Err(error) = dispatcher.serve_until(self, Deadline::never()) else { continue };
+            match *error {
+                ServeError::Closed => return Ok(()),
+                failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_)) => {
                     dispatcher.desk.tell_failure(&failure);
                 }
-                Err(end) => return Err(end),
+                end => return Err(end),
             }
         }
     }

@@ -7,25 +7,39 @@ use std::time::Duration;
 
 use super::caller_info::CallerInfo;
 use super::slot::SlotError;
+use crate::aligned::AlignedBytes;
 use crate::bus::Outgoing;
 use crate::error::{Halt, Unsent};
 #[cfg(feature = "python")]
 use crate::native::{HostReply, HostRoom};
 use crate::payload::{Wire, view};
 use crate::ring::Reservation;
-use crate::rpc::{AlignedBytes, ErrorKind};
+use crate::rpc::ErrorKind;
 use crate::slice;
 use crate::type_id::make_type_id;
 use crate::wait::{Deadline, Peer};
 
+/// What was asked, by whom, and until when. It lies with whoever serves: a [`Request`] and its [`Reply`] are handed on by
+/// reference, in registers.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    pub(super) payload: &'a [u8],
+    pub(super) due: Due,
+    pub(super) deadline: Deadline,
+    pub(super) who: Who<'a>,
+}
+
+/// The answer that is owed: to which call, of which endpoint.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Due {
+    pub(crate) msg_type: u16,
+    pub(crate) correlation_id: u64,
+}
+
 /// A request, in place.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    pub(super) payload: &'a [u8],
-    pub(super) msg_type: u16,
-    pub(super) correlation_id: u64,
-    pub(super) deadline: Deadline,
-    pub(super) who: Who<'a>,
+    asked: &'a Asked<'a>,
 }
 
 /// Who calls, as far as anybody has looked.
@@ -37,11 +51,24 @@ pub(super) enum Who<'a> {
     Only(&'a Peer),
 }
 
+impl<'a> Asked<'a> {
+    /// A request that another copy of this crate has taken from a ring.
+    #[cfg(feature = "python")]
+    pub(crate) fn elsewhere(payload: &'a [u8], due: Due, deadline: Deadline, caller: &'a CallerInfo) -> Self {
+        Self { payload, due, deadline, who: Who::Known(caller) }
+    }
+}
+
 impl<'a> Request<'a> {
+    #[inline]
+    pub(crate) fn new(asked: &'a Asked<'a>) -> Self {
+        Self { asked }
+    }
+
     /// The request's bytes, in the ring. They are released when the handler returns.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
-        self.payload
+        self.asked.payload
     }
 
     /// Hands the request to `handler` as what the endpoint takes. One that is nothing of the kind never gets there.
@@ -53,7 +80,7 @@ impl<'a> Request<'a> {
         &self,
         handler: impl FnOnce(&W) -> Result<Replied, HandlerError>,
     ) -> Result<Replied, HandlerError> {
-        match view::<W>(self.payload) {
+        match view::<W>(self.asked.payload) {
             Ok(request) => handler(&request),
             Err(problem) => Err(HandlerError::new(ErrorKind::BadRequest, problem)),
         }
@@ -61,17 +88,17 @@ impl<'a> Request<'a> {
 
     /// The endpoint's message type.
     pub fn msg_type(&self) -> u16 {
-        self.msg_type
+        self.asked.due.msg_type
     }
 
     /// The call's correlation id.
     pub fn correlation_id(&self) -> u64 {
-        self.correlation_id
+        self.asked.due.correlation_id
     }
 
     /// Who calls.
     pub fn caller(&self) -> CallerInfo {
-        match self.who {
+        match self.asked.who {
             Who::Known(caller) => *caller,
             Who::Only(peer) => CallerInfo::new(1, peer),
         }
@@ -80,24 +107,12 @@ impl<'a> Request<'a> {
     /// How long the caller still waits: `None` when it set no deadline, zero when the deadline has passed and the reply
     /// will be dropped.
     pub fn remaining(&self) -> Option<Duration> {
-        self.deadline.remaining()
+        self.asked.deadline.remaining()
     }
 
     /// Until when the caller waits.
     pub(crate) fn deadline(&self) -> Deadline {
-        self.deadline
-    }
-
-    /// A request that another copy of this crate has taken from a ring.
-    #[cfg(feature = "python")]
-    pub(crate) fn taken_elsewhere(
-        payload: &'a [u8],
-        msg_type: u16,
-        correlation_id: u64,
-        deadline: Deadline,
-        caller: &'a CallerInfo,
-    ) -> Self {
-        Self { payload, msg_type, correlation_id, deadline, who: Who::Known(caller) }
+        self.asked.deadline
     }
 }
 
@@ -105,8 +120,7 @@ impl<'a> Request<'a> {
 #[derive(Debug)]
 pub struct Reply<'a> {
     way: Way<'a>,
-    msg_type: u16,
-    correlation_id: u64,
+    due: &'a Due,
 }
 
 /// Where an answer goes.
@@ -120,14 +134,14 @@ enum Way<'a> {
 
 impl<'a> Reply<'a> {
     #[inline]
-    pub(super) fn over(outgoing: &'a mut Outgoing, msg_type: u16, correlation_id: u64) -> Self {
-        Self { way: Way::Ring(outgoing), msg_type, correlation_id }
+    pub(super) fn over(outgoing: &'a mut Outgoing, due: &'a Due) -> Self {
+        Self { way: Way::Ring(outgoing), due }
     }
 
     /// The answer to a request that another copy of this crate has taken from a ring.
     #[cfg(feature = "python")]
-    pub(crate) fn through(host: HostReply<'a>, msg_type: u16, correlation_id: u64) -> Self {
-        Self { way: Way::Host(host), msg_type, correlation_id }
+    pub(crate) fn through(host: HostReply<'a>, due: &'a Due) -> Self {
+        Self { way: Way::Host(host), due }
     }
 
     /// The ring it goes to, if that is here.
@@ -156,9 +170,10 @@ impl<'a> Reply<'a> {
     /// When the payload can never fit the reverse ring (the caller is told so), and when the caller is gone.
     #[inline]
     pub fn bytes(self, payload: &[u8]) -> Result<Replied, HandlerError> {
-        let type_id = make_type_id(0, self.msg_type);
+        let Due { msg_type, correlation_id } = *self.due;
+        let type_id = make_type_id(0, msg_type);
         let sent = match self.way {
-            Way::Ring(outgoing) => outgoing.send_owed(payload, type_id, self.correlation_id),
+            Way::Ring(outgoing) => outgoing.send_owed(payload, type_id, correlation_id),
             #[cfg(feature = "python")]
             Way::Host(host) => host.send(payload),
         };
@@ -174,7 +189,7 @@ impl<'a> Reply<'a> {
     /// # Errors
     /// As [`bytes`](Self::bytes).
     pub fn reserve(self, len: usize) -> Result<ReplyRoom<'a>, HandlerError> {
-        let Self { way, msg_type, correlation_id } = self;
+        let Self { way, due } = self;
         let place = match way {
             Way::Ring(outgoing) => match outgoing.reserve_owed(len) {
                 Ok(Some(reservation)) => Place::Ring(outgoing, reservation),
@@ -184,7 +199,7 @@ impl<'a> Reply<'a> {
             #[cfg(feature = "python")]
             Way::Host(host) => Place::Host(host.reserve(len).map_err(HandlerError::unsent)?),
         };
-        Ok(ReplyRoom { place, msg_type, correlation_id })
+        Ok(ReplyRoom { place, due: *due })
     }
 }
 
@@ -193,8 +208,7 @@ impl<'a> Reply<'a> {
 #[must_use = "room that is not committed is no answer"]
 pub struct ReplyRoom<'a> {
     place: Place<'a>,
-    msg_type: u16,
-    correlation_id: u64,
+    due: Due,
 }
 
 /// Where a reply is written.
@@ -214,7 +228,7 @@ impl ReplyRoom<'_> {
     /// When `len` is more than was reserved.
     pub fn commit(self, len: usize) -> Replied {
         assert!(len <= self.len(), "cannot commit {len} bytes of {}", self.len());
-        let Self { place, msg_type, correlation_id } = self;
+        let Self { place, due: Due { msg_type, correlation_id } } = self;
         let type_id = make_type_id(0, msg_type);
         match place {
             Place::Ring(outgoing, reservation) => outgoing.publish(reservation, len, type_id, correlation_id),
@@ -263,7 +277,11 @@ pub struct Replied {
 
 /// Why a request was not answered with a reply. Its caller is answered with an error.
 #[derive(Debug)]
-pub struct HandlerError {
+pub struct HandlerError(Box<Failure>);
+
+/// What a [`HandlerError`] says. Boxed, so that what a handler returns fits the registers.
+#[derive(Debug)]
+pub(super) struct Failure {
     pub(super) kind: ErrorKind,
     pub(super) text: String,
     pub(super) halt: Option<Halt>,
@@ -281,36 +299,46 @@ impl HandlerError {
     /// A failure of the given kind.
     #[cold]
     pub fn new(kind: ErrorKind, text: impl fmt::Display) -> Self {
-        Self { kind, text: text.to_string(), halt: None, too_large: None }
+        Self(Box::new(Failure { kind, text: text.to_string(), halt: None, too_large: None }))
     }
 
     /// The reply could not be sent.
     #[cold]
     fn unsent(unsent: Unsent) -> Self {
         match unsent {
-            Unsent::TooLarge { size, max } => Self {
-                too_large: Some((size, max)),
-                ..Self::new(ErrorKind::ReplyTooLarge, SlotError::TooLarge { size, max })
-            },
+            Unsent::TooLarge { size, max } => {
+                let mut error = Self::new(ErrorKind::ReplyTooLarge, SlotError::TooLarge { size, max });
+                error.0.too_large = Some((size, max));
+                error
+            }
             // The connection ended under the reply; there is nobody to tell.
-            Unsent::Halted(halt) => Self { halt: Some(halt), ..Self::new(ErrorKind::Unspecified, "") },
+            Unsent::Halted(halt) => {
+                let mut error = Self::new(ErrorKind::Unspecified, "");
+                error.0.halt = Some(halt);
+                error
+            }
         }
+    }
+
+    /// All that is known of it.
+    pub(super) fn into_failure(self) -> Failure {
+        *self.0
     }
 
     /// What the caller is told.
     #[cfg(feature = "python")]
     pub(crate) fn parts(&self) -> (ErrorKind, &str) {
-        (self.kind, &self.text)
+        (self.0.kind, &self.0.text)
     }
 
     /// The ring that can never hold the reply, in bytes, if that is what is wrong.
     pub(crate) fn reply_limit(&self) -> Option<usize> {
-        self.too_large.map(|(_, max)| max)
+        self.0.too_large.map(|(_, max)| max)
     }
 
     /// The same to the handler, which cannot keep what the dispatcher has to be told.
     pub(super) fn slot_error(&self) -> SlotError {
-        match self.too_large {
+        match self.0.too_large {
             Some((size, max)) => SlotError::TooLarge { size, max },
             None => SlotError::Gone,
         }

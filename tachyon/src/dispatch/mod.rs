@@ -20,10 +20,12 @@ pub use caller_info::CallerInfo;
 pub use deferred::Deferred;
 #[cfg(feature = "tokio")]
 pub(crate) use desk::Desk;
-pub(crate) use desk::Lent;
+pub(crate) use desk::{Answered, Lent};
 pub(crate) use dispatcher::sealed;
 pub use dispatcher::{Dispatcher, Served};
 pub use endpoint::{Endpoint, Entry, EntryHandler, ExclusiveHandler, SharedHandler};
+#[cfg(feature = "python")]
+pub(crate) use handler::{Asked, Due};
 pub use handler::{HandlerError, Replied, Reply, ReplyRoom, Request};
 pub use into_reply::IntoReply;
 pub use layer::{CallInfo, Layer, Outcome};

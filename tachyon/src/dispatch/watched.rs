@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use super::caller_info::CallerInfo;
 use super::control;
-use super::desk::{Desk, Lent};
+use super::desk::{Desk, LATE, Lent};
 use super::layer::{self, CallInfo, Outcome};
 use super::table::Registered;
 use crate::bus::{Incoming, Outgoing};
 use crate::error::ServeError;
-use crate::rpc::{ErrorKind, OpenRequest, is_control};
+use crate::ring::Frame;
+use crate::rpc::{ErrorKind, is_control};
 use crate::stats::{Bank, Ending, Tally};
 use crate::type_id::msg_type;
-use crate::wait::monotonic_nanos;
+use crate::wait::{Deadline, monotonic_nanos};
 
 /// Where a request comes from, for those who watch.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,29 +29,33 @@ const NONE: usize = usize::MAX;
 
 impl<S: ?Sized> Desk<S> {
     /// As `answer_plainly`, for layers and counters to see.
+    #[inline(never)]
+    #[allow(clippy::too_many_arguments, reason = "as for `answer_plainly`")]
     pub(super) fn answer_watched(
         &self,
         state: Lent<'_, S>,
         origin: &Origin<'_>,
         incoming: &Incoming,
         outgoing: &mut Outgoing,
-        request: &OpenRequest,
-    ) -> Result<(), ServeError> {
-        if is_control(&request.frame) {
-            return Ok(control::answer(self, incoming, outgoing, &request.frame)?);
+        frame: &Frame,
+        deadline: Deadline,
+    ) -> Result<usize, Box<ServeError>> {
+        if is_control(frame) {
+            control::answer(self, incoming, outgoing, frame).map_err(ServeError::from)?;
+            return Ok(0);
         }
-        let msg_type = msg_type(request.frame.type_id);
-        let registered = self.find(request.frame.type_id);
+        let msg_type = msg_type(frame.type_id);
+        let registered = self.find(frame.type_id);
         let call = (!self.layers.is_empty()).then(|| {
             let caller = origin.caller.copied();
             CallInfo {
                 msg_type,
                 name: registered.map_or("", Registered::name),
                 caller: caller.unwrap_or_else(|| CallerInfo::new(1, &incoming.connection.peer)),
-                correlation_id: request.frame.correlation_id,
-                request_size: request.frame.len,
+                correlation_id: frame.correlation_id,
+                request_size: frame.len,
                 overlaps: false,
-                deadline: request.deadline,
+                deadline,
             }
         });
         if let Some(call) = &call {
@@ -59,22 +64,24 @@ impl<S: ?Sized> Desk<S> {
         let tally = origin.bank.map(|bank| bank.tally(registered.map_or(NONE, Registered::ordinal)));
         let measured = call.is_some() || tally.is_some_and(Tally::measures);
         let began = measured.then(monotonic_nanos);
-        let result = self.answer_plainly(state, registered, origin, incoming, outgoing, request);
+        let result = self.answer_plainly(state, registered, origin, incoming, outgoing, frame, deadline);
         let took = began.map(|began| monotonic_nanos().saturating_sub(began));
         let outcome = match &result {
-            Ok(Some(size)) => Outcome::Replied(*size),
-            Ok(None) => Outcome::Failed(ErrorKind::DeadlinePassed),
-            Err(ServeError::NoHandler { .. }) => Outcome::Failed(ErrorKind::NoHandler),
-            Err(ServeError::Handler(failure)) => Outcome::Failed(failure.kind),
-            Err(_) => Outcome::CallerGone,
+            Ok(LATE) => Outcome::Failed(ErrorKind::DeadlinePassed),
+            Ok(size) => Outcome::Replied(*size),
+            Err(error) => match &**error {
+                ServeError::NoHandler { .. } => Outcome::Failed(ErrorKind::NoHandler),
+                ServeError::Handler(failure) => Outcome::Failed(failure.kind),
+                _ => Outcome::CallerGone,
+            },
         };
         if let Some(tally) = tally {
-            tally.record(request.frame.len, took, outcome.into());
+            tally.record(frame.len, took, outcome.into());
         }
         if let (Some(call), Some(took)) = (&call, took) {
             layer::after(&self.layers, call, &outcome, Duration::from_nanos(took));
         }
-        result.map(drop)
+        result
     }
 }
 

@@ -20,6 +20,13 @@ pub(crate) struct Frame {
     pub(crate) data: NonNull<u8>,
 }
 
+impl Frame {
+    /// Stands where no message has been taken yet.
+    pub(crate) const fn none() -> Self {
+        Self { position: 0, correlation_id: 0, type_id: 0, len: 0, data: NonNull::dangling() }
+    }
+}
+
 // SAFETY: a frame is an address into a shared mapping with no owner of its own; whoever dereferences it proves that
 // the mapping lives and that the frame has not been released.
 #[allow(unsafe_code, reason = "a frame may be kept by a guard that another thread drops")]
@@ -27,6 +34,17 @@ unsafe impl Send for Frame {}
 
 /// How many slots ahead a consumer that is behind fetches: as many as cross from core to core while it reads one.
 const AHEAD: u64 = 8;
+
+/// What became of an attempt to take a message the short way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plain {
+    /// It is taken.
+    Taken,
+    /// It is not there yet; or the ring is broken, which the next look finds out.
+    NotYet,
+    /// There is one for [`Consumer::try_take`] to take.
+    Otherwise,
+}
 
 /// The one consumer of a ring.
 #[derive(Debug)]
@@ -97,6 +115,34 @@ impl Consumer {
     #[inline]
     pub(crate) fn prepare(&self) {
         self.memory.prefetch_for_reading(self.next.wrapping_add(AHEAD));
+    }
+
+    /// Takes the next message into `loan` if it has been published and lies in its slot, and if `wanted` says so of its
+    /// correlation id: nearly all messages.
+    ///
+    /// The loan is written word by word where its words will be read one by one: a copy of it in wider moves would have to
+    /// wait for the stores before it, which is what a short round trip consists of.
+    #[inline]
+    pub(crate) fn take_plain(&mut self, loan: &mut Frame, wanted: impl FnOnce(u64) -> bool) -> Plain {
+        let position = self.next;
+        let slot = self.memory.slot(position);
+        let sequence = position.wrapping_add(1);
+        // Acquire: as in `try_take`.
+        if slot.sequence.load(Ordering::Acquire) != sequence {
+            return Plain::NotYet;
+        }
+        let len = slot.len.load(Ordering::Relaxed) as usize;
+        let correlation_id = slot.correlation_id.load(Ordering::Relaxed);
+        if len > self.most_inline || !wanted(correlation_id) {
+            return Plain::Otherwise;
+        }
+        loan.position = position;
+        loan.correlation_id = correlation_id;
+        loan.type_id = slot.type_id.load(Ordering::Relaxed);
+        loan.len = len;
+        loan.data = RingMemory::inline(slot);
+        self.next = sequence;
+        Plain::Taken
     }
 
     /// Takes the next message if it has been published.

@@ -13,7 +13,7 @@ mod producer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use consumer::{Consumer, Frame};
+pub(crate) use consumer::{Consumer, Frame, Plain};
 pub(crate) use geometry::Geometry;
 pub use geometry::{CapacityError, MAX_CAPACITY};
 #[cfg(any(test, fuzzing))]

@@ -6,13 +6,12 @@ use std::time::Duration;
 use super::control::{control_reply, is_control, try_answer_control};
 use super::fault::{ErrorKind, ErrorReply};
 use super::guard::{RpcRxGuard, RpcTxGuard};
-use super::request::open_request;
+use super::request::open_loan;
 use super::undecided::RpcBus;
 use crate::bus::{Established, Incoming, Outgoing, State};
 use crate::error::{ConnectError, Halt, ListenError, ServeError, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
-use crate::ring::Frame;
 use crate::type_id::make_type_id;
 use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
 
@@ -81,8 +80,8 @@ impl Callee {
     /// [`ServeError::Closed`] when the caller closed in good order; otherwise it died, or the memory is corrupted.
     #[inline]
     pub fn serve(&mut self) -> Result<RpcRxGuard<'_>, ServeError> {
-        let frame = self.take(Deadline::never())?;
-        Ok(RpcRxGuard::in_place(&mut self.incoming, frame))
+        self.take(Deadline::never())?;
+        Ok(RpcRxGuard::over(&mut self.incoming))
     }
 
     /// As [`serve`](Self::serve), waiting at most `timeout`.
@@ -90,8 +89,8 @@ impl Callee {
     /// # Errors
     /// As [`serve`](Self::serve), and [`ServeError::TimedOut`].
     pub fn serve_timeout(&mut self, timeout: Duration) -> Result<RpcRxGuard<'_>, ServeError> {
-        let frame = self.take(Deadline::after(timeout))?;
-        Ok(RpcRxGuard::in_place(&mut self.incoming, frame))
+        self.take(Deadline::after(timeout))?;
+        Ok(RpcRxGuard::over(&mut self.incoming))
     }
 
     /// The next request if there is one.
@@ -100,37 +99,41 @@ impl Callee {
     /// As [`serve`](Self::serve).
     pub fn try_serve(&mut self) -> Result<Option<RpcRxGuard<'_>>, ServeError> {
         for _ in 0..CONTROLS_PER_LOOK {
-            let Some(frame) = self.incoming.try_take()? else { break };
-            let request = open_request(&self.incoming, frame)?;
-            if !is_control(&request.frame) {
-                return Ok(Some(RpcRxGuard::in_place(&mut self.incoming, request.frame)));
+            if !self.incoming.try_take_loan()? {
+                break;
             }
-            let answered = try_answer_control(&mut self.outgoing, &request.frame);
-            self.incoming.release(frame.position);
+            open_loan(&mut self.incoming)?;
+            if !is_control(&self.incoming.loan) {
+                return Ok(Some(RpcRxGuard::over(&mut self.incoming)));
+            }
+            let answered = try_answer_control(&mut self.outgoing, &self.incoming.loan);
+            self.incoming.release_loan();
             answered?;
         }
         Ok(None)
     }
 
+    /// Takes the next request of a user as the loan of the forward ring.
     #[inline]
-    fn take(&mut self, deadline: Deadline) -> Result<Frame, ServeError> {
+    fn take(&mut self, deadline: Deadline) -> Result<(), ServeError> {
         loop {
-            let frame = self.incoming.take(deadline)?;
+            self.incoming.take_loan(deadline)?;
             self.outgoing.producer.prepare();
-            let request = open_request(&self.incoming, frame)?;
-            if !is_control(&request.frame) {
-                return Ok(request.frame);
+            open_loan(&mut self.incoming)?;
+            if !is_control(&self.incoming.loan) {
+                return Ok(());
             }
-            self.answer_control(&request.frame, deadline)?;
+            self.answer_control(deadline)?;
         }
     }
 
     /// Answers and releases a request that no user sees.
     #[cold]
-    fn answer_control(&mut self, frame: &Frame, deadline: Deadline) -> Result<(), ServeError> {
-        let (type_id, payload) = control_reply(frame, self.outgoing.max_len());
-        let answered = self.outgoing.send(&payload, type_id, frame.correlation_id, deadline);
-        self.incoming.release(frame.position);
+    fn answer_control(&mut self, deadline: Deadline) -> Result<(), ServeError> {
+        let request = self.incoming.loan;
+        let (type_id, payload) = control_reply(&request, self.outgoing.max_len());
+        let answered = self.outgoing.send(&payload, type_id, request.correlation_id, deadline);
+        self.incoming.release_loan();
         match answered {
             // Nobody is left to take the answer; what the caller sent before its end comes first all the same.
             Ok(()) | Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => {}

@@ -57,13 +57,6 @@ pub struct Caller {
 /// at the clock.
 const REPLIES_PER_LOOK: u32 = 256;
 
-/// A reply: still in the ring, or kept from before.
-#[derive(Debug)]
-pub(crate) enum Taken {
-    InPlace(Frame),
-    Kept(Arrived),
-}
-
 impl Caller {
     /// Connects to the callee that listens at `path`, waiting up to 5 seconds for it to appear.
     ///
@@ -138,6 +131,23 @@ impl Caller {
 
     #[inline]
     pub(crate) fn call_until(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
+        match self.call_at_once(msg_type, payload, deadline) {
+            Some(call) => Ok(call),
+            None => self.call_late(msg_type, payload, deadline),
+        }
+    }
+
+    /// Sends a request without a deadline that fits its slot, if there is room, a connection, and nothing to be looked at
+    /// first. `None`, whatever the reason, says that nothing was sent, and [`call_until`](Self::call_until) has the answer.
+    #[inline]
+    pub(super) fn call_at_once(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Option<u64> {
+        let plain = msg_type != MSG_TYPE_ERROR && deadline == Deadline::never() && self.again.is_none();
+        let sent = plain && self.outgoing.send_short(payload, make_type_id(0, msg_type), self.pending.next());
+        sent.then(|| self.pending.sent())
+    }
+
+    #[inline(never)]
+    fn call_late(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
         if msg_type == MSG_TYPE_ERROR {
             return Err(CallError::ReservedMsgType);
         }
@@ -254,28 +264,33 @@ impl Caller {
             match self.pending.standing(correlation_id) {
                 Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
                 Standing::Settled => {
-                    return Ok(Some(RpcRxGuard::kept(correlation_id, self.take_settled(correlation_id)?)));
+                    self.take_settled(correlation_id)?;
+                    return Ok(Some(self.lend()));
                 }
                 Standing::Awaited => {}
             }
-            match self.incoming.try_take()? {
-                None => return Ok(None),
-                Some(frame) if frame.correlation_id == correlation_id => {
-                    self.pending.came();
-                    self.pending.end(correlation_id);
-                    return Ok(Some(self.lend(correlation_id, Taken::InPlace(frame))));
-                }
-                Some(frame) => keep(&mut self.incoming, &mut self.pending, frame)?,
+            if !self.incoming.try_take_loan()? {
+                return Ok(None);
             }
+            if self.incoming.loan.correlation_id == correlation_id {
+                self.pending.came();
+                self.pending.end(correlation_id);
+                return Ok(Some(self.lend()));
+            }
+            let other = self.incoming.loan;
+            keep(&mut self.incoming, &mut self.pending, other)?;
         }
         Ok(None)
     }
 
-    /// What has come of a call that is settled.
+    /// Takes what has come of a call that is settled, as the loan of the reverse ring.
     #[cold]
-    fn take_settled(&mut self, correlation_id: u64) -> Result<Arrived, CallError> {
+    fn take_settled(&mut self, correlation_id: u64) -> Result<(), CallError> {
         match self.pending.end(correlation_id) {
-            Some(Ok(arrived)) => Ok(arrived),
+            Some(Ok(Arrived { type_id, payload })) => {
+                self.incoming.lend_kept(correlation_id, type_id, payload);
+                Ok(())
+            }
             Some(Err(loss)) => Err(Halt::from(loss).into()),
             None => Err(CallError::UnknownCorrelation(correlation_id)),
         }
@@ -283,71 +298,66 @@ impl Caller {
 
     #[inline]
     fn wait_until(&mut self, correlation_id: u64, deadline: Deadline) -> Result<RpcRxGuard<'_>, CallError> {
-        let taken = self.take(correlation_id, deadline)?;
-        Ok(self.lend(correlation_id, taken))
+        self.take(correlation_id, deadline)?;
+        Ok(self.lend())
     }
 
-    /// Makes a guard of a reply that was taken.
+    /// Makes a guard of the reply that was taken.
     #[inline]
-    pub(super) fn lend(&mut self, correlation_id: u64, taken: Taken) -> RpcRxGuard<'_> {
-        match taken {
-            Taken::InPlace(frame) if self.pending.is_quiet() => RpcRxGuard::last_owed(&mut self.incoming, frame),
-            Taken::InPlace(frame) => RpcRxGuard::in_place(&mut self.incoming, frame),
-            Taken::Kept(arrived) => RpcRxGuard::kept(correlation_id, arrived),
-        }
+    pub(super) fn lend(&mut self) -> RpcRxGuard<'_> {
+        // A callee that owes no other reply does not wait for room.
+        self.incoming.quiet = self.pending.is_quiet();
+        RpcRxGuard::over(&mut self.incoming)
     }
 
+    /// Takes the reply to a call as the loan of the reverse ring.
     #[inline]
-    pub(crate) fn take(&mut self, correlation_id: u64, deadline: Deadline) -> Result<Taken, CallError> {
-        let mut first = None;
-        if self.pending.is_lone(correlation_id) {
-            first = self.incoming.take_soon();
-            self.outgoing.producer.prepare();
-            if let Some(frame) = first
-                && frame.correlation_id == correlation_id
-            {
-                self.pending.came();
-                self.pending.end(correlation_id);
-                return Ok(Taken::InPlace(frame));
-            }
+    pub(crate) fn take(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
+        if self.take_lone(correlation_id) {
+            return Ok(());
         }
-        self.take_after(first, correlation_id, deadline)
+        self.take_late(correlation_id, deadline)
     }
 
-    /// As [`take`](Self::take), beginning with a reply that was taken already.
+    /// As [`take`](Self::take), if this is the only call under way and its reply comes soon and lies in its slot. False,
+    /// whatever the reason, says that nothing was taken.
+    #[inline]
+    pub(super) fn take_lone(&mut self, correlation_id: u64) -> bool {
+        if !self.pending.is_lone(correlation_id) {
+            return false;
+        }
+        let came = self.incoming.take_soon(|of| of == correlation_id);
+        // What is sent next is probably the next request.
+        self.outgoing.producer.prepare();
+        if came {
+            self.pending.lone_came();
+        }
+        came
+    }
+
+    /// As [`take`](Self::take), for one of several calls, or if something has to be looked at closer.
     #[inline(never)]
-    fn take_after(
-        &mut self,
-        mut first: Option<Frame>,
-        correlation_id: u64,
-        deadline: Deadline,
-    ) -> Result<Taken, CallError> {
+    pub(super) fn take_late(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
         match self.pending.standing(correlation_id) {
             Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
-            Standing::Settled => return self.take_settled(correlation_id).map(Taken::Kept),
+            Standing::Settled => return self.take_settled(correlation_id),
             Standing::Awaited => {}
         }
         loop {
-            let taken = match first.take() {
-                Some(frame) => Ok(frame),
-                None => self.incoming.take(deadline),
-            };
-            let frame = match taken {
-                Ok(frame) => frame,
-                Err(halt) => {
-                    let lost = self.again.is_some() && matches!(halt, Halt::Closed | Halt::PeerDead);
-                    if lost || matches!(halt, Halt::TimedOut) {
-                        self.pending.end(correlation_id);
-                    }
-                    return Err(halt.into());
+            if let Err(halt) = self.incoming.take_loan(deadline) {
+                let lost = self.again.is_some() && matches!(halt, Halt::Closed | Halt::PeerDead);
+                if lost || matches!(halt, Halt::TimedOut) {
+                    self.pending.end(correlation_id);
                 }
-            };
-            if frame.correlation_id == correlation_id {
+                return Err(halt.into());
+            }
+            if self.incoming.loan.correlation_id == correlation_id {
                 self.pending.came();
                 self.pending.end(correlation_id);
-                return Ok(Taken::InPlace(frame));
+                return Ok(());
             }
-            keep(&mut self.incoming, &mut self.pending, frame)?;
+            let other = self.incoming.loan;
+            keep(&mut self.incoming, &mut self.pending, other)?;
             // A wait that always finds something never looks at the clock by itself.
             if deadline.has_passed() {
                 self.pending.end(correlation_id);

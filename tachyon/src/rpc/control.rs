@@ -4,15 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::aligned::AlignedBytes;
-use super::caller::{Caller, Taken};
+use super::caller::Caller;
 use super::fault::{ErrorKind, ErrorReply, RpcError};
 use super::pieces::Pieces;
+use crate::aligned::AlignedBytes;
 use crate::bus::Outgoing;
 use crate::describe::{Description, EndpointDescription, Operation, WHOLE_TABLE};
 use crate::error::{CallError, Halt, Unsent};
 use crate::ring::Frame;
-use crate::slice;
 use crate::type_id::{ROUTE_CONTROL, make_type_id, msg_type, route_id};
 use crate::wait::Deadline;
 
@@ -151,14 +150,10 @@ impl Caller {
             self.outgoing.publish(reservation, payload.len(), type_id, call);
         }
         let call = self.pending.sent();
-        let (type_id, reply) = match self.finish(call, deadline)? {
-            Taken::InPlace(frame) => {
-                let reply = slice::payload(&frame, &self.incoming).into();
-                self.incoming.release(frame.position);
-                (frame.type_id, reply)
-            }
-            Taken::Kept(arrived) => (arrived.type_id, arrived.payload),
-        };
+        self.finish(call, deadline)?;
+        let guard = self.lend();
+        let (type_id, reply) = (guard.type_id(), AlignedBytes::from(&*guard));
+        drop(guard);
         match RpcError::decode(type_id, &reply) {
             None => Ok(reply),
             Some(error) => Err(CallError::Remote(error)),

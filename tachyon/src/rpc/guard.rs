@@ -3,77 +3,48 @@
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-use super::aligned::AlignedBytes;
 use super::fault::RpcError;
-use super::pending::{Arrived, Pending};
+use super::pending::Pending;
 use crate::bus::{Incoming, Outgoing};
 use crate::error::CommitError;
-use crate::ring::{Frame, Reservation};
+use crate::ring::Reservation;
 use crate::slice;
 use crate::type_id::msg_type;
 
 /// A received request or reply. Derefs to its payload; dropping it releases its room to the peer.
 pub struct RpcRxGuard<'a> {
-    correlation_id: u64,
-    type_id: u32,
-    payload: Payload<'a>,
-}
-
-enum Payload<'a> {
-    InPlace {
-        incoming: &'a mut Incoming,
-        frame: Frame,
-        /// Whether the peer may be waiting for room.
-        awaited: bool,
-    },
-    /// A reply that came before it was waited for, and had to make room for others.
-    Kept(AlignedBytes),
+    /// What it lends is the loan of this direction.
+    incoming: &'a mut Incoming,
 }
 
 impl<'a> RpcRxGuard<'a> {
+    /// A guard of the direction's loan.
     #[inline]
-    pub(super) fn in_place(incoming: &'a mut Incoming, frame: Frame) -> Self {
-        Self::over(incoming, frame, true)
-    }
-
-    /// A reply from a callee that owes no other one, so that it does not wait for room.
-    #[inline]
-    pub(super) fn last_owed(incoming: &'a mut Incoming, frame: Frame) -> Self {
-        Self::over(incoming, frame, false)
-    }
-
-    #[inline]
-    fn over(incoming: &'a mut Incoming, frame: Frame, awaited: bool) -> Self {
-        Self {
-            correlation_id: frame.correlation_id,
-            type_id: frame.type_id,
-            payload: Payload::InPlace { incoming, frame, awaited },
-        }
-    }
-
-    pub(super) fn kept(correlation_id: u64, arrived: Arrived) -> Self {
-        Self { correlation_id, type_id: arrived.type_id, payload: Payload::Kept(arrived.payload) }
+    pub(super) fn over(incoming: &'a mut Incoming) -> Self {
+        Self { incoming }
     }
 
     /// Which call this belongs to; a callee passes it to `reply`.
+    #[inline]
     pub fn correlation_id(&self) -> u64 {
-        self.correlation_id
+        self.incoming.loan.correlation_id
     }
 
     /// The message type; [`MSG_TYPE_ERROR`](crate::MSG_TYPE_ERROR) in an error reply.
     pub fn msg_type(&self) -> u16 {
-        msg_type(self.type_id)
+        msg_type(self.type_id())
     }
 
     /// The whole type identifier: route and message type.
+    #[inline]
     pub fn type_id(&self) -> u32 {
-        self.type_id
+        self.incoming.loan.type_id
     }
 
     /// The error this reply reports, if it is an error reply.
     #[inline]
     pub fn error(&self) -> Option<RpcError> {
-        RpcError::decode(self.type_id, self)
+        RpcError::decode(self.type_id(), self)
     }
 }
 
@@ -82,29 +53,22 @@ impl Deref for RpcRxGuard<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        match &self.payload {
-            Payload::InPlace { incoming, frame, .. } => slice::payload(frame, incoming),
-            Payload::Kept(payload) => payload,
-        }
+        slice::payload(&self.incoming.loan, self.incoming)
     }
 }
 
 impl Drop for RpcRxGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        match &mut self.payload {
-            Payload::InPlace { incoming, frame, awaited: true } => incoming.release(frame.position),
-            Payload::InPlace { incoming, frame, awaited: false } => incoming.release_quietly(frame.position),
-            Payload::Kept(_) => {}
-        }
+        self.incoming.release_loan();
     }
 }
 
 impl fmt::Debug for RpcRxGuard<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RpcRxGuard")
-            .field("correlation_id", &self.correlation_id)
-            .field("type_id", &self.type_id)
+            .field("correlation_id", &self.correlation_id())
+            .field("type_id", &self.type_id())
             .field("len", &self.len())
             .finish_non_exhaustive()
     }

@@ -1,6 +1,5 @@
 //! Calls between two processes: two rings, correlation ids, deadlines and error replies.
 
-mod aligned;
 mod callee;
 mod caller;
 mod control;
@@ -17,18 +16,17 @@ mod round_trip;
 mod typed;
 mod undecided;
 
-pub(crate) use aligned::AlignedBytes;
 pub use callee::Callee;
 pub(crate) use callee::{check_correlation, send_error};
 pub use caller::Caller;
-pub(crate) use caller::{Taken, keep};
+pub(crate) use caller::keep;
 pub(crate) use control::{control_reply, is_control, refusal, try_answer_control};
 pub(crate) use deadline::Shape;
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
 pub(crate) use pending::Meaning;
 pub(crate) use pieces::Pieces;
-pub(crate) use request::{OpenRequest, open_request};
+pub(crate) use request::{OpenRequest, open_loan, open_request};
 #[cfg(feature = "tokio")]
 pub(crate) use round_trip::RESENDS;
 pub use typed::ReplyGuard;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::aligned::AlignedBytes;
+use crate::aligned::AlignedBytes;
 use crate::error::Halt;
 
 /// A reply copied out of the ring to wait for its own waiter.
@@ -108,6 +108,13 @@ impl Pending {
             self.entries.push_back(Entry { correlation_id: self.lone, outcome: None });
             self.lone = 0;
         }
+    }
+
+    /// Ends the only call under way, whose reply came.
+    #[inline]
+    pub(crate) fn lone_came(&mut self) {
+        self.lone = 0;
+        self.came();
     }
 
     /// Notes that a reply came, to whatever call.

@@ -20,15 +20,38 @@ pub(crate) struct OpenRequest {
 /// A request without a correlation id is no request: nobody could be answered, so its sender is no caller of ours.
 #[inline]
 pub(crate) fn open_request(incoming: &Incoming, frame: Frame) -> Result<OpenRequest, Halt> {
-    if frame.correlation_id == 0 {
-        incoming.connection.condemn();
-        return Err(Halt::FatalError(Fault::Correlation(0)));
-    }
-    incoming.connection.note_asked(frame.correlation_id);
+    check_call(incoming, frame.correlation_id)?;
     if route_id(frame.type_id) != ROUTE_DEADLINE {
         return Ok(OpenRequest { frame, deadline: Deadline::never() });
     }
     Ok(take_deadline(incoming, frame))
+}
+
+/// As [`open_request`], for the loan of a direction, which is changed in its place. Gives the deadline.
+#[inline]
+pub(crate) fn open_loan(incoming: &mut Incoming) -> Result<Deadline, Halt> {
+    check_call(incoming, incoming.loan.correlation_id)?;
+    if route_id(incoming.loan.type_id) != ROUTE_DEADLINE {
+        return Ok(Deadline::never());
+    }
+    let OpenRequest { frame, deadline } = take_deadline(incoming, incoming.loan);
+    incoming.loan = frame;
+    Ok(deadline)
+}
+
+#[inline]
+fn check_call(incoming: &Incoming, correlation_id: u64) -> Result<(), Halt> {
+    if correlation_id == 0 {
+        return Err(no_call(incoming));
+    }
+    incoming.connection.note_asked(correlation_id);
+    Ok(())
+}
+
+#[cold]
+fn no_call(incoming: &Incoming) -> Halt {
+    incoming.connection.condemn();
+    Halt::FatalError(Fault::Correlation(0))
 }
 
 /// Splits a request that travels with its deadline. One too short to hold it keeps its route, which no endpoint has.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::caller::{Caller, Taken};
+use super::caller::Caller;
 use super::fault::{ErrorKind, RpcError};
 use super::guard::RpcRxGuard;
 use crate::error::CallError;
+use crate::type_id::{MSG_TYPE_ERROR, msg_type};
 use crate::wait::Deadline;
 
 /// How often an idempotent request is sent anew after the connection was lost. A request that ends every callee that
@@ -20,8 +21,8 @@ impl Caller {
     /// [`wait`](Self::wait). After an error the call is forgotten.
     #[inline]
     pub fn request(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
-        let (call, taken) = self.exchange(msg_type, payload, Deadline::never())?;
-        self.answered(call, taken)
+        self.exchange(msg_type, payload, Deadline::never())?;
+        self.answered()
     }
 
     /// As [`request`](Self::request), in at most `timeout`. The callee is told when that ends, as by
@@ -35,8 +36,8 @@ impl Caller {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<RpcRxGuard<'_>, CallError> {
-        let (call, taken) = self.exchange(msg_type, payload, Deadline::after(timeout))?;
-        self.answered(call, taken)
+        self.exchange(msg_type, payload, Deadline::after(timeout))?;
+        self.answered()
     }
 
     /// As [`request`](Self::request), for an endpoint that may be called twice where it is called once: a request lost
@@ -99,35 +100,54 @@ impl Caller {
             match self.exchange(msg_type, payload, deadline) {
                 Err(CallError::Closed | CallError::PeerDead) if left > 0 && self.reconnects() => left -= 1,
                 outcome => {
-                    let (call, taken) = outcome?;
-                    return self.answered(call, taken);
+                    outcome?;
+                    return self.answered();
                 }
             }
         }
     }
 
+    /// Calls, and takes the reply as the loan of the reverse ring.
     #[inline]
-    fn exchange(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<(u64, Taken), CallError> {
+    fn exchange(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<(), CallError> {
         let call = self.call_until(msg_type, payload, deadline)?;
-        Ok((call, self.finish(call, deadline)?))
+        self.finish(call, deadline)
     }
 
-    /// Takes the reply to a call, or gives the call up.
+    /// Takes the reply to a call as the loan of the reverse ring, or gives the call up.
     #[inline]
-    pub(super) fn finish(&mut self, call: u64, deadline: Deadline) -> Result<Taken, CallError> {
-        let outcome = self.take(call, deadline);
+    pub(super) fn finish(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
+        if self.take_lone(call) {
+            return Ok(());
+        }
+        self.finish_late(call, deadline)
+    }
+
+    #[inline(never)]
+    fn finish_late(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
+        let outcome = self.take_late(call, deadline);
         if outcome.is_err() {
             self.pending.end(call);
         }
         outcome
     }
 
+    /// The reply that was taken, unless it is an error.
     #[inline]
-    pub(super) fn answered(&mut self, call: u64, taken: Taken) -> Result<RpcRxGuard<'_>, CallError> {
-        let guard = self.lend(call, taken);
+    pub(super) fn answered(&mut self) -> Result<RpcRxGuard<'_>, CallError> {
+        if msg_type(self.incoming.loan.type_id) == MSG_TYPE_ERROR {
+            return Err(self.refused());
+        }
+        Ok(self.lend())
+    }
+
+    /// What the error reply that was taken says; it is released.
+    #[cold]
+    fn refused(&mut self) -> CallError {
+        let guard = self.lend();
         match guard.error() {
-            None => Ok(guard),
-            Some(error) => Err(CallError::refused(error)),
+            Some(error) => CallError::refused(error),
+            None => CallError::UnknownCorrelation(guard.correlation_id()),
         }
     }
 }

@@ -124,12 +124,27 @@ impl Caller {
     ) -> Result<ReplyGuard<'_, R>, CallError> {
         let deadline = Deadline::from(timeout);
         let call = self.call_typed(signature, request.bytes(), deadline)?;
-        let taken = self.finish(call, deadline)?;
-        ReplyGuard::new(self.answered(call, taken)?, signature)
+        self.finish(call, deadline)?;
+        ReplyGuard::new(self.answered()?, signature)
     }
 
     #[inline]
     fn call_typed(
+        &mut self,
+        signature: &'static Signature,
+        request: &[u8],
+        deadline: Deadline,
+    ) -> Result<u64, CallError> {
+        if (!signature.is_typed() || self.agreed.knows(signature))
+            && let Some(call) = self.call_at_once(signature.msg_type(), request, deadline)
+        {
+            return Ok(call);
+        }
+        self.call_typed_late(signature, request, deadline)
+    }
+
+    #[inline(never)]
+    fn call_typed_late(
         &mut self,
         signature: &'static Signature,
         request: &[u8],

@@ -114,7 +114,14 @@ impl Driven {
                             defer(deferred);
                             Ok(())
                         }
-                        None => desk.answer(Lent::Shared(state), &origin, incoming, outgoing, request),
+                        None => desk.answer(
+                            Lent::Shared(state),
+                            &origin,
+                            incoming,
+                            outgoing,
+                            &request.frame,
+                            request.deadline,
+                        ),
                     }
                 },
                 &|failure| desk.tell_failure(failure),
@@ -148,7 +155,7 @@ impl Driven {
         let caller = deferred.caller();
         let origin = Origin { caller: Some(&caller), bank: bank(self.publication.as_ref()) };
         let outgoing = session(&mut self.worker, caller.id).map(|session| &mut session.outgoing);
-        desk.answer_deferred(&origin, outgoing, deferred, outcome)
+        desk.answer_deferred(&origin, outgoing, deferred, outcome).map_err(|error| *error)
     }
 
     /// What has the present turn, and every later one, end in [`Next::Stop`].

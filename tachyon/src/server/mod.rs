@@ -160,7 +160,14 @@ impl RpcServer {
                 worker.run(
                     &mut |caller, incoming, outgoing, request| {
                         let origin = Origin { caller: Some(caller), bank };
-                        desk.answer(Lent::Exclusive(&mut *state), &origin, incoming, outgoing, request)
+                        desk.answer(
+                            Lent::Exclusive(&mut *state),
+                            &origin,
+                            incoming,
+                            outgoing,
+                            &request.frame,
+                            request.deadline,
+                        )
                     },
                     &|failure| desk.tell_failure(failure),
                 )
@@ -189,7 +196,7 @@ impl RpcServer {
                 let outcome = worker.run(
                     &mut |caller, incoming, outgoing, request| {
                         let origin = Origin { caller: Some(caller), bank };
-                        desk.answer(Lent::Shared(state), &origin, incoming, outgoing, request)
+                        desk.answer(Lent::Shared(state), &origin, incoming, outgoing, &request.frame, request.deadline)
                     },
                     &|failure| desk.tell_failure(failure),
                 );

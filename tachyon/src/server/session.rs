@@ -5,7 +5,7 @@ use core::fmt;
 use super::poller::{Poller, Token};
 use super::seat::Seat;
 use crate::bus::{Established, Incoming, Outgoing, look_for_data};
-use crate::dispatch::CallerInfo;
+use crate::dispatch::{Answered, CallerInfo};
 use crate::error::{Halt, ServeError, Unsent};
 use crate::handshake::Link;
 use crate::options::Options;
@@ -121,7 +121,7 @@ impl Session {
     pub(super) fn turn(
         &mut self,
         admit: &impl Fn(&CallerInfo, &OpenRequest) -> bool,
-        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Answered,
         tell: &impl Fn(&ServeError),
     ) -> Turn {
         // Asked before the look: nothing committed before an end seen here can escape that look.
@@ -174,7 +174,7 @@ impl Session {
     fn serve_next(
         &mut self,
         admit: &impl Fn(&CallerInfo, &OpenRequest) -> bool,
-        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Answered,
         tell: &impl Fn(&ServeError),
     ) -> Result<Option<bool>, Halt> {
         let Some(request) = self.take()? else { return Ok(Some(false)) };
@@ -184,13 +184,13 @@ impl Session {
         }
         let outcome = answer(&self.info, &self.incoming, &mut self.outgoing, &request);
         self.incoming.release(request.frame.position);
-        match outcome {
-            Ok(()) => {}
-            Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => tell(&failure),
-            Err(ServeError::Closed) => return Err(Halt::Closed),
-            Err(ServeError::Forked) => return Err(Halt::Forked),
-            Err(ServeError::FatalError(fault)) => return Err(Halt::FatalError(fault)),
-            Err(_) => return Err(Halt::PeerDead),
+        let Err(error) = outcome else { return Ok(Some(true)) };
+        match *error {
+            failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_)) => tell(&failure),
+            ServeError::Closed => return Err(Halt::Closed),
+            ServeError::Forked => return Err(Halt::Forked),
+            ServeError::FatalError(fault) => return Err(Halt::FatalError(fault)),
+            _ => return Err(Halt::PeerDead),
         }
         Ok(Some(true))
     }

@@ -198,7 +198,9 @@ impl<S: ?Sized> Attendant<'_, S> {
                         handlers.borrow_mut().start(deferred, work);
                         Ok(())
                     }
-                    None => desk.answer(Lent::Shared(state), &origin, incoming, outgoing, request),
+                    None => {
+                        desk.answer(Lent::Shared(state), &origin, incoming, outgoing, &request.frame, request.deadline)
+                    }
                 }
             },
             &|failure| desk.tell_failure(failure),
@@ -238,12 +240,15 @@ impl<S: ?Sized> Attendant<'_, S> {
         let Some(key) = key else { return };
         let session = &mut self.worker.sessions[key];
         // A reply without room waits for some, and a connection that failed has to be looked at.
-        let failed = !matches!(told, Ok(()) | Err(ServeError::Handler(_)));
+        let failure = told.err();
+        let failed = failure.as_ref().is_some_and(|failure| !matches!(**failure, ServeError::Handler(_)));
         if !session.hot && (failed || session.outgoing.has_kept()) {
             session.hot = true;
             self.worker.hot.push(key);
         }
-        if let Err(failure @ ServeError::Handler(_)) = told {
+        if let Some(failure) = failure
+            && !failed
+        {
             self.desk.tell_failure(&failure);
         }
     }

@@ -18,7 +18,7 @@ use super::poller::{Poller, Token};
 use super::seat::Seat;
 use super::session::{Session, Turn};
 use crate::bus::{Incoming, Outgoing};
-use crate::dispatch::CallerInfo;
+use crate::dispatch::{Answered, CallerInfo};
 use crate::error::{Halt, ServeError};
 use crate::options::Options;
 use crate::rpc::OpenRequest;
@@ -93,7 +93,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
     /// Serves until the server is stopped.
     pub(super) fn run(
         mut self,
-        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Answered,
         tell: &impl Fn(&ServeError),
     ) -> Result<(), ServeError> {
         let mut pace = Pace::new();
@@ -111,7 +111,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
     /// One turn for every busy caller; true when a request was served.
     pub(super) fn pass(
         &mut self,
-        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Answered,
         tell: &impl Fn(&ServeError),
     ) -> Result<bool, ServeError> {
         self.tour(&|_, _| true, answer, tell).map(|tour| tour.served)
@@ -121,7 +121,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
     pub(super) fn tour(
         &mut self,
         admit: &impl Fn(&CallerInfo, &OpenRequest) -> bool,
-        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Result<(), ServeError>,
+        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Answered,
         tell: &impl Fn(&ServeError),
     ) -> Result<Tour, ServeError> {
         let mut tour = Tour::default();
