@@ -154,6 +154,7 @@ impl Outgoing {
         correlation_id: u64,
         deadline: Deadline,
     ) -> Result<(), Unsent> {
+        self.producer.prepare_ahead();
         if self.send_short(data, type_id, correlation_id) {
             return Ok(());
         }

@@ -148,6 +148,13 @@ impl Consumer {
     /// Takes the next message if it has been published.
     #[inline]
     pub(crate) fn try_take(&mut self) -> Result<Option<Frame>, Fault> {
+        let mut frame = Frame::none();
+        Ok(if self.take_into(&mut frame)? { Some(frame) } else { None })
+    }
+
+    /// As [`try_take`](Self::try_take), into `loan`, which stays as it is if there is none.
+    #[inline]
+    pub(crate) fn take_into(&mut self, loan: &mut Frame) -> Result<bool, Fault> {
         let position = self.next;
         let slot = self.memory.slot(position);
         let expected = position.wrapping_add(1);
@@ -156,22 +163,20 @@ impl Consumer {
         if found != expected {
             let previous = self.memory.unpublished(position);
             if found == previous {
-                return Ok(None);
+                return Ok(false);
             }
             return Err(Fault::Sequence { found, expected, previous });
         }
         let len = slot.len.load(Ordering::Relaxed);
         let data =
             if len as usize <= self.most_inline { RingMemory::inline(slot) } else { self.locate(position, len)? };
-        let frame = Frame {
-            position,
-            correlation_id: slot.correlation_id.load(Ordering::Relaxed),
-            type_id: slot.type_id.load(Ordering::Relaxed),
-            len: len as usize,
-            data,
-        };
+        loan.position = position;
+        loan.correlation_id = slot.correlation_id.load(Ordering::Relaxed);
+        loan.type_id = slot.type_id.load(Ordering::Relaxed);
+        loan.len = len as usize;
+        loan.data = data;
         self.next = expected;
-        Ok(Some(frame))
+        Ok(true)
     }
 
     /// Where a payload too long for its slot lies.

@@ -40,6 +40,9 @@ impl Reservation {
     }
 }
 
+/// How many slots ahead a producer in a stream fetches: as many as cross from core to core while it writes one.
+const AHEAD: u64 = 8;
+
 /// What one message holds of the arena.
 #[derive(Debug, Clone, Copy)]
 struct Extent {
@@ -102,6 +105,16 @@ impl Producer {
     #[inline]
     pub(crate) fn prepare(&self) {
         self.memory.prefetch_for_writing(self.head);
+    }
+
+    /// Begins to fetch a slot some messages ahead, if it is known to be free: of one that is not, the consumer still reads,
+    /// and would have to fetch it back.
+    #[inline]
+    pub(crate) fn prepare_ahead(&self) {
+        let ahead = self.head.wrapping_add(AHEAD);
+        if ahead.wrapping_sub(self.released) < self.memory.slot_count() {
+            self.memory.prefetch_for_writing(ahead);
+        }
     }
 
     /// Longest message this ring can ever carry, in bytes.
