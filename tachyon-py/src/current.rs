@@ -96,7 +96,7 @@ thread_local! {
 pub(crate) struct Handling(());
 
 impl Handling {
-    pub(crate) fn begin(endpoint: Py<RpcEndpoint>, request: &Request<'_>, caller: CallerInfo) -> Self {
+    pub(crate) fn begin(endpoint: Py<RpcEndpoint>, request: Request<'_>, caller: CallerInfo) -> Self {
         let running =
             Running { endpoint, caller, correlation_id: request.correlation_id(), deadline: request_deadline(request) };
         RUNNING.with_borrow_mut(|all| all.push(running));

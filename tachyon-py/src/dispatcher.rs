@@ -144,7 +144,7 @@ impl RpcDispatcher {
                     return Err(CoreHandlerError::failed("the dispatcher was garbage collected"));
                 };
                 let function = endpoint.get().handler().clone_ref(py).into_bound(py);
-                let _handling = Handling::begin(endpoint, &request, request.caller());
+                let _handling = Handling::begin(endpoint, request, request.caller());
                 handler::run(py, &function, request, reply)
             })
         };

@@ -97,7 +97,7 @@ pub fn request_mapping(reply: &Reply<'_>) -> Mapping {
 }
 
 /// The `CLOCK_MONOTONIC` time, in nanoseconds, until when a request is to be answered; `None` when it may take long.
-pub fn request_deadline(request: &Request<'_>) -> Option<u64> {
+pub fn request_deadline(request: Request<'_>) -> Option<u64> {
     request.deadline().nanos()
 }
 

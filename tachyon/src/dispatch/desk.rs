@@ -170,6 +170,7 @@ impl<S: ?Sized> Desk<S> {
 
     /// Makes a failure's report and, unless it has been answered, tells the caller.
     #[cold]
+    #[allow(clippy::unnecessary_box_returns, reason = "boxed where it is made, off the short way")]
     fn fail(
         &self,
         registered: &Registered<S>,

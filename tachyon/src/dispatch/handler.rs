@@ -51,9 +51,9 @@ pub(super) enum Who<'a> {
     Only(&'a Peer),
 }
 
+#[cfg(feature = "python")]
 impl<'a> Asked<'a> {
     /// A request that another copy of this crate has taken from a ring.
-    #[cfg(feature = "python")]
     pub(crate) fn elsewhere(payload: &'a [u8], due: Due, deadline: Deadline, caller: &'a CallerInfo) -> Self {
         Self { payload, due, deadline, who: Who::Known(caller) }
     }
@@ -111,7 +111,7 @@ impl<'a> Request<'a> {
     }
 
     /// Until when the caller waits.
-    pub(crate) fn deadline(&self) -> Deadline {
+    pub(crate) fn deadline(self) -> Deadline {
         self.asked.deadline
     }
 }

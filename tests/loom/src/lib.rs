@@ -18,6 +18,8 @@ mod options;
 mod shm;
 mod sync;
 
+#[path = "../../../tachyon/src/aligned.rs"]
+mod aligned;
 #[path = "../../../tachyon/src/barrier.rs"]
 mod barrier;
 #[path = "../../../tachyon/src/ring/mod.rs"]
