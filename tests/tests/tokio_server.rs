@@ -18,7 +18,7 @@ const HUGE: u16 = 7;
 const LONG: u16 = 8;
 const STOP: u16 = 9;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct Server {
     process: Peer,
