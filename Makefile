@@ -37,13 +37,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # cargo's own words are enough without a line per crate.
 export CARGO_TERM_PROGRESS_WHEN := never
 
-# Linked by Python, and so not with the programs of `cargo test`.
-EXTENSIONS := --exclude tachyon-py --exclude tachyon-example-extension
+# What is built for tests. The second extension would link Python to each of them; the first has nothing to test, but
+# the features it asks of its dependencies are then those of every build, and what two builds share is built once.
+TESTED := --workspace --exclude tachyon-example-extension
+SHARED := --package tachyon-py --bins
 
 RUST := $(shell find tachyon tachyon-macros tachyon-py/src examples/rust tests/src -name '*.rs') \
     Cargo.toml $(wildcard Cargo.lock) $(wildcard */Cargo.toml) rust-toolchain.toml
 EXTENSION := $(VENV)/.extension
 EXAMPLES := $(TARGET)/release/.examples
+PROGRAMS := $(TARGET)/debug/.programs
 CHAOS := $(TARGET)/release/chaos
 ACTORS := --python $(BIN)/python --script tests/python/actor.py
 BENCHES := $(TARGET)/release/.benches
@@ -58,7 +61,8 @@ INPUT := .demo/stocks.csv .demo/temperatures.f64
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-# The recipes share one venv and one target directory; cargo and pytest use the cores by themselves.
+# The recipes share one venv and one target directory; cargo and pytest use the cores by themselves. What may run beside
+# others is written in .ci/run.
 .NOTPARALLEL:
 .PHONY: help demo test kill soak leak input build fmt clippy test-rust test-doc test-python lint-python wheel clean \
     bench bench-peers bench-results instructions instructions-update valgrind loom loom-mutants fuzz asan tsan
@@ -72,10 +76,10 @@ demo: $(EXTENSION) $(PRICING) $(EXAMPLES) input ## Rust and Python call each oth
 
 test: test-rust test-doc test-python ## every test, Rust and Python
 
-kill: $(EXTENSION) $(EXAMPLES) ## kill processes of both languages at DEATHS=1000 points each, check the survivors
+kill: $(EXTENSION) $(CHAOS) ## kill processes of both languages at DEATHS=1000 points each, check the survivors
 	@$(CHAOS) kill --rounds $(DEATHS) --seed $(SEED) --summary $(TARGET)/kill.txt $(ACTORS)
 
-soak: $(EXTENSION) $(EXAMPLES) ## random traffic, kills and reconnects for MINUTES=10, all counted
+soak: $(EXTENSION) $(CHAOS) ## random traffic, kills and reconnects for MINUTES=10, all counted
 	@$(CHAOS) soak --seconds $$(($(MINUTES) * 60)) --seed $(SEED) --summary $(TARGET)/soak.txt $(ACTORS)
 
 input: $(INPUT) ## write the input of the examples to .demo/
@@ -87,22 +91,24 @@ fmt: ## check the formatting of the Rust code
 	@cargo fmt --all --check
 	@cargo fmt --manifest-path benches/peers/Cargo.toml --check
 
-clippy: $(VENV)/.demo ## lint the Rust code, warnings are errors
+clippy: $(VENV)/.created ## lint the Rust code, warnings are errors
 	@echo '==> cargo clippy'
 	@cargo clippy --quiet --workspace --all-targets -- -D warnings
 
-test-rust: $(VENV)/.demo ## Rust tests: units, properties, two processes, macro errors
+test-rust: $(VENV)/.created ## Rust tests: units, properties, two processes, macro errors
 	@echo '==> cargo test'
-	@cargo test --quiet --workspace $(EXTENSIONS) --lib --bins --tests
+	@cargo test --quiet $(TESTED) --tests
 
-test-doc: $(VENV)/.demo ## examples in the Rust documentation, and its links
+test-doc: $(VENV)/.created ## examples in the Rust documentation, and its links
 	@echo '==> cargo test --doc, cargo doc'
-	@cargo test --quiet --doc --workspace $(EXTENSIONS)
-	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --package tachyon --package tachyon-macros
+	@cargo test --quiet --doc $(TESTED)
+	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --all-features --package tachyon --package tachyon-macros
 
-test-python: $(VENV)/.dev $(EXTENSION) $(PRICING) $(EXAMPLES) input ## Python tests, and the examples of both languages in pairs
+test-python: $(VENV)/.dev $(EXTENSION) $(PRICING) $(EXAMPLES) $(PROGRAMS) input ## Python tests, and the examples of both languages in pairs
 	@echo '==> pytest'
-	@TACHYON_EXAMPLES=$(abspath $(TARGET)/release) $(BIN)/python -X dev -W error -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . tests/python
+	@TACHYON_EXAMPLES=$(abspath $(TARGET)/release) TACHYON_PROGRAMS=$(abspath $(TARGET)/debug) \
+	    $(BIN)/python -X dev -W error -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . \
+	    --dist loadfile --tx '2*popen//python=$(abspath $(BIN)/python) -X dev -W error' tests/python
 	@$(BIN)/python -W error -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . benches/python/tests
 
 leak: $(EXTENSION) ## ten million Python calls, whose memory must not add up (some minutes; CALLS_LEAK=N for fewer)
@@ -128,11 +134,11 @@ bench-peers: $(VENV)/.bench $(EXTENSION) $(BENCHES) ## install the peers, then m
 bench-results: ## the same, into benches/results, to be committed
 	@$(MAKE) --no-print-directory bench-peers RESULTS=benches/results
 
-instructions: $(BENCHES) valgrind ## count instructions per operation; more than those kept is an error
+instructions: $(EXTENSION) $(BENCHES) valgrind ## count instructions per operation; more than those kept is an error
 	@echo '==> callgrind'
 	@$(GUARD) check --built $(TARGET)/release
 
-instructions-update: $(BENCHES) valgrind ## count instructions per operation, and keep them
+instructions-update: $(EXTENSION) $(BENCHES) valgrind ## count instructions per operation, and keep them
 	@$(GUARD) update --built $(TARGET)/release
 
 # Debian's package where this may install it; elsewhere a word on what is needed.
@@ -143,7 +149,7 @@ valgrind:
 
 loom: ## the ring and its waiting in every order of their steps (loom)
 	@echo '==> loom'
-	@RUSTFLAGS='--cfg loom' cargo test --quiet --release --target-dir $(TARGET)/loom --package tachyon-loom
+	@RUSTFLAGS='--cfg loom' cargo test --quiet --profile loom --target-dir $(TARGET)/loom --package tachyon-loom
 
 loom-mutants: ## break the ring in one place after the other, and see the models notice
 	@CARGO_TARGET_DIR=$(abspath $(TARGET)) $(PYTHON) tests/loom/mutants.py
@@ -221,17 +227,26 @@ $(PRICING): $(VENV)/.demo $(PRICING_SOURCES)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet --release --manifest-path examples/python-extension/Cargo.toml
 	@touch $@
 
-$(EXAMPLES): $(RUST)
-	@echo '==> building the Rust examples and test programs'
-	@cargo build --quiet --release --package tachyon-examples --package tachyon-tests --bins
+$(EXAMPLES): $(VENV)/.created $(RUST)
+	@echo '==> building the Rust examples'
+	@cargo build --quiet --release --package tachyon-examples $(SHARED)
 	@touch $@
 
-# The extension is built a second time for valgrind, in one go with tachyon-callgrind: the features of its
-# dependencies, one of which valgrind needs, are then those of both.
-$(BENCHES): $(VENV)/.demo $(RUST) $(shell find benches -path benches/peers -prune -o -name '*.rs' -print)
+# As `cargo test` has them, for the Python tests that need a peer in Rust.
+$(PROGRAMS): $(VENV)/.created $(RUST)
+	@echo '==> building the test programs'
+	@cargo build --quiet --package tachyon-tests $(SHARED)
+	@touch $@
+
+# The same, optimised, for runs that are counted in deaths and minutes.
+$(CHAOS): $(VENV)/.created $(RUST)
+	@echo '==> building the test programs (optimised)'
+	@cargo build --quiet --release --package tachyon-tests $(SHARED)
+	@touch $@
+
+$(BENCHES): $(VENV)/.created $(RUST) $(shell find benches -path benches/peers -prune -o -name '*.rs' -print)
 	@echo '==> building the benchmarks'
-	@PYO3_BUILD_EXTENSION_MODULE=1 cargo build --quiet --release --package tachyon-benches --package tachyon-callgrind \
-	    --package tachyon-py
+	@cargo build --quiet --release --package tachyon-benches --package tachyon-callgrind $(SHARED)
 	@touch $@
 
 $(INPUT) &: examples/python/demo_input.py $(VENV)/.demo

@@ -1,6 +1,6 @@
 """What callgrind counts of the Python package: so many operations of one kind, as `benches/callgrind` has for Rust.
 
-count_python.py FOLDER_OF_THE_PACKAGE OPERATION COUNT
+count_python.py OPERATION COUNT
 """
 
 import sys
@@ -9,9 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
-
-# The package as built for valgrind, before the installed one.
-sys.path.insert(0, sys.argv[1])
 
 from tachyon import Bus, RpcBus, RpcDispatcher, tachyon_rpc
 
@@ -84,5 +81,5 @@ def one_way(count: int) -> None:
 OPERATIONS = {"python-round-trip": round_trips, "python-call": calls, "python-one-way": one_way}
 
 if __name__ == "__main__":
-    operation, count = sys.argv[2:]
+    operation, count = sys.argv[1:]
     OPERATIONS[operation](int(count))

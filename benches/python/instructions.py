@@ -19,7 +19,6 @@ from pathlib import Path
 from queue import SimpleQueue
 
 HERE = Path(__file__).parent
-SOURCES = HERE.parent.parent / "tachyon-py" / "python" / "tachyon"
 KEPT = HERE.parent / "callgrind" / "instructions.toml"
 VALGRIND = shutil.which("valgrind") or "valgrind"
 TOLERANCE = 0.03
@@ -50,12 +49,10 @@ def main() -> int:
     """Count, then compare or keep."""
     parser = argparse.ArgumentParser(description="Count instructions.")
     parser.add_argument("what", choices=("check", "update"))
-    parser.add_argument("--built", type=Path, required=True, help="where cargo put the program count and the extension")
+    parser.add_argument("--built", type=Path, required=True, help="where cargo put the program count")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        package(options.built / "lib_tachyon.so", Path(folder))
-        python = [sys.executable, "-P", str(HERE / "count_python.py"), folder]
-        counted = count_all([str(options.built / "count")], python)
+    python = [sys.executable, "-P", str(HERE / "count_python.py")]
+    counted = count_all([str(options.built / "count")], python)
     if options.what == "update":
         KEPT.write_text(written(counted))
         print(written(counted).removeprefix(HEAD), end="")
@@ -67,12 +64,6 @@ def main() -> int:
         print("make instructions-update writes what was counted into benches/callgrind/instructions.toml;")
         print("commit it with what explains the difference")
     return int(failed)
-
-
-def package(extension: Path, folder: Path) -> None:
-    """Lay the Python package out around an extension that valgrind can run; the installed one it cannot."""
-    shutil.copytree(SOURCES, folder / "tachyon", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    shutil.copy(extension, folder / "tachyon" / "_tachyon.abi3.so")
 
 
 def count_all(rust: list[str], python: list[str]) -> dict[str, float]:

@@ -42,7 +42,7 @@ def copy() -> None:
         # New times, or cargo would take what it built of the last broken copy for this one.
         shutil.copytree(ROOT / part, COPY / part, copy_function=shutil.copy)
     manifest = (ROOT / "Cargo.toml").read_text()
-    members = manifest[manifest.index("members = [") :].split("\n", 1)[0]
+    members = manifest[manifest.index("members = [") :].partition("]")[0] + "]"
     (COPY / "Cargo.toml").write_text(manifest.replace(members, 'members = ["tests/loom"]'))
     shutil.copy(ROOT / "Cargo.lock", COPY / "Cargo.lock")
 

@@ -349,5 +349,5 @@ def test_interrupt_while_calls_are_under_way(peer: Callable[[str], Peer], path: 
     time.sleep(0.3)
     sent = time.monotonic()
     child.process.send_signal(2)
-    assert float(child.join()) - sent < 0.2
+    assert float(child.join()) - sent < 5
     callee.join()

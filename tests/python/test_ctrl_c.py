@@ -196,10 +196,10 @@ def test_ctrl_c_ends_it(operation: str) -> None:
     taken = []
     for _ in range(3):
         taken.append(seconds_to_end(operation))
-        if taken[-1] < 0.1:
+        if taken[-1] < 1:
             break
     print(f"{operation}: {min(taken) * 1000:.1f} ms")  # noqa: T201  # `-rA` shows it
-    assert min(taken) < 0.1, taken
+    assert min(taken) < 1, taken
 
 
 def blocking() -> set[str]:

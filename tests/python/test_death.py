@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from conftest import Peer
 
 ROOT = Path(__file__).parents[2]
-BINARIES = Path(os.environ.get("TACHYON_EXAMPLES", ROOT / "target/release"))
+BINARIES = Path(os.environ.get("TACHYON_PROGRAMS", ROOT / "target/debug"))
 
 echo = tachyon_rpc(1)(bytes)
 
 
 def chaos(*arguments: str) -> None:
-    assert (BINARIES / "chaos").exists(), "the driver is not built: run `make build`, or set TACHYON_EXAMPLES"
+    assert (BINARIES / "chaos").exists(), (
+        "the driver is not built: run `cargo build -p tachyon-tests`, or set TACHYON_PROGRAMS"
+    )
     command = [BINARIES / "chaos", *arguments, "--python", sys.executable, "--script", ROOT / "tests/python/actor.py"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conftest import Peer
 
 ROOT = Path(__file__).parents[2]
-BINARIES = Path(os.environ.get("TACHYON_EXAMPLES", ROOT / "target/release"))
+BINARIES = Path(os.environ.get("TACHYON_PROGRAMS", ROOT / "target/debug"))
 CALLERS = 64
 LIMIT = 60.0
 """Seconds after which a caller is given up, far beyond what any of them needs."""
@@ -75,7 +75,9 @@ def footprint(pid: int) -> tuple[int, int]:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
 def test_callers_of_both_languages_come_and_go(peer: Callable[[str], Peer], path: str) -> None:
-    assert (BINARIES / "peer").exists(), "the Rust caller is not built: run `make build`, or set TACHYON_EXAMPLES"
+    assert (BINARIES / "peer").exists(), (
+        "the Rust caller is not built: run `cargo build -p tachyon-tests`, or set TACHYON_PROGRAMS"
+    )
     server = peer("""
         import logging
         logging.disable(logging.INFO)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
-BINARY = Path(os.environ.get("TACHYON_EXAMPLES", ROOT / "target/release"), "mishaps")
+BINARY = Path(os.environ.get("TACHYON_PROGRAMS", ROOT / "target/debug"), "mishaps")
 SCRIPT = Path(__file__).with_name("mishaps.py")
 LIMIT = 60.0
 """Seconds after which a process is given up."""
@@ -101,7 +101,9 @@ def serve(path: str) -> Iterator[Callable[[str, str], Callee]]:
 
         def start(language: str, form: str) -> Callee:
             if language == "Rust":
-                assert BINARY.exists(), f"{BINARY} is not built: run `make build`, or set TACHYON_EXAMPLES"
+                assert BINARY.exists(), (
+                    f"{BINARY} is not built: run `cargo build -p tachyon-tests`, or set TACHYON_PROGRAMS"
+                )
             callee = Callee(language, form, path)
             stack.callback(callee.process.communicate)
             stack.callback(callee.process.kill)

@@ -129,7 +129,7 @@ def indented(script: str) -> str:
 
 def test_others_are_lost_with_their_callee(serve: Callable[[], Peer], path: str) -> None:
     serve()
-    with RpcBus.connect(path, timeout=0.1, reconnect=True) as bus:
+    with RpcBus.connect(path, timeout=2, reconnect=True) as bus:
         with pytest.raises(tachyon.PeerDeadError):
             die.call(bus, b"", timeout=10)
         with pytest.raises(tachyon.NoListenerError):
@@ -138,7 +138,7 @@ def test_others_are_lost_with_their_callee(serve: Callable[[], Peer], path: str)
         started = time.monotonic()
         with pytest.raises(TimeoutError):
             who.call(bus, b"", timeout=0.02)
-        assert time.monotonic() - started < 0.09
+        assert time.monotonic() - started < 1.5
         server = serve()
         assert who.call(bus, b"") == pid(server)
 

@@ -148,14 +148,14 @@ def test_workers_are_threads_that_last(serve: Callable[[str], Peer], path: str) 
     started = time.monotonic()
     outcomes: list[bytes] = []
     sleepers = [
-        threading.Thread(target=lambda bus=bus: outcomes.append(sleep.call(bus, b"0.3", timeout=10))) for bus in buses
+        threading.Thread(target=lambda bus=bus: outcomes.append(sleep.call(bus, b"1", timeout=20))) for bus in buses
     ]
     for sleeper in sleepers:
         sleeper.start()
     for sleeper in sleepers:
-        sleeper.join(10)
+        sleeper.join(20)
     assert outcomes == [b"slept"] * 4
-    assert 0.55 < time.monotonic() - started < 1.1
+    assert 1.9 < time.monotonic() - started < 3.8
     stop.call(buses[0], b"")
     for _ in range(4):
         assert server.line() == "sleeps"
@@ -320,7 +320,7 @@ except KeyboardInterrupt:
             caller.join(5)
         with pytest.raises(tachyon.PeerClosedError):
             echo.call(bus, b"")
-    assert interrupted - sent < 0.1
+    assert interrupted - sent < 5
     assert not Path(path).exists()
 
 
@@ -347,7 +347,7 @@ def test_a_server_in_a_thread(path: str, caplog: pytest.LogCaptureFixture) -> No
     # Leaving the block has stopped the server, and waited until its path is free.
     assert server.closed
     assert not Path(path).exists()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     thread.join(5)
     assert not thread.is_alive()
     texts = [record.getMessage() for record in caplog.records]

@@ -44,7 +44,7 @@ def test_a_second_receiver_is_refused_at_once(peer: Callable[[str], Peer], path:
             started = time.monotonic()
             with pytest.raises(tachyon.BusyError, match="thread"):
                 operation()
-            assert time.monotonic() - started < 0.05
+            assert time.monotonic() - started < 5
         sender.tell("now")
         thread.join(10)
         assert outcome == [tachyon.Message(0, 13, b"for the first")]

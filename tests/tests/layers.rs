@@ -187,10 +187,10 @@ fn a_ping_needs_no_handler() {
     }
     assert_eq!(&*caller.wait(call).unwrap(), b"under way");
     // A callee that is busy answers late, and the late answer disturbs nobody.
-    let nap = caller.call(3, &100_000u64.to_le_bytes()).unwrap();
+    let nap = caller.call(3, &3_000_000u64.to_le_bytes()).unwrap();
     let began = Instant::now();
     assert!(matches!(caller.ping(Duration::from_millis(5)), Err(CallError::TimedOut)));
-    assert!(began.elapsed() < Duration::from_millis(90));
+    assert!(began.elapsed() < Duration::from_secs(2));
     drop(caller.wait(nap).unwrap());
     caller.ping(Duration::from_secs(20)).unwrap();
     assert_eq!(caller.outstanding(), 0);
@@ -234,7 +234,7 @@ fn a_ping_is_not_the_one_request_that_is_served() {
     assert_eq!(&*caller.request(1, b"first").unwrap(), b"first");
     // However many pings come, the callee looks at its clock.
     let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(50) {
+    while began.elapsed() < Duration::from_millis(500) {
         caller.ping(Duration::from_secs(20)).unwrap();
     }
     assert_eq!(&*caller.request(1, b"second").unwrap(), b"second");

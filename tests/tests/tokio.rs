@@ -89,7 +89,7 @@ fn waiting_for_room_leaves_the_thread_to_others() {
         let caller = AsyncCaller::connect(place.socket()).await.unwrap();
         let mut tasks = JoinSet::new();
         let sleeper = caller.clone();
-        tasks.spawn(async move { sleeper.request(SLEEP, &300u64.to_le_bytes()).await.map(|_| 0) });
+        tasks.spawn(async move { sleeper.request(SLEEP, &2000u64.to_le_bytes()).await.map(|_| 0) });
         tokio::time::sleep(MOMENT).await;
         for number in 1..200u64 {
             let caller = caller.clone();
@@ -102,7 +102,7 @@ fn waiting_for_room_leaves_the_thread_to_others() {
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert!(started.elapsed() < Duration::from_millis(250), "the runtime's thread was kept");
+        assert!(started.elapsed() < Duration::from_millis(1500), "the runtime's thread was kept");
         assert!(caller.outstanding() < 100, "the rest waits for room");
         let mut replies = Vec::new();
         while let Some(task) = tasks.join_next().await {
@@ -143,7 +143,7 @@ fn dropping_the_future_gives_the_call_up() {
         let late = caller.request_timeout(SLEEP, &100u64.to_le_bytes(), Duration::from_millis(5)).await;
         assert!(matches!(late, Err(CallError::TimedOut)), "{late:?}");
         let slow = caller.clone();
-        let slow = tokio::spawn(async move { slow.request(SLEEP, &300u64.to_le_bytes()).await });
+        let slow = tokio::spawn(async move { slow.request(SLEEP, &2000u64.to_le_bytes()).await });
         while caller.outstanding() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -1,6 +1,13 @@
 //! A crate that has taken every name which generated code would use, were it not written with full paths.
 #![no_implicit_prelude]
-#![allow(non_camel_case_types, dead_code, unused_macros, clippy::upper_case_acronyms, reason = "the names are the point")]
+#![allow(
+    non_camel_case_types,
+    dead_code,
+    unused_macros,
+    clippy::trivially_copy_pass_by_ref,
+    clippy::upper_case_acronyms,
+    reason = "the names are the point"
+)]
 
 use ::tachyon::{endpoints, tachyon_rpc};
 

@@ -33,7 +33,8 @@ fn borrowed_array(_: &[u8]) -> &'static [u8; 2] {
     &[1, 2]
 }
 
-/// Returns a string.
+/// Returns a string. The comma stays.
+#[rustfmt::skip]
 #[tachyon_rpc(msg_type = 4,)]
 fn string(payload: &[u8]) -> String {
     format!("{} bytes", payload.len())
@@ -109,7 +110,6 @@ fn fallible_unit(payload: &[u8]) -> std::result::Result<(), Box<dyn std::error::
 fn opaque(payload: &[u8]) -> std::result::Result<&[u8], impl fmt::Display> {
     payload.get(1..).ok_or("too short")
 }
-
 
 /// Takes the request mutably bound, at the highest number.
 #[tachyon_rpc(msg_type = 65534)]
