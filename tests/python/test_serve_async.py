@@ -130,7 +130,7 @@ def test_handlers_wait_side_by_side(serve: Callable[[str], Peer], path: str) -> 
             assert all(50 < fact[4] <= 60 for fact in seen)
             assert await introduce_now.acall(two, b"") == b"2"
             assert await waiting == b"slept"
-            # Most that were at work at one time: more than either caller asked for. All of them, on a machine with time for us.
+            # Most that were at work at one time: more than either caller asked for; all, on a machine with time for us.
             assert 50 < int(await stop.acall(one, b"")) <= 100
 
     asyncio.run(main())
