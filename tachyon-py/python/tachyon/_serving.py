@@ -120,8 +120,11 @@ class Service:
     def _done(self, task: asyncio.Task[None]) -> None:
         request = self._tasks.pop(task)
         if not task.cancelled():
-            # KeyboardInterrupt and SystemExit have gone their way through the loop.
-            task.exception()
+            error = task.exception()
+            # KeyboardInterrupt and SystemExit have gone their way through the loop, which keeps others to itself: a panic
+            # of the core's, among them, that came back through the handler.
+            if not (error is None or isinstance(error, Exception | KeyboardInterrupt | SystemExit) or self._over.done()):
+                self._over.set_exception(error)
         elif not self._over.done():
             # It was cancelled before it began; otherwise it is answered already.
             self._serving.turn_down(request)
