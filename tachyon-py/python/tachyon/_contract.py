@@ -45,13 +45,13 @@ class Contract:
         takes = self.request is not EMPTY
         if is_async:
 
-            async def serve_async(data: memoryview | bytes) -> Any:
+            async def serve_async(data: Any) -> Any:
                 request = decode(data)
                 return self._answer(await (function(request) if takes else function()))
 
             return serve_async
 
-        def serve(data: memoryview | bytes) -> Any:
+        def serve(data: Any) -> Any:
             request = decode(data)
             return self._answer(function(request) if takes else function())
 

@@ -120,10 +120,12 @@ class Service:
     def _done(self, task: asyncio.Task[None]) -> None:
         request = self._tasks.pop(task)
         if not task.cancelled():
+            # KeyboardInterrupt and SystemExit have gone their way through the loop, which keeps the others to itself: a
+            # panic of the core, among them, that came back through the handler.
             error = task.exception()
-            # KeyboardInterrupt and SystemExit have gone their way through the loop, which keeps others to itself: a panic
-            # of the core's, among them, that came back through the handler.
-            if not (error is None or isinstance(error, Exception | KeyboardInterrupt | SystemExit) or self._over.done()):
+            if error is None or isinstance(error, Exception | KeyboardInterrupt | SystemExit):
+                pass
+            elif not self._over.done():
                 self._over.set_exception(error)
         elif not self._over.done():
             # It was cancelled before it began; otherwise it is answered already.
