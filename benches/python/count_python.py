@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from tachyon import Bus, RpcBus, RpcDispatcher, tachyon_rpc
+from tachyon import Bus, RpcBus, RpcDispatcher, RpcEndpoint, tachyon_rpc
 
 CAPACITY = 1 << 16
 PAYLOAD = bytes(32)
@@ -23,6 +23,12 @@ T = TypeVar("T")
 def echo(payload: memoryview) -> bytes:
     """Give the bytes back."""
     return payload.tobytes()
+
+
+@tachyon_rpc(msg_type=2)
+def echo_bytes(payload: bytes) -> bytes:
+    """Give the bytes back, which are its own."""
+    return payload
 
 
 def ends(listen: Callable[[Path], T], connect: Callable[[Path], T]) -> tuple[T, T]:
@@ -48,26 +54,37 @@ def connected(connect: Callable[[Path], T], path: Path) -> T:
     return connect(path)
 
 
-def round_trips(count: int) -> None:
+def round_trips(count: int, endpoint: RpcEndpoint[Any, Any] = echo) -> None:
     """Request, dispatch to a Python function, reply: both sides take turns in one thread."""
     callee, caller = ends(lambda path: RpcBus.listen(path, CAPACITY, CAPACITY), RpcBus.connect)
-    dispatcher = RpcDispatcher().register(echo)
+    dispatcher = RpcDispatcher().register(endpoint)
+    msg_type = endpoint.msg_type
     for _ in range(count):
-        call = caller.call(PAYLOAD, 1)
+        call = caller.call(PAYLOAD, msg_type)
         dispatcher.serve_once(callee)
         with caller.wait(call) as reply, memoryview(reply) as view:
             view.tobytes()
 
 
-def calls(count: int) -> None:
+def round_trips_of_bytes(count: int) -> None:
+    """Do the same with a function that asks for bytes."""
+    round_trips(count, echo_bytes)
+
+
+def calls(count: int, endpoint: RpcEndpoint[Any, Any] = echo) -> None:
     """Call by the decorator, with the callee in a thread of its own; both park at once, and so take turns."""
     callee, caller = ends(lambda path: RpcBus.listen(path, CAPACITY, CAPACITY), RpcBus.connect)
-    serving = Thread(target=RpcDispatcher().register(echo).serve_forever, args=(callee, 0))
+    serving = Thread(target=RpcDispatcher().register(endpoint).serve_forever, args=(callee, 0))
     serving.start()
     for _ in range(count):
-        echo.call(caller, PAYLOAD, None, 0)
+        endpoint.call(caller, PAYLOAD, None, 0)
     caller.close()
     serving.join()
+
+
+def calls_of_bytes(count: int) -> None:
+    """Do the same with a function that asks for bytes."""
+    calls(count, echo_bytes)
 
 
 def one_way(count: int) -> None:
@@ -78,7 +95,13 @@ def one_way(count: int) -> None:
         _ = next(receiver).data
 
 
-OPERATIONS = {"python-round-trip": round_trips, "python-call": calls, "python-one-way": one_way}
+OPERATIONS: dict[str, Callable[[int], None]] = {
+    "python-round-trip": round_trips,
+    "python-bytes": round_trips_of_bytes,
+    "python-call": calls,
+    "python-call-bytes": calls_of_bytes,
+    "python-one-way": one_way,
+}
 
 if __name__ == "__main__":
     operation, count = sys.argv[1:]

@@ -34,7 +34,7 @@ RUST = (
     "dispatch-1",
     "dispatch-1000",
 )
-PYTHON = ("python-round-trip", "python-call", "python-one-way")
+PYTHON = ("python-round-trip", "python-bytes", "python-call", "python-call-bytes", "python-one-way")
 
 FEW, MANY = {"rust": 1000, "python": 500}, {"rust": 3000, "python": 1500}
 

@@ -11,16 +11,21 @@ use tachyon::__binding::{CallerAgreement, Limit, RequestRoom};
 use tachyon::{CallError, Caller, Description, EndpointDescription};
 
 use crate::errors::Raise;
+use crate::handler::Takes;
+use crate::invoke::call_one;
 use crate::rpc_bus::RpcBus;
 
 /// The contract of one endpoint.
 pub(crate) struct Contract {
     /// As `tachyon._contract` made it.
     object: Py<PyAny>,
-    /// Gets a view of the request, and returns the bytes of the reply.
+    /// Gets the bytes of the request, as it `takes` them, and returns those of the reply.
     serve: Py<PyAny>,
-    encode: Py<PyAny>,
-    decode: Py<PyAny>,
+    takes: Takes,
+    /// What makes the bytes of a request; none where they are the value.
+    encode: Option<Py<PyAny>>,
+    /// What makes a value of a reply's bytes; none where they are the value.
+    decode: Option<Py<PyAny>>,
     description: EndpointDescription,
     key: usize,
     /// Whether the two sides can mean different things.
@@ -36,15 +41,16 @@ impl Contract {
         if found.is_none() {
             return Ok(None);
         }
-        let get = |name| found.getattr(name).map(Bound::unbind);
+        let is = |name| found.getattr(name)?.extract::<bool>();
         let json: String = found.call_method1(intern!(py, "describe"), (msg_type,))?.extract()?;
         Ok(Some(Self {
-            serve: get("serve")?,
-            encode: get("encode")?,
-            decode: get("decode")?,
+            serve: found.getattr(intern!(py, "serve"))?.unbind(),
+            takes: if is("copies")? { Takes::Bytes } else { Takes::View },
+            encode: found.getattr(intern!(py, "encoder"))?.extract()?,
+            decode: found.getattr(intern!(py, "decoder"))?.extract()?,
             description: described(&json)?,
             key: found.getattr(intern!(py, "key"))?.extract()?,
-            is_typed: found.getattr(intern!(py, "typed"))?.extract()?,
+            is_typed: is("typed")?,
             object: found.unbind(),
         }))
     }
@@ -58,6 +64,11 @@ impl Contract {
         &self.serve
     }
 
+    /// How that takes a request's bytes.
+    pub(crate) fn takes(&self) -> Takes {
+        self.takes
+    }
+
     pub(crate) fn description(&self) -> &EndpointDescription {
         &self.description
     }
@@ -67,21 +78,25 @@ impl Contract {
         self.is_typed
     }
 
-    /// The bytes of a request.
+    /// The bytes of a request; none if they should have been given and were not.
     pub(crate) fn encode<'py>(
         &self,
         py: Python<'py>,
         value: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        match value {
-            Some(value) => self.encode.bind(py).call1((value,)),
-            None => self.encode.bind(py).call0(),
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match (&self.encode, value) {
+            (None, value) => Ok(value.cloned()),
+            (Some(encode), Some(value)) => call_one(encode.bind(py), value).map(Some),
+            (Some(encode), None) => encode.bind(py).call0().map(Some),
         }
     }
 
     /// The value of a reply.
     pub(crate) fn decode<'py>(&self, py: Python<'py>, reply: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.decode.bind(py).call1((reply,))
+        match &self.decode {
+            None => Ok(reply),
+            Some(decode) => call_one(decode.bind(py), &reply),
+        }
     }
 
     /// Whether the callee at the other end of the present connection is known to mean the same.

@@ -144,8 +144,9 @@ impl RpcDispatcher {
                     return Err(CoreHandlerError::failed("the dispatcher was garbage collected"));
                 };
                 let function = endpoint.get().handler().clone_ref(py).into_bound(py);
+                let takes = endpoint.get().takes();
                 let _handling = Handling::begin(endpoint, request, request.caller());
-                handler::run(py, &function, request, reply)
+                handler::run(py, &function, takes, request, reply)
             })
         };
         let description = endpoint.get().describe(py, &name)?;

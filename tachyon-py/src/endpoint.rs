@@ -13,6 +13,7 @@ use crate::args::{self, Integer};
 use crate::calling::{Asking, RESENDS};
 use crate::contract::{self, Contract};
 use crate::dispatcher::RpcDispatcher;
+use crate::handler::Takes;
 use crate::lent::{copied_from, type_name};
 use crate::payload::Payload;
 use crate::rpc_bus::{RpcBus, lend_reply};
@@ -62,9 +63,14 @@ impl RpcEndpoint {
         self.asynchronous
     }
 
-    /// What gets a view of the request and returns the bytes of the reply.
+    /// What gets the request's bytes, as it [`takes`](Self::takes) them, and returns those of the reply.
     pub(crate) fn handler(&self) -> &Py<PyAny> {
         self.contract.as_ref().map_or(&self.function, Contract::serve)
+    }
+
+    /// How the handler takes a request's bytes.
+    pub(crate) fn takes(&self) -> Takes {
+        self.contract.as_ref().map_or(Takes::View, Contract::takes)
     }
 
     /// What it says about itself, under the name it goes by.
@@ -205,7 +211,9 @@ impl RpcEndpoint {
             };
             return self.exchange(bus, payload, on_response, spins, limit);
         };
-        let request = contract.encode(bus.py(), payload)?;
+        let Some(request) = contract.encode(bus.py(), payload)? else {
+            return Err(no_payload());
+        };
         let reply = self.exchange(bus, &request, on_response, spins, limit)?;
         if on_response.is_some() { Ok(reply) } else { contract.decode(bus.py(), reply) }
     }

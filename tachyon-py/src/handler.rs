@@ -1,7 +1,8 @@
 //! One request through a Python handler.
-#![allow(unsafe_code, reason = "lends the request's bytes to Python")]
+#![allow(unsafe_code, reason = "lends the request's bytes to Python, or copies them for it")]
 
 use core::cell::RefCell;
+use core::ptr::NonNull;
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -10,8 +11,9 @@ use tachyon::__binding::{Mapping, answers_at_once, request_mapping};
 use tachyon::{ErrorKind, HandlerError, Replied, Reply, Request};
 
 use crate::errors::{BadReplyError, BadRequestError, ViewError};
-use crate::lent::type_name;
-use crate::loan::Loan;
+use crate::invoke::call_one;
+use crate::lent::{copied as copied_bytes, type_name};
+use crate::loan::{Loan, is_only};
 use crate::payload::Payload;
 
 /// Why a handler's request got an error reply, in both worlds' terms.
@@ -56,6 +58,15 @@ pub(crate) fn take_cause() -> Option<PyErr> {
     CAUSE.take()
 }
 
+/// What a handler gets of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// A view, in place.
+    View,
+    /// `bytes` of its own.
+    Bytes,
+}
+
 /// Runs a handler and answers with what it returns.
 ///
 /// # Errors
@@ -64,12 +75,16 @@ pub(crate) fn take_cause() -> Option<PyErr> {
 pub(crate) fn run(
     py: Python<'_>,
     function: &Bound<'_, PyAny>,
+    takes: Takes,
     request: Request<'_>,
     reply: Reply<'_>,
 ) -> Result<Replied, HandlerError> {
-    // What keeps the request mapped, should the handler have kept a view of it.
-    let mapping = || request_mapping(&reply);
-    match respond(py, function, request.payload(), &mapping) {
+    let response = match takes {
+        Takes::Bytes => with_bytes(py, function, request.payload()),
+        // What keeps the request mapped, should the handler have kept a view of it.
+        Takes::View => with_view(py, function, request.payload(), || request_mapping(&reply)),
+    };
+    match response {
         Ok(response) => send(py, &response, reply),
         Err(failure) => {
             CAUSE.set(Some(failure.cause));
@@ -86,34 +101,53 @@ enum Response<'py> {
     Copy(Vec<u8>),
 }
 
-fn respond<'py>(
+fn failed(cause: PyErr) -> Failure {
+    Failure::raised(ErrorKind::HandlerFailed, cause)
+}
+
+/// Has a handler answer that gets a copy, from which it can keep what it likes.
+#[inline]
+fn with_bytes<'py>(py: Python<'py>, function: &Bound<'py, PyAny>, request: &[u8]) -> Result<Response<'py>, Failure> {
+    // SAFETY: a request is mapped until its handler has returned.
+    let copy = unsafe { copied_bytes(py, NonNull::from(request).cast(), request.len()) }.map_err(failed)?;
+    let returned = call_one(function, &copy).map_err(|raised| Failure::of_handler(py, raised))?;
+    match returned.cast_into_exact::<PyBytes>() {
+        Ok(bytes) => Ok(Response::Bytes(bytes)),
+        Err(error) => {
+            let other = error.into_inner();
+            check(&other)?;
+            Ok(Response::Other(other))
+        }
+    }
+}
+
+/// Has a handler answer that gets a view, and takes that back.
+#[inline]
+fn with_view<'py>(
     py: Python<'py>,
     function: &Bound<'py, PyAny>,
     request: &[u8],
-    mapping: &impl Fn() -> Mapping,
+    mapping: impl Fn() -> Mapping,
 ) -> Result<Response<'py>, Failure> {
-    let failed = |cause| Failure::raised(ErrorKind::HandlerFailed, cause);
     // SAFETY: the request stays mapped as long as the direction that lends it is borrowed, which is longer than this
-    // call, and `end` below is given the mapping for what comes after.
-    let loan = unsafe { Loan::new(py, request) }.map_err(failed)?;
-    let view = Loan::view(&loan).map_err(failed)?;
-    let outcome = function.call1((&view,));
-    let response = match outcome {
+    // call, and the mapping keeps it after that.
+    let loan = unsafe { Loan::begin(py, request, mapping) }.map_err(failed)?;
+    let view = loan.view().map_err(failed)?;
+    match call_one(function, &view) {
         Ok(returned) => settle(returned, &loan, view),
         Err(raised) => {
             // Its traceback refers to the handler's frame, and that to the view.
-            release(&view);
+            drop(release(view));
             Err(Failure::of_handler(py, raised))
         }
-    };
-    loan.get().end(mapping);
-    response
+    }
 }
 
-/// Takes the view back from the handler and makes its answer independent of it.
-fn settle<'py>(
+/// Makes a handler's answer independent of the view, and takes that back.
+#[inline]
+fn settle<'py, M: Fn() -> Mapping>(
     returned: Bound<'py, PyAny>,
-    loan: &Bound<'py, Loan>,
+    loan: &Loan<'py, M>,
     view: Bound<'py, PyMemoryView>,
 ) -> Result<Response<'py>, Failure> {
     let response = match returned.cast_into_exact::<PyBytes>() {
@@ -125,26 +159,29 @@ fn settle<'py>(
             if other.is(&view) { copied(&other)? } else { Response::Other(other) }
         }
     };
-    release(&view);
-    if !loan.get().has_views() {
-        return Ok(response);
-    }
+    let left = release(view);
+    if loan.has_views() { settle_views(response, loan, left) } else { Ok(response) }
+}
+
+/// The same when views are left: that of the handler, which was in use, or views derived from it.
+#[cold]
+fn settle_views<'py, M: Fn() -> Mapping>(
+    response: Response<'py>,
+    loan: &Loan<'py, M>,
+    left: Option<Bound<'py, PyMemoryView>>,
+) -> Result<Response<'py>, Failure> {
     let response = match response {
         Response::Other(other) => copied(&other)?,
         response => response,
     };
-    release(&view);
-    drop(view);
-    if !loan.get().has_views() {
+    drop(left.and_then(release));
+    if !loan.has_views() {
         return Ok(response);
     }
-    Err(Failure::raised(
-        ErrorKind::HandlerFailed,
-        ViewError::new_err(
-            "the handler kept a view of the request, which is valid during the call only; copy what it keeps: \
-             payload.tobytes()",
-        ),
-    ))
+    Err(failed(ViewError::new_err(
+        "the handler kept a view of the request, which is valid during the call only; copy what it keeps: \
+         payload.tobytes()",
+    )))
 }
 
 /// An answer that may be a view of the request, as one that is not.
@@ -171,9 +208,16 @@ pub(crate) fn no_bytes(other: &Bound<'_, PyAny>, cause: &PyErr) -> String {
     }
 }
 
-/// Releases the handler's view. Views derived from it stay counted, which is what the loan looks at.
-fn release(view: &Bound<'_, PyMemoryView>) {
+/// Releases the handler's view, and gives it back if somebody else refers to it, too. Views derived from it stay
+/// counted, which is what the loan looks at.
+#[inline]
+fn release(view: Bound<'_, PyMemoryView>) -> Option<Bound<'_, PyMemoryView>> {
+    // The end of the last reference releases it.
+    if is_only(&view) {
+        return None;
+    }
     drop(view.call_method0(intern!(view.py(), "release")));
+    Some(view)
 }
 
 /// Answers, letting go of the interpreter only when there is no room for the answer yet.

@@ -102,6 +102,21 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
+    /// Fills in a buffer request on behalf of `owner`; what is not 0 is a failure, with an exception set.
+    ///
+    /// # Safety
+    /// Attached. `view` is the request's, as the buffer protocol passes it; until it is released the region stays mapped
+    /// and, if writable, is this process's to write.
+    #[inline]
+    pub(crate) unsafe fn fill(self, owner: *mut ffi::PyObject, view: *mut ffi::Py_buffer, flags: c_int) -> c_int {
+        // A Python object's size is an isize, and no ring is larger.
+        let len = self.len.cast_signed();
+        let data = self.data.as_ptr().cast();
+        // SAFETY: `view` is valid for writing, and the region stays mapped as long as it needs, by our contract; the
+        // call takes its own reference to `owner`.
+        unsafe { ffi::PyBuffer_FillInfo(view, owner, data, len, c_int::from(!self.writable), flags) }
+    }
+
     /// Fills in a buffer request on behalf of `owner` and counts it in `tally`.
     ///
     /// # Safety
@@ -114,14 +129,8 @@ impl Region {
         view: *mut ffi::Py_buffer,
         flags: c_int,
     ) -> PyResult<()> {
-        // A Python object's size is an isize, and no ring is larger.
-        let len = self.len.cast_signed();
-        let data = self.data.as_ptr().cast();
-        // SAFETY: `view` is valid for writing, and the region stays mapped as long as it needs, by our contract; the
-        // call takes its own reference to `owner`.
-        let filled =
-            unsafe { ffi::PyBuffer_FillInfo(view, owner.as_ptr(), data, len, c_int::from(!self.writable), flags) };
-        if filled != 0 {
+        // SAFETY: attached, as a `Bound` proves, and the rest is our contract.
+        if unsafe { self.fill(owner.as_ptr(), view, flags) } != 0 {
             return Err(PyErr::fetch(owner.py()));
         }
         tally.view_made();
@@ -191,13 +200,15 @@ impl Deref for Lent {
 ///
 /// # Safety
 /// `len` bytes at `data` are mapped. The peer may change them meanwhile; the copy then holds some mixture.
+#[inline]
 pub(crate) unsafe fn copied(py: Python<'_>, data: NonNull<u8>, len: usize) -> PyResult<Bound<'_, PyBytes>> {
     // SAFETY: readable by our contract; the interpreter copies them without ever making a Rust reference to bytes that
     // another process may write.
     let bytes = unsafe { ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), len.cast_signed()) };
     // SAFETY: a new reference, or null with an exception set.
     let bytes = unsafe { Bound::from_owned_ptr_or_err(py, bytes) }?;
-    Ok(bytes.cast_into::<PyBytes>()?)
+    // SAFETY: that function makes `bytes`.
+    Ok(unsafe { bytes.cast_into_unchecked() })
 }
 
 /// A `bytes` with a copy of a message that is still in its slot.

@@ -21,6 +21,7 @@ mod ends;
 mod errors;
 mod handler;
 mod interrupt;
+mod invoke;
 mod lent;
 mod lifetime;
 mod loan;

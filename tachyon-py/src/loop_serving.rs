@@ -15,7 +15,8 @@ use crate::current::CurrentCall;
 use crate::dispatcher::RpcDispatcher;
 use crate::endpoint::RpcEndpoint;
 use crate::errors::{PeerDeadError, Raise};
-use crate::handler::{Failure, no_bytes};
+use crate::handler::{Failure, Takes, no_bytes};
+use crate::invoke::call_one;
 use crate::lent::type_name;
 use crate::lifetime::closed;
 use crate::payload::Payload;
@@ -214,7 +215,10 @@ impl LoopRequest {
 impl LoopRequest {
     /// Call the handler, which makes its coroutine.
     fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let view = PyMemoryView::from(self.payload.bind(py))?;
-        self.endpoint.get().handler().bind(py).call1((view,))
+        let (handler, payload) = (self.endpoint.get().handler().bind(py), self.payload.bind(py));
+        match self.endpoint.get().takes() {
+            Takes::Bytes => call_one(handler, payload),
+            Takes::View => call_one(handler, PyMemoryView::from(payload)?.as_any()),
+        }
     }
 }

@@ -30,21 +30,29 @@ class Contract:
         self.reply = reply
         self.typed = request.typed or reply.typed
         self.key = next(_KEYS)
+        # Whether `serve` gets bytes of its own, and not a view of the request.
+        self.copies = request.copies
+        # What the core has to ask for the bytes of a request and the value of a reply.
+        self.encoder = None if isinstance(request, Raw) else self.encode
+        self.decoder = None if isinstance(reply, Raw) else self.decode
         self.serve = self._server(function, is_async=is_async)
 
-    def _server(self, function: Callable[..., Any], *, is_async: bool) -> Callable[[memoryview], Any]:
+    def _server(self, function: Callable[..., Any], *, is_async: bool) -> Callable[[Any], Any]:
         """Make what a dispatcher calls with the request's bytes."""
-        decode, takes = self.request.decode, self.request is not EMPTY
+        if self.copies and isinstance(self.request, Raw) and isinstance(self.reply, Raw):
+            return function
+        decode: Callable[[Any], Any] = self.request.own if self.copies else self.request.decode
+        takes = self.request is not EMPTY
         if is_async:
 
-            async def serve_async(view: memoryview) -> Any:
-                request = decode(view)
+            async def serve_async(data: Any) -> Any:
+                request = decode(data)
                 return self._answer(await (function(request) if takes else function()))
 
             return serve_async
 
-        def serve(view: memoryview) -> Any:
-            request = decode(view)
+        def serve(data: Any) -> Any:
+            request = decode(data)
             return self._answer(function(request) if takes else function())
 
         return serve

@@ -23,6 +23,8 @@ class Form(Protocol):
 
     # Whether the two sides can mean different things by it.
     typed: bool
+    # Whether what came is a copy anyway, which may then as well be made of bytes, by `own`.
+    copies: bool
 
     def decode(self, view: memoryview) -> Any:
         """Give what came, in place where that can be, or raise BadRequestError."""
@@ -42,14 +44,15 @@ class Empty:
     """Nothing."""
 
     typed = False
+    copies = True
 
     def decode(self, view: memoryview) -> None:
-        if view.nbytes:
-            message = f"{view.nbytes} bytes came where none are expected"
-            raise BadRequestError(message)
+        self.own(bytes(view))
 
     def own(self, data: bytes) -> None:
-        self.decode(memoryview(data))
+        if data:
+            message = f"{len(data)} bytes came where none are expected"
+            raise BadRequestError(message)
 
     def encode(self, value: Any, place: str) -> bytes:
         if value is not None:
@@ -69,6 +72,7 @@ class Raw:
     def __init__(self, make: Callable[[memoryview], Any]) -> None:
         """Hand requests over as `make` makes them."""
         self._make = make
+        self.copies = make is bytes
 
     def decode(self, view: memoryview) -> Any:
         return self._make(view)
@@ -87,6 +91,7 @@ class OneStruct:
     """One Struct, read in place."""
 
     typed = True
+    copies = False
 
     def __init__(self, struct: type[Struct]) -> None:
         """Be a `struct`."""
@@ -112,6 +117,7 @@ class OneValue:
     """One number, enum, array or the like, as a value."""
 
     typed = True
+    copies = True
 
     def __init__(self, layout: Layout) -> None:
         """Be laid out so."""
@@ -142,6 +148,7 @@ class Many:
     """Any number of values, as an Array."""
 
     typed = True
+    copies = False
 
     def __init__(self, of: Layout) -> None:
         """Be values laid out so."""
@@ -166,6 +173,8 @@ class Many:
 class Listed(Many):
     """Any number of values, as a list of its own."""
 
+    copies = True
+
     def decode(self, view: memoryview) -> list[Any]:
         return self.own(bytes(view))
 
@@ -177,6 +186,7 @@ class Numpy:
     """Any number of values, as a numpy array of one dimension."""
 
     typed = True
+    copies = False
 
     def __init__(self, of: Layout, dtype: Any) -> None:
         """Be values of a dtype, laid out so."""

@@ -120,8 +120,13 @@ class Service:
     def _done(self, task: asyncio.Task[None]) -> None:
         request = self._tasks.pop(task)
         if not task.cancelled():
-            # KeyboardInterrupt and SystemExit have gone their way through the loop.
-            task.exception()
+            # KeyboardInterrupt and SystemExit have gone their way through the loop, which keeps the others to itself: a
+            # panic of the core, among them, that came back through the handler.
+            error = task.exception()
+            if error is None or isinstance(error, Exception | KeyboardInterrupt | SystemExit):
+                pass
+            elif not self._over.done():
+                self._over.set_exception(error)
         elif not self._over.done():
             # It was cancelled before it began; otherwise it is answered already.
             self._serving.turn_down(request)

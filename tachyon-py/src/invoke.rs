@@ -1,0 +1,47 @@
+//! Calling what users wrote.
+#![allow(unsafe_code, reason = "calls without a tuple, and fetches what was raised")]
+
+use core::ptr;
+
+use pyo3::exceptions::PySystemError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+/// Calls with one argument.
+///
+/// Unlike `call1` under the limited API of 3.11 it makes no tuple, which the callee would take apart again. And a panic
+/// of ours that comes back through Python, as `PanicException`, is an exception like others, and not resumed: whoever
+/// called still has to take back what it lent.
+#[inline]
+pub(crate) fn call_one<'py>(function: &Bound<'py, PyAny>, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let (callable, argument) = (function.as_ptr(), argument.as_ptr());
+    // SAFETY: live objects, which is what the references are for, and a null at the end.
+    let returned = unsafe { ffi::PyObject_CallFunctionObjArgs(callable, argument, ptr::null_mut::<ffi::PyObject>()) };
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_opt(function.py(), returned) }.ok_or_else(|| raised(function.py()))
+}
+
+/// The exception that is set.
+#[cold]
+fn raised(py: Python<'_>) -> PyErr {
+    let (mut kind, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+    // SAFETY: three places to write to.
+    unsafe { ffi::PyErr_Fetch(&raw mut kind, &raw mut value, &raw mut traceback) };
+    // SAFETY: what was fetched, to be replaced by what an exception's parts are when it has been made.
+    unsafe { ffi::PyErr_NormalizeException(&raw mut kind, &raw mut value, &raw mut traceback) };
+    // SAFETY: a reference that is ours now, or null.
+    let kind = unsafe { Bound::from_owned_ptr_or_opt(py, kind) };
+    // SAFETY: as before.
+    let value = unsafe { Bound::from_owned_ptr_or_opt(py, value) };
+    // SAFETY: as before.
+    let traceback = unsafe { Bound::from_owned_ptr_or_opt(py, traceback) };
+    drop(kind);
+    let Some(value) = value else {
+        return PySystemError::new_err("a call failed without an exception set");
+    };
+    if let Some(traceback) = traceback {
+        // SAFETY: an exception and a traceback, as they were fetched.
+        unsafe { ffi::PyException_SetTraceback(value.as_ptr(), traceback.as_ptr()) };
+    }
+    PyErr::from_value(value)
+}
