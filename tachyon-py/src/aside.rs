@@ -15,6 +15,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use tachyon::ServeError;
 
+use crate::attached;
 use crate::errors::Raise;
 
 /// How often signals and reports are looked for.
@@ -64,7 +65,7 @@ pub(crate) fn serve(
             let mut raised = None;
             while let Err(RecvTimeoutError::Timeout) = waits.recv_timeout(SLICE) {
                 // Whoever holds the lock keeps only this thread waiting.
-                let looked = Python::try_attach(|py| tend(py).and(py.check_signals()));
+                let looked = attached::try_attach(|py| tend(py).and(py.check_signals()));
                 if let Some(Err(error)) = looked
                     && raised.is_none()
                 {

@@ -13,6 +13,7 @@ use tachyon::{Dispatcher, HandlerError as CoreHandlerError, ServeError, Stopper}
 
 use crate::args::{self, Integer};
 use crate::aside;
+use crate::attached;
 use crate::control::Patience;
 use crate::current::Handling;
 use crate::endpoint::{EndpointDecorator, RpcEndpoint};
@@ -89,7 +90,7 @@ impl Shared {
         if cause.is_none() {
             return self.reports.tell(Level::Error, failure.to_string());
         }
-        Python::attach(|py| {
+        attached::attach(|py| {
             match cause {
                 Some(end) if !end.is_instance_of::<PyException>(py) => {
                     // KeyboardInterrupt, SystemExit: its caller has been answered, and it goes where it wants to.
@@ -139,7 +140,7 @@ impl RpcDispatcher {
         let shared = Arc::clone(&self.shared);
         let handler = move |(): &(), request: tachyon::Request<'_>, reply: tachyon::Reply<'_>| {
             keep_state();
-            Python::attach(|py| {
+            attached::attach(|py| {
                 let Some(endpoint) = shared.endpoint(py, place) else {
                     return Err(CoreHandlerError::failed("the dispatcher was garbage collected"));
                 };

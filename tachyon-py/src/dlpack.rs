@@ -12,6 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
+use crate::attached;
 use crate::batch::RxMsgView;
 
 /// DLPack's (type, index) of the CPU.
@@ -152,7 +153,7 @@ unsafe fn drop_export<M>(context: *mut c_void) {
     // SAFETY: by our contract.
     let export = unsafe { Box::from_raw(context.cast::<Export<M>>()) };
     // Without an interpreter there is nothing left to give back; the reference is leaked with it.
-    if Python::try_attach(|py| export.view.bind(py).get().view_gone()).is_none() {
+    if attached::try_attach(|py| export.view.bind(py).get().view_gone()).is_none() {
         core::mem::forget(export);
     }
 }

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use tachyon::{ServeError, Stopper};
 
 use crate::aside;
+use crate::attached;
 use crate::errors::Raise;
 
 /// Least time between two looks for signals by a server, which asks all the time while it is busy: attaching to the
@@ -33,7 +34,7 @@ pub(crate) fn asked_to_stop() -> bool {
     if let Some(stop) = aside::asked() {
         return stop;
     }
-    match Python::try_attach(run_handlers) {
+    match attached::try_attach(run_handlers) {
         Some(Ok(())) => false,
         Some(Err(raised)) => {
             RAISED.set(Some(raised));

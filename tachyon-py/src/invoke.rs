@@ -7,6 +7,13 @@ use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::attached::staying;
+
+unsafe extern "C-unwind" {
+    /// As in `pyo3::ffi`, which says of it that it does not unwind: see [`attached`](crate::attached).
+    fn PyObject_CallFunctionObjArgs(callable: *mut ffi::PyObject, ...) -> *mut ffi::PyObject;
+}
+
 /// Calls with one argument.
 ///
 /// Unlike `call1` under the limited API of 3.11 it makes no tuple, which the callee would take apart again. And a panic
@@ -15,8 +22,10 @@ use pyo3::prelude::*;
 #[inline]
 pub(crate) fn call_one<'py>(function: &Bound<'py, PyAny>, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let (callable, argument) = (function.as_ptr(), argument.as_ptr());
-    // SAFETY: live objects, which is what the references are for, and a null at the end.
-    let returned = unsafe { ffi::PyObject_CallFunctionObjArgs(callable, argument, ptr::null_mut::<ffi::PyObject>()) };
+    let returned = staying(|| {
+        // SAFETY: live objects, which is what the references are for, and a null at the end.
+        unsafe { PyObject_CallFunctionObjArgs(callable, argument, ptr::null_mut::<ffi::PyObject>()) }
+    });
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_opt(function.py(), returned) }.ok_or_else(|| raised(function.py()))
 }

@@ -6,6 +6,7 @@
 
 mod args;
 mod aside;
+mod attached;
 mod batch;
 mod bus;
 mod calling;

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
+use crate::attached;
 use crate::interrupt::end_instead;
 
 /// How much a report matters, as `logging` counts.
@@ -70,7 +71,7 @@ impl Reports {
     pub(crate) fn tell(&self, level: Level, text: String) {
         if !self.keeps.load(Ordering::Relaxed) {
             // An interpreter that shuts down has nobody left to tell.
-            Python::try_attach(|py| report_or_print(py, level, &text, None));
+            attached::try_attach(|py| report_or_print(py, level, &text, None));
             return;
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
