@@ -3,7 +3,7 @@
 //! A thread that wants the lock of an interpreter that is ending is ended by it: before 3.14 with `pthread_exit`, which
 //! unwinds the stack, from wherever Python code gave the lock up and wanted it back. Whoever is on that stack would then
 //! give back what is no longer there, and the process would abort. So such a thread stays where it is until the process
-//! ends, which it is about to. PyO3 does the same where it takes the lock by its own hand, which is not where this happens:
+//! ends, which it is about to. `PyO3` does so where it takes the lock by its own hand, which is not where this happens:
 //! in the middle of a handler, or of a report to `logging`.
 
 use pyo3::prelude::*;
