@@ -23,7 +23,7 @@ RESULTS ?= $(TARGET)/bench
 
 # Inputs for each target of `make fuzz`, and which targets.
 RUNS ?= 20000
-FUZZ ?= consumer producer receiver sender caller callee listener connector typed describe
+FUZZ ?= consumer producer receiver sender caller callee listener connector stats typed describe
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -122,6 +122,26 @@ fn a_line_that_changes_hands_is_left_out() {
 }
 
 #[test]
+fn what_no_server_writes_is_left_out_or_made_plausible() {
+    let made = board(1);
+    for id in 1..=3 {
+        made.0.seat(Tenant { id, pid: Some(40), uid: 1000 }).unwrap();
+    }
+    let mut copy = words(&made);
+    let shape = shape(&copy).unwrap();
+    let line = |index: usize, place: usize| shape.caller(index) + place;
+    (copy[line(1, caller::ID)], copy[line(1, caller::ID_AGAIN)]) = (1, 1);
+    (copy[line(2, caller::FORWARD_USED)], copy[line(2, caller::FORWARD_SLOTS)]) = (u64::MAX, 64);
+    copy[line(2, caller::PID)] = 1 << 31;
+    let snapshot = Snapshot::parse(&copy, PathBuf::new(), 0).unwrap();
+    let [first, third] = &snapshot.callers[..] else { panic!("{:?}", snapshot.callers) };
+    assert_eq!((first.id, third.id, third.pid), (1, 3, None));
+    assert_eq!(third.forward, RingFill { used: 64, slots: 64 });
+    copy[header::PID] = 0;
+    assert!(Snapshot::parse(&copy, PathBuf::new(), 0).is_err());
+}
+
+#[test]
 fn an_interval_shows_what_happened_meanwhile() {
     let made = board(1);
     let bank = made.0.bank(0);
@@ -148,11 +168,12 @@ fn an_interval_shows_what_happened_meanwhile() {
 #[test]
 fn names_are_cut_and_made_printable() {
     let long = "ä".repeat(40);
-    let endpoints = vec![(1, "bell\x07\x1b[31m"), (2, long.as_str())];
+    let endpoints = vec![(1, "bell\x07\x1b[31m"), (2, long.as_str()), (3, "a\u{202e}b\u{2028}\u{feff}")];
     let made = Board::create(endpoints.into_iter(), 0, 1).unwrap();
     let snapshot = read(&made);
     assert_eq!(snapshot.endpoints[0].name, "bell\\u{7}\\u{1b}[31m");
     assert_eq!(snapshot.endpoints[1].name, "ä".repeat(27));
+    assert_eq!(snapshot.endpoints[2].name, "a\\u{202e}b\\u{2028}\\u{feff}");
 }
 
 #[test]
@@ -178,7 +199,7 @@ proptest! {
         let shape = Shape::new(endpoints, callers, workers).unwrap();
         let mut words: Vec<u64> = filling.iter().copied().cycle().take(shape.len()).collect();
         words[header::MAGIC] = MAGIC;
-        words[header::PID] &= 0xFFFF;
+        words[header::PID] = (words[header::PID] & 0xFFFF).max(1);
         words[header::ENDPOINTS] = endpoints as u64;
         words[header::CALLERS] = callers as u64;
         words[header::WORKERS] = workers as u64;
