@@ -112,6 +112,21 @@ fn callers_come_and_go() {
 }
 
 #[test]
+fn a_forked_child_writes_nothing() {
+    let mut made = board(1);
+    let line = made.0.seat(Tenant { id: 9, pid: None, uid: 0 }).unwrap();
+    made.0.note_joined();
+    let before = words(&made);
+    // What a child has is this board, made by a process that it is not.
+    made.0.disown();
+    made.0.vacate(line);
+    made.0.note_left();
+    made.0.note_turned_away();
+    assert_eq!(made.0.seat(Tenant { id: 10, pid: None, uid: 0 }), None);
+    assert_eq!(words(&made), before);
+}
+
+#[test]
 fn a_line_that_changes_hands_is_left_out() {
     let made = board(1);
     let line = made.0.seat(Tenant { id: 9, pid: None, uid: 0 }).unwrap();
