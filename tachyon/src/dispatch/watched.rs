@@ -68,7 +68,10 @@ impl<S: ?Sized> Desk<S> {
             Err(ServeError::Handler(failure)) => Outcome::Failed(failure.kind),
             Err(_) => Outcome::CallerGone,
         };
-        if let Some(tally) = tally {
+        // A handler may have forked: then it is its parent's call that counts, in memory that the two share.
+        if let Some(tally) = tally
+            && !matches!(result, Err(ServeError::Forked))
+        {
             tally.record(request.frame.len, took, outcome.into());
         }
         if let (Some(call), Some(took)) = (&call, took) {
