@@ -25,10 +25,11 @@ RESULTS ?= $(TARGET)/bench
 RUNS ?= 20000
 FUZZ ?= consumer producer receiver sender caller callee listener connector stats typed describe
 
-# What else cargo-fuzz is told when it builds: make fuzz FUZZ_BUILD=--no-trace-compares for more inputs, each of which
-# learns less. And how AddressSanitizer runs: a short memory of frees and one frame of each allocation, since deeper
+# What else cargo-fuzz and each target are told: make fuzz FUZZ_BUILD=--no-trace-compares FUZZ_RUN=-entropic=0 for more
+# inputs, each of which learns less. And how AddressSanitizer runs: a short memory of frees and one frame of each allocation, since deeper
 # ones cost more than most targets do.
 FUZZ_BUILD ?=
+FUZZ_RUN ?=
 ASAN_OPTIONS ?= detect_leaks=0:malloc_context_size=1:quarantine_size_mb=8:detect_stack_use_after_return=0
 
 VENV := .venv
@@ -162,7 +163,7 @@ fuzz: $(TARGET)/tools/bin/cargo-fuzz ## fuzz each target for RUNS inputs, with A
 	    echo "==> fuzzing $$target"; \
 	    mkdir -p tests/fuzz/target/corpus/$$target tests/fuzz/artifacts/$$target; \
 	    ASAN_OPTIONS='$(ASAN_OPTIONS)' tests/fuzz/target/$(HOST)/release/$$target -runs=$(RUNS) -max_len=160 -timeout=60 \
-	        -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 -artifact_prefix=tests/fuzz/artifacts/$$target/ \
+	        -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 -artifact_prefix=tests/fuzz/artifacts/$$target/ $(FUZZ_RUN) \
 	        tests/fuzz/target/corpus/$$target tests/fuzz/corpus/$$target || exit 1; \
 	done
 
