@@ -129,11 +129,13 @@ pub fn stats(data: &[u8]) {
     SEGMENTS.with(|segments| {
         let segment = &segments[usize::from(how >> 3 & 1)];
         segment.renew();
+        #[cfg(fuzzing)]
+        let patience = if how & 16 == 0 { u16::MAX } else { u16::from(input.back().unwrap_or(0)) * 4 }.into();
         let server = Server {
+            input,
             segment,
             #[cfg(fuzzing)]
-            patience: if how & 16 == 0 { u16::MAX } else { u16::from(input.back().unwrap_or(0)) * 4 }.into(),
-            input,
+            patience,
         };
         armed(&server, || watch(&server));
     });
