@@ -23,7 +23,14 @@ RESULTS ?= $(TARGET)/bench
 
 # Inputs for each target of `make fuzz`, and which targets.
 RUNS ?= 20000
-FUZZ ?= consumer producer receiver sender caller callee listener connector typed describe
+FUZZ ?= consumer producer receiver sender caller callee listener connector stats typed describe
+
+# What else cargo-fuzz and each target are told: make fuzz FUZZ_BUILD=--no-trace-compares FUZZ_RUN=-entropic=0 for more
+# inputs, each of which learns less. And how AddressSanitizer runs: a short memory of frees and one frame of each allocation, since deeper
+# ones cost more than most targets do.
+FUZZ_BUILD ?=
+FUZZ_RUN ?=
+ASAN_OPTIONS ?= detect_leaks=0:malloc_context_size=1:quarantine_size_mb=8:detect_stack_use_after_return=0
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -157,12 +164,12 @@ loom-mutants: ## break the ring in one place after the other, and see the models
 # The targets are built with the stable compiler, which this has take unstable options.
 fuzz: $(TARGET)/tools/bin/cargo-fuzz ## fuzz each target for RUNS inputs, with AddressSanitizer: make fuzz RUNS=10000000 FUZZ='caller callee'
 	@echo '==> building the fuzz targets'
-	@RUSTC_BOOTSTRAP=1 $< build --fuzz-dir tests/fuzz --target $(HOST) --debug-assertions
+	@RUSTC_BOOTSTRAP=1 $< build --fuzz-dir tests/fuzz --target $(HOST) --debug-assertions $(FUZZ_BUILD)
 	@for target in $(FUZZ); do \
 	    echo "==> fuzzing $$target"; \
 	    mkdir -p tests/fuzz/target/corpus/$$target tests/fuzz/artifacts/$$target; \
-	    ASAN_OPTIONS=detect_leaks=0 tests/fuzz/target/$(HOST)/release/$$target -runs=$(RUNS) -max_len=160 -timeout=60 \
-	        -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 -artifact_prefix=tests/fuzz/artifacts/$$target/ \
+	    ASAN_OPTIONS='$(ASAN_OPTIONS)' tests/fuzz/target/$(HOST)/release/$$target -runs=$(RUNS) -max_len=160 -timeout=60 \
+	        -rss_limit_mb=4096 -print_final_stats=1 -verbosity=0 -artifact_prefix=tests/fuzz/artifacts/$$target/ $(FUZZ_RUN) \
 	        tests/fuzz/target/corpus/$$target tests/fuzz/corpus/$$target || exit 1; \
 	done
 

@@ -366,7 +366,7 @@ def serve(scene: Scene) -> str:
             await asyncio.sleep(scene.chance.randrange(scene.pause) / 1e6)
         return reply
 
-    with RpcServer(scene.path, forward=scene.forward, reverse=scene.reverse, handshake_timeout=0.5) as server:
+    with RpcServer(scene.path, forward=scene.forward, reverse=scene.reverse, handshake_timeout=HANDSHAKE) as server:
         dispatcher.handler(ECHO)(bytes)
         dispatcher.handler(OTHER)(handle_later if scene.form == "async" else handle)
         dispatcher.handler(COUNT)(
@@ -404,8 +404,12 @@ def say(line: str) -> None:
 
 
 ROLES = {"send": send, "receive": receive, "call": call, "answer": answer, "serve": serve}
+# Longest handshake: a caller that the machine gives no time for a while is not turned away.
+HANDSHAKE = 10.0
+
 UNCONNECTED = {
     tachyon.NoListenerError: "no-listener",
+    tachyon.NotASocketError: "not-a-socket",
     tachyon.HandshakeError: "hung-up",
     tachyon.TimedOutError: "no-answer",
 }

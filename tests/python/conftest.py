@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import tachyon
+from misuse_scene import ECHO, SENDER
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -112,3 +115,19 @@ def peer(path: str) -> Iterator[Callable[[str], Peer]]:
     yield start
     for one in peers:
         one.discard()
+
+
+@pytest.fixture
+def receiving(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.Bus]:
+    """A receiver with a thousand messages under way."""
+    peer(SENDER)
+    with tachyon.Bus.listen(path, 4096) as bus:
+        yield bus
+
+
+@pytest.fixture
+def calling_pair(peer: Callable[[str], Peer], path: str) -> Iterator[tuple[tachyon.RpcBus, Peer]]:
+    """A caller at a path of its own, beside the path of `receiving`."""
+    callee = peer(ECHO.replace("path,", "path + '.rpc',"))
+    with tachyon.RpcBus.connect(path + ".rpc") as bus:
+        yield bus, callee

@@ -94,3 +94,29 @@ def test_a_path_without_server_is_an_error_in_one_line(
         assert failed.returncode == 1
         assert failed.stderr.startswith("tachyon: ")
         assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["ps", "top"])
+def test_a_path_cannot_control_the_terminal(
+    peer: Callable[[str], Peer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    server = peer(r"""
+        import os
+        dispatcher = tachyon.RpcDispatcher()
+
+        @dispatcher.handler(1)
+        def evil(payload):
+            return b""
+        with tachyon.RpcServer(os.path.dirname(path) + "/\x1b[2J\n\udcff\u202e.sock") as server:
+            print("listening")
+            dispatcher.serve_forever(server)
+    """)
+    assert server.line() == "listening"
+    (entry,) = json.loads(cli("ps", "--json").stdout)
+    arguments = ["ps"] if command == "ps" else ["top", entry["path"], "--once", "--interval", "0.1"]
+    shown = cli(*arguments)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert set(filter(lambda letter: not letter.isprintable(), shown.stdout)) == {"\n"}
+    assert r"\x1b[2J\n" in shown.stdout
+    assert r"\u202e.sock" in shown.stdout

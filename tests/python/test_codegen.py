@@ -221,6 +221,28 @@ def test_call_says_what_is_wrong(peer: Callable[[str], Peer], path: str, name: s
     assert message.count("\n") == 1
 
 
+def test_a_text_cannot_control_the_terminal(peer: Callable[[str], Peer], path: str) -> None:
+    script = r'''
+dispatcher = tachyon.RpcDispatcher(send_error_text=True)
+
+@dispatcher.handler(1)
+def f(payload):
+    """Clears \x1b[2J the screen, \u202e and turns it."""
+    raise ValueError("\x1b[2J and\rover\u2028.")
+
+with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
+    dispatcher.serve_forever(bus)
+'''
+    child = peer(script)
+    shown = tachyon("describe", path)
+    child.join()
+    assert shown.endswith(r"Clears \x1b[2J the screen, \u202e and turns it." + "\n")
+    child = peer("import logging\nlogging.disable()\n" + script)
+    message = tachyon("call", path, "f", '""', status=1)
+    child.join()
+    assert message.endswith(r"ValueError: \x1b[2J and\rover\u2028." + "\n")
+
+
 def test_nobody_there_is_one_line(path: str, tmp_path: Path) -> None:
     assert "no listener at" in tachyon("describe", path, "--timeout", "0.1", status=1)
     file = tmp_path / "no.json"

@@ -4,6 +4,10 @@
 
 #[path = "../fuzz/src/describe.rs"]
 mod describe;
+#[path = "../fuzz/src/generated.rs"]
+mod generated;
+#[path = "../fuzz/src/parsed.rs"]
+mod parsed;
 #[path = "../fuzz/src/typed.rs"]
 mod typed;
 

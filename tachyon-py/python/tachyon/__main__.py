@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from tachyon import _cli_describe, _cli_sight
+from tachyon._printable import printable
 from tachyon.errors import TachyonError
 
 
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status: int = parsed.run(parsed)
     except TachyonError as error:
-        print(f"tachyon: {error}", file=sys.stderr)
+        print(f"tachyon: {printable(str(error))}", file=sys.stderr)
         return 1
     return status
 

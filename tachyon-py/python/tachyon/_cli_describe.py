@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tachyon._codegen import python
 from tachyon._description import Description, from_json
 from tachyon._forms import RAW
+from tachyon._printable import printable
 from tachyon._tachyon import RpcBus, codegen_rust
 from tachyon._values import JsonError, form_of, to_json
 from tachyon._values import from_json as value_from_json
@@ -73,10 +74,11 @@ def _describe(arguments: argparse.Namespace) -> int:
 
 def table(description: Description) -> str:
     """Show the endpoints in columns."""
-    rows = [("msg_type", "name", "request", "reply", "")]
+    rows: list[tuple[str, ...]] = [("msg_type", "name", "request", "reply", "")]
     for endpoint in description:
         about = endpoint.doc.partition("\n")[0]
-        rows.append((str(endpoint.msg_type), endpoint.name, str(endpoint.request), str(endpoint.reply), about))
+        cells = (str(endpoint.msg_type), endpoint.name, str(endpoint.request), str(endpoint.reply), about)
+        rows.append(tuple(map(printable, cells)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)] + [0]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -100,7 +102,8 @@ def _call(arguments: argparse.Namespace) -> int:
             data = bytes(memoryview(guard))
             kind = guard.error_kind
     if kind is not None:
-        print(f"tachyon: {endpoint.name}: {kind.name} {data[2:].decode(errors='replace')}".rstrip(), file=sys.stderr)
+        failure = f"{endpoint.name}: {kind.name} {data[2:].decode(errors='replace')}".rstrip()
+        print(f"tachyon: {printable(failure)}", file=sys.stderr)
         return 1
     if reply is RAW:
         print(json.dumps(data.decode()) if _is_text(data) else json.dumps({"hex": data.hex()}))

@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tachyon._printable import printable
 from tachyon._tachyon import Sight, live_servers, ping
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def list_servers(options: argparse.Namespace) -> int:
     print(f"{'PID':>8}  {'SINCE':19}  PATH")
     for pid, path, started in servers:
         since = datetime.fromtimestamp(started, tz=UTC).astimezone()
-        print(f"{pid:>8}  {since:%Y-%m-%d %H:%M:%S}  {path}")
+        print(f"{pid:>8}  {since:%Y-%m-%d %H:%M:%S}  {printable(str(path))}")
     return 0
 
 
@@ -90,7 +91,7 @@ def micros(seconds: float | None) -> str:
 def lines(look: dict[str, Any]) -> Iterator[str]:
     """Show one look as a table."""
     rates = look["since_last"]
-    yield f"{look['path']}  process {look['pid']}  up {look['uptime']:.0f} s  {look['workers']} worker(s)"
+    yield f"{printable(look['path'])}  process {look['pid']}  up {look['uptime']:.0f} s  {look['workers']} worker(s)"
     yield (
         f"{rates['calls_per_second']:.0f} calls/s  {rates['errors_per_second']:.0f} errors/s  "
         f"{look['callers_now']} callers ({look['callers_ever']} ever, {look['turned_away']} turned away)"
@@ -100,7 +101,7 @@ def lines(look: dict[str, Any]) -> Iterator[str]:
     for recent, total in zip(rates["endpoints"], look["endpoints"], strict=False):
         number = "-" if total["msg_type"] is None else total["msg_type"]
         yield (
-            f"{total['name'][:32]:32} {number:>6} {recent['calls_per_second']:>10.0f} {total['calls']:>12} "
+            f"{printable(total['name'])[:32]:32} {number:>6} {recent['calls_per_second']:>10.0f} {total['calls']:>12} "
             f"{total['errors']:>8} {micros(recent['p50']):>9} {micros(recent['p99']):>9}"
         )
     yield ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from typing import Final
 
 from tachyon._description import (
@@ -18,11 +19,29 @@ from tachyon._description import (
     Type,
 )
 from tachyon._names import python_name
+from tachyon._printable import printable
 
 # The width that formatters wrap at unless told otherwise.
 _WIDTH: Final = 88
 # What the generated module itself refers to.
 _USED: Final = ("tachyon", "Annotated", "NotImplementedError", "None", "bytes", "memoryview", "str")
+# 65535 marks error replies.
+_LAST_MSG_TYPE: Final = 65534
+# A Struct keeps zeros of its size, and no message is longer.
+_LARGEST: Final = 1 << 30
+_SIZES: Final = {
+    "u8": 1,
+    "i8": 1,
+    "bool": 1,
+    "u16": 2,
+    "i16": 2,
+    "u32": 4,
+    "i32": 4,
+    "f32": 4,
+    "u64": 8,
+    "i64": 8,
+    "f64": 8,
+}
 
 
 def python(description: Description) -> str:
@@ -42,17 +61,26 @@ class _Writer:
         self.types: list[str] = []
         self.annotates = False
         self._taken: set[str] = set(_USED)
+        # Per name that was asked for again the number to try next: a description may ask for one a million times.
+        self._next: dict[str, int] = {}
         self._names: dict[StructType | EnumType, str] = {}
 
     def _claim(self, wanted: str) -> str:
-        plain = wanted + "_" if keyword.iskeyword(wanted) else wanted
-        name, number = plain, 2
+        # Names that begin with underscores are a module's own (`__builtins__`), mangled in a class, or padding's.
+        plain = wanted.lstrip("_")
+        plain = plain if plain.isidentifier() else f"name{plain}"
+        plain += "_" if keyword.iskeyword(plain) else ""
+        name, number = plain, self._next.get(plain, 2)
         while name in self._taken:
             name, number = f"{plain}{number}", number + 1
+        self._next[plain] = number
         self._taken.add(name)
         return name
 
     def endpoint(self, endpoint: EndpointType) -> str:
+        if not 0 <= endpoint.msg_type <= _LAST_MSG_TYPE:
+            message = f"{endpoint.name} has message type {endpoint.msg_type}, and they go from 0 to {_LAST_MSG_TYPE}"
+            raise DescriptionError(message)
         request, reply = self._form(endpoint.request, "memoryview"), self._form(endpoint.reply, "bytes")
         name = self._claim(endpoint.name)
         parameter = "" if request == "None" else f"request: {request}"
@@ -75,6 +103,9 @@ class _Writer:
                 return f"tachyon.{name}"
             case ArrayType(_, length) | BytesType(_, length) if length < 1:
                 message = f"{place} is a {found.name}, and there is no such thing in Python: it has no bytes"
+                raise DescriptionError(message)
+            case ArrayType() | BytesType() if _extent(found)[0] > _LARGEST:
+                message = f"{place} is a {found.name}, which is longer than any message"
                 raise DescriptionError(message)
             case ArrayType(PrimitiveType("u8"), length):
                 return self._annotated("bytes", length)
@@ -100,14 +131,19 @@ class _Writer:
 
     def _struct(self, struct: StructType) -> list[str]:
         lines: list[str] = []
-        end = 0
+        end, aligned = 0, 1
         names: set[str] = set()
         for field in struct.fields:
             place = f"field `{field.name}` of {struct.name}"
             if field.offset != end:
                 message = f"{place} is at offset {field.offset} and the one before it ends at {end}; that is no payload"
                 raise DescriptionError(message)
-            end += field.size
+            size, align = _extent(field.type)
+            if size != field.size or field.offset % align:
+                message = f"{place} has {field.size} bytes at offset {field.offset}, which no {field.type.name} has"
+                raise DescriptionError(message)
+            end += size
+            aligned = max(aligned, align)
             padding = field.name.startswith("_")
             # Two underscores would be mangled, and the name of padding means nothing.
             name = "_" + field.name.strip("_") if padding else python_name(field.name)
@@ -118,32 +154,62 @@ class _Writer:
         if end != struct.size or not lines:
             message = f"{struct.name} has {struct.size} bytes and its fields have {end}; that is no payload"
             raise DescriptionError(message)
+        if struct.align != aligned or end % aligned or end > _LARGEST:
+            message = f"{struct.name} has {end} bytes aligned to {struct.align}; that is no payload"
+            raise DescriptionError(message)
         return lines
 
 
+def _extent(found: Type) -> tuple[int, int]:
+    """Give how long a type is, and what its offset is a multiple of."""
+    match found:
+        case PrimitiveType(name):
+            return _SIZES[name], _SIZES[name]
+        case EnumType():
+            return _SIZES[found.repr], _SIZES[found.repr]
+        case ArrayType(of, length):
+            size, align = _extent(of)
+            return size * length, align
+        case BytesType(_, length):
+            return length, 1
+        case StructType():
+            # Neither is believed before the struct was written.
+            return found.size, max(found.align, 1)
+
+
 def _enum(found: EnumType) -> list[str]:
-    for name, _ in found.variants:
+    bits = _SIZES[found.repr] * 8
+    least = -(1 << (bits - 1)) if found.repr.startswith("i") else 0
+    names, values = {python_name(name) for name, _ in found.variants}, {value for _, value in found.variants}
+    if not names or not len(names) == len(values) == len(found.variants):
+        message = f"{found.name} has no variants, or has a name or a value twice; that is no enum"
+        raise DescriptionError(message)
+    for name, value in found.variants:
+        if not least <= value < least + (1 << bits):
+            message = f"variant `{name}` of {found.name} is {value}, which is no {found.repr}"
+            raise DescriptionError(message)
         if name.startswith("_"):
             message = f"variant `{name}` of {found.name} begins with an underscore, which no member in Python does"
             raise DescriptionError(message)
     return [f"    {python_name(name)} = {value}" for name, value in found.variants]
 
 
+def _shown(line: str) -> str:
+    """Write a line of documentation, which is no example that doctest would run."""
+    return printable(re.sub(r"^(\s*)>>>", r"\1>> >", line)).rstrip()
+
+
 def _doc(text: str) -> list[str]:
     """Write a docstring, whatever is in it."""
     escaped = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    kept = "".join(letter if letter.isprintable() or letter == "\n" else _escape(letter) for letter in escaped)
-    lines = [line.rstrip() for line in kept.strip().split("\n")]
+    lines = [_shown(line) for line in escaped.strip().split("\n")]
     if lines == [""]:
         return []
-    if lines[-1].endswith('"'):
+    # Backslashes before the last quote are pairs, unless the quote is escaped already.
+    if re.search(r'(?<!\\)(?:\\\\)*"$', lines[-1]):
         lines[-1] = lines[-1][:-1] + '\\"'
     indented = [f"    {line}" if line else "" for line in lines]
     indented[0] = f'    """{lines[0]}'
     if len(lines) == 1:
         return [indented[0] + '"""']
     return [*indented, '    """']
-
-
-def _escape(letter: str) -> str:
-    return letter.encode("unicode_escape").decode("ascii")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMA: Final = 1
+
+# The deepest that objects and lists are nested in what any callee of ours writes, as in Rust.
+_DEEPEST: Final = 40
 
 
 class DescriptionError(TachyonError, ValueError):
@@ -136,21 +141,39 @@ class Description:
 
 def from_json(text: str) -> Description:
     """Read a description, or raise DescriptionError saying what is wrong with it."""
+    _refuse_deeper(text)
     try:
         found: Any = json.loads(text)
-        schema = found["schema"]
-        if not isinstance(schema, int) or schema > SCHEMA:
-            message = f"the description has schema {schema} and this version reads up to {SCHEMA}; update this side"
-            raise DescriptionError(message)
+        _refuse_later(found["schema"])
         endpoints = tuple(_endpoint(endpoint) for endpoint in found["endpoints"])
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, RecursionError) as error:
+    except DescriptionError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         message = f"this is not the description of a callee: {type(error).__name__} {error}"
         raise DescriptionError(message) from None
     return Description(endpoints, text)
 
 
+def _refuse_deeper(text: str) -> None:
+    depth = 0
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', text, re.DOTALL):
+        if token[0] in "[{":
+            depth += 1
+        elif token[0] in "]}":
+            depth -= 1
+        if depth > _DEEPEST:
+            message = f"this is not the description of a callee: it is nested more than {_DEEPEST} deep"
+            raise DescriptionError(message)
+
+
+def _refuse_later(schema: object) -> None:
+    if not isinstance(schema, int) or schema > SCHEMA:
+        message = f"the description has schema {schema} and this version reads up to {SCHEMA}; update this side"
+        raise DescriptionError(message)
+
+
 def _endpoint(found: dict[str, Any]) -> EndpointType:
-    doc = str(found.get("doc", ""))
+    doc = _text(found.get("doc", ""))
     msg_type, name = _number(found["msg_type"]), _name(found["name"])
     return EndpointType(msg_type, name, doc, _form(found["request"]), _form(found["reply"]))
 
@@ -179,7 +202,7 @@ def _type(found: str | dict[str, Any]) -> Type:
         return ArrayType(_type(found["of"]), _number(found["len"]))
     if kind in {"bytes", "str"}:
         return BytesType(cast("Literal['bytes', 'str']", kind), _number(found["len"]))
-    name, doc = _name(found["name"]), str(found.get("doc", ""))
+    name, doc = _name(found["name"]), _text(found.get("doc", ""))
     if kind == "struct":
         fields = tuple(
             FieldType(_name(field["name"]), _type(field["type"]), _number(field["offset"]), _number(field["size"]))
@@ -197,15 +220,20 @@ def _type(found: str | dict[str, Any]) -> Type:
 
 
 def _number(found: object) -> int:
-    if type(found) is int:
+    if type(found) is int and -(1 << 63) <= found < 1 << 64:
         return found
-    message = f"{found!r} is no whole number"
+    message = f"{found!r} is no whole number of 64 bits"
     raise DescriptionError(message)
 
 
+def _text(found: object) -> str:
+    # JSON can spell halves of characters, which no encoding writes.
+    return str(found).encode(errors="replace").decode()
+
+
 def _name(found: object) -> str:
-    # What becomes a name in generated code is one, whoever sent it.
+    # What becomes a name in generated code is one, whoever sent it, and the one that Python takes it for.
     if isinstance(found, str) and found.isidentifier():
-        return found
+        return unicodedata.normalize("NFKC", found)
     message = f"{found!r} is no name"
     raise DescriptionError(message)

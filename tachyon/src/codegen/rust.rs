@@ -9,6 +9,29 @@ use crate::describe::{Description, EndpointDescription, FormDescription};
 /// Where rustfmt breaks a line.
 const WIDTH: usize = 100;
 
+/// What generated code means by these names: no type of the callee's may take their place.
+const USED: [&str; 19] = [
+    "Endpoints",
+    "EndpointsClient",
+    "EndpointsService",
+    "Result",
+    "String",
+    "Vec",
+    "Copy",
+    "tachyon",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
+    "f32",
+    "f64",
+    "bool",
+];
+
 /// Writes the payload types of a description and a service trait `Endpoints` with all its endpoints.
 ///
 /// The macro makes the client and the table of it: `EndpointsClient` calls the callee that the description came from,
@@ -27,8 +50,7 @@ const WIDTH: usize = 100;
 /// # Ok::<(), tachyon::DescribeError>(())
 /// ```
 pub fn rust(description: &Description) -> String {
-    let mut types =
-        Types::new(&["Endpoints", "EndpointsClient", "EndpointsService", "Result", "String", "Vec", "Copy"]);
+    let mut types = Types::new(&USED);
     let mut taken = Taken::with(&["new", "with_timeout"]);
     let methods: Vec<String> =
         description.endpoints.iter().map(|endpoint| method(endpoint, &mut types, &mut taken)).collect();
@@ -71,4 +93,23 @@ fn method(endpoint: &EndpointDescription, types: &mut Types, taken: &mut Taken) 
         _ = writeln!(source, "    ) -> Result<{reply}, String>;");
     }
     source
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_cannot_take_the_place_of_what_generated_code_names() {
+        for name in USED {
+            let json = format!(
+                r#"{{"schema": 1, "endpoints": [{{"msg_type": 1, "name": "f", "reply": {{"form": "empty"}}, "request":
+                    {{"form": "payload", "layout": {{"kind": "struct", "name": "{name}", "size": 1, "align": 1,
+                        "fields": [{{"name": "a", "type": "u8", "offset": 0, "size": 1}}]}}}}}}]}}"#
+            );
+            let source = rust(&Description::from_json(&json).unwrap());
+            assert!(source.contains(&format!("pub struct {name}_ {{\n")), "{source}");
+            assert!(source.contains("pub a: u8,"), "{source}");
+        }
+    }
 }

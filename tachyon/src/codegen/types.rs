@@ -1,10 +1,11 @@
 //! The payload types of a description, as Rust.
 
 use core::fmt::Write;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::names::{Taken, is_camel_case, is_snake_case};
 use crate::describe::{Composite, EnumDescription, FieldDescription, StructDescription, TypeDescription};
+use crate::payload::Primitive;
 
 /// The types met so far, and their source.
 pub(super) struct Types {
@@ -26,6 +27,9 @@ impl Types {
             TypeDescription::Primitive(primitive) => primitive.name().to_owned(),
             TypeDescription::Composite(Composite::Array { of, len }) => format!("[{}; {len}]", self.name(of)),
             TypeDescription::Composite(Composite::Bytes { len } | Composite::Str { len }) => format!("[u8; {len}]"),
+            TypeDescription::Composite(Composite::Enum(description)) if !is_enum(description) => {
+                description.repr.name().to_owned()
+            }
             TypeDescription::Composite(composite) => {
                 if let Some(name) = self.written.get(composite) {
                     return name.clone();
@@ -80,6 +84,20 @@ impl Types {
         self.source.push_str("}\n");
         name
     }
+}
+
+/// Whether Rust has such an enum: some variants, each with a value of its own, of a whole number. What is none travels as
+/// its number.
+fn is_enum(description: &EnumDescription) -> bool {
+    let bits = description.repr.size() * 8;
+    let range = match description.repr {
+        Primitive::F32 | Primitive::F64 | Primitive::Bool => return false,
+        Primitive::U8 | Primitive::U16 | Primitive::U32 | Primitive::U64 => 0..1i128 << bits,
+        Primitive::I8 | Primitive::I16 | Primitive::I32 | Primitive::I64 => -(1 << (bits - 1))..1 << (bits - 1),
+    };
+    let mut values = HashSet::new();
+    let mut variants = description.variants.iter();
+    variants.len() > 0 && variants.all(|variant| range.contains(&variant.value) && values.insert(variant.value))
 }
 
 /// The fields of a struct under construction.
@@ -139,13 +157,29 @@ fn pad(fields: &mut Fields, gap: usize) {
 }
 
 /// Writes a doc comment, or what stands in for one.
+///
+/// rustdoc takes code in a comment for a test, which `cargo test` compiles and runs. So a text that could have any is
+/// shown as it stands, in a fence that nothing in it can close.
 pub(super) fn document(source: &mut String, indent: &str, doc: &str, otherwise: &str) {
     let doc = if doc.trim().is_empty() { otherwise } else { doc };
-    for line in doc.lines() {
-        let line = line.replace(is_misleading, " ");
-        let line = line.trim_end();
+    let lines: Vec<String> = doc.lines().map(|line| line.replace(is_misleading, " ").trim_end().to_owned()).collect();
+    let fence = lines.iter().any(|line| may_be_code(line)).then(|| fence_around(&lines));
+    let opening = fence.as_ref().map(|fence| format!("{fence}text"));
+    for line in opening.iter().chain(&lines).chain(&fence) {
         _ = if line.is_empty() { writeln!(source, "{indent}///") } else { writeln!(source, "{indent}/// {line}") };
     }
+}
+
+/// Whether Markdown may see the beginning of a block of code in a line: a fence, or an indented one, which also lists
+/// and quotations may have.
+fn may_be_code(line: &str) -> bool {
+    ["```", "~~~", "    "].iter().any(|mark| line.contains(mark))
+}
+
+/// A fence that is longer than any in these lines.
+fn fence_around(lines: &[String]) -> String {
+    let longest = lines.iter().flat_map(|line| line.split(|letter| letter != '`')).map(str::len).max();
+    "`".repeat(longest.unwrap_or(0).max(2) + 1)
 }
 
 /// Whether a character makes code look like other code than it is: rustc refuses those that turn the direction of a
@@ -164,11 +198,57 @@ pub(super) fn allow(source: &mut String, indent: &str, is_usual: bool, lint: &st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::describe::VariantDescription;
 
     #[test]
     fn a_text_cannot_turn_the_direction_of_a_line() {
         let mut source = String::new();
         document(&mut source, "", "from \u{202e}here\u{2066} on\r\u{7}", "");
         assert_eq!(source, "/// from  here  on\n");
+    }
+
+    #[test]
+    fn code_in_a_text_is_no_test_of_whoever_compiles_it() {
+        let documented = |doc| {
+            let mut source = String::new();
+            document(&mut source, "", doc, "");
+            source
+        };
+        assert_eq!(documented("Plain `code`.\n\n  - item"), "/// Plain `code`.\n///\n///   - item\n");
+        assert_eq!(
+            documented("Such as\n```\nstd::process::exit(1)\n```"),
+            "/// ````text\n/// Such as\n/// ```\n/// std::process::exit(1)\n/// ```\n/// ````\n"
+        );
+        for doc in
+            ["~~~\nf()", "a\n\n    f()", "a\n\n\tf()\u{9}\t\t\u{1}", "-     f()", ">     f()", "1. ```rust\n   f()"]
+        {
+            let source = documented(doc);
+            if doc.contains('\t') {
+                // A tab is a space here, and only four of them begin code.
+                assert_eq!(source, "/// a\n///\n///  f()\n");
+            } else {
+                assert!(source.starts_with("/// ```"), "{source}");
+                assert!(source.ends_with("\n/// ```\n") || source.ends_with("\n/// ````\n"), "{source}");
+            }
+        }
+        assert!(documented("`````` and\n```````text\n").starts_with("/// ````````text\n"));
+    }
+
+    #[test]
+    fn what_is_no_enum_of_rust_travels_as_its_number() {
+        let variant = |value| VariantDescription { name: "A".to_owned(), value };
+        let named = |repr, values: &[i128]| {
+            let variants = values.iter().copied().map(variant).collect();
+            let description = EnumDescription { name: "E".to_owned(), doc: String::new(), repr, variants };
+            Types::new(&[]).name(&TypeDescription::Composite(Composite::Enum(description)))
+        };
+        assert_eq!(named(Primitive::U8, &[0, 255]), "E");
+        assert_eq!(named(Primitive::I64, &[i128::from(i64::MIN)]), "E");
+        assert_eq!(named(Primitive::U8, &[]), "u8");
+        assert_eq!(named(Primitive::U8, &[256]), "u8");
+        assert_eq!(named(Primitive::I16, &[-32_769]), "i16");
+        assert_eq!(named(Primitive::U64, &[7, 7]), "u64");
+        assert_eq!(named(Primitive::F32, &[1]), "f32");
+        assert_eq!(named(Primitive::Bool, &[1]), "bool");
     }
 }

@@ -60,6 +60,15 @@ fn plain(name: &str) -> &str {
     name.strip_suffix('_').unwrap_or(name)
 }
 
+/// The one of `theirs` that `ours` means: the same in everything, or else of the same name, or else of one that only a
+/// trailing `_` tells apart. So what has `a` beside `a_` agrees with itself.
+fn counterpart<'a, T: PartialEq>(ours: &T, theirs: &'a [T], name: impl Fn(&T) -> &str) -> Option<&'a T> {
+    let find = |means: &dyn Fn(&T) -> bool| theirs.iter().find(|other| means(other));
+    find(&|other| other == ours)
+        .or_else(|| find(&|other| name(other) == name(ours)))
+        .or_else(|| find(&|other| plain(name(other)) == plain(name(ours))))
+}
+
 fn form(form: &FormDescription) -> String {
     match form {
         FormDescription::Empty => "empty".to_owned(),
@@ -106,7 +115,7 @@ fn structs(here: &StructDescription, there: &StructDescription) -> Compared {
     };
     let mut theirs = there.fields.iter().filter(is_content);
     for field in here.fields.iter().filter(is_content) {
-        let Some(other) = there.fields.iter().find(|other| plain(&other.name) == plain(&field.name)) else {
+        let Some(other) = counterpart(field, &there.fields, |field| &field.name) else {
             return missing(&field.name, at(field), "missing".to_owned());
         };
         let place = || format!("field `{}` of {name}", field.name);
@@ -121,9 +130,7 @@ fn structs(here: &StructDescription, there: &StructDescription) -> Compared {
         }
         types(&field.layout, &other.layout, &place)?;
     }
-    if let Some(surplus) =
-        theirs.find(|other| !here.fields.iter().any(|field| plain(&field.name) == plain(&other.name)))
-    {
+    if let Some(surplus) = theirs.find(|other| counterpart(*other, &here.fields, |field| &field.name).is_none()) {
         return missing(&surplus.name, "missing".to_owned(), at(surplus));
     }
     if here.size != there.size {
@@ -147,7 +154,7 @@ fn enums(here: &EnumDescription, there: &EnumDescription) -> Compared {
         return Err(format!("{name} is a {} here, a {} at the callee", here.repr.name(), there.repr.name()));
     }
     for variant in &here.variants {
-        match there.variants.iter().find(|other| plain(&other.name) == plain(&variant.name)) {
+        match counterpart(variant, &there.variants, |variant| &variant.name) {
             Some(other) if other.value == variant.value => {}
             Some(other) => {
                 return Err(format!(
@@ -163,11 +170,7 @@ fn enums(here: &EnumDescription, there: &EnumDescription) -> Compared {
             }
         }
     }
-    match there
-        .variants
-        .iter()
-        .find(|other| !here.variants.iter().any(|variant| plain(&variant.name) == plain(&other.name)))
-    {
+    match there.variants.iter().find(|other| counterpart(*other, &here.variants, |variant| &variant.name).is_none()) {
         Some(other) => {
             Err(format!("variant `{}` of {name} is missing here, {} at the callee", other.name, other.value))
         }
@@ -257,5 +260,31 @@ mod tests {
         assert!(differ(&side(buy), &side(sell)).contains("variant `Buy` of Side is 1 here, missing at the callee"));
         assert!(differ(&side(buy), &side(&format!("{buy}, {sell}"))).contains("`Sell` of Side is missing here, 2"));
         assert!(differ(&side(buy), &side(r#"{"name": "Buy", "value": 7}"#)).contains("is 1 here, 7 at the callee"));
+    }
+
+    #[test]
+    fn names_that_only_a_trailing_underscore_tells_apart_are_two() {
+        let two = |first: &str, second: &str| {
+            of_struct(
+                16,
+                &format!(
+                    r#"{{"name": "{first}", "type": "i64", "offset": 0, "size": 8}}, {{"name": "{second}", "type": "f64", "offset": 8, "size": 8}}"#
+                ),
+            )
+        };
+        agree(&two("a", "a_"), &two("a", "a_"));
+        agree(&two("a_", "a"), &two("a_", "a"));
+        agree(&two("a", "a"), &two("a", "a"));
+        agree(&two("class", "b"), &two("class_", "b"));
+        assert!(
+            differ(&two("a", "a_"), &two("a_", "a")).contains("field `a` of PriceRequest is i64 at offset 0 here, f64")
+        );
+        let side = |variants: &str| {
+            format!(
+                r#"{{"form": "payload", "layout": {{"kind": "enum", "name": "Side", "repr": "u8", "variants": [{variants}]}}}}"#
+            )
+        };
+        let both = side(r#"{"name": "Buy_", "value": 1}, {"name": "Buy", "value": 2}"#);
+        agree(&both, &both);
     }
 }

@@ -75,7 +75,11 @@ impl<S: ?Sized> Desk<S> {
                 _ => Outcome::CallerGone,
             },
         };
-        if let Some(tally) = tally {
+        // A handler may have forked: then it is its parent's call that counts, in memory that the two share.
+        let forked = matches!(&result, Err(error) if matches!(**error, ServeError::Forked));
+        if let Some(tally) = tally
+            && !forked
+        {
             tally.record(frame.len, took, outcome.into());
         }
         if let (Some(call), Some(took)) = (&call, took) {

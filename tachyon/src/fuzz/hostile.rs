@@ -2,9 +2,9 @@
 #![allow(unsafe_code, reason = "writes any byte of a segment, as a peer can")]
 
 use core::cell::{Cell, RefCell};
-use core::ptr;
 use std::sync::Arc;
 
+use super::attack::{Attacker, armed, disarmed};
 use super::input::{Input, near};
 use crate::ring::{Geometry, RingMemory};
 use crate::sync::Ordering;
@@ -17,7 +17,6 @@ const KEPT: usize = 2;
 
 thread_local! {
     static RINGS: RefCell<Vec<Arc<RingMemory>>> = const { RefCell::new(Vec::new()) };
-    static ATTACK: Cell<*const Hostile<'static>> = const { Cell::new(ptr::null()) };
 }
 
 /// A peer's access to the rings it shares with us, and the input that says how it abuses it.
@@ -43,9 +42,7 @@ pub(super) fn attack(data: &[u8], rings: usize, target: impl FnOnce(&Hostile<'_>
         focus: (0..rings).map(|_| Cell::new(start)).collect(),
         claimed: (0..rings).map(|_| Cell::new(0)).collect(),
     };
-    let armed = Armed::new(&hostile);
-    target(&hostile);
-    drop(armed);
+    armed(&hostile, || target(&hostile));
     RINGS.with_borrow_mut(|kept| kept.extend(hostile.rings.into_iter().take(KEPT - kept.len().min(KEPT))));
 }
 
@@ -61,44 +58,19 @@ fn fresh(start: u64) -> Arc<RingMemory> {
     Arc::new(RingMemory::create_at(geometry, start).expect("memory for a ring").0)
 }
 
-/// While this lives, the peer strikes before every load of a shared word, in a build for the fuzzer.
-struct Armed;
-
-impl Armed {
-    fn new(hostile: &Hostile<'_>) -> Self {
-        ATTACK.set(ptr::from_ref(hostile).cast());
-        Self
+impl Attacker for Hostile<'_> {
+    #[cfg(fuzzing)]
+    fn between_looks(&self) {
+        if self.input.back().is_some_and(|byte| byte >= 192) {
+            self.write(&|| self.input.back().unwrap_or(0));
+        }
     }
-}
-
-impl Drop for Armed {
-    fn drop(&mut self) {
-        ATTACK.set(ptr::null());
-    }
-}
-
-/// Lets the peer write something, now and then.
-#[cfg(fuzzing)]
-pub(crate) fn between_looks() {
-    let attack = ATTACK.replace(ptr::null());
-    if attack.is_null() {
-        return;
-    }
-    // SAFETY: `Armed` set the address of a `Hostile` that outlives it, and sets it to null when it goes. Looks happen on
-    // the thread that armed it, since the address is a thread's own.
-    let hostile = unsafe { &*attack };
-    if hostile.input.back().is_some_and(|byte| byte >= 192) {
-        hostile.write(&|| hostile.input.back().unwrap_or(0));
-    }
-    ATTACK.set(attack);
 }
 
 impl Hostile<'_> {
     /// The peer writes something that the front of the input says.
     pub(super) fn strike(&self) {
-        let attack = ATTACK.replace(ptr::null());
-        self.write(&|| self.input.byte());
-        ATTACK.set(attack);
+        disarmed(|| self.write(&|| self.input.byte()));
     }
 
     fn write(&self, byte: &dyn Fn() -> u8) {

@@ -7,6 +7,7 @@
 
 #[cfg(fuzzing)]
 mod atomics;
+mod attack;
 mod bus;
 mod callee;
 mod caller;
@@ -19,12 +20,14 @@ mod tests;
 
 #[cfg(fuzzing)]
 pub(crate) use atomics::{AtomicU32, AtomicU64};
+#[cfg(fuzzing)]
+pub(crate) use attack::between_looks;
+pub(crate) use attack::{Attacker, armed};
 pub use bus::{receiver, sender};
 pub use callee::callee;
 pub use caller::caller;
 pub use ends::{consumer, producer};
-#[cfg(fuzzing)]
-pub(crate) use hostile::between_looks;
 pub(crate) use input::Input;
 
 pub use crate::handshake::fuzz::{connector, listener};
+pub use crate::stats::fuzz::stats;

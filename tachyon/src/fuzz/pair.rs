@@ -1,7 +1,7 @@
 //! A connection of which one side is the fuzzer's.
 
-use std::cell::RefCell;
-use std::os::fd::{AsFd, OwnedFd};
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -25,11 +25,14 @@ pub(super) struct Pair {
 thread_local! {
     /// Bells of earlier pairs, both ends of each.
     static BELLS: RefCell<Vec<(Doorbell, Doorbell)>> = const { RefCell::new(Vec::new()) };
+    /// Whether any of them may still ring.
+    static RUNG: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Pair {
     /// Waits of our side end at once: it parks, is woken by its own interrupt hook, and has no time.
     pub(super) fn new(hostile: &Hostile<'_>, role: Role) -> Self {
+        silence();
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("a socket");
         let mut bells = Vec::new();
@@ -46,6 +49,7 @@ impl Pair {
 
     /// The peer rings every bell of ours, so that no wait sleeps for as long as an interrupt takes.
     pub(super) fn ring(&self) {
+        RUNG.set(true);
         for bell in self.bells.iter().flatten() {
             bell.ring();
         }
@@ -66,18 +70,24 @@ fn bell() -> (Doorbell, Doorbell) {
         }
         bells.rotate_left(1);
         let (ours, theirs) = &bells[0];
-        while poll_rings(ours) {
-            ours.drain();
-        }
-        (copy(ours), copy(theirs))
+        (ours.copy().expect("a descriptor"), theirs.copy().expect("a descriptor"))
     })
+}
+
+/// Drains every bell, if the pair before this one rang them.
+fn silence() {
+    if RUNG.replace(false) {
+        BELLS.with_borrow(|bells| {
+            for (ours, _) in bells {
+                while poll_rings(ours) {
+                    ours.drain();
+                }
+            }
+        });
+    }
 }
 
 fn poll_rings(bell: &Doorbell) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&Timespec::default())) == Ok(1)
-}
-
-fn copy(bell: &Doorbell) -> Doorbell {
-    Doorbell::adopt(bell.as_fd().try_clone_to_owned().expect("a descriptor")).expect("a doorbell")
 }

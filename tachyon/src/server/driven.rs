@@ -100,7 +100,7 @@ impl Driven {
         let bank = bank(self.publication.as_ref());
         let places = Cell::new(places);
         for _ in 0..ROUNDS {
-            if self.worker.control.is_stopping() {
+            if self.worker.control.is_stopping() && !self.worker.poller.is_inherited() {
                 return Ok(Next::Stop);
             }
             self.worker.look(false)?;
@@ -145,12 +145,16 @@ impl Driven {
     ///
     /// # Errors
     /// [`ServeError::Handler`] when the outcome is an error, or cannot be sent; its caller was told.
+    /// [`ServeError::Forked`] in a forked child, whose parent answers the request.
     pub fn answer<S: ?Sized>(
         &mut self,
         dispatcher: &Dispatcher<S>,
         deferred: &Deferred,
         outcome: Result<Vec<u8>, HandlerError>,
     ) -> Result<(), ServeError> {
+        if self.worker.poller.is_inherited() {
+            return Err(ServeError::Forked);
+        }
         let (desk, _) = dispatcher.shared();
         let caller = deferred.caller();
         let origin = Origin { caller: Some(&caller), bank: bank(self.publication.as_ref()) };
@@ -175,7 +179,7 @@ impl Driven {
 }
 
 impl Drop for Driven {
-    /// Closes every connection in good order.
+    /// Closes every connection in good order, unless this is a forked child, which has none.
     fn drop(&mut self) {
         self.worker.part_all();
         self.worker.control.dismiss();

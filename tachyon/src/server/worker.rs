@@ -278,6 +278,10 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
 
     /// Tells callers with requests that the server stops; false when one of them takes no more replies for now.
     pub(super) fn turn_away(&mut self) -> bool {
+        // A forked child has nobody to tell. Callers on their way to its parent would be watched twice if it took them.
+        if self.poller.is_inherited() {
+            return true;
+        }
         while let Some(session) = self.inbox.take() {
             self.settle(session);
         }
@@ -291,6 +295,12 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
 
     /// Closes every connection in good order.
     pub(super) fn part_all(&mut self) {
+        // From a forked child nobody leaves: they are its parent's.
+        if self.poller.is_inherited() {
+            self.sessions.clear();
+            self.hot.clear();
+            return;
+        }
         let all: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
         for key in all {
             self.part(key, Leaving::Closed);

@@ -63,16 +63,30 @@ impl ObservedWords {
         Ok(Self { mapping })
     }
 
+    /// How many words there are.
+    pub(crate) fn len(&self) -> usize {
+        self.mapping.len() / WORD
+    }
+
+    /// A copy of the first `N` words, each read once, in their order; `None` when there are fewer.
+    pub(crate) fn copy_first<const N: usize>(&self) -> Option<[u64; N]> {
+        let words = self.words().first_chunk::<N>()?;
+        Some(words.each_ref().map(|word| word.load(Ordering::Acquire)))
+    }
+
     /// A copy of all words, each read once, from the first to the last. They are not of one moment.
     pub(crate) fn copy(&self) -> Vec<u64> {
+        self.words().iter().map(|word| word.load(Ordering::Acquire)).collect()
+    }
+
+    fn words(&self) -> &[AtomicU64] {
         #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
         let words = self.mapping.as_ptr().cast::<AtomicU64>();
         // SAFETY: the mapping is `mapping.len()` bytes, lives as long as self and begins at a page, so it holds this
         // many aligned words; its file is sealed, so none of them can vanish. Any bytes are a valid u64, the process
         // that writes them does so through a mapping of its own, and nothing is stored through this slice: loading
         // a word stores nothing on any 64-bit machine, so memory mapped for reading allows it.
-        let words = unsafe { core::slice::from_raw_parts(words, self.mapping.len() / WORD) };
-        words.iter().map(|word| word.load(Ordering::Acquire)).collect()
+        unsafe { core::slice::from_raw_parts(words, self.len()) }
     }
 }
 
@@ -89,6 +103,8 @@ mod tests {
         assert!(observed.copy().iter().all(|word| *word == 0));
         words[599].store(7, Ordering::Relaxed);
         assert_eq!((words.len(), observed.copy().len(), observed.copy()[599]), (600, 600, 7));
+        words[1].store(8, Ordering::Relaxed);
+        assert_eq!((observed.len(), observed.copy_first(), observed.copy_first::<601>()), (600, Some([0, 8]), None));
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(crate) struct Board {
     words: Words,
     shape: Shape,
     token: u64,
+    /// The process that counts here. A forked child has the same memory, and is not to write to it.
+    owner: u32,
     /// Callers' lines that nobody has; the lowest is taken first, so that observers find few gaps.
     free: Mutex<BinaryHeap<Reverse<usize>>>,
 }
@@ -64,7 +66,8 @@ impl Board {
         let pid = std::process::id();
         // Another for every board of this machine: a process makes no two within a nanosecond.
         let token = started ^ (u64::from(pid) << 40);
-        let board = Self { words, shape, token, free: Mutex::new((0..shape.callers).map(Reverse).collect()) };
+        let board =
+            Self { words, shape, token, owner: pid, free: Mutex::new((0..shape.callers).map(Reverse).collect()) };
         for (index, (msg_type, name)) in endpoints.take(shape.endpoints - 1).enumerate() {
             board.write_endpoint(index, u64::from(msg_type), name);
         }
@@ -115,24 +118,44 @@ impl Board {
         Bank { endpoints, others }
     }
 
+    /// Makes it another process's, as it is in a forked child.
+    #[cfg(test)]
+    pub(super) fn disown(&mut self) {
+        self.owner = 0;
+    }
+
+    /// Whether this is the process that counts here.
+    fn is_ours(&self) -> bool {
+        self.owner == std::process::id()
+    }
+
+    fn note(&self, place: usize) {
+        if self.is_ours() {
+            self.words[place].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn note_joined(&self) {
-        self.words[header::JOINED].fetch_add(1, Ordering::Relaxed);
+        self.note(header::JOINED);
     }
 
     pub(crate) fn note_left(&self) {
-        self.words[header::LEFT].fetch_add(1, Ordering::Relaxed);
+        self.note(header::LEFT);
     }
 
     pub(crate) fn note_turned_away(&self) {
-        self.words[header::TURNED_AWAY].fetch_add(1, Ordering::Relaxed);
+        self.note(header::TURNED_AWAY);
     }
 
     fn free(&self) -> MutexGuard<'_, BinaryHeap<Reverse<usize>>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A line for a caller; `None` when all are taken.
+    /// A line for a caller; `None` when all are taken, and in a forked child.
     pub(crate) fn seat(&self, tenant: Tenant) -> Option<usize> {
+        if !self.is_ours() {
+            return None;
+        }
         let Reverse(index) = self.free().pop()?;
         let line = self.caller(index);
         // An observer copies a line from its first word to its last, with acquire loads. If it saw a word written
@@ -149,8 +172,11 @@ impl Board {
         Some(index)
     }
 
-    /// Gives a caller's line back.
+    /// Gives a caller's line back. A forked child that drops its copies of its parent's callers gives none back.
     pub(crate) fn vacate(&self, index: usize) {
+        if !self.is_ours() {
+            return;
+        }
         let line = self.caller(index);
         line[caller::ID].store(0, Ordering::Relaxed);
         line[caller::ID_AGAIN].store(0, Ordering::Relaxed);

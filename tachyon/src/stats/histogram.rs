@@ -10,7 +10,7 @@ const SUB_BITS: u32 = 3;
 const SUBS: usize = 1 << SUB_BITS;
 
 /// Durations from 2^40 ns (18 minutes) up are counted as just below it.
-const TOP_BIT: u32 = 40;
+pub(super) const TOP_BIT: u32 = 40;
 
 /// Buckets of a histogram.
 pub(crate) const BUCKETS: usize = SUBS * (TOP_BIT - SUB_BITS + 1) as usize;

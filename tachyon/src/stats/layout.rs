@@ -115,7 +115,8 @@ impl Shape {
     pub(crate) fn new(endpoints: usize, callers: usize, workers: usize) -> Option<Self> {
         let possible = (1..=MAX_ENDPOINTS + 1).contains(&endpoints)
             && callers <= MAX_CALLERS
-            && (1..=MAX_WORKERS).contains(&workers);
+            && (1..=MAX_WORKERS).contains(&workers)
+            && workers * endpoints * endpoint::LEN <= MAX_BANK_WORDS;
         possible.then_some(Self { endpoints, callers, workers })
     }
 
@@ -165,5 +166,6 @@ mod tests {
         assert_eq!(Shape::for_at_most(1, 1, MAX_WORKERS + 1), None);
         assert_eq!(Shape::for_at_most(0, 0, 0), Shape::new(1, 0, 1));
         assert_eq!(Shape::new(0, 0, 1), None);
+        assert_eq!(Shape::new(MAX_ENDPOINTS + 1, 0, MAX_WORKERS), None, "705 MB");
     }
 }

@@ -14,6 +14,8 @@
 
 mod board;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod histogram;
 mod interval;
 mod layout;

@@ -12,7 +12,7 @@ use super::error::StatsError;
 use super::layout::header;
 use super::record::Record;
 use super::registry::{Folder, is_locked, known_path, location};
-use super::snapshot::{Snapshot, shape};
+use super::snapshot::{Snapshot, stated_shape};
 use crate::shm::{ObservedWords, ShmError};
 use crate::wait::monotonic_nanos;
 
@@ -100,13 +100,8 @@ impl Observer {
     fn over(record: Record, listed: File) -> Result<Self, StatsError> {
         let segment = open_segment(&record)?;
         let words = ObservedWords::adopt(segment.as_fd(), record.len)?;
-        let observer = Self { words, record, listed };
-        let copy = observer.words.copy();
-        shape(&copy)?;
-        if copy[header::TOKEN] != observer.record.token || copy[header::PID] != u64::from(observer.record.pid) {
-            return Err(StatsError::Malformed("the segment is another server's"));
-        }
-        Ok(observer)
+        check(&words, &record)?;
+        Ok(Self { words, record, listed })
     }
 
     /// What the server has counted so far. Counts that are being changed meanwhile may be of slightly different
@@ -115,12 +110,35 @@ impl Observer {
     /// # Errors
     /// [`StatsError::Malformed`] when the server's memory holds what no server writes.
     pub fn snapshot(&self) -> Result<Snapshot, StatsError> {
-        Snapshot::parse(&self.words.copy(), self.record.path.clone(), monotonic_nanos())
+        look(&self.words, &self.record, monotonic_nanos())
     }
 
     /// Whether the server still serves. The last counts stay readable when it does not.
     pub fn is_live(&self) -> bool {
         is_locked(&self.listed)
+    }
+}
+
+/// Reads the words of the server that a record is about, at `now` on `CLOCK_MONOTONIC`.
+pub(super) fn look(words: &ObservedWords, record: &Record, now: u64) -> Result<Snapshot, StatsError> {
+    check(words, record)?;
+    let snapshot = Snapshot::parse(&words.copy(), record.path.clone(), now)?;
+    if snapshot.token == record.token && snapshot.pid == record.pid {
+        Ok(snapshot)
+    } else {
+        Err(StatsError::Malformed("the segment is another server's"))
+    }
+}
+
+/// Checks the header before anything else is copied: how long a segment is, whoever made it chose.
+fn check(words: &ObservedWords, record: &Record) -> Result<(), StatsError> {
+    let header: [u64; header::LEN] =
+        words.copy_first().ok_or(StatsError::Malformed("the segment is too short for its header"))?;
+    stated_shape(&header, words.len())?;
+    if header[header::TOKEN] == record.token && header[header::PID] == u64::from(record.pid) {
+        Ok(())
+    } else {
+        Err(StatsError::Malformed("the segment is another server's"))
     }
 }
 
@@ -135,4 +153,61 @@ fn open_segment(record: &Record) -> Result<OwnedFd, StatsError> {
     }
     let again = format!("/proc/self/fd/{}", place.as_raw_fd());
     rustix::fs::open(again, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{MemfdFlags, SealFlags, memfd_create};
+
+    use super::*;
+    use crate::shm::Words;
+    use crate::stats::layout::{MAGIC, Shape};
+    use crate::sync::Ordering;
+
+    /// A terabyte of holes: to copy it would end this test.
+    #[test]
+    fn a_segment_longer_than_any_server_writes_is_not_copied() {
+        const LEN: usize = 1 << 40;
+        let header = [
+            (header::MAGIC, MAGIC),
+            (header::PID, u64::from(std::process::id())),
+            (header::TOKEN, 9),
+            (header::ENDPOINTS, 1025),
+            (header::CALLERS, 4096),
+            (header::WORKERS, 256),
+        ];
+        let file = memfd_create(c"test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        for (place, value) in header {
+            rustix::io::pwrite(&file, &value.to_le_bytes(), place as u64 * 8).unwrap();
+        }
+        rustix::fs::ftruncate(&file, LEN as u64).unwrap();
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).unwrap();
+        let record = Record {
+            pid: std::process::id(),
+            descriptor: file.as_raw_fd().unsigned_abs(),
+            len: LEN,
+            token: 9,
+            started: 0,
+            path: "/tmp/x.sock".into(),
+        };
+        let listed = || File::open("/dev/null").unwrap();
+        let error = Observer::over(record.clone(), listed()).unwrap_err();
+        assert!(matches!(error, StatsError::Malformed("the segment has another size")), "{error}");
+
+        // A header that changes while it is watched.
+        let (words, file) = Words::create(Shape::new(1, 0, 1).unwrap().len()).unwrap();
+        for (place, value) in [header[0], header[1], header[2], (header::ENDPOINTS, 1), (header::WORKERS, 1)] {
+            words[place].store(value, Ordering::Relaxed);
+        }
+        let len = words.len() * 8;
+        let record = Record { descriptor: file.as_raw_fd().unsigned_abs(), len, ..record };
+        let observer = Observer::over(record, listed()).unwrap();
+        assert_eq!(observer.snapshot().unwrap().pid, std::process::id());
+        words[header::WORKERS].store(2, Ordering::Relaxed);
+        assert!(observer.snapshot().is_err());
+        words[header::WORKERS].store(1, Ordering::Relaxed);
+        words[header::TOKEN].store(10, Ordering::Relaxed);
+        let error = observer.snapshot().unwrap_err();
+        assert!(error.to_string().contains("another server's"), "{error}");
+    }
 }

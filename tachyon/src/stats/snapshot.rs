@@ -112,13 +112,15 @@ impl Snapshot {
     pub(super) fn parse(words: &[u64], path: PathBuf, now: u64) -> Result<Self, StatsError> {
         let shape = shape(words)?;
         let at = |place: usize| words[place];
-        let pid = u32::try_from(at(header::PID)).map_err(|_| StatsError::Malformed("the process id is none"))?;
+        let pid = read_pid(at(header::PID)).ok_or(StatsError::Malformed("the process id is none"))?;
         let ever = at(header::JOINED);
         let mut endpoints: Vec<_> = (0..shape.endpoints).map(|index| read_endpoint(words, shape, index)).collect();
         endpoints.sort_by_key(|line| line.msg_type.map_or(u32::MAX, u32::from));
         let lines = (0..shape.callers).map(|index| &words[shape.caller(index)..][..caller::LEN]);
         let mut callers: Vec<_> = lines.filter_map(read_caller).collect();
         callers.sort_by_key(|line| line.id);
+        // Only a server that makes them up has two of one number.
+        callers.dedup_by_key(|line| line.id);
         Ok(Self {
             pid,
             path,
@@ -145,16 +147,20 @@ impl Snapshot {
     }
 }
 
-/// The shape that the header states, if it is one, and that of these words.
-pub(super) fn shape(words: &[u64]) -> Result<Shape, StatsError> {
-    let header: &[u64; header::LEN] =
-        words.first_chunk().ok_or(StatsError::Malformed("the segment is too short for its header"))?;
+/// The shape of these words, if they are a server's.
+fn shape(words: &[u64]) -> Result<Shape, StatsError> {
+    let header = words.first_chunk().ok_or(StatsError::Malformed("the segment is too short for its header"))?;
+    stated_shape(header, words.len())
+}
+
+/// The shape that a header states, if it is one, and that of `len` words.
+pub(super) fn stated_shape(header: &[u64; header::LEN], len: usize) -> Result<Shape, StatsError> {
     if header[header::MAGIC] != MAGIC {
         return Err(StatsError::Malformed("the segment begins otherwise"));
     }
     let count = |place: usize| usize::try_from(header[place]).unwrap_or(usize::MAX);
     let shape = Shape::new(count(header::ENDPOINTS), count(header::CALLERS), count(header::WORKERS));
-    shape.filter(|shape| shape.len() == words.len()).ok_or(StatsError::Malformed("the segment has another size"))
+    shape.filter(|shape| shape.len() == len).ok_or(StatsError::Malformed("the segment has another size"))
 }
 
 /// The sum of counts of which any may be nonsense.
@@ -199,9 +205,25 @@ fn read_name(words: &[u64]) -> String {
     let name = String::from_utf8_lossy(&bytes[..bytes.len().min(usize::from(*len))]);
     let mut shown = String::with_capacity(name.len());
     for character in name.chars() {
-        if character.is_control() { shown.extend(character.escape_default()) } else { shown.push(character) }
+        if is_misleading(character) { shown.extend(character.escape_unicode()) } else { shown.push(character) }
     }
     shown
+}
+
+/// Whether a character does something to a terminal instead of being shown, such as turning the direction of a line.
+fn is_misleading(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A process id, if it is one.
+fn read_pid(word: u64) -> Option<u32> {
+    u32::try_from(word).ok().filter(|pid| (1..=i32::MAX.unsigned_abs()).contains(pid))
+}
+
+/// How full a ring is. Its two words may be of two moments.
+fn read_fill(used: u64, slots: u64) -> RingFill {
+    RingFill { used: used.min(slots), slots }
 }
 
 /// A caller's line, unless it is free or was changing hands while it was copied.
@@ -212,11 +234,11 @@ fn read_caller(line: &[u64]) -> Option<CallerStats> {
     }
     Some(CallerStats {
         id,
-        pid: u32::try_from(line[caller::PID]).ok().filter(|pid| *pid != 0),
+        pid: read_pid(line[caller::PID]),
         uid: u32::try_from(line[caller::UID]).ok()?,
         requests: line[caller::REQUESTS],
-        forward: RingFill { used: line[caller::FORWARD_USED], slots: line[caller::FORWARD_SLOTS] },
-        reverse: RingFill { used: line[caller::REVERSE_USED], slots: line[caller::REVERSE_SLOTS] },
+        forward: read_fill(line[caller::FORWARD_USED], line[caller::FORWARD_SLOTS]),
+        reverse: read_fill(line[caller::REVERSE_USED], line[caller::REVERSE_SLOTS]),
     })
 }
 

@@ -112,6 +112,21 @@ fn callers_come_and_go() {
 }
 
 #[test]
+fn a_forked_child_writes_nothing() {
+    let mut made = board(1);
+    let line = made.0.seat(Tenant { id: 9, pid: None, uid: 0 }).unwrap();
+    made.0.note_joined();
+    let before = words(&made);
+    // What a child has is this board, made by a process that it is not.
+    made.0.disown();
+    made.0.vacate(line);
+    made.0.note_left();
+    made.0.note_turned_away();
+    assert_eq!(made.0.seat(Tenant { id: 10, pid: None, uid: 0 }), None);
+    assert_eq!(words(&made), before);
+}
+
+#[test]
 fn a_line_that_changes_hands_is_left_out() {
     let made = board(1);
     let line = made.0.seat(Tenant { id: 9, pid: None, uid: 0 }).unwrap();
@@ -119,6 +134,26 @@ fn a_line_that_changes_hands_is_left_out() {
     let shape = shape(&copy).unwrap();
     copy[shape.caller(line) + caller::ID_AGAIN] = 10;
     assert!(Snapshot::parse(&copy, PathBuf::new(), 0).unwrap().callers.is_empty());
+}
+
+#[test]
+fn what_no_server_writes_is_left_out_or_made_plausible() {
+    let made = board(1);
+    for id in 1..=3 {
+        made.0.seat(Tenant { id, pid: Some(40), uid: 1000 }).unwrap();
+    }
+    let mut copy = words(&made);
+    let shape = shape(&copy).unwrap();
+    let line = |index: usize, place: usize| shape.caller(index) + place;
+    (copy[line(1, caller::ID)], copy[line(1, caller::ID_AGAIN)]) = (1, 1);
+    (copy[line(2, caller::FORWARD_USED)], copy[line(2, caller::FORWARD_SLOTS)]) = (u64::MAX, 64);
+    copy[line(2, caller::PID)] = 1 << 31;
+    let snapshot = Snapshot::parse(&copy, PathBuf::new(), 0).unwrap();
+    let [first, third] = &snapshot.callers[..] else { panic!("{:?}", snapshot.callers) };
+    assert_eq!((first.id, third.id, third.pid), (1, 3, None));
+    assert_eq!(third.forward, RingFill { used: 64, slots: 64 });
+    copy[header::PID] = 0;
+    assert!(Snapshot::parse(&copy, PathBuf::new(), 0).is_err());
 }
 
 #[test]
@@ -148,11 +183,12 @@ fn an_interval_shows_what_happened_meanwhile() {
 #[test]
 fn names_are_cut_and_made_printable() {
     let long = "ä".repeat(40);
-    let endpoints = vec![(1, "bell\x07\x1b[31m"), (2, long.as_str())];
+    let endpoints = vec![(1, "bell\x07\x1b[31m"), (2, long.as_str()), (3, "a\u{202e}b\u{2028}\u{feff}")];
     let made = Board::create(endpoints.into_iter(), 0, 1).unwrap();
     let snapshot = read(&made);
     assert_eq!(snapshot.endpoints[0].name, "bell\\u{7}\\u{1b}[31m");
     assert_eq!(snapshot.endpoints[1].name, "ä".repeat(27));
+    assert_eq!(snapshot.endpoints[2].name, "a\\u{202e}b\\u{2028}\\u{feff}");
 }
 
 #[test]
@@ -178,7 +214,7 @@ proptest! {
         let shape = Shape::new(endpoints, callers, workers).unwrap();
         let mut words: Vec<u64> = filling.iter().copied().cycle().take(shape.len()).collect();
         words[header::MAGIC] = MAGIC;
-        words[header::PID] &= 0xFFFF;
+        words[header::PID] = (words[header::PID] & 0xFFFF).max(1);
         words[header::ENDPOINTS] = endpoints as u64;
         words[header::CALLERS] = callers as u64;
         words[header::WORKERS] = workers as u64;

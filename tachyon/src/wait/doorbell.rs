@@ -43,6 +43,12 @@ impl Doorbell {
         }
     }
 
+    /// The same end once more, which a fuzzer need not have looked at again.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn copy(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Wakes whoever polls the other end, now or when it next does. Never waits.
     pub(crate) fn ring(&self) {
         // A full socket is a bell that rings already, and a closed one has nobody left to wake.

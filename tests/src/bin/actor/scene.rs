@@ -125,6 +125,7 @@ impl Unconnected for ConnectError {
             Self::NoListener { .. } => "no-listener",
             Self::NoAnswer { .. } => "no-answer",
             Self::Closed { .. } => "hung-up",
+            Self::NotASocket { .. } => "not-a-socket",
             other => return Order::new("failed").with("error", format!("{other:?}").replace(char::is_whitespace, "_")),
         };
         Order::new("unconnected").with("end", end).with("at", now())

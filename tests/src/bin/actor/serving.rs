@@ -15,6 +15,9 @@ use super::calling::{ECHO, OTHER};
 use super::scene::{End, Scene};
 use super::{Outcome, say};
 
+/// Longest handshake: a caller that the machine gives no time for a while is not turned away.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// Says how many requests of a seed were handled.
 const COUNT: u16 = 7;
 /// Ends the server.
@@ -25,7 +28,7 @@ pub(crate) fn serve(order: &Order) -> Outcome {
     scene.fate.pass("handshake", 0);
     let options = ServerOptions::new()
         .ring_sizes(scene.capacities.0, scene.capacities.1)
-        .connection(scene.options.clone().handshake_timeout(Duration::from_millis(500)));
+        .connection(scene.options.clone().handshake_timeout(HANDSHAKE));
     let mut server = RpcServer::bind_with(&scene.path, options)?;
     scene.begin()?;
     server.on_event(|event| match event {

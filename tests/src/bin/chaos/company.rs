@@ -16,7 +16,7 @@ use nix::unistd::{Pid, mkfifo};
 use tachyon_tests::chaos::order::Order;
 
 /// Longest an actor may take for what it is told: far beyond what anything takes, but not for ever.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What an actor is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,6 +9,7 @@ use tachyon_tests::chaos::order::Order;
 
 use super::company::{Actor, Company, Language, PATIENCE};
 use super::findings::Findings;
+use super::missed::twice;
 use super::play::{Part, Round, Scale};
 use super::{handshakes, servers};
 
@@ -74,7 +75,13 @@ pub(crate) fn pairs(
             let round = Round::draw(part, languages, orderly, seed, SCALE, folder, chance);
             let Some(survivor) = survivors.get_mut(&languages[1]) else { continue };
             survivor.rounds += 1;
-            if let Err(error) = round.play(&mut survivor.actor, company, folder, findings) {
+            let played = twice(&format_args!("round {seed}"), findings, |again, findings| {
+                if again {
+                    *survivor = Veteran::new(company.engage(languages[1])?);
+                }
+                round.play(&mut survivor.actor, company, folder, findings)
+            });
+            if let Err(error) = played {
                 findings.complain(format!("round {seed}: {error}\n  {round}"));
                 if findings.wrong.len() >= 10 {
                     return Err("too much is wrong to go on".into());

@@ -11,6 +11,7 @@ mod findings;
 mod grip;
 mod handshakes;
 mod kill;
+mod missed;
 mod play;
 mod servers;
 mod soak;

@@ -12,6 +12,7 @@ use tachyon_tests::chaos::order::Order;
 use super::company::{Actor, Company, Language, PATIENCE};
 use super::findings::Findings;
 use super::grip::{Step, has_stopped, lead};
+use super::missed::Missed;
 
 /// Later than this, in nanoseconds, an end is worth a note.
 const LATE: u64 = 100_000_000;
@@ -277,7 +278,7 @@ impl Round {
         let wait = |what: &dyn Fn() -> bool| -> Result<(), Box<dyn Error>> {
             while !what() {
                 if Instant::now() > until {
-                    return Err("the victim does not get to its end".into());
+                    return Err(Missed("the victim's end".to_owned()).into());
                 }
                 std::thread::sleep(Duration::from_micros(200));
             }

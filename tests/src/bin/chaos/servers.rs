@@ -14,9 +14,16 @@ use super::company::{Actor, Company, Language, PATIENCE};
 use super::findings::Findings;
 use super::grip::{Step, has_stopped, lead};
 use super::kill::Veteran;
+use super::missed::{Missed, twice};
 
 /// Callers of a server that dies.
 const CALLERS: usize = 3;
+
+/// Longest that a caller may take to connect.
+const CONNECT: Duration = Duration::from_secs(30);
+
+/// Rounds between two reports of how far it has come.
+const REPORTED: u32 = 50;
 
 /// Says how many requests of a seed a server has handled; see the actors' `serve`.
 const COUNT: u16 = 7;
@@ -43,8 +50,7 @@ fn calling(path: &Path, seed: u32, chance: &mut fastrand::Rng) -> Order {
         .with("least", SHORTEST_TAGGED)
         .with("most", MOST)
         .with("most_reply", MOST)
-        // Who finds nobody because the server has died already need not wait for another one for long.
-        .with("timeout", 3000)
+        .with("timeout", CONNECT.as_millis())
 }
 
 fn serving(path: &Path, form: &str, mode: &str, pause: u64) -> Order {
@@ -71,16 +77,50 @@ fn survivor(actor: &Actor, order: &Order) -> String {
     format!("{} caller of a server, {waiting}", actor.language.name())
 }
 
+/// Says how far a long run has come.
+#[allow(clippy::print_stderr, reason = "a program that reports")]
+fn report(group: &str, round: u32, rounds: u32, findings: &Findings) {
+    if round > 0 && round.is_multiple_of(REPORTED) {
+        eprintln!("{group}: {round} of {rounds}, {} wrong", findings.wrong.len());
+    }
+}
+
 /// Waits until something holds.
 fn wait(what: &str, mut holds: impl FnMut() -> Result<bool, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
     let until = Instant::now() + PATIENCE;
     while !holds()? {
         if Instant::now() > until {
-            return Err(format!("{what} does not come about").into());
+            return Err(Missed(what.to_owned()).into());
         }
         std::thread::sleep(Duration::from_micros(300));
     }
     Ok(())
+}
+
+/// While this lives, callers that still look for a dead server find that there is none, instead of waiting for another
+/// one. What the dead one left at its path is put back afterwards.
+struct Closed {
+    path: PathBuf,
+    aside: PathBuf,
+}
+
+impl Closed {
+    fn new(path: &Path) -> std::io::Result<Self> {
+        let (path, aside) = (path.to_owned(), path.with_extension("dead"));
+        std::fs::rename(&path, &aside)?;
+        let closed = Self { path, aside };
+        std::fs::write(&closed.path, b"")?;
+        Ok(closed)
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        if std::fs::rename(&self.aside, &self.path).is_err() {
+            // Then the next server finds no socket in its way, and no file either.
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
 }
 
 /// `rounds` deaths of a server that has several callers.
@@ -97,14 +137,25 @@ pub(crate) fn under_callers(
         callers.push(Veteran::new(company.engage(languages[number % languages.len()])?));
     }
     for round in 0..rounds {
-        if let Err(error) = server_dies(round, &mut callers, company, folder, chance, findings) {
+        report("servers", round, rounds, findings);
+        let seed = chance.u64(..);
+        let played = twice(&format_args!("server round {round}, seed {seed}"), findings, |again, findings| {
+            if again {
+                for caller in &mut callers {
+                    *caller = Veteran::new(company.engage(caller.actor.language)?);
+                }
+            }
+            let mut chance = fastrand::Rng::with_seed(seed);
+            server_dies(round, &mut callers, company, folder, &mut chance, findings)
+        });
+        if let Err(error) = played {
             let said: Vec<String> = callers
                 .iter()
                 .map(|caller| {
                     caller.actor.hear(Duration::ZERO).map_or_else(|error| error.to_string(), |told| told.to_string())
                 })
                 .collect();
-            findings.complain(format!("server round {round}: {error}; its callers: {said:?}"));
+            findings.complain(format!("server round {round}, seed {seed}: {error}; its callers: {said:?}"));
             if findings.wrong.len() > 5 {
                 return Ok(());
             }
@@ -114,7 +165,10 @@ pub(crate) fn under_callers(
         }
         for caller in &mut callers {
             caller.rounds += 1;
-            caller.look()?;
+            if let Err(error) = caller.look() {
+                findings.complain(format!("after server round {round}, seed {seed}: {error}"));
+                *caller = Veteran::new(company.engage(caller.actor.language)?);
+            }
         }
     }
     callers.iter_mut().try_for_each(|caller| caller.check(findings))
@@ -180,6 +234,7 @@ fn server_dies(
             killed
         }
     };
+    let closed = Closed::new(&path)?;
     let mut replies = 0;
     for (caller, order) in callers.iter().zip(&orders) {
         let told = caller.actor.hear(PATIENCE)?;
@@ -196,6 +251,7 @@ fn server_dies(
         let noticed = told.get_or("at", 0_u64).saturating_sub(killed.max(told.get_or("asked", 0)));
         findings.noticed(&survivor(&caller.actor, order), noticed);
     }
+    drop(closed);
     let child = ledger.get(Word::Child);
     server.bury_with_child(child);
     findings.count("server killed under its callers", 1);
@@ -240,9 +296,18 @@ pub(crate) fn above_callers(
     }
     let before: Vec<_> = standing.iter().map(|one| footprint(&one.server.actor)).collect::<Result<_, _>>()?;
     for round in 0..rounds {
+        report("callers", round, rounds, findings);
         let chosen = chance.usize(..standing.len());
-        if let Err(error) = caller_dies(round, &mut standing[chosen], company, folder, chance, findings) {
-            findings.complain(format!("round {round} of a server's callers: {error}"));
+        let seed = chance.u64(..);
+        let played =
+            twice(&format_args!("round {round} of a server's callers, seed {seed}"), findings, |again, findings| {
+                let mut chance = fastrand::Rng::with_seed(seed);
+                // A server counts requests by this number, so no two callers have the same.
+                let number = if again { rounds + round } else { round };
+                caller_dies(number, &mut standing[chosen], company, folder, &mut chance, findings)
+            });
+        if let Err(error) = played {
+            findings.complain(format!("round {round} of a server's callers, seed {seed}: {error}"));
             if findings.wrong.len() > 5 {
                 return Ok(());
             }

@@ -1,0 +1,40 @@
+//! Whether generated Rust is Rust, by a parser of all of it, and has no items or attributes but those of the generator's.
+
+use syn::{Attribute, Item};
+
+/// Panics unless `source` is Rust that consists of types and one trait.
+pub(crate) fn check(source: &str) {
+    let file = match syn::parse_file(source) {
+        Ok(file) => file,
+        Err(error) => panic!("{error}\n{source}"),
+    };
+    check_attributes(&file.attrs);
+    let mut traits = 0;
+    for item in &file.items {
+        match item {
+            Item::Struct(item) => {
+                check_attributes(&item.attrs);
+                item.fields.iter().for_each(|field| check_attributes(&field.attrs));
+            }
+            Item::Enum(item) => {
+                check_attributes(&item.attrs);
+                item.variants.iter().for_each(|variant| check_attributes(&variant.attrs));
+            }
+            Item::Trait(item) => {
+                check_attributes(&item.attrs);
+                traits += 1;
+            }
+            _ => panic!("more than types and a trait:\n{source}"),
+        }
+    }
+    assert_eq!(traits, 1, "{source}");
+}
+
+fn check_attributes(attributes: &[Attribute]) {
+    for attribute in attributes {
+        let path: Vec<String> = attribute.path().segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let path = path.join("::");
+        let known = ["doc", "derive", "repr", "allow", "tachyon::payload", "tachyon::tachyon_rpc"];
+        assert!(known.contains(&path.as_str()), "an attribute {path}");
+    }
+}
