@@ -16,8 +16,8 @@ COPY = ROOT / "target" / "loom-mutants"
 
 # What is broken, where, and how: a text of a file becomes another wherever it stands.
 MUTANTS = [
-    ("a message is published without release", "ring/producer.rs", "store(self.head, Ordering::Release)", "store(self.head, Ordering::Relaxed)"),
-    ("the sequence is looked at without acquire", "ring/consumer.rs", "let found = slot.sequence.load(Ordering::Acquire)", "let found = slot.sequence.load(Ordering::Relaxed)"),
+    ("a message is published without release", "ring/producer.rs", "slot.sequence.store(sequence, Ordering::Release)", "slot.sequence.store(sequence, Ordering::Relaxed)"),
+    ("the sequence is looked at without acquire", "ring/consumer.rs", "slot.sequence.load(Ordering::Acquire)", "slot.sequence.load(Ordering::Relaxed)"),
     ("a slot is given back without release", "ring/consumer.rs", "store(self.released, Ordering::Release)", "store(self.released, Ordering::Relaxed)"),
     ("the released count is looked at without acquire", "ring/producer.rs", "released.0.load(Ordering::Acquire)", "released.0.load(Ordering::Relaxed)"),
     ("a payload is given back before it is taken", "ring/consumer.rs", "self.next = expected;", "self.next = expected; self.released = expected; self.publish_released();"),

@@ -126,9 +126,9 @@ impl Consumer {
     pub(crate) fn take_plain(&mut self, loan: &mut Frame, wanted: impl FnOnce(u64) -> bool) -> Plain {
         let position = self.next;
         let slot = self.memory.slot(position);
-        let sequence = position.wrapping_add(1);
+        let expected = position.wrapping_add(1);
         // Acquire: as in `try_take`.
-        if slot.sequence.load(Ordering::Acquire) != sequence {
+        if slot.sequence.load(Ordering::Acquire) != expected {
             return Plain::NotYet;
         }
         let len = slot.len.load(Ordering::Relaxed) as usize;
@@ -141,7 +141,7 @@ impl Consumer {
         loan.type_id = slot.type_id.load(Ordering::Relaxed);
         loan.len = len;
         loan.data = RingMemory::inline(slot);
-        self.next = sequence;
+        self.next = expected;
         Plain::Taken
     }
 
