@@ -17,7 +17,6 @@ use crate::error::{CallError, Halt};
 use crate::ring::{Fault, Frame};
 use crate::rpc::{Caller, RpcError, Shape};
 use crate::slice;
-use crate::sync::Ordering;
 use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::{Deadline, PollingMode};
 
@@ -182,12 +181,10 @@ impl Traffic {
     ) -> Result<Option<Sent>, CallError> {
         let connection = Arc::clone(&self.outgoing.connection);
         let room = room_source(connection.channel(0));
-        room.parked.store(1, Ordering::Relaxed);
-        // Before the look for room: pairs with the barrier between a release and the callee's look at the word.
-        room.barrier.before_the_last_look();
+        room.arm();
         let sent = self.try_send(msg_type, payload, deadline, true);
         if !matches!(sent, Ok(None)) {
-            room.parked.store(0, Ordering::Relaxed);
+            room.disarm();
         }
         sent
     }
@@ -195,15 +192,6 @@ impl Traffic {
     fn look(&mut self) -> Result<Option<Frame>, Halt> {
         let Incoming { connection, index, consumer, .. } = &mut self.incoming;
         look_for_data(connection, connection.channel(*index), consumer)
-    }
-
-    fn set_parked(&self, parked: u32) {
-        let replies = data_source(self.incoming.channel());
-        replies.parked.store(parked, Ordering::Relaxed);
-        if parked != 0 {
-            // Before the next look: pairs with the barrier between a reply and the callee's look at the word.
-            replies.barrier.before_the_last_look();
-        }
     }
 
     fn settle(&mut self) -> Result<bool, Halt> {
@@ -216,7 +204,7 @@ impl Traffic {
                 }
                 None if parked => return Ok(true),
                 None => {
-                    self.set_parked(1);
+                    data_source(self.incoming.channel()).arm();
                     parked = true;
                 }
             }
@@ -227,7 +215,7 @@ impl Traffic {
     /// Looks for the reply to the only call under way. False when the driver has to look: it sleeps and counts on being
     /// rung for, and there is too much to take here, or something wrong that is for the driver to find.
     fn spin(&mut self, looks: u32) -> bool {
-        self.set_parked(0);
+        data_source(self.incoming.channel()).disarm();
         for _ in 0..looks {
             match self.look() {
                 Ok(None) => core::hint::spin_loop(),

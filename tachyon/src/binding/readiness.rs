@@ -11,7 +11,6 @@ use rustix::event::epoll;
 
 use crate::bus::{data_source, room_source};
 use crate::rpc::Caller;
-use crate::sync::Ordering;
 
 /// A descriptor that is readable while something happened on a caller's connection: a reply, room, its peer's end, its
 /// close. It keeps nothing of the connection alive.
@@ -63,19 +62,12 @@ pub fn silence(caller: &Caller) -> bool {
 
 /// Has the callee ring for the next reply. Look once more after this.
 pub fn arm_replies(caller: &Caller) {
-    let replies = data_source(caller.outgoing.connection.channel(1));
-    replies.parked.store(1, Ordering::Relaxed);
-    // The parked word must be visible before the next look: pairs with the barrier between a publication and its look at
-    // the word.
-    replies.barrier.before_the_last_look();
+    data_source(caller.outgoing.connection.channel(1)).arm();
 }
 
 /// Has the callee ring for room. Try once more after this.
 pub fn arm_room(caller: &Caller) {
-    let room = room_source(caller.outgoing.connection.channel(0));
-    room.parked.store(1, Ordering::Relaxed);
-    // As for replies, with a release in the publication's place.
-    room.barrier.before_the_last_look();
+    room_source(caller.outgoing.connection.channel(0)).arm();
 }
 
 /// Has the callee ring no more: somebody waits by themselves from now on.
@@ -85,6 +77,6 @@ pub fn disarm(caller: &Caller) {
     if connection.check_process().is_err() {
         return;
     }
-    data_source(connection.channel(1)).parked.store(0, Ordering::Relaxed);
-    room_source(connection.channel(0)).parked.store(0, Ordering::Relaxed);
+    data_source(connection.channel(1)).disarm();
+    room_source(connection.channel(0)).disarm();
 }

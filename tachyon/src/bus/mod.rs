@@ -2,11 +2,13 @@
 
 mod batch;
 mod connection;
+mod exchange;
 mod fork;
 mod incoming;
 mod message;
 mod outgoing;
 mod receiver;
+mod rest;
 mod sender;
 mod undecided;
 
@@ -15,9 +17,11 @@ pub use batch::{Iter as BatchIter, RxBatchGuard, RxMsgView};
 pub(crate) use connection::Channel;
 pub use connection::State;
 pub(crate) use connection::{Connection, Established};
+pub(crate) use exchange::{MOST_PER_LOOK, room_while_taking};
 pub(crate) use incoming::{Incoming, data_source, look_for_data};
 pub use message::Message;
-pub(crate) use outgoing::{Outgoing, look_for_room, room_source};
+pub(crate) use outgoing::{Outgoing, room_source};
 pub use receiver::{Messages, Receiver, RxGuard};
+pub(crate) use rest::{Lack, may_rest, rouse};
 pub use sender::{Sender, TxGuard};
 pub use undecided::Bus;

@@ -9,7 +9,7 @@ use super::pending::{Arrived, Meaning, Pending, Standing};
 use super::reconnect::Again;
 use super::typed::Agreed;
 use super::undecided::RpcBus;
-use crate::bus::{Established, Incoming, Outgoing, State, data_source, look_for_data, look_for_room, room_source};
+use crate::bus::{Established, Incoming, MOST_PER_LOOK, Outgoing, State, room_while_taking};
 use crate::error::{CallError, ConnectError, Halt, ListenError, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
@@ -52,10 +52,6 @@ pub struct Caller {
     pub(super) again: Option<Box<Again>>,
     pub(crate) agreed: Agreed,
 }
-
-/// Replies to other calls that one look takes off the ring: a callee that floods must not keep its caller from looking
-/// at the clock.
-const REPLIES_PER_LOOK: u32 = 256;
 
 impl Caller {
     /// Connects to the callee that listens at `path`, waiting up to 5 seconds for it to appear.
@@ -213,26 +209,7 @@ impl Caller {
     #[cold]
     pub(super) fn wait_for_room(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
         let Self { outgoing, incoming, pending, .. } = self;
-        let Outgoing { connection, index, producer, waiter, .. } = outgoing;
-        let forward = connection.channel(*index);
-        // The words and bells are the connection's, so that `incoming` stays free for the look.
-        let reverse = connection.channel(1);
-        let sources = [room_source(forward), data_source(reverse)];
-        waiter
-            .wait(deadline, &connection.peer, &sources, || {
-                // Room first: a callee that closed after making it is for `look_for_room` to report.
-                let found = look_for_room(connection, forward, producer, len)?;
-                if found.is_none() {
-                    for _ in 0..REPLIES_PER_LOOK {
-                        match look_for_data(&incoming.connection, reverse, &mut incoming.consumer)? {
-                            Some(frame) => keep(incoming, pending, frame)?,
-                            None => break,
-                        }
-                    }
-                }
-                Ok(found)
-            })
-            .map_err(|stop| Halt::from(stop).into())
+        room_while_taking(outgoing, incoming, len, deadline, |incoming, frame| keep(incoming, pending, frame))
     }
 
     /// Waits for the reply to a call. An error reply is a reply: [`RpcRxGuard::error`] tells.
@@ -260,7 +237,7 @@ impl Caller {
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn try_wait(&mut self, correlation_id: u64) -> Result<Option<RpcRxGuard<'_>>, CallError> {
-        for _ in 0..REPLIES_PER_LOOK {
+        for _ in 0..MOST_PER_LOOK {
             match self.pending.standing(correlation_id) {
                 Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
                 Standing::Settled => {

@@ -4,13 +4,12 @@ use core::fmt;
 
 use super::poller::{Poller, Token};
 use super::seat::Seat;
-use crate::bus::{Established, Incoming, Outgoing, look_for_data};
+use crate::bus::{Established, Incoming, Lack, Outgoing, look_for_data, may_rest, rouse};
 use crate::dispatch::{Answered, CallerInfo};
 use crate::error::{Halt, ServeError, Unsent};
 use crate::handshake::Link;
 use crate::options::Options;
 use crate::rpc::{ErrorKind, OpenRequest, open_request, send_error};
-use crate::sync::Ordering;
 use crate::type_id::msg_type;
 use crate::wait::{Peer, Spinner};
 
@@ -42,12 +41,6 @@ pub(super) enum Turn {
     Rest,
     /// The caller is gone.
     Ended(Halt),
-}
-
-/// Why a session waits, and for what.
-enum Lack {
-    Requests,
-    Room,
 }
 
 impl Session {
@@ -107,13 +100,7 @@ impl Session {
         if gone {
             self.peer().mark_gone();
         }
-        self.set_parked(false, false);
-    }
-
-    fn set_parked(&self, requests: bool, room: bool) {
-        // Ordering: see the barrier in `rest`.
-        self.incoming.channel().memory.header().consumer_parked.0.store(u32::from(requests), Ordering::Relaxed);
-        self.outgoing.channel().memory.header().producer_parked.0.store(u32::from(room), Ordering::Relaxed);
+        rouse(&self.incoming, &self.outgoing);
     }
 
     /// Serves one request, if there is one: a caller who floods gets as many turns as everyone else. One that `admit`
@@ -147,7 +134,7 @@ impl Session {
         }
         self.idle_looks = self.idle_looks.saturating_add(1);
         match self.spinner.budget() {
-            Some(budget) if self.idle_looks >= budget => self.rest(&Lack::Requests),
+            Some(budget) if self.idle_looks >= budget => self.rest(Lack::Messages),
             _ => Turn::Idle,
         }
     }
@@ -156,7 +143,7 @@ impl Session {
     fn catch_up(&mut self) -> Option<Turn> {
         match self.flush() {
             Ok(true) => None,
-            Ok(false) => Some(self.rest(&Lack::Room)),
+            Ok(false) => Some(self.rest(Lack::Room)),
             Err(halt) => Some(Turn::Ended(halt)),
         }
     }
@@ -219,20 +206,9 @@ impl Session {
     }
 
     /// Goes to sleep, unless what it lacks has come meanwhile.
-    fn rest(&mut self, lack: &Lack) -> Turn {
-        self.set_parked(matches!(lack, Lack::Requests), matches!(lack, Lack::Room));
-        // The parked word must be visible before the last look: pairs with the barrier between a publication, or a
-        // release, and its look at the word.
-        self.incoming.channel().memory.barrier().before_the_last_look();
-        let stay = !self.incoming.channel().memory.is_open()
-            || self.peer().was_gone()
-            || match lack {
-                Lack::Requests => self.incoming.consumer.is_ready(),
-                Lack::Room => !matches!(self.flush(), Ok(false)),
-            };
+    fn rest(&mut self, lack: Lack) -> Turn {
         self.idle_looks = 0;
-        if stay {
-            self.set_parked(false, false);
+        if !may_rest(&self.incoming, &mut self.outgoing, lack) {
             return Turn::Idle;
         }
         self.spinner.parked();

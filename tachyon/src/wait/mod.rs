@@ -1,10 +1,8 @@
 //! The one way to wait: spin for a budget, then park.
 //!
 //! Parking is `poll` on the doorbells waited for, the peer's pidfd and the socket of the handshake. So a message, a
-//! close, the peer's death, a deadline and a signal all end the same call. Before parking a waiter sets its parked
-//! word, has a full barrier run and looks once more; whoever publishes looks at that word after a barrier too (see the
-//! sleep and wake-up discussion in tokio-rs/io-uring's `squeue.rs` for the same pattern). Who runs them is `barrier`'s
-//! affair.
+//! close, the peer's death, a deadline and a signal all end the same call. What comes just before it, so that no wake-up
+//! is lost, is [`source`]'s.
 
 mod deadline;
 #[cfg(not(loom))]
@@ -14,6 +12,7 @@ mod mode;
 mod peer;
 #[cfg(not(loom))]
 mod sleep;
+mod source;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -24,12 +23,11 @@ pub use mode::PollingMode;
 pub(crate) use mode::Spinner;
 pub(crate) use peer::Peer;
 use sleep::sleep;
+pub(crate) use source::{Source, arm};
 
 // The models of `tests/loom` bring their own kernel; everything else here is what they check.
-use crate::barrier::Barrier;
 #[cfg(loom)]
 use crate::kernel::{doorbell, peer, sleep};
-use crate::sync::{AtomicU32, Ordering};
 
 /// Asked at least every 50 ms while a call waits, and after every signal; `true` ends the wait as interrupted.
 pub type Interrupt = fn() -> bool;
@@ -42,19 +40,6 @@ pub(crate) const SPINS_PER_CHECK: u32 = 512;
 
 /// Time between two looks for a dead peer while spinning; far below the 100 ms in which death must be noticed.
 const LIFE_CHECK: Duration = Duration::from_millis(5);
-
-/// One thing to be woken by: the word that says we are parked, and the bell that rings then.
-pub(crate) struct Source<'a> {
-    pub(crate) parked: &'a AtomicU32,
-    pub(crate) bell: &'a Doorbell,
-    /// What stands between the word and the last look.
-    pub(crate) barrier: Barrier,
-}
-
-/// The barrier between setting the parked words of some sources and the last look: the strongest of theirs.
-fn barrier_of(sources: &[Source<'_>]) -> Barrier {
-    if sources.iter().any(|source| source.barrier == Barrier::System) { Barrier::System } else { Barrier::Fences }
-}
 
 /// Why a wait ended without what it waited for.
 #[derive(Debug)]
@@ -188,20 +173,13 @@ impl Waiter {
         look: &mut impl FnMut() -> Result<Option<T>, E>,
     ) -> Result<T, Stop<E>> {
         loop {
-            for source in sources {
-                source.parked.store(1, Ordering::Relaxed);
-            }
-            // The parked words must be visible before the last look: pairs with the barrier between a publication and
-            // its look at the word.
-            barrier_of(sources).before_the_last_look();
+            arm(sources);
             let found = look();
             let slept = match &found {
                 Ok(None) => sleep(deadline, self.interrupt.map(|_| INTERRUPT_SLICE), peer, sources),
                 _ => Ok(()),
             };
-            for source in sources {
-                source.parked.store(0, Ordering::Relaxed);
-            }
+            sources.iter().for_each(Source::disarm);
             if let Some(found) = found.map_err(Stop::Failed)? {
                 return Ok(found);
             }
@@ -228,6 +206,8 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::barrier::Barrier;
+    use crate::sync::AtomicU32;
 
     /// A peer, and what keeps it alive.
     fn peer() -> (Peer, OwnedFd) {

@@ -32,18 +32,28 @@ pub(crate) struct Link {
 
 /// Both sides of a connection of one ring: its sender's and its receiver's.
 pub(crate) fn connected() -> (Established, Established) {
-    let (memory, _descriptor) = RingMemory::create_at(capacity(), u64::MAX).expect("memory");
-    let memory = Arc::new(memory);
+    linked(1)
+}
+
+/// Both sides of a connection of two rings: the caller's, which sends in the first, and the callee's.
+pub(crate) fn connected_both_ways() -> (Established, Established) {
+    linked(2)
+}
+
+fn linked(rings: usize) -> (Established, Established) {
     let kernels = [Kernel::new(), Kernel::new()];
-    let [(data, their_data), (room, their_room)] = [Doorbell::pair(&kernels), Doorbell::pair(&kernels)];
     let [peer, their_peer] = Peer::pair(&kernels);
-    let end = |side, role, peer, data, room| {
-        let channel = Channel { memory: Arc::clone(&memory), data, room };
-        Established::over(side, role, peer, vec![channel], &Options)
+    let channels = |_| {
+        let (memory, _descriptor) = RingMemory::create_at(capacity(), u64::MAX).expect("memory");
+        let memory = Arc::new(memory);
+        let [(data, their_data), (room, their_room)] = [Doorbell::pair(&kernels), Doorbell::pair(&kernels)];
+        let channel = |data, room| Channel { memory: Arc::clone(&memory), data, room };
+        (channel(data, room), channel(their_data, their_room))
     };
+    let (ours, theirs) = (0..rings).map(channels).unzip();
     (
-        end(Side::Listener, Role::Source, peer, data, room),
-        end(Side::Connector, Role::Sink, their_peer, their_data, their_room),
+        Established::over(Side::Listener, Role::Source, peer, ours, &Options),
+        Established::over(Side::Connector, Role::Sink, their_peer, theirs, &Options),
     )
 }
 

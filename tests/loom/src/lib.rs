@@ -27,4 +27,5 @@ mod ring;
 #[path = "../../../tachyon/src/wait/mod.rs"]
 mod wait;
 
+pub mod exchanges;
 pub mod models;

@@ -16,7 +16,7 @@ const LONG: usize = 41;
 
 /// Explores `model`, with at most this many preemptions of a thread that could go on; loom's documentation calls two or
 /// three enough to find nearly all errors, and without a bound the larger models do not end.
-fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+pub(crate) fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
@@ -30,12 +30,12 @@ fn ring() -> (Arc<RingMemory>, Producer, Consumer) {
     (Arc::clone(&memory), Producer::new(Arc::clone(&memory)), Consumer::new(memory))
 }
 
-fn content(number: u8, len: usize) -> Vec<u8> {
+pub(crate) fn content(number: u8, len: usize) -> Vec<u8> {
     vec![number; len]
 }
 
 /// Reads a message as its receiver does, and checks that it is the one expected.
-fn expect(memory: &RingMemory, frame: &Frame, number: u8, len: usize) {
+pub(crate) fn expect(memory: &RingMemory, frame: &Frame, number: u8, len: usize) {
     assert_eq!((frame.correlation_id, frame.type_id, frame.len), (u64::from(number), u32::from(number), len));
     memory.segment().reads(frame.data, frame.len);
     // SAFETY: the frame was just taken from a ring that the caller keeps, and is not released.
@@ -92,11 +92,11 @@ pub fn the_arena_is_written_again_only_after_it_was_read() {
     pass(3, &[LONG, LONG, LONG]);
 }
 
-fn send(sender: &mut Outgoing, number: u8, len: usize) -> Result<(), Unsent> {
+pub(crate) fn send(sender: &mut Outgoing, number: u8, len: usize) -> Result<(), Unsent> {
     sender.send(&content(number, len), u32::from(number), u64::from(number), Deadline::never())
 }
 
-fn receive(receiver: &mut Incoming, number: u8, len: usize) -> Result<(), Halt> {
+pub(crate) fn receive(receiver: &mut Incoming, number: u8, len: usize) -> Result<(), Halt> {
     let frame = receiver.take(Deadline::never())?;
     expect(&receiver.channel().memory, &frame, number, len);
     receiver.release(frame.position);
