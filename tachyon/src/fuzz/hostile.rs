@@ -13,16 +13,18 @@ use crate::sync::Ordering;
 pub(super) const CAPACITY: usize = 512;
 
 /// Rings that are kept from one input to the next: making one costs more than all that is done with it.
-const KEPT: usize = 2;
+const KEPT: usize = 4;
 
 thread_local! {
     static RINGS: RefCell<Vec<Arc<RingMemory>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A peer's access to the rings it shares with us, and the input that says how it abuses it.
-pub(super) struct Hostile<'a> {
-    pub(super) input: Input<'a>,
+pub(crate) struct Hostile<'a> {
+    pub(crate) input: Input<'a>,
     pub(super) rings: Vec<Arc<RingMemory>>,
+    /// Rings that are none of its business: no strike touches them.
+    pub(crate) beside: Vec<Arc<RingMemory>>,
     /// Per ring a position near which its words mean something: where we stand.
     pub(super) focus: Vec<Cell<u64>>,
     /// Per ring the most messages it has ever claimed to have released, of those that were sent; see `producer`.
@@ -31,6 +33,11 @@ pub(super) struct Hostile<'a> {
 
 /// Runs `target` over fresh rings. The input's first byte says where their positions start.
 pub(super) fn attack(data: &[u8], rings: usize, target: impl FnOnce(&Hostile<'_>)) {
+    attack_beside(data, rings, 0, target);
+}
+
+/// As [`attack`], with further rings that the peer does not have.
+pub(crate) fn attack_beside(data: &[u8], rings: usize, beside: usize, target: impl FnOnce(&Hostile<'_>)) {
     let input = Input::new(data);
     let start = match input.byte() {
         first @ 0..128 => u64::MAX - u64::from(first),
@@ -39,11 +46,13 @@ pub(super) fn attack(data: &[u8], rings: usize, target: impl FnOnce(&Hostile<'_>
     let hostile = Hostile {
         input,
         rings: (0..rings).map(|_| fresh(start)).collect(),
+        beside: (0..beside).map(|_| fresh(start)).collect(),
         focus: (0..rings).map(|_| Cell::new(start)).collect(),
         claimed: (0..rings).map(|_| Cell::new(0)).collect(),
     };
     armed(&hostile, || target(&hostile));
-    RINGS.with_borrow_mut(|kept| kept.extend(hostile.rings.into_iter().take(KEPT - kept.len().min(KEPT))));
+    let used = hostile.rings.into_iter().chain(hostile.beside);
+    RINGS.with_borrow_mut(|kept| kept.extend(used.take(KEPT - kept.len().min(KEPT))));
 }
 
 fn fresh(start: u64) -> Arc<RingMemory> {
@@ -69,7 +78,7 @@ impl Attacker for Hostile<'_> {
 
 impl Hostile<'_> {
     /// The peer writes something that the front of the input says.
-    pub(super) fn strike(&self) {
+    pub(crate) fn strike(&self) {
         disarmed(|| self.write(&|| self.input.byte()));
     }
 

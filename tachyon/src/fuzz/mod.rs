@@ -5,6 +5,7 @@
 //! ones. See `docs/fuzzing.md`.
 #![allow(unreachable_pub, reason = "public for the fuzzer alone, which sees this as `__fuzz`")]
 
+mod asker;
 #[cfg(fuzzing)]
 mod atomics;
 mod attack;
@@ -18,6 +19,7 @@ mod pair;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use asker::Asker;
 #[cfg(fuzzing)]
 pub(crate) use atomics::{AtomicU32, AtomicU64};
 #[cfg(fuzzing)]
@@ -25,9 +27,13 @@ pub(crate) use attack::between_looks;
 pub(crate) use attack::{Attacker, armed};
 pub use bus::{receiver, sender};
 pub use callee::callee;
+pub(crate) use callee::dispatcher;
 pub use caller::caller;
 pub use ends::{consumer, producer};
+pub(crate) use hostile::{Hostile, attack_beside};
 pub(crate) use input::Input;
+pub(crate) use pair::{Pair, linked};
 
 pub use crate::handshake::fuzz::{connector, listener};
+pub use crate::server::fuzz::server;
 pub use crate::stats::fuzz::stats;

@@ -14,13 +14,16 @@ use crate::ring::{RingMemory, Side};
 use crate::wait::{Doorbell, Peer, PollingMode};
 
 /// Our side, over rings that a hostile peer has too, and what that peer holds.
-pub(super) struct Pair {
-    pub(super) ours: Established,
+pub(crate) struct Pair {
+    pub(crate) ours: Established,
     /// Per ring the peer's ends of the doorbells, data and room.
     bells: Vec<[Doorbell; 2]>,
     /// The peer's end of the handshake's socket, as long as it lives.
     socket: Option<OwnedFd>,
 }
+
+/// Bells of the most rings that a target has: two connections of two, with two bells each.
+const BELLS_AT_ONCE: usize = 8;
 
 thread_local! {
     /// Bells of earlier pairs, both ends of each.
@@ -31,10 +34,9 @@ thread_local! {
 
 impl Pair {
     /// Waits of our side end at once: it parks, is woken by its own interrupt hook, and has no time.
-    pub(super) fn new(hostile: &Hostile<'_>, role: Role) -> Self {
+    pub(crate) fn new(hostile: &Hostile<'_>, role: Role) -> Self {
         silence();
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("a socket");
+        let (socket, theirs) = sockets();
         let mut bells = Vec::new();
         let channel = |memory: &Arc<RingMemory>| {
             let ((data, their_data), (room, their_room)) = (bell(), bell());
@@ -48,7 +50,7 @@ impl Pair {
     }
 
     /// The peer rings every bell of ours, so that no wait sleeps for as long as an interrupt takes.
-    pub(super) fn ring(&self) {
+    pub(crate) fn ring(&self) {
         RUNG.set(true);
         for bell in self.bells.iter().flatten() {
             bell.ring();
@@ -56,16 +58,42 @@ impl Pair {
     }
 
     /// The peer is gone without a word.
-    pub(super) fn die(&mut self) {
+    pub(crate) fn die(&mut self) {
         self.socket = None;
     }
+}
+
+/// Both ends of an RPC connection of which no side is the fuzzer's, over `rings`: the callee's, and the caller's.
+pub(crate) fn linked(rings: &[Arc<RingMemory>], options: &Options) -> [Established; 2] {
+    silence();
+    // Either side rings when it likes.
+    RUNG.set(true);
+    let (socket, other_socket) = sockets();
+    let (ours, theirs) = rings
+        .iter()
+        .map(|memory| {
+            let ((data, their_data), (room, their_room)) = (bell(), bell());
+            let channel = |data, room| Channel { memory: Arc::clone(memory), data, room };
+            (channel(data, room), channel(their_data, their_room))
+        })
+        .unzip();
+    let over = |side, role, socket, channels| {
+        Established::over(side, role, Peer::new(socket, None, None, 0), channels, options)
+    };
+    [over(Side::Listener, Role::Sink, socket, ours), over(Side::Connector, Role::Source, other_socket, theirs)]
+}
+
+/// What a handshake leaves to tell each side of the other's end.
+fn sockets() -> (OwnedFd, OwnedFd) {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("a socket")
 }
 
 /// Both ends of a doorbell, ours first. They are copies of descriptors that are used again, since making a pair costs
 /// more than a target does.
 fn bell() -> (Doorbell, Doorbell) {
     BELLS.with_borrow_mut(|bells| {
-        if bells.len() < 4 {
+        if bells.len() < BELLS_AT_ONCE {
             bells.push(Doorbell::pair().expect("a doorbell"));
         }
         bells.rotate_left(1);
@@ -78,9 +106,9 @@ fn bell() -> (Doorbell, Doorbell) {
 fn silence() {
     if RUNG.replace(false) {
         BELLS.with_borrow(|bells| {
-            for (ours, _) in bells {
-                while poll_rings(ours) {
-                    ours.drain();
+            for bell in bells.iter().flat_map(|(ours, theirs)| [ours, theirs]) {
+                while poll_rings(bell) {
+                    bell.drain();
                 }
             }
         });

@@ -4,6 +4,8 @@ mod control;
 mod driven;
 mod entrance;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(feature = "tokio")]
 mod handlers;
 mod options;

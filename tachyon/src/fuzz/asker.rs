@@ -1,0 +1,72 @@
+//! A caller that asks what the input says, over rings it may also write over.
+
+use std::sync::Arc;
+
+use super::hostile::Hostile;
+use crate::ring::{Consumer, Producer};
+use crate::rpc::{ErrorKind, RpcError};
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, ROUTE_DEADLINE, make_type_id, msg_type, route_id};
+
+/// The calling end of two of a hostile peer's rings, requests in the first, and what it has asked and not been answered.
+pub(crate) struct Asker {
+    requests: Producer,
+    replies: Consumer,
+    pub(crate) asked: Vec<(u64, u32)>,
+    next: u64,
+}
+
+impl Asker {
+    pub(crate) fn new(hostile: &Hostile<'_>) -> Self {
+        Self {
+            requests: Producer::new(Arc::clone(&hostile.rings[0])),
+            replies: Consumer::new(Arc::clone(&hostile.rings[1])),
+            asked: Vec::new(),
+            next: 1,
+        }
+    }
+
+    /// Says where strikes mean something.
+    pub(crate) fn aim(&self, hostile: &Hostile<'_>) {
+        hostile.focus[0].set(self.requests.position());
+        hostile.focus[1].set(hostile.rings[1].start().wrapping_add(self.replies.taken()));
+    }
+
+    /// Sends a request of the route, type, length and correlation id that `step` and the input say, if it has room.
+    pub(crate) fn ask(&mut self, hostile: &Hostile<'_>, step: u8) {
+        let len = usize::from(hostile.input.byte());
+        let kind = u16::from(hostile.input.byte());
+        let type_id = match step >> 5 {
+            0 | 1 => u32::from(kind & 7),
+            2 | 3 => make_type_id(ROUTE_DEADLINE, kind & 7),
+            4 | 5 => make_type_id(ROUTE_CONTROL, kind & 3),
+            _ => make_type_id(kind, hostile.input.short()),
+        };
+        let correlation_id = if step & 16 == 0 { self.next } else { hostile.input.near(self.next) };
+        if self.requests.try_push(hostile.input.slice(len), type_id, correlation_id) == Ok(true) {
+            self.asked.push((correlation_id, type_id));
+            self.next = self.next.max(correlation_id).wrapping_add(1);
+        }
+    }
+
+    /// Takes all replies. Those to an honest caller are answers to its requests, of their message type or errors.
+    pub(crate) fn drain(&mut self, honest: bool) {
+        while let Ok(Some(frame)) = self.replies.try_take() {
+            if honest {
+                let index = self.asked.iter().position(|(correlation_id, _)| *correlation_id == frame.correlation_id);
+                let (_, request) = self.asked.remove(index.expect("an answer to nobody"));
+                check(request, frame.type_id);
+            }
+            self.replies.release(frame.position);
+        }
+    }
+}
+
+/// An answer has its request's message type, or is an error.
+fn check(request: u32, reply: u32) {
+    if msg_type(reply) == MSG_TYPE_ERROR {
+        let error = RpcError::decode(reply, &msg_type(request).to_be_bytes());
+        assert!(error.is_some_and(|error| error.kind != ErrorKind::Unspecified || route_id(reply) == 0));
+    } else {
+        assert_eq!(msg_type(reply), msg_type(request));
+    }
+}

@@ -1,0 +1,155 @@
+//! A server's worker with two callers: one asks, lies and writes over its rings as the input says, the other plays by
+//! the rules.
+#![allow(unreachable_pub, reason = "public for the fuzzer alone; see `crate::fuzz`")]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use super::control::Control;
+use super::entrance::Entrance;
+use super::session::Session;
+use super::worker::Worker;
+use crate::bus::Established;
+use crate::dispatch::{Dispatcher, Lent, Origin};
+use crate::fuzz::{Asker, Hostile, Pair, attack_beside, dispatcher, linked};
+use crate::handshake::Role;
+use crate::options::Options;
+use crate::rpc::{Caller, ErrorKind};
+use crate::wait::PollingMode;
+
+/// The number of the echo.
+const ECHO: u16 = 1;
+
+/// Requests of the honest caller under way: fewer than it has slots, so that it never waits for room.
+const MOST_UNDER_WAY: usize = 6;
+
+/// Passes after which a worker that looks at everything it is told of has answered everybody: each serves one request of
+/// each caller, sends what had no room, or lets a session rest, which the look after it ends.
+const PASSES_PER_REQUEST: usize = 4;
+
+thread_local! {
+    static DISPATCHER: RefCell<Dispatcher> = RefCell::new(dispatcher());
+}
+
+type Serving<'a> = Worker<&'a Control, &'a mut Entrance>;
+
+/// Requests of every route, type and length to a worker, from a caller that writes over its rings, leaves its replies
+/// and dies when it likes; and echoes to the same worker from a caller that does none of that.
+///
+/// Nothing the first does ends the worker, or keeps an answer from the second: each of its requests gets its own, in
+/// order, and what is left when the server stops gets an error that says so.
+pub fn server(data: &[u8]) {
+    DISPATCHER.with_borrow_mut(|dispatcher| attack_beside(data, 2, 2, |hostile| serve(hostile, dispatcher)));
+}
+
+fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
+    let how = hostile.input.byte();
+    let polling = match how & 3 {
+        0 => PollingMode::PureSpin,
+        1 => PollingMode::Adaptive,
+        2 => PollingMode::Spins(1),
+        _ => PollingMode::Park,
+    };
+    let options = Options::new().polling(polling);
+    let control = Control::new();
+    let mut worker = Serving::new(&control, None, options.clone()).expect("an epoll instance and a bell");
+    let mut liar = Pair::new(hostile, Role::Sink);
+    let mut asker = Asker::new(hostile);
+    let [beside, theirs] = linked(&hostile.beside, &options);
+    let mut neighbour = Neighbour::new(&theirs);
+    worker.settle(Session::over(1, &liar.ours, &options));
+    worker.settle(Session::over(2, &beside, &options));
+    // Each session has its connection from here on, and the liar's ends with it.
+    while let Some(step) = hostile.input.next() {
+        asker.aim(hostile);
+        match step & 7 {
+            0 => hostile.strike(),
+            1 | 2 => asker.ask(hostile, step),
+            3 if step == 251 => liar.die(),
+            3 => {
+                asker.drain(false);
+                liar.ring();
+            }
+            4 => neighbour.ask(hostile.input.slice(usize::from(step >> 3))),
+            5 => neighbour.drain(),
+            // Some requests are too early, as they are while async handlers are at work.
+            6 => pass(&mut worker, dispatcher, step & 8 == 0, step & 16 == 0),
+            _ => {
+                worker.look(false).expect("no peer can make epoll fail");
+                for (_, session) in &worker.sessions {
+                    session.sample();
+                }
+            }
+        }
+    }
+    asker.aim(hostile);
+    if how & 4 == 0 {
+        for _ in 0..PASSES_PER_REQUEST * (neighbour.asked.len() + 1) {
+            neighbour.drain();
+            worker.look(false).expect("no peer can make epoll fail");
+            pass(&mut worker, dispatcher, true, true);
+        }
+        neighbour.drain();
+        assert!(neighbour.asked.is_empty(), "never answered: {:?}", neighbour.asked);
+    } else {
+        neighbour.stopped = true;
+        for _ in 0..=MOST_UNDER_WAY {
+            let _ = worker.turn_away();
+            neighbour.drain();
+        }
+        assert!(neighbour.asked.is_empty(), "never told: {:?}", neighbour.asked);
+    }
+    let held = neighbour.caller.outgoing.producer.under_way();
+    assert_eq!(held, 0, "requests that were answered and not given back");
+    worker.part_all();
+    assert!(worker.sessions.is_empty());
+}
+
+/// One turn for every caller that the worker looks at; requests of either may be refused for now.
+fn pass(worker: &mut Serving<'_>, dispatcher: &mut Dispatcher, liar: bool, neighbour: bool) {
+    let (desk, state) = dispatcher.exclusive();
+    let tour = worker.tour(
+        &|caller, _| if caller.id == 1 { liar } else { neighbour },
+        &mut |caller, incoming, outgoing, request| {
+            let origin = Origin { caller: Some(caller), bank: None };
+            desk.answer(Lent::Exclusive(&mut *state), &origin, incoming, outgoing, &request.frame, request.deadline)
+        },
+        &|failure| desk.tell_failure(failure),
+    );
+    let _: super::worker::Tour = tour.expect("no peer can end a worker");
+}
+
+/// A caller that plays by the rules, over rings that nobody else writes.
+struct Neighbour {
+    caller: Caller,
+    asked: VecDeque<(u64, Vec<u8>)>,
+    /// Whether the server has stopped, so that an error which says so is an answer too.
+    stopped: bool,
+}
+
+impl Neighbour {
+    fn new(theirs: &Established) -> Self {
+        Self { caller: Caller::over(theirs), asked: VecDeque::new(), stopped: false }
+    }
+
+    /// Asks for an echo, unless many are under way.
+    fn ask(&mut self, payload: &[u8]) {
+        if self.asked.len() < MOST_UNDER_WAY {
+            let call = self.caller.call(ECHO, payload).expect("room for a few short requests");
+            self.asked.push_back((call, payload.to_vec()));
+        }
+    }
+
+    /// Takes the answers that have come, the oldest call's first.
+    fn drain(&mut self) {
+        while let Some((call, payload)) = self.asked.front() {
+            let Some(reply) = self.caller.try_wait(*call).expect("a server that tells no lies") else { return };
+            match reply.error() {
+                None => assert_eq!(*reply, **payload),
+                Some(error) => assert!(self.stopped && error.kind == ErrorKind::Stopping, "{error}"),
+            }
+            drop(reply);
+            self.asked.pop_front();
+        }
+    }
+}
