@@ -147,9 +147,25 @@ def test_a_child_forked_beside_a_loop_that_calls(peer: Callable[[str], Peer], pa
     assert (ended.returncode, ended.stdout) == (0, "b'slow' b'next'\n"), ended.stderr
 
 
-def test_a_child_forked_beside_a_loop_that_serves(peer: Callable[[str], Peer], path: str) -> None:
+@contextlib.contextmanager
+def started(script: str, path: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a script that serves; a minute at most, so that whoever waits for its next line is not left there."""
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", script, path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as serving:
+        timer = threading.Timer(60, serving.kill)
+        timer.start()
+        try:
+            yield serving
+        finally:
+            timer.cancel()
+            serving.kill()
+
+
+def test_a_child_forked_beside_a_loop_that_serves(path: str) -> None:
     script = """
-    import asyncio
+    import asyncio, os, sys
+    import tachyon
+    path = sys.argv[1]
     dispatcher = tachyon.RpcDispatcher()
     dispatcher.handler(1)(lambda view: view.tobytes())
 
@@ -174,10 +190,7 @@ def test_a_child_forked_beside_a_loop_that_serves(peer: Callable[[str], Peer], p
 
     asyncio.run(main())
     """
-    prelude = "import os, sys\nimport tachyon\npath = sys.argv[1]\n"
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", prelude + textwrap.dedent(script), path]
-    serving = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
+    with started(textwrap.dedent(script), path) as serving:
         endpoint = tachyon.tachyon_rpc(1)(len)
         with tachyon.RpcBus.connect(path, timeout=20) as bus:
             # The child of that fork wakes for this call as its parent does.
@@ -188,9 +201,6 @@ def test_a_child_forked_beside_a_loop_that_serves(peer: Callable[[str], Peer], p
                 assert endpoint.call(another, b"another", timeout=20) == b"another"
         out, _ = serving.communicate("stop\n", timeout=30)
         assert (serving.returncode, out) == (0, "child ended\n")
-    finally:
-        serving.kill()
-        serving.wait()
 
 
 SERVES = """
@@ -226,20 +236,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-@contextlib.contextmanager
-def started(script: str, path: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a script that serves; a minute at most, so that whoever waits for its next line is not left there."""
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", script, path]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as serving:
-        timer = threading.Timer(60, serving.kill)
-        timer.start()
-        try:
-            yield serving
-        finally:
-            timer.cancel()
-            serving.kill()
 
 
 def looked_at(path: str) -> dict[str, Any]:

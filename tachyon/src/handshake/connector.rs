@@ -230,13 +230,10 @@ impl Connector<'_> {
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz {
-    use super::{
-        ConnectError, Connector, Deadline, Duration, Failure, Hello, Kind, Link, Options, OwnedFd, Path, Role,
-    };
+    use super::{ConnectError, Connector, Deadline, Duration, Failure, Hello, Link, Options, OwnedFd, Path};
 
     /// The handshake with whoever is at the other end of `socket` and has said all it will.
-    pub(in super::super) fn converse(socket: OwnedFd, kind: Kind, role: Role) -> Result<Link, ConnectError> {
-        let hello = Hello { kind, role, wishes: [None; 2], barrier: true };
+    pub(in super::super) fn converse(socket: OwnedFd, hello: Hello) -> Result<Link, ConnectError> {
         let (timeout, deadline) = (Duration::ZERO, Deadline::after(Duration::ZERO));
         let connector = Connector { path: Path::new("fuzzed"), hello, options: &Options::new(), timeout, deadline };
         connector.converse(socket).map_err(|failure| match failure {

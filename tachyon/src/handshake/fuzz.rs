@@ -239,8 +239,13 @@ pub fn connector(data: &[u8]) {
     };
     say(&input, theirs.as_fd(), &correct, kind.rings());
     let theirs = (how & 32 == 0).then_some(theirs);
-    match converse(ours, kind, role) {
-        Ok(link) => check(link, kind, Side::Connector),
+    let hello = Hello { kind, role, wishes: [None; 2], barrier: how & 128 == 0 };
+    match converse(ours, hello) {
+        Ok(link) => {
+            let counted_on = link.rings.iter().any(|ring| ring.memory.barrier() == Barrier::System);
+            assert!(hello.barrier || !counted_on, "a barrier that was not offered");
+            check(link, kind, Side::Connector);
+        }
         Err(ConnectError::Interrupted { .. } | ConnectError::Path(_) | ConnectError::ForeignListener { .. }) => {
             panic!("no listener can bring that about")
         }

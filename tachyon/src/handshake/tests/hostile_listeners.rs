@@ -5,6 +5,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::*;
 use crate::barrier::Barrier;
+use crate::handshake::connector::fuzz::converse;
 
 /// The error of a connector whose hello is answered by `act`.
 fn outcome(act: impl FnOnce(&Raw) + Send + 'static) -> ConnectError {
@@ -68,6 +69,28 @@ fn the_unspoilt_answer_is_good() {
     assert!(!link.peer.is_gone());
     drop(client);
     assert_goes(&link.peer);
+}
+
+#[test]
+fn a_barrier_that_was_not_offered_is_not_for_a_listener_to_count_on() {
+    for (offered, settled, accepted) in [
+        (false, Barrier::System, false),
+        (false, Barrier::Fences, true),
+        (true, Barrier::System, true),
+        (true, Barrier::Fences, true),
+    ] {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let descriptors = parts();
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        let listener = Raw(theirs);
+        listener.say(wire::write_welcome(&offer(Kind::Bus, Role::Sink), Role::Sink, settled), &descriptors);
+        let hello = wire::Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2], barrier: offered };
+        match converse(ours, hello) {
+            Ok(link) => assert!(accepted && link.rings[0].memory.barrier() == settled),
+            Err(error) => assert!(!accepted && matches!(protocol(error), ProtocolError::Reserved)),
+        }
+    }
 }
 
 #[test]
