@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::hostile::Hostile;
@@ -106,16 +107,20 @@ fn bell() -> (Doorbell, Doorbell) {
 fn silence() {
     if RUNG.replace(false) {
         BELLS.with_borrow(|bells| {
-            for bell in bells.iter().flat_map(|(ours, theirs)| [ours, theirs]) {
-                while poll_rings(bell) {
-                    bell.drain();
-                }
-            }
+            let bells: Vec<&Doorbell> = bells.iter().flat_map(|(ours, theirs)| [ours, theirs]).collect();
+            while drain_ringing(&bells) {}
         });
     }
 }
 
-fn poll_rings(bell: &Doorbell) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&Timespec::default())) == Ok(1)
+/// Drains each bell that rings once; false when none does.
+fn drain_ringing(bells: &[&Doorbell]) -> bool {
+    let mut fds: Vec<_> = bells.iter().map(|bell| PollFd::new(*bell, PollFlags::IN)).collect();
+    let ringing = poll(&mut fds, Some(&Timespec::default())).expect("descriptors of ours");
+    for (bell, fd) in bells.iter().zip(&fds) {
+        if !fd.revents().is_empty() {
+            bell.drain();
+        }
+    }
+    ringing > 0
 }

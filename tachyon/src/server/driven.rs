@@ -42,10 +42,10 @@ pub enum Next {
 /// A server, or one connection, in the hands of a loop.
 #[derive(Debug)]
 pub struct Driven {
-    worker: Worker<Arc<Control>, Box<Entrance>>,
-    publication: Option<Arc<Publication>>,
+    pub(super) worker: Worker<Arc<Control>, Box<Entrance>>,
+    pub(super) publication: Option<Arc<Publication>>,
     /// How the only caller left, where there is one.
-    left: Option<Arc<Mutex<Option<Leaving>>>>,
+    pub(super) left: Option<Arc<Mutex<Option<Leaving>>>>,
 }
 
 impl Driven {

@@ -1,16 +1,17 @@
-//! A server's worker with two callers: one asks, lies and writes over its rings as the input says, the other plays by
-//! the rules.
+//! A server with two callers: one asks, lies and writes over its rings as the input says, the other plays by the rules.
 #![allow(unreachable_pub, reason = "public for the fuzzer alone; see `crate::fuzz`")]
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::control::Control;
-use super::entrance::Entrance;
+use super::driven::{Driven, Next};
 use super::session::Session;
-use super::worker::Worker;
+use super::worker::{Tour, Worker};
 use crate::bus::Established;
-use crate::dispatch::{Dispatcher, Lent, Origin};
+use crate::dispatch::{Deferred, Dispatcher, Lent, Origin};
+use crate::error::ServeError;
 use crate::fuzz::{Asker, Hostile, Pair, attack_beside, dispatcher, linked};
 use crate::handshake::Role;
 use crate::options::Options;
@@ -31,13 +32,12 @@ thread_local! {
     static DISPATCHER: RefCell<Dispatcher> = RefCell::new(dispatcher());
 }
 
-type Serving<'a> = Worker<&'a Control, &'a mut Entrance>;
-
-/// Requests of every route, type and length to a worker, from a caller that writes over its rings, leaves its replies
-/// and dies when it likes; and echoes to the same worker from a caller that does none of that.
+/// Requests of every route, type and length to a server, from a caller that writes over its rings, leaves its replies
+/// and dies when it likes; and echoes to the same server from a caller that does none of that. The server is served by
+/// its own worker, or by a loop that keeps some handlers for later.
 ///
-/// Nothing the first does ends the worker, or keeps an answer from the second: each of its requests gets its own, in
-/// order, and what is left when the server stops gets an error that says so.
+/// Nothing the first caller does ends the server, or keeps an answer from the second: each of its requests gets its own,
+/// and what is left when the server stops gets an error that says so.
 pub fn server(data: &[u8]) {
     DISPATCHER.with_borrow_mut(|dispatcher| attack_beside(data, 2, 2, |hostile| serve(hostile, dispatcher)));
 }
@@ -51,15 +51,15 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         _ => PollingMode::Park,
     };
     let options = Options::new().polling(polling);
-    let control = Control::new();
-    let mut worker = Serving::new(&control, None, options.clone()).expect("an epoll instance and a bell");
+    let worker = Worker::new(Arc::new(Control::new()), None, options.clone()).expect("an epoll instance and a bell");
+    let driven = Driven { worker, publication: None, left: None };
+    let mut service = Service { driven, later: RefCell::default(), deferring: how & 8 != 0 };
     let mut liar = Pair::new(hostile, Role::Sink);
     let mut asker = Asker::new(hostile);
     let [beside, theirs] = linked(&hostile.beside, &options);
     let mut neighbour = Neighbour::new(&theirs);
-    worker.settle(Session::over(1, &liar.ours, &options));
-    worker.settle(Session::over(2, &beside, &options));
-    // Each session has its connection from here on, and the liar's ends with it.
+    service.driven.worker.settle(Session::over(1, &liar.ours, &options));
+    service.driven.worker.settle(Session::over(2, &beside, &options));
     while let Some(step) = hostile.input.next() {
         asker.aim(hostile);
         match step & 7 {
@@ -72,51 +72,85 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
             }
             4 => neighbour.ask(hostile.input.slice(usize::from(step >> 3))),
             5 => neighbour.drain(),
-            // Some requests are too early, as they are while async handlers are at work.
-            6 => pass(&mut worker, dispatcher, step & 8 == 0, step & 16 == 0),
-            _ => {
-                worker.look(false).expect("no peer can make epoll fail");
-                for (_, session) in &worker.sessions {
-                    session.sample();
-                }
-            }
+            6 if step & 32 == 0 => service.pass(dispatcher, step & 8 == 0, step & 16 == 0),
+            6 => service.turn(dispatcher, usize::from(step >> 3 & 3)),
+            _ if step & 8 == 0 => service.look(),
+            _ => service.answer(dispatcher, usize::from(step >> 4)),
         }
     }
     asker.aim(hostile);
     if how & 4 == 0 {
         for _ in 0..PASSES_PER_REQUEST * (neighbour.asked.len() + 1) {
             neighbour.drain();
-            worker.look(false).expect("no peer can make epoll fail");
-            pass(&mut worker, dispatcher, true, true);
+            service.look();
+            service.pass(dispatcher, true, true);
+            service.answer(dispatcher, usize::MAX);
         }
         neighbour.drain();
         assert!(neighbour.asked.is_empty(), "never answered: {:?}", neighbour.asked);
     } else {
+        service.answer(dispatcher, usize::MAX);
         neighbour.stopped = true;
         for _ in 0..=MOST_UNDER_WAY {
-            let _ = worker.turn_away();
+            let _ = service.driven.turn_away();
             neighbour.drain();
         }
         assert!(neighbour.asked.is_empty(), "never told: {:?}", neighbour.asked);
     }
     let held = neighbour.caller.outgoing.producer.under_way();
     assert_eq!(held, 0, "requests that were answered and not given back");
-    worker.part_all();
-    assert!(worker.sessions.is_empty());
+    service.driven.worker.part_all();
+    assert!(service.driven.worker.sessions.is_empty());
 }
 
-/// One turn for every caller that the worker looks at; requests of either may be refused for now.
-fn pass(worker: &mut Serving<'_>, dispatcher: &mut Dispatcher, liar: bool, neighbour: bool) {
-    let (desk, state) = dispatcher.exclusive();
-    let tour = worker.tour(
-        &|caller, _| if caller.id == 1 { liar } else { neighbour },
-        &mut |caller, incoming, outgoing, request| {
-            let origin = Origin { caller: Some(caller), bank: None };
-            desk.answer(Lent::Exclusive(&mut *state), &origin, incoming, outgoing, &request.frame, request.deadline)
-        },
-        &|failure| desk.tell_failure(failure),
-    );
-    let _: super::worker::Tour = tour.expect("no peer can end a worker");
+/// What serves both callers.
+struct Service {
+    driven: Driven,
+    /// Requests whose handlers the loop runs later.
+    later: RefCell<Vec<Deferred>>,
+    /// Whether it does that with echoes; otherwise with nothing.
+    deferring: bool,
+}
+
+impl Service {
+    /// The worker sees to what its `epoll` has, and to how full the rings are.
+    fn look(&mut self) {
+        self.driven.worker.look(false).expect("no peer can make epoll fail");
+        for (_, session) in &self.driven.worker.sessions {
+            session.sample();
+        }
+    }
+
+    /// One turn for every caller that the worker looks at; requests of either may be refused for now.
+    fn pass(&mut self, dispatcher: &mut Dispatcher, liar: bool, neighbour: bool) {
+        let (desk, state) = dispatcher.exclusive();
+        let tour = self.driven.worker.tour(
+            &|caller, _| if caller.id == 1 { liar } else { neighbour },
+            &mut |caller, incoming, outgoing, request| {
+                let origin = Origin { caller: Some(caller), bank: None };
+                desk.answer(Lent::Exclusive(&mut *state), &origin, incoming, outgoing, &request.frame, request.deadline)
+            },
+            &|failure| desk.tell_failure(failure),
+        );
+        let _: Tour = tour.expect("no peer can end a worker");
+    }
+
+    /// A turn of the loop's, which takes at most `places` requests for later.
+    fn turn(&mut self, dispatcher: &Dispatcher, places: usize) {
+        let wanted = |msg_type| self.deferring && msg_type == ECHO;
+        let next = self.driven.turn(dispatcher, places, &wanted, &|deferred| self.later.borrow_mut().push(deferred));
+        let _: Next = next.expect("no peer can end a loop");
+    }
+
+    /// The loop has run up to `most` handlers, the last first.
+    fn answer(&mut self, dispatcher: &Dispatcher, most: usize) {
+        for _ in 0..most {
+            let Some(mut deferred) = self.later.get_mut().pop() else { return };
+            let payload = deferred.take_payload();
+            let outcome = self.driven.answer(dispatcher, &deferred, Ok(payload));
+            assert!(!matches!(outcome, Err(ServeError::Forked | ServeError::Io(_))), "{outcome:?}");
+        }
+    }
 }
 
 /// A caller that plays by the rules, over rings that nobody else writes.
