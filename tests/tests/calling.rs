@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tachyon::{CallError, Caller, ErrorKind, Options, State};
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, recv, socket_with,
+};
+use tachyon::{CallError, Caller, ConnectError, ErrorKind, Options, State};
 use tachyon_tests::service::{ECHO, Place, RECORD, RECORD_AND_DIE_ONCE, SLEEP, STOP};
 use tachyon_tests::{length, message};
 
@@ -44,6 +47,33 @@ fn timeouts_leave_the_connection_usable() {
     }
     // A busy machine may hold up one of them, not all.
     assert!(soonest < Duration::from_millis(150), "{soonest:?}");
+}
+
+#[test]
+fn a_server_that_ends_in_the_first_handshake_is_waited_out_by_who_reconnects() {
+    for reconnects in [false, true] {
+        let place = place();
+        let dying = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        bind(&dying, &SocketAddrUnix::new(place.socket()).unwrap()).unwrap();
+        listen(&dying, 1).unwrap();
+        let options = Options::new().reconnect(reconnects).timeout(Duration::from_secs(30));
+        let connecting = std::thread::spawn({
+            let path = place.socket().to_owned();
+            move || Caller::connect_with(path, &options)
+        });
+        let client = accept_with(&dying, SocketFlags::CLOEXEC).unwrap();
+        // Its hello: from here on it waits for the answer.
+        assert!(recv(&client, &mut [0; 64], RecvFlags::empty()).unwrap().1 > 0);
+        std::fs::remove_file(place.socket()).unwrap();
+        drop((dying, client));
+        if reconnects {
+            let _server = place.serve(4096);
+            assert_echoes(&mut connecting.join().unwrap().unwrap());
+        } else {
+            let outcome = connecting.join().unwrap();
+            assert!(matches!(outcome, Err(ConnectError::Closed { .. })), "{outcome:?}");
+        }
+    }
 }
 
 #[test]

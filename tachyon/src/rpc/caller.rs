@@ -62,15 +62,17 @@ impl Caller {
         Self::connect_with(path, &Options::new())
     }
 
-    /// As [`connect`](Self::connect), with [`Options`].
+    /// As [`connect`](Self::connect), with [`Options`]. One that [reconnects](Options::reconnect) also waits past a callee
+    /// that ends in the middle of the handshake.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
         let path = path.as_ref();
-        let mut caller = Self::over(&RpcBus::connect_as(path, Role::Source, options)?);
-        caller.again = Again::new(path, options);
-        Ok(caller)
+        if options.reconnects() {
+            return Self::connect_by(path, options, Deadline::never());
+        }
+        Ok(Self::over(&RpcBus::connect_as(path, Role::Source, options)?))
     }
 
     /// Makes a connection with `forward` bytes for requests and `reverse` bytes for replies at `path`, and waits for
