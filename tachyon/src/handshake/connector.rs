@@ -141,12 +141,15 @@ impl Connector<'_> {
     fn ask(&self, conversation: &Conversation<'_>) -> Result<Message, Failure> {
         let said = conversation.say(wire::write_hello(self.hello), &[]);
         // A listener that hung up may have said why before, so its last words are looked for in any case.
-        if !matches!(said, Ok(()) | Err(Break::Reset)) {
+        let unsaid = matches!(said, Err(Break::Reset));
+        if !unsaid {
             said.map_err(|why| self.broken(why))?;
         }
         conversation.hear(true).map_err(|why| match why {
-            // It never read the hello: it closed with us in its queue, and the next one may do better.
+            // It never read the hello: it closed with us in its queue, and the next one may do better. The kernel tells of
+            // that once, so that after a hello that could not be sent there is nothing but the end.
             Break::Reset => Failure::NotYet(self.closed()),
+            Break::Closed if unsaid => Failure::NotYet(self.closed()),
             other => self.broken(other).into(),
         })
     }
@@ -239,5 +242,31 @@ pub(super) mod fuzz {
         connector.converse(socket).map_err(|failure| match failure {
             Failure::NotYet(error) | Failure::Final(error) => error,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{bind, connect, listen};
+
+    use super::*;
+
+    #[test]
+    fn a_listener_that_closes_with_us_in_its_queue_is_no_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bus.sock");
+        let address = path::address(&path).unwrap();
+        let listener = new_socket().unwrap();
+        bind(&listener, &address).unwrap();
+        listen(&listener, 8).unwrap();
+        let socket = new_socket().unwrap();
+        connect(&socket, &address).unwrap();
+        drop(listener);
+        let hello = Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2], barrier: true };
+        let deadline = Deadline::after(Duration::from_secs(20));
+        let options = Options::new();
+        let connector = Connector { path: &path, hello, options: &options, timeout: Duration::from_secs(20), deadline };
+        let outcome = connector.converse(socket).map(drop);
+        assert!(matches!(outcome, Err(Failure::NotYet(ConnectError::Closed { .. }))), "the end of all attempts");
     }
 }
