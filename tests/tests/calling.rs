@@ -58,7 +58,7 @@ fn a_server_that_ends_in_the_first_handshake_is_waited_out_by_who_reconnects() {
         listen(&dying, 1).unwrap();
         let options = Options::new().reconnect(reconnects).timeout(Duration::from_secs(30));
         let connecting = std::thread::spawn({
-            let path = place.socket().to_owned();
+            let path = place.socket().clone();
             move || Caller::connect_with(path, &options)
         });
         let client = accept_with(&dying, SocketFlags::CLOEXEC).unwrap();
