@@ -113,12 +113,9 @@ struct Service {
 }
 
 impl Service {
-    /// The worker sees to what its `epoll` has, and to how full the rings are.
+    /// The worker sees to what its `epoll` has.
     fn look(&mut self) {
         self.driven.worker.look(false).expect("no peer can make epoll fail");
-        for (_, session) in &self.driven.worker.sessions {
-            session.sample();
-        }
     }
 
     /// One turn for every caller that the worker looks at; requests of either may be refused for now.
