@@ -14,7 +14,7 @@ pub(crate) enum Lack {
 }
 
 /// Has the peer ring for what is lacking, and looks a last time. True when that is still not there: from now on both
-/// bells and the peer's end have to be watched, and [`rouse`] follows what they tell. Otherwise all is as before.
+/// bells and the peer's end have to be watched, and [`rouse`] follows what they tell. Otherwise the peer rings for nothing.
 pub(crate) fn may_rest(incoming: &Incoming, outgoing: &mut Outgoing, lack: Lack) -> bool {
     match lack {
         Lack::Messages => data_source(incoming.channel()).arm(),

@@ -7,10 +7,11 @@ use crate::ring::{Consumer, Producer};
 use crate::rpc::{ErrorKind, RpcError};
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, ROUTE_DEADLINE, make_type_id, msg_type, route_id};
 
-/// The calling end of two of a hostile peer's rings, requests in the first, and what it has asked and not been answered.
+/// The calling end of two of a hostile peer's rings, requests in the first.
 pub(crate) struct Asker {
     requests: Producer,
     replies: Consumer,
+    /// What it has asked; of an honest one, what it has not been answered.
     pub(crate) asked: Vec<(u64, u32)>,
     next: u64,
 }

@@ -11,13 +11,17 @@ use crate::error::ServeError;
 use crate::handshake::Role;
 use crate::rpc::{Callee, ErrorKind};
 
+/// How often "repeat" gives what it was given.
+pub(crate) const REPEATED: usize = 8;
+
 const AT_ONCE: Duration = Duration::ZERO;
 
 thread_local! {
     static DISPATCHER: RefCell<Dispatcher> = RefCell::new(dispatcher());
 }
 
-/// An echo, a typed endpoint, one of a slice of what not all bytes are, and one that fails as it is told.
+/// An echo, a typed endpoint, one of a slice of what not all bytes are, one that fails as it is told, and one
+/// whose replies are larger than its requests.
 pub(crate) fn dispatcher() -> Dispatcher {
     let double: OwnedHandler<()> =
         Box::new(|(), request, reply| request.read::<u64>(|number| reply.bytes(&number.wrapping_mul(2).to_le_bytes())));
@@ -33,6 +37,7 @@ pub(crate) fn dispatcher() -> Dispatcher {
         .register(1, "echo", <[u8]>::to_vec)
         .and_then(|dispatcher| dispatcher.register_handler(2, "double", double))
         .and_then(|dispatcher| dispatcher.register_handler(3, "any", any))
+        .and_then(|dispatcher| dispatcher.register(5, "repeat", |payload: &[u8]| payload.repeat(REPEATED)))
         .and_then(|dispatcher| {
             dispatcher.register(4, "fail", |payload: &[u8]| match payload.first() {
                 Some(0) => Err("told to"),
@@ -40,7 +45,7 @@ pub(crate) fn dispatcher() -> Dispatcher {
             })
         })
         .map(drop);
-    registered.expect("four numbers");
+    registered.expect("five numbers");
     dispatcher
 }
 

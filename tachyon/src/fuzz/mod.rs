@@ -27,7 +27,7 @@ pub(crate) use attack::between_looks;
 pub(crate) use attack::{Attacker, armed};
 pub use bus::{receiver, sender};
 pub use callee::callee;
-pub(crate) use callee::dispatcher;
+pub(crate) use callee::{REPEATED, dispatcher};
 pub use caller::caller;
 pub use ends::{consumer, producer};
 pub(crate) use hostile::{Hostile, attack_beside};

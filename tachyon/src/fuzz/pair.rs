@@ -94,7 +94,7 @@ fn sockets() -> (OwnedFd, OwnedFd) {
 /// more than a target does.
 fn bell() -> (Doorbell, Doorbell) {
     BELLS.with_borrow_mut(|bells| {
-        if bells.len() < BELLS_AT_ONCE {
+        while bells.len() < BELLS_AT_ONCE {
             bells.push(Doorbell::pair().expect("a doorbell"));
         }
         bells.rotate_left(1);

@@ -32,7 +32,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 ///
-/// [`ConnectError`]. A missing or overloaded listener is waited for; any refusal is reported at once.
+/// [`ConnectError`]. A missing or overloaded listener is waited for, and by those who reconnect also one that hangs up;
+/// any refusal is reported at once.
 pub(crate) fn connect(path: &Path, kind: Kind, role: Role, options: &Options) -> Result<Link, ConnectError> {
     let address = path::address(path)?;
     // Before the first word: it takes its time, of which a listener gives a client not much.
@@ -46,6 +47,8 @@ pub(crate) fn connect(path: &Path, kind: Kind, role: Role, options: &Options) ->
     loop {
         let not_yet = match connector.attempt(&address) {
             Ok(link) => return Ok(link),
+            // Whoever outlives its peer waits for the next one.
+            Err(Failure::Final(error @ ConnectError::Closed { .. })) if options.reconnects() => error,
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::NotYet(error)) => error,
         };
@@ -146,8 +149,9 @@ impl Connector<'_> {
             said.map_err(|why| self.broken(why))?;
         }
         conversation.hear(true).map_err(|why| match why {
-            // It never read the hello: it closed with us in its queue, and the next one may do better. The kernel tells of
-            // that once, so that after a hello that could not be sent there is nothing but the end.
+            // It never read the hello: it closed with us in its queue, or as soon as it had taken us from there, and the
+            // next one may do better. The kernel tells of that once, so that after a hello that could not be sent there
+            // is nothing but the end.
             Break::Reset => Failure::NotYet(self.closed()),
             Break::Closed if unsaid => Failure::NotYet(self.closed()),
             other => self.broken(other).into(),

@@ -69,10 +69,9 @@ impl Caller {
     /// As [`connect`](Self::connect).
     pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
         let path = path.as_ref();
-        if options.reconnects() {
-            return Self::connect_by(path, options, Deadline::never());
-        }
-        Ok(Self::over(&RpcBus::connect_as(path, Role::Source, options)?))
+        let mut caller = Self::over(&RpcBus::connect_as(path, Role::Source, options)?);
+        caller.again = Again::new(path, options);
+        Ok(caller)
     }
 
     /// Makes a connection with `forward` bytes for requests and `reverse` bytes for replies at `path`, and waits for

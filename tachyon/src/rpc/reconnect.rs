@@ -4,7 +4,6 @@
 //! before something is sent. A request that was published is never sent again from here.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -38,21 +37,11 @@ fn tick() -> Timespec {
     clock_gettime(ClockId::MonotonicCoarse)
 }
 
-/// Pause before trying a listener again that hung up.
-const PAUSE: Duration = Duration::from_millis(5);
-
 /// Connects by `deadline`, to a path where one server may be dying and the next one not yet there: a listener that hangs
 /// up in the middle of the handshake is waited out as a missing one is.
 fn connect(path: &Path, options: &Options, deadline: Deadline) -> Result<Established, ConnectError> {
     let limit = deadline.remaining().map_or(options.connect_timeout(), |left| left.min(options.connect_timeout()));
-    let limit = Deadline::after(limit);
-    loop {
-        let left = limit.remaining().unwrap_or(Duration::MAX);
-        match RpcBus::connect_as(path, Role::Source, &options.clone().timeout(left)) {
-            Err(ConnectError::Closed { .. }) if !limit.has_passed() => std::thread::sleep(PAUSE.min(left)),
-            outcome => return outcome,
-        }
-    }
+    RpcBus::connect_as(path, Role::Source, &options.clone().timeout(limit).reconnect(true))
 }
 
 impl CallError {

@@ -9,23 +9,27 @@ use super::control::Control;
 use super::driven::{Driven, Next};
 use super::session::Session;
 use super::worker::{Tour, Worker};
-use crate::bus::Established;
+use crate::bus::{Established, State};
 use crate::dispatch::{Deferred, Dispatcher, Lent, Origin};
 use crate::error::ServeError;
-use crate::fuzz::{Asker, Hostile, Pair, attack_beside, dispatcher, linked};
+use crate::fuzz::{Asker, Hostile, Pair, REPEATED, attack_beside, dispatcher, linked};
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::rpc::{Caller, ErrorKind};
 use crate::wait::PollingMode;
 
-/// The number of the echo.
+/// The number of the echo, and of what makes more of a request.
 const ECHO: u16 = 1;
+const REPEAT: u16 = 5;
+
+/// Requests of this length on are for [`REPEAT`]: two of its replies fill the ring, so that the third has no room.
+const FROM_LONG: usize = 16;
 
 /// Requests of the honest caller under way: fewer than it has slots, so that it never waits for room.
 const MOST_UNDER_WAY: usize = 6;
 
-/// Passes after which a worker that looks at everything it is told of has answered everybody: each serves one request of
-/// each caller, sends what had no room, or lets a session rest, which the look after it ends.
+/// Passes after which a worker that looks at everything it is told of has answered a request of an honest caller: one that
+/// lets it rest, one that sends what had no room, one that serves.
 const PASSES_PER_REQUEST: usize = 4;
 
 thread_local! {
@@ -33,7 +37,8 @@ thread_local! {
 }
 
 /// Requests of every route, type and length to a server, from a caller that writes over its rings, leaves its replies
-/// and dies when it likes; and echoes to the same server from a caller that does none of that. The server is served by
+/// and dies when it likes; and short requests, some with long replies, to the same
+/// server from a caller that does none of that. The server is served by
 /// its own worker, or by a loop that keeps some handlers for later.
 ///
 /// Nothing the first caller does ends the server, or keeps an answer from the second: each of its requests gets its own,
@@ -60,6 +65,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     let mut neighbour = Neighbour::new(&theirs);
     service.driven.worker.settle(Session::over(1, &liar.ours, &options));
     service.driven.worker.settle(Session::over(2, &beside, &options));
+    drop(beside);
     while let Some(step) = hostile.input.next() {
         asker.aim(hostile);
         match step & 7 {
@@ -91,7 +97,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     } else {
         service.answer(dispatcher, usize::MAX);
         neighbour.stopped = true;
-        for _ in 0..=MOST_UNDER_WAY {
+        for _ in 0..PASSES_PER_REQUEST * MOST_UNDER_WAY {
             let _ = service.driven.turn_away();
             neighbour.drain();
         }
@@ -100,7 +106,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     let held = neighbour.caller.outgoing.producer.under_way();
     assert_eq!(held, 0, "requests that were answered and not given back");
     service.driven.worker.part_all();
-    assert!(service.driven.worker.sessions.is_empty());
+    assert_eq!(neighbour.caller.state(), State::Closed);
 }
 
 /// What serves both callers.
@@ -163,11 +169,12 @@ impl Neighbour {
         Self { caller: Caller::over(theirs), asked: VecDeque::new(), stopped: false }
     }
 
-    /// Asks for an echo, unless many are under way.
+    /// Asks for an echo, or for a long reply, unless many are under way.
     fn ask(&mut self, payload: &[u8]) {
         if self.asked.len() < MOST_UNDER_WAY {
-            let call = self.caller.call(ECHO, payload).expect("room for a few short requests");
-            self.asked.push_back((call, payload.to_vec()));
+            let (endpoint, times) = if payload.len() < FROM_LONG { (ECHO, 1) } else { (REPEAT, REPEATED) };
+            let call = self.caller.call(endpoint, payload).expect("room for a few short requests");
+            self.asked.push_back((call, payload.repeat(times)));
         }
     }
 

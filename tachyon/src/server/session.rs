@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::poller::{Poller, Token};
 use super::seat::Seat;
-use crate::bus::{Established, Incoming, Lack, Outgoing, look_for_data, may_rest, rouse};
+use crate::bus::{Established, Incoming, Lack, MOST_PER_LOOK, Outgoing, look_for_data, may_rest, rouse};
 use crate::dispatch::{Answered, CallerInfo};
 use crate::error::{Halt, ServeError, Unsent};
 use crate::handshake::Link;
@@ -215,9 +215,10 @@ impl Session {
         Turn::Rest
     }
 
-    /// Answers everything that is still in the ring with `Stopping`. True when nothing is kept for want of room.
+    /// Answers what is still in the ring with `Stopping`. True when nothing is left there, and nothing kept for want of
+    /// room; a caller that goes on sending is not attended to for ever.
     pub(super) fn turn_away(&mut self) -> Result<bool, Halt> {
-        loop {
+        for _ in 0..MOST_PER_LOOK {
             if !self.flush()? {
                 return Ok(false);
             }
@@ -229,11 +230,40 @@ impl Session {
                 return Err(halt);
             }
         }
+        Ok(false)
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("info", &self.info).field("hot", &self.hot).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fuzz::linked;
+    use crate::ring::{Geometry, RingMemory};
+    use crate::rpc::Caller;
+
+    #[test]
+    fn who_stops_looks_at_the_clock_however_much_there_is_to_turn_away() {
+        let geometry = Geometry::new(1 << 16).unwrap();
+        let more = MOST_PER_LOOK + 10;
+        assert!(geometry.slots() > more as usize);
+        let rings: Vec<_> = (0..2).map(|_| Arc::new(RingMemory::create(geometry).unwrap().0)).collect();
+        let options = Options::new();
+        let [ours, theirs] = linked(&rings, &options);
+        let mut session = Session::over(1, &ours, &options);
+        let mut caller = Caller::over(&theirs);
+        let calls: Vec<_> = (0..more).map(|_| caller.call(1, b"").unwrap()).collect();
+        assert!(!session.turn_away().unwrap(), "all of it in one go");
+        assert!(session.turn_away().unwrap());
+        for call in calls {
+            assert_eq!(caller.wait(call).unwrap().error().unwrap().kind, ErrorKind::Stopping);
+        }
     }
 }

@@ -147,3 +147,37 @@ pub fn a_loop_that_stays_armed_is_woken() {
         drop(sending.join().expect("the sender"));
     });
 }
+
+/// An event loop that has no room tries, arms, tries once more and sleeps.
+pub fn a_loop_that_waits_for_room_is_woken() {
+    explore(3, || {
+        let (ours, theirs) = connected();
+        let receiving = thread::spawn(move || {
+            let mut receiver = theirs.incoming(0);
+            receive(&mut receiver, 1, 1).expect("a sender that stays");
+            (theirs, receiver)
+        });
+        let mut sender = ours.outgoing(0);
+        let (mut sent, mut armed) = (0, false);
+        while sent < 3 {
+            let next = sent + 1;
+            let done = sender.try_send(&content(next, 1), u32::from(next), u64::from(next));
+            match (done.expect("a receiver that stays"), armed) {
+                (true, _) => {
+                    sent = next;
+                    room_source(sender.channel()).disarm();
+                    armed = false;
+                }
+                (false, true) => {
+                    sleep_elsewhere(&ours, &[room_source(sender.channel())]);
+                    armed = false;
+                }
+                (false, false) => {
+                    room_source(sender.channel()).arm();
+                    armed = true;
+                }
+            }
+        }
+        drop(receiving.join().expect("the receiver"));
+    });
+}

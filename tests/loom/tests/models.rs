@@ -31,4 +31,5 @@ models! {
     a_server_that_rests_for_room_is_woken,
     a_server_that_rests_for_requests_is_woken,
     a_loop_that_stays_armed_is_woken,
+    a_loop_that_waits_for_room_is_woken,
 }
