@@ -4,8 +4,8 @@
 //! may read before its own write is visible, which takes a full barrier on both sides, and the waker's would run with
 //! every message. Linux lets the waiter, who is about to sleep anyway, have one run on every core where a process that
 //! asked for it is running: `membarrier`, with `MEMBARRIER_CMD_GLOBAL_EXPEDITED` (membarrier(2), whose example is two
-//! sides of which one is rare). The waker then only keeps the compiler from moving its read. `docs/decisions/0017-the-system-runs-the-barrier.md` has what that buys, `docs/memory-model.md`
-//! the argument.
+//! sides of which one is rare). The waker then only keeps the compiler from moving its read.
+//! `docs/decisions/0017-the-system-runs-the-barrier.md` has what that buys, `docs/memory-model.md` the argument.
 
 #[cfg(not(loom))]
 use core::sync::atomic::compiler_fence;

@@ -105,7 +105,8 @@ impl Options {
     /// Default: `false`; such a caller is at its end, and every call says so. With `true` the next call connects, within
     /// the [`timeout`](Self::timeout) of connecting and its own, and then sends. A request that was sent is never sent
     /// again, for the callee may have taken it: it ends as its connection did, unless it was made with
-    /// [`Caller::request_idempotent`](crate::Caller::request_idempotent). Listening ignores this.
+    /// [`Caller::request_idempotent`](crate::Caller::request_idempotent). Connecting, the first time too, also waits past a
+    /// listener that hangs up in the middle of the handshake. Listening ignores this.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

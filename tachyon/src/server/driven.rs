@@ -172,7 +172,8 @@ impl Driven {
         self.worker.stop_timeout()
     }
 
-    /// Tells callers with requests that the server stops; false when one of them takes no more replies for now.
+    /// Tells callers with requests that the server stops; false when one of them takes no more replies for now, or goes on
+    /// sending.
     pub fn turn_away(&mut self) -> bool {
         self.worker.turn_away()
     }

@@ -276,7 +276,8 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
         self.entrance.as_ref().map_or(Duration::from_secs(1), |entrance| entrance.options().stop_timeout)
     }
 
-    /// Tells callers with requests that the server stops; false when one of them takes no more replies for now.
+    /// Tells callers with requests that the server stops; false when one of them takes no more replies for now, or goes on
+    /// sending.
     pub(super) fn turn_away(&mut self) -> bool {
         // A forked child has nobody to tell. Callers on their way to its parent would be watched twice if it took them.
         if self.poller.is_inherited() {

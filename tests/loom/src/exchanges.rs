@@ -6,7 +6,7 @@ use loom::thread;
 use crate::bus::{Established, Incoming, Lack, Outgoing, data_source, may_rest, room_source, room_while_taking, rouse};
 use crate::handshake::{connected, connected_both_ways};
 use crate::kernel::sleep::sleep;
-use crate::models::{content, expect, explore, receive, send};
+use crate::models::{content, expect, explore, receive, send, sending};
 use crate::wait::{Deadline, Source};
 
 /// A payload that fills the arena, so that there is one reply at a time.
@@ -83,12 +83,7 @@ pub fn a_server_that_rests_for_room_is_woken() {
 pub fn a_server_that_rests_for_requests_is_woken() {
     explore(3, || {
         let (ours, theirs) = connected_both_ways();
-        let asking = thread::spawn(move || {
-            let mut requests = ours.outgoing(0);
-            send(&mut requests, 1, 1).expect("room");
-            send(&mut requests, 2, 1).expect("room");
-            (ours, requests)
-        });
+        let asking = sending(ours, &[1, 1]);
         let (mut taken, mut answers) = (theirs.incoming(0), theirs.outgoing(1));
         for number in 1..=2 {
             let frame = loop {
@@ -117,13 +112,7 @@ fn rest(ours: &Established, taken: &Incoming, answers: &mut Outgoing, lack: Lack
 pub fn a_loop_that_stays_armed_is_woken() {
     explore(3, || {
         let (ours, theirs) = connected();
-        let sending = thread::spawn(move || {
-            let mut sender = ours.outgoing(0);
-            for number in 1..=3 {
-                send(&mut sender, number, 1).expect("a receiver that stays");
-            }
-            (ours, sender)
-        });
+        let sending = sending(ours, &[1, 1, 1]);
         let mut receiver = theirs.incoming(0);
         let (mut came, mut armed) = (0, false);
         while came < 3 {

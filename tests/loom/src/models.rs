@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use crate::bus::{Incoming, Outgoing};
+use crate::bus::{Established, Incoming, Outgoing};
 use crate::error::{Halt, Unsent};
 use crate::handshake::{capacity, connected};
 use crate::ring::{Consumer, Fault, Frame, Producer, RingMemory};
@@ -103,18 +103,23 @@ pub(crate) fn receive(receiver: &mut Incoming, number: u8, len: usize) -> Result
     Ok(())
 }
 
+/// Sends messages of these lengths in a thread of its own, whose connection is kept to the end: dropping it closes, which
+/// wakes everybody.
+pub(crate) fn sending(ours: Established, lengths: &'static [usize]) -> thread::JoinHandle<(Established, Outgoing)> {
+    thread::spawn(move || {
+        let mut sender = ours.outgoing(0);
+        for (number, len) in (1..).zip(lengths) {
+            send(&mut sender, number, *len).expect("a receiver that stays");
+        }
+        (ours, sender)
+    })
+}
+
 /// Sends messages through a connection whose two sides park whenever they wait.
 fn deliver(preemptions: usize, lengths: &'static [usize]) {
     explore(preemptions, move || {
         let (ours, theirs) = connected();
-        let sending = thread::spawn(move || {
-            let mut sender = ours.outgoing(0);
-            for (number, len) in (1..).zip(lengths) {
-                send(&mut sender, number, *len).expect("a receiver that stays");
-            }
-            // Kept to the end: dropping it closes, which wakes everybody.
-            (ours, sender)
-        });
+        let sending = sending(ours, lengths);
         let mut receiver = theirs.incoming(0);
         for (number, len) in (1..).zip(lengths) {
             receive(&mut receiver, number, *len).expect("a sender that stays");
@@ -133,13 +138,7 @@ pub fn a_parked_receiver_is_woken() {
 pub fn a_parked_sender_is_woken() {
     explore(3, || {
         let (ours, theirs) = connected();
-        let sending = thread::spawn(move || {
-            let mut sender = ours.outgoing(0);
-            for number in 1..=3 {
-                send(&mut sender, number, 1).expect("a receiver that stays");
-            }
-            (ours, sender)
-        });
+        let sending = sending(ours, &[1, 1, 1]);
         receive(&mut theirs.incoming(0), 1, 1).expect("a sender that stays");
         drop(sending.join().expect("the sender"));
     });
