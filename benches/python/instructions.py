@@ -29,6 +29,8 @@ LIMIT = 120.0
 
 RUST = (
     "round-trip-32",
+    "round-trip-64",
+    "round-trip-176",
     "round-trip-1024",
     "one-way-32",
     "one-way-1024",

@@ -7,9 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use tachyon::__binding::{
-    CallerSteps, Limit, Readiness, Taking, arm_replies, arm_room, decode_error, plain_type_id, silence,
-};
+use tachyon::__binding::{CallerSteps, Limit, Readiness, Taking, arm_room, decode_error, hear, plain_type_id};
 use tachyon::CallError;
 
 use crate::args;
@@ -90,33 +88,36 @@ impl LoopCalls {
         Ok(comparison.ask(caller).map_err(Raise::raise)?.unwrap_or(0))
     }
 
-    /// Append the replies that have come to `into`, as pairs of correlation id and `bytes` or exception; true when there
-    /// may be more already. Raises the connection's end once everything that came before it is taken.
-    #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not receive")]
-    fn receive(&self, bus: &Bound<'_, RpcBus>, into: &Bound<'_, PyList>) -> PyResult<bool> {
+    /// Append the replies that have come to `into`, as pairs of correlation id and `bytes` or exception. Returns True when
+    /// there may be more already, False when the callee was just asked to ring for the next one, and None when there was
+    /// nothing and it had been asked before, which `armed` says. Raises the connection's end once everything that came
+    /// before it is taken.
+    #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may receive")]
+    fn receive(&self, bus: &Bound<'_, RpcBus>, into: &Bound<'_, PyList>, armed: bool) -> PyResult<Option<bool>> {
         let py = bus.py();
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.attended_calling()?.caller;
         // Asked before the looks: nothing sent before an end seen here can escape them.
-        let gone = silence(caller);
-        let mut armed = false;
+        let gone = hear(caller).map_err(Raise::raise)?;
+        let mut armed = armed;
         for _ in 0..AT_ONCE {
-            match caller.next_reply().map_err(Raise::raise)? {
-                Some(taking) => {
-                    let reply = reply(py, taking);
-                    caller.release_reply(taking.position());
-                    into.append((taking.correlation_id(), reply?))?;
-                    armed = false;
-                }
+            let found = match caller.next_reply().map_err(Raise::raise)? {
                 None if gone => return Err(CallError::PeerDead.raise()),
-                None if armed => return Ok(false),
-                None => {
-                    arm_replies(caller);
-                    armed = true;
-                }
+                None if armed => return Ok(None),
+                None => match caller.next_reply_armed().map_err(Raise::raise)? {
+                    None => return Ok(Some(false)),
+                    found => found,
+                },
+                found => found,
+            };
+            if let Some(taking) = found {
+                let reply = reply(py, taking);
+                caller.release_reply(taking.position());
+                into.append((taking.correlation_id(), reply?))?;
             }
+            armed = false;
         }
-        Ok(true)
+        Ok(Some(true))
     }
 
     /// Give a call up: its late reply is dropped.

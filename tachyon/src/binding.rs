@@ -19,10 +19,10 @@ use std::time::Duration;
 use crate::bus::{Bus, Connection, Incoming, Outgoing, State};
 use crate::dispatch::Dispatcher;
 use crate::error::{NumaError, RecvError, SendError, ServeError, WrongDirection};
-use crate::ring::{Frame, Reservation, RingMemory};
+use crate::ring::{Frame, MessageHeader, Reservation, RingMemory};
 use crate::rpc::{Caller, ErrorKind, RpcBus, RpcError, check_correlation, open_request, send_error};
 use crate::type_id::MSG_TYPE_ERROR;
-use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
+use crate::wait::{Budget, Deadline, Interrupt, PollingMode};
 
 pub use crate::dispatch::Deferred;
 pub use crate::server::{Driven, Next};
@@ -30,7 +30,7 @@ pub use attempts::{answers_at_once, monotonic_now, request_deadline, request_map
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_control;
 pub use native::{NativeError, adopt};
-pub use readiness::{Readiness, arm_replies, arm_room, disarm, silence};
+pub use readiness::{Readiness, arm_room, disarm, hear};
 pub use typed::{CallerAgreement, Comparison};
 
 /// Keeps a ring's memory mapped, for views that outlive everything else.
@@ -67,7 +67,7 @@ impl Closer {
     /// # Errors
     /// [`NumaError`]: no such node, or the system's refusal.
     pub fn set_numa_node(&self, node: u32) -> Result<(), NumaError> {
-        self.0.channels().iter().try_for_each(|channel| channel.memory.segment().bind_to_node(node))
+        self.0.rings().iter().try_for_each(|ring| ring.segment().bind_to_node(node))
     }
 }
 
@@ -144,7 +144,7 @@ impl Sending {
         correlation_id: u64,
         timeout: Option<Duration>,
     ) -> Result<(), SendError> {
-        Ok(self.0.send(data, type_id, correlation_id, timeout.into())?)
+        Ok(self.0.send(data, MessageHeader::new(type_id, correlation_id), timeout.into())?)
     }
 
     /// Sends a copy of `data` if there is room.
@@ -152,7 +152,7 @@ impl Sending {
     /// # Errors
     /// As [`Sender::try_send`](crate::Sender::try_send), but no room is `false`.
     pub fn try_send(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<bool, SendError> {
-        Ok(self.0.try_send(data, type_id, correlation_id)?)
+        Ok(self.0.try_send(data, MessageHeader::new(type_id, correlation_id))?)
     }
 
     /// Takes room for `size` bytes, waiting for it.
@@ -173,7 +173,7 @@ impl Sending {
     pub fn publish(&mut self, room: Room, len: usize, type_id: u32, correlation_id: u64) -> Result<(), SendError> {
         assert!(len <= room.len(), "the binding checks what it publishes");
         self.0.connection.check_process()?;
-        self.0.publish(room.0, len, type_id, correlation_id);
+        self.0.publish(room.0, len, MessageHeader::new(type_id, correlation_id));
         Ok(())
     }
 
@@ -215,17 +215,17 @@ impl Sending {
 
     /// A keeper of the ring's memory.
     pub fn mapping(&self) -> Mapping {
-        Mapping(Arc::clone(&self.0.channel().memory))
+        Mapping(Arc::clone(self.0.ring()))
     }
 
     /// Sets how this direction waits.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
-        self.0.waiter.spinner = Spinner::new(mode);
+        self.0.waiter.budget.set_mode(mode);
     }
 
     /// Sets how this direction waits, and gives what it was.
     pub fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode {
-        swap(&mut self.0.waiter.spinner, mode)
+        swap(&mut self.0.waiter.budget, mode)
     }
 
     /// Sets the interrupt hook.
@@ -294,17 +294,17 @@ impl Receiving {
 
     /// A keeper of the ring's memory.
     pub fn mapping(&self) -> Mapping {
-        Mapping(Arc::clone(&self.0.channel().memory))
+        Mapping(Arc::clone(self.0.ring()))
     }
 
     /// Sets how this direction waits.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
-        self.0.waiter.spinner = Spinner::new(mode);
+        self.0.waiter.budget.set_mode(mode);
     }
 
     /// Sets how this direction waits, and gives what it was.
     pub fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode {
-        swap(&mut self.0.waiter.spinner, mode)
+        swap(&mut self.0.waiter.budget, mode)
     }
 
     /// Sets the interrupt hook.
@@ -313,10 +313,10 @@ impl Receiving {
     }
 }
 
-fn swap(spinner: &mut Spinner, mode: PollingMode) -> PollingMode {
-    let before = spinner.mode();
+fn swap(budget: &mut Budget, mode: PollingMode) -> PollingMode {
+    let before = budget.mode();
     if before != mode {
-        *spinner = Spinner::new(mode);
+        budget.set_mode(mode);
     }
     before
 }

@@ -45,7 +45,6 @@ pub mod aio;
 compile_error!("tachyon runs on 64-bit little-endian Linux: its wire format and its system calls are Linux's");
 
 mod aligned;
-mod barrier;
 mod binding;
 mod bus;
 pub mod codegen;
@@ -97,7 +96,7 @@ pub use server::{Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
 pub use tachyon_macros::{endpoints, payload, tachyon_rpc};
 #[cfg(feature = "tracing")]
 pub use trace::TracingLayer;
-pub use type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, ROUTE_DEADLINE, make_type_id, msg_type, route_id};
+pub use type_id::{MSG_TYPE_ERROR, ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};
 pub use wait::{Interrupt, PollingMode};
 
 /// For the code that the macros generate.

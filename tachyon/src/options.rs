@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ring::{CapacityError, Geometry};
+use crate::ring::{CapacityError, Geometry, Use};
 use crate::wait::{Deadline, Interrupt, PollingMode};
 
 /// How long `connect` waits unless told otherwise.
@@ -142,7 +142,7 @@ impl Options {
     /// The sizes to ask for, checked.
     pub(crate) fn wished_geometries(&self) -> Result<[Option<Geometry>; 2], CapacityError> {
         let Some((forward, reverse)) = self.ring_sizes else { return Ok([None; 2]) };
-        Ok([Some(Geometry::new(forward)?), Some(Geometry::new(reverse)?)])
+        Ok([Some(Geometry::new(forward, Use::Calls)?), Some(Geometry::new(reverse, Use::Calls)?)])
     }
 
     /// When listening gives up.

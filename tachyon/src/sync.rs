@@ -4,6 +4,7 @@
 pub(crate) use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 #[cfg(not(fuzzing))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64};
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 #[cfg(fuzzing)]
 pub(crate) use crate::fuzz::{AtomicU32, AtomicU64};

@@ -1,7 +1,7 @@
 //! Type identifiers: a route and a message type in one 32-bit word.
 //!
 //! Bits 31..16 are the route, bits 15..0 the message type. Route 0 is the user's own; routes from 1 up are reserved for
-//! RPC (control requests, and the kind of failure in an error reply).
+//! RPC (control requests, cancellation, and the kind of failure in an error reply).
 
 /// The message type of an error reply. No endpoint may use it.
 pub const MSG_TYPE_ERROR: u16 = 0xFFFF;
@@ -9,8 +9,8 @@ pub const MSG_TYPE_ERROR: u16 = 0xFFFF;
 /// The route of control requests, which need no handler of the user's.
 pub const ROUTE_CONTROL: u16 = 1;
 
-/// The route of requests whose payload begins with the caller's deadline.
-pub const ROUTE_DEADLINE: u16 = 2;
+/// The route of a message that cancels the call with its correlation id. It has no payload and gets no reply.
+pub const ROUTE_CANCEL: u16 = 2;
 
 /// Joins a route and a message type into a type identifier.
 ///

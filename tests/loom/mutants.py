@@ -1,7 +1,8 @@
 """Breaks the library in one place after the other, and expects a model to notice each time.
 
-`make loom-mutants`. The library itself stays as it is: a copy of it is broken, under target/. A mutant that passes every
-model is a place that the models do not check.
+`make loom-mutants`. `mutants.txt` has the places; arguments choose those whose names contain one of them. The library
+itself stays as it is: a copy of it is broken, under target/. A mutant that passes every model is a place that the models
+do not check.
 """
 
 import os
@@ -9,39 +10,65 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 
 ROOT = Path(__file__).parents[2]
 COPY = ROOT / "target" / "loom-mutants"
 
-# What is broken, where, and how: a text of a file becomes another wherever it stands.
-MUTANTS = [
-    ("a message is published without release", "ring/producer.rs", "slot.sequence.store(sequence, Ordering::Release)", "slot.sequence.store(sequence, Ordering::Relaxed)"),
-    ("the sequence is looked at without acquire", "ring/consumer.rs", "slot.sequence.load(Ordering::Acquire)", "slot.sequence.load(Ordering::Relaxed)"),
-    ("a slot is given back without release", "ring/consumer.rs", "store(self.released, Ordering::Release)", "store(self.released, Ordering::Relaxed)"),
-    ("the released count is looked at without acquire", "ring/producer.rs", "released.0.load(Ordering::Acquire)", "released.0.load(Ordering::Relaxed)"),
-    ("a payload is given back before it is taken", "ring/consumer.rs", "self.next = expected;", "self.next = expected; self.released = expected; self.publish_released();"),
-    ("no barrier after publishing", "ring/producer.rs", "self.memory.barrier().before_looking_for_sleepers();", ""),
-    ("no barrier after releasing", "ring/consumer.rs", "self.memory.barrier().before_looking_for_sleepers();", ""),
-    ("no barrier before parking", "wait/source.rs", "barrier_of(sources).before_the_last_look();", ""),
-    ("a weaker fence after publishing", "barrier.rs", "Self::Fences => fence(Ordering::SeqCst),", "Self::Fences => fence(Ordering::AcqRel),"),
-    ("a weaker fence before parking", "barrier.rs", "        fence(Ordering::SeqCst);\n        if self", "        fence(Ordering::AcqRel);\n        if self"),
-    ("no look after the parked word is set", "wait/mod.rs", "let found = look();", "let found: Result<Option<T>, E> = Ok(None);"),
-    ("no look after resting for messages", "bus/rest.rs", "Lack::Messages => !incoming.consumer.is_ready(),", "Lack::Messages => true,"),
-    ("no look after resting for room", "bus/rest.rs", "Lack::Room => matches!(outgoing.flush(), Ok(false)),", "Lack::Room => true,"),
-    ("who rests for room arms the wrong bell", "bus/rest.rs", "Lack::Room => room_source(outgoing.channel()).arm(),", "Lack::Room => data_source(incoming.channel()).arm(),"),
-    ("who waits for room is not woken by replies", "bus/exchange.rs", "[room_source(forward), data_source(reverse)]", "[room_source(forward)]"),
-    ("who waits for room takes no replies", "bus/exchange.rs", "Some(frame) => keep(incoming, frame)?,", "Some(_) | None if true => break, Some(frame) => keep(incoming, frame)?,"),
-    ("a waker that clears the word and does not ring", "bus/outgoing.rs", "self.channel().data.ring();", ""),
-    ("a close is looked at without acquire", "ring/memory.rs", "state.0.load(Ordering::Acquire)", "state.0.load(Ordering::Relaxed)"),
-    ("no last look after a close", "bus/incoming.rs", "match consumer.try_take() {\n        Ok(None) => Err(Halt::Closed),", "match Ok(None) {\n        Ok(None) => Err(Halt::Closed),"),
-    ("a close that wakes nobody", "bus/connection.rs", "            channel.memory.close(self.side);\n        }\n        self.ring_all();\n        self.peer.hang_up();", "            channel.memory.close(self.side);\n        }"),
-    ("a fault that wakes nobody", "bus/connection.rs", "            channel.memory.condemn();\n        }\n        self.ring_all();\n        self.peer.hang_up();", "            channel.memory.condemn();\n        }"),
-    ("a death is asked after the last look", "wait/mod.rs", "            let gone = peer.was_gone();\n            if let Some(found) = look().map_err(Stop::Failed)? {\n                return Ok(found);\n            }\n            if gone {", "            if peer.was_gone() {"),
-]
+
+@dataclass
+class Hunk:
+    """A text of a file, and what it becomes."""
+
+    file: str
+    old: str = ""
+    new: str = ""
+
+
+@dataclass
+class Mutant:
+    """A broken library."""
+
+    name: str
+    hunks: list[Hunk] = field(default_factory=list)
+
+    def texts(self) -> dict[Path, tuple[str, str]]:
+        """The files that change: their texts as they are, and broken."""
+        texts = {}
+        for hunk in self.hunks:
+            path = COPY / "tachyon" / "src" / hunk.file
+            whole, broken = texts.get(path) or (path.read_text(), path.read_text())
+            if broken.count(hunk.old) != 1:
+                sys.exit(f"{self.name}: {hunk.file} has changed: {broken.count(hunk.old)} times there is\n{hunk.old}")
+            texts[path] = whole, broken.replace(hunk.old, hunk.new)
+        return texts
+
+
+def mutants() -> list[Mutant]:
+    """What `mutants.txt` says."""
+    found: list[Mutant] = []
+    file, hunk = "", None
+    for line in (Path(__file__).parent / "mutants.txt").read_text().splitlines():
+        if line.startswith("## "):
+            found.append(Mutant(line[3:]))
+            hunk = None
+        elif line.startswith("--- "):
+            file, hunk = line[4:], None
+        elif line == "@@":
+            hunk = Hunk(file)
+            found[-1].hunks.append(hunk)
+        elif hunk and line:
+            hunk.old += f"{line[1:]}\n" if line[0] in " -" else ""
+            hunk.new += f"{line[1:]}\n" if line[0] in " +" else ""
+        else:
+            hunk = None
+    return found
 
 
 def copy() -> None:
+    """Makes the copy that is broken."""
     shutil.rmtree(COPY, ignore_errors=True)
     for part in ("tachyon/src", "tests/loom"):
         # New times, or cargo would take what it built of the last broken copy for this one.
@@ -54,40 +81,47 @@ def copy() -> None:
 
 def survives() -> bool:
     """Whether every model passes."""
-    command = ["cargo", "test", "--quiet", "--release", "--package", "tachyon-loom", "--test", "models"]
+    command = ["cargo", "test", "--quiet", "--profile", "loom", "--package", "tachyon-loom", "--test", "models"]
     target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
-    environment = os.environ | {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": str(Path(target) / "loom-mutants-build")}
-    ran = subprocess.run(command, cwd=COPY, env=environment, capture_output=True, text=True, check=False)
+    settings = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": str(Path(target) / "loom-mutants-build")}
+    environment = os.environ | settings | {"RUST_BACKTRACE": "0"}
+    began = monotonic()
+    # Not captured, or an abort by a panic during a panic would take along what the first panic said.
+    ran = subprocess.run(
+        [*command, "--", "--nocapture"], cwd=COPY, env=environment, capture_output=True, text=True, check=False
+    )
     if "could not compile" in ran.stderr:
         sys.exit(f"{ran.stderr}\nthe models could not be built")
-    # cargo's quiet list ends with the names, each on a line of its own and four spaces in.
-    tail = ran.stdout.rpartition("\nfailures:\n")[2]
-    failed = sorted({line.strip() for line in tail.splitlines() if re.fullmatch(r" {4}[a-z_]+", line)})
+    failed = sorted(set(re.findall(r"^thread '([a-z_:]+)' \(\d+\) panicked", ran.stderr, re.MULTILINE)))
     noticed = ran.returncode != 0
-    # A panic during a panic ends the program before it can say which.
-    print(f"    noticed by: {', '.join(failed) or 'an abort' if noticed else 'nobody'}", flush=True)
+    said = f"noticed by {', '.join(failed) or 'an abort'}" if noticed else "not noticed"
+    print(f"    {said} ({monotonic() - began:.0f} s)", flush=True)
     return not noticed
 
 
 def main() -> None:
+    """Runs the models over the library as it is, and over each mutant."""
     copy()
+    chosen = [mutant for mutant in mutants() if any(part in mutant.name for part in sys.argv[1:] or [""])]
+    for mutant in chosen:
+        mutant.texts()
     print("nothing is broken:", flush=True)
     if not survives():
         sys.exit("the models fail as it is")
     survivors = []
-    for what, file, text, instead in MUTANTS:
-        path = COPY / "tachyon" / "src" / file
-        whole = path.read_text()
-        if text not in whole:
-            sys.exit(f"{file} has changed: nowhere is {text!r}")
-        path.write_text(whole.replace(text, instead))
-        print(f"{what}:", flush=True)
+    for mutant in chosen:
+        print(f"{mutant.name}:", flush=True)
+        texts = mutant.texts()
+        for path, (_, broken) in texts.items():
+            path.write_text(broken)
         if survives():
-            survivors.append(what)
-        path.write_text(whole)
+            survivors.append(mutant.name)
+        for path, (whole, _) in texts.items():
+            path.write_text(whole)
     shutil.rmtree(COPY)
     if survivors:
         sys.exit(f"no model noticed: {'; '.join(survivors)}")
+    print(f"{len(chosen)} mutants, each noticed")
 
 
 main()

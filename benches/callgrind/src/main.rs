@@ -28,6 +28,8 @@ fn main() -> Outcome {
     let count: u32 = count.parse()?;
     match what {
         "round-trip-32" => round_trips(32, count),
+        "round-trip-64" => round_trips(64, count),
+        "round-trip-176" => round_trips(176, count),
         "round-trip-1024" => round_trips(1024, count),
         "one-way-32" => one_way(32, count),
         "one-way-1024" => one_way(1024, count),

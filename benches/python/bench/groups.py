@@ -38,7 +38,7 @@ GROUPS = (
         "rpc",
         "Round trips from Rust to Rust",
         RPC,
-        (8, 32, 176, 1024),
+        (8, 32, 64, 104, 176, 1024),
         latency=32,
         rates=(2_000, 100_000),
     ),

@@ -39,6 +39,9 @@ _T = TypeVar("_T")
 LOST = (PeerClosedError, PeerDeadError)
 """How a connection ends that may be followed by another one."""
 
+SECOND_LOOK = 0.01
+"""Seconds from asking the callee to ring until the loop looks once more; see `wait` in the core."""
+
 TIMED_OUT = "timed out waiting for the peer; the connection stays usable, try again or with more time"
 
 
@@ -77,6 +80,9 @@ class Line:
         self._queue: deque[Call] = deque()
         self._arrived: list[tuple[int, bytes | RpcError]] = []
         self._renewal: asyncio.Task[None] | None = None
+        # The callee was last asked to ring at this time; `SECOND_LOOK` later the loop looks once more.
+        self._armed_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._watch(LoopCalls(bus))
 
     def _watch(self, calls: LoopCalls) -> None:
@@ -86,7 +92,7 @@ class Line:
         self._agreed: set[int] = set()
         self._watched = calls.fileno()
         self.loop.add_reader(self._watched, self._receive)
-        # Arms the bells: from now on the peer rings.
+        # From now on the peer rings.
         self._receive()
 
     async def exchange(self, bus: RpcBus, call: Call, contract: Contract | None) -> bytes:
@@ -145,6 +151,8 @@ class Line:
             left = None if call.deadline is None else max(0.0, call.deadline - self.loop.time())
             call.number = self._calls.send(bus, call.payload, call.msg_type, left)
         if call.number == 0:
+            # The callee was asked to ring for room.
+            self._look_later()
             return False
         self._under_way[call.number] = call
         return True
@@ -158,22 +166,40 @@ class Line:
         elif call in self._queue:
             self._queue.remove(call)
 
-    def _receive(self) -> None:
+    def _look_later(self) -> None:
+        """Take note that the callee was asked to ring just now."""
+        self._armed_at = self.loop.time()
+        if self._timer is None:
+            self._timer = self.loop.call_later(SECOND_LOOK, self._look_again)
+
+    def _look_again(self) -> None:
+        """Take the second look after the latest asking, as a callback of the loop."""
+        self._timer = None
+        left = self._armed_at + SECOND_LOOK - self.loop.time()
+        if left > 0:
+            self._timer = self.loop.call_later(left, self._look_again)
+        else:
+            self._receive(armed=True)
+
+    def _receive(self, *, armed: bool = False) -> None:
         """Take what has come, as a callback of the loop."""
         bus = self._bus()
         if bus is None or self._ended is not None:
             return
         ended: TachyonError | None = None
+        more: bool | None
         try:
-            more = self._calls.receive(bus, self._arrived)
+            more = self._calls.receive(bus, self._arrived, armed)
         except BusyError:
             # A thread that has no business here holds the bus for a moment.
             more = True
         except TachyonError as error:
             # Without its traceback, which has this frame.
-            ended, more = anew(error), False
+            ended, more = anew(error), None
         if more:
             self.loop.call_soon(self._receive)
+        elif more is not None:
+            self._look_later()
         self._deliver()
         if ended is None:
             self._send_queued(bus)
@@ -219,6 +245,9 @@ class Line:
 
     def unwatch(self) -> None:
         """Have the loop look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         # A forked child has its parent's epoll, and what it took out would be missing there.
         if self._watched >= 0 and not self.loop.is_closed() and os.getpid() == self._process:
             self.loop.remove_reader(self._watched)

@@ -748,8 +748,8 @@ class LoopCalls:
         """Send a request and return its correlation id; 0 when there is no room."""
     def ask(self, bus: RpcBus, comparison: Comparison) -> int:
         """Ask the next question of a comparison and return its correlation id; 0 when there is no room."""
-    def receive(self, bus: RpcBus, into: list[tuple[int, bytes | RpcError]]) -> bool:
-        """Append the replies that have come; return whether there may be more already."""
+    def receive(self, bus: RpcBus, into: list[tuple[int, bytes | RpcError]], armed: bool) -> bool | None:
+        """Append the replies that have come; return whether there may be more already, None if it was armed before."""
     def forget(self, bus: RpcBus, correlation_id: int) -> None:
         """Give a call up: its late reply is dropped."""
     @staticmethod

@@ -1,85 +1,114 @@
 //! The one task per connection that takes replies off the ring, hears of room, and notices the callee's end.
 
 use core::future::poll_fn;
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::task::Poll;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::ending::Ending;
-use super::session::{AT_ONCE, Session};
+use super::session::{AT_ONCE, Session, Taken};
 use super::watched::{Part, Watched};
 use crate::error::Halt;
+use crate::wait::SECOND_LOOK;
 
 pub(super) struct Driver {
     session: Arc<Session>,
-    data: Watched,
-    room: Watched,
-    /// The socket and, where there is one, the process.
-    life: Vec<Watched>,
+    socket: Watched,
+    process: Option<Watched>,
+    /// When the callee was last asked to ring, the second look is due 10 ms later.
+    second_look: Pin<Box<Sleep>>,
+}
+
+/// What ended a sleep.
+enum Woken {
+    /// The callee rang, or a task of this process asks for a look.
+    Rung,
+    /// It is time for the second look.
+    Due,
+    /// The callee's life ended.
+    Gone,
 }
 
 impl Driver {
     /// # Errors
     /// The runtime's refusal to watch the connection.
+    ///
+    /// # Panics
+    /// In a runtime without its time driver.
     pub(super) fn new(session: &Arc<Session>) -> io::Result<Self> {
         let connection = &session.connection;
-        let data = Watched::new(connection, Part::Data)?.ok_or(io::ErrorKind::NotFound)?;
-        let room = Watched::new(connection, Part::Room)?.ok_or(io::ErrorKind::NotFound)?;
-        let mut life = Vec::with_capacity(2);
-        for part in [Part::Socket, Part::Process] {
-            life.extend(Watched::new(connection, part)?);
-        }
-        Ok(Self { session: Arc::clone(session), data, room, life })
+        let socket = Watched::new(connection, Part::Socket)?.ok_or(io::ErrorKind::NotFound)?;
+        let process = Watched::new(connection, Part::Process)?;
+        let second_look = Box::pin(sleep(Duration::ZERO));
+        Ok(Self { session: Arc::clone(session), socket, process, second_look })
     }
 
     /// Drives the connection to its end.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let ending = self.drive().await;
         self.session.end(ending);
     }
 
-    async fn drive(&self) -> Ending {
-        let slots = self.session.connection.channel(1).memory.geometry().slots();
+    async fn drive(&mut self) -> Ending {
+        let slots = self.session.connection.ring(1).geometry().slots();
         // More than a ringful cannot have been sent before an end; a hostile callee could feign one and go on sending.
         let mut rounds_after_end = slots / AT_ONCE + 2;
-        let mut gone = false;
+        let (mut gone, mut armed) = (false, false);
         loop {
-            match self.session.settle() {
+            let due = match self.session.take_replies(armed) {
                 Err(halt) => return halt.into(),
-                Ok(true) if gone => return Halt::PeerDead.into(),
-                Ok(false) if gone && rounds_after_end == 0 => return Halt::PeerDead.into(),
-                Ok(false) => {
+                Ok(Taken::More) if gone && rounds_after_end == 0 => return Halt::PeerDead.into(),
+                Ok(Taken::More) => {
                     rounds_after_end -= usize::from(gone);
+                    armed = false;
                     tokio::task::yield_now().await;
+                    continue;
                 }
-                // Asked before the next look: what the callee sent before an end seen here cannot escape that look.
-                Ok(true) => match self.woken().await {
-                    Ok(end) => gone = end,
-                    Err(source) => return source.into(),
-                },
+                Ok(_) if gone => return Halt::PeerDead.into(),
+                Ok(Taken::Armed) => Some(Duration::from_nanos(SECOND_LOOK)),
+                Ok(Taken::StillArmed) => None,
+            };
+            // Asked before the next look: nothing the callee sent before an end seen here can escape that look.
+            match self.woken(due).await {
+                Ok(woken) => {
+                    gone = matches!(woken, Woken::Gone);
+                    armed = matches!(woken, Woken::Due);
+                }
+                Err(ending) => return ending,
             }
         }
     }
 
-    /// Sleeps until the callee rings, a task of this process asks for a look, or the callee's life ends; true in the
-    /// last case.
-    async fn woken(&self) -> io::Result<bool> {
+    /// Sleeps, for no longer than until the second look is due.
+    async fn woken(&mut self, due: Option<Duration>) -> Result<Woken, Ending> {
+        if let Some(due) = due {
+            self.second_look.as_mut().reset(Instant::now() + due);
+        }
         let mut asked = pin!(self.session.look.notified());
+        let Self { socket, process, second_look, .. } = self;
         let outcome = poll_fn(|context| {
-            let (mut woken, mut gone) = (asked.as_mut().poll(context).is_ready(), false);
-            for watched in self.life.iter().chain([&self.data, &self.room]) {
+            let mut woken = asked.as_mut().poll(context).is_ready().then_some(Woken::Rung);
+            if due.is_some() && woken.is_none() && second_look.as_mut().poll(context).is_ready() {
+                woken = Some(Woken::Due);
+            }
+            for watched in core::iter::once(&*socket).chain(process.as_ref()) {
                 if let Poll::Ready(end) = watched.poll_happened(context) {
-                    gone |= end?;
-                    woken = true;
+                    let gone = end?;
+                    if gone || !matches!(woken, Some(Woken::Gone)) {
+                        woken = Some(if gone { Woken::Gone } else { Woken::Rung });
+                    }
                 }
             }
-            if woken { Poll::Ready(Ok(gone)) } else { Poll::Pending }
+            woken.map_or(Poll::Pending, |woken| Poll::Ready(Ok(woken)))
         })
         .await;
-        // Whatever it was: a sender that waits for room does not harm by looking, and there is one at most.
+        // A sender that waits for room does no harm by looking, and there is one at most.
         self.session.room.notify_one();
-        if matches!(outcome, Ok(true)) {
+        if matches!(outcome, Ok(Woken::Gone)) {
             self.session.connection.peer.mark_gone();
         }
         outcome
@@ -88,7 +117,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Reached without an ending only when the runtime drops the task: then nobody takes replies any more.
+        // Reached without an ending only when the runtime drops the task: then no task takes replies any more.
         self.session.end(Ending::undriven());
     }
 }

@@ -1,8 +1,8 @@
 //! One connection and the calls under way on it.
 //!
-//! Tasks send by themselves, under a lock that is held for a copy at most, and so does whoever takes replies. While the
-//! lock is free and nobody is about to take it, the parked word of the reply ring is set, so that the callee rings for
-//! the next reply: the park protocol of `wait`, with the runtime in `poll`'s place.
+//! Tasks send by themselves, under a lock that is held for a copy at most; the driver takes replies under the same lock.
+//! While the lock is free and no task is about to take it, the parked word of the reply ring is set, so that the callee
+//! rings for the next reply: the steps of `ring::parked`, with the runtime in `poll`'s place.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use super::ending::Ending;
-use crate::bus::{Connection, Incoming, Outgoing, data_source, look_for_data, room_source};
+use crate::bus::{Connection, Incoming, Outgoing, look_for_data};
 use crate::error::{CallError, Halt};
-use crate::ring::{Fault, Frame};
-use crate::rpc::{Caller, RpcError, Shape};
+use crate::ring::{Fault, Frame, MessageHeader, arm};
+use crate::rpc::{Caller, RpcError};
 use crate::slice;
-use crate::type_id::MSG_TYPE_ERROR;
-use crate::wait::{Deadline, PollingMode};
+use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
+use crate::wait::{Deadline, PollingMode, look_after_arming, looks_per_reading, monotonic_nanos};
 
 /// Most replies taken at one time, so that a callee that never stops sending does not stop the runtime's thread.
 pub(super) const AT_ONCE: usize = 256;
@@ -60,6 +60,10 @@ impl Session {
         let spins = match polling {
             PollingMode::Spins(spins) => spins.min(MOST_SPINS),
             PollingMode::PureSpin => MOST_SPINS,
+            PollingMode::Spin(time) => {
+                let looks = time.as_micros().saturating_mul(looks_per_reading().into());
+                u32::try_from(looks).map_or(MOST_SPINS, |looks| looks.min(MOST_SPINS))
+            }
             PollingMode::Adaptive | PollingMode::Park => 0,
         };
         let traffic = Traffic { outgoing, incoming, calls: HashMap::new(), next: 1, queued: 0, ending: None };
@@ -106,13 +110,16 @@ impl Session {
             if let Some(sent) = self.traffic().try_send_parked(msg_type, payload, deadline)? {
                 return Ok(sent);
             }
+            // The driver sleeps for both of us, and takes the second look.
+            self.look.notify_one();
             self.room.notified().await;
         }
     }
 
-    /// Takes replies to their calls; true when there are no more and the callee will ring for the next one.
-    pub(super) fn settle(&self) -> Result<bool, Halt> {
-        self.traffic().settle()
+    /// Takes replies to their calls, until there are no more and the callee will ring for the next one. `armed` says that
+    /// it will already.
+    pub(super) fn take_replies(&self, armed: bool) -> Result<Taken, Halt> {
+        self.traffic().take_replies(armed)
     }
 
     /// Ends the session and every call on it. The first ending counts.
@@ -145,6 +152,17 @@ impl Session {
 
 type Sent = (u64, oneshot::Receiver<Outcome>);
 
+/// How a look for replies ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// There may be more.
+    More,
+    /// There are no more, and the callee was asked to ring just now.
+    Armed,
+    /// There were none, and the callee had been asked before.
+    StillArmed,
+}
+
 impl Traffic {
     /// Sends if there is room and, unless it is the sender's turn, nobody queues for it.
     fn try_send(
@@ -157,13 +175,14 @@ impl Traffic {
         if let Some(ending) = &self.ending {
             return Err(ending.error());
         }
-        let shape = Shape::new(&self.outgoing, msg_type, payload.len(), deadline)?;
-        self.outgoing.check(shape.len())?;
+        self.outgoing.check(payload.len())?;
         if self.queued > 0 && !my_turn {
             return Ok(None);
         }
         let id = self.next;
-        if !shape.try_send(&mut self.outgoing, payload, id)? {
+        let type_id = make_type_id(0, msg_type);
+        let header = MessageHeader::due(type_id, id, deadline.to_wire());
+        if !self.outgoing.try_send(payload, header)? {
             return Ok(None);
         }
         self.next += 1;
@@ -180,42 +199,47 @@ impl Traffic {
         deadline: Deadline,
     ) -> Result<Option<Sent>, CallError> {
         let connection = Arc::clone(&self.outgoing.connection);
-        let room = room_source(connection.channel(0));
-        room.arm();
-        let sent = self.try_send(msg_type, payload, deadline, true);
+        let room = &connection.ring(0).header().producer_parked.0;
+        arm(&[room]);
+        let sent = look_after_arming(monotonic_nanos(), &mut || self.try_send(msg_type, payload, deadline, true));
         if !matches!(sent, Ok(None)) {
-            room.disarm();
+            room.clear();
         }
         sent
     }
 
     fn look(&mut self) -> Result<Option<Frame>, Halt> {
         let Incoming { connection, index, consumer, .. } = &mut self.incoming;
-        look_for_data(connection, connection.channel(*index), consumer)
+        look_for_data(connection, connection.ring(*index), consumer)
     }
 
-    fn settle(&mut self) -> Result<bool, Halt> {
-        let mut parked = false;
+    fn take_replies(&mut self, armed: bool) -> Result<Taken, Halt> {
+        let mut armed = armed;
         for _ in 0..AT_ONCE {
-            match self.look()? {
-                Some(frame) => {
-                    self.deliver(&frame)?;
-                    parked = false;
-                }
-                None if parked => return Ok(true),
+            let found = match self.look()? {
+                None if armed => return Ok(Taken::StillArmed),
                 None => {
-                    data_source(self.incoming.channel()).arm();
-                    parked = true;
+                    arm(&[&self.incoming.ring().header().consumer_parked.0]);
+                    match look_after_arming(monotonic_nanos(), &mut || self.look())? {
+                        None => return Ok(Taken::Armed),
+                        found => found,
+                    }
                 }
+                found => found,
+            };
+            if let Some(frame) = found {
+                self.deliver(&frame)?;
             }
+            // The callee may have rung for this one.
+            armed = false;
         }
-        Ok(false)
+        Ok(Taken::More)
     }
 
     /// Looks for the reply to the only call under way. False when the driver has to look: it sleeps and counts on being
     /// rung for, and there is too much to take here, or something wrong that is for the driver to find.
     fn spin(&mut self, looks: u32) -> bool {
-        data_source(self.incoming.channel()).disarm();
+        self.incoming.ring().header().consumer_parked.0.clear();
         for _ in 0..looks {
             match self.look() {
                 Ok(None) => core::hint::spin_loop(),
@@ -227,7 +251,7 @@ impl Traffic {
                 Err(_) => break,
             }
         }
-        matches!(self.settle(), Ok(true))
+        matches!(self.take_replies(false), Ok(Taken::Armed))
     }
 
     /// Hands a reply to its call; nobody's, if that gave up.

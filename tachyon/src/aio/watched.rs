@@ -9,16 +9,13 @@ use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::ending::Ending;
 use crate::bus::Connection;
 
 /// What is watched of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Part {
-    /// The bell that says that ring 1 holds something.
-    Data,
-    /// The bell that says that ring 0 has room.
-    Room,
-    /// The socket of the handshake, which ends with the connection.
+    /// The socket of the connection: the peer's rings, and its end.
     Socket,
     /// The peer's process.
     Process,
@@ -78,8 +75,6 @@ impl Watched {
     /// Outside a tokio runtime, or in one without its I/O driver.
     pub(super) fn new(connection: &Arc<Connection>, part: Part) -> io::Result<Option<Self>> {
         let raw = match part {
-            Part::Data => connection.channel(1).data.as_fd().as_raw_fd(),
-            Part::Room => connection.channel(0).room.as_fd().as_raw_fd(),
             Part::Socket => connection.peer.as_fd().as_raw_fd(),
             Part::Process => match connection.peer.process() {
                 Some(process) => process.as_raw_fd(),
@@ -93,15 +88,26 @@ impl Watched {
         Ok(Some(Self(watched)))
     }
 
-    /// Waits until something happens, and silences it; true when it was the peer's end. It may have happened long ago:
+    /// Waits until something happens, and takes the rings; true when it was the peer's end. It may have happened long ago:
     /// look before waiting.
-    pub(super) fn poll_happened(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        ready!(self.0.poll_read_ready(context))?.clear_ready();
+    pub(super) fn poll_happened(&self, context: &mut Context<'_>) -> Poll<Result<bool, Ending>> {
+        let mut ready = ready!(self.0.poll_read_ready(context))?;
         let Descriptor { connection, part, .. } = self.0.get_ref();
-        Poll::Ready(Ok(match part {
-            Part::Data => connection.channel(1).data.drain(),
-            Part::Room => connection.channel(0).room.drain(),
-            Part::Socket | Part::Process => connection.peer.is_gone(),
-        }))
+        let ended = ready.ready().is_read_closed();
+        Poll::Ready(match part {
+            Part::Socket => match connection.peer.hear() {
+                Ok(heard) => {
+                    if !heard.more {
+                        ready.clear_ready();
+                    }
+                    Ok(heard.gone || ended)
+                }
+                Err(fault) => Err(connection.broken(fault).into()),
+            },
+            Part::Process => {
+                ready.clear_ready();
+                Ok(connection.peer.is_gone())
+            }
+        })
     }
 }

@@ -18,9 +18,9 @@ use crate::wait::monotonic_nanos;
 pub(super) fn look(incoming: &mut Incoming, looks: u32) -> Result<Option<Frame>, Halt> {
     incoming.connection.check_process()?;
     let Incoming { connection, index, consumer, .. } = incoming;
-    let channel = connection.channel(*index);
+    let ring = connection.ring(*index);
     for _ in 0..looks {
-        if let Some(found) = look_for_data(connection, channel, consumer)? {
+        if let Some(found) = look_for_data(connection, ring, consumer)? {
             return Ok(Some(found));
         }
         core::hint::spin_loop();
@@ -93,7 +93,7 @@ pub fn answers_at_once(reply: &mut Reply<'_>, size: usize) -> bool {
 /// When the request was taken from its ring by another copy of this crate, which no binding serves with.
 pub fn request_mapping(reply: &Reply<'_>) -> Mapping {
     let ring = reply.ring().expect("a binding answers over the ring itself");
-    Mapping(Arc::clone(&ring.connection.channel(0).memory))
+    Mapping(Arc::clone(ring.connection.ring(0)))
 }
 
 /// The `CLOCK_MONOTONIC` time, in nanoseconds, until when a request is to be answered; `None` when it may take long.

@@ -10,10 +10,10 @@ use super::attempts::look;
 use super::{Closer, Mapping, Room, Taking, swap};
 use crate::bus::State;
 use crate::error::{CallError, Halt};
-use crate::ring::{Fault, Reservation};
-use crate::rpc::{Caller, Meaning, Shape, keep};
+use crate::ring::{Fault, MessageHeader, Reservation, arm};
+use crate::rpc::{Caller, Meaning, keep};
 use crate::type_id::make_type_id;
-use crate::wait::{Deadline, PollingMode};
+use crate::wait::{Deadline, PollingMode, look_after_arming, monotonic_nanos};
 
 /// Until when a call is to be answered; possibly never.
 #[derive(Debug, Clone, Copy)]
@@ -33,11 +33,11 @@ impl Limit {
     }
 }
 
-/// Room for one request, with what travels before its payload. Valid until sent in or replaced.
+/// Room for one request, and what travels beside its payload. Valid until sent in or replaced.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestRoom {
     pub(super) reservation: Reservation,
-    pub(super) shape: Shape,
+    pub(super) header: MessageHeader,
 }
 
 /// A reply: still in the ring, or copied out of it because it came early.
@@ -96,6 +96,12 @@ pub trait CallerSteps {
     /// # Errors
     /// As [`Caller::try_wait`].
     fn next_reply(&mut self) -> Result<Option<Taking>, CallError>;
+    /// Asks the callee to ring for the next reply, and looks for one for 5 us more. `None` means: sleep, and look again
+    /// when it rings or 10 ms have passed.
+    ///
+    /// # Errors
+    /// As [`Caller::try_wait`].
+    fn next_reply_armed(&mut self) -> Result<Option<Taking>, CallError>;
     /// Releases a reply that was taken in place.
     fn release_reply(&mut self, position: u64);
     /// A keeper of the request ring's memory.
@@ -120,19 +126,19 @@ pub trait CallerSteps {
 impl CallerSteps for Caller {
     #[inline]
     fn try_call(&mut self, msg_type: u16, payload: &[u8], limit: Limit) -> Result<Option<u64>, CallError> {
-        let shape = Shape::new(&self.outgoing, msg_type, payload.len(), limit.0)?;
-        let sent = shape.try_send(&mut self.outgoing, payload, self.pending.next())?;
+        let sent = self.outgoing.try_send(payload, self.header(msg_type, limit.0))?;
         Ok(sent.then(|| self.pending.sent()))
     }
 
     fn wait_to_call(&mut self, msg_type: u16, size: usize, limit: Limit) -> Result<RequestRoom, CallError> {
-        let shape = Shape::new(&self.outgoing, msg_type, size, limit.0)?;
-        Ok(RequestRoom { reservation: self.reserve_until(msg_type, shape.len(), limit.0)?, shape })
+        let reservation = self.reserve_until(msg_type, size, limit.0)?;
+        Ok(RequestRoom { reservation, header: self.header(msg_type, limit.0) })
     }
 
     fn call_in(&mut self, room: RequestRoom, payload: &[u8]) -> Result<u64, CallError> {
         self.outgoing.connection.check_process()?;
-        room.shape.send(&mut self.outgoing, room.reservation, payload, self.pending.next());
+        self.outgoing.fill(room.reservation, payload);
+        self.outgoing.publish(room.reservation, payload.len(), room.header);
         Ok(self.pending.sent())
     }
 
@@ -143,21 +149,19 @@ impl CallerSteps for Caller {
     fn publish_call(&mut self, room: Room, len: usize, msg_type: u16) -> Result<u64, CallError> {
         assert!(len <= room.len(), "the binding checks what it publishes");
         self.outgoing.connection.check_process()?;
-        self.outgoing.publish(room.0, len, make_type_id(0, msg_type), self.pending.next());
+        self.outgoing.publish(room.0, len, MessageHeader::new(make_type_id(0, msg_type), self.pending.next()));
         Ok(self.pending.sent())
     }
 
     #[inline]
     fn look_for_reply(&mut self, correlation_id: u64, looks: u32) -> Result<Option<ReplyTaken>, CallError> {
-        let Self { outgoing, incoming, pending, .. } = self;
+        let Self { incoming, pending, .. } = self;
         if !pending.is_outstanding(correlation_id) || pending.has_arrived(correlation_id) {
             return Ok(None);
         }
         match look(incoming, looks)? {
             None => Ok(None),
             Some(frame) if frame.correlation_id == correlation_id => {
-                outgoing.producer.prepare();
-                pending.came();
                 pending.end(correlation_id);
                 Ok(Some(ReplyTaken::InPlace(Taking(frame))))
             }
@@ -170,9 +174,11 @@ impl CallerSteps for Caller {
 
     fn take_reply(&mut self, correlation_id: u64, limit: Limit) -> Result<ReplyTaken, CallError> {
         self.take(correlation_id, limit.0)?;
-        Ok(match self.incoming.take_kept() {
-            None => ReplyTaken::InPlace(Taking(self.incoming.loan)),
-            Some(payload) => ReplyTaken::Kept(self.incoming.loan.type_id, payload.to_vec()),
+        let kept = self.incoming.take_kept();
+        let frame = self.incoming.take_over();
+        Ok(match kept {
+            None => ReplyTaken::InPlace(Taking(frame)),
+            Some(payload) => ReplyTaken::Kept(frame.type_id, payload.to_vec()),
         })
     }
 
@@ -181,7 +187,6 @@ impl CallerSteps for Caller {
         while let Some(frame) = look(incoming, 1)? {
             match pending.meaning(frame.correlation_id) {
                 Meaning::Awaited => {
-                    pending.came();
                     pending.end(frame.correlation_id);
                     return Ok(Some(Taking(frame)));
                 }
@@ -195,21 +200,26 @@ impl CallerSteps for Caller {
         Ok(None)
     }
 
+    fn next_reply_armed(&mut self) -> Result<Option<Taking>, CallError> {
+        arm(&[&self.incoming.ring().header().consumer_parked.0]);
+        look_after_arming(monotonic_nanos(), &mut || self.next_reply())
+    }
+
     fn release_reply(&mut self, position: u64) {
         self.incoming.release(position);
     }
 
     fn request_mapping(&self) -> Mapping {
-        Mapping(Arc::clone(&self.outgoing.channel().memory))
+        Mapping(Arc::clone(self.outgoing.ring()))
     }
 
     fn reply_mapping(&self) -> Mapping {
-        Mapping(Arc::clone(&self.incoming.channel().memory))
+        Mapping(Arc::clone(self.incoming.ring()))
     }
 
     fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode {
-        swap(&mut self.outgoing.waiter.spinner, mode);
-        swap(&mut self.incoming.waiter.spinner, mode)
+        swap(&mut self.outgoing.waiter.budget, mode);
+        swap(&mut self.incoming.waiter.budget, mode)
     }
 
     fn may_reconnect(&self) -> bool {

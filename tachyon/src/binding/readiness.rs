@@ -1,15 +1,16 @@
-//! Waiting by somebody else's event loop: the park protocol of `wait`, with the loop in `poll`'s place.
+//! Waiting by an event loop of the binding's language: the steps of `ring::parked`, with the loop in `poll`'s place.
 //!
 //! A loop watches the one descriptor of a [`Readiness`]. Whenever it is readable, and once at the beginning, the binding
-//! silences the bells, takes what there is, [arms](arm_replies) and looks once more: from then on the peer rings for the next
-//! message. The loop sleeps on, and nothing is lost, as long as every look that finds nothing comes after arming.
+//! [hears](hear) the peer and takes what there is, up to [`CallerSteps::next_reply_armed`](super::CallerSteps), which asks
+//! the peer to ring. Then the loop sleeps, and looks once more 10 ms after that asking.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::epoll;
 
-use crate::bus::{data_source, room_source};
+use crate::error::CallError;
+use crate::ring::arm;
 use crate::rpc::Caller;
 
 /// A descriptor that is readable while something happened on a caller's connection: a reply, room, its peer's end, its
@@ -28,10 +29,7 @@ impl Readiness {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let connection = &caller.outgoing.connection;
         let add = |source: BorrowedFd<'_>, events| epoll::add(&epoll, source, epoll::EventData::new_u64(0), events);
-        add(connection.channel(1).data.as_fd(), epoll::EventFlags::IN)?;
-        add(connection.channel(0).room.as_fd(), epoll::EventFlags::IN)?;
-        // Bytes that a peer sends there must not wake anyone.
-        add(connection.peer.as_fd(), epoll::EventFlags::RDHUP)?;
+        add(connection.peer.as_fd(), epoll::EventFlags::IN | epoll::EventFlags::RDHUP)?;
         if let Some(process) = connection.peer.process() {
             add(process, epoll::EventFlags::IN)?;
         }
@@ -45,38 +43,33 @@ impl AsFd for Readiness {
     }
 }
 
-/// Silences a caller's bells; true when its peer is gone, in which case what is in the ring now is the last of it.
-pub fn silence(caller: &Caller) -> bool {
+/// Takes the rings of a caller's peer; true when the peer is gone, in which case what is in the ring now is the last of
+/// it.
+///
+/// # Errors
+/// [`CallError::FatalError`]: the peer sent something else than a ring.
+pub fn hear(caller: &Caller) -> Result<bool, CallError> {
     let connection = &caller.outgoing.connection;
-    // What a forked child drains would be missing in its parent. The next look tells the child that it is one.
+    // A ring that a forked child takes would be missing in its parent. The next look tells the child that it is one.
     if connection.check_process().is_err() {
-        return false;
+        return Ok(false);
     }
-    let data = connection.channel(1).data.drain();
-    let room = connection.channel(0).room.drain();
-    if data || room {
-        connection.peer.mark_gone();
-    }
-    connection.peer.is_gone()
+    connection.peer.hear().map_err(|fault| connection.broken(fault))?;
+    Ok(connection.peer.is_gone())
 }
 
-/// Has the callee ring for the next reply. Look once more after this.
-pub fn arm_replies(caller: &Caller) {
-    data_source(caller.outgoing.connection.channel(1)).arm();
-}
-
-/// Has the callee ring for room. Try once more after this.
+/// Asks the callee to ring for room. Try once more after this, and again 10 ms later.
 pub fn arm_room(caller: &Caller) {
-    room_source(caller.outgoing.connection.channel(0)).arm();
+    arm(&[&caller.outgoing.connection.ring(0).header().producer_parked.0]);
 }
 
-/// Has the callee ring no more: somebody waits by themselves from now on.
+/// Asks the callee to ring no more: the binding waits by itself from now on.
 pub fn disarm(caller: &Caller) {
     let connection = &caller.outgoing.connection;
-    // The words are the parent's, who still wants to be rung.
+    // The words are the parent's, which still wants to be rung.
     if connection.check_process().is_err() {
         return;
     }
-    data_source(connection.channel(1)).disarm();
-    room_source(connection.channel(0)).disarm();
+    connection.ring(1).header().consumer_parked.0.clear();
+    connection.ring(0).header().producer_parked.0.clear();
 }

@@ -3,7 +3,7 @@
 use super::calling::{Limit, RequestRoom};
 use crate::describe::EndpointDescription;
 use crate::error::CallError;
-use crate::rpc::{Caller, Pieces, Shape};
+use crate::rpc::{Caller, Pieces};
 
 /// The calling end's part in comparing what its endpoints mean with what the callee's do.
 pub trait CallerAgreement {
@@ -58,8 +58,8 @@ fn agree_and_reserve(
     if !caller.agreed.knows_key(key) {
         caller.agree_on(here, key, deadline)?;
     }
-    let shape = Shape::new(&caller.outgoing, here.msg_type, size, deadline)?;
-    Ok(RequestRoom { reservation: caller.take_room(shape.len(), deadline)?, shape })
+    let reservation = caller.take_room(size, deadline)?;
+    Ok(RequestRoom { reservation, header: caller.header(here.msg_type, deadline) })
 }
 
 /// A comparison in steps that never wait: question and answer, as often as the description has pieces.

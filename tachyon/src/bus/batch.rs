@@ -29,7 +29,7 @@ pub struct RxBatchGuard<'a> {
 
 impl<'a> RxBatchGuard<'a> {
     pub(super) fn take(incoming: &'a mut Incoming, max: usize, deadline: Deadline) -> Result<Self, Halt> {
-        let frames = incoming.take_batch(max, deadline)?;
+        let frames = incoming.lend_batch(max, deadline)?;
         Ok(Self { incoming, frames })
     }
 
@@ -52,9 +52,7 @@ impl<'a> RxBatchGuard<'a> {
 
 impl Drop for RxBatchGuard<'_> {
     fn drop(&mut self) {
-        if let Some(last) = self.frames.last() {
-            self.incoming.release_through(last.position);
-        }
+        self.incoming.release_loan();
     }
 }
 

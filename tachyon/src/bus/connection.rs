@@ -8,9 +8,9 @@ use super::outgoing::Outgoing;
 use crate::error::{Halt, WrongDirection};
 use crate::handshake::{Link, Role};
 use crate::options::Options;
-use crate::ring::{Consumer, Producer, RingMemory, Side};
+use crate::ring::{Consumer, Fault, ParkedWord, Producer, RingMemory, Side};
 use crate::sync::{AtomicU64, Ordering};
-use crate::wait::{Doorbell, Peer, PollingMode, Stop, Waiter};
+use crate::wait::{Awaited, Deadline, Peer, PollingMode, Stop, Waiter};
 
 /// How a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,20 +26,13 @@ pub enum State {
     FatalError,
 }
 
-/// One ring and the bells of its two ends.
-#[derive(Debug)]
-pub(crate) struct Channel {
-    pub(crate) memory: Arc<RingMemory>,
-    pub(crate) data: Doorbell,
-    pub(crate) room: Doorbell,
-}
-
-/// What all halves of one connection share. The last one to go closes it in good order.
+/// What all halves of one connection share: both rings, the peer and its socket. The last half to go closes it in good
+/// order.
 #[derive(Debug)]
 pub(crate) struct Connection {
     side: Side,
     pub(crate) peer: Peer,
-    channels: Vec<Channel>,
+    rings: Vec<Arc<RingMemory>>,
     generation: u32,
     /// The highest correlation id a request has come with.
     asked: AtomicU64,
@@ -47,19 +40,56 @@ pub(crate) struct Connection {
 
 impl Connection {
     #[inline]
-    pub(crate) fn channel(&self, index: usize) -> &Channel {
-        &self.channels[index]
+    pub(crate) fn ring(&self, index: usize) -> &Arc<RingMemory> {
+        &self.rings[index]
     }
 
-    pub(crate) fn channels(&self) -> &[Channel] {
-        &self.channels
+    pub(crate) fn rings(&self) -> &[Arc<RingMemory>] {
+        &self.rings
+    }
+
+    /// A wait of this side for what the words stand for.
+    pub(crate) fn awaited<'a>(&'a self, words: &'a [&'a ParkedWord], deadline: Deadline) -> Awaited<'a> {
+        Awaited { peer: &self.peer, words, shares_core: self.shares_core(), deadline }
+    }
+
+    /// Whether the peer last waited on the processor that this thread runs on. Tells the peer where this side waits.
+    #[cfg(not(loom))]
+    pub(crate) fn shares_core(&self) -> bool {
+        let ours = processor();
+        ours != 0 && self.rings[0].exchange_processors(self.side, ours) == ours
+    }
+
+    #[cfg(loom)]
+    fn shares_core(&self) -> bool {
+        false
+    }
+
+    /// Why a wait ended without what it waited for. A peer that sent something else than a ring is told, too.
+    #[cold]
+    pub(crate) fn stopped(&self, stop: Stop<Halt>) -> Halt {
+        match stop {
+            Stop::TimedOut => Halt::TimedOut,
+            Stop::Interrupted => Halt::Interrupted,
+            Stop::Failed(halt) => halt,
+            Stop::Io(source) => Halt::Io(source),
+            Stop::Gone => Halt::PeerDead,
+            Stop::Broken(fault) => self.broken(fault),
+        }
+    }
+
+    /// Gives the connection up for a fault of its peer.
+    #[cold]
+    pub(crate) fn broken(&self, fault: Fault) -> Halt {
+        self.condemn();
+        Halt::FatalError(fault)
     }
 
     /// How the connection is doing, at the cost of a system call.
     pub(crate) fn state(&self) -> State {
-        if self.channels.iter().any(|channel| channel.memory.is_condemned()) {
+        if self.rings.iter().any(|ring| ring.is_condemned()) {
             State::FatalError
-        } else if [self.side, self.side.peer()].into_iter().any(|side| self.channels[0].memory.is_closed_by(side)) {
+        } else if [self.side, self.side.peer()].into_iter().any(|side| self.rings[0].is_closed_by(side)) {
             State::Closed
         } else if self.peer.is_gone() {
             State::PeerDead
@@ -71,18 +101,18 @@ impl Connection {
     /// Why a ring that is not open is not. `None` when only the peer's end is closed, which each direction judges for
     /// itself.
     #[cold]
-    pub(crate) fn verdict(&self, channel: &Channel) -> Option<Halt> {
-        if channel.memory.is_closed_by(self.side) {
+    pub(crate) fn verdict(&self, ring: &RingMemory) -> Option<Halt> {
+        if ring.is_closed_by(self.side) {
             Some(Halt::ClosedHere)
-        } else if channel.memory.is_condemned() {
-            Some(Halt::FatalError(crate::ring::Fault::Reported))
+        } else if ring.is_condemned() {
+            Some(Halt::FatalError(Fault::Reported))
         } else {
             None
         }
     }
 
-    pub(crate) fn is_closed_by_peer(&self, channel: &Channel) -> bool {
-        channel.memory.is_closed_by(self.side.peer())
+    pub(crate) fn is_closed_by_peer(&self, ring: &RingMemory) -> bool {
+        ring.is_closed_by(self.side.peer())
     }
 
     /// Notes a request that was taken.
@@ -109,10 +139,9 @@ impl Connection {
     /// Marks every ring as broken and tells the peer, and threads of this process that wait.
     #[cold]
     pub(crate) fn condemn(&self) {
-        for channel in &self.channels {
-            channel.memory.condemn();
+        for ring in &self.rings {
+            ring.condemn();
         }
-        self.ring_all();
         self.peer.hang_up();
     }
 
@@ -122,32 +151,20 @@ impl Connection {
         if self.check_process().is_err() {
             return;
         }
-        for channel in &self.channels {
-            channel.memory.close(self.side);
+        for ring in &self.rings {
+            ring.close(self.side);
         }
-        self.ring_all();
         self.peer.hang_up();
-    }
-
-    fn ring_all(&self) {
-        for channel in &self.channels {
-            channel.data.ring();
-            channel.room.ring();
-        }
     }
 }
 
-impl From<Stop<Halt>> for Halt {
-    #[cold]
-    fn from(stop: Stop<Self>) -> Self {
-        match stop {
-            Stop::TimedOut => Self::TimedOut,
-            Stop::Interrupted => Self::Interrupted,
-            Stop::Failed(halt) => halt,
-            Stop::Io(source) => Self::Io(source),
-            Stop::Gone => Self::PeerDead,
-        }
-    }
+/// The processor that this thread runs on, plus one; 0 if the system does not say.
+#[cfg(not(loom))]
+#[allow(unsafe_code, reason = "asks the C library for the processor")]
+fn processor() -> u32 {
+    // SAFETY: the call takes nothing and touches nothing of ours.
+    let index = unsafe { libc::sched_getcpu() };
+    u32::try_from(index).map_or(0, |index| index + 1)
 }
 
 impl Drop for Connection {
@@ -167,19 +184,15 @@ pub(crate) struct Established {
 
 impl Established {
     pub(crate) fn new(link: Link, options: &Options) -> Self {
-        let channels = link
-            .rings
-            .into_iter()
-            .map(|ring| Channel { memory: Arc::new(ring.memory), data: ring.data, room: ring.room })
-            .collect();
-        Self::over(link.side, link.role, link.peer, channels, options)
+        let rings = link.rings.into_iter().map(Arc::new).collect();
+        Self::over(link.side, link.role, link.peer, rings, options)
     }
 
-    /// As [`new`](Self::new), over rings that somebody else may hold too.
-    pub(crate) fn over(side: Side, role: Role, peer: Peer, channels: Vec<Channel>, options: &Options) -> Self {
+    /// As [`new`](Self::new), over rings that have other owners, too.
+    pub(crate) fn over(side: Side, role: Role, peer: Peer, rings: Vec<Arc<RingMemory>>, options: &Options) -> Self {
         fork::watch();
         let connection =
-            Arc::new(Connection { side, peer, channels, generation: fork::generation(), asked: AtomicU64::new(0) });
+            Arc::new(Connection { side, peer, rings, generation: fork::generation(), asked: AtomicU64::new(0) });
         Self { connection, role, polling: options.polling_mode(), options: options.clone() }
     }
 
@@ -188,7 +201,7 @@ impl Established {
     /// # Errors
     /// [`WrongDirection`] when the peer has it.
     pub(crate) fn take_source(&self, name: &'static str) -> Result<(), WrongDirection> {
-        let end = &self.connection.channel(0).memory.header().ends.0.producer;
+        let end = &self.connection.ring(0).header().ends.0.producer;
         self.take(self.role != Role::Sink && RingMemory::claim(end, self.connection.side), name)
     }
 
@@ -197,7 +210,7 @@ impl Established {
     /// # Errors
     /// [`WrongDirection`] when the peer has it.
     pub(crate) fn take_sink(&self, name: &'static str) -> Result<(), WrongDirection> {
-        let end = &self.connection.channel(0).memory.header().ends.0.consumer;
+        let end = &self.connection.ring(0).header().ends.0.consumer;
         self.take(self.role != Role::Source && RingMemory::claim(end, self.connection.side), name)
     }
 
@@ -208,17 +221,20 @@ impl Established {
 
     /// The sending end of ring `index`; the caller has taken it.
     pub(crate) fn outgoing(&self, index: usize) -> Outgoing {
-        let producer = Producer::new(Arc::clone(&self.connection.channel(index).memory));
-        Outgoing::new(Arc::clone(&self.connection), index, producer, self.waiter())
+        let producer = Producer::new(Arc::clone(self.connection.ring(index)));
+        Outgoing::new(Arc::clone(&self.connection), index, producer, self.waiter(1))
     }
 
     /// The receiving end of ring `index`; the caller has taken it.
     pub(crate) fn incoming(&self, index: usize) -> Incoming {
-        let consumer = Consumer::new(Arc::clone(&self.connection.channel(index).memory));
-        Incoming::new(Arc::clone(&self.connection), index, consumer, self.waiter())
+        let consumer = Consumer::new(Arc::clone(self.connection.ring(index)));
+        // Replies: a caller's answer is under way, which is worth twice the spinning.
+        let waiter =
+            if index == 1 { self.waiter(2) } else { Waiter::for_requests(self.polling, self.options.interrupt_hook()) };
+        Incoming::new(Arc::clone(&self.connection), index, consumer, waiter)
     }
 
-    fn waiter(&self) -> Waiter {
-        Waiter::new(self.polling, self.options.interrupt_hook())
+    fn waiter(&self, factor: u32) -> Waiter {
+        Waiter::new(self.polling, factor, self.options.interrupt_hook())
     }
 }

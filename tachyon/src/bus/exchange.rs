@@ -1,7 +1,7 @@
 //! Waiting on both directions of a connection at once.
 
-use super::incoming::{data_source, look_for_data};
-use super::outgoing::{look_for_room, room_source};
+use super::incoming::look_for_data;
+use super::outgoing::look_for_room;
 use super::{Incoming, Outgoing};
 use crate::error::{Halt, Unsent};
 use crate::ring::{Frame, Reservation};
@@ -23,12 +23,13 @@ pub(crate) fn room_while_taking(
     mut keep: impl FnMut(&mut Incoming, Frame) -> Result<(), Halt>,
 ) -> Result<Reservation, Unsent> {
     let Outgoing { connection, index, producer, waiter, .. } = outgoing;
-    let forward = connection.channel(*index);
-    // The words and bells are the connection's, so that `incoming` stays free for the look.
-    let reverse = connection.channel(incoming.index);
-    let sources = [room_source(forward), data_source(reverse)];
+    let forward = connection.ring(*index);
+    // The rings are the connection's, so that `incoming` stays free for the look.
+    let reverse = connection.ring(incoming.index);
+    let words = [&forward.header().producer_parked.0, &reverse.header().consumer_parked.0];
+    let awaited = connection.awaited(&words, deadline);
     waiter
-        .wait(deadline, &connection.peer, &sources, || {
+        .wait(&awaited, || {
             // Room first: a peer that closed after making it is for `look_for_room` to report.
             let found = look_for_room(connection, forward, producer, len)?;
             if found.is_none() {
@@ -41,5 +42,5 @@ pub(crate) fn room_while_taking(
             }
             Ok(found)
         })
-        .map_err(|stop| Halt::from(stop).into())
+        .map_err(|stop| connection.stopped(stop).into())
 }

@@ -3,11 +3,11 @@
 use core::ptr::NonNull;
 use std::sync::Arc;
 
-use super::connection::{Channel, Connection};
+use super::connection::Connection;
 use crate::aligned::AlignedBytes;
 use crate::error::Halt;
-use crate::ring::{Consumer, Frame, Plain};
-use crate::wait::{Deadline, Source, Waiter};
+use crate::ring::{Consumer, Frame, Look, RingMemory};
+use crate::wait::{Deadline, Waiter};
 
 /// The one receiver of a ring.
 #[derive(Debug)]
@@ -19,14 +19,27 @@ pub(crate) struct Incoming {
     /// The message that is lent to the one guard over this direction. It lies here and not in the guard, so that a guard is
     /// one word: what a message takes to hand over is then written once.
     pub(crate) loan: Frame,
-    /// What the loan's bytes lie in, if that is not the ring.
+    /// What is lent, and not given back yet. A guard that was forgotten leaves it behind, and its borrow has ended: the
+    /// next operation gives the message back.
+    lent: Lent,
+    /// The loan's bytes, if they are not in the ring.
     kept: Option<AlignedBytes>,
-    /// The loan's sender is known to wait for no room.
-    pub(crate) quiet: bool,
     /// Messages in a row that were there before they were looked for, up to [`STREAM`].
-    streak: u32,
+    ready_run: u32,
     /// Looks since the last one for a dead peer, by a receiver that never waits.
     empty_looks: u32,
+}
+
+/// What the one guard over a direction holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lent {
+    Nothing,
+    /// The loan, in the ring.
+    Loan,
+    /// The loan, whose bytes are kept.
+    Kept,
+    /// A batch in the ring, up to this position.
+    Batch(u64),
 }
 
 /// Empty looks between two looks for a dead peer, which cost a system call each.
@@ -44,22 +57,23 @@ impl Incoming {
             consumer,
             waiter,
             loan: Frame::none(),
+            lent: Lent::Nothing,
             kept: None,
-            quiet: false,
-            streak: 0,
+            ready_run: 0,
             empty_looks: 0,
         }
     }
 
     #[inline]
-    pub(crate) fn channel(&self) -> &Channel {
-        self.connection.channel(self.index)
+    pub(crate) fn ring(&self) -> &Arc<RingMemory> {
+        self.connection.ring(self.index)
     }
 
     /// Takes the next message, waiting for it.
     #[inline]
     pub(crate) fn take(&mut self, deadline: Deadline) -> Result<Frame, Halt> {
         self.take_loan(deadline)?;
+        self.lent = Lent::Nothing;
         Ok(self.loan)
     }
 
@@ -69,107 +83,132 @@ impl Incoming {
         if self.take_soon(|_| true) {
             return Ok(());
         }
-        self.take_loan_late(deadline)
+        self.wait_for_loan(deadline)
     }
 
     #[inline(never)]
-    fn take_loan_late(&mut self, deadline: Deadline) -> Result<(), Halt> {
-        self.forget_kept();
-        // A long one that is there: nothing to wait for.
-        if self.connection.check_process().is_ok() && matches!(self.consumer.take_into(&mut self.loan), Ok(true)) {
-            return Ok(());
-        }
+    fn wait_for_loan(&mut self, deadline: Deadline) -> Result<(), Halt> {
         self.loan = self.wait_for_data(deadline)?;
+        self.lent = Lent::Loan;
         Ok(())
     }
 
-    /// Takes the next message as the [`loan`](Self::loan) if it comes soon, as it does from a peer that is at it, and if it
-    /// lies in its slot and has a `wanted` correlation id. Otherwise, and whatever the reason, nothing is taken, and
-    /// [`take`](Self::take) has the answer.
+    /// Takes the next message as the [`loan`](Self::loan) if it comes soon, as it does from a busy peer, and if it has a
+    /// `wanted` correlation id. Otherwise, for any reason, nothing is taken, and [`take`](Self::take) has the answer.
     #[inline]
     pub(crate) fn take_soon(&mut self, wanted: impl Fn(u64) -> bool) -> bool {
         if self.connection.check_process().is_err() {
             return false;
         }
-        self.forget_kept();
-        match self.consumer.take_plain(&mut self.loan, &wanted) {
-            Plain::Taken => {
-                if self.streak == STREAM {
+        self.release_forgotten();
+        match self.consumer.take_into(&mut self.loan, &wanted) {
+            Look::Taken => {
+                self.lent = Lent::Loan;
+                if self.ready_run == STREAM {
                     self.consumer.prepare();
                 } else {
-                    self.streak += 1;
+                    self.ready_run += 1;
                 }
                 true
             }
-            Plain::NotYet => {
-                self.streak = 0;
-                self.waiter.glances(|| self.consumer.has_news())
-                    && self.consumer.take_plain(&mut self.loan, wanted) == Plain::Taken
+            Look::NotYet => {
+                self.ready_run = 0;
+                let came = self.waiter.spin_briefly(|| self.consumer.has_news())
+                    && self.consumer.take_into(&mut self.loan, wanted) == Look::Taken;
+                if came {
+                    self.lent = Lent::Loan;
+                }
+                came
             }
-            Plain::Otherwise => false,
+            Look::Unwanted | Look::Broken(_) => false,
         }
     }
 
     /// Takes the next message as the [`loan`](Self::loan) if there is one.
     pub(crate) fn try_take_loan(&mut self) -> Result<bool, Halt> {
-        self.forget_kept();
+        self.release_forgotten();
         let Some(frame) = self.try_take()? else { return Ok(false) };
         self.loan = frame;
+        self.lent = Lent::Loan;
         Ok(true)
     }
 
-    /// Makes bytes of somebody else's the loan: of a reply that had to make room for others.
-    #[cold]
-    pub(crate) fn lend_kept(&mut self, correlation_id: u64, type_id: u32, payload: AlignedBytes) {
-        let payload = self.kept.insert(payload);
-        let (data, len) = (NonNull::from(&mut payload[..]).cast(), payload.len());
-        self.loan = Frame { position: 0, correlation_id, type_id, len, data };
+    /// Makes a message that was taken before the loan.
+    #[inline]
+    pub(crate) fn lend(&mut self, frame: Frame) {
+        self.loan = frame;
+        self.lent = Lent::Loan;
     }
 
-    /// The loan's bytes, if they are not in the ring.
+    /// Makes bytes outside the ring the loan: of a reply that had to make room for others.
+    #[cold]
+    pub(crate) fn lend_kept(&mut self, correlation_id: u64, type_id: u32, payload: AlignedBytes) {
+        self.release_forgotten();
+        let payload = self.kept.insert(payload);
+        let (data, len) = (NonNull::from(&mut payload[..]).cast(), payload.len());
+        self.loan = Frame { correlation_id, type_id, len, data, ..Frame::none() };
+        self.lent = Lent::Kept;
+    }
+
+    /// The loan's bytes, if they are not in the ring. They are lent no more.
     #[inline]
     pub(crate) fn take_kept(&mut self) -> Option<AlignedBytes> {
+        if self.lent == Lent::Kept {
+            self.lent = Lent::Nothing;
+        }
         self.kept.take()
     }
 
-    /// Lets go of bytes that a guard which was forgotten has left behind.
+    /// The loan, which is the caller's to release from now on.
     #[inline]
-    fn forget_kept(&mut self) {
-        if self.kept.is_some() {
-            self.drop_kept();
+    pub(crate) fn take_over(&mut self) -> Frame {
+        self.lent = Lent::Nothing;
+        self.loan
+    }
+
+    /// Gives back what a guard that was forgotten has left behind.
+    #[inline]
+    fn release_forgotten(&mut self) {
+        if self.lent != Lent::Nothing {
+            self.release_lent();
         }
     }
 
+    /// Gives back what is lent.
     #[cold]
-    fn drop_kept(&mut self) {
-        self.kept = None;
+    fn release_lent(&mut self) {
+        match core::mem::replace(&mut self.lent, Lent::Nothing) {
+            Lent::Nothing => {}
+            Lent::Loan => self.release(self.loan.position),
+            Lent::Kept => self.kept = None,
+            Lent::Batch(last) => self.release_through(last),
+        }
     }
 
     /// Ends the loan.
     #[inline]
     pub(crate) fn release_loan(&mut self) {
-        if self.kept.is_some() {
-            self.drop_kept();
-        } else if self.quiet {
-            self.release_quietly(self.loan.position);
-        } else {
+        if self.lent == Lent::Loan {
+            self.lent = Lent::Nothing;
             self.release(self.loan.position);
+        } else {
+            self.release_lent();
         }
     }
 
     #[inline(never)]
     fn wait_for_data(&mut self, deadline: Deadline) -> Result<Frame, Halt> {
         self.connection.check_process()?;
+        self.release_forgotten();
         let Self { connection, index, consumer, waiter, .. } = self;
-        let channel = connection.channel(*index);
-        let sources = [data_source(channel)];
-        waiter
-            .wait(deadline, &connection.peer, &sources, || look_for_data(connection, channel, consumer))
-            .map_err(Halt::from)
+        let ring = connection.ring(*index);
+        let words = [&ring.header().consumer_parked.0];
+        let awaited = connection.awaited(&words, deadline);
+        waiter.wait(&awaited, || look_for_data(connection, ring, consumer)).map_err(|stop| connection.stopped(stop))
     }
 
-    /// For whoever takes one message after the other in a single operation: a wait that always finds something never
-    /// looks at the clock by itself.
+    /// For an operation that takes one message after the other: a wait that always finds something never reads the clock
+    /// by itself.
     #[cold]
     pub(crate) fn check_patience(&self, deadline: Deadline) -> Result<(), Halt> {
         if deadline.has_passed() {
@@ -186,8 +225,8 @@ impl Incoming {
     pub(crate) fn try_take(&mut self) -> Result<Option<Frame>, Halt> {
         self.connection.check_process()?;
         let Self { connection, index, consumer, empty_looks, .. } = self;
-        let channel = connection.channel(*index);
-        if let Some(found) = look_for_data(connection, channel, consumer)? {
+        let ring = connection.ring(*index);
+        if let Some(found) = look_for_data(connection, ring, consumer)? {
             return Ok(Some(found));
         }
         *empty_looks = empty_looks.wrapping_add(1);
@@ -195,7 +234,7 @@ impl Incoming {
             return Ok(None);
         }
         // Looked for again after the death was seen: what the peer committed before it is not lost.
-        look_for_data(connection, channel, consumer)?.map_or(Err(Halt::PeerDead), |found| Ok(Some(found)))
+        look_for_data(connection, ring, consumer)?.map_or(Err(Halt::PeerDead), |found| Ok(Some(found)))
     }
 
     /// Takes up to `max` messages, waiting for the first.
@@ -206,7 +245,7 @@ impl Incoming {
         assert!(max > 0, "a batch holds at least one message");
         let first = self.take(deadline)?;
         // More than the ring's slots can never be under way, so a careless `max` costs no memory.
-        let most = max.min(self.channel().memory.geometry().slots());
+        let most = max.min(self.ring().geometry().slots());
         let mut frames = Vec::with_capacity(most.min(64));
         frames.push(first);
         while frames.len() < most {
@@ -222,7 +261,17 @@ impl Incoming {
     /// Longest message this direction can carry, in bytes.
     #[inline]
     pub(crate) fn max_len(&self) -> usize {
-        self.channel().memory.geometry().capacity()
+        self.ring().geometry().capacity()
+    }
+
+    /// Takes up to `max` messages as one loan, waiting for the first.
+    ///
+    /// # Panics
+    /// When `max` is 0.
+    pub(crate) fn lend_batch(&mut self, max: usize, deadline: Deadline) -> Result<Vec<Frame>, Halt> {
+        let frames = self.take_batch(max, deadline)?;
+        self.lent = frames.last().map_or(Lent::Nothing, |last| Lent::Batch(last.position));
+        Ok(frames)
     }
 
     /// Gives a message's room back and wakes a producer that waits for it.
@@ -232,16 +281,8 @@ impl Incoming {
         if self.connection.check_process().is_err() {
             return;
         }
-        self.consumer.release(position);
-        self.wake();
-    }
-
-    /// As [`release`](Self::release), when the producer is known to wait for nothing: it is not looked after, which takes
-    /// a fence.
-    #[inline]
-    pub(crate) fn release_quietly(&mut self, position: u64) {
-        if self.connection.check_process().is_ok() {
-            self.consumer.release(position);
+        if self.consumer.release(position) {
+            self.wake();
         }
     }
 
@@ -255,25 +296,17 @@ impl Incoming {
     }
 
     #[inline]
-    fn wake(&self) {
-        if self.consumer.producer_needs_wake() {
-            self.ring_room();
+    fn wake(&mut self) {
+        if self.consumer.producer_needs_ring() {
+            self.ring_producer();
         }
     }
 
     #[cold]
-    fn ring_room(&self) {
-        self.channel().room.ring();
-    }
-}
-
-/// What a consumer waits on.
-#[inline]
-pub(crate) fn data_source(channel: &Channel) -> Source<'_> {
-    Source {
-        parked: &channel.memory.header().consumer_parked.0,
-        bell: &channel.data,
-        barrier: channel.memory.barrier(),
+    fn ring_producer(&self) {
+        if !self.connection.peer.ring() {
+            self.consumer.ring_later();
+        }
     }
 }
 
@@ -281,23 +314,20 @@ pub(crate) fn data_source(channel: &Channel) -> Source<'_> {
 #[inline]
 pub(crate) fn look_for_data(
     connection: &Connection,
-    channel: &Channel,
+    ring: &RingMemory,
     consumer: &mut Consumer,
 ) -> Result<Option<Frame>, Halt> {
     match consumer.try_take() {
-        Ok(None) if !channel.memory.is_open() => look_at_end(connection, channel, consumer),
+        Ok(None) if !ring.is_open() => look_at_end(connection, ring, consumer),
         Ok(found) => Ok(found),
-        Err(fault) => {
-            connection.condemn();
-            Err(Halt::FatalError(fault))
-        }
+        Err(fault) => Err(connection.broken(fault)),
     }
 }
 
 /// A ring that is empty and no longer open: what is the reason, and is it really empty?
 #[cold]
-fn look_at_end(connection: &Connection, channel: &Channel, consumer: &mut Consumer) -> Result<Option<Frame>, Halt> {
-    if let Some(halt) = connection.verdict(channel) {
+fn look_at_end(connection: &Connection, ring: &RingMemory, consumer: &mut Consumer) -> Result<Option<Frame>, Halt> {
+    if let Some(halt) = connection.verdict(ring) {
         return Err(halt);
     }
     // The closing side published before it closed, and the verdict read its word with acquire: a message this look
@@ -305,9 +335,6 @@ fn look_at_end(connection: &Connection, channel: &Channel, consumer: &mut Consum
     match consumer.try_take() {
         Ok(None) => Err(Halt::Closed),
         Ok(found) => Ok(found),
-        Err(fault) => {
-            connection.condemn();
-            Err(Halt::FatalError(fault))
-        }
+        Err(fault) => Err(connection.broken(fault)),
     }
 }

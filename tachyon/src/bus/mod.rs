@@ -7,21 +7,19 @@ mod fork;
 mod incoming;
 mod message;
 mod outgoing;
+mod parking;
 mod receiver;
-mod rest;
 mod sender;
 mod undecided;
 
 pub use batch::{Iter as BatchIter, RxBatchGuard, RxMsgView};
-#[cfg(any(test, fuzzing))]
-pub(crate) use connection::Channel;
 pub use connection::State;
 pub(crate) use connection::{Connection, Established};
 pub(crate) use exchange::{MOST_PER_LOOK, room_while_taking};
-pub(crate) use incoming::{Incoming, data_source, look_for_data};
+pub(crate) use incoming::{Incoming, look_for_data};
 pub use message::Message;
-pub(crate) use outgoing::{Outgoing, room_source};
+pub(crate) use outgoing::Outgoing;
+pub(crate) use parking::{WaitFor, is_due, park, unpark};
 pub use receiver::{Messages, Receiver, RxGuard};
-pub(crate) use rest::{Lack, may_rest, rouse};
 pub use sender::{Sender, TxGuard};
 pub use undecided::Bus;

@@ -1,15 +1,16 @@
 //! The sending direction of a connection: a producer that can wait for room.
 
+use core::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::connection::{Channel, Connection};
+use super::connection::Connection;
 use crate::error::{Halt, Unsent};
-use crate::ring::{Fault, Producer, Reservation};
-use crate::wait::{Deadline, Source, Waiter};
+use crate::ring::{Fault, MessageHeader, Producer, Reservation, RingMemory};
+use crate::wait::{Deadline, Waiter};
 
-/// Messages between two looks for a peer that died without a word. A sender that never waits would not notice
-/// otherwise; one look costs a system call.
+/// Messages between two looks for a peer that died without a word, or somewhat more. A sender that never waits would not
+/// notice otherwise; one look costs a system call.
 const LIFE_CHECK_EVERY: u64 = 1024;
 
 /// The one sender of a ring.
@@ -24,6 +25,8 @@ pub(crate) struct Outgoing {
     kept: VecDeque<Kept>,
     /// Times in a row that there was no room, for a sender that never waits.
     refusals: u32,
+    /// Position at the last look for a dead peer.
+    life_checked: Cell<u64>,
 }
 
 /// Refusals between two looks for a dead peer by a sender that never waits.
@@ -41,18 +44,26 @@ enum Overflow {
 #[derive(Debug)]
 struct Kept {
     data: Vec<u8>,
-    type_id: u32,
-    correlation_id: u64,
+    header: MessageHeader,
 }
 
 impl Outgoing {
     pub(super) fn new(connection: Arc<Connection>, index: usize, producer: Producer, waiter: Waiter) -> Self {
-        Self { connection, index, producer, waiter, overflow: Overflow::Wait, kept: VecDeque::new(), refusals: 0 }
+        Self {
+            connection,
+            index,
+            producer,
+            waiter,
+            overflow: Overflow::Wait,
+            kept: VecDeque::new(),
+            refusals: 0,
+            life_checked: Cell::new(0),
+        }
     }
 
     #[inline]
-    pub(crate) fn channel(&self) -> &Channel {
-        self.connection.channel(self.index)
+    pub(crate) fn ring(&self) -> &Arc<RingMemory> {
+        self.connection.ring(self.index)
     }
 
     #[inline]
@@ -70,8 +81,11 @@ impl Outgoing {
         if !self.producer.is_open() {
             self.check_open()?;
         }
-        let look = self.producer.position() % LIFE_CHECK_EVERY == LIFE_CHECK_EVERY - 1;
-        if self.connection.peer.was_gone() || (look && self.connection.peer.is_gone()) {
+        let sent = self.producer.position().wrapping_sub(self.life_checked.get());
+        if sent >= LIFE_CHECK_EVERY {
+            self.life_checked.set(self.producer.position());
+        }
+        if self.connection.peer.was_gone() || (sent >= LIFE_CHECK_EVERY && self.connection.peer.is_gone()) {
             self.check_open()?;
             return Err(Halt::PeerDead.into());
         }
@@ -82,50 +96,55 @@ impl Outgoing {
     /// `check` for the reason, which may turn out to be none.
     #[inline]
     fn is_clear(&self) -> bool {
-        let look = self.producer.position() % LIFE_CHECK_EVERY == LIFE_CHECK_EVERY - 1;
-        self.connection.check_process().is_ok() && self.producer.is_open() && !self.connection.peer.was_gone() && !look
+        self.connection.check_process().is_ok() && self.producer.is_open() && !self.connection.peer.was_gone()
     }
 
     #[cold]
     pub(crate) fn check_open(&self) -> Result<(), Halt> {
-        match self.connection.verdict(self.channel()) {
+        match self.connection.verdict(self.ring()) {
             Some(halt) => Err(halt),
-            None if self.connection.is_closed_by_peer(self.channel()) => Err(Halt::Closed),
+            None if self.connection.is_closed_by_peer(self.ring()) => Err(Halt::Closed),
             None => Ok(()),
         }
     }
 
     #[cold]
     pub(crate) fn fatal(&self, fault: Fault) -> Halt {
-        self.connection.condemn();
-        Halt::FatalError(fault)
+        self.connection.broken(fault)
     }
 
     /// Publishes a copy of `data` if there is room; false when there is none.
     #[inline]
-    pub(crate) fn try_send(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<bool, Unsent> {
-        if self.send_short(data, type_id, correlation_id) {
+    pub(crate) fn try_send(&mut self, data: &[u8], header: MessageHeader) -> Result<bool, Unsent> {
+        if self.send_fast(data, header) {
             return Ok(true);
         }
-        self.try_send_any(data, type_id, correlation_id)
+        self.try_send_slow(data, header)
     }
 
-    /// Publishes a copy of a message that fits its slot, if there is room and nothing to be looked at first. False, whatever
-    /// the reason, says that nothing was sent, and [`send`](Self::send) has the answer.
+    /// Publishes a copy of a message if there is room by the stale counts, and nothing to be looked at first. False, for
+    /// any reason, says that nothing was sent, and [`send`](Self::send) has the answer.
     #[inline]
-    pub(crate) fn send_short(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> bool {
-        let sent = self.is_clear() && self.producer.push_short(data, type_id, correlation_id);
-        if sent {
-            self.wake();
+    pub(crate) fn send_fast(&mut self, data: &[u8], header: MessageHeader) -> bool {
+        if !self.producer.has_slot() || !self.is_clear() {
+            return false;
         }
-        sent
+        if data.len() > self.producer.first_line_len() {
+            return self.send_long(data, header);
+        }
+        self.producer.push_short(data, header);
+        self.wake()
     }
 
-    /// As [`try_send`](Self::try_send), for a message that is not short, or if something has to be looked at first.
     #[inline(never)]
-    fn try_send_any(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<bool, Unsent> {
+    fn send_long(&mut self, data: &[u8], header: MessageHeader) -> bool {
+        self.producer.push_long(data, header) && self.wake()
+    }
+
+    #[inline(never)]
+    fn try_send_slow(&mut self, data: &[u8], header: MessageHeader) -> Result<bool, Unsent> {
         self.check(data.len())?;
-        let sent = self.producer.try_push(data, type_id, correlation_id).map_err(|fault| self.fatal(fault))?;
+        let sent = self.producer.push_slow(data, header).map_err(|fault| self.fatal(fault))?;
         if sent {
             self.wake();
         } else {
@@ -147,54 +166,47 @@ impl Outgoing {
 
     /// Publishes a copy of `data`, waiting for room.
     #[inline]
-    pub(crate) fn send(
-        &mut self,
-        data: &[u8],
-        type_id: u32,
-        correlation_id: u64,
-        deadline: Deadline,
-    ) -> Result<(), Unsent> {
+    pub(crate) fn send(&mut self, data: &[u8], header: MessageHeader, deadline: Deadline) -> Result<(), Unsent> {
         self.producer.prepare_ahead();
-        if self.send_short(data, type_id, correlation_id) {
+        if self.send_fast(data, header) {
             return Ok(());
         }
-        self.send_any(data, type_id, correlation_id, deadline)
+        self.send_slow(data, header, deadline)
     }
 
-    /// As [`send`](Self::send), for a message that is not short, or if something has to be looked at first.
     #[inline(never)]
-    fn send_any(&mut self, data: &[u8], type_id: u32, correlation_id: u64, deadline: Deadline) -> Result<(), Unsent> {
-        if self.try_send_any(data, type_id, correlation_id)? {
+    fn send_slow(&mut self, data: &[u8], header: MessageHeader, deadline: Deadline) -> Result<(), Unsent> {
+        if self.try_send_slow(data, header)? {
             return Ok(());
         }
         let reservation = self.wait_for_room(data.len(), deadline)?;
         self.fill(reservation, data);
-        self.publish(reservation, data.len(), type_id, correlation_id);
+        self.publish(reservation, data.len(), header);
         Ok(())
     }
 
     /// Publishes a reply that its caller must get, waiting for room. One whose wait is interrupted is kept, and goes out
     /// before anything else does: see [`settle`](Self::settle).
     #[inline]
-    pub(crate) fn send_owed(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<(), Unsent> {
-        if !self.has_kept() && self.send_short(data, type_id, correlation_id) {
+    pub(crate) fn send_owed(&mut self, data: &[u8], header: MessageHeader) -> Result<(), Unsent> {
+        if !self.has_kept() && self.send_fast(data, header) {
             return Ok(());
         }
-        self.send_owed_late(data, type_id, correlation_id)
+        self.send_owed_slow(data, header)
     }
 
-    /// As [`send_owed`](Self::send_owed), for a reply that is not short, when there is no room, or others come first.
+    /// As [`send_owed`](Self::send_owed), when there is no room, others come first, or something has to be looked at.
     #[inline(never)]
-    fn send_owed_late(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<(), Unsent> {
+    fn send_owed_slow(&mut self, data: &[u8], header: MessageHeader) -> Result<(), Unsent> {
         if self.has_kept() {
             self.settle()?;
         }
         if self.has_kept() {
             self.check(data.len())?;
-            self.keep(data, type_id, correlation_id);
+            self.keep(data, header);
             return Ok(());
         }
-        if self.try_send_any(data, type_id, correlation_id)? {
+        if self.try_send_slow(data, header)? {
             return Ok(());
         }
         let outcome = if self.overflow == Overflow::Keep {
@@ -205,12 +217,12 @@ impl Outgoing {
         match outcome {
             Ok(Some(reservation)) => {
                 self.fill(reservation, data);
-                self.publish(reservation, data.len(), type_id, correlation_id);
+                self.publish(reservation, data.len(), header);
             }
-            Ok(None) => self.keep(data, type_id, correlation_id),
+            Ok(None) => self.keep(data, header),
             Err(halt) => {
                 if matches!(halt, Halt::Interrupted) {
-                    self.keep(data, type_id, correlation_id);
+                    self.keep(data, header);
                 }
                 return Err(halt.into());
             }
@@ -256,15 +268,15 @@ impl Outgoing {
     }
 
     #[cold]
-    fn keep(&mut self, data: &[u8], type_id: u32, correlation_id: u64) {
-        self.kept.push_back(Kept { data: data.to_vec(), type_id, correlation_id });
+    fn keep(&mut self, data: &[u8], header: MessageHeader) {
+        self.kept.push_back(Kept { data: data.to_vec(), header });
     }
 
     /// Publishes the oldest message that is kept, for which the reservation was made.
     fn publish_kept(&mut self, reservation: Reservation) {
         if let Some(message) = self.kept.pop_front() {
             self.fill(reservation, &message.data);
-            self.publish(reservation, message.data.len(), message.type_id, message.correlation_id);
+            self.publish(reservation, message.data.len(), message.header);
         }
     }
 
@@ -321,27 +333,28 @@ impl Outgoing {
     #[cold]
     fn wait_for_room(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Halt> {
         let Self { connection, index, producer, waiter, .. } = self;
-        let channel = connection.channel(*index);
-        let sources = [room_source(channel)];
+        let ring = connection.ring(*index);
+        let words = [&ring.header().producer_parked.0];
+        let awaited = connection.awaited(&words, deadline);
         waiter
-            .wait(deadline, &connection.peer, &sources, || {
-                let found = look_for_room(connection, channel, producer, len)?;
+            .wait(&awaited, || {
+                let found = look_for_room(connection, ring, producer, len)?;
                 if found.is_none() {
                     leave_time();
                 }
                 Ok(found)
             })
-            .map_err(Halt::from)
+            .map_err(|stop| connection.stopped(stop))
     }
 
     /// Publishes the first `len` bytes of the latest reservation and wakes the consumer.
     #[inline]
-    pub(crate) fn publish(&mut self, reservation: Reservation, len: usize, type_id: u32, correlation_id: u64) {
-        // The ring is the parent's alone. Whoever has an error to return has checked before.
+    pub(crate) fn publish(&mut self, reservation: Reservation, len: usize, header: MessageHeader) {
+        // The ring is the parent's alone. A method that has an error to return has checked before.
         if self.connection.check_process().is_err() {
             return;
         }
-        self.producer.publish(reservation, len, type_id, correlation_id);
+        self.producer.publish(reservation, len, header);
         self.wake();
     }
 
@@ -351,16 +364,18 @@ impl Outgoing {
         self.producer.fill(reservation, data);
     }
 
+    /// Rings the consumer if it is parked. True, so that a send ends with it.
     #[inline]
-    fn wake(&self) {
-        if self.producer.consumer_needs_wake() {
-            self.ring_data();
-        }
+    fn wake(&mut self) -> bool {
+        if self.producer.consumer_needs_ring() { self.ring_consumer() } else { true }
     }
 
     #[cold]
-    fn ring_data(&self) {
-        self.channel().data.ring();
+    fn ring_consumer(&self) -> bool {
+        if !self.connection.peer.ring() {
+            self.producer.ring_later();
+        }
+        true
     }
 }
 
@@ -374,30 +389,17 @@ fn leave_time() {
     }
 }
 
-/// What a producer waits on.
-#[inline]
-pub(crate) fn room_source(channel: &Channel) -> Source<'_> {
-    Source {
-        parked: &channel.memory.header().producer_parked.0,
-        bell: &channel.room,
-        barrier: channel.memory.barrier(),
-    }
-}
-
 /// One look for room, and for a reason to stop looking.
 pub(crate) fn look_for_room(
     connection: &Connection,
-    channel: &Channel,
+    ring: &RingMemory,
     producer: &mut Producer,
     len: usize,
 ) -> Result<Option<Reservation>, Halt> {
     match producer.try_reserve(len) {
-        Err(fault) => {
-            connection.condemn();
-            Err(Halt::FatalError(fault))
-        }
+        Err(fault) => Err(connection.broken(fault)),
         // A ring whose consumer has left never drains, but room that is there is no reason to write for nobody.
-        Ok(_) if !channel.memory.is_open() => match connection.verdict(channel) {
+        Ok(_) if !ring.is_open() => match connection.verdict(ring) {
             Some(halt) => Err(halt),
             None => Err(Halt::Closed),
         },

@@ -13,7 +13,7 @@ use crate::error::{ConnectError, ListenError, NumaError, RecvError};
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::slice;
-use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
+use crate::wait::{Deadline, Interrupt, PollingMode};
 
 /// The receiving end of a one-way bus between two processes.
 ///
@@ -144,7 +144,7 @@ impl Receiver {
 
     /// Chooses what waiting for a message does: spin, park, or both.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
-        self.incoming.waiter.spinner = Spinner::new(mode);
+        self.incoming.waiter.budget.set_mode(mode);
     }
 
     /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
@@ -157,7 +157,7 @@ impl Receiver {
     /// # Errors
     /// [`NumaError`]: no such node, or the system's refusal.
     pub fn set_numa_node(&self, node: u32) -> Result<(), NumaError> {
-        self.incoming.channel().memory.segment().bind_to_node(node)
+        self.incoming.ring().segment().bind_to_node(node)
     }
 
     /// Closes the bus in good order, as dropping it does. Messages not yet received are lost.
@@ -197,7 +197,7 @@ impl Deref for RxGuard<'_> {
 impl Drop for RxGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.incoming.release(self.incoming.loan.position);
+        self.incoming.release_loan();
     }
 }
 

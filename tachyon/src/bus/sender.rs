@@ -10,9 +10,9 @@ use super::undecided::Bus;
 use crate::error::{CommitError, ConnectError, ListenError, NumaError, SendError};
 use crate::handshake::Role;
 use crate::options::Options;
-use crate::ring::Reservation;
+use crate::ring::{MessageHeader, Reservation};
 use crate::slice;
-use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
+use crate::wait::{Deadline, Interrupt, PollingMode};
 
 /// The sending end of a one-way bus between two processes.
 ///
@@ -92,7 +92,7 @@ impl Sender {
     /// [`SendError`]; in every case nothing was sent.
     #[inline]
     pub fn send(&mut self, data: &[u8], type_id: u32) -> Result<(), SendError> {
-        Ok(self.outgoing.send(data, type_id, 0, Deadline::never())?)
+        Ok(self.outgoing.send(data, MessageHeader::new(type_id, 0), Deadline::never())?)
     }
 
     /// As [`send`](Self::send), waiting at most `timeout`.
@@ -100,7 +100,7 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send), and [`SendError::TimedOut`].
     pub fn send_timeout(&mut self, data: &[u8], type_id: u32, timeout: Duration) -> Result<(), SendError> {
-        Ok(self.outgoing.send(data, type_id, 0, Deadline::after(timeout))?)
+        Ok(self.outgoing.send(data, MessageHeader::new(type_id, 0), Deadline::after(timeout))?)
     }
 
     /// Sends a copy of `data` if there is room for it now.
@@ -108,7 +108,7 @@ impl Sender {
     /// # Errors
     /// [`SendError::Full`] when there is none; otherwise as [`send`](Self::send).
     pub fn try_send(&mut self, data: &[u8], type_id: u32) -> Result<(), SendError> {
-        if self.outgoing.try_send(data, type_id, 0)? { Ok(()) } else { Err(SendError::Full) }
+        if self.outgoing.try_send(data, MessageHeader::new(type_id, 0))? { Ok(()) } else { Err(SendError::Full) }
     }
 
     /// Takes `size` bytes of the bus to write a message in place, waiting for room.
@@ -159,7 +159,7 @@ impl Sender {
 
     /// Chooses what waiting for room does: spin, park, or both.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
-        self.outgoing.waiter.spinner = Spinner::new(mode);
+        self.outgoing.waiter.budget.set_mode(mode);
     }
 
     /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
@@ -172,7 +172,7 @@ impl Sender {
     /// # Errors
     /// [`NumaError`]: no such node, or the system's refusal.
     pub fn set_numa_node(&self, node: u32) -> Result<(), NumaError> {
-        self.outgoing.channel().memory.segment().bind_to_node(node)
+        self.outgoing.ring().segment().bind_to_node(node)
     }
 
     /// Closes the bus in good order, as dropping it does.
@@ -206,7 +206,7 @@ impl TxGuard<'_> {
             return Err(CommitError::TooLong { actual, reserved });
         }
         self.outgoing.connection.check_process().map_err(|_| CommitError::Forked)?;
-        self.outgoing.publish(self.reservation, actual, self.type_id, 0);
+        self.outgoing.publish(self.reservation, actual, MessageHeader::new(self.type_id, 0));
         Ok(())
     }
 }

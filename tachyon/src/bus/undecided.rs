@@ -8,7 +8,7 @@ use super::sender::Sender;
 use crate::error::{ConnectError, ListenError, WrongDirection};
 use crate::handshake::{self, Kind, Offer, Role};
 use crate::options::Options;
-use crate::ring::Geometry;
+use crate::ring::{Geometry, Use};
 
 /// A connected one-way bus of which neither side has said yet whether it sends or receives.
 ///
@@ -76,7 +76,7 @@ impl Bus {
         role: Role,
         options: &Options,
     ) -> Result<Established, ListenError> {
-        let offer = Offer { kind: Kind::Bus, role, geometries: vec![Geometry::new(capacity)?] };
+        let offer = Offer { kind: Kind::Bus, role, geometries: vec![Geometry::new(capacity, Use::Bus)?] };
         Ok(Established::new(handshake::listen(path, &offer, options)?, options))
     }
 

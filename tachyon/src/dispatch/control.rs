@@ -5,8 +5,8 @@ use super::table::Table;
 use crate::bus::{Incoming, Outgoing};
 use crate::describe::{Description, Operation, Query, WHOLE_TABLE, chunk};
 use crate::error::Unsent;
-use crate::ring::Frame;
-use crate::rpc::{ErrorKind, control_reply, refusal};
+use crate::ring::{Frame, MessageHeader};
+use crate::rpc::{ErrorKind, control_reply, is_cancel, refusal};
 use crate::slice;
 use crate::type_id::msg_type;
 
@@ -24,6 +24,9 @@ pub(super) fn answer<S: ?Sized>(
     outgoing: &mut Outgoing,
     frame: &Frame,
 ) -> Result<(), Unsent> {
+    if is_cancel(frame) {
+        return Ok(());
+    }
     let max_len = outgoing.max_len();
     let (type_id, payload) = match Operation::of(msg_type(frame.type_id)) {
         Some(Operation::Describe) => match piece(desk, slice::payload(frame, incoming), max_len) {
@@ -32,7 +35,7 @@ pub(super) fn answer<S: ?Sized>(
         },
         _ => control_reply(frame, max_len),
     };
-    outgoing.send_owed(&payload, type_id, frame.correlation_id)
+    outgoing.send_owed(&payload, MessageHeader::new(type_id, frame.correlation_id))
 }
 
 /// The piece of the description that is asked for. The whole table's is made once, since it may have many pieces; one

@@ -306,19 +306,17 @@ impl<S: ?Sized> Dispatcher<S> {
     /// Serves a message that was taken before, and releases it.
     #[inline]
     pub(crate) fn serve_frame(&mut self, incoming: &mut Incoming, outgoing: &mut Outgoing, frame: Frame) -> Answered {
-        incoming.loan = frame;
+        incoming.lend(frame);
         self.serve_loan(incoming, outgoing)
     }
 
     /// Serves the message that is a direction's loan, and releases it.
     #[inline]
     fn serve_loan(&mut self, incoming: &mut Incoming, outgoing: &mut Outgoing) -> Answered {
-        // The reply's slot is fetched while the handler works.
-        outgoing.producer.prepare();
         let deadline = open_loan(incoming).map_err(ServeError::from)?;
         let state = Lent::Exclusive(&mut self.state);
         let outcome = self.desk.answer(state, &Origin::default(), incoming, outgoing, &incoming.loan, deadline);
-        incoming.release(incoming.loan.position);
+        incoming.release_loan();
         outcome
     }
 }

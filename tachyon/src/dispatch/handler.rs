@@ -13,7 +13,7 @@ use crate::error::{Halt, Unsent};
 #[cfg(feature = "python")]
 use crate::native::{HostReply, HostRoom};
 use crate::payload::{Wire, view};
-use crate::ring::Reservation;
+use crate::ring::{MessageHeader, Reservation};
 use crate::rpc::ErrorKind;
 use crate::slice;
 use crate::type_id::make_type_id;
@@ -173,7 +173,7 @@ impl<'a> Reply<'a> {
         let Due { msg_type, correlation_id } = *self.due;
         let type_id = make_type_id(0, msg_type);
         let sent = match self.way {
-            Way::Ring(outgoing) => outgoing.send_owed(payload, type_id, correlation_id),
+            Way::Ring(outgoing) => outgoing.send_owed(payload, MessageHeader::new(type_id, correlation_id)),
             #[cfg(feature = "python")]
             Way::Host(host) => host.send(payload),
         };
@@ -231,10 +231,14 @@ impl ReplyRoom<'_> {
         let Self { place, due: Due { msg_type, correlation_id } } = self;
         let type_id = make_type_id(0, msg_type);
         match place {
-            Place::Ring(outgoing, reservation) => outgoing.publish(reservation, len, type_id, correlation_id),
+            Place::Ring(outgoing, reservation) => {
+                outgoing.publish(reservation, len, MessageHeader::new(type_id, correlation_id));
+            }
             // One that is neither sent nor kept leaves the request unanswered, which the dispatcher sees and finds the
             // reason of; an interrupted one is kept, and the next wait is asked for the interruption again.
-            Place::Heap(outgoing, bytes) => drop(outgoing.send_owed(&bytes[..len], type_id, correlation_id)),
+            Place::Heap(outgoing, bytes) => {
+                drop(outgoing.send_owed(&bytes[..len], MessageHeader::new(type_id, correlation_id)))
+            }
             #[cfg(feature = "python")]
             Place::Host(room) => room.commit(len),
         }

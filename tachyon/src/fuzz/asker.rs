@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use super::hostile::Hostile;
-use crate::ring::{Consumer, Producer};
+use crate::ring::{Consumer, MessageHeader, Producer};
 use crate::rpc::{ErrorKind, RpcError};
-use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, ROUTE_DEADLINE, make_type_id, msg_type, route_id};
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};
 
 /// The calling end of two of a hostile peer's rings, requests in the first.
 pub(crate) struct Asker {
     requests: Producer,
     replies: Consumer,
-    /// What it has asked; of an honest one, what it has not been answered.
+    /// What it has asked; of an honest one, what it has not been answered. Cancellations get no answer and are not here.
     pub(crate) asked: Vec<(u64, u32)>,
+    /// Whether it has sent a message without a correlation id, which ends the connection.
+    pub(crate) nameless: bool,
     next: u64,
 }
 
@@ -22,6 +24,7 @@ impl Asker {
             requests: Producer::new(Arc::clone(&hostile.rings[0])),
             replies: Consumer::new(Arc::clone(&hostile.rings[1])),
             asked: Vec::new(),
+            nameless: false,
             next: 1,
         }
     }
@@ -32,19 +35,33 @@ impl Asker {
         hostile.focus[1].set(hostile.rings[1].start().wrapping_add(self.replies.taken()));
     }
 
-    /// Sends a request of the route, type, length and correlation id that `step` and the input say, if it has room.
+    /// Messages that the callee has not given back.
+    pub(crate) fn under_way(&self) -> usize {
+        self.requests.under_way()
+    }
+
+    /// Sends a request, or a cancellation, of the route, type, length, deadline and correlation id that `step` and the
+    /// input say, if it has room.
     pub(crate) fn ask(&mut self, hostile: &Hostile<'_>, step: u8) {
         let len = usize::from(hostile.input.byte());
         let kind = u16::from(hostile.input.byte());
         let type_id = match step >> 5 {
-            0 | 1 => u32::from(kind & 7),
-            2 | 3 => make_type_id(ROUTE_DEADLINE, kind & 7),
+            0..3 => u32::from(kind & 7),
+            3 => make_type_id(ROUTE_CANCEL, kind & 7),
             4 | 5 => make_type_id(ROUTE_CONTROL, kind & 3),
             _ => make_type_id(kind, hostile.input.short()),
         };
+        let deadline = match step >> 5 {
+            2 | 4 => hostile.input.word(),
+            _ => 0,
+        };
         let correlation_id = if step & 16 == 0 { self.next } else { hostile.input.near(self.next) };
-        if self.requests.try_push(hostile.input.slice(len), type_id, correlation_id) == Ok(true) {
-            self.asked.push((correlation_id, type_id));
+        let header = MessageHeader::due(type_id, correlation_id, deadline);
+        if self.requests.push_slow(hostile.input.slice(len), header) == Ok(true) {
+            if route_id(type_id) != ROUTE_CANCEL {
+                self.asked.push((correlation_id, type_id));
+            }
+            self.nameless |= correlation_id == 0;
             self.next = self.next.max(correlation_id).wrapping_add(1);
         }
     }
@@ -57,7 +74,7 @@ impl Asker {
                 let (_, request) = self.asked.remove(index.expect("an answer to nobody"));
                 check(request, frame.type_id);
             }
-            self.replies.release(frame.position);
+            let _ = self.replies.release(frame.position);
         }
     }
 }

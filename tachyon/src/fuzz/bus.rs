@@ -8,7 +8,7 @@ use super::pair::Pair;
 use crate::bus::{Receiver, Sender, State};
 use crate::error::{RecvError, SendError};
 use crate::handshake::Role;
-use crate::ring::{Consumer, Producer};
+use crate::ring::{Consumer, MessageHeader, Producer};
 
 const AT_ONCE: Duration = Duration::ZERO;
 
@@ -29,7 +29,7 @@ pub fn receiver(data: &[u8]) {
                 2 | 3 => {
                     hostile.focus[0].set(peer.position());
                     let len = usize::from(hostile.input.short()) % (CAPACITY + 1);
-                    let _ = peer.try_push(&[step; CAPACITY][..len], hostile.input.word(), 0);
+                    let _ = peer.push_slow(&[step; CAPACITY][..len], MessageHeader::new(hostile.input.word(), 0));
                     Ok(())
                 }
                 4 => receiver.try_recv().map(|found| {
@@ -59,6 +59,10 @@ pub fn receiver(data: &[u8]) {
                 }
                 _ if step == 255 => {
                     pair.die();
+                    Ok(())
+                }
+                _ if step == 247 => {
+                    pair.say(hostile.input.slice(usize::from(hostile.input.byte())));
                     Ok(())
                 }
                 _ => {
@@ -130,12 +134,16 @@ pub fn sender(data: &[u8]) {
                 }
                 6 => {
                     if let Ok(Some(frame)) = peer.try_take() {
-                        peer.release(frame.position);
+                        let _ = peer.release(frame.position);
                     }
                     Ok(())
                 }
                 _ if step == 255 => {
                     pair.die();
+                    Ok(())
+                }
+                _ if step == 247 => {
+                    pair.say(hostile.input.slice(usize::from(hostile.input.byte())));
                     Ok(())
                 }
                 _ => {

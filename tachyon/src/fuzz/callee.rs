@@ -53,7 +53,7 @@ pub(crate) fn dispatcher() -> Dispatcher {
 /// writes over the rings.
 ///
 /// As long as the caller writes no shared word behind our back, every request that has a correlation id gets exactly one
-/// answer, its own.
+/// answer, its own, and a cancellation gets none.
 pub fn callee(data: &[u8]) {
     DISPATCHER.with_borrow_mut(|dispatcher| attack(data, 2, |hostile| serve(hostile, dispatcher)));
 }
@@ -83,9 +83,8 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
             5 | 6 => {
                 asker.drain(honest);
                 pair.ring();
-                let waiting = asker.asked.iter().any(|(correlation_id, _)| *correlation_id == 0);
                 let outcome = dispatcher.serve_once_timeout(&mut callee, AT_ONCE);
-                if honest && waiting && matches!(outcome, Err(ServeError::FatalError(_))) {
+                if honest && asker.nameless && matches!(outcome, Err(ServeError::FatalError(_))) {
                     return;
                 }
                 outcome
@@ -94,6 +93,11 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
                 // Nobody is left to be answered.
                 honest = false;
                 pair.die();
+                Ok(())
+            }
+            _ if step == 247 => {
+                honest = false;
+                pair.say(hostile.input.slice(usize::from(hostile.input.byte())));
                 Ok(())
             }
             _ => {
@@ -110,8 +114,8 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         }
     }
     if honest {
-        // A control request ends a turn as well, since its caller has no time.
-        for _ in 0..=asker.asked.len() {
+        // A control request or a cancellation ends a turn as well, since its caller has no time.
+        for _ in 0..=asker.under_way() {
             asker.drain(honest);
             pair.ring();
             match dispatcher.serve_once_timeout(&mut callee, AT_ONCE) {
@@ -122,8 +126,8 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
                     | ServeError::TimedOut
                     | ServeError::Interrupted,
                 ) => {}
-                // A request that nobody could be answered.
-                Err(ServeError::FatalError(_)) if asker.asked.iter().any(|(id, _)| *id == 0) => return,
+                // A request whose answer would have no address.
+                Err(ServeError::FatalError(_)) if asker.nameless => return,
                 Err(end) => panic!("{end}"),
             }
         }

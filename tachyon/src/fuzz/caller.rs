@@ -8,7 +8,7 @@ use super::pair::Pair;
 use crate::describe::Signature;
 use crate::error::CallError;
 use crate::handshake::Role;
-use crate::ring::{Consumer, Producer};
+use crate::ring::{Consumer, MessageHeader, Producer};
 use crate::rpc::Caller;
 use crate::type_id::{ROUTE_CONTROL, make_type_id};
 
@@ -46,12 +46,13 @@ pub fn caller(data: &[u8]) {
                         2 => make_type_id(u16::from(hostile.input.byte()), u16::MAX),
                         _ => hostile.input.word(),
                     };
-                    let _ = replies.try_push(hostile.input.slice(len), type_id, correlation_id);
+                    let header = MessageHeader::due(type_id, correlation_id, type_id);
+                    let _ = replies.push_slow(hostile.input.slice(len), header);
                     Ok(())
                 }
                 5 => {
                     while let Ok(Some(frame)) = requests.try_take() {
-                        requests.release(frame.position);
+                        let _ = requests.release(frame.position);
                     }
                     Ok(())
                 }
@@ -128,6 +129,10 @@ pub fn caller(data: &[u8]) {
                 }
                 _ if step == 255 => {
                     pair.die();
+                    Ok(())
+                }
+                _ if step == 239 => {
+                    pair.say(hostile.input.slice(usize::from(hostile.input.byte())));
                     Ok(())
                 }
                 _ => {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::hostile::{CAPACITY, attack};
-use crate::ring::{Consumer, Fault, Frame, Producer, Reservation};
+use crate::ring::{Consumer, Fault, Frame, MessageHeader, Producer, Reservation};
 
 /// A consumer whose peer may write any byte of the ring between any two looks.
 ///
@@ -17,14 +17,14 @@ pub fn consumer(data: &[u8]) {
         let mut peer = Producer::new(Arc::clone(memory));
         let mut held: Vec<Frame> = Vec::new();
         let mut next = memory.start();
-        let mut in_order = true;
         while let Some(step) = hostile.input.next() {
             hostile.focus[0].set(next);
             match step & 7 {
                 0 | 1 => hostile.strike(),
                 2 => {
                     let len = usize::from(hostile.input.short()) % (CAPACITY + 1);
-                    let _ = peer.try_push(&[step; CAPACITY][..len], hostile.input.word(), next);
+                    let header = MessageHeader::new(hostile.input.word(), next);
+                    let _ = peer.push_slow(&[step; CAPACITY][..len], header);
                 }
                 3 | 4 => match consumer.try_take() {
                     Ok(Some(frame)) => {
@@ -41,23 +41,22 @@ pub fn consumer(data: &[u8]) {
                     let index = usize::from(hostile.input.byte()) % held.len();
                     let frame = held.remove(index);
                     read(&frame);
-                    consumer.release(frame.position);
-                    in_order &= index == 0;
+                    let _ = consumer.release(frame.position);
                 }
-                6 if in_order => {
+                6 => {
+                    // Also over positions that were released before.
                     if let Some(last) = held.last() {
                         consumer.release_through(last.position);
                     }
                     held.clear();
                 }
                 _ => {
-                    let _ = (consumer.is_ready(), consumer.producer_needs_wake());
+                    let _ = (consumer.is_ready(), consumer.producer_needs_ring());
                     assert!(consumer.waiting() <= memory.geometry().slots());
                     assert_eq!(consumer.taken(), next.wrapping_sub(memory.start()));
                 }
             }
             assert_eq!(consumer.held(), held.len());
-            in_order |= held.is_empty();
         }
     });
 }
@@ -113,20 +112,20 @@ pub fn producer(data: &[u8]) {
                 4 | 5 => {
                     if let Some(reservation) = latest.take() {
                         let len = usize::from(hostile.input.short()) % (reservation.len() + 1);
-                        if len > crate::ring::INLINE_LEN {
+                        if len > memory.geometry().inline_len() {
                             owed.push((producer.position(), reservation.as_ptr().as_ptr().addr(), len));
                         }
-                        producer.publish(reservation, len, hostile.input.word(), 0);
+                        producer.publish(reservation, len, MessageHeader::new(hostile.input.word(), 0));
                     }
                 }
                 6 => {
                     if let Ok(Some(frame)) = peer.try_take() {
-                        peer.release(frame.position);
+                        let _ = peer.release(frame.position);
                         hostile.note_claim(0);
                     }
                 }
                 _ => {
-                    let _ = producer.consumer_needs_wake();
+                    let _ = producer.consumer_needs_ring();
                     assert!(producer.under_way() <= memory.geometry().slots());
                 }
             }

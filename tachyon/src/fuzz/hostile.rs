@@ -1,13 +1,14 @@
 //! A peer that writes what it likes into a ring.
 #![allow(unsafe_code, reason = "writes any byte of a segment, as a peer can")]
+#![allow(clippy::cast_possible_truncation, reason = "any word will do")]
 
 use core::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use super::attack::{Attacker, armed, disarmed};
 use super::input::{Input, near};
-use crate::ring::{Geometry, RingMemory};
-use crate::sync::Ordering;
+use crate::ring::{Geometry, RingMemory, Use, halves, joined};
+use crate::sync::{AtomicU64, Ordering};
 
 /// Bytes of payload that the fuzzed rings hold: the fewest slots, and an arena that laps often.
 pub(super) const CAPACITY: usize = 512;
@@ -63,8 +64,15 @@ fn fresh(start: u64) -> Arc<RingMemory> {
         owned.renew(start);
         return memory;
     }
-    let geometry = Geometry::new(CAPACITY).expect("a power of two");
+    let geometry = Geometry::new(CAPACITY, Use::Calls).expect("a power of two");
     Arc::new(RingMemory::create_at(geometry, start).expect("memory for a ring").0)
+}
+
+/// Writes a word of two halves anew.
+fn change_halves(word: &AtomicU64, change: impl FnOnce(u32, u32) -> (u32, u32)) {
+    let (low, high) = halves(word.load(Ordering::Relaxed));
+    let (low, high) = change(low, high);
+    word.store(joined(low, high), Ordering::Relaxed);
 }
 
 impl Attacker for Hostile<'_> {
@@ -91,23 +99,36 @@ impl Hostile<'_> {
         match what & 15 {
             0..4 => {
                 let position = near(focus, byte() & 127, byte() & 15);
-                let sequence = near(position.wrapping_add(1), byte(), byte());
-                memory.slot(position).sequence.store(sequence, Ordering::Relaxed);
+                let sequence = near(memory.lap(position).into(), byte(), byte());
+                change_halves(&memory.slot(position).publication, |_, len| (sequence as u32, len));
             }
-            4 => memory.slot(focus).len.store(u32::from(byte()) << (byte() & 31), Ordering::Relaxed),
-            5 => memory.slot(focus).type_id.store(u32::from_le_bytes([byte(), 0, byte(), 0]), Ordering::Relaxed),
-            6 => memory.slot(focus).correlation_id.store(near(0, byte(), byte()), Ordering::Relaxed),
+            4 => {
+                let len = u32::from(byte()) << (byte() & 31);
+                change_halves(&memory.slot(focus).publication, |sequence, _| (sequence, len));
+            }
+            5 => {
+                let type_id = u32::from_le_bytes([byte(), 0, byte(), 0]);
+                change_halves(&memory.slot(focus).kind, |_, deadline| (type_id, deadline));
+            }
+            6 => {
+                memory.slot(focus).correlation_id.store(near(0, byte(), byte()), Ordering::Relaxed);
+                let deadline = u32::from(byte()) << (byte() & 31);
+                change_halves(&memory.slot(focus).kind, |type_id, _| (type_id, deadline));
+            }
             7 => {
-                let inline = RingMemory::inline(memory.slot(focus));
-                // SAFETY: the inline area is 40 bytes, 8-aligned and mapped as long as the memory; nobody holds a
+                let inline = memory.inline(focus);
+                // SAFETY: the payload area is at least 40 bytes, 8-aligned and mapped as long as the memory; nobody holds a
                 // reference to its bytes that is not to an `UnsafeCell` or was lent as a peer's to change.
                 unsafe { inline.cast::<u64>().write_volatile(near(u64::from(byte()), byte(), byte())) };
             }
             8..10 => header.released.0.store(near(focus, byte(), byte()), Ordering::Relaxed),
-            10 => header.consumer_parked.0.store(u32::from(byte()), Ordering::Relaxed),
-            11 => header.producer_parked.0.store(u32::from(byte()), Ordering::Relaxed),
+            10 => header.consumer_parked.0.write(u32::from(byte())),
+            11 => header.producer_parked.0.write(u32::from(byte())),
             12 => header.state.0.store(u32::from(byte() & 15), Ordering::Relaxed),
-            13 => header.ends.0.producer.store(u32::from(byte() & 3), Ordering::Relaxed),
+            13 => {
+                header.ends.0.producer.store(u32::from(byte() & 3), Ordering::Relaxed);
+                header.processors[usize::from(byte() & 1)].0.store(byte().into(), Ordering::Relaxed);
+            }
             _ => {
                 let at = usize::from(u16::from_le_bytes([byte(), byte()])) % memory.segment().len();
                 // SAFETY: the offset lies in the mapping.

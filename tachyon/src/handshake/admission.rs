@@ -1,7 +1,7 @@
 //! The listener's side of the handshake with one client.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::process::geteuid;
@@ -11,18 +11,15 @@ use super::credentials::{self, Credentials};
 use super::error::ListenError;
 use super::refusal::{ProtocolError, Refusal};
 use super::wire::{self, Code, Hello};
-use super::{Link, Offer, RingParts, Role, descriptors};
-use crate::barrier::Barrier;
+use super::{Link, Offer, Role, namespace};
 use crate::options::Options;
 use crate::ring::{RingMemory, Side};
-use crate::wait::{Deadline, Doorbell, Peer};
+use crate::wait::{Deadline, Peer, Socket};
 
 /// A client that was accepted and has not been heard yet. Dropping it hangs up.
 #[derive(Debug)]
 pub(crate) struct Client {
-    socket: OwnedFd,
-    /// Whether the system runs barriers on this process.
-    barrier: bool,
+    socket: Socket,
 }
 
 /// What became of a client.
@@ -39,13 +36,12 @@ pub(super) enum Failure {
 }
 
 impl Client {
-    pub(super) fn new(socket: OwnedFd, barrier: bool) -> Self {
-        Self { socket, barrier }
+    pub(super) fn new(socket: Socket) -> Self {
+        Self { socket }
     }
 
-    /// The socket, and whether the system runs barriers on this process.
-    pub(super) fn into_parts(self) -> (OwnedFd, bool) {
-        (self.socket, self.barrier)
+    pub(super) fn into_socket(self) -> Socket {
+        self.socket
     }
 
     /// Hears the client and makes its connection, within the time one client has and not past `overall`.
@@ -64,8 +60,8 @@ impl Client {
     ) -> Result<Outcome, ListenError> {
         debug_assert_eq!(offer.geometries.len(), offer.kind.rings(), "an offer has one geometry per ring");
         let deadline = options.client_deadline(overall);
-        let conversation = Conversation { socket: self.socket.as_fd(), deadline, interrupt: options.interrupt_hook() };
-        let admission = Admission { conversation, path, offer, options, barrier: self.barrier };
+        let conversation = Conversation { socket: &self.socket, deadline, interrupt: options.interrupt_hook() };
+        let admission = Admission { conversation, path, offer, options };
         let accepted = admission.identify().and_then(|who| Ok((admission.admit(&who)?, who)));
         match accepted {
             Ok(((role, rings), who)) => {
@@ -90,25 +86,23 @@ pub(super) struct Admission<'a> {
     pub(super) path: &'a Path,
     pub(super) offer: &'a Offer,
     pub(super) options: &'a Options,
-    /// Whether the system runs barriers on this process.
-    pub(super) barrier: bool,
 }
 
 impl Admission<'_> {
     pub(super) fn identify(&self) -> Result<Credentials, Failure> {
-        match credentials::of_peer(self.conversation.socket) {
+        match credentials::of_peer(self.conversation.socket.as_fd()) {
             Ok(Some(who)) => Ok(who),
             Ok(None) => Err(Failure::Refused(Refusal::Gone)),
             Err(source) => Err(self.system("identify the client on", source)),
         }
     }
 
-    fn admit(&self, who: &Credentials) -> Result<(Role, Vec<RingParts>), Failure> {
+    fn admit(&self, who: &Credentials) -> Result<(Role, Vec<RingMemory>), Failure> {
         self.check_user(who)?;
         let hello = self.conversation.hear(false).map_err(|why| self.broken(why))?;
         let hello = wire::read_hello(hello.bytes()).map_err(refused)?;
         let role = self.settle(hello)?;
-        let rings = self.welcome(role, Barrier::agreed(self.barrier, hello.barrier))?;
+        let rings = self.welcome(role)?;
         let ready = self.conversation.hear(false).map_err(|why| self.broken(why))?;
         wire::read_ready(ready.bytes()).map_err(refused)?;
         Ok((role, rings))
@@ -128,6 +122,9 @@ impl Admission<'_> {
             let (asked, served) = (hello.kind.name(), self.offer.kind.name());
             return Err(Failure::Refused(Refusal::WrongKind { asked, served }));
         }
+        if namespace::differ(namespace::time_namespace(), hello.time_namespace) {
+            return Err(Failure::Refused(Refusal::OtherTimeNamespace));
+        }
         self.offer
             .role
             .settle(hello.role)
@@ -135,26 +132,19 @@ impl Admission<'_> {
     }
 
     /// Makes this client's rings and hands them over.
-    pub(super) fn welcome(&self, role: Role, barrier: Barrier) -> Result<Vec<RingParts>, Failure> {
+    pub(super) fn welcome(&self, role: Role) -> Result<Vec<RingMemory>, Failure> {
         let mut rings = Vec::with_capacity(self.offer.geometries.len());
         let mut theirs = Vec::with_capacity(self.offer.geometries.len());
         for &geometry in &self.offer.geometries {
-            let (mut memory, descriptor) = RingMemory::create(geometry)
+            let (memory, descriptor) = RingMemory::create(geometry)
                 .map_err(|source| Failure::Ours(ListenError::Memory { path: self.path.to_owned(), source }))?;
-            memory.set_barrier(barrier);
-            let ((data, their_data), (room, their_room)) = (self.doorbell()?, self.doorbell()?);
-            rings.push(RingParts { memory, data, room });
-            theirs.push((descriptor, their_data, their_room));
+            rings.push(memory);
+            theirs.push(descriptor);
         }
-        let carried: Vec<BorrowedFd<'_>> =
-            theirs.iter().flat_map(|(memory, data, room)| [memory.as_fd(), data.as_fd(), room.as_fd()]).collect();
-        let welcome = wire::write_welcome(self.offer, role, barrier);
+        let carried: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
+        let welcome = wire::write_welcome(self.offer, role);
         self.conversation.say(welcome, &carried).map_err(|why| self.broken(why))?;
         Ok(rings)
-    }
-
-    fn doorbell(&self) -> Result<(Doorbell, Doorbell), Failure> {
-        Doorbell::pair().map_err(|source| self.system("make a doorbell for a client of", source))
     }
 
     pub(super) fn broken(&self, why: Break) -> Failure {
@@ -179,6 +169,7 @@ impl Admission<'_> {
             Refusal::RoleClash { .. } => (Code::RoleClash, self.offer.role as u8),
             Refusal::Protocol(ProtocolError::Version { .. }) => (Code::Version, 0),
             Refusal::Busy => (Code::Busy, 0),
+            Refusal::OtherTimeNamespace => (Code::OtherTimeNamespace, 0),
             Refusal::Silent | Refusal::RingTooLarge { .. } | Refusal::Protocol(_) => (Code::Other, 0),
             Refusal::Gone => return,
         };
@@ -187,7 +178,7 @@ impl Admission<'_> {
 
     pub(super) fn reject(&self, code: Code, detail: u8, text: &str) {
         // A courtesy to a client that is about to be hung up on: if it cannot be told, the hang-up says enough.
-        let _ = descriptors::send(self.conversation.socket, wire::write_reject(code, detail, text).as_ref(), &[]);
+        let _ = self.conversation.socket.send(wire::write_reject(code, detail, text).as_ref(), &[]);
     }
 }
 

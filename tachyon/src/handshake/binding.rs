@@ -18,6 +18,7 @@ use super::error::ListenError;
 use super::path::address;
 use crate::options::Options;
 use crate::wait::Deadline;
+use crate::wait::socket::refuse_rights;
 
 /// Longest wait for other listeners that start in the same directory.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ const BACKLOG: i32 = 128;
 pub(super) struct Binding {
     path: PathBuf,
     socket: OwnedFd,
+    /// Whether the system refuses descriptors to the clients.
+    refuses_rights: bool,
     /// Held open so that the file is found again after a change of the working directory.
     directory: OwnedFd,
     name: OsString,
@@ -49,6 +52,8 @@ impl Binding {
         // The kernel takes the file's mode from the socket's, so it is never wider than this, not for a moment.
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|errno| fail("restrict", errno))?;
 
+        // Before the first client: accepted sockets inherit it.
+        let refuses_rights = refuse_rights(socket.as_fd());
         let _turn = Turn::take(&directory, &directory_path, path, options)?;
         clear(&directory, name, &address, path)?;
         rustix::net::bind(&socket, &address).map_err(|errno| match errno {
@@ -56,8 +61,15 @@ impl Binding {
             _ => fail("bind", errno),
         })?;
         let identity = look(&directory, name).map_err(|errno| fail("find the socket just made at", errno))?;
-        let binding =
-            Self { path: path.to_owned(), socket, directory, name: name.to_owned(), identity, owner: getpid() };
+        let binding = Self {
+            path: path.to_owned(),
+            refuses_rights,
+            socket,
+            directory,
+            name: name.to_owned(),
+            identity,
+            owner: getpid(),
+        };
         binding.undo_umask().map_err(|errno| fail("restrict", errno))?;
         rustix::net::listen(&binding.socket, BACKLOG).map_err(|errno| fail("listen on", errno))?;
         Ok(binding)
@@ -65,6 +77,11 @@ impl Binding {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the system refuses descriptors to the clients.
+    pub(super) fn refuses_rights(&self) -> bool {
+        self.refuses_rights
     }
 
     /// Gives the owner back what an unusual umask took.

@@ -14,15 +14,13 @@ use rustix::process::geteuid;
 use super::binding::new_socket;
 use super::conversation::{Break, Conversation, Message, Stop};
 use super::credentials::{self, Credentials};
-use super::descriptors::PER_RING;
 use super::error::ConnectError;
 use super::refusal::ProtocolError;
 use super::wire::{self, Answer, Code, Hello, PROTOCOL_VERSION, Reject, Welcome};
-use super::{Kind, Link, RingParts, Role, path};
-use crate::barrier::{self, Barrier};
+use super::{Kind, Link, Role, namespace, path};
 use crate::options::Options;
 use crate::ring::{RingMemory, Side};
-use crate::wait::{Deadline, Doorbell, Peer};
+use crate::wait::{Deadline, Peer, Socket, reaper};
 
 /// First and longest pause between two looks for a listener.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -36,12 +34,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// any refusal is reported at once.
 pub(crate) fn connect(path: &Path, kind: Kind, role: Role, options: &Options) -> Result<Link, ConnectError> {
     let address = path::address(path)?;
-    // Before the first word: it takes its time, of which a listener gives a client not much.
-    let barrier = barrier::register();
     let timeout = options.connect_timeout();
     let deadline = Deadline::after(timeout);
     let wishes = options.wished_geometries()?;
-    let hello = Hello { kind, role, wishes, barrier };
+    let hello = Hello { kind, role, wishes, time_namespace: namespace::time_namespace() };
     let connector = Connector { path, hello, options, timeout, deadline };
     let mut pause = FIRST_PAUSE;
     loop {
@@ -89,24 +85,37 @@ impl Connector<'_> {
         self.converse(self.reach(address)?)
     }
 
-    /// The handshake over a socket that reached somebody.
-    fn converse(&self, socket: OwnedFd) -> Result<Link, Failure> {
+    /// The handshake over a socket that reached a listener.
+    fn converse(&self, mut socket: Socket) -> Result<Link, Failure> {
         let who = self.identify(&socket)?;
-        let conversation =
-            Conversation { socket: socket.as_fd(), deadline: self.deadline, interrupt: self.options.interrupt_hook() };
-        let message = self.ask(&conversation)?;
+        if reaper::is_full() {
+            let busy = io::Error::other("listeners have passed as many descriptors as can wait to be closed");
+            return Err(self.system("connect to", busy).into());
+        }
+        // The welcome brings the segments; nothing before and after it may bring any.
+        socket.admit_rights();
+        let message = self.ask(&self.conversation(&socket))?;
+        let alone = socket.refuse_rights();
         let answer = wire::read_answer(message.bytes(), self.hello.kind).map_err(|source| self.foul(source))?;
         let (role, rings) = match answer {
             Answer::Reject(reject) => return Err(self.rejected(reject).into()),
             Answer::Welcome(welcome) => self.take(welcome, message.descriptors).map_err(|source| self.foul(source))?,
         };
-        conversation.say(wire::write_ready(), &[]).map_err(|why| self.broken(why))?;
+        if !alone {
+            return Err(self.foul(ProtocolError::Surplus).into());
+        }
+        self.conversation(&socket).say(wire::write_ready(), &[]).map_err(|why| self.broken(why))?;
         let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);
         Ok(Link { role, side: Side::Connector, rings, peer })
     }
 
-    fn reach(&self, address: &SocketAddrUnix) -> Result<OwnedFd, Failure> {
-        let socket = new_socket().map_err(|errno| self.system("make a socket for", errno.into()))?;
+    fn conversation<'a>(&self, socket: &'a Socket) -> Conversation<'a> {
+        Conversation { socket, deadline: self.deadline, interrupt: self.options.interrupt_hook() }
+    }
+
+    fn reach(&self, address: &SocketAddrUnix) -> Result<Socket, Failure> {
+        let socket =
+            new_socket().map(Socket::connecting).map_err(|errno| self.system("make a socket for", errno.into()))?;
         let path = || self.path.to_owned();
         match rustix::net::connect(&socket, address) {
             Ok(()) => Ok(socket),
@@ -127,7 +136,7 @@ impl Connector<'_> {
         rustix::fs::stat(self.path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::Socket)
     }
 
-    fn identify(&self, socket: &OwnedFd) -> Result<Credentials, Failure> {
+    fn identify(&self, socket: &Socket) -> Result<Credentials, Failure> {
         let who = match credentials::of_peer(socket.as_fd()) {
             Ok(Some(who)) => who,
             Ok(None) => return Err(Failure::NotYet(self.closed())),
@@ -159,7 +168,7 @@ impl Connector<'_> {
     }
 
     /// Checks and maps everything the listener granted.
-    fn take(&self, welcome: Welcome, descriptors: Vec<OwnedFd>) -> Result<(Role, Vec<RingParts>), ProtocolError> {
+    fn take(&self, welcome: Welcome, descriptors: Vec<OwnedFd>) -> Result<(Role, Vec<RingMemory>), ProtocolError> {
         let odd_role = ProtocolError::Role { found: welcome.role as u8 };
         let role = match self.hello.role.settle(welcome.role) {
             // A listener that knows which end we take has taken the other one.
@@ -167,25 +176,13 @@ impl Connector<'_> {
             Some(role) => role,
             None => return Err(odd_role),
         };
-        // What we have not offered is not for the listener to count on.
-        if welcome.barrier == Barrier::System && !self.hello.barrier {
-            return Err(ProtocolError::Reserved);
-        }
-        let (expected, found) = (welcome.geometries.len() * PER_RING, descriptors.len());
+        let (expected, found) = (welcome.geometries.len(), descriptors.len());
         if found != expected {
             return Err(ProtocolError::DescriptorCount { expected, found });
         }
-        let mut descriptors = descriptors.into_iter();
-        let mut next = || descriptors.next().ok_or(ProtocolError::DescriptorCount { expected, found });
-        let mut rings = Vec::with_capacity(welcome.geometries.len());
-        for geometry in welcome.geometries {
-            let mut memory = RingMemory::adopt(next()?.as_fd(), geometry)?;
-            memory.set_barrier(welcome.barrier);
-            let data = Doorbell::adopt(next()?).map_err(ProtocolError::Doorbell)?;
-            let room = Doorbell::adopt(next()?).map_err(ProtocolError::Doorbell)?;
-            rings.push(RingParts { memory, data, room });
-        }
-        Ok((role, rings))
+        let segments = descriptors.iter().zip(welcome.geometries);
+        let rings: Result<_, _> = segments.map(|(fd, geometry)| RingMemory::adopt(fd.as_fd(), geometry)).collect();
+        Ok((role, rings?))
     }
 
     fn rejected(&self, reject: Reject) -> ConnectError {
@@ -200,6 +197,7 @@ impl Connector<'_> {
             Code::RoleClash => ConnectError::RoleClash { path, role: role.name(kind) },
             Code::NotAllowed => ConnectError::NotAllowed { path },
             Code::Busy => ConnectError::Busy { path },
+            Code::OtherTimeNamespace => ConnectError::OtherTimeNamespace { path },
             Code::Other => ConnectError::Rejected { path, text: reject.text },
         }
     }
@@ -237,10 +235,10 @@ impl Connector<'_> {
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz {
-    use super::{ConnectError, Connector, Deadline, Duration, Failure, Hello, Link, Options, OwnedFd, Path};
+    use super::{ConnectError, Connector, Deadline, Duration, Failure, Hello, Link, Options, Path, Socket};
 
     /// The handshake with whoever is at the other end of `socket` and has said all it will.
-    pub(in super::super) fn converse(socket: OwnedFd, hello: Hello) -> Result<Link, ConnectError> {
+    pub(in super::super) fn converse(socket: Socket, hello: Hello) -> Result<Link, ConnectError> {
         let (timeout, deadline) = (Duration::ZERO, Deadline::after(Duration::ZERO));
         let connector = Connector { path: Path::new("fuzzed"), hello, options: &Options::new(), timeout, deadline };
         connector.converse(socket).map_err(|failure| match failure {
@@ -266,11 +264,11 @@ mod tests {
         let socket = new_socket().unwrap();
         connect(&socket, &address).unwrap();
         drop(listener);
-        let hello = Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2], barrier: true };
+        let hello = Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2], time_namespace: 0 };
         let deadline = Deadline::after(Duration::from_secs(20));
         let options = Options::new();
         let connector = Connector { path: &path, hello, options: &options, timeout: Duration::from_secs(20), deadline };
-        let outcome = connector.converse(socket).map(drop);
+        let outcome = connector.converse(Socket::connecting(socket)).map(drop);
         assert!(matches!(outcome, Err(Failure::NotYet(ConnectError::Closed { .. }))), "the end of all attempts");
     }
 }

@@ -7,10 +7,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::descriptors::{self, MAX_DESCRIPTORS};
 use super::refusal::ProtocolError;
 use super::wire::BUFFER_LEN;
-use crate::wait::{Deadline, Interrupt};
+use crate::wait::{Deadline, Foreign, Interrupt, Socket};
 
 /// Longest sleep between two questions to an [`Interrupt`].
 const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
@@ -67,7 +66,7 @@ impl Message {
 /// A connected socket, and how long its peer has.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Conversation<'a> {
-    pub(super) socket: BorrowedFd<'a>,
+    pub(super) socket: &'a Socket,
     pub(super) deadline: Deadline,
     pub(super) interrupt: Option<Interrupt>,
 }
@@ -76,10 +75,10 @@ impl Conversation<'_> {
     /// Sends one message with its descriptors.
     pub(super) fn say(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) -> Result<(), Break> {
         loop {
-            match descriptors::send(self.socket, bytes.as_ref(), carried) {
+            match self.socket.send(bytes.as_ref(), carried) {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => wait_until(&self.socket, PollFlags::OUT, self.deadline, self.interrupt)?,
+                Err(Errno::AGAIN) => wait_until(self.socket, PollFlags::OUT, self.deadline, self.interrupt)?,
                 Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(Break::Reset),
                 Err(errno) => return Err(system("send a handshake message on", errno).into()),
             }
@@ -91,18 +90,20 @@ impl Conversation<'_> {
         let mut buffer = [0; BUFFER_LEN];
         let mut reset = false;
         loop {
-            match descriptors::receive(self.socket, &mut buffer, descriptors) {
+            match self.socket.receive(&mut buffer, descriptors) {
                 // The socket cannot tell an empty message from the end; the protocol has no empty message.
                 Ok(packet) if packet.len == 0 => return Err(if reset { Break::Reset } else { Break::Closed }),
                 Ok(packet) if packet.cut => return Err(ProtocolError::Oversized.into()),
-                // Fewer came than there was space for: it was this process that could take no more.
-                Ok(packet) if packet.descriptors_lost && descriptors && packet.descriptors.len() < MAX_DESCRIPTORS => {
+                Ok(packet) if packet.foreign == Some(Foreign::NoPlace) => {
                     return Err(system("take the descriptors on", Errno::MFILE).into());
                 }
-                Ok(packet) if packet.descriptors_lost => return Err(ProtocolError::DescriptorsLost.into()),
+                Ok(packet) if packet.foreign == Some(Foreign::NotMemory) => {
+                    return Err(ProtocolError::DescriptorKind.into());
+                }
+                Ok(packet) if packet.foreign.is_some() => return Err(ProtocolError::DescriptorsLost.into()),
                 Ok(packet) => return Ok(Message { buffer, len: packet.len, descriptors: packet.descriptors }),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => wait_until(&self.socket, PollFlags::IN, self.deadline, self.interrupt)?,
+                Err(Errno::AGAIN) => wait_until(self.socket, PollFlags::IN, self.deadline, self.interrupt)?,
                 // The kernel tells of the reset first, and only then gives what the peer said before it.
                 Err(Errno::CONNRESET) if !reset => reset = true,
                 Err(Errno::CONNRESET) => return Err(Break::Reset),

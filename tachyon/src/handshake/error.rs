@@ -205,7 +205,15 @@ pub enum ConnectError {
         theirs: u32,
     },
 
-    /// The listener has no place left.
+    /// Each side reads another monotonic clock, so no deadline means the same to both.
+    #[error(
+        "the listener at {path:?} runs in another time namespace: run both sides in one, so that deadlines mean the same"
+    )]
+    OtherTimeNamespace {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// The listener has as many clients as it takes.
     #[error("the listener at {path:?} has no place for another client: try again later")]
     Busy {
         /// The path.

@@ -20,11 +20,10 @@ use super::guest::{Guest, Progress};
 use super::refusal::Refusal;
 use super::wire::{self, Code, Hello};
 use super::{ConnectError, Kind, Link, Offer, Role};
-use crate::barrier::Barrier;
 use crate::fuzz::Input;
 use crate::options::Options;
-use crate::ring::{Geometry, RingMemory, Side};
-use crate::wait::{Deadline, Doorbell};
+use crate::ring::{Geometry, RingMemory, Side, Use};
+use crate::wait::{Deadline, Socket};
 
 /// Capacity of the rings, in bytes: a page of header, one of slots, and a line.
 const CAPACITY: usize = 64;
@@ -50,7 +49,6 @@ fn everything() -> Vec<OwnedFd> {
     let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).expect("a file");
     let sealed = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
     let len = geometry().segment_len();
-    let [bell, other_bell] = [(); 2].map(|()| Doorbell::pair().expect("a doorbell").0);
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
     let listening = socket(AddressFamily::UNIX, SocketType::STREAM);
     // Without a path the kernel finds it an abstract name.
@@ -58,8 +56,6 @@ fn everything() -> Vec<OwnedFd> {
     rustix::net::listen(&listening, 1).expect("a listener");
     vec![
         ring(),
-        bell.as_fd().try_clone_to_owned().expect("a descriptor"),
-        other_bell.as_fd().try_clone_to_owned().expect("a descriptor"),
         ring(),
         memory(len, sealed),
         memory(len, SealFlags::empty()),
@@ -96,7 +92,7 @@ fn tempfile() -> OwnedFd {
 }
 
 fn geometry() -> Geometry {
-    Geometry::new(CAPACITY).expect("a power of two")
+    Geometry::new(CAPACITY, Use::Bus).expect("a power of two")
 }
 
 fn kind(byte: u8) -> Kind {
@@ -108,7 +104,8 @@ fn role(byte: u8) -> Role {
 }
 
 fn offer(kind: Kind, role: Role) -> Offer {
-    Offer { kind, role, geometries: vec![geometry(); kind.rings()] }
+    let geometry = Geometry::new(CAPACITY, kind.carries()).expect("a power of two");
+    Offer { kind, role, geometries: vec![geometry; kind.rings()] }
 }
 
 /// The peer says something: a correct message with some bytes changed, or any bytes.
@@ -130,12 +127,12 @@ fn say(input: &Input<'_>, socket: BorrowedFd<'_>, correct: &[u8], rings: usize) 
         let all = |byte: u8| palette[usize::from(byte) % palette.len()].as_fd();
         let descriptors: Vec<BorrowedFd<'_>> = match how >> 2 & 7 {
             // What a correct peer sends.
-            0..4 => (0..rings).flat_map(|_| [0, 1, 2]).map(all).collect(),
+            0..4 => (0..rings).map(|_| all(0)).collect(),
             // The same with one of them changed.
             4 if rings > 0 => {
-                let spoilt = usize::from(input.byte()) % (rings * 3);
+                let spoilt = usize::from(input.byte()) % rings;
                 let by = all(input.byte());
-                (0..rings * 3).map(|at| if at == spoilt { by } else { all([0, 1, 2][at % 3]) }).collect()
+                (0..rings).map(|at| if at == spoilt { by } else { all(0) }).collect()
             }
             5 | 6 => (0..input.byte() & 7).map(|_| all(input.byte())).collect(),
             7 => vec![all(input.byte()); usize::from(input.byte()) % (MOST_DESCRIPTORS + 1)],
@@ -165,14 +162,12 @@ fn sockets() -> (OwnedFd, OwnedFd) {
 fn check(link: Link, kind: Kind, side: Side) {
     assert_eq!((link.rings.len(), link.side), (kind.rings(), side));
     for ring in link.rings {
-        assert_eq!(ring.memory.segment().len(), geometry().segment_len());
+        assert_eq!(ring.segment().len(), ring.geometry().segment_len());
         // The last slot's words are written and read: an unmapped or shrunk page would end the program here.
-        let last = ring.memory.slot(geometry().slots() as u64 - 1);
-        last.len.store(7, crate::sync::Ordering::Relaxed);
-        let _ = last.len.load(crate::sync::Ordering::Relaxed);
-        assert!(ring.memory.arena(0, CAPACITY).is_some() && ring.memory.arena(1, CAPACITY).is_none());
-        ring.data.ring();
-        ring.room.drain();
+        let last = ring.slot(ring.geometry().slots() as u64 - 1);
+        last.publication.store(7, crate::sync::Ordering::Relaxed);
+        let _ = last.publication.load(crate::sync::Ordering::Relaxed);
+        assert!(ring.arena(0, CAPACITY).is_some() && ring.arena(1, CAPACITY).is_none());
     }
 }
 
@@ -184,10 +179,11 @@ pub fn listener(data: &[u8]) {
     let how = input.byte();
     let (kind, role) = (kind(how), role(how >> 1 & 3));
     let (ours, theirs) = sockets();
-    let hello = Hello { kind, role: self::role(how >> 3 & 3), wishes: [None; 2], barrier: how & 32 != 0 };
+    let hello = Hello { kind, role: self::role(how >> 3 & 3), wishes: [None; 2], time_namespace: input.byte().into() };
     say(&input, theirs.as_fd(), &wire::write_hello(hello), 0);
     let options = Options::new().handshake_timeout(Duration::ZERO);
-    let client = Client::new(ours, how & 4 != 0);
+    // As on a system that refuses descriptors, and as on one that does not.
+    let client = Client::new(if how & 4 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) });
     let path = Path::new("fuzzed");
     let offer = offer(kind, role);
     let leaves = how & 64 != 0;
@@ -233,17 +229,14 @@ pub fn connector(data: &[u8]) {
     let (ours, theirs) = sockets();
     let correct = match how >> 3 & 3 {
         0 => wire::write_reject(code(input.byte()), input.byte(), "a text").to_vec(),
-        settled => {
-            wire::write_welcome(&offer(kind, role), self::role(settled), Barrier::agreed(how & 64 != 0, true)).to_vec()
-        }
+        settled => wire::write_welcome(&offer(kind, role), self::role(settled)).to_vec(),
     };
     say(&input, theirs.as_fd(), &correct, kind.rings());
     let theirs = (how & 32 == 0).then_some(theirs);
-    let hello = Hello { kind, role, wishes: [None; 2], barrier: how & 128 == 0 };
-    match converse(ours, hello) {
+    let hello = Hello { kind, role, wishes: [None; 2], time_namespace: 0 };
+    let socket = if how & 64 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) };
+    match converse(socket, hello) {
         Ok(link) => {
-            let counted_on = link.rings.iter().any(|ring| ring.memory.barrier() == Barrier::System);
-            assert!(hello.barrier || !counted_on, "a barrier that was not offered");
             check(link, kind, Side::Connector);
         }
         Err(ConnectError::Interrupted { .. } | ConnectError::Path(_) | ConnectError::ForeignListener { .. }) => {
@@ -255,12 +248,13 @@ pub fn connector(data: &[u8]) {
 }
 
 fn code(byte: u8) -> Code {
-    match byte % 6 {
+    match byte % 7 {
         1 => Code::WrongKind,
         2 => Code::Version,
         3 => Code::RoleClash,
         4 => Code::NotAllowed,
         5 => Code::Busy,
+        6 => Code::OtherTimeNamespace,
         _ => Code::Other,
     }
 }

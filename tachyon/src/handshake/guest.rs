@@ -1,6 +1,6 @@
 //! A client's handshake in steps that never wait, for a server that has others to attend to.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,18 +10,15 @@ use super::credentials::Credentials;
 use super::error::ListenError;
 use super::refusal::Refusal;
 use super::wire::{self, Wishes};
-use super::{Link, Offer, RingParts, Role};
-use crate::barrier::Barrier;
+use super::{Link, Offer, Role};
 use crate::options::Options;
-use crate::ring::Side;
-use crate::wait::{Deadline, Peer};
+use crate::ring::{RingMemory, Side};
+use crate::wait::{Deadline, Peer, Socket};
 
 /// A client on its way in. Its descriptor becomes readable when the next step can be taken; dropping it hangs up.
 #[derive(Debug)]
 pub(crate) struct Guest {
-    socket: OwnedFd,
-    /// Whether the system runs barriers on this process.
-    barrier: bool,
+    socket: Socket,
     deadline: Deadline,
     stage: Stage,
 }
@@ -31,7 +28,7 @@ enum Stage {
     /// Nothing heard yet.
     Arrived,
     /// Welcomed; it has to confirm.
-    Welcomed { who: Credentials, role: Role, rings: Vec<RingParts> },
+    Welcomed { who: Credentials, role: Role, rings: Vec<RingMemory> },
 }
 
 /// What a step led to.
@@ -47,8 +44,7 @@ impl Guest {
     /// Begins the handshake of an accepted client, which has as long as `options` say.
     pub(crate) fn new(client: Client, options: &Options) -> Self {
         let deadline = options.client_deadline(Deadline::never());
-        let (socket, barrier) = client.into_parts();
-        Self { socket, barrier, deadline, stage: Stage::Arrived }
+        Self { socket: client.into_socket(), deadline, stage: Stage::Arrived }
     }
 
     /// When the guest's time is up.
@@ -69,18 +65,17 @@ impl Guest {
         options: &Options,
         terms: impl FnOnce(&Wishes) -> Result<Offer, Refusal>,
     ) -> Result<Progress, ListenError> {
-        let Self { socket, barrier, deadline, stage } = self;
+        let Self { socket, deadline, stage } = self;
         let conversation = |socket| Conversation { socket, deadline: Deadline::after(Duration::ZERO), interrupt: None };
-        let heard = match listen_in(&conversation(socket.as_fd())) {
+        let heard = match listen_in(&conversation(&socket)) {
             Some(heard) => heard,
             None if deadline.has_passed() => Err(Break::Stopped(Stop::TimedOut)),
-            None => return Ok(Progress::Waiting(Self { socket, barrier, deadline, stage })),
+            None => return Ok(Progress::Waiting(Self { socket, deadline, stage })),
         };
-        let admission =
-            Admission { conversation: conversation(socket.as_fd()), path, offer: standard, options, barrier };
+        let admission = Admission { conversation: conversation(&socket), path, offer: standard, options };
         let failure = match (heard.map_err(|why| admission.broken(why)), stage) {
             (Ok(hello), Stage::Arrived) => match greet(&admission, &hello, terms) {
-                Ok(stage) => return Ok(Progress::Waiting(Self { socket, barrier, deadline, stage })),
+                Ok(stage) => return Ok(Progress::Waiting(Self { socket, deadline, stage })),
                 Err(failure) => failure,
             },
             (Ok(ready), Stage::Welcomed { who, role, rings }) => match wire::read_ready(ready.bytes()) {
@@ -125,8 +120,7 @@ fn greet(
     let hello = wire::read_hello(hello.bytes()).map_err(refused)?;
     let role = admission.settle(hello)?;
     let offer = terms(&hello.wishes).map_err(Failure::Refused)?;
-    let barrier = Barrier::agreed(admission.barrier, hello.barrier);
-    let rings = Admission { offer: &offer, ..*admission }.welcome(role, barrier)?;
+    let rings = Admission { offer: &offer, ..*admission }.welcome(role)?;
     Ok(Stage::Welcomed { who, role, rings })
 }
 

@@ -12,9 +12,8 @@ use super::binding::Binding;
 use super::conversation::{Stop, wait_until};
 use super::error::ListenError;
 use super::{Link, Offer};
-use crate::barrier;
 use crate::options::Options;
-use crate::wait::Deadline;
+use crate::wait::{Deadline, Socket, reaper};
 
 /// Listens at `path` for one client and no more.
 ///
@@ -35,8 +34,6 @@ pub(crate) fn listen(path: &Path, offer: &Offer, options: &Options) -> Result<Li
 #[derive(Debug)]
 pub(crate) struct Listener {
     binding: Binding,
-    /// Whether the system runs barriers on this process.
-    barrier: bool,
 }
 
 impl Listener {
@@ -46,9 +43,7 @@ impl Listener {
     ///
     /// [`ListenError`] for a path that is impossible, taken or not a socket's; a dead socket is replaced.
     pub(crate) fn bind(path: &Path, options: &Options) -> Result<Self, ListenError> {
-        // Before anybody can come: it takes its time, and clients that wait have none to give.
-        let barrier = barrier::register();
-        Binding::new(path, options).map(|binding| Self { binding, barrier })
+        Binding::new(path, options).map(|binding| Self { binding })
     }
 
     /// Waits for a client and makes a connection with it. Clients that are not as they should be are turned away.
@@ -98,9 +93,15 @@ impl Listener {
     ///
     /// [`ListenError`] if the system refuses; the client then stays in the queue.
     pub(crate) fn try_accept(&self) -> Result<Option<Client>, ListenError> {
+        if reaper::is_full() {
+            let busy = std::io::Error::other("clients have passed as many descriptors as can wait to be closed");
+            return Err(ListenError::system("accept a client on", self.path(), busy));
+        }
         loop {
             match accept_with(&self.binding, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(socket) => return Ok(Some(Client::new(socket, self.barrier))),
+                Ok(socket) => {
+                    return Ok(Some(Client::new(Socket::accepted(socket, self.binding.refuses_rights()))));
+                }
                 Err(Errno::AGAIN) => return Ok(None),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(errno) => return Err(ListenError::system("accept a client on", self.path(), errno.into())),

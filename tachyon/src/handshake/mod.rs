@@ -3,7 +3,7 @@
 //! ```text
 //! connector                                listener
 //!     | Hello   magic version kind role       |  checks the user, then the hello
-//!     |-------------------------------------->|  makes rings and doorbells for this client
+//!     |-------------------------------------->|  makes rings for this client
 //!     | Welcome kind role geometry + fds      |
 //!     |<--------------------------------------|  or Reject with a code and a text, then hangs up
 //!     | Ready                                 |  checked and mapped everything
@@ -12,19 +12,19 @@
 //!
 //! Only after `Ready` does the listener hand the connection to its user, so a client that dies or gives up half-way
 //! costs it nothing but time. The socket stays open afterwards: its hang-up is how either side learns of the other's
-//! end. A [`Link`] exists only when the whole conversation went well.
+//! end, and rings are messages on it (`wait::socket`). A [`Link`] exists only when the whole conversation went well.
 
 mod admission;
 mod binding;
 mod connector;
 mod conversation;
 mod credentials;
-mod descriptors;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod guest;
 mod listener;
+mod namespace;
 mod path;
 mod refusal;
 mod wire;
@@ -37,8 +37,8 @@ pub use path::PathError;
 pub use refusal::{ProtocolError, Refusal};
 pub(crate) use wire::Wishes;
 
-use crate::ring::{Geometry, RingMemory, Side};
-use crate::wait::{Doorbell, Peer};
+use crate::ring::{Geometry, RingMemory, Side, Use};
+use crate::wait::Peer;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,14 @@ impl Kind {
         match self {
             Self::Bus => 1,
             Self::Rpc => 2,
+        }
+    }
+
+    /// What its rings carry.
+    pub(crate) const fn carries(self) -> Use {
+        match self {
+            Self::Bus => Use::Bus,
+            Self::Rpc => Use::Calls,
         }
     }
 
@@ -110,23 +118,13 @@ pub(crate) struct Offer {
     pub(crate) geometries: Vec<Geometry>,
 }
 
-/// One ring as both sides have it after the handshake.
-#[derive(Debug)]
-pub(crate) struct RingParts {
-    pub(crate) memory: RingMemory,
-    /// Rung for the consumer.
-    pub(crate) data: Doorbell,
-    /// Rung for the producer.
-    pub(crate) room: Doorbell,
-}
-
 /// A finished handshake.
 #[derive(Debug)]
 pub(crate) struct Link {
     /// Ours; [`Role::Either`] only if both sides left it open.
     pub(crate) role: Role,
     pub(crate) side: Side,
-    pub(crate) rings: Vec<RingParts>,
+    pub(crate) rings: Vec<RingMemory>,
     pub(crate) peer: Peer,
 }
 

@@ -1,7 +1,5 @@
 //! What a peer can do wrong in a handshake.
 
-use std::io;
-
 use crate::ring::CapacityError;
 use crate::shm::ShmError;
 
@@ -34,12 +32,14 @@ pub enum ProtocolError {
     SegmentLength { expected: usize, stated: u64 },
     #[error("{found} descriptors instead of {expected}")]
     DescriptorCount { expected: usize, found: usize },
-    #[error("descriptors that were lost: more than allowed were sent, or this process has none left (`ulimit -n`)")]
+    #[error("descriptors where none belong")]
     DescriptorsLost,
     #[error(transparent)]
     Segment(#[from] ShmError),
-    #[error("a doorbell that cannot be used: {0}")]
-    Doorbell(#[source] io::Error),
+    #[error("descriptors of another kind than memory files")]
+    DescriptorKind,
+    #[error("a message that nothing asked for")]
+    Surplus,
 }
 
 /// Why a listener turned a client away.
@@ -57,6 +57,8 @@ pub enum Refusal {
     RingTooLarge { asked: usize, most: usize },
     #[error("there are as many callers as are allowed here")]
     Busy,
+    #[error("it runs in another time namespace, where deadlines mean something else")]
+    OtherTimeNamespace,
     #[error("it did not finish the handshake in time")]
     Silent,
     #[error("it hung up during the handshake")]

@@ -9,11 +9,10 @@ use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{Kind, Offer, ProtocolError, Role};
-use crate::barrier::Barrier;
 use crate::ring::Geometry;
 
 /// The version of this handshake and of the shared memory behind it.
-pub(crate) const PROTOCOL_VERSION: u16 = 1;
+pub(crate) const PROTOCOL_VERSION: u16 = 2;
 
 const MAGIC: [u8; 4] = *b"TCHY";
 
@@ -52,9 +51,8 @@ struct HelloBytes {
     role: u8,
     /// Per ring the exponent of the wished capacity plus one; 0 leaves it to the listener.
     wishes: [u8; MAX_RINGS],
-    /// 1 when the system runs barriers on the connector's process.
-    barrier: u8,
-    reserved: [u8; 3],
+    reserved: [u8; 4],
+    time_namespace: U64,
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -71,9 +69,7 @@ struct WelcomeBytes {
     kind: u8,
     role: u8,
     rings: u8,
-    /// 1 when it does on both processes.
-    barrier: u8,
-    reserved: [u8; 4],
+    reserved: [u8; 5],
     geometry: [RingBytes; MAX_RINGS],
 }
 
@@ -96,8 +92,8 @@ pub(super) struct Hello {
     pub(super) role: Role,
     /// The capacities wished for, per ring; a listener for one peer goes by its own.
     pub(super) wishes: Wishes,
-    /// Whether the system runs barriers on this process.
-    pub(super) barrier: bool,
+    /// The time namespace of this process; 0 if the system does not say.
+    pub(super) time_namespace: u64,
 }
 
 /// The capacity wished for each ring; `None` leaves it to the listener.
@@ -109,7 +105,6 @@ pub(super) struct Welcome {
     /// The listener's, settled against the connector's wish.
     pub(super) role: Role,
     pub(super) geometries: Vec<Geometry>,
-    pub(super) barrier: Barrier,
 }
 
 /// Why a listener turns a client away.
@@ -121,6 +116,7 @@ pub(super) enum Code {
     RoleClash = 3,
     NotAllowed = 4,
     Busy = 5,
+    OtherTimeNamespace = 6,
 }
 
 /// A listener's refusal.
@@ -189,14 +185,14 @@ impl Prefix {
 }
 
 pub(super) fn write_hello(hello: Hello) -> [u8; size_of::<HelloBytes>()] {
-    let Hello { kind, role, wishes, barrier } = hello;
+    let Hello { kind, role, wishes, time_namespace } = hello;
     zerocopy::transmute!(HelloBytes {
         prefix: Prefix::new(Tag::Hello),
         kind: kind as u8,
         role: role as u8,
         wishes: wishes.map(|wish| wish.map_or(0, |geometry| geometry.exponent() + 1)),
-        barrier: barrier.into(),
-        reserved: [0; 3]
+        reserved: [0; 4],
+        time_namespace: U64::new(time_namespace),
     })
 }
 
@@ -205,23 +201,24 @@ pub(super) fn read_hello(bytes: &[u8]) -> Result<Hello, ProtocolError> {
     let hello: HelloBytes = exactly(bytes)?;
     check_zero(&hello.reserved)?;
     let [forward, reverse] = hello.wishes;
+    let kind = kind(hello.kind)?;
     Ok(Hello {
-        kind: kind(hello.kind)?,
+        kind,
         role: role(hello.role)?,
-        wishes: [wish(forward)?, wish(reverse)?],
-        barrier: flag(hello.barrier)?,
+        wishes: [wish(forward, kind)?, wish(reverse, kind)?],
+        time_namespace: hello.time_namespace.get(),
     })
 }
 
 /// A capacity as its exponent plus one.
-fn wish(byte: u8) -> Result<Option<Geometry>, ProtocolError> {
+fn wish(byte: u8, kind: Kind) -> Result<Option<Geometry>, ProtocolError> {
     let Some(exponent) = byte.checked_sub(1) else { return Ok(None) };
     let capacity = 1usize.checked_shl(exponent.into()).unwrap_or(0);
-    Ok(Some(Geometry::new(capacity)?))
+    Ok(Some(Geometry::new(capacity, kind.carries())?))
 }
 
-/// The listener's `Welcome` for `offer`, which has at most [`MAX_RINGS`] rings, with its settled role and barrier.
-pub(super) fn write_welcome(offer: &Offer, settled: Role, barrier: Barrier) -> [u8; size_of::<WelcomeBytes>()] {
+/// The listener's `Welcome` for `offer`, which has at most [`MAX_RINGS`] rings, with its settled role.
+pub(super) fn write_welcome(offer: &Offer, settled: Role) -> [u8; size_of::<WelcomeBytes>()] {
     let none = RingBytes { capacity: U64::ZERO, segment_len: U64::ZERO };
     let mut geometry = [none; MAX_RINGS];
     for (to, from) in geometry.iter_mut().zip(&offer.geometries) {
@@ -233,8 +230,7 @@ pub(super) fn write_welcome(offer: &Offer, settled: Role, barrier: Barrier) -> [
         kind: offer.kind as u8,
         role: settled as u8,
         rings: u8::try_from(offer.geometries.len()).unwrap_or(u8::MAX),
-        barrier: (barrier == Barrier::System).into(),
-        reserved: [0; 4],
+        reserved: [0; 5],
         geometry,
     })
 }
@@ -276,15 +272,13 @@ fn read_welcome(bytes: &[u8], asked: Kind) -> Result<Welcome, ProtocolError> {
     }
     let (used, unused) = welcome.geometry.split_at(rings);
     check_zero(unused.as_bytes())?;
-    let geometries = used.iter().map(|ring| ring.read()).collect::<Result<_, _>>()?;
-    // The listener has taken account of our word.
-    let barrier = Barrier::agreed(flag(welcome.barrier)?, true);
-    Ok(Welcome { role: role(welcome.role)?, geometries, barrier })
+    let geometries = used.iter().map(|ring| ring.read(asked)).collect::<Result<_, _>>()?;
+    Ok(Welcome { role: role(welcome.role)?, geometries })
 }
 
 impl RingBytes {
-    fn read(self) -> Result<Geometry, ProtocolError> {
-        let geometry = Geometry::new(usize::try_from(self.capacity.get()).unwrap_or(usize::MAX))?;
+    fn read(self, kind: Kind) -> Result<Geometry, ProtocolError> {
+        let geometry = Geometry::new(usize::try_from(self.capacity.get()).unwrap_or(usize::MAX), kind.carries())?;
         let (stated, expected) = (self.segment_len.get(), geometry.segment_len());
         if usize::try_from(stated) != Ok(expected) {
             return Err(ProtocolError::SegmentLength { expected, stated });
@@ -303,6 +297,7 @@ fn read_reject(bytes: &[u8]) -> Result<Reject, ProtocolError> {
         3 => Code::RoleClash,
         4 => Code::NotAllowed,
         5 => Code::Busy,
+        6 => Code::OtherTimeNamespace,
         _ => Code::Other,
     };
     // The text ends up in terminals and logs, where a peer's control characters have no business.
@@ -325,14 +320,6 @@ fn exactly<T: FromBytes>(bytes: &[u8]) -> Result<T, ProtocolError> {
 
 fn check_zero(reserved: &[u8]) -> Result<(), ProtocolError> {
     if reserved.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(ProtocolError::Reserved) }
-}
-
-fn flag(found: u8) -> Result<bool, ProtocolError> {
-    match found {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(ProtocolError::Reserved),
-    }
 }
 
 fn kind(found: u8) -> Result<Kind, ProtocolError> {

@@ -4,18 +4,21 @@ use core::ptr::NonNull;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::layout::INLINE_LEN;
-use super::memory::{Fault, RingMemory};
+use super::layout::{FIRST_LINE_LEN, LINE_LEN, SLOT_HEADER_LEN, halves};
+use super::memory::{Cursor, Fault, RingMemory};
+use super::parked::Waker;
 use crate::sync::Ordering;
 
-/// A message taken from the ring: its header, copied and checked, and where its payload lies.
+/// A message taken from the ring: its header, copied and checked, and the place of its payload.
 ///
-/// Plain data. The payload stays in place until [`Consumer::release`] is told the position.
+/// Plain data. The payload stays in place until [`Consumer::release`] gets the position.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame {
     pub(crate) position: u64,
     pub(crate) correlation_id: u64,
     pub(crate) type_id: u32,
+    /// As in [`MessageHeader`](super::MessageHeader).
+    pub(crate) deadline: u32,
     pub(crate) len: usize,
     pub(crate) data: NonNull<u8>,
 }
@@ -23,70 +26,95 @@ pub(crate) struct Frame {
 impl Frame {
     /// Stands where no message has been taken yet.
     pub(crate) const fn none() -> Self {
-        Self { position: 0, correlation_id: 0, type_id: 0, len: 0, data: NonNull::dangling() }
+        Self { position: 0, correlation_id: 0, type_id: 0, deadline: 0, len: 0, data: NonNull::dangling() }
     }
 }
 
-// SAFETY: a frame is an address into a shared mapping with no owner of its own; whoever dereferences it proves that
+// SAFETY: a frame is an address into a shared mapping with no owner of its own; code that dereferences it proves that
 // the mapping lives and that the frame has not been released.
 #[allow(unsafe_code, reason = "a frame may be kept by a guard that another thread drops")]
 unsafe impl Send for Frame {}
 
-/// How many slots ahead a consumer that is behind fetches: as many as cross from core to core while it reads one.
-const AHEAD: u64 = 8;
+/// Slots that a consumer which is behind fetches ahead: as many as cross from core to core while it reads one.
+const AHEAD: usize = 8;
 
-/// What became of an attempt to take a message the short way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Plain {
-    /// It is taken.
+/// The outcome of one look for a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// A message was taken.
     Taken,
-    /// It is not there yet; or the ring is broken, which the next look finds out.
+    /// The next message is not published yet.
     NotYet,
-    /// There is one for [`Consumer::try_take`] to take.
-    Otherwise,
+    /// There is one that was not wanted; it was not taken.
+    Unwanted,
+    /// No correct peer writes what lies there.
+    Broken(Fault),
 }
 
 /// The one consumer of a ring.
 #[derive(Debug)]
 pub(crate) struct Consumer {
-    memory: Arc<RingMemory>,
-    /// Position of the next message to take.
-    next: u64,
+    /// At the next message to take.
+    next: Cursor,
+    waker: Waker,
     /// Everything before this position is released.
     released: u64,
     /// Positions released ahead of an earlier one that is still held, ascending.
     early: VecDeque<u64>,
-    /// Longest payload that a slot of this ring may hold: the ring's capacity may be less than the slot's.
-    most_inline: usize,
+    /// Longest payload that lies in a slot, and in its first line.
+    inline_len: usize,
+    first_line_len: usize,
+    /// Lines beyond the first that the last message had in its slot.
+    lines: usize,
 }
 
 impl Consumer {
-    /// The consumer of a ring nobody has received on.
+    /// The consumer of a ring before its first message.
     pub(crate) fn new(memory: Arc<RingMemory>) -> Self {
         let start = memory.start();
-        let most_inline = INLINE_LEN.min(memory.geometry().capacity());
-        Self { memory, next: start, released: start, early: VecDeque::new(), most_inline }
+        let inline_len = memory.geometry().inline_len();
+        Self {
+            next: Cursor::new(memory),
+            waker: Waker::new(),
+            released: start,
+            early: VecDeque::new(),
+            inline_len,
+            first_line_len: inline_len.min(FIRST_LINE_LEN),
+            lines: 0,
+        }
+    }
+
+    #[inline]
+    fn memory(&self) -> &RingMemory {
+        self.next.memory()
+    }
+
+    /// Position of the next message to take.
+    #[inline]
+    fn position(&self) -> u64 {
+        self.next.position()
     }
 
     /// Messages taken and not yet released.
     pub(crate) fn held(&self) -> usize {
-        let taken = usize::try_from(self.next.wrapping_sub(self.released)).expect("at most one per slot is taken");
+        let taken =
+            usize::try_from(self.position().wrapping_sub(self.released)).expect("at most one per slot is taken");
         taken - self.early.len()
     }
 
     /// Messages taken so far.
     pub(crate) fn taken(&self) -> u64 {
-        self.next.wrapping_sub(self.memory.start())
+        self.position().wrapping_sub(self.memory().start())
     }
 
-    /// Messages published and not yet taken. Looks at a few slots, whatever their number: what is published lies
+    /// Messages published and not yet taken. Looks at a few slots, however many there are: published messages lie
     /// together, from the next position on.
     pub(crate) fn waiting(&self) -> usize {
         let published = |ahead: usize| {
-            let position = self.next.wrapping_add(ahead as u64);
-            self.memory.slot(position).sequence.load(Ordering::Relaxed) == position.wrapping_add(1)
+            let position = self.position().wrapping_add(ahead as u64);
+            halves(self.memory().slot(position).publication.load(Ordering::Relaxed)).0 == self.memory().lap(position)
         };
-        let (mut low, mut high) = (0, self.memory.geometry().slots());
+        let (mut low, mut high) = (0, self.memory().geometry().slots());
         while low < high {
             let middle = low.midpoint(high);
             if published(middle) {
@@ -100,122 +128,123 @@ impl Consumer {
 
     /// Whether the next look would find something: a message, or a reason to give the ring up.
     pub(crate) fn is_ready(&self) -> bool {
-        self.memory.slot(self.next).sequence.load(Ordering::Acquire) != self.memory.unpublished(self.next)
+        halves(self.next.slot().publication.load(Ordering::Acquire)).0 != self.next.lap().wrapping_sub(1)
     }
 
-    /// Whether a look is worth its while: the next slot has changed, or the ring is no longer open. Two loads that stay
-    /// in this core's cache until then, and nothing else, so that waiting for it ends as early as it can.
+    /// Whether a look is worth its cost: the next slot has changed, or the ring is no longer open. Two loads that stay in
+    /// this core's cache until then, and nothing else, so that waiting for it ends as early as it can.
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
-        let sequence = self.memory.slot(self.next).sequence.load(Ordering::Relaxed);
-        sequence != self.memory.unpublished(self.next) || !self.memory.is_open()
+        let (sequence, _) = halves(self.next.slot().publication.load(Ordering::Relaxed));
+        sequence != self.next.lap().wrapping_sub(1) || !self.memory().is_open()
     }
 
-    /// Begins to fetch the slots that come next: the producer is ahead, so they are probably written.
+    /// Fetches a slot that comes soon: the producer is ahead, so it is probably written.
     #[inline]
     pub(crate) fn prepare(&self) {
-        self.memory.prefetch_for_reading(self.next.wrapping_add(AHEAD));
+        self.next.prefetch_ahead(AHEAD, false);
     }
 
-    /// Takes the next message into `loan` if it has been published and lies in its slot, and if `wanted` says so of its
-    /// correlation id: nearly all messages.
+    /// Takes the next message into `loan` if it has been published and `wanted` says so of its correlation id. `loan`
+    /// stays as it is otherwise.
     ///
     /// The loan is written word by word where its words will be read one by one: a copy of it in wider moves would have to
-    /// wait for the stores before it, which is what a short round trip consists of.
+    /// wait for the stores before it, which is most of a short round trip.
     #[inline]
-    pub(crate) fn take_plain(&mut self, loan: &mut Frame, wanted: impl FnOnce(u64) -> bool) -> Plain {
-        let position = self.next;
-        let slot = self.memory.slot(position);
-        let expected = position.wrapping_add(1);
-        // Acquire: as in `try_take`.
-        if slot.sequence.load(Ordering::Acquire) != expected {
-            return Plain::NotYet;
+    pub(crate) fn take_into(&mut self, loan: &mut Frame, wanted: impl FnOnce(u64) -> bool) -> Look {
+        let Self { next, lines, inline_len, first_line_len, .. } = self;
+        let (slot, lap) = (next.slot(), next.lap());
+        // Acquire: pairs with the producer's release store of the same word.
+        let (found, len) = halves(slot.publication.load(Ordering::Acquire));
+        if found != lap {
+            return if found == lap.wrapping_sub(1) {
+                Look::NotYet
+            } else {
+                Look::Broken(Fault::Sequence { found, expected: lap })
+            };
         }
-        let len = slot.len.load(Ordering::Relaxed) as usize;
+        if *lines > 0 {
+            // The message has as many lines as the one before it, in all likelihood.
+            next.prefetch_for_reading(core::mem::take(lines));
+        }
         let correlation_id = slot.correlation_id.load(Ordering::Relaxed);
-        if len > self.most_inline || !wanted(correlation_id) {
-            return Plain::Otherwise;
+        if !wanted(correlation_id) {
+            return Look::Unwanted;
         }
-        loan.position = position;
+        let (type_id, deadline) = halves(slot.kind.load(Ordering::Relaxed));
+        let mut data = next.inline();
+        if len as usize > *first_line_len {
+            if len as usize <= *inline_len {
+                *lines = (SLOT_HEADER_LEN + len as usize - 1) / LINE_LEN;
+            } else {
+                match locate(next, len) {
+                    Ok(found) => data = found,
+                    Err(fault) => return Look::Broken(fault),
+                }
+            }
+        }
+        loan.position = next.position();
         loan.correlation_id = correlation_id;
-        loan.type_id = slot.type_id.load(Ordering::Relaxed);
-        loan.len = len;
-        loan.data = RingMemory::inline(slot);
-        self.next = expected;
-        Plain::Taken
+        loan.type_id = type_id;
+        loan.deadline = deadline;
+        loan.len = len as usize;
+        loan.data = data;
+        next.advance();
+        Look::Taken
     }
 
     /// Takes the next message if it has been published.
     #[inline]
     pub(crate) fn try_take(&mut self) -> Result<Option<Frame>, Fault> {
         let mut frame = Frame::none();
-        Ok(if self.take_into(&mut frame)? { Some(frame) } else { None })
-    }
-
-    /// As [`try_take`](Self::try_take), into `loan`, which stays as it is if there is none.
-    #[inline]
-    pub(crate) fn take_into(&mut self, loan: &mut Frame) -> Result<bool, Fault> {
-        let position = self.next;
-        let slot = self.memory.slot(position);
-        let expected = position.wrapping_add(1);
-        // Acquire: pairs with the producer's release store of the same word.
-        let found = slot.sequence.load(Ordering::Acquire);
-        if found != expected {
-            let previous = self.memory.unpublished(position);
-            if found == previous {
-                return Ok(false);
-            }
-            return Err(Fault::Sequence { found, expected, previous });
+        match self.take_into(&mut frame, |_| true) {
+            Look::Taken => Ok(Some(frame)),
+            Look::NotYet | Look::Unwanted => Ok(None),
+            Look::Broken(fault) => Err(fault),
         }
-        let len = slot.len.load(Ordering::Relaxed);
-        let data =
-            if len as usize <= self.most_inline { RingMemory::inline(slot) } else { self.locate(position, len)? };
-        loan.position = position;
-        loan.correlation_id = slot.correlation_id.load(Ordering::Relaxed);
-        loan.type_id = slot.type_id.load(Ordering::Relaxed);
-        loan.len = len as usize;
-        loan.data = data;
-        self.next = expected;
-        Ok(true)
     }
 
-    /// Where a payload too long for its slot lies.
-    fn locate(&self, position: u64, len: u32) -> Result<NonNull<u8>, Fault> {
-        let geometry = self.memory.geometry();
-        if len as usize > geometry.capacity() {
-            return Err(Fault::Length { len, capacity: geometry.capacity() });
-        }
-        let offset = self.memory.arena_offset_of(position);
-        self.memory.arena(offset, len as usize).ok_or(Fault::Offset { offset, len, arena: geometry.arena_len() })
-    }
-
-    /// Gives a taken message's room back to the producer. Messages may be released in any order; room comes back in
-    /// the order they were sent.
+    /// Gives the room of a taken message back to the producer. Messages may be released in any order; room comes back in
+    /// the order they were sent. True when some did.
     #[inline]
-    pub(crate) fn release(&mut self, position: u64) {
-        debug_assert!(self.next.wrapping_sub(position) <= self.next.wrapping_sub(self.released));
+    #[must_use = "the producer may wait for room"]
+    pub(crate) fn release(&mut self, position: u64) -> bool {
+        debug_assert!(self.position().wrapping_sub(position) <= self.position().wrapping_sub(self.released));
         if position != self.released {
-            return self.release_early(position);
+            self.release_early(position);
+            return false;
         }
         self.released = position.wrapping_add(1);
+        if !self.early.is_empty() {
+            self.pass_early();
+        }
+        self.publish_released();
+        true
+    }
+
+    /// Gives back everything taken up to and including `position`, as far as it is not released yet.
+    pub(crate) fn release_through(&mut self, position: u64) {
+        self.released = position.wrapping_add(1);
+        let (released, slots) = (self.released, self.memory().slot_count());
+        self.early.retain(|early| early.wrapping_sub(released) < slots);
+        self.pass_early();
+        self.publish_released();
+    }
+
+    /// Moves the count over positions that were released early.
+    fn pass_early(&mut self) {
         while self.early.front() == Some(&self.released) {
             self.early.pop_front();
             self.released = self.released.wrapping_add(1);
         }
-        self.publish_released();
-    }
-
-    /// Gives back everything taken up to and including `position`, of which nothing was released early.
-    pub(crate) fn release_through(&mut self, position: u64) {
-        debug_assert!(self.early.is_empty());
-        self.released = position.wrapping_add(1);
-        self.publish_released();
     }
 
     #[inline]
     fn publish_released(&self) {
+        let header = self.memory().header();
+        self.waker.begin(&header.producer_parked.0);
         // Release: pairs with the producer's acquire load; our reads of the slots are over when it sees this.
-        self.memory.header().released.0.store(self.released, Ordering::Release);
+        header.released.0.store(self.released, Ordering::Release);
     }
 
     #[cold]
@@ -225,13 +254,31 @@ impl Consumer {
         self.early.insert(at, position);
     }
 
-    /// After releasing: whether the producer is parked and must be woken. At most one caller is told so for each time
-    /// it parks.
+    /// After a release that gave room back: whether the producer is parked and must be rung. True at most once for each
+    /// time it parks.
     #[inline]
-    pub(crate) fn producer_needs_wake(&self) -> bool {
-        let parked = &self.memory.header().producer_parked.0;
-        // As in `Producer::consumer_needs_wake`, with the released count in the publication's place.
-        self.memory.barrier().before_looking_for_sleepers();
-        parked.load(Ordering::Relaxed) != 0 && parked.swap(0, Ordering::Relaxed) != 0
+    pub(crate) fn producer_needs_ring(&mut self) -> bool {
+        self.waker.needs_ring(&self.next.memory().header().producer_parked.0)
     }
+
+    /// The producer could not be rung: the next release tries again.
+    #[cold]
+    pub(crate) fn ring_later(&self) {
+        self.memory().header().producer_parked.0.set();
+    }
+}
+
+/// The place of a payload too long for its slot, whose lines are fetched from there on.
+#[inline(never)]
+fn locate(place: &Cursor, len: u32) -> Result<NonNull<u8>, Fault> {
+    let memory = place.memory();
+    let geometry = memory.geometry();
+    if len as usize > geometry.capacity() {
+        return Err(Fault::Length { len, capacity: geometry.capacity() });
+    }
+    let offset = memory.arena_offset_of(place.position());
+    let data = memory.arena(offset, len as usize);
+    let data = data.ok_or(Fault::Offset { offset, len, arena: geometry.arena_len() })?;
+    RingMemory::fetch_arena(data, len as usize);
+    Ok(data)
 }

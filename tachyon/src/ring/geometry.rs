@@ -1,13 +1,15 @@
-//! How much memory a ring takes and where its parts lie, computed from its capacity alone.
+//! How much memory a ring takes and where its parts lie, computed from its capacity and its use.
 
 use thiserror::Error;
 
-use super::layout::{HEADER_LEN, SLOT_LEN};
+#[cfg(loom)]
+use super::layout::FIRST_LINE_LEN;
+use super::layout::{ARENA_ALIGN, HEADER_LEN, SLOT_HEADER_LEN};
 
 /// The largest capacity of one direction, in bytes: 2 GiB.
 pub const MAX_CAPACITY: usize = 1 << 31;
 
-/// Fewest slots a ring has, however small its arena, so that short messages still pipeline. A model has two, so that it
+/// Fewest slots of a ring, however small its arena, so that short messages still pipeline. A model has two, so that it
 /// gets to the ring's end and round it.
 const MIN_SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
 
@@ -19,17 +21,48 @@ const MIN_SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
 )]
 pub struct CapacityError(pub usize);
 
-/// The shape of one ring. Two sides that agree on the capacity agree on everything else.
+/// What a ring carries, which decides about its slots. `docs/decisions/0021-slots-by-use.md` has the measurements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Requests or replies: one message is under way, and what counts is how many lines it takes. Slots of 256 bytes.
+    Calls,
+    /// A stream of messages: what counts is how many lines pass in a time. Slots of 64 bytes.
+    Bus,
+}
+
+impl Use {
+    /// Bytes from one slot to the next, as a power of two.
+    const fn stride_exponent(self) -> u32 {
+        if cfg!(loom) {
+            return (SLOT_HEADER_LEN + 64).next_power_of_two().trailing_zeros();
+        }
+        match self {
+            Self::Calls => 8,
+            Self::Bus => 6,
+        }
+    }
+
+    /// Most slots of a ring.
+    const fn max_slots(self) -> usize {
+        match self {
+            Self::Calls => 4096,
+            Self::Bus => MAX_CAPACITY,
+        }
+    }
+}
+
+/// The shape of one ring. Two sides that agree on the capacity and the use agree on everything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Geometry {
     capacity: usize,
+    carries: Use,
 }
 
 impl Geometry {
     /// Checks `capacity` (bytes of payload the ring holds).
-    pub(crate) const fn new(capacity: usize) -> Result<Self, CapacityError> {
+    pub(crate) const fn new(capacity: usize, carries: Use) -> Result<Self, CapacityError> {
         if capacity.is_power_of_two() && capacity <= MAX_CAPACITY {
-            Ok(Self { capacity })
+            Ok(Self { capacity, carries })
         } else {
             Err(CapacityError(capacity))
         }
@@ -43,29 +76,55 @@ impl Geometry {
 
     /// The power of two that the capacity is.
     pub(crate) const fn exponent(self) -> u8 {
-        let mut exponent = 0;
-        while self.capacity >> exponent > 1 {
-            exponent += 1;
+        self.capacity.trailing_zeros().to_le_bytes()[0]
+    }
+
+    /// Bytes from one slot to the next, as a power of two.
+    #[inline]
+    pub(crate) const fn stride_exponent(self) -> u32 {
+        self.carries.stride_exponent()
+    }
+
+    /// Bytes from one slot to the next.
+    #[inline]
+    pub(crate) const fn stride(self) -> usize {
+        1 << self.stride_exponent()
+    }
+
+    /// Payload bytes that travel inside a slot of this ring; a longer payload lies in the arena.
+    #[inline]
+    pub(crate) const fn inline_len(self) -> usize {
+        #[cfg(loom)]
+        return FIRST_LINE_LEN;
+        #[cfg(not(loom))]
+        {
+            let slot = self.stride() - SLOT_HEADER_LEN;
+            if self.capacity < slot { self.capacity } else { slot }
         }
-        exponent
     }
 
     /// Number of slots, a power of two: the most messages that are under way at once.
     #[inline]
     pub(crate) const fn slots(self) -> usize {
-        let wanted = self.capacity / SLOT_LEN;
-        if wanted > MIN_SLOTS { wanted } else { MIN_SLOTS }
+        let wanted = if cfg!(loom) { 0 } else { self.capacity >> self.stride_exponent() };
+        if wanted < MIN_SLOTS {
+            MIN_SLOTS
+        } else if wanted > self.carries.max_slots() {
+            self.carries.max_slots()
+        } else {
+            wanted
+        }
     }
 
     /// Bytes of the arena, a power of two and a multiple of its alignment.
     #[inline]
     pub(crate) const fn arena_len(self) -> usize {
-        if self.capacity > SLOT_LEN { self.capacity } else { SLOT_LEN }
+        if self.capacity > ARENA_ALIGN { self.capacity } else { ARENA_ALIGN }
     }
 
     /// Where the arena begins in the segment.
     pub(crate) const fn arena_offset(self) -> usize {
-        HEADER_LEN + self.slots() * SLOT_LEN
+        HEADER_LEN + (self.slots() << self.stride_exponent())
     }
 
     /// Bytes of the whole segment.
@@ -81,18 +140,30 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_power_of_two() {
         for bad in [0, 3, 1000, MAX_CAPACITY + 1, MAX_CAPACITY * 2, usize::MAX] {
-            assert_eq!(Geometry::new(bad), Err(CapacityError(bad)));
+            assert_eq!(Geometry::new(bad, Use::Calls), Err(CapacityError(bad)));
         }
     }
 
     #[test]
     fn parts_follow_each_other_and_stay_aligned() {
-        for power in 0..=31 {
-            let geometry = Geometry::new(1 << power).unwrap();
+        for (power, carries) in (0..=31).flat_map(|power| [(power, Use::Calls), (power, Use::Bus)]) {
+            let geometry = Geometry::new(1 << power, carries).unwrap();
+            assert_eq!(geometry.exponent(), power);
             assert!(geometry.slots().is_power_of_two() && geometry.slots() >= MIN_SLOTS);
             assert!(geometry.arena_len() >= geometry.capacity());
-            assert_eq!(geometry.arena_offset() % SLOT_LEN, 0);
-            assert_eq!(geometry.segment_len(), HEADER_LEN + geometry.slots() * SLOT_LEN + geometry.arena_len());
+            assert_eq!(geometry.arena_offset() % ARENA_ALIGN, 0);
+            assert_eq!(
+                geometry.segment_len(),
+                HEADER_LEN + geometry.slots() * geometry.stride() + geometry.arena_len()
+            );
         }
+    }
+
+    #[test]
+    fn a_call_of_232_bytes_travels_in_its_slot_and_a_message_of_40() {
+        assert_eq!(Geometry::new(1 << 16, Use::Calls).unwrap().inline_len(), 232);
+        assert_eq!(Geometry::new(1 << 16, Use::Bus).unwrap().inline_len(), 40);
+        assert_eq!(Geometry::new(1, Use::Bus).unwrap().inline_len(), 1);
+        assert_eq!(Geometry::new(1 << 31, Use::Calls).unwrap().slots(), 4096);
     }
 }

@@ -1,84 +1,98 @@
-//! What lies in a segment, byte for byte. `docs/wire-format.md` draws it.
+//! The bytes of a segment. `docs/wire-format.md` draws them.
 //!
-//! Everything here is shared with a process that may write anything at any time, so every field is an atomic, is read
-//! once into a local and checked there. Fields with different writers are 128 bytes apart: a core fetches lines in
-//! pairs, and two writers in one pair would fight over it.
+//! The peer may write any byte at any time, so every field is an atomic, is read once into a local and checked there.
+//! Fields with different writers are 128 bytes apart: a core fetches lines in pairs, and two writers in one pair would
+//! take it from each other.
 
-use core::cell::UnsafeCell;
 use core::mem::{offset_of, size_of};
 
+use super::parked::ParkedWord;
 use crate::sync::{AtomicU32, AtomicU64};
 
-/// Begins every segment: "TACHYON" and the layout's generation.
-pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"TACHYON\x01");
+/// Begins every segment: "TACHYON" and the generation of the layout.
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"TACHYON\x02");
 
 /// Bytes before the first slot: one page.
 pub(crate) const HEADER_LEN: usize = 4096;
 
-/// Bytes of one slot: one cache line.
-#[cfg(not(loom))]
-pub(crate) const SLOT_LEN: usize = 64;
+/// Bytes of a slot before its payload.
+pub(crate) const SLOT_HEADER_LEN: usize = size_of::<Slot>();
 
-/// As above, where a model checker's words take more room.
-#[cfg(loom)]
-pub(crate) const SLOT_LEN: usize = size_of::<Slot>();
+/// Payload bytes that share a cache line with the slot's header.
+pub(crate) const FIRST_LINE_LEN: usize = LINE_LEN - 24;
 
-/// Payload bytes that travel inside a slot.
-pub(crate) const INLINE_LEN: usize = 40;
+/// Bytes of a cache line, of the machines that this is tuned for.
+pub(crate) const LINE_LEN: usize = 64;
 
-/// Alignment of payloads in the arena.
+/// Alignment of payloads in the arena, in bytes.
 pub(crate) const ARENA_ALIGN: usize = 64;
 
 /// One field alone in its pair of cache lines.
 #[repr(C, align(128))]
-pub(crate) struct Line<T>(pub(crate) T);
+pub(crate) struct CacheAligned<T>(pub(crate) T);
 
-/// What the creator writes before anyone else can see the segment, and nobody after.
+/// Written by the creator before the peer has the segment, and never after.
 #[repr(C)]
 pub(crate) struct Identity {
     pub(crate) magic: AtomicU64,
     pub(crate) capacity: AtomicU64,
-    /// The position of the first message ever sent; 0 outside tests.
-    pub(crate) start: AtomicU64,
+    /// Bytes from one slot to the next.
+    pub(crate) stride: AtomicU64,
 }
 
-/// Which side of the connection has taken each end of the ring (0: nobody yet).
+/// The side of the connection that has taken each end of the ring (0: neither).
 #[repr(C)]
 pub(crate) struct Ends {
     pub(crate) producer: AtomicU32,
     pub(crate) consumer: AtomicU32,
 }
 
-/// The first page of a segment. `docs/memory-model.md` names every word's writer, ordering and partner.
+/// The first page of a segment. `docs/memory-model.md` names the writer, the ordering and the partner of every word.
 #[repr(C)]
 pub(crate) struct Header {
-    pub(crate) identity: Line<Identity>,
-    pub(crate) state: Line<AtomicU32>,
-    pub(crate) ends: Line<Ends>,
-    pub(crate) released: Line<AtomicU64>,
-    pub(crate) consumer_parked: Line<AtomicU32>,
-    pub(crate) producer_parked: Line<AtomicU32>,
+    pub(crate) identity: CacheAligned<Identity>,
+    pub(crate) state: CacheAligned<AtomicU32>,
+    pub(crate) ends: CacheAligned<Ends>,
+    pub(crate) released: CacheAligned<AtomicU64>,
+    pub(crate) consumer_parked: CacheAligned<ParkedWord>,
+    pub(crate) producer_parked: CacheAligned<ParkedWord>,
+    /// The processor that the listener, or the connector, last began to wait on, plus one; 0 before.
+    pub(crate) processors: [CacheAligned<AtomicU32>; 2],
 }
 
-/// One message, or the place of one.
-///
-/// `sequence` equals the message's position + 1 exactly when the rest of the slot may be read.
-#[repr(C, align(64))]
+/// What stands before the payload of a slot: three words, so that a message takes three stores to send and three loads to
+/// take.
+#[repr(C)]
 pub(crate) struct Slot {
-    pub(crate) sequence: AtomicU64,
+    /// The sequence in the lower half, the payload's length in bytes in the upper one. The sequence is the lap of the
+    /// message's position exactly when the rest of the slot may be read; before that it is one less, so zeroed memory is
+    /// a fresh ring.
+    pub(crate) publication: AtomicU64,
     pub(crate) correlation_id: AtomicU64,
-    pub(crate) type_id: AtomicU32,
-    pub(crate) len: AtomicU32,
-    /// The payload, or for one longer than `INLINE_LEN` its arena offset as a native u64.
-    pub(crate) inline: UnsafeCell<[u8; INLINE_LEN]>,
+    /// The type id in the lower half, the deadline in the upper one; see
+    /// [`MessageHeader::due`](super::MessageHeader::due).
+    pub(crate) kind: AtomicU64,
+}
+
+/// Two halves of a word, the lower one first.
+#[inline]
+pub(crate) const fn joined(low: u32, high: u32) -> u64 {
+    (high as u64) << 32 | low as u64
+}
+
+/// The halves of a word, the lower one first.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "takes the halves apart")]
+pub(crate) const fn halves(word: u64) -> (u32, u32) {
+    (word as u32, (word >> 32) as u32)
 }
 
 const _: () = {
-    assert!(size_of::<Slot>() == SLOT_LEN);
-    assert!(size_of::<Header>() <= HEADER_LEN);
-    assert!(cfg!(loom) || offset_of!(Slot, inline) == SLOT_LEN - INLINE_LEN);
-    assert!(offset_of!(Slot, inline) % 8 == 0);
-    assert!(offset_of!(Header, released) == 384);
+    assert!(cfg!(loom) || size_of::<Slot>() == 24);
+    assert!(size_of::<Slot>() % 8 == 0);
+    assert!(cfg!(loom) || size_of::<Header>() <= HEADER_LEN);
+    assert!(cfg!(loom) || offset_of!(Header, released) == 384);
+    assert!(cfg!(loom) || offset_of!(Header, processors) == 768);
 };
 
 #[cfg(loom)]
@@ -87,12 +101,13 @@ impl Header {
     pub(super) fn zeroed() -> Self {
         let (word, half) = (|| AtomicU64::new(0), || AtomicU32::new(0));
         Self {
-            identity: Line(Identity { magic: word(), capacity: word(), start: word() }),
-            state: Line(half()),
-            ends: Line(Ends { producer: half(), consumer: half() }),
-            released: Line(word()),
-            consumer_parked: Line(half()),
-            producer_parked: Line(half()),
+            identity: CacheAligned(Identity { magic: word(), capacity: word(), stride: word() }),
+            state: CacheAligned(half()),
+            ends: CacheAligned(Ends { producer: half(), consumer: half() }),
+            released: CacheAligned(word()),
+            consumer_parked: CacheAligned(ParkedWord::new()),
+            producer_parked: CacheAligned(ParkedWord::new()),
+            processors: [CacheAligned(half()), CacheAligned(half())],
         }
     }
 }
@@ -101,12 +116,7 @@ impl Header {
 impl Slot {
     /// The words of fresh memory.
     pub(super) fn zeroed() -> Self {
-        Self {
-            sequence: AtomicU64::new(0),
-            correlation_id: AtomicU64::new(0),
-            type_id: AtomicU32::new(0),
-            len: AtomicU32::new(0),
-            inline: UnsafeCell::new([0; INLINE_LEN]),
-        }
+        let word = || AtomicU64::new(0);
+        Self { publication: word(), correlation_id: word(), kind: word() }
     }
 }

@@ -4,12 +4,14 @@
 
 use core::ptr::NonNull;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::geometry::Geometry;
-use super::layout::{HEADER_LEN, Header, MAGIC, Slot};
-use crate::barrier::Barrier;
+#[cfg(any(test, fuzzing, loom))]
+use super::layout::joined;
+use super::layout::{HEADER_LEN, Header, LINE_LEN, MAGIC, SLOT_HEADER_LEN, Slot};
 use crate::shm::{Segment, ShmError};
 use crate::sync::{AtomicU32, Ordering};
 
@@ -36,19 +38,20 @@ impl Side {
 
 const FATAL_BIT: u32 = 4;
 
+/// Most lines that are fetched of a payload in the arena; the processor's own prefetcher follows from there.
+const MOST_LINES: usize = 16;
+
 /// A ring whose shared words hold something no correct peer writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A slot's sequence is neither this lap's nor the last one's.
-    #[error("slot sequence {found} where {expected} or {previous} was possible")]
+    /// The lap of a slot is neither this one nor the one before.
+    #[error("lap {found} in a slot where {expected} or the one before it was possible")]
     Sequence {
-        /// What the slot held.
-        found: u64,
-        /// What a published message would have.
-        expected: u64,
-        /// What an unpublished one would have.
-        previous: u64,
+        /// The lap that the slot held.
+        found: u32,
+        /// The lap of a published message.
+        expected: u32,
     },
     /// A message longer than the ring.
     #[error("message of {len} bytes in a ring of {capacity}")]
@@ -81,6 +84,14 @@ pub enum Fault {
     /// A reply to a call that was never made.
     #[error("reply to call {0}, which was never made")]
     Correlation(u64),
+    /// A message on the connection's socket that is no ring: only eight bytes without descriptors are.
+    #[error("message of {len} bytes {} on the socket of the connection", if *.descriptors { "with descriptors" } else { "where 8 were possible" })]
+    Socket {
+        /// Bytes of the message, as far as they were read.
+        len: usize,
+        /// Whether descriptors came with it.
+        descriptors: bool,
+    },
     /// The peer found the ring broken first and said so in its state word.
     #[error("the peer reported a corrupted ring")]
     Reported,
@@ -89,14 +100,15 @@ pub enum Fault {
 /// The mapping of one ring. Both ends of it, guards and views share one of these; the last one unmaps it.
 pub(crate) struct RingMemory {
     header: NonNull<Header>,
-    slots: NonNull<Slot>,
+    slots: NonNull<u8>,
     arena: NonNull<u8>,
     geometry: Geometry,
-    /// The number of slots, and one less: `geometry` computes what every message would have to ask.
-    slot_count: u64,
+    /// What `geometry` computes, and every message asks for.
     slot_mask: usize,
+    stride_exponent: u32,
+    lap_exponent: u32,
+    /// Position of the first message: 0 outside tests.
     start: u64,
-    barrier: Barrier,
     segment: Segment,
 }
 
@@ -107,46 +119,55 @@ unsafe impl Send for RingMemory {}
 unsafe impl Sync for RingMemory {}
 
 impl RingMemory {
-    /// Makes a new ring and the descriptor to hand to the peer.
+    /// Makes a new ring and the descriptor for the peer. No page of it is touched but the first.
     ///
     /// # Errors
     /// The system's refusal to give the memory.
     pub(crate) fn create(geometry: Geometry) -> Result<(Self, OwnedFd), ShmError> {
-        Self::create_at(geometry, 0)
-    }
-
-    /// As [`create`](Self::create), with the first message at position `start`, so that a test reaches the overflow
-    /// of the counters.
-    pub(crate) fn create_at(geometry: Geometry, start: u64) -> Result<(Self, OwnedFd), ShmError> {
         let (segment, fd) = Segment::create(geometry.segment_len())?;
-        let memory = Self::over(segment, geometry, start);
-        memory.format();
+        let memory = Self::over(segment, geometry);
+        #[cfg(loom)]
+        memory.construct();
+        memory.identify();
         Ok((memory, fd))
     }
 
-    /// Writes the words a fresh ring begins with into memory that is zero elsewhere.
-    fn format(&self) {
-        #[cfg(loom)]
-        self.construct();
+    /// As [`create`](Self::create), with the first message at position `start`, so that a test reaches the overflow of
+    /// the counters. Both ends must be made over this one object: `start` does not travel.
+    #[cfg(any(test, fuzzing, loom))]
+    pub(crate) fn create_at(geometry: Geometry, start: u64) -> Result<(Self, OwnedFd), ShmError> {
+        let (mut memory, fd) = Self::create(geometry)?;
+        memory.begin_at(start);
+        Ok((memory, fd))
+    }
+
+    fn identify(&self) {
         let identity = &self.header().identity.0;
         identity.magic.store(MAGIC, Ordering::Relaxed);
         identity.capacity.store(self.geometry.capacity() as u64, Ordering::Relaxed);
-        identity.start.store(self.start, Ordering::Relaxed);
-        self.header().released.0.store(self.start, Ordering::Relaxed);
+        identity.stride.store(self.geometry.stride() as u64, Ordering::Relaxed);
+    }
+
+    /// Makes a fresh ring one whose first message has position `start`.
+    #[cfg(any(test, fuzzing, loom))]
+    fn begin_at(&mut self, start: u64) {
+        self.start = start;
+        self.header().released.0.store(start, Ordering::Relaxed);
         for index in 0..self.geometry.slots() as u64 {
-            let position = self.start.wrapping_add(index);
-            self.slot(position).sequence.store(self.unpublished(position), Ordering::Relaxed);
+            let position = start.wrapping_add(index);
+            let unpublished = joined(self.lap(position).wrapping_sub(1), 0);
+            self.slot(position).publication.store(unpublished, Ordering::Relaxed);
         }
     }
 
     /// Makes the memory that of a fresh ring again, so that a fuzzer need not map another one for every input.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn renew(&mut self, start: u64) {
-        self.start = start;
-        // SAFETY: the mapping is `len` bytes and writable, and an exclusive borrow of its one owner means that nobody
-        // here looks at it.
+        // SAFETY: the mapping is `len` bytes and writable, and an exclusive borrow of its one owner means that no other
+        // reference into it is in use.
         unsafe { self.segment.as_ptr().write_bytes(0, self.segment.len()) };
-        self.format();
+        self.identify();
+        self.begin_at(start);
     }
 
     /// Maps a ring that the peer made, after checking that it is one of this shape.
@@ -155,31 +176,31 @@ impl RingMemory {
     /// [`ShmError`] when the descriptor is no sealed memory of the right size, or does not hold such a ring.
     pub(crate) fn adopt(fd: BorrowedFd<'_>, geometry: Geometry) -> Result<Self, ShmError> {
         let segment = Segment::adopt(fd, geometry.segment_len())?;
-        let mut memory = Self::over(segment, geometry, 0);
+        let memory = Self::over(segment, geometry);
         let identity = &memory.header().identity.0;
         let magic = identity.magic.load(Ordering::Relaxed);
         let capacity = identity.capacity.load(Ordering::Relaxed);
-        if magic != MAGIC || capacity != geometry.capacity() as u64 {
-            return Err(ShmError::NotARing { magic, capacity });
+        let stride = identity.stride.load(Ordering::Relaxed);
+        if magic != MAGIC || capacity != geometry.capacity() as u64 || stride != geometry.stride() as u64 {
+            return Err(ShmError::NotARing { magic, capacity, stride });
         }
-        memory.start = identity.start.load(Ordering::Relaxed);
         Ok(memory)
     }
 
     /// Makes the words themselves: zeros are no words of a model checker's.
     #[cfg(loom)]
     fn construct(&self) {
-        // SAFETY: the header lies at the beginning of a writable mapping that nobody else has yet.
+        // SAFETY: the header lies at the beginning of a writable mapping that no other thread has yet.
         unsafe { self.header.write(Header::zeroed()) };
         for index in 0..self.geometry.slots() {
             // SAFETY: index is below the slot count, and `over` checked that the mapping holds that many.
-            let slot = unsafe { self.slots.add(index) };
+            let slot = unsafe { self.slots.add(index << self.stride_exponent) };
             // SAFETY: as for the header.
-            unsafe { slot.write(Slot::zeroed()) };
+            unsafe { slot.cast::<Slot>().write(Slot::zeroed()) };
         }
     }
 
-    fn over(segment: Segment, geometry: Geometry, start: u64) -> Self {
+    fn over(segment: Segment, geometry: Geometry) -> Self {
         assert!(segment.len() >= geometry.segment_len(), "a segment is made or checked with its geometry's length");
         let base = segment.as_ptr();
         // SAFETY: the offset is below `segment_len`, which the assertion above bounds by the mapping's length.
@@ -188,13 +209,13 @@ impl RingMemory {
         let arena = unsafe { base.add(geometry.arena_offset()) };
         Self {
             header: base.cast(),
-            slots: slots.cast(),
+            slots,
             arena,
             geometry,
-            slot_count: geometry.slots() as u64,
             slot_mask: geometry.slots() - 1,
-            start,
-            barrier: Barrier::default(),
+            stride_exponent: geometry.stride_exponent(),
+            lap_exponent: geometry.slots().trailing_zeros(),
+            start: 0,
             segment,
         }
     }
@@ -207,23 +228,12 @@ impl RingMemory {
     /// Number of slots, as positions count.
     #[inline]
     pub(crate) fn slot_count(&self) -> u64 {
-        self.slot_count
+        self.slot_mask as u64 + 1
     }
 
     /// Position of the first message.
     pub(crate) fn start(&self) -> u64 {
         self.start
-    }
-
-    /// Notes what the two sides have agreed on, before either has taken an end.
-    pub(crate) fn set_barrier(&mut self, barrier: Barrier) {
-        self.barrier = barrier;
-    }
-
-    /// What stands between this ring's words and its parked words.
-    #[inline]
-    pub(crate) fn barrier(&self) -> Barrier {
-        self.barrier
     }
 
     pub(crate) fn segment(&self) -> &Segment {
@@ -237,65 +247,88 @@ impl RingMemory {
         unsafe { self.header.as_ref() }
     }
 
+    /// Where the slot of a position begins.
+    #[inline]
+    pub(crate) fn slot_start(&self, position: u64) -> NonNull<u8> {
+        let index = position as usize & self.slot_mask;
+        // SAFETY: index is below the slot count, a power of two, and `over` checked that the mapping holds that many.
+        unsafe { self.slots.add(index << self.stride_exponent) }
+    }
+
     /// The slot of a position.
     #[inline]
     pub(crate) fn slot(&self, position: u64) -> &Slot {
-        let index = position as usize & self.slot_mask;
-        // SAFETY: index is below the slot count, a power of two, and `over` checked that the mapping holds that many.
-        let slot = unsafe { self.slots.add(index) };
-        // SAFETY: slots begin page aligned and follow each other every 64 bytes, in a mapping that lives as long as
-        // self. Slot is atomics and an UnsafeCell, valid for any bytes.
-        unsafe { slot.as_ref() }
+        // SAFETY: slots begin page aligned and follow each other at multiples of 64 bytes, in a mapping that lives as
+        // long as self. Slot is atomics, valid for any bytes.
+        unsafe { self.slot_start(position).cast().as_ref() }
     }
 
-    /// Asks for the slot of a position to read it soon. A hint, as the next one.
+    /// The payload area of the slot of a position: `stride` bytes less the slot's header, 8-aligned.
     #[inline]
-    pub(crate) fn prefetch_for_reading(&self, position: u64) {
+    pub(crate) fn inline(&self, position: u64) -> NonNull<u8> {
+        // SAFETY: the slot is `stride` bytes of the mapping, more than its header.
+        unsafe { self.slot_start(position).add(SLOT_HEADER_LEN) }
+    }
+
+    /// The lap of a position: what the sequence of its slot is from its publication on. Before, it is one less.
+    #[inline]
+    pub(crate) fn lap(&self, position: u64) -> u32 {
+        ((position >> self.lap_exponent) as u32).wrapping_add(1)
+    }
+
+    /// Fetches a line to read it soon. A hint that changes nothing, as the next one.
+    #[inline]
+    pub(crate) fn fetch_to_read(line: *const u8) {
         #[cfg(target_arch = "x86_64")]
         {
             use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let slot = core::ptr::from_ref(self.slot(position));
             // SAFETY: prefetching is allowed for any address, changes nothing and cannot fault.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(slot.cast()) };
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = position;
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        unsafe {
+            core::arch::asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = line;
     }
 
-    /// Asks for the slot of a position as this core's own, if the machine has a word for that. A hint: it changes nothing.
+    /// Fetches a line as this core's own, to write it soon.
     #[inline]
-    pub(crate) fn prefetch_for_writing(&self, position: u64) {
+    pub(crate) fn fetch_to_write(line: *const u8) {
         #[cfg(target_arch = "x86_64")]
-        {
-            let slot = core::ptr::from_ref(self.slot(position));
-            // SAFETY: PREFETCHW reads and writes nothing, changes no register and cannot fault. Every 64-bit x86
-            // processor takes it, some as no operation. The compiler's own intrinsic would be one for reading, unless
-            // built for a processor that is known to have this one.
-            unsafe { core::arch::asm!("prefetchw [{}]", in(reg) slot, options(nostack, preserves_flags)) };
+        // SAFETY: PREFETCHW reads and writes nothing, changes no register and cannot fault. Every 64-bit x86 processor takes
+        // it, some as no operation. The compiler's own intrinsic would be one for reading, unless built for a processor
+        // that is known to have this one.
+        unsafe {
+            core::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags));
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = position;
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as for reading.
+        unsafe {
+            core::arch::asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = line;
     }
 
-    /// What a slot's sequence holds until the message at `position` is published: the last lap's value.
+    /// Fetches the first lines of `len` bytes of the arena to read them soon.
     #[inline]
-    pub(crate) fn unpublished(&self, position: u64) -> u64 {
-        position.wrapping_add(1).wrapping_sub(self.slot_count)
-    }
-
-    /// Where the inline payload of a slot lies; 40 bytes from there are the slot's own.
-    #[inline]
-    pub(crate) fn inline(slot: &Slot) -> NonNull<u8> {
-        NonNull::from(&slot.inline).cast()
+    pub(crate) fn fetch_arena(data: NonNull<u8>, len: usize) {
+        for line in 0..len.div_ceil(LINE_LEN).min(MOST_LINES) {
+            Self::fetch_to_read(data.as_ptr().wrapping_add(line * LINE_LEN));
+        }
     }
 
     /// The arena offset written in the slot of `position`: the peer's word, to be checked.
+    #[inline]
     pub(crate) fn arena_offset_of(&self, position: u64) -> u64 {
-        let inline = Self::inline(self.slot(position));
+        let inline = self.inline(position);
         #[cfg(loom)]
         self.segment.reads(inline, size_of::<u64>());
-        // SAFETY: the inline area is 40 bytes, 8-aligned and mapped as long as self; any bytes are a valid u64. A
-        // volatile read takes the value exactly once, whatever the peer does meanwhile.
+        // SAFETY: the payload area is at least 40 bytes, 8-aligned and mapped as long as self; any bytes are a valid
+        // u64. A volatile read takes the value exactly once, whatever the peer does meanwhile.
         unsafe { inline.cast::<u64>().read_volatile() }
     }
 
@@ -308,6 +341,17 @@ impl RingMemory {
         }
         // SAFETY: offset is at most the arena's length, and the mapping holds the whole arena.
         Some(unsafe { self.arena.add(offset) })
+    }
+
+    /// Notes the processor that `side` waits on, and gives the one that its peer last did; 0 is none that is known.
+    #[cfg(not(loom))]
+    pub(crate) fn exchange_processors(&self, side: Side, ours: u32) -> u32 {
+        let word = |side: Side| &self.header().processors[side as usize - 1].0;
+        // A hint on both sides: nothing is ordered by these words.
+        if word(side).load(Ordering::Relaxed) != ours {
+            word(side).store(ours, Ordering::Relaxed);
+        }
+        word(side.peer()).load(Ordering::Relaxed)
     }
 
     /// Takes one end of the ring for `side`; false when the other side has it.
@@ -340,6 +384,109 @@ impl RingMemory {
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.header().state.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// The place of one end in its ring: the next position, its lap, and its slot.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    memory: Arc<RingMemory>,
+    position: u64,
+    lap: u32,
+    stride: usize,
+    slot: NonNull<u8>,
+    /// Behind the last slot.
+    end: NonNull<u8>,
+}
+
+// SAFETY: the pointers lead into `memory`, which is Send and Sync and lives as long as it does; what it leads to is only
+// touched through atomics, or through payload bytes whose single writer the ring protocol names.
+unsafe impl Send for Cursor {}
+// SAFETY: as for Send.
+unsafe impl Sync for Cursor {}
+
+impl Cursor {
+    /// At the first position of a ring.
+    pub(crate) fn new(memory: Arc<RingMemory>) -> Self {
+        let position = memory.start();
+        let (lap, slot) = (memory.lap(position), memory.slot_start(position));
+        let (stride, end) = (memory.geometry.stride(), memory.arena);
+        Self { memory, position, lap, stride, slot, end }
+    }
+
+    #[inline]
+    pub(crate) fn memory(&self) -> &Arc<RingMemory> {
+        &self.memory
+    }
+
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The sequence of the slot once its message is published.
+    #[inline]
+    pub(crate) fn lap(&self) -> u32 {
+        self.lap
+    }
+
+    #[inline]
+    pub(crate) fn slot(&self) -> &Slot {
+        // SAFETY: `slot` was given by `slot_start` of `self.memory`, which lives as long as self: see `RingMemory::slot`.
+        unsafe { self.slot.cast().as_ref() }
+    }
+
+    /// The payload area of the slot, as [`RingMemory::inline`].
+    #[inline]
+    pub(crate) fn inline(&self) -> NonNull<u8> {
+        // SAFETY: the slot is `stride` bytes of the mapping, more than its header.
+        unsafe { self.slot.add(SLOT_HEADER_LEN) }
+    }
+
+    /// Fetches `lines` lines of the slot after the first for reading, at most three: a slot has four.
+    #[inline]
+    pub(crate) fn prefetch_for_reading(&self, lines: usize) {
+        let line = |index: usize| self.slot.as_ptr().wrapping_add(index * LINE_LEN);
+        RingMemory::fetch_to_read(line(1));
+        if lines > 1 {
+            RingMemory::fetch_to_read(line(2));
+            if lines > 2 {
+                RingMemory::fetch_to_read(line(3));
+            }
+        }
+    }
+
+    /// As [`prefetch_for_reading`](Self::prefetch_for_reading), for writing.
+    #[inline]
+    pub(crate) fn prefetch_for_writing(&self, lines: usize) {
+        let line = |index: usize| self.slot.as_ptr().wrapping_add(index * LINE_LEN);
+        RingMemory::fetch_to_write(line(1));
+        if lines > 1 {
+            RingMemory::fetch_to_write(line(2));
+            if lines > 2 {
+                RingMemory::fetch_to_write(line(3));
+            }
+        }
+    }
+
+    /// Fetches the first line of a slot some positions ahead, for reading or for writing. Near the end of the ring that is
+    /// a line behind it, and nothing but a wasted hint.
+    #[inline]
+    pub(crate) fn prefetch_ahead(&self, positions: usize, write: bool) {
+        let ahead = self.slot.as_ptr().wrapping_add(positions * self.stride);
+        if write { RingMemory::fetch_to_write(ahead) } else { RingMemory::fetch_to_read(ahead) }
+    }
+
+    /// Goes to the next position.
+    #[inline]
+    pub(crate) fn advance(&mut self) {
+        self.position = self.position.wrapping_add(1);
+        // SAFETY: the slot is one of the ring's, so the next one, or the arena behind the last one, begins in the mapping.
+        self.slot = unsafe { self.slot.add(self.stride) };
+        if self.slot == self.end {
+            self.slot = self.memory.slots;
+            self.lap = self.lap.wrapping_add(1);
+        }
     }
 }
 

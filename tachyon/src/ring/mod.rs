@@ -1,23 +1,26 @@
 //! One direction of a connection: a lock-free ring for one producer and one consumer in two processes.
 //!
-//! A small message is one cache line: the slot carries its own sequence number, which the consumer polls, so no index
-//! is shared (the scheme of Dmitry Vyukov's bounded queue, narrowed to one producer and one consumer). A longer
-//! payload lies in the arena, contiguous. `docs/wire-format.md` draws the bytes, `docs/memory-model.md` pairs the
-//! orderings.
+//! The slot carries its own sequence, which the consumer polls, so no index is shared (the scheme of Dmitry Vyukov's
+//! bounded queue, narrowed to one producer and one consumer), and right behind it a payload that fits. A longer payload
+//! lies in the arena, contiguous. `docs/wire-format.md` draws the bytes, `docs/memory-model.md` pairs the orderings.
 
 mod consumer;
 mod geometry;
 mod layout;
 mod memory;
+mod parked;
 mod producer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use consumer::{Consumer, Frame, Plain};
-pub(crate) use geometry::Geometry;
+pub(crate) use consumer::{Consumer, Frame, Look};
 pub use geometry::{CapacityError, MAX_CAPACITY};
+pub(crate) use geometry::{Geometry, Use};
 #[cfg(any(test, fuzzing))]
-pub(crate) use layout::{HEADER_LEN, INLINE_LEN};
+pub(crate) use layout::HEADER_LEN;
+#[cfg(any(test, fuzzing))]
+pub(crate) use layout::{halves, joined};
 pub use memory::Fault;
 pub(crate) use memory::{RingMemory, Side};
-pub(crate) use producer::{Producer, Reservation};
+pub(crate) use parked::{ParkedWord, arm};
+pub(crate) use producer::{MessageHeader, Producer, Reservation};

@@ -1,8 +1,11 @@
 //! The sending end of a ring: room, reservation, publication.
 //!
 //! Design notes. The end keeps a stale copy of the consumer's released count and looks at the shared one only when the
-//! stale one says "full" (as rtrb does). What a message occupies in the arena is remembered here, privately, so that
-//! nothing the consumer writes can make the producer overwrite a payload it still owes.
+//! stale one says "full" (as rtrb does). The extents of messages in the arena are kept here, privately, so that nothing
+//! the consumer writes can make the producer overwrite a payload that is still under way.
+//!
+//! Order of writes: everything beyond the first line of a slot, then the rest of the first line in one burst, the
+//! sequence last. The consumer polls the first line, so an early write there would take the line away twice.
 #![allow(unsafe_code, reason = "copies payloads into shared memory")]
 #![allow(clippy::cast_possible_truncation, reason = "a message is at most 2 GiB")]
 
@@ -10,9 +13,31 @@ use core::ptr::{self, NonNull};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::layout::{ARENA_ALIGN, INLINE_LEN, Slot};
-use super::memory::{Fault, RingMemory};
+use super::layout::{ARENA_ALIGN, FIRST_LINE_LEN, LINE_LEN, SLOT_HEADER_LEN, joined};
+use super::memory::{Cursor, Fault, RingMemory};
+use super::parked::Waker;
 use crate::sync::Ordering;
+
+/// What travels beside a payload. Two words, as the slot has them, so that it travels to the ring in registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MessageHeader {
+    kind: u64,
+    correlation_id: u64,
+}
+
+impl MessageHeader {
+    /// The header of a message without a deadline.
+    #[inline]
+    pub(crate) const fn new(type_id: u32, correlation_id: u64) -> Self {
+        Self::due(type_id, correlation_id, 0)
+    }
+
+    /// The header of a message whose sender waits until `deadline`, as `wait::Deadline` writes it; 0 is no limit.
+    #[inline]
+    pub(crate) const fn due(type_id: u32, correlation_id: u64, deadline: u32) -> Self {
+        Self { kind: joined(type_id, deadline), correlation_id }
+    }
+}
 
 /// Room for one message, taken but not yet visible to the consumer. Plain data: [`Producer::publish`] uses it up, and
 /// forgetting it publishes nothing.
@@ -24,8 +49,8 @@ pub(crate) struct Reservation {
     arena_start: u64,
 }
 
-// SAFETY: a reservation is an address into a shared mapping with no owner of its own; whoever dereferences it proves
-// that the mapping lives and that it is the ring's one producer, on whatever thread.
+// SAFETY: a reservation is an address into a shared mapping with no owner of its own; code that dereferences it proves
+// that the mapping lives and that it runs for the ring's one producer, on any thread.
 unsafe impl Send for Reservation {}
 
 impl Reservation {
@@ -40,10 +65,17 @@ impl Reservation {
     }
 }
 
-/// How many slots ahead a producer in a stream fetches: as many as cross from core to core while it writes one.
-const AHEAD: u64 = 8;
+/// Slots that a producer in a stream fetches ahead: as many as cross from core to core while it writes one.
+const AHEAD: usize = 8;
 
-/// What one message holds of the arena.
+/// Most messages between two looks at the consumer's count.
+const LOOK_EVERY: u64 = 1024;
+
+/// Payloads from this length on, in bytes, begin at the start of the arena whenever nothing else lies there: the lines
+/// written again are those that both cores have close by.
+const REUSE_FROM: usize = 16 << 10;
+
+/// The part of the arena that one message holds.
 #[derive(Debug, Clone, Copy)]
 struct Extent {
     position: u64,
@@ -53,114 +85,136 @@ struct Extent {
 /// The one producer of a ring.
 #[derive(Debug)]
 pub(crate) struct Producer {
-    memory: Arc<RingMemory>,
-    /// Position of the next message.
-    head: u64,
+    /// At the next message.
+    next: Cursor,
+    waker: Waker,
     /// The consumer's released count when last looked at.
     released: u64,
-    /// Free-running byte positions of the arena: next free byte, first byte still owed.
+    /// Free-running byte positions of the arena: next free byte, first byte still under way.
     arena_head: u64,
     arena_tail: u64,
     extents: VecDeque<Extent>,
-    /// Longest message that [`push_short`](Self::push_short) takes: the ring's capacity may be less than a slot's.
-    most_inline: usize,
+    /// Position up to which slots are free by the stale count, and at most [`LOOK_EVERY`] ahead of the last look.
+    free_until: u64,
+    /// Longest payload that lies in a slot, and in its first line.
+    inline_len: usize,
+    first_line_len: usize,
 }
 
 impl Producer {
-    /// The producer of a ring nobody has sent on.
+    /// The producer of a ring before its first message.
     pub(crate) fn new(memory: Arc<RingMemory>) -> Self {
         let start = memory.start();
-        let most_inline = INLINE_LEN.min(memory.geometry().capacity());
+        let inline_len = memory.geometry().inline_len();
         Self {
-            memory,
-            head: start,
+            waker: Waker::new(),
             released: start,
             arena_head: 0,
             arena_tail: 0,
             extents: VecDeque::new(),
-            most_inline,
+            free_until: start,
+            inline_len,
+            first_line_len: inline_len.min(FIRST_LINE_LEN),
+            next: Cursor::new(memory),
         }
     }
 
     /// Position of the next message; one more than the last published one's.
     #[inline]
     pub(crate) fn position(&self) -> u64 {
-        self.head
+        self.next.position()
     }
 
-    /// Messages published that the consumer has not released, going by its word for it.
+    #[inline]
+    fn memory(&self) -> &RingMemory {
+        self.next.memory()
+    }
+
+    /// Messages published that the consumer has not released, by its own count.
     pub(crate) fn under_way(&self) -> usize {
-        let released = self.memory.header().released.0.load(Ordering::Relaxed);
-        let slots = self.memory.geometry().slots();
-        usize::try_from(self.head.wrapping_sub(released)).map_or(slots, |count| count.min(slots))
+        let released = self.memory().header().released.0.load(Ordering::Relaxed);
+        let slots = self.memory().geometry().slots();
+        usize::try_from(self.position().wrapping_sub(released)).map_or(slots, |count| count.min(slots))
     }
 
-    /// Whether nothing is known to be wrong with the ring, and nobody closed it.
+    /// Whether the ring is neither closed nor known to be broken.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        self.memory.is_open()
+        self.memory().is_open()
     }
 
-    /// Begins to fetch the next slot: something will be sent soon.
-    #[inline]
-    pub(crate) fn prepare(&self) {
-        self.memory.prefetch_for_writing(self.head);
-    }
-
-    /// Begins to fetch a slot some messages ahead, if it is known to be free: of one that is not, the consumer still reads,
-    /// and would have to fetch it back.
+    /// Fetches a slot some messages ahead, if it is known to be free: one that is not is still being read, and its reader
+    /// would have to fetch it back.
     #[inline]
     pub(crate) fn prepare_ahead(&self) {
-        let ahead = self.head.wrapping_add(AHEAD);
-        if ahead.wrapping_sub(self.released) < self.memory.slot_count() {
-            self.memory.prefetch_for_writing(ahead);
+        if self.free_until.wrapping_sub(self.position()) > AHEAD as u64 {
+            self.next.prefetch_ahead(AHEAD, true);
         }
     }
 
     /// Longest message this ring can ever carry, in bytes.
     #[inline]
     pub(crate) fn max_len(&self) -> usize {
-        self.memory.geometry().capacity()
+        self.memory().geometry().capacity()
+    }
+
+    /// Whether a slot is free, by the stale count. False now and then in any case, so that the caller looks closer.
+    #[inline]
+    pub(crate) fn has_slot(&self) -> bool {
+        self.position() != self.free_until
+    }
+
+    /// Longest payload that [`push_short`](Self::push_short) takes.
+    #[inline]
+    pub(crate) fn first_line_len(&self) -> usize {
+        self.first_line_len
     }
 
     /// Takes room for `len` bytes, at most [`max_len`](Self::max_len); `None` while there is none.
     #[inline]
     pub(crate) fn try_reserve(&mut self, len: usize) -> Result<Option<Reservation>, Fault> {
         debug_assert!(len <= self.max_len());
-        if self.head.wrapping_sub(self.released) >= self.memory.slot_count() {
+        if !self.has_slot() {
             self.refresh()?;
-            if self.head.wrapping_sub(self.released) >= self.memory.slot_count() {
+            if !self.has_slot() {
                 return Ok(None);
             }
         }
-        if len <= INLINE_LEN {
-            let data = RingMemory::inline(self.memory.slot(self.head));
-            return Ok(Some(Reservation { data, len, arena_start: 0 }));
+        if len <= self.inline_len {
+            if len > self.first_line_len {
+                self.fetch_lines(len);
+            }
+            return Ok(Some(Reservation { data: self.next.inline(), len, arena_start: 0 }));
         }
-        if let Some(start) = self.fit(len) {
+        if len >= REUSE_FROM {
+            self.refresh()?;
+        } else if let Some(start) = self.fit(len) {
             return Ok(Some(self.arena_reservation(start, len)));
+        } else {
+            self.refresh()?;
         }
-        self.refresh()?;
         Ok(self.fit(len).map(|start| self.arena_reservation(start, len)))
     }
 
     fn arena_reservation(&self, start: u64, len: usize) -> Reservation {
         let offset = self.offset(start);
-        let data = self.memory.arena(offset, len).expect("`fit` gives positions whose bytes lie inside the arena");
+        let data = self.memory().arena(offset, len).expect("`fit` gives positions whose bytes lie inside the arena");
         Reservation { data, len, arena_start: start }
     }
 
     fn offset(&self, arena_position: u64) -> u64 {
-        arena_position & (self.memory.geometry().arena_len() as u64 - 1)
+        arena_position & (self.memory().geometry().arena_len() as u64 - 1)
     }
 
-    /// Free-running start of `len` contiguous free bytes, if the arena has them. A payload never wraps: the rest of
-    /// the lap is skipped, and an arena nobody owes anything of may skip for free.
+    /// Free-running start of `len` contiguous free bytes, if the arena has them. A payload never wraps: the rest of the
+    /// lap is skipped, at no cost while nothing in the arena is under way.
     fn fit(&self, len: usize) -> Option<u64> {
-        let arena = self.memory.geometry().arena_len() as u64;
+        let arena = self.memory().geometry().arena_len() as u64;
         let need = (len as u64).next_multiple_of(ARENA_ALIGN as u64);
         let to_lap_end = arena - self.offset(self.arena_head);
-        let start = if need <= to_lap_end { self.arena_head } else { self.arena_head.wrapping_add(to_lap_end) };
+        let again = len >= REUSE_FROM && self.extents.is_empty() && to_lap_end < arena;
+        let start =
+            if need <= to_lap_end && !again { self.arena_head } else { self.arena_head.wrapping_add(to_lap_end) };
         let tail = if self.extents.is_empty() { start } else { self.arena_tail };
         (start.wrapping_add(need).wrapping_sub(tail) <= arena).then_some(start)
     }
@@ -170,14 +224,16 @@ impl Producer {
     fn refresh(&mut self) -> Result<(), Fault> {
         // Acquire: pairs with the consumer's release store, so that its reads of the freed slots happen before we
         // write there again.
-        let found = self.memory.header().released.0.load(Ordering::Acquire);
-        if found.wrapping_sub(self.released) > self.head.wrapping_sub(self.released) {
-            return Err(Fault::Released { found, from: self.released, to: self.head });
+        let found = self.memory().header().released.0.load(Ordering::Acquire);
+        if found.wrapping_sub(self.released) > self.position().wrapping_sub(self.released) {
+            return Err(Fault::Released { found, from: self.released, to: self.position() });
         }
         self.released = found;
-        let owed = self.head.wrapping_sub(found);
+        let under_way = self.position().wrapping_sub(found);
+        let free = (self.memory().slot_count() - under_way).min(LOOK_EVERY);
+        self.free_until = self.position().wrapping_add(free);
         while let Some(extent) = self.extents.front() {
-            if self.head.wrapping_sub(extent.position) <= owed {
+            if self.position().wrapping_sub(extent.position) <= under_way {
                 break;
             }
             self.arena_tail = extent.end;
@@ -191,11 +247,13 @@ impl Producer {
     /// # Panics
     /// When `data` is longer than the reservation.
     #[inline]
-    #[allow(clippy::unused_self, reason = "holding the producer is what makes the write its own")]
     pub(crate) fn fill(&mut self, reservation: Reservation, data: &[u8]) {
         assert!(data.len() <= reservation.len, "the reservation was made for this data");
         #[cfg(loom)]
-        self.memory.segment().writes(reservation.data, data.len());
+        self.memory().segment().writes(reservation.data, data.len());
+        if reservation.len <= self.inline_len {
+            return copy_inline(data, reservation.data);
+        }
         // SAFETY: the reservation is `reservation.len` bytes of a mapping that `self.memory` keeps, which only this
         // producer writes until it publishes them. A ring's payloads are lent to safe code by its consumer alone, and
         // a message still lent is not released, so its bytes are in no reservation: `data` does not overlap.
@@ -206,91 +264,145 @@ impl Producer {
     ///
     /// The caller has checked `len <= reservation.len()` and holds the latest reservation this producer gave.
     #[inline]
-    pub(crate) fn publish(&mut self, reservation: Reservation, len: usize, type_id: u32, correlation_id: u64) {
+    pub(crate) fn publish(&mut self, reservation: Reservation, len: usize, header: MessageHeader) {
         debug_assert!(len <= reservation.len);
-        let slot = self.memory.slot(self.head);
-        let inline = RingMemory::inline(slot);
-        if reservation.len > INLINE_LEN {
-            #[cfg(loom)]
-            self.memory.segment().writes(inline, size_of::<u64>());
-            if len > INLINE_LEN {
-                let need = (len as u64).next_multiple_of(ARENA_ALIGN as u64);
-                let end = reservation.arena_start.wrapping_add(need);
-                if self.extents.is_empty() {
-                    self.arena_tail = reservation.arena_start;
-                }
-                self.arena_head = end;
-                self.extents.push_back(Extent { position: self.head, end });
-                let offset = self.offset(reservation.arena_start);
-                // SAFETY: the inline area is 40 bytes, 8-aligned, inside the slot at `head`, which only this producer
-                // writes until it publishes it below.
-                unsafe { inline.cast::<u64>().write(offset) };
-            } else {
-                // SAFETY: `len` is at most 40, so it fits the inline area; the reservation holds at least as many
-                // bytes in the arena; slots and arena do not overlap; both belong to this producer until published.
-                unsafe { ptr::copy_nonoverlapping(reservation.data.as_ptr(), inline.as_ptr(), len) };
-            }
+        if reservation.len > self.inline_len {
+            self.place(reservation, len);
         }
-        self.head = expose(slot, self.head, len, type_id, correlation_id);
+        self.expose(len, header);
     }
 
-    /// Copies `data` into the next slot and publishes it, if it fits there and the slot is known to be free: nearly all
-    /// short messages. False says only that [`try_push`](Self::try_push) has to look closer.
+    /// Notes the place of a payload that was written to the arena; one that fits the slot moves there.
+    fn place(&mut self, reservation: Reservation, len: usize) {
+        let inline = self.next.inline();
+        if len > self.inline_len {
+            let need = (len as u64).next_multiple_of(ARENA_ALIGN as u64);
+            let end = reservation.arena_start.wrapping_add(need);
+            if self.extents.is_empty() {
+                self.arena_tail = reservation.arena_start;
+            }
+            self.arena_head = end;
+            self.extents.push_back(Extent { position: self.position(), end });
+            let offset = self.offset(reservation.arena_start);
+            #[cfg(loom)]
+            self.memory().segment().writes(inline, size_of::<u64>());
+            // SAFETY: the payload area is at least 40 bytes, 8-aligned, inside the slot at `head`, which only this
+            // producer writes until it publishes it.
+            unsafe { inline.cast::<u64>().write(offset) };
+        } else {
+            #[cfg(loom)]
+            self.memory().segment().writes(inline, len);
+            // SAFETY: `len` fits the payload area; the reservation holds at least as many bytes in the arena; slots and
+            // arena do not overlap; both belong to this producer until published.
+            unsafe { ptr::copy_nonoverlapping(reservation.data.as_ptr(), inline.as_ptr(), len) };
+        }
+    }
+
+    /// Writes the header of the next message into its slot, whose payload is there, and publishes it.
     #[inline]
-    pub(crate) fn push_short(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> bool {
-        let known_free = self.head.wrapping_sub(self.released) < self.memory.slot_count();
-        if data.len() > self.most_inline || !known_free {
+    fn expose(&mut self, len: usize, header: MessageHeader) {
+        let slot = self.next.slot();
+        slot.correlation_id.store(header.correlation_id, Ordering::Relaxed);
+        slot.kind.store(header.kind, Ordering::Relaxed);
+        self.waker.begin(&self.memory().header().consumer_parked.0);
+        // Release: pairs with the consumer's acquire load; everything written above is visible to a reader of this.
+        slot.publication.store(joined(self.next.lap(), len as u32), Ordering::Release);
+        self.next.advance();
+    }
+
+    /// Fetches the lines beyond the first that a payload will have in the next slot, all at once: written one after the
+    /// other, each would be waited for.
+    #[inline]
+    fn fetch_lines(&self, len: usize) {
+        self.next.prefetch_for_writing((SLOT_HEADER_LEN + len - 1) / LINE_LEN);
+    }
+
+    /// Copies a payload that fits the first line in, and publishes it. The caller has found a slot.
+    #[inline]
+    pub(crate) fn push_short(&mut self, data: &[u8], header: MessageHeader) {
+        let inline = self.next.inline();
+        #[cfg(loom)]
+        self.memory().segment().writes(inline, data.len());
+        copy_short(data, inline);
+        self.expose(data.len(), header);
+    }
+
+    /// Copies any payload in and publishes it, if there is room by the stale counts. The caller has found a slot. False
+    /// says only that [`push_slow`](Self::push_slow) has to look closer.
+    pub(crate) fn push_long(&mut self, data: &[u8], header: MessageHeader) -> bool {
+        if data.len() > self.inline_len {
+            return self.push_to_arena(data, header);
+        }
+        self.fetch_lines(data.len());
+        let Some((first, tail)) = data.split_first_chunk() else { return false };
+        let inline = self.next.inline();
+        #[cfg(loom)]
+        self.memory().segment().writes(inline, data.len());
+        copy_lines(first, tail, inline);
+        self.expose(data.len(), header);
+        true
+    }
+
+    /// As [`push_long`](Self::push_long), for a payload that lies in the arena.
+    #[inline(never)]
+    fn push_to_arena(&mut self, data: &[u8], header: MessageHeader) -> bool {
+        if data.len() > self.max_len() || data.len() >= REUSE_FROM {
             return false;
         }
-        let slot = self.memory.slot(self.head);
-        copy_short(data, RingMemory::inline(slot));
-        self.head = expose(slot, self.head, data.len(), type_id, correlation_id);
+        let Some(start) = self.fit(data.len()) else { return false };
+        let reservation = self.arena_reservation(start, data.len());
+        self.fill(reservation, data);
+        self.place(reservation, data.len());
+        self.expose(data.len(), header);
         true
     }
 
     /// Copies `data` in and publishes it, if there is room for it.
-    #[inline]
-    pub(crate) fn try_push(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<bool, Fault> {
+    pub(crate) fn push_slow(&mut self, data: &[u8], header: MessageHeader) -> Result<bool, Fault> {
         let Some(reservation) = self.try_reserve(data.len())? else { return Ok(false) };
         self.fill(reservation, data);
-        self.publish(reservation, data.len(), type_id, correlation_id);
+        self.publish(reservation, data.len(), header);
         Ok(true)
     }
 
-    /// After publishing: whether the consumer is parked and must be woken. At most one caller is told so for each
-    /// time it parks.
+    /// After publishing: whether the consumer is parked and must be rung. True at most once for each time it parks.
     #[inline]
-    pub(crate) fn consumer_needs_wake(&self) -> bool {
-        let parked = &self.memory.header().consumer_parked.0;
-        // The publication must be globally visible before we look at the parked word, and the consumer sets its word
-        // before it looks at the slot a last time: whichever barrier comes second sees the other's store.
-        self.memory.barrier().before_looking_for_sleepers();
-        parked.load(Ordering::Relaxed) != 0 && parked.swap(0, Ordering::Relaxed) != 0
+    pub(crate) fn consumer_needs_ring(&mut self) -> bool {
+        self.waker.needs_ring(&self.next.memory().header().consumer_parked.0)
+    }
+
+    /// The consumer could not be rung: the next publication tries again.
+    #[cold]
+    pub(crate) fn ring_later(&self) {
+        self.memory().header().consumer_parked.0.set();
     }
 }
 
-/// Writes the header of the message at `position` into its slot, which holds the payload already, and publishes it. Gives
-/// the position after it.
+/// Copies a payload that fits a slot to its payload area: what lies beyond the first line first.
 #[inline]
-fn expose(slot: &Slot, position: u64, len: usize, type_id: u32, correlation_id: u64) -> u64 {
-    slot.correlation_id.store(correlation_id, Ordering::Relaxed);
-    slot.type_id.store(type_id, Ordering::Relaxed);
-    slot.len.store(len as u32, Ordering::Relaxed);
-    let sequence = position.wrapping_add(1);
-    // Release: pairs with the consumer's acquire load; everything written above is visible to who sees this.
-    slot.sequence.store(sequence, Ordering::Release);
-    sequence
+fn copy_inline(data: &[u8], inline: NonNull<u8>) {
+    match data.split_first_chunk() {
+        Some((first, tail)) => copy_lines(first, tail, inline),
+        None => copy_short(data, inline),
+    }
 }
 
-/// Copies a payload that fits a slot to its inline area, in moves of fixed size that overlap: a call of `memcpy` takes
-/// longer than this copy.
+/// Copies a payload of at least 40 bytes that fits a slot: what lies beyond the first line first.
+#[inline]
+fn copy_lines(first: &[u8; FIRST_LINE_LEN], tail: &[u8], inline: NonNull<u8>) {
+    copy_tail(tail, inline);
+    // SAFETY: the payload area has at least 40 bytes and the tail's, and is the producer's until it publishes the slot. The
+    // payload is not that area: see `Producer::fill`.
+    unsafe { ptr::copy_nonoverlapping(first.as_ptr(), inline.as_ptr(), FIRST_LINE_LEN) };
+}
+
+/// Copies a payload of at most 40 bytes. Moves of fixed size that overlap take less time than a call of `memcpy`.
 #[inline]
 fn copy_short(data: &[u8], inline: NonNull<u8>) {
-    const { assert!(INLINE_LEN == 40, "three moves of 16 bytes cover what fits a slot") };
     let len = data.len();
-    debug_assert!(len <= INLINE_LEN);
+    debug_assert!(len <= FIRST_LINE_LEN);
     let copy = |at: usize, part: &[u8]| {
-        // SAFETY: every call below has `at + part.len() <= len`, and `len` is at most the 40 bytes of the inline area.
+        // SAFETY: every call below has `at + part.len() <= len`, and the payload area has at least `len` bytes.
         let to = unsafe { inline.add(at) };
         // SAFETY: as above there are `part.len()` bytes from there on; they are this producer's until it publishes the
         // slot. `data` is not that area: see `Producer::fill`.
@@ -305,9 +417,58 @@ fn copy_short(data: &[u8], inline: NonNull<u8>) {
     } else if let (Some(first), Some(last)) = (data.first_chunk::<8>(), data.last_chunk::<8>()) {
         copy(0, first);
         copy(len - 8, last);
-    } else {
-        for (at, byte) in data.iter().enumerate() {
-            copy(at, core::slice::from_ref(byte));
+    } else if let (Some(first), Some(last)) = (data.first_chunk::<4>(), data.last_chunk::<4>()) {
+        copy(0, first);
+        copy(len - 4, last);
+    } else if let (Some(first), Some(last)) = (data.first_chunk::<2>(), data.last_chunk::<2>()) {
+        copy(0, first);
+        copy(len - 2, last);
+    } else if let Some(only) = data.first_chunk::<1>() {
+        copy(0, only);
+    }
+}
+
+/// Copies what lies beyond the first line to its place behind it, and touches nothing in the first line.
+#[inline]
+fn copy_tail(tail: &[u8], inline: NonNull<u8>) {
+    let copy = |at: usize, part: &[u8]| {
+        // SAFETY: every call below has `at + part.len() <= tail.len()`, and the payload area has that many bytes behind
+        // the first 40.
+        let to = unsafe { inline.add(FIRST_LINE_LEN + at) };
+        // SAFETY: as above there are `part.len()` bytes from there on; for the rest see `copy_inline`.
+        unsafe { ptr::copy_nonoverlapping(part.as_ptr(), to.as_ptr(), part.len()) };
+    };
+    let len = tail.len();
+    if let Some(last) = tail.last_chunk::<16>() {
+        // Moves of fixed sizes, largest first: the compiler makes a call of `memcpy` of a loop. A slot's lines after the
+        // first hold at most 192 bytes.
+        let (mut at, mut rest) = (0, tail);
+        if let Some((chunk, behind)) = rest.split_first_chunk::<128>() {
+            copy(at, chunk);
+            (at, rest) = (at + 128, behind);
         }
+        if let Some((chunk, behind)) = rest.split_first_chunk::<64>() {
+            copy(at, chunk);
+            (at, rest) = (at + 64, behind);
+        }
+        if let Some((chunk, behind)) = rest.split_first_chunk::<32>() {
+            copy(at, chunk);
+            (at, rest) = (at + 32, behind);
+        }
+        if let Some(chunk) = rest.first_chunk::<16>() {
+            copy(at, chunk);
+        }
+        copy(len - 16, last);
+    } else if let (Some(first), Some(last)) = (tail.first_chunk::<8>(), tail.last_chunk::<8>()) {
+        copy(0, first);
+        copy(len - 8, last);
+    } else if let (Some(first), Some(last)) = (tail.first_chunk::<4>(), tail.last_chunk::<4>()) {
+        copy(0, first);
+        copy(len - 4, last);
+    } else if let (Some(first), Some(last)) = (tail.first_chunk::<2>(), tail.last_chunk::<2>()) {
+        copy(0, first);
+        copy(len - 2, last);
+    } else if let Some(only) = tail.first_chunk::<1>() {
+        copy(0, only);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::control::{control_reply, is_control, try_answer_control};
+use super::control::{control_reply, is_cancel, is_control, try_answer_control};
 use super::fault::{ErrorKind, ErrorReply};
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::request::open_loan;
@@ -12,8 +12,9 @@ use crate::bus::{Established, Incoming, Outgoing, State};
 use crate::error::{ConnectError, Halt, ListenError, ServeError, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
+use crate::ring::MessageHeader;
 use crate::type_id::make_type_id;
-use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
+use crate::wait::{Deadline, Interrupt, PollingMode};
 
 /// Control requests that one look for a request answers on the way.
 const CONTROLS_PER_LOOK: u32 = 64;
@@ -102,7 +103,7 @@ impl Callee {
             if !self.incoming.try_take_loan()? {
                 break;
             }
-            open_loan(&mut self.incoming)?;
+            open_loan(&self.incoming)?;
             if !is_control(&self.incoming.loan) {
                 return Ok(Some(RpcRxGuard::over(&mut self.incoming)));
             }
@@ -118,8 +119,7 @@ impl Callee {
     fn take(&mut self, deadline: Deadline) -> Result<(), ServeError> {
         loop {
             self.incoming.take_loan(deadline)?;
-            self.outgoing.producer.prepare();
-            open_loan(&mut self.incoming)?;
+            open_loan(&self.incoming)?;
             if !is_control(&self.incoming.loan) {
                 return Ok(());
             }
@@ -131,8 +131,12 @@ impl Callee {
     #[cold]
     fn answer_control(&mut self, deadline: Deadline) -> Result<(), ServeError> {
         let request = self.incoming.loan;
-        let (type_id, payload) = control_reply(&request, self.outgoing.max_len());
-        let answered = self.outgoing.send(&payload, type_id, request.correlation_id, deadline);
+        let answered = if is_cancel(&request) {
+            Ok(())
+        } else {
+            let (type_id, payload) = control_reply(&request, self.outgoing.max_len());
+            self.outgoing.send(&payload, MessageHeader::new(type_id, request.correlation_id), deadline)
+        };
         self.incoming.release_loan();
         match answered {
             // Nobody is left to take the answer; what the caller sent before its end comes first all the same.
@@ -150,7 +154,7 @@ impl Callee {
     #[inline]
     pub fn reply(&mut self, correlation_id: u64, msg_type: u16, payload: &[u8]) -> Result<(), ServeError> {
         check_correlation(&self.outgoing, correlation_id)?;
-        Ok(self.outgoing.send_owed(payload, make_type_id(0, msg_type), correlation_id)?)
+        Ok(self.outgoing.send_owed(payload, MessageHeader::new(make_type_id(0, msg_type), correlation_id))?)
     }
 
     /// Takes `size` bytes of the reverse ring to write a reply in place, waiting for room.
@@ -195,8 +199,8 @@ impl Callee {
 
     /// Chooses what waiting does, for requests and for room: spin, park, or both.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
-        self.outgoing.waiter.spinner = Spinner::new(mode);
-        self.incoming.waiter.spinner = Spinner::new(mode);
+        self.outgoing.waiter.budget.set_mode(mode);
+        self.incoming.waiter.budget.set_mode(mode);
     }
 
     /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
@@ -229,5 +233,5 @@ pub(crate) fn send_error(
     text: &str,
 ) -> Result<(), Unsent> {
     let reply = ErrorReply::encode(msg_type, kind, text, outgoing.max_len());
-    outgoing.send_owed(&reply.payload, reply.type_id, correlation_id)
+    outgoing.send_owed(&reply.payload, MessageHeader::new(reply.type_id, correlation_id))
 }

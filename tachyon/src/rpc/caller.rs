@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::deadline::Shape;
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::pending::{Arrived, Meaning, Pending, Standing};
 use super::reconnect::Again;
@@ -13,10 +12,10 @@ use crate::bus::{Established, Incoming, MOST_PER_LOOK, Outgoing, State, room_whi
 use crate::error::{CallError, ConnectError, Halt, ListenError, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
-use crate::ring::{Fault, Frame, Reservation};
+use crate::ring::{Fault, Frame, MessageHeader, Reservation};
 use crate::slice;
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
-use crate::wait::{Deadline, Interrupt, PollingMode, Spinner};
+use crate::wait::{Deadline, Interrupt, PollingMode};
 
 /// The calling end of RPC between two processes.
 ///
@@ -128,23 +127,29 @@ impl Caller {
 
     #[inline]
     pub(crate) fn call_until(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
-        match self.call_at_once(msg_type, payload, deadline) {
+        match self.call_fast(msg_type, payload, deadline) {
             Some(call) => Ok(call),
-            None => self.call_late(msg_type, payload, deadline),
+            None => self.call_slow(msg_type, payload, deadline),
         }
     }
 
-    /// Sends a request without a deadline that fits its slot, if there is room, a connection, and nothing to be looked at
-    /// first. `None`, whatever the reason, says that nothing was sent, and [`call_until`](Self::call_until) has the answer.
+    /// Sends a request if there is room, a connection, and nothing to be looked at first. `None`, for any reason, says that
+    /// nothing was sent, and [`call_until`](Self::call_until) has the answer.
     #[inline]
-    pub(super) fn call_at_once(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Option<u64> {
-        let plain = msg_type != MSG_TYPE_ERROR && deadline == Deadline::never() && self.again.is_none();
-        let sent = plain && self.outgoing.send_short(payload, make_type_id(0, msg_type), self.pending.next());
+    pub(super) fn call_fast(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Option<u64> {
+        let plain = msg_type != MSG_TYPE_ERROR && self.again.is_none();
+        let sent = plain && self.outgoing.send_fast(payload, self.header(msg_type, deadline));
         sent.then(|| self.pending.sent())
     }
 
+    /// What travels beside the payload of the next call.
+    #[inline]
+    pub(crate) fn header(&self, msg_type: u16, deadline: Deadline) -> MessageHeader {
+        MessageHeader::due(make_type_id(0, msg_type), self.pending.next(), deadline.to_wire())
+    }
+
     #[inline(never)]
-    fn call_late(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
+    fn call_slow(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
         if msg_type == MSG_TYPE_ERROR {
             return Err(CallError::ReservedMsgType);
         }
@@ -161,10 +166,10 @@ impl Caller {
     /// Sends over the present connection, whatever that is.
     #[inline]
     pub(super) fn send(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
-        let shape = Shape::new(&self.outgoing, msg_type, payload.len(), deadline)?;
-        if !shape.try_send(&mut self.outgoing, payload, self.pending.next())? {
-            let reservation = self.wait_for_room(shape.len(), deadline)?;
-            shape.send(&mut self.outgoing, reservation, payload, self.pending.next());
+        if !self.outgoing.try_send(payload, self.header(msg_type, deadline))? {
+            let reservation = self.wait_for_room(payload.len(), deadline)?;
+            self.outgoing.fill(reservation, payload);
+            self.outgoing.publish(reservation, payload.len(), self.header(msg_type, deadline));
         }
         Ok(self.pending.sent())
     }
@@ -251,11 +256,10 @@ impl Caller {
                 return Ok(None);
             }
             if self.incoming.loan.correlation_id == correlation_id {
-                self.pending.came();
                 self.pending.end(correlation_id);
                 return Ok(Some(self.lend()));
             }
-            let other = self.incoming.loan;
+            let other = self.incoming.take_over();
             keep(&mut self.incoming, &mut self.pending, other)?;
         }
         Ok(None)
@@ -283,8 +287,6 @@ impl Caller {
     /// Makes a guard of the reply that was taken.
     #[inline]
     pub(super) fn lend(&mut self) -> RpcRxGuard<'_> {
-        // A callee that owes no other reply does not wait for room.
-        self.incoming.quiet = self.pending.is_quiet();
         RpcRxGuard::over(&mut self.incoming)
     }
 
@@ -294,7 +296,7 @@ impl Caller {
         if self.take_lone(correlation_id) {
             return Ok(());
         }
-        self.take_late(correlation_id, deadline)
+        self.take_slow(correlation_id, deadline)
     }
 
     /// As [`take`](Self::take), if this is the only call under way and its reply comes soon and lies in its slot. False,
@@ -305,8 +307,6 @@ impl Caller {
             return false;
         }
         let came = self.incoming.take_soon(|of| of == correlation_id);
-        // What is sent next is probably the next request.
-        self.outgoing.producer.prepare();
         if came {
             self.pending.lone_came();
         }
@@ -315,7 +315,7 @@ impl Caller {
 
     /// As [`take`](Self::take), for one of several calls, or if something has to be looked at closer.
     #[inline(never)]
-    pub(super) fn take_late(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
+    pub(super) fn take_slow(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
         match self.pending.standing(correlation_id) {
             Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
             Standing::Settled => return self.take_settled(correlation_id),
@@ -330,11 +330,10 @@ impl Caller {
                 return Err(halt.into());
             }
             if self.incoming.loan.correlation_id == correlation_id {
-                self.pending.came();
                 self.pending.end(correlation_id);
                 return Ok(());
             }
-            let other = self.incoming.loan;
+            let other = self.incoming.take_over();
             keep(&mut self.incoming, &mut self.pending, other)?;
             // A wait that always finds something never looks at the clock by itself.
             if deadline.has_passed() {
@@ -363,9 +362,9 @@ impl Caller {
     pub(crate) fn restore(&mut self, options: &Options) {
         for waiter in [&mut self.outgoing.waiter, &mut self.incoming.waiter] {
             waiter.interrupt = options.interrupt_hook();
-            // What the spinner has learnt is kept with the mode.
-            if waiter.spinner.mode() != options.polling_mode() {
-                waiter.spinner = Spinner::new(options.polling_mode());
+            // What the budget has learnt is kept with the mode.
+            if waiter.budget.mode() != options.polling_mode() {
+                waiter.budget.set_mode(options.polling_mode());
             }
         }
     }
@@ -393,8 +392,8 @@ impl Caller {
 
     /// Chooses what waiting does, for replies and for room: spin, park, or both.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
-        self.outgoing.waiter.spinner = Spinner::new(mode);
-        self.incoming.waiter.spinner = Spinner::new(mode);
+        self.outgoing.waiter.budget.set_mode(mode);
+        self.incoming.waiter.budget.set_mode(mode);
     }
 
     /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
@@ -410,7 +409,6 @@ impl Caller {
 /// Files a reply that is not the one waited for: kept for its own waiter, dropped if that gave up.
 #[cold]
 pub(crate) fn keep(incoming: &mut Incoming, pending: &mut Pending, frame: Frame) -> Result<(), Halt> {
-    pending.came();
     match pending.meaning(frame.correlation_id) {
         Meaning::Impossible => {
             incoming.connection.condemn();

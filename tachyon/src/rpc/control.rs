@@ -11,14 +11,19 @@ use crate::aligned::AlignedBytes;
 use crate::bus::Outgoing;
 use crate::describe::{Description, EndpointDescription, Operation, WHOLE_TABLE};
 use crate::error::{CallError, Halt, Unsent};
-use crate::ring::Frame;
-use crate::type_id::{ROUTE_CONTROL, make_type_id, msg_type, route_id};
+use crate::ring::{Frame, MessageHeader};
+use crate::type_id::{ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};
 use crate::wait::Deadline;
 
-/// Whether a request is for the callee itself.
+/// Whether a request is for the callee itself: a control request, or the cancellation of a call.
 #[inline]
 pub(crate) fn is_control(frame: &Frame) -> bool {
-    route_id(frame.type_id) == ROUTE_CONTROL
+    matches!(route_id(frame.type_id), ROUTE_CONTROL | ROUTE_CANCEL)
+}
+
+/// Whether a request cancels a call. A callee takes it and gives no reply.
+pub(crate) fn is_cancel(frame: &Frame) -> bool {
+    route_id(frame.type_id) == ROUTE_CANCEL
 }
 
 /// The reply to a control request, as far as that takes no table of endpoints: type identifier and payload. An operation
@@ -43,8 +48,11 @@ pub(crate) fn refusal(frame: &Frame, kind: ErrorKind, max_len: usize) -> (u32, V
 /// had sent after the question is still to be served.
 #[cold]
 pub(crate) fn try_answer_control(outgoing: &mut Outgoing, frame: &Frame) -> Result<(), Unsent> {
+    if is_cancel(frame) {
+        return Ok(());
+    }
     let (type_id, payload) = control_reply(frame, outgoing.max_len());
-    match outgoing.try_send(&payload, type_id, frame.correlation_id) {
+    match outgoing.try_send(&payload, MessageHeader::new(type_id, frame.correlation_id)) {
         Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => Ok(()),
         outcome => outcome.map(drop),
     }
@@ -137,17 +145,18 @@ impl Caller {
     /// correlation id. What answers it is the reply to that call.
     pub(crate) fn try_ask(&mut self, pieces: &Pieces) -> Result<Option<u64>, CallError> {
         let type_id = make_type_id(ROUTE_CONTROL, Operation::Describe as u16);
-        let asked = self.outgoing.try_send(&pieces.query()?, type_id, self.pending.next())?;
+        let header = MessageHeader::new(type_id, self.pending.next());
+        let asked = self.outgoing.try_send(&pieces.query()?, header)?;
         Ok(asked.then(|| self.pending.sent()))
     }
 
     /// Makes a control request over the present connection and copies its reply.
     fn control(&mut self, operation: Operation, payload: &[u8], deadline: Deadline) -> Result<AlignedBytes, CallError> {
-        let (type_id, call) = (make_type_id(ROUTE_CONTROL, operation as u16), self.pending.next());
-        if !self.outgoing.try_send(payload, type_id, call)? {
+        let header = MessageHeader::new(make_type_id(ROUTE_CONTROL, operation as u16), self.pending.next());
+        if !self.outgoing.try_send(payload, header)? {
             let reservation = self.wait_for_room(payload.len(), deadline)?;
             self.outgoing.fill(reservation, payload);
-            self.outgoing.publish(reservation, payload.len(), type_id, call);
+            self.outgoing.publish(reservation, payload.len(), header);
         }
         let call = self.pending.sent();
         self.finish(call, deadline)?;

@@ -7,7 +7,7 @@ use super::fault::RpcError;
 use super::pending::Pending;
 use crate::bus::{Incoming, Outgoing};
 use crate::error::CommitError;
-use crate::ring::Reservation;
+use crate::ring::{MessageHeader, Reservation};
 use crate::slice;
 use crate::type_id::msg_type;
 
@@ -120,7 +120,7 @@ impl<'a> RpcTxGuard<'a> {
             Target::Request(pending) => pending.sent(),
             Target::Reply(correlation_id) => correlation_id,
         };
-        self.outgoing.publish(self.reservation, actual, self.type_id, correlation_id);
+        self.outgoing.publish(self.reservation, actual, MessageHeader::new(self.type_id, correlation_id));
         Ok(correlation_id)
     }
 }

@@ -2,8 +2,9 @@
 
 mod callee;
 mod caller;
+#[cfg(test)]
+mod cancel_tests;
 mod control;
-mod deadline;
 mod fault;
 mod guard;
 #[cfg(test)]
@@ -20,8 +21,7 @@ pub use callee::Callee;
 pub(crate) use callee::{check_correlation, send_error};
 pub use caller::Caller;
 pub(crate) use caller::keep;
-pub(crate) use control::{control_reply, is_control, refusal, try_answer_control};
-pub(crate) use deadline::Shape;
+pub(crate) use control::{control_reply, is_cancel, is_control, refusal, try_answer_control};
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
 pub(crate) use pending::Meaning;

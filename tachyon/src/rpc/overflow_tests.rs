@@ -4,30 +4,27 @@ use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use crate::bus::{Channel, Established, Receiver, Sender};
+use crate::bus::{Established, Receiver, Sender};
 use crate::dispatch::Dispatcher;
 use crate::error::{RecvError, ServeError};
 use crate::handshake::Role;
 use crate::options::Options;
-use crate::ring::{Geometry, RingMemory, Side};
+use crate::ring::{Geometry, RingMemory, Side, Use};
 use crate::rpc::{Callee, Caller};
-use crate::wait::{Doorbell, Peer, PollingMode};
+use crate::wait::{Peer, PollingMode, Socket};
 
 /// Both sides of a connection whose rings begin at `start`.
 fn connected(rings: usize, start: u64) -> (Established, Established) {
     let (socket, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..rings {
-        let memory = Arc::new(RingMemory::create_at(Geometry::new(256).unwrap(), start).unwrap().0);
-        let ((data, their_data), (room, their_room)) = (Doorbell::pair().unwrap(), Doorbell::pair().unwrap());
-        ours.push(Channel { memory: Arc::clone(&memory), data, room });
-        theirs.push(Channel { memory, data: their_data, room: their_room });
-    }
+    let carries = if rings == 1 { Use::Bus } else { Use::Calls };
+    let ring = || Arc::new(RingMemory::create_at(Geometry::new(256, carries).unwrap(), start).unwrap().0);
+    let rings: Vec<_> = (0..rings).map(|_| ring()).collect();
     let options = Options::new().polling(PollingMode::Spins(16));
-    let end = |side, role, socket, channels| {
-        Established::over(side, role, Peer::new(socket, None, None, 0), channels, &options)
+    let end = |side, role, socket| {
+        let peer = Peer::new(Socket::connecting(socket), None, None, 0);
+        Established::over(side, role, peer, rings.clone(), &options)
     };
-    (end(Side::Listener, Role::Source, socket, ours), end(Side::Connector, Role::Sink, other, theirs))
+    (end(Side::Listener, Role::Source, socket), end(Side::Connector, Role::Sink, other))
 }
 
 fn content(number: u64) -> Vec<u8> {

@@ -65,14 +65,12 @@ pub(crate) struct Pending {
     /// The only call under way, while nothing has come for it: what nearly every call is, from beginning to end. It is
     /// not in the queue then, which is empty. 0 is no call.
     lone: u64,
-    /// Replies that the peer has yet to send over the present connection, if it sends one for each call.
-    owed: u64,
     entries: VecDeque<Entry>,
 }
 
 impl Pending {
     pub(crate) fn new() -> Self {
-        Self { first: 1, next: 1, lone: 0, owed: 0, entries: VecDeque::new() }
+        Self { first: 1, next: 1, lone: 0, entries: VecDeque::new() }
     }
 
     /// The id the next call will have.
@@ -86,7 +84,6 @@ impl Pending {
     pub(crate) fn sent(&mut self) -> u64 {
         let correlation_id = self.next;
         self.next += 1;
-        self.owed += 1;
         if self.lone == 0 && self.entries.is_empty() {
             self.lone = correlation_id;
         } else {
@@ -114,19 +111,6 @@ impl Pending {
     #[inline]
     pub(crate) fn lone_came(&mut self) {
         self.lone = 0;
-        self.came();
-    }
-
-    /// Notes that a reply came, to whatever call.
-    #[inline]
-    pub(crate) fn came(&mut self) {
-        self.owed = self.owed.saturating_sub(1);
-    }
-
-    /// Whether the peer has answered all calls, given up or not, so that it has nothing more to send.
-    #[inline]
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.owed == 0
     }
 
     /// Number of calls that are neither answered and taken, nor forgotten.
@@ -186,7 +170,6 @@ impl Pending {
     /// Ends the time of one connection: calls without a reply are lost, and ids from now on are a new connection's.
     pub(crate) fn lose(&mut self, loss: Loss) {
         self.first = self.next;
-        self.owed = 0;
         self.queue_lone();
         for entry in &mut self.entries {
             entry.outcome.get_or_insert(Err(loss));

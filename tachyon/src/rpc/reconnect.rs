@@ -80,7 +80,7 @@ impl Caller {
         let Some(again) = &mut self.again else { return Ok(()) };
         let connection = &self.outgoing.connection;
         let now = tick();
-        let seen = !self.outgoing.channel().memory.is_open() || connection.peer.was_gone();
+        let seen = !self.outgoing.ring().is_open() || connection.peer.was_gone();
         if !seen && again.looked == now {
             return Ok(());
         }
@@ -118,7 +118,7 @@ impl Caller {
     /// Keeps the replies that the callee had sent before its end. A hostile one could go on sending, so there are at
     /// most as many as the ring holds.
     fn collect(&mut self) {
-        for _ in 0..self.incoming.channel().memory.geometry().slots() {
+        for _ in 0..self.incoming.ring().geometry().slots() {
             // What is wrong with a connection that is given up is of no more interest.
             let Ok(Some(frame)) = self.incoming.consumer.try_take() else { return };
             if keep(&mut self.incoming, &mut self.pending, frame).is_err() {

@@ -120,12 +120,12 @@ impl Caller {
         if self.take_lone(call) {
             return Ok(());
         }
-        self.finish_late(call, deadline)
+        self.finish_slow(call, deadline)
     }
 
     #[inline(never)]
-    fn finish_late(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
-        let outcome = self.take_late(call, deadline);
+    fn finish_slow(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
+        let outcome = self.take_slow(call, deadline);
         if outcome.is_err() {
             self.pending.end(call);
         }

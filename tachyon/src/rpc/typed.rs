@@ -136,15 +136,15 @@ impl Caller {
         deadline: Deadline,
     ) -> Result<u64, CallError> {
         if (!signature.is_typed() || self.agreed.knows(signature))
-            && let Some(call) = self.call_at_once(signature.msg_type(), request, deadline)
+            && let Some(call) = self.call_fast(signature.msg_type(), request, deadline)
         {
             return Ok(call);
         }
-        self.call_typed_late(signature, request, deadline)
+        self.call_typed_slow(signature, request, deadline)
     }
 
     #[inline(never)]
-    fn call_typed_late(
+    fn call_typed_slow(
         &mut self,
         signature: &'static Signature,
         request: &[u8],

@@ -8,7 +8,7 @@ use crate::bus::{Established, State};
 use crate::error::{ConnectError, ListenError, WrongDirection};
 use crate::handshake::{self, Kind, Offer, Role};
 use crate::options::Options;
-use crate::ring::Geometry;
+use crate::ring::{Geometry, Use};
 
 /// A connected pair of rings of which neither side has said yet whether it calls or answers.
 ///
@@ -66,7 +66,7 @@ impl RpcBus {
         role: Role,
         options: &Options,
     ) -> Result<Established, ListenError> {
-        let geometries = vec![Geometry::new(forward)?, Geometry::new(reverse)?];
+        let geometries = vec![Geometry::new(forward, Use::Calls)?, Geometry::new(reverse, Use::Calls)?];
         let offer = Offer { kind: Kind::Rpc, role, geometries };
         Ok(Established::new(handshake::listen(path, &offer, options)?, options))
     }

@@ -3,24 +3,24 @@
 use core::fmt;
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
+
+use rustix::event::{EventfdFlags, eventfd};
 
 use super::events::ServerEvent;
 use super::session::Session;
 use crate::stats::Publication;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
-use crate::wait::Doorbell;
 
 /// What [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
 pub(super) type EventHook = Box<dyn Fn(&ServerEvent<'_>) + Send + Sync>;
 
-/// A worker's letter box: sessions on their way to it, and the bell that wakes it.
+/// A worker's letter box: sessions on their way to it, and the counter that wakes it.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    /// Polled by the worker.
-    pub(super) bell: Doorbell,
-    /// Rung by the others.
-    rope: Doorbell,
+    /// An eventfd, shared with no other process.
+    bell: OwnedFd,
     sessions: Mutex<VecDeque<Session>>,
     /// Sessions the worker has or is about to get.
     load: AtomicUsize,
@@ -28,8 +28,19 @@ pub(super) struct Inbox {
 
 impl Inbox {
     fn new() -> io::Result<Self> {
-        let (bell, rope) = Doorbell::pair()?;
-        Ok(Self { bell, rope, sessions: Mutex::default(), load: AtomicUsize::new(0) })
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { bell, sessions: Mutex::default(), load: AtomicUsize::new(0) })
+    }
+
+    /// Wakes the worker, now or when it next sleeps.
+    pub(super) fn ring(&self) {
+        // A full counter rings already.
+        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+    }
+
+    /// Sets the counter back, before the worker looks at what it rang for.
+    pub(super) fn silence(&self) {
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
     }
 
     /// The worker has one session less.
@@ -39,6 +50,12 @@ impl Inbox {
 
     pub(super) fn take(&self) -> Option<Session> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+impl AsFd for Inbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
     }
 }
 
@@ -92,7 +109,7 @@ impl Control {
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         for inbox in self.inboxes().iter() {
-            inbox.rope.ring();
+            inbox.ring();
         }
     }
 
@@ -119,7 +136,7 @@ impl Control {
         let Some(inbox) = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed)) else { return };
         inbox.load.fetch_add(1, Ordering::Relaxed);
         inbox.sessions.lock().unwrap_or_else(PoisonError::into_inner).push_back(session);
-        inbox.rope.ring();
+        inbox.ring();
     }
 
     /// Callers connected now.

@@ -36,10 +36,10 @@ thread_local! {
     static DISPATCHER: RefCell<Dispatcher> = RefCell::new(dispatcher());
 }
 
-/// Requests of every route, type and length to a server, from a caller that writes over its rings, leaves its replies
-/// and dies when it likes; and short requests, some with long replies, to the same
-/// server from a caller that does none of that. The server is served by
-/// its own worker, or by a loop that keeps some handlers for later.
+/// Requests of every route, type and length to a server, from a caller that writes over its rings, says anything over its
+/// socket, leaves its replies and dies when it likes; and short requests, some with long replies, to the same server from
+/// a caller that does none of that. The server is served by its own worker, or by a loop that keeps some handlers for
+/// later.
 ///
 /// Nothing the first caller does ends the server, or keeps an answer from the second: each of its requests gets its own,
 /// and what is left when the server stops gets an error that says so.
@@ -72,6 +72,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
             0 => hostile.strike(),
             1 | 2 => asker.ask(hostile, step),
             3 if step == 251 => liar.die(),
+            3 if step == 243 => liar.say(hostile.input.slice(usize::from(hostile.input.byte()))),
             3 => {
                 asker.drain(false);
                 liar.ring();

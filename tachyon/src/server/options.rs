@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::CapacityError;
 use crate::handshake::{Kind, Offer, Refusal, Role, Wishes};
 use crate::options::Options;
-use crate::ring::Geometry;
+use crate::ring::{Geometry, Use};
 
 /// Settings of a [`RpcServer`](crate::RpcServer).
 ///
@@ -94,7 +94,7 @@ impl ServerOptions {
 
     /// What a caller without wishes is offered.
     pub(super) fn offer(&self) -> Result<Offer, CapacityError> {
-        let geometries = vec![Geometry::new(self.standard.0)?, Geometry::new(self.standard.1)?];
+        let geometries = vec![Geometry::new(self.standard.0, Use::Calls)?, Geometry::new(self.standard.1, Use::Calls)?];
         Ok(Offer { kind: Kind::Rpc, role: Role::Sink, geometries })
     }
 

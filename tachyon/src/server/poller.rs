@@ -18,10 +18,8 @@ pub(super) enum Token {
     Bell,
     /// A guest said something, or hung up.
     Guest(usize),
-    /// A session's request ring has news.
-    Data(usize),
-    /// A session's reply ring has room.
-    Room(usize),
+    /// A session's peer rang.
+    Ring(usize),
     /// A session's peer is gone.
     Peer(usize),
 }
@@ -34,9 +32,8 @@ impl Token {
             Self::Door => (0, 0),
             Self::Bell => (1, 0),
             Self::Guest(key) => (2, key),
-            Self::Data(key) => (3, key),
-            Self::Room(key) => (4, key),
-            Self::Peer(key) => (5, key),
+            Self::Ring(key) => (3, key),
+            Self::Peer(key) => (4, key),
         };
         key as u64 * KINDS + kind
     }
@@ -47,8 +44,7 @@ impl Token {
             0 => Self::Door,
             1 => Self::Bell,
             2 => Self::Guest(key),
-            3 => Self::Data(key),
-            4 => Self::Room(key),
+            3 => Self::Ring(key),
             _ => Self::Peer(key),
         }
     }
@@ -58,9 +54,6 @@ impl Token {
 const BATCH: usize = 64;
 
 /// An epoll instance.
-///
-/// Whatever is added must be taken out before its descriptor is closed: a doorbell is shared with the peer, and epoll
-/// goes on watching it as long as anyone has it open.
 #[derive(Debug)]
 pub(super) struct Poller {
     epoll: OwnedFd,
@@ -78,9 +71,10 @@ impl Poller {
         Ok(epoll::add(&self.epoll, source, epoll::EventData::new_u64(token.pack()), epoll::EventFlags::IN)?)
     }
 
-    /// Watches for a hang-up alone.
-    pub(super) fn add_hang_up(&self, source: impl AsFd, token: Token) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, source, epoll::EventData::new_u64(token.pack()), epoll::EventFlags::RDHUP)?)
+    /// Watches a session's socket: for rings, and for the hang-up, of which [`Token::Peer`] tells.
+    pub(super) fn add_socket(&self, source: impl AsFd, key: usize) -> io::Result<()> {
+        let token = epoll::EventData::new_u64(Token::Ring(key).pack());
+        Ok(epoll::add(&self.epoll, source, token, epoll::EventFlags::IN | epoll::EventFlags::RDHUP)?)
     }
 
     pub(super) fn remove(&self, source: impl AsFd) {
@@ -105,7 +99,17 @@ impl Poller {
         tokens.clear();
         let mut events = [const { MaybeUninit::uninit() }; BATCH];
         match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
-            Ok((events, _)) => tokens.extend(events.iter().map(|event| Token::unpack(event.data.u64()))),
+            Ok((events, _)) => {
+                for event in events {
+                    let (token, flags) = (Token::unpack(event.data.u64()), event.flags);
+                    tokens.push(token);
+                    if let Token::Ring(key) = token
+                        && !(flags - epoll::EventFlags::IN).is_empty()
+                    {
+                        tokens.push(Token::Peer(key));
+                    }
+                }
+            }
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -121,31 +125,34 @@ impl AsFd for Poller {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
-    use crate::wait::Doorbell;
 
     #[test]
     fn tokens_survive_packing() {
-        for token in [Token::Door, Token::Bell, Token::Guest(0), Token::Data(7), Token::Room(1 << 40), Token::Peer(12)]
-        {
+        for token in [Token::Door, Token::Bell, Token::Guest(0), Token::Ring(1 << 40), Token::Peer(12)] {
             assert_eq!(Token::unpack(token.pack()), token);
         }
     }
 
     #[test]
-    fn a_bell_is_heard_until_it_is_taken_out() {
+    fn a_socket_tells_of_rings_and_of_its_end() {
         let poller = Poller::new().unwrap();
-        let (bell, rope) = Doorbell::pair().unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
         let heard = |timeout| {
             let mut tokens = Vec::new();
             poller.wait(timeout, &mut tokens).unwrap();
             tokens
         };
-        poller.add(&bell, Token::Data(3)).unwrap();
+        poller.add_socket(&ours, 3).unwrap();
         assert_eq!(heard(Some(Duration::ZERO)), []);
-        rope.ring();
-        assert_eq!(heard(None), [Token::Data(3)]);
-        poller.remove(&bell);
+        theirs.write_all(b"ring").unwrap();
+        assert_eq!(heard(None), [Token::Ring(3)]);
+        drop(theirs);
+        assert_eq!(heard(None), [Token::Ring(3), Token::Peer(3)]);
+        poller.remove(&ours);
         assert_eq!(heard(Some(Duration::ZERO)), []);
     }
 }

@@ -28,9 +28,9 @@ impl Seat {
 
     /// Notes how full the two rings are, which touches lines that the caller writes.
     pub(super) fn note_fill(&self, incoming: &Incoming, outgoing: &Outgoing) {
-        let slots = incoming.channel().memory.geometry().slots();
+        let slots = incoming.ring().geometry().slots();
         let forward = Fill { used: incoming.consumer.waiting(), slots };
-        let slots = outgoing.channel().memory.geometry().slots();
+        let slots = outgoing.ring().geometry().slots();
         let reverse = Fill { used: outgoing.producer.under_way(), slots };
         self.publication.board.note_fill(self.line, forward, reverse);
     }

@@ -5,6 +5,7 @@
 //! connected, and a worker without any sleeps.
 
 use core::ops::{Deref, DerefMut};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ use crate::error::{Halt, ServeError};
 use crate::options::Options;
 use crate::rpc::OpenRequest;
 use crate::stats::Publication;
-use crate::wait::{Deadline, Interrupt};
+use crate::wait::{Deadline, Interrupt, monotonic_nanos};
 
 /// Longest sleep between two questions to an interrupt hook.
 const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
@@ -50,6 +51,8 @@ pub(super) struct Worker<C, E> {
     pub(super) sessions: Slab<Session>,
     /// Keys of the sessions that are looked at.
     pub(super) hot: Vec<usize>,
+    /// Sessions that were parked, the longest ago first: when each is due for its second look, its key and its caller.
+    parked: VecDeque<(u64, usize, u64)>,
     inbox: Arc<Inbox>,
     pub(super) control: C,
     /// The first worker's; the others get their callers from it.
@@ -69,7 +72,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
     pub(super) fn new(control: C, entrance: Option<E>, options: Options) -> std::io::Result<Self> {
         let poller = Poller::new()?;
         let inbox = control.enlist()?;
-        poller.add(&inbox.bell, Token::Bell)?;
+        poller.add(&*inbox, Token::Bell)?;
         if let Some(entrance) = &entrance {
             entrance.watch(&poller)?;
         }
@@ -78,6 +81,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
             poller,
             sessions: Slab::new(),
             hot: Vec::new(),
+            parked: VecDeque::new(),
             inbox,
             control,
             entrance,
@@ -138,6 +142,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
                 Turn::Rest => {
                     session.sample();
                     session.hot = false;
+                    self.parked.push_back((session.second_look_at(), key, session.info.id));
                     self.hot.swap_remove(at);
                     continue;
                 }
@@ -187,18 +192,47 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
         }
         let interrupt = self.options.interrupt_hook();
         let timeout = if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) };
+        let slept_at = sleep.then(monotonic_nanos);
         let mut tokens = core::mem::take(&mut self.tokens);
         self.poller.wait(timeout, &mut tokens).map_err(ServeError::Io)?;
         for token in &tokens {
-            self.handle(*token);
+            self.handle(*token, slept_at);
         }
         self.tokens = tokens;
+        self.look_again();
         if let Some(entrance) = &mut self.entrance {
             entrance.expire(&self.poller, &self.control);
         }
         match interrupt {
             Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
             _ => Ok(()),
+        }
+    }
+
+    /// Takes the second look at sessions that are due for it. One that was polled again meanwhile has looked for itself.
+    fn look_again(&mut self) {
+        if self.parked.is_empty() {
+            return;
+        }
+        let now = monotonic_nanos();
+        while let Some(&(due, key, id)) = self.parked.front()
+            && due <= now
+        {
+            self.parked.pop_front();
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            let parked = !session.hot && session.info.id == id && session.second_look_at() == due;
+            if parked && session.look_again() {
+                self.poll(key);
+            }
+        }
+    }
+
+    /// Polls a session from now on.
+    fn poll(&mut self, key: usize) {
+        let session = &mut self.sessions[key];
+        if !session.hot {
+            session.hot = true;
+            self.hot.push(key);
         }
     }
 
@@ -210,10 +244,11 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
 
     pub(super) fn sleep_limit(&self, interrupt: Option<Interrupt>) -> Option<Duration> {
         let door = self.entrance.as_ref().and_then(|entrance| entrance.next_deadline());
-        door.into_iter().chain(interrupt.map(|_| INTERRUPT_SLICE)).min()
+        let second_look = self.parked.front().map(|(due, ..)| Deadline::at_nanos(*due).remaining().unwrap_or_default());
+        door.into_iter().chain(second_look).chain(interrupt.map(|_| INTERRUPT_SLICE)).min()
     }
 
-    fn handle(&mut self, token: Token) {
+    fn handle(&mut self, token: Token, slept_at: Option<u64>) {
         match token {
             Token::Door => {
                 if let Some(entrance) = &mut self.entrance {
@@ -221,7 +256,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
                 }
             }
             Token::Bell => {
-                let _ = self.inbox.bell.drain();
+                self.inbox.silence();
                 while let Some(session) = self.inbox.take() {
                     self.settle(session);
                 }
@@ -235,15 +270,17 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
                     self.control.hand_over(session);
                 }
             }
-            Token::Data(key) | Token::Room(key) | Token::Peer(key) => {
-                // An event of a session that another event of this batch ended, or of one that took over its key: to
-                // look once too often does no harm.
+            // An event of a session that another event of this batch ended, or of one that took over its key: to look once
+            // too often does no harm.
+            Token::Ring(key) => {
                 let Some(session) = self.sessions.get_mut(key) else { return };
-                session.woken(token);
-                if !session.hot {
-                    session.hot = true;
-                    self.hot.push(key);
-                }
+                session.rung(slept_at);
+                self.poll(key);
+            }
+            Token::Peer(key) => {
+                let Some(session) = self.sessions.get(key) else { return };
+                session.ended();
+                self.poll(key);
             }
         }
     }

@@ -63,7 +63,7 @@ pub enum ShmError {
 
     /// The peer's segment does not hold the ring that was agreed on.
     #[error(
-        "the peer's segment is not the agreed ring (magic {magic:#018x}, capacity {capacity}): \
+        "the peer's segment is not the agreed ring (magic {magic:#018x}, capacity {capacity}, stride {stride}): \
          run the same version on both sides"
     )]
     NotARing {
@@ -71,6 +71,8 @@ pub enum ShmError {
         magic: u64,
         /// The capacity it states, in bytes.
         capacity: u64,
+        /// The bytes from one slot to the next that it states.
+        stride: u64,
     },
 }
 

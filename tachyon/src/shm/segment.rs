@@ -1,8 +1,10 @@
 //! One sealed, mapped segment.
 
 use std::ffi::CStr;
+use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::{FallocateFlags, FileType, MemfdFlags, SealFlags, StatFs};
@@ -34,8 +36,9 @@ pub(crate) struct Segment {
 impl Segment {
     /// Creates a zeroed segment of `len` bytes and returns it with the descriptor to hand to the peer.
     ///
-    /// The pages are allocated here, so that a lack of memory shows now rather than as a `SIGBUS` at the first touch. The
-    /// descriptor is close-on-exec; the mapping does not need it.
+    /// No page is allocated before it is touched: a large segment costs address space until it is used. A system that
+    /// never promises more memory than it has (`vm.overcommit_memory` is 2) could refuse a page then, with a `SIGBUS`, so
+    /// there all are allocated here. The descriptor is close-on-exec; the mapping does not need it.
     ///
     /// # Errors
     ///
@@ -53,8 +56,10 @@ impl Segment {
         }
         let file = memfd(len)?;
         rustix::fs::ftruncate(&file, file_len).map_err(|errno| failed("size", len, errno))?;
-        rustix::io::retry_on_intr(|| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, file_len))
-            .map_err(|errno| failed("allocate", len, errno))?;
+        if promises_strictly() {
+            rustix::io::retry_on_intr(|| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, file_len))
+                .map_err(|errno| failed("allocate", len, errno))?;
+        }
         let segment = Self::map(&file, len)?;
         let seals = REQUIRED_SEALS.iter().fold(SealFlags::empty(), |all, (seal, _)| all | *seal);
         rustix::fs::fcntl_add_seals(&file, seals).map_err(|errno| failed("seal", len, errno))?;
@@ -101,6 +106,11 @@ impl Segment {
 /// Checks that a descriptor is one of a plain memfd that will stay `len` bytes long.
 pub(super) fn check_sealed(fd: BorrowedFd<'_>, len: usize) -> Result<(), ShmError> {
     check_len(len)?;
+    // Asked first, since it is answered for every kind of file without waiting: a file of a user's file system could let
+    // each of the others take as long as it likes.
+    if rustix::fs::fcntl_get_seals(fd) == Err(Errno::INVAL) {
+        return Err(ShmError::NotSharedMemory { found: "a file that cannot be sealed" });
+    }
     let stat = rustix::fs::fstat(fd).map_err(|errno| failed("inspect", len, errno))?;
     if let Some(found) = foreign_file(FileType::from_raw_mode(stat.st_mode)) {
         return Err(ShmError::NotSharedMemory { found });
@@ -124,6 +134,12 @@ pub(super) fn check_sealed(fd: BorrowedFd<'_>, len: usize) -> Result<(), ShmErro
         return Err(ShmError::WrongLength { expected: len, found });
     }
     Ok(())
+}
+
+/// Whether the system refuses a page at its first touch when memory was promised away.
+fn promises_strictly() -> bool {
+    static STRICT: OnceLock<bool> = OnceLock::new();
+    *STRICT.get_or_init(|| fs::read("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim_ascii() == b"2"))
 }
 
 /// `len` as a file length, if a segment can have it.

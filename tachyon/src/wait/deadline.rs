@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+#[cfg(not(loom))]
 use rustix::time::{ClockId, clock_gettime};
 
 /// When a wait gives up; possibly never.
@@ -10,6 +11,12 @@ use rustix::time::{ClockId, clock_gettime};
 /// with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadline(u64);
+
+/// Nanoseconds of the unit in which a deadline travels, as a power of two.
+const UNIT_EXPONENT: u32 = 16;
+
+/// Units from which on a deadline travels as none.
+const FARTHEST: u64 = 1 << 31;
 
 /// The value that is never reached: 584 years of uptime.
 const NEVER: u64 = u64::MAX;
@@ -31,6 +38,42 @@ impl Deadline {
         Self(nanos)
     }
 
+    /// As a message carries it: units of 65,536 ns of the clock, rounded up, modulo 2^32. 0 is no limit, so a real 0
+    /// travels as 1, and one unit late; a deadline farther than 2^31 units (some 39 hours) travels as none.
+    pub(crate) fn to_wire(self) -> u32 {
+        match self.nanos() {
+            None => 0,
+            Some(at) => Self::units_to_wire(at.div_ceil(1 << UNIT_EXPONENT), monotonic_nanos() >> UNIT_EXPONENT),
+        }
+    }
+
+    fn units_to_wire(at: u64, now: u64) -> u32 {
+        if at.saturating_sub(now) >= FARTHEST {
+            return 0;
+        }
+        // One long past is one that has just passed: its own value would come round to the future.
+        let at = at.max(now.saturating_sub(1));
+        u32::try_from(at & u64::from(u32::MAX)).map_or(1, |at| at.max(1))
+    }
+
+    /// A deadline that came with a message. Any value is one: it lies at most 39 hours ahead or in the past.
+    #[inline]
+    pub(crate) fn from_wire(wire: u32) -> Self {
+        if wire == 0 { Self::never() } else { Self::from_units_of_now(wire) }
+    }
+
+    #[inline(never)]
+    fn from_units_of_now(wire: u32) -> Self {
+        Self::from_units(wire, monotonic_nanos() >> UNIT_EXPONENT)
+    }
+
+    fn from_units(wire: u32, now: u64) -> Self {
+        #[allow(clippy::cast_possible_truncation, reason = "the difference is one of the lower halves")]
+        let ahead = wire.wrapping_sub(now as u32).cast_signed();
+        let at = now.saturating_add_signed(ahead.into());
+        Self(at.saturating_mul(1 << UNIT_EXPONENT))
+    }
+
     /// What the clock shows then, in nanoseconds; `None` when there is no limit.
     #[inline]
     pub(crate) const fn nanos(self) -> Option<u64> {
@@ -39,7 +82,19 @@ impl Deadline {
 
     /// Time left; `None` when there is no limit, zero when it has passed.
     pub(crate) fn remaining(self) -> Option<Duration> {
-        self.nanos().map(|at| Duration::from_nanos(at.saturating_sub(monotonic_nanos())))
+        self.remaining_at(monotonic_nanos())
+    }
+
+    /// As [`remaining`](Self::remaining), at a time that was read before.
+    #[inline]
+    pub(crate) fn remaining_at(self, now: u64) -> Option<Duration> {
+        self.nanos().map(|at| Duration::from_nanos(at.saturating_sub(now)))
+    }
+
+    /// As [`has_passed`](Self::has_passed), at a time that was read before.
+    #[inline]
+    pub(crate) fn has_passed_at(self, now: u64) -> bool {
+        self.nanos().is_some_and(|at| now >= at)
     }
 
     #[inline]
@@ -49,11 +104,15 @@ impl Deadline {
 }
 
 /// What `CLOCK_MONOTONIC` shows, in nanoseconds.
+#[cfg(not(loom))]
 pub(crate) fn monotonic_nanos() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     // The clock starts at boot and is never negative.
     now.tv_sec.cast_unsigned().saturating_mul(1_000_000_000).saturating_add(now.tv_nsec.cast_unsigned())
 }
+
+#[cfg(loom)]
+pub(crate) use crate::kernel::clock as monotonic_nanos;
 
 impl From<Option<Duration>> for Deadline {
     fn from(timeout: Option<Duration>) -> Self {
@@ -78,6 +137,41 @@ mod tests {
         let deadline = Deadline::after(Duration::ZERO);
         assert!(deadline.has_passed());
         assert_eq!(deadline.remaining(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_deadline_survives_the_wire_and_is_at_most_one_unit_late() {
+        let unit = 1 << UNIT_EXPONENT;
+        for after in [1, 1000, unit, 5_000_000_000, (FARTHEST - 2) * unit] {
+            let deadline = Deadline::after(Duration::from_nanos(after));
+            let read = Deadline::from_wire(deadline.to_wire());
+            let late = read.nanos().unwrap() - deadline.nanos().unwrap();
+            assert!(late < unit, "{after} ns from now came {late} ns late");
+        }
+        assert_eq!(Deadline::never().to_wire(), 0);
+        assert_eq!(Deadline::after(Duration::from_hours(40)).to_wire(), 0, "farther than the wire reaches");
+        assert!(Deadline::from_wire(0).nanos().is_none());
+    }
+
+    #[test]
+    fn units_come_round_and_a_real_zero_is_late_by_one() {
+        let turn = 1u64 << 32;
+        assert_eq!(Deadline::units_to_wire(turn, turn - 5), 1);
+        assert_eq!(Deadline::units_to_wire(turn + 7, turn - 5), 7);
+        assert_eq!(Deadline::from_units(7, turn - 5), Deadline::at_nanos((turn + 7) << UNIT_EXPONENT));
+        assert_eq!(Deadline::from_units(u32::MAX, turn + 5), Deadline::at_nanos((turn - 1) << UNIT_EXPONENT));
+        // Long past is just past, and so stays past.
+        assert_eq!(Deadline::units_to_wire(3, turn * 2), u32::MAX);
+    }
+
+    #[test]
+    fn any_word_is_harmless() {
+        let now = monotonic_nanos() >> UNIT_EXPONENT;
+        for wire in [1, u32::MAX, 1 << 31, (1 << 31) - 1, 12345] {
+            let ahead = Deadline::from_units(wire, now).nanos().unwrap() >> UNIT_EXPONENT;
+            assert!(ahead.abs_diff(now) <= FARTHEST);
+        }
+        assert_eq!(Deadline::from_units((1 << 31) + 3, 3), Deadline::at_nanos(0), "before the clock began");
     }
 
     #[test]

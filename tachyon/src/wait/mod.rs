@@ -1,33 +1,41 @@
 //! The one way to wait: spin for a budget, then park.
 //!
-//! Parking is `poll` on the doorbells waited for, the peer's pidfd and the socket of the handshake. So a message, a
-//! close, the peer's death, a deadline and a signal all end the same call. What comes just before it, so that no wake-up
-//! is lost, is [`source`]'s.
+//! Parking is `poll` on the socket of the connection and the peer's pidfd. So a message, a close, the peer's death, a
+//! deadline and a signal all end the same call. `ring::parked` has the steps around it, and why no wake-up is lost.
 
+mod budget;
 mod deadline;
-#[cfg(not(loom))]
-mod doorbell;
-mod mode;
+mod gaps;
 #[cfg(not(loom))]
 mod peer;
 #[cfg(not(loom))]
+pub(crate) mod reaper;
+#[cfg(not(loom))]
 mod sleep;
-mod source;
+mod sleepers;
+#[cfg(not(loom))]
+pub(crate) mod socket;
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+pub use budget::PollingMode;
+use budget::park_cost;
+pub(crate) use budget::{Budget, Spin, looks_per_reading};
 pub(crate) use deadline::{Deadline, monotonic_nanos};
-pub(crate) use doorbell::Doorbell;
-pub use mode::PollingMode;
-pub(crate) use mode::Spinner;
 pub(crate) use peer::Peer;
-use sleep::sleep;
-pub(crate) use source::{Source, arm};
+use sleep::{Slept, sleep};
+pub(crate) use sleepers::Ticket;
+#[cfg(loom)]
+pub(crate) use sleepers::{Sleepers, Turn};
+#[cfg(not(loom))]
+pub(crate) use socket::{Foreign, Socket};
 
 // The models of `tests/loom` bring their own kernel; everything else here is what they check.
 #[cfg(loom)]
-use crate::kernel::{doorbell, peer, sleep};
+use crate::kernel::{peer, sleep};
+use crate::ring::{Fault, ParkedWord, arm};
+use gaps::{Gaps, Window};
 
 /// Asked at least every 50 ms while a call waits, and after every signal; `true` ends the wait as interrupted.
 pub type Interrupt = fn() -> bool;
@@ -35,11 +43,14 @@ pub type Interrupt = fn() -> bool;
 /// Longest sleep between two questions to an [`Interrupt`].
 pub(crate) const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 
-/// Looks between two glances at the clock while spinning.
-pub(crate) const SPINS_PER_CHECK: u32 = 512;
+/// Nanoseconds between two looks for a dead peer while spinning; far below the 100 ms in which death must be noticed.
+const LIFE_CHECK: u64 = 5_000_000;
 
-/// Time between two looks for a dead peer while spinning; far below the 100 ms in which death must be noticed.
-const LIFE_CHECK: Duration = Duration::from_millis(5);
+/// Nanoseconds that a waiter looks after the fence of its arming, before it sleeps.
+const LOOK_FOR: u64 = 5_000;
+
+/// Nanoseconds from an arming to the second look, which a sleep must not outlast.
+pub(crate) const SECOND_LOOK: u64 = 10_000_000;
 
 /// Why a wait ended without what it waited for.
 #[derive(Debug)]
@@ -48,30 +59,51 @@ pub(crate) enum Stop<E> {
     Interrupted,
     /// The peer is gone, and a last look after its end found nothing.
     Gone,
+    /// The peer sent something else than a ring.
+    Broken(Fault),
     /// The condition itself failed.
     Failed(E),
     Io(io::Error),
 }
 
-/// What governs the waits of one direction.
+/// The waits of one direction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Waiter {
-    pub(crate) spinner: Spinner,
+    pub(crate) budget: Budget,
     pub(crate) interrupt: Option<Interrupt>,
+    /// Of a callee, which may be asked at regular times; `None` for others.
+    gaps: Option<Gaps>,
+}
+
+/// What a wait is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Awaited<'a> {
+    pub(crate) peer: &'a Peer,
+    /// The words of what is waited for.
+    pub(crate) words: &'a [&'a ParkedWord],
+    /// The peer last waited on this processor: while this side spins, it does not run.
+    pub(crate) shares_core: bool,
+    pub(crate) deadline: Deadline,
 }
 
 impl Waiter {
-    pub(crate) fn new(mode: PollingMode, interrupt: Option<Interrupt>) -> Self {
-        Self { spinner: Spinner::new(mode), interrupt }
+    pub(crate) fn new(mode: PollingMode, factor: u32, interrupt: Option<Interrupt>) -> Self {
+        Self { budget: Budget::new(mode, factor), interrupt, gaps: None }
     }
 
-    /// The beginning of a wait that is nearly always short: spins for a while, looking with `glance` alone. True when
-    /// that saw something; otherwise the wait goes on with [`wait`](Self::wait), which also looks at clocks and peers.
+    /// The waits of a callee for its requests.
+    pub(crate) fn for_requests(mode: PollingMode, interrupt: Option<Interrupt>) -> Self {
+        Self { gaps: Some(Gaps::default()), ..Self::new(mode, 1, interrupt) }
+    }
+
+    /// The beginning of a wait that is nearly always short: spins for about a microsecond, looking with `glance` alone.
+    /// True when that saw something; otherwise the wait goes on with [`wait`](Self::wait), which also reads the clock and
+    /// asks for the peer.
     #[inline]
-    pub(crate) fn glances(&mut self, glance: impl Fn() -> bool) -> bool {
-        for _ in 0..self.spinner.first_round() {
+    pub(crate) fn spin_briefly(&mut self, glance: impl Fn() -> bool) -> bool {
+        for _ in 0..self.budget.first_round() {
             if glance() {
-                self.spinner.spun();
+                self.budget.met();
                 return true;
             }
             core::hint::spin_loop();
@@ -81,51 +113,67 @@ impl Waiter {
 
     /// Waits until `look` gives something.
     ///
-    /// `look` is asked first, often, and last: after the peer's end it is asked once more, so that what was committed
-    /// before is not lost.
-    #[inline]
+    /// `look` is asked first, often, and last: after the peer's end it is asked once more, so that nothing that was
+    /// committed before is lost.
     pub(crate) fn wait<T, E>(
         &mut self,
-        deadline: Deadline,
-        peer: &Peer,
-        sources: &[Source<'_>],
+        awaited: &Awaited<'_>,
         mut look: impl FnMut() -> Result<Option<T>, E>,
     ) -> Result<T, Stop<E>> {
-        if let Some(found) = self.spin(deadline, peer, &mut look)? {
-            self.spinner.spun();
+        if let Some(found) = look().map_err(Stop::Failed)? {
+            self.budget.met();
             return Ok(found);
         }
-        self.spinner.parked();
-        self.park(deadline, peer, sources, &mut look)
+        let began = monotonic_nanos();
+        let spin = self.budget.spin();
+        let alone = !(awaited.shares_core && self.budget.mode() == PollingMode::Adaptive);
+        if alone && let Some(found) = self.spin(spin, began, awaited, &mut look)? {
+            self.budget.learn(monotonic_nanos() - began);
+            return Ok(found);
+        }
+        self.park(began, awaited, &mut look)
     }
 
-    /// Spins for the budget; `None` when it is used up.
-    #[inline]
+    /// Spins for as long as `spin` says; `None` when that is used up.
     fn spin<T, E>(
         &self,
-        deadline: Deadline,
-        peer: &Peer,
+        spin: Spin,
+        began: u64,
+        awaited: &Awaited<'_>,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
     ) -> Result<Option<T>, Stop<E>> {
-        let budget = self.spinner.budget();
-        let mut left = budget.unwrap_or(u32::MAX);
-        let mut checked = None;
+        let (looks, nanos) = match spin {
+            Spin::Unlimited => (u64::MAX, u64::MAX),
+            Spin::Looks(looks) => (looks.into(), u64::MAX),
+            Spin::Nanos(nanos) => (u64::MAX, nanos),
+        };
+        if nanos == 0 {
+            return Ok(None);
+        }
+        let mut left = looks;
+        let mut life_checked = began;
         while left > 0 {
-            let round = left.min(SPINS_PER_CHECK);
+            let round = left.min(looks_per_reading().into());
             for _ in 0..round {
                 if let Some(found) = look().map_err(Stop::Failed)? {
                     return Ok(Some(found));
                 }
                 core::hint::spin_loop();
             }
-            if deadline.has_passed() {
+            left -= round;
+            let now = monotonic_nanos();
+            if awaited.deadline.has_passed_at(now) {
                 return Err(Stop::TimedOut);
             }
-            if budget.is_some() {
-                left -= round;
+            if now - began >= nanos {
+                return Ok(None);
             }
-            if let Some(found) = self.check_life(&mut checked, peer, look)? {
-                return Ok(Some(found));
+            // An end that was seen before is not looked for again.
+            if awaited.peer.was_gone() || now - life_checked >= LIFE_CHECK {
+                life_checked = now;
+                if let Some(found) = self.check_life(awaited, look)? {
+                    return Ok(Some(found));
+                }
             }
         }
         Ok(None)
@@ -135,22 +183,14 @@ impl Waiter {
     /// peer's end may find what it committed before.
     fn check_life<T, E>(
         &self,
-        checked: &mut Option<Instant>,
-        peer: &Peer,
+        awaited: &Awaited<'_>,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
     ) -> Result<Option<T>, Stop<E>> {
-        // An end that was seen before is not looked for again.
-        if !peer.was_gone() {
-            let now = Instant::now();
-            let last = *checked.get_or_insert(now);
-            if now.duration_since(last) < LIFE_CHECK {
-                return Ok(None);
-            }
-            *checked = Some(now);
+        if !awaited.peer.was_gone() {
             self.check_interrupt()?;
-            // Two pure spinners that were given one core would otherwise keep it from each other.
+            // Two pure spinners on one core would otherwise keep it from each other.
             std::thread::yield_now();
-            if !peer.is_gone() {
+            if !awaited.peer.is_gone() {
                 return Ok(None);
             }
         }
@@ -166,79 +206,193 @@ impl Waiter {
 
     #[cold]
     fn park<T, E>(
-        &self,
-        deadline: Deadline,
-        peer: &Peer,
-        sources: &[Source<'_>],
+        &mut self,
+        began: u64,
+        awaited: &Awaited<'_>,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
     ) -> Result<T, Stop<E>> {
+        let adaptive = self.budget.mode() == PollingMode::Adaptive && !awaited.shares_core;
+        let mut window =
+            if adaptive { self.gaps.as_mut().and_then(|gaps| gaps.window(began, park_cost())) } else { None };
+        let had_window = window.is_some();
+        let mut spun = 0;
         loop {
-            arm(sources);
-            let found = look();
-            let slept = match &found {
-                Ok(None) => sleep(deadline, self.interrupt.map(|_| INTERRUPT_SLICE), peer, sources),
-                _ => Ok(()),
+            let ticket = awaited.peer.sleepers.ticket();
+            arm(awaited.words);
+            let armed = monotonic_nanos();
+            let looked = match look_after_arming(armed, look) {
+                Ok(None) => self.sleep_armed(armed, window, ticket, awaited, look),
+                Ok(Some(found)) => Ok(Some((found, None))),
+                Err(error) => Err(Stop::Failed(error)),
             };
-            sources.iter().for_each(Source::disarm);
-            if let Some(found) = found.map_err(Stop::Failed)? {
+            awaited.words.iter().for_each(|word| word.clear());
+            let mut looked = looked?;
+            let mut now = monotonic_nanos();
+            if looked.is_none()
+                && let Some(Window { until, .. }) = window.take_if(|window| now >= window.from)
+            {
+                let found = self.spin(Spin::Nanos(until.saturating_sub(now)), now, awaited, look)?;
+                looked = found.map(|found| (found, None));
+                (spun, now) = (monotonic_nanos() - now, monotonic_nanos());
+            }
+            if let Some((found, sent_at)) = looked {
+                let came = sent_at.filter(|sent_at| (began..=now).contains(sent_at)).unwrap_or(now);
+                self.learn(came - began, had_window.then_some((spun, window.is_none() && sent_at.is_none())));
                 return Ok(found);
             }
-            slept.map_err(Stop::Io)?;
+        }
+    }
+
+    /// Learns from a wait that parked, and from its window: how long it spun there, and whether it met the message.
+    fn learn(&mut self, waited: u64, window: Option<(u64, bool)>) {
+        self.budget.learn(waited);
+        let Some(gaps) = &mut self.gaps else { return };
+        gaps.learn(waited);
+        if let Some((spun, hit)) = window {
+            gaps.note_window(waited, spun, hit);
+        }
+    }
+
+    /// Sleeps until something is found, with the time of the ring that told of it. `None` when a ring tells of nothing, so
+    /// that the words have to be set again, or when the window begins.
+    fn sleep_armed<T, E>(
+        &self,
+        armed: u64,
+        window: Option<Window>,
+        ticket: Ticket,
+        awaited: &Awaited<'_>,
+        look: &mut impl FnMut() -> Result<Option<T>, E>,
+    ) -> Result<Option<(T, Option<u64>)>, Stop<E>> {
+        loop {
+            // Read before the look: a look after the second one's time is the second look.
+            let now = monotonic_nanos();
             // Asked before the look: nothing the peer committed before an end seen here can escape that look.
-            let gone = peer.was_gone();
+            let gone = awaited.peer.was_gone();
             if let Some(found) = look().map_err(Stop::Failed)? {
-                return Ok(found);
+                return Ok(Some((found, None)));
             }
             if gone {
                 return Err(Stop::Gone);
             }
-            if deadline.has_passed() {
+            if awaited.deadline.has_passed_at(now) {
                 return Err(Stop::TimedOut);
             }
             self.check_interrupt()?;
+            if window.is_some_and(|window| now >= window.from) {
+                return Ok(None);
+            }
+            let second_look = (armed + SECOND_LOOK).checked_sub(now).filter(|left| *left > 0);
+            let limit = [
+                second_look.map(Duration::from_nanos),
+                self.interrupt.map(|_| INTERRUPT_SLICE),
+                awaited.deadline.remaining_at(now),
+                window.map(|window| Duration::from_nanos(window.from - now)),
+            ];
+            match sleep(awaited.peer, ticket, limit.into_iter().flatten().min()).map_err(Stop::Io)? {
+                Slept::Rung(sent_at) => {
+                    let found = look().map_err(Stop::Failed)?;
+                    return Ok(found.map(|found| (found, sent_at)));
+                }
+                Slept::Otherwise => {}
+                Slept::Broken(fault) => return Err(Stop::Broken(fault)),
+            }
         }
+    }
+}
+
+/// Looks until 5 us have passed since an arming: a message that was on its way then is found on time.
+///
+/// # Errors
+/// Those of `look`.
+pub(crate) fn look_after_arming<T, E>(
+    armed: u64,
+    look: &mut impl FnMut() -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    loop {
+        let now = monotonic_nanos();
+        let found = look()?;
+        // A model has no time: it looks once.
+        if found.is_some() || cfg!(loom) || now - armed >= LOOK_FOR {
+            return Ok(found);
+        }
+        core::hint::spin_loop();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::fd::OwnedFd;
-    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::thread;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     use super::*;
-    use crate::barrier::Barrier;
-    use crate::sync::AtomicU32;
+    use crate::ring::{Consumer, Frame, Geometry, MessageHeader, Producer, RingMemory, Use};
+
+    /// Far longer than any wait here takes, so that a test that fails does not hang.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     /// A peer, and what keeps it alive.
     fn peer() -> (Peer, OwnedFd) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        (Peer::new(ours.into(), None, None, 0), theirs.into())
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        (Peer::new(Socket::connecting(ours), None, None, 0), theirs)
+    }
+
+    /// Waits in `mode` for a message of a peer that commits it and dies right after the look with the number `early`,
+    /// which comes too early for it. `pause` follows each look and gets its number.
+    fn last_words(mode: PollingMode, early: u64, pause: impl Fn(u64)) -> Result<Frame, Stop<Fault>> {
+        let (peer, theirs) = peer();
+        let memory = Arc::new(RingMemory::create(Geometry::new(64, Use::Calls).unwrap()).unwrap().0);
+        let mut producer = Producer::new(Arc::clone(&memory));
+        let mut consumer = Consumer::new(Arc::clone(&memory));
+        let mut theirs = Some(theirs);
+        let mut looks = 0;
+        let look = || {
+            let found = consumer.try_take()?;
+            looks += 1;
+            if looks == early && theirs.take().is_some() {
+                assert!(producer.push_slow(b"last words", MessageHeader::new(7, 0)).unwrap());
+            }
+            pause(looks);
+            Ok(found)
+        };
+        let words = [&memory.header().consumer_parked.0];
+        // A peer on the same processor keeps an adaptive waiter from spinning: there it parks at once.
+        let awaited = Awaited { peer: &peer, words: &words, shares_core: true, deadline: Deadline::after(PATIENCE) };
+        // Slices of a sleep, so that a look that comes late is not the last one.
+        Waiter::new(mode, 1, Some(|| false)).wait(&awaited, look)
     }
 
     #[test]
-    fn what_came_just_before_the_end_is_found_in_every_mode() {
-        for mode in [PollingMode::PureSpin, PollingMode::Spins(u32::MAX), PollingMode::Adaptive, PollingMode::Park] {
-            let (peer, theirs) = peer();
-            let (bell, _rope) = Doorbell::pair().unwrap();
-            let parked = AtomicU32::new(0);
-            let mut theirs = Some(theirs);
-            let (mut last_words, mut looks) = (None, 0);
-            let began = Instant::now();
-            let mut waiter = Waiter::new(mode, None);
-            let look = || {
-                let found = last_words.take();
-                looks += 1;
-                // This look came too early: the peer commits something and dies before the next one, which is the one
-                // that follows the look for its death.
-                let spun = looks % SPINS_PER_CHECK == 0 && began.elapsed() > 2 * LIFE_CHECK;
-                if spun || matches!(mode, PollingMode::Adaptive | PollingMode::Park) {
-                    last_words = theirs.take().map(|_| "last words");
-                }
-                Ok::<_, ()>(found)
-            };
-            let sources = [Source { parked: &parked, bell: &bell, barrier: Barrier::Fences }];
-            let found = waiter.wait(Deadline::never(), &peer, &sources, look);
-            assert_eq!(found.unwrap(), "last words", "{mode:?}");
+    fn what_came_just_before_the_end_is_found_by_a_waiter_that_spins() {
+        let round = u64::from(looks_per_reading());
+        for mode in [PollingMode::PureSpin, PollingMode::Spins(u32::MAX), PollingMode::Spin(2 * PATIENCE)] {
+            // The first look of the wait, then looks of a round. The last look of a round is followed by the look for the
+            // peer's end, for which it is time after this pause.
+            for early in [1, 2, round, round + 1, round + 2, 3 * round + 1] {
+                let pause = |look| {
+                    if look == early {
+                        thread::sleep(Duration::from_nanos(LIFE_CHECK));
+                    }
+                };
+                let found = last_words(mode, early, pause);
+                assert_eq!(found.unwrap().type_id, 7, "{mode:?}, after look {early}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_came_just_before_the_end_is_found_by_a_waiter_that_parks() {
+        let at_once = PollingMode::Spin(Duration::ZERO);
+        for mode in [PollingMode::Adaptive, PollingMode::Park, PollingMode::Spins(0), at_once] {
+            // One look of the wait, one or two after the arming, which a pause makes long enough, one before the sleep,
+            // and the second look.
+            for early in 1..=5 {
+                let found = last_words(mode, early, |_| thread::sleep(Duration::from_nanos(LOOK_FOR)));
+                assert_eq!(found.unwrap().type_id, 7, "{mode:?}, after look {early}");
+            }
         }
     }
 
@@ -246,14 +400,21 @@ mod tests {
     fn a_known_end_is_not_spun_for_again() {
         let (peer, theirs) = peer();
         drop(theirs);
-        assert!(peer.is_gone());
-        let began = Instant::now();
+        // A child that another test is just starting may hold a copy of the other end until it runs its program.
+        let deadline = Deadline::after(PATIENCE);
+        while !peer.is_gone() {
+            assert!(!deadline.has_passed(), "the peer hung up and does not seem so");
+            thread::yield_now();
+        }
+        let awaited = Awaited { peer: &peer, words: &[], shares_core: false, deadline: Deadline::never() };
+        let began = monotonic_nanos();
         for _ in 0..2000 {
-            let mut waiter = Waiter::new(PollingMode::PureSpin, None);
-            let outcome = waiter.wait(Deadline::never(), &peer, &[], || Ok::<Option<()>, ()>(None));
+            let mut waiter = Waiter::new(PollingMode::PureSpin, 1, None);
+            let outcome = waiter.wait(&awaited, || Ok::<Option<()>, ()>(None));
             assert!(matches!(outcome, Err(Stop::Gone)), "{outcome:?}");
         }
         // Each of them would have taken `LIFE_CHECK`, 10 s in all.
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        let took = Duration::from_nanos(monotonic_nanos() - began);
+        assert!(took < Duration::from_secs(5), "{took:?}");
     }
 }

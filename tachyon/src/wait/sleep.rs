@@ -3,36 +3,45 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, Timespec, poll};
 use rustix::io::Errno;
 
-use super::{Deadline, Peer, Source};
+use super::sleepers::{Ticket, Turn};
+use super::{Peer, monotonic_nanos};
+use crate::ring::Fault;
 
-/// One `poll` over everything that may end the wait, for at most `limit`. Silences the bells that rang and notes a death
-/// that it saw.
-pub(super) fn sleep(
-    deadline: Deadline,
-    limit: Option<Duration>,
-    peer: &Peer,
-    sources: &[Source<'_>],
-) -> io::Result<()> {
-    let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(sources.len() + 2);
-    fds.extend(sources.iter().map(|source| PollFd::new(source.bell, PollFlags::IN)));
-    fds.extend(peer.poll_fds());
-    let sleep = match (deadline.remaining(), limit) {
-        (Some(left), Some(limit)) => Some(left.min(limit)),
-        (left, limit) => left.or(limit),
+/// How a sleep ended.
+#[derive(Debug)]
+pub(super) enum Slept {
+    /// By a ring, which was sent at this time by the peer's word for it, or by a ring that another thread took.
+    Rung(Option<u64>),
+    /// By the peer's end, the limit or a signal.
+    Otherwise,
+    /// The peer sent something else than a ring.
+    Broken(Fault),
+}
+
+/// One `poll` over all that may end the wait, for at most `limit`. Takes the rings and notes a death that it saw.
+pub(super) fn sleep(peer: &Peer, ticket: Ticket, limit: Option<Duration>) -> io::Result<Slept> {
+    let _lead = match peer.sleepers.take_turn(ticket, limit) {
+        Turn::Lead(lead) => lead,
+        Turn::Woken => return Ok(Slept::Rung(None)),
+        Turn::Passed => return Ok(Slept::Otherwise),
     };
-    let timeout = sleep.map(|sleep| Timespec::try_from(sleep).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
+    let mut fds: Vec<PollFd<'_>> = peer.poll_fds().collect();
+    let timeout = limit.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
+    let slept_at = monotonic_nanos();
     match poll(&mut fds, timeout.as_ref()) {
-        Ok(_) | Err(Errno::INTR) => {}
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(Slept::Otherwise),
         Err(errno) => return Err(errno.into()),
     }
-    for (fd, source) in fds.iter().zip(sources) {
-        if !fd.revents().is_empty() && source.bell.drain() {
-            peer.mark_gone();
-        }
+    if !peer.note(&fds) {
+        return Ok(Slept::Otherwise);
     }
-    peer.note(&fds[sources.len()..]);
-    Ok(())
+    Ok(match peer.hear_after_sleep(slept_at) {
+        Ok(heard) if heard.rang => Slept::Rung(Some(heard.sent_at)),
+        Ok(_) => Slept::Otherwise,
+        Err(fault) => Slept::Broken(fault),
+    })
 }

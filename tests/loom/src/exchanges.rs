@@ -1,13 +1,14 @@
-//! The models of a connection of two rings: a caller that waits for room and takes replies meanwhile, a server that rests
-//! while somebody else sleeps for it, and a loop that is rung for as long as it runs.
+//! The models of a connection of two rings: a caller that waits for room and takes replies meanwhile, a server whose
+//! connection is parked while an `epoll` sleeps for it, and loops that arm and sleep by themselves.
 
 use loom::thread;
 
-use crate::bus::{Established, Incoming, Lack, Outgoing, data_source, may_rest, room_source, room_while_taking, rouse};
+use crate::bus::{Established, Incoming, Outgoing, WaitFor, is_due, park, room_while_taking, unpark};
 use crate::handshake::{connected, connected_both_ways};
-use crate::kernel::sleep::sleep;
-use crate::models::{content, expect, explore, receive, send, sending};
-use crate::wait::{Deadline, Source};
+use crate::kernel::{Wakers, clock};
+use crate::models::{content, expect, explore, header, receive, send, sending};
+use crate::ring::{ParkedWord, arm};
+use crate::wait::{Deadline, SECOND_LOOK};
 
 /// A payload that fills the arena, so that there is one reply at a time.
 const BIG: usize = 128;
@@ -24,21 +25,16 @@ fn full(caller: &Established, callee: &Established) -> [(Outgoing, Incoming); 2]
     [(requests, caller.incoming(1)), (answers, taken)]
 }
 
-/// Waits for what an epoll, or a loop, of somebody else's watches: the bells of `sources`, and the peer's end.
-fn sleep_elsewhere(established: &Established, sources: &[Source<'_>]) {
-    sleep(Deadline::never(), None, &established.connection.peer, sources).expect("a kernel");
-}
-
 /// A caller that has no room for a request, since its callee gives none back before it has sent two replies, and has room
 /// for neither: a reply wakes the caller, which takes it off, and then the room does.
-pub fn a_caller_takes_replies_while_it_waits_for_room() {
-    explore(2, || {
+pub fn a_caller_takes_replies_while_it_waits_for_room(wakers: Wakers) {
+    explore(2, wakers, || {
         let (ours, theirs) = connected_both_ways();
         let [(mut requests, mut replies), (mut answers, mut taken)] = full(&ours, &theirs);
         let serving = thread::spawn(move || {
             let frames = [(); 2].map(|()| taken.take(Deadline::never()).expect("a caller that stays"));
             for (number, frame) in (2..).zip(&frames) {
-                expect(&taken.channel().memory, frame, number, 1);
+                expect(taken.ring(), frame, number, 1);
                 send(&mut answers, number, BIG).expect("a caller that stays");
             }
             taken.release_through(frames[1].position);
@@ -48,7 +44,7 @@ pub fn a_caller_takes_replies_while_it_waits_for_room() {
         let mut kept = 0;
         let reservation = room_while_taking(&mut requests, &mut replies, 1, Deadline::never(), |replies, frame| {
             kept += 1;
-            expect(&replies.channel().memory, &frame, kept, BIG);
+            expect(replies.ring(), &frame, kept, BIG);
             replies.release(frame.position);
             Ok(())
         });
@@ -59,16 +55,16 @@ pub fn a_caller_takes_replies_while_it_waits_for_room() {
 }
 
 /// A server's caller goes to rest with a reply that has no room, and is looked at again once one was given back.
-pub fn a_server_that_rests_for_room_is_woken() {
-    explore(3, || {
+pub fn a_server_that_rests_for_room_is_woken(wakers: Wakers) {
+    explore(3, wakers, || {
         let (ours, theirs) = connected_both_ways();
         let [(requests, mut replies), (mut answers, mut taken)] = full(&ours, &theirs);
         answers.keep_overflow();
         let serving = thread::spawn(move || {
             receive(&mut taken, 2, 1).expect("a caller that stays");
-            answers.send_owed(&content(2, BIG), 2, 2).expect("a caller that stays");
+            answers.send_owed(&content(2, BIG), header(2)).expect("a caller that stays");
             while !answers.flush().expect("a caller that stays") {
-                rest(&theirs, &taken, &mut answers, Lack::Room);
+                rest(&theirs, &taken, &mut answers, WaitFor::Room);
             }
             (theirs, answers, taken)
         });
@@ -80,8 +76,8 @@ pub fn a_server_that_rests_for_room_is_woken() {
 }
 
 /// A server's caller goes to rest for want of requests, and is looked at again when there is one, and once more.
-pub fn a_server_that_rests_for_requests_is_woken() {
-    explore(3, || {
+pub fn a_server_that_rests_for_requests_is_woken(wakers: Wakers) {
+    explore(3, wakers, || {
         let (ours, theirs) = connected_both_ways();
         let asking = sending(ours, &[1, 1]);
         let (mut taken, mut answers) = (theirs.incoming(0), theirs.outgoing(1));
@@ -89,48 +85,77 @@ pub fn a_server_that_rests_for_requests_is_woken() {
             let frame = loop {
                 match taken.try_take().expect("a caller that stays") {
                     Some(frame) => break frame,
-                    None => rest(&theirs, &taken, &mut answers, Lack::Messages),
+                    None => rest(&theirs, &taken, &mut answers, WaitFor::Messages),
                 }
             };
-            expect(&taken.channel().memory, &frame, number, 1);
+            expect(taken.ring(), &frame, number, 1);
             taken.release(frame.position);
         }
         drop(asking.join().expect("the caller"));
     });
 }
 
-/// As a server's worker does with a caller that has nothing for it: `Session::rest`, the `epoll`, `Session::woken`.
-fn rest(ours: &Established, taken: &Incoming, answers: &mut Outgoing, lack: Lack) {
-    if may_rest(taken, answers, lack) {
-        sleep_elsewhere(ours, &[data_source(taken.channel()), room_source(answers.channel())]);
-        rouse(taken, answers);
+/// Parks the connection of a caller that has nothing for its server: the steps of a server's worker.
+fn rest(ours: &Established, taken: &Incoming, answers: &mut Outgoing, wait_for: WaitFor) {
+    let Some(mut second_look) = park(taken, answers, wait_for).map(Some) else { return };
+    let peer = &ours.connection.peer;
+    loop {
+        if peer.poll_until(second_look.take()) {
+            peer.hear();
+            unpark(taken, answers);
+            return;
+        }
+        if is_due(taken, answers, wait_for).is_some() {
+            unpark(taken, answers);
+            return;
+        }
+    }
+}
+
+/// How far an event loop has come on its way to sleep.
+enum Arming {
+    None,
+    /// It has armed, and its next sleep lasts until the second look, unless that was taken.
+    Armed(Option<u64>),
+}
+
+impl Arming {
+    /// A look found nothing: the next step is to arm, or to sleep and hear the peer.
+    fn next(self, established: &Established, word: &ParkedWord) -> Self {
+        let peer = &established.connection.peer;
+        match self {
+            Self::None => {
+                arm(&[word]);
+                Self::Armed(Some(clock() + SECOND_LOOK))
+            }
+            Self::Armed(second_look) => {
+                if !peer.poll_until(second_look) {
+                    return Self::Armed(None);
+                }
+                peer.hear();
+                Self::None
+            }
+        }
     }
 }
 
 /// An event loop takes what there is, arms, looks once more and sleeps; the word stays set while it takes, so that the
-/// peer may ring for what is taken already.
-pub fn a_loop_that_stays_armed_is_woken() {
-    explore(3, || {
+/// peer may ring for a message that is taken already. The second look comes without an arming.
+pub fn a_loop_that_stays_armed_is_woken(wakers: Wakers) {
+    explore(3, wakers, || {
         let (ours, theirs) = connected();
         let sending = sending(ours, &[1, 1, 1]);
         let mut receiver = theirs.incoming(0);
-        let (mut came, mut armed) = (0, false);
+        let mut arming = Arming::None;
+        let mut came = 0;
         while came < 3 {
-            match receiver.try_take().expect("a sender that stays") {
-                Some(frame) => {
-                    came += 1;
-                    expect(&receiver.channel().memory, &frame, came, 1);
-                    receiver.release(frame.position);
-                    armed = false;
-                }
-                None if armed => {
-                    sleep_elsewhere(&theirs, &[data_source(receiver.channel())]);
-                    armed = false;
-                }
-                None => {
-                    data_source(receiver.channel()).arm();
-                    armed = true;
-                }
+            if let Some(frame) = receiver.try_take().expect("a sender that stays") {
+                came += 1;
+                expect(receiver.ring(), &frame, came, 1);
+                receiver.release(frame.position);
+                arming = Arming::None;
+            } else {
+                arming = arming.next(&theirs, &receiver.ring().header().consumer_parked.0);
             }
         }
         drop(sending.join().expect("the sender"));
@@ -138,8 +163,8 @@ pub fn a_loop_that_stays_armed_is_woken() {
 }
 
 /// An event loop that has no room tries, arms, tries once more and sleeps.
-pub fn a_loop_that_waits_for_room_is_woken() {
-    explore(3, || {
+pub fn a_loop_that_waits_for_room_is_woken(wakers: Wakers) {
+    explore(3, wakers, || {
         let (ours, theirs) = connected();
         let receiving = thread::spawn(move || {
             let mut receiver = theirs.incoming(0);
@@ -147,24 +172,16 @@ pub fn a_loop_that_waits_for_room_is_woken() {
             (theirs, receiver)
         });
         let mut sender = ours.outgoing(0);
-        let (mut sent, mut armed) = (0, false);
+        let mut arming = Arming::None;
+        let mut sent = 0;
         while sent < 3 {
             let next = sent + 1;
-            let done = sender.try_send(&content(next, 1), u32::from(next), u64::from(next));
-            match (done.expect("a receiver that stays"), armed) {
-                (true, _) => {
-                    sent = next;
-                    room_source(sender.channel()).disarm();
-                    armed = false;
-                }
-                (false, true) => {
-                    sleep_elsewhere(&ours, &[room_source(sender.channel())]);
-                    armed = false;
-                }
-                (false, false) => {
-                    room_source(sender.channel()).arm();
-                    armed = true;
-                }
+            if sender.try_send(&content(next, 1), header(next)).expect("a receiver that stays") {
+                sent = next;
+                sender.ring().header().producer_parked.0.clear();
+                arming = Arming::None;
+            } else {
+                arming = arming.next(&ours, &sender.ring().header().producer_parked.0);
             }
         }
         drop(receiving.join().expect("the receiver"));

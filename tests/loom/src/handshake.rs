@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::bus::{Channel, Established};
-use crate::kernel::Kernel;
+use crate::bus::Established;
 use crate::options::Options;
-use crate::ring::{Geometry, RingMemory, Side};
-use crate::wait::{Doorbell, Peer};
+use crate::ring::{Geometry, RingMemory, Side, Use};
+use crate::wait::Peer;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -16,17 +15,10 @@ pub(crate) enum Role {
 }
 
 #[derive(Debug)]
-pub(crate) struct RingParts {
-    pub(crate) memory: RingMemory,
-    pub(crate) data: Doorbell,
-    pub(crate) room: Doorbell,
-}
-
-#[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) role: Role,
     pub(crate) side: Side,
-    pub(crate) rings: Vec<RingParts>,
+    pub(crate) rings: Vec<RingMemory>,
     pub(crate) peer: Peer,
 }
 
@@ -41,23 +33,19 @@ pub(crate) fn connected_both_ways() -> (Established, Established) {
 }
 
 fn linked(rings: usize) -> (Established, Established) {
-    let kernels = [Kernel::new(), Kernel::new()];
-    let [peer, their_peer] = Peer::pair(&kernels);
-    let channels = |_| {
-        let (memory, _descriptor) = RingMemory::create_at(capacity(), u64::MAX).expect("memory");
-        let memory = Arc::new(memory);
-        let [(data, their_data), (room, their_room)] = [Doorbell::pair(&kernels), Doorbell::pair(&kernels)];
-        let channel = |data, room| Channel { memory: Arc::clone(&memory), data, room };
-        (channel(data, room), channel(their_data, their_room))
-    };
-    let (ours, theirs) = (0..rings).map(channels).unzip();
+    let rings: Vec<_> = (0..rings).map(|_| memory()).collect();
+    let [peer, their_peer] = Peer::pair(&rings);
     (
-        Established::over(Side::Listener, Role::Source, peer, ours, &Options),
-        Established::over(Side::Connector, Role::Sink, their_peer, theirs, &Options),
+        Established::over(Side::Listener, Role::Source, peer, rings.clone(), &Options),
+        Established::over(Side::Connector, Role::Sink, their_peer, rings, &Options),
     )
 }
 
-/// Room for two payloads that do not fit their slots.
-pub(crate) fn capacity() -> Geometry {
-    Geometry::new(128).expect("a power of two")
+/// A ring of two slots, with room for two payloads that do not fit their slots, whose positions overflow with the second
+/// message.
+pub(crate) fn memory() -> Arc<RingMemory> {
+    let capacity = Geometry::new(128, Use::Calls).expect("a power of two");
+    let (memory, _descriptor) = RingMemory::create_at(capacity, u64::MAX).expect("memory");
+    assert_eq!(memory.geometry().slots(), 2);
+    Arc::new(memory)
 }

@@ -20,8 +20,6 @@ mod sync;
 
 #[path = "../../../tachyon/src/aligned.rs"]
 mod aligned;
-#[path = "../../../tachyon/src/barrier.rs"]
-mod barrier;
 #[path = "../../../tachyon/src/ring/mod.rs"]
 mod ring;
 #[path = "../../../tachyon/src/wait/mod.rs"]
@@ -29,3 +27,7 @@ mod wait;
 
 pub mod exchanges;
 pub mod models;
+pub mod rings;
+pub mod sleepers;
+
+pub use kernel::{FENCED, SECOND_LOOK, UNFENCED, Wakers};

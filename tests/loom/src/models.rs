@@ -1,4 +1,4 @@
-//! The models. Each runs to its end in every order that loom finds, or panics.
+//! The models of one ring and of a connection of one ring. Each runs to its end in every order that loom finds, or panics.
 #![allow(unsafe_code, reason = "reads payloads in place")]
 
 use std::sync::Arc;
@@ -7,31 +7,39 @@ use loom::thread;
 
 use crate::bus::{Established, Incoming, Outgoing};
 use crate::error::{Halt, Unsent};
-use crate::handshake::{capacity, connected};
-use crate::ring::{Consumer, Fault, Frame, Producer, RingMemory};
+use crate::handshake::{connected, memory};
+use crate::kernel::{Drain, FENCED, Wakers, set_wakers};
+use crate::ring::{Consumer, Fault, Frame, MessageHeader, Producer, RingMemory, arm};
 use crate::wait::Deadline;
 
 /// A payload that does not fit its slot.
-const LONG: usize = 41;
+pub(crate) const LONG: usize = 41;
+
+/// Branches of one run from which on a model is taken to have no end.
+const MOST_BRANCHES: usize = 4_000;
 
 /// Explores `model`, with at most this many preemptions of a thread that could go on; loom's documentation calls two or
 /// three enough to find nearly all errors, and without a bound the larger models do not end.
-pub(crate) fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+pub(crate) fn explore(preemptions: usize, wakers: Wakers, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
+    builder.max_branches = MOST_BRANCHES;
+    set_wakers(wakers);
     builder.check(model);
 }
 
 /// The two ends of a ring of two slots whose positions overflow with the second message.
 fn ring() -> (Arc<RingMemory>, Producer, Consumer) {
-    let (memory, _descriptor) = RingMemory::create_at(capacity(), u64::MAX).expect("memory");
-    assert_eq!(memory.geometry().slots(), 2);
-    let memory = Arc::new(memory);
+    let memory = memory();
     (Arc::clone(&memory), Producer::new(Arc::clone(&memory)), Consumer::new(memory))
 }
 
 pub(crate) fn content(number: u8, len: usize) -> Vec<u8> {
     vec![number; len]
+}
+
+pub(crate) fn header(number: u8) -> MessageHeader {
+    MessageHeader::new(u32::from(number), u64::from(number))
 }
 
 /// Reads a message as its receiver does, and checks that it is the one expected.
@@ -44,7 +52,8 @@ pub(crate) fn expect(memory: &RingMemory, frame: &Frame, number: u8, len: usize)
 }
 
 fn push(producer: &mut Producer, number: u8, len: usize) {
-    while !producer.try_push(&content(number, len), u32::from(number), u64::from(number)).expect("an honest peer") {
+    let (data, header) = (content(number, len), header(number));
+    while !producer.push_slow(&data, header).expect("an honest peer") {
         thread::yield_now();
     }
 }
@@ -60,7 +69,7 @@ fn take(consumer: &mut Consumer) -> Frame {
 
 /// Sends messages of these lengths through a bare ring, whose consumer reads and releases each.
 fn pass(preemptions: usize, lengths: &'static [usize]) {
-    explore(preemptions, move || {
+    explore(preemptions, FENCED, move || {
         let (memory, mut producer, mut consumer) = ring();
         let sending = thread::spawn(move || {
             for (number, len) in (1..).zip(lengths) {
@@ -70,7 +79,7 @@ fn pass(preemptions: usize, lengths: &'static [usize]) {
         for (number, len) in (1..).zip(lengths) {
             let frame = take(&mut consumer);
             expect(&memory, &frame, number, *len);
-            consumer.release(frame.position);
+            assert!(consumer.release(frame.position), "released in order");
         }
         sending.join().expect("the sender");
         assert!(consumer.try_take().expect("an honest peer").is_none(), "a message nobody sent");
@@ -93,12 +102,12 @@ pub fn the_arena_is_written_again_only_after_it_was_read() {
 }
 
 pub(crate) fn send(sender: &mut Outgoing, number: u8, len: usize) -> Result<(), Unsent> {
-    sender.send(&content(number, len), u32::from(number), u64::from(number), Deadline::never())
+    sender.send(&content(number, len), header(number), Deadline::never())
 }
 
 pub(crate) fn receive(receiver: &mut Incoming, number: u8, len: usize) -> Result<(), Halt> {
     let frame = receiver.take(Deadline::never())?;
-    expect(&receiver.channel().memory, &frame, number, len);
+    expect(receiver.ring(), &frame, number, len);
     receiver.release(frame.position);
     Ok(())
 }
@@ -116,8 +125,8 @@ pub(crate) fn sending(ours: Established, lengths: &'static [usize]) -> thread::J
 }
 
 /// Sends messages through a connection whose two sides park whenever they wait.
-fn deliver(preemptions: usize, lengths: &'static [usize]) {
-    explore(preemptions, move || {
+fn deliver(preemptions: usize, wakers: Wakers, lengths: &'static [usize]) {
+    explore(preemptions, wakers, move || {
         let (ours, theirs) = connected();
         let sending = sending(ours, lengths);
         let mut receiver = theirs.incoming(0);
@@ -129,14 +138,14 @@ fn deliver(preemptions: usize, lengths: &'static [usize]) {
 }
 
 /// Parking for data: set the word, fence, look again; publish, fence, look at the word.
-pub fn a_parked_receiver_is_woken() {
-    deliver(3, &[1]);
+pub fn a_parked_receiver_is_woken(wakers: Wakers) {
+    deliver(3, wakers, &[1]);
 }
 
 /// Parking for room: the third message has none until the first is released. The receiver does nothing after that: the
 /// fence of another wait of its own would stand in for the one of its release.
-pub fn a_parked_sender_is_woken() {
-    explore(3, || {
+pub fn a_parked_sender_is_woken(wakers: Wakers) {
+    explore(3, wakers, || {
         let (ours, theirs) = connected();
         let sending = sending(ours, &[1, 1, 1]);
         receive(&mut theirs.incoming(0), 1, 1).expect("a sender that stays");
@@ -145,13 +154,13 @@ pub fn a_parked_sender_is_woken() {
 }
 
 /// Parking in both directions in turn, with room short of slots and of arena.
-pub fn both_sides_park() {
-    deliver(2, &[LONG, LONG, LONG, 1]);
+pub fn both_sides_park(wakers: Wakers) {
+    deliver(2, wakers, &[LONG, LONG, LONG, 1]);
 }
 
 /// The sender closes right after its messages: the receiver gets all of them, and only then learns of the end.
-pub fn a_close_loses_nothing() {
-    explore(3, || {
+pub fn a_close_loses_nothing(wakers: Wakers) {
+    explore(3, wakers, || {
         let (ours, theirs) = connected();
         let sending = thread::spawn(move || {
             let mut sender = ours.outgoing(0);
@@ -169,8 +178,8 @@ pub fn a_close_loses_nothing() {
 }
 
 /// The sender closes without a word.
-pub fn a_close_wakes_a_parked_receiver() {
-    explore(3, || {
+pub fn a_close_wakes_a_parked_receiver(wakers: Wakers) {
+    explore(3, wakers, || {
         let (ours, theirs) = connected();
         let closing = thread::spawn(move || {
             ours.connection.close();
@@ -182,8 +191,8 @@ pub fn a_close_wakes_a_parked_receiver() {
 }
 
 /// The receiver closes while the sender waits for room that will never be.
-pub fn a_close_by_the_receiver_wakes_a_parked_sender() {
-    explore(3, || {
+pub fn a_close_by_the_receiver_wakes_a_parked_sender(wakers: Wakers) {
+    explore(3, wakers, || {
         let (ours, theirs) = connected();
         let closing = thread::spawn(move || {
             theirs.connection.close();
@@ -197,8 +206,8 @@ pub fn a_close_by_the_receiver_wakes_a_parked_sender() {
 }
 
 /// One side finds the ring broken while the other waits: neither sleeps on.
-pub fn a_condemned_ring_wakes_both_sides() {
-    explore(3, || {
+pub fn a_condemned_ring_wakes_both_sides(wakers: Wakers) {
+    explore(3, wakers, || {
         let (ours, theirs) = connected();
         let condemning = thread::spawn(move || {
             ours.connection.condemn();
@@ -213,8 +222,8 @@ pub fn a_condemned_ring_wakes_both_sides() {
 }
 
 /// The sender dies right after its message: no bit says so, only the kernel.
-pub fn a_death_loses_nothing() {
-    explore(3, || {
+pub fn a_death_loses_nothing(wakers: Wakers) {
+    explore(3, wakers, || {
         let (ours, theirs) = connected();
         let dying = thread::spawn(move || {
             let mut sender = ours.outgoing(0);

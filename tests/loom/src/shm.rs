@@ -41,7 +41,7 @@ impl Segment {
     }
 
     pub(crate) fn adopt(_fd: BorrowedFd<'_>, _len: usize) -> Result<Self, ShmError> {
-        Err(ShmError::NotARing { magic: 0, capacity: 0 })
+        Err(ShmError::NotARing { magic: 0, capacity: 0, stride: 0 })
     }
 
     pub(crate) fn as_ptr(&self) -> NonNull<u8> {
@@ -79,7 +79,7 @@ mod error {
     /// As far as a ring makes one.
     #[derive(Debug, thiserror::Error)]
     pub(crate) enum ShmError {
-        #[error("not a ring (magic {magic:#x}, capacity {capacity})")]
-        NotARing { magic: u64, capacity: u64 },
+        #[error("not a ring (magic {magic:#x}, capacity {capacity}, stride {stride})")]
+        NotARing { magic: u64, capacity: u64, stride: u64 },
     }
 }

@@ -1,7 +1,9 @@
-//! loom's atomics in place of the processor's.
+//! loom's atomics and locks in place of the processor's and the system's.
 
 use loom::sync::atomic;
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use std::sync::PoisonError;
 
 /// The words that both sides write, with stores that loom puts into one order.
 ///

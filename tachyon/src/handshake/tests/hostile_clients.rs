@@ -3,11 +3,21 @@
 use super::*;
 
 fn hello(kind: Kind, role: Role) -> Vec<u8> {
-    wire::write_hello(wire::Hello { kind, role, wishes: [None; 2], barrier: true }).to_vec()
+    hello_from(kind, role, namespace::time_namespace())
 }
 
-/// Lets `misbehave` at a listener with a short patience for clients, then expects a good client to be served.
-fn survives(misbehave: impl FnOnce(&Path)) {
+fn hello_from(kind: Kind, role: Role, time_namespace: u64) -> Vec<u8> {
+    wire::write_hello(wire::Hello { kind, role, wishes: [None; 2], time_namespace }).to_vec()
+}
+
+/// Lets `misbehave` at a listener with a short patience for clients, then expects a good client to be served: on a system
+/// that refuses descriptors, and on an older one.
+fn survives(misbehave: impl Fn(&Path)) {
+    on_both(|_| survives_here(&misbehave));
+}
+
+/// As [`survives`], on the system that this thread has.
+fn survives_here(misbehave: impl FnOnce(&Path)) {
     let place = Place::new();
     let options = patient().handshake_timeout(Duration::from_millis(100));
     let server = serve(&place.path, offer(Kind::Bus, Role::Sink), options);
@@ -64,7 +74,7 @@ fn clients_that_leave_half_way_are_forgotten() {
     survives(|path| {
         let client = Raw::connect(path);
         client.say(hello(Kind::Bus, Role::Source), &[]);
-        assert_eq!(client.hear().unwrap().descriptors.len(), 3);
+        assert_eq!(client.hear().unwrap().descriptors.len(), 1);
     });
 }
 
@@ -86,14 +96,71 @@ fn a_welcomed_client_that_never_gets_ready_is_dropped() {
 }
 
 #[test]
-fn descriptors_from_a_client_never_enter() {
-    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-    survives(|path| {
-        let client = Raw::connect(path);
-        client.say(hello(Kind::Bus, Role::Source), &[writer.as_fd()]);
-        assert!(client.hear_reject().text.contains("descriptors"));
-        // Both ends of a pipe are one inode; these are the test's own two.
-        assert_eq!(holders(reader.as_fd()), 2);
+fn a_client_of_another_time_namespace_is_told_so() {
+    let ours = namespace::time_namespace();
+    for (theirs, refused) in [(ours, false), (0, false), (ours ^ 1, ours != 0)] {
+        survives(|path| {
+            let client = Raw::connect(path);
+            client.say(hello_from(Kind::Bus, Role::Source, theirs), &[]);
+            if refused {
+                assert_eq!(client.hear_reject().code, wire::Code::OtherTimeNamespace);
+            } else {
+                assert_eq!(client.hear().unwrap().descriptors.len(), 1, "{theirs} is not known to differ from {ours}");
+            }
+        });
+    }
+}
+
+/// A client passes descriptors with its hello, or when it is ready. One of them takes seconds to close.
+fn descriptors_are_kept_out(peeks: bool, welcomed: bool) {
+    let place = Place::new();
+    let options = patient().handshake_timeout(Duration::from_millis(100));
+    let listener = Listener::bind(&place.path, &options).unwrap();
+    let (reader, writer) = pipe();
+    let (lingers, other) = lingering();
+    // All of it is said before the client is accepted, so that the listener's copies are the last ones.
+    let client = Raw::connect(&place.path);
+    let mut message = hello(Kind::Bus, Role::Source);
+    if welcomed {
+        client.say(&message, &[]);
+        message = wire::write_ready().to_vec();
+    }
+    let passed = client.pass(message, &[writer.as_fd(), lingers.as_fd()]);
+    drop(writer);
+    let other = if peeks {
+        assert_eq!(passed, Ok(()));
+        Some(other)
+    } else {
+        assert_eq!(passed, Err(Errno::PERM), "the system refuses them to their sender");
+        // Nothing lingers whose other end is gone.
+        drop(other);
+        None
+    };
+    drop(lingers);
+    let path = place.path.clone();
+    let good = thread::spawn(move || connect(&path, Kind::Bus, Role::Source, &patient()).unwrap());
+    let offer = offer(Kind::Bus, Role::Sink);
+    let (link, waited) = took(|| listener.accept(&offer, &options, Deadline::after(PATIENCE)).unwrap());
+    let good = good.join().unwrap();
+    assert!(!link.peer.is_gone() && !good.peer.is_gone());
+    assert!(waited < AT_ONCE, "{waited:?}");
+    if welcomed {
+        client.hear().unwrap();
+    }
+    // A message that the system refuses to its sender never comes.
+    let word = if peeks { "descriptors" } else { "in time" };
+    let reject = client.hear_reject();
+    assert!(reject.text.contains(word), "{}", reject.text);
+    drop(other);
+    assert_closes(&reader);
+    assert_eq!(holders(reader.as_fd()), 1, "the test's own");
+}
+
+#[test]
+fn descriptors_from_a_client_never_enter_and_hold_nothing_up() {
+    on_both(|peeks| {
+        descriptors_are_kept_out(peeks, false);
+        descriptors_are_kept_out(peeks, true);
     });
 }
 

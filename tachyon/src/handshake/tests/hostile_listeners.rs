@@ -1,11 +1,12 @@
 //! Listeners a connector has to survive.
 
 use rustix::fs::{MemfdFlags, SealFlags};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::*;
-use crate::barrier::Barrier;
 use crate::handshake::connector::fuzz::converse;
+use crate::ring::Fault;
+use crate::shm::ShmError;
+use crate::sync::Ordering;
 
 /// The error of a connector whose hello is answered by `act`.
 fn outcome(act: impl FnOnce(&Raw) + Send + 'static) -> ConnectError {
@@ -15,10 +16,7 @@ fn outcome(act: impl FnOnce(&Raw) + Send + 'static) -> ConnectError {
 fn outcome_with(options: &Options, act: impl FnOnce(&Raw) + Send + 'static) -> ConnectError {
     let place = Place::new();
     let listener = impostor(&place.path, |client| {
-        assert_eq!(
-            client.hear().unwrap().bytes(),
-            wire::write_hello(wire::Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2], barrier: true })
-        );
+        assert_eq!(client.hear().unwrap().bytes(), wire::write_hello(hello()));
         act(&client);
         // Whatever it was: nothing good comes from the connector, and it goes.
         assert!(matches!(client.hear(), Err(Break::Closed | Break::Reset)));
@@ -28,24 +26,27 @@ fn outcome_with(options: &Options, act: impl FnOnce(&Raw) + Send + 'static) -> C
     error
 }
 
+fn hello() -> wire::Hello {
+    let time_namespace = namespace::time_namespace();
+    wire::Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2], time_namespace }
+}
+
 fn welcome() -> Vec<u8> {
-    wire::write_welcome(&offer(Kind::Bus, Role::Sink), Role::Sink, Barrier::System).to_vec()
+    wire::write_welcome(&offer(Kind::Bus, Role::Sink), Role::Sink).to_vec()
 }
 
-/// What a correct listener would send, to be spoilt.
-fn parts() -> [OwnedFd; 3] {
-    let (_memory, segment) = RingMemory::create(offer(Kind::Bus, Role::Sink).geometries[0]).unwrap();
-    [segment, bell(), bell()]
+fn geometry() -> Geometry {
+    offer(Kind::Bus, Role::Sink).geometries[0]
 }
 
-fn bell() -> OwnedFd {
-    let (_ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-    theirs
+/// The descriptor that a correct listener would send.
+fn segment() -> OwnedFd {
+    RingMemory::create(geometry()).unwrap().1
 }
 
-fn send(client: &Raw, descriptors: &[OwnedFd]) {
-    let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-    client.say(welcome(), &descriptors);
+/// The verdict on a welcome with another descriptor.
+fn verdict(memory: OwnedFd) -> ProtocolError {
+    protocol(outcome(move |client| client.say(welcome(), &[memory.as_fd()])))
 }
 
 fn protocol(error: ConnectError) -> ProtocolError {
@@ -57,40 +58,68 @@ fn protocol(error: ConnectError) -> ProtocolError {
 
 #[test]
 fn the_unspoilt_answer_is_good() {
-    let place = Place::new();
-    let listener = impostor(&place.path, |client| {
-        client.hear().unwrap();
-        send(&client, &parts());
-        wire::read_ready(client.hear().unwrap().bytes()).unwrap();
-        client
+    on_both(|_| {
+        let place = Place::new();
+        let listener = impostor(&place.path, |client| {
+            client.hear().unwrap();
+            client.say(welcome(), &[segment().as_fd()]);
+            wire::read_ready(client.hear().unwrap().bytes()).unwrap();
+            client
+        });
+        let link = connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap();
+        let client = listener.join().unwrap();
+        assert!(!link.peer.is_gone());
+        drop(client);
+        assert_goes(&link.peer);
     });
-    let link = connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap();
-    let client = listener.join().unwrap();
-    assert!(!link.peer.is_gone());
-    drop(client);
-    assert_goes(&link.peer);
 }
 
 #[test]
-fn a_barrier_that_was_not_offered_is_not_for_a_listener_to_count_on() {
-    for (offered, settled, accepted) in [
-        (false, Barrier::System, false),
-        (false, Barrier::Fences, true),
-        (true, Barrier::System, true),
-        (true, Barrier::Fences, true),
-    ] {
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        let descriptors = parts();
-        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        let listener = Raw(theirs);
-        listener.say(wire::write_welcome(&offer(Kind::Bus, Role::Sink), Role::Sink, settled), &descriptors);
-        let hello = wire::Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2], barrier: offered };
-        match converse(ours, hello) {
-            Ok(link) => assert!(accepted && link.rings[0].memory.barrier() == settled),
-            Err(error) => assert!(!accepted && matches!(protocol(error), ProtocolError::Reserved)),
+fn nothing_comes_with_or_behind_the_welcome() {
+    on_both(|_| {
+        for passes in [false, true] {
+            let (listener, ours) = raw_pair();
+            let (lingers, other) = lingering();
+            listener.say(welcome(), &[segment().as_fd()]);
+            // As early as a ring could be.
+            let behind = [0; 8];
+            if passes {
+                listener.pass(behind, &[lingers.as_fd()]).unwrap()
+            } else {
+                listener.say(behind, &[])
+            }
+            let other = passes.then_some(other);
+            drop(lingers);
+            let (outcome, waited) = took(|| converse(Socket::connecting(ours), hello()));
+            let error = protocol(outcome.unwrap_err());
+            assert!(matches!(error, ProtocolError::Surplus), "{error}");
+            assert!(waited < AT_ONCE, "{waited:?}");
+            assert_eq!(listener.hear().unwrap().bytes(), wire::write_hello(hello()));
+            assert!(matches!(listener.hear(), Err(Break::Closed | Break::Reset)), "it is not told that all is well");
+            drop(other);
         }
-    }
+    });
+}
+
+#[test]
+fn once_it_is_ready_a_listener_can_pass_nothing_more() {
+    on_both(|peeks| {
+        let (listener, ours) = raw_pair();
+        listener.say(welcome(), &[segment().as_fd()]);
+        let link = converse(Socket::connecting(ours), hello()).unwrap();
+        let (reader, writer) = pipe();
+        let passed = listener.pass([0; 8], &[writer.as_fd()]);
+        drop(writer);
+        if peeks {
+            passed.unwrap();
+            assert!(matches!(link.peer.hear(), Err(Fault::Socket { descriptors: true, .. })));
+        } else {
+            assert_eq!(passed, Err(Errno::PERM));
+            assert!(!link.peer.hear().unwrap().rang);
+        }
+        drop(link);
+        assert_closes(&reader);
+    });
 }
 
 #[test]
@@ -127,6 +156,7 @@ fn every_refusal_has_its_error() {
     let refuse = |code, detail| outcome(move |client| client.say(wire::write_reject(code, detail, "words"), &[]));
     assert!(matches!(refuse(wire::Code::Busy, 0), ConnectError::Busy { .. }));
     assert!(matches!(refuse(wire::Code::NotAllowed, 0), ConnectError::NotAllowed { .. }));
+    assert!(matches!(refuse(wire::Code::OtherTimeNamespace, 0), ConnectError::OtherTimeNamespace { .. }));
     assert!(matches!(refuse(wire::Code::RoleClash, 1), ConnectError::RoleClash { role: "sender", .. }));
     assert!(matches!(refuse(wire::Code::WrongKind, 2), ConnectError::WrongKind { theirs: "RPC bus", .. }));
     let odd = refuse(wire::Code::WrongKind, 77);
@@ -142,13 +172,13 @@ fn versions_that_differ_are_both_named() {
         reject[4] = 8;
         client.say(reject, &[]);
     });
-    assert!(matches!(error, ConnectError::VersionMismatch { ours: 1, theirs: 8, .. }), "{error}");
+    assert!(matches!(error, ConnectError::VersionMismatch { ours: 2, theirs: 8, .. }), "{error}");
     let error = outcome(|client| {
         let mut welcome = welcome();
         welcome[4] = 8;
         client.say(welcome, &[]);
     });
-    assert!(matches!(error, ConnectError::VersionMismatch { ours: 1, theirs: 8, .. }), "{error}");
+    assert!(matches!(error, ConnectError::VersionMismatch { ours: 2, theirs: 8, .. }), "{error}");
 }
 
 #[test]
@@ -165,9 +195,8 @@ fn garbage_is_named() {
 fn a_role_that_does_not_fit_is_refused() {
     for role in [Role::Source, Role::Either] {
         let error = protocol(outcome(move |client| {
-            let parts = parts();
-            let welcome = wire::write_welcome(&offer(Kind::Bus, Role::Sink), role, Barrier::System);
-            client.say(welcome, &[parts[0].as_fd(), parts[1].as_fd(), parts[2].as_fd()]);
+            let welcome = wire::write_welcome(&offer(Kind::Bus, Role::Sink), role);
+            client.say(welcome, &[segment().as_fd()]);
         }));
         assert!(matches!(error, ProtocolError::Role { found } if found == role as u8), "{error}");
     }
@@ -175,79 +204,78 @@ fn a_role_that_does_not_fit_is_refused() {
 
 #[test]
 fn the_number_of_descriptors_must_be_right() {
-    for count in [0, 1, 2, 4, 6] {
-        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-        let error = protocol(outcome(move |client| client.say(welcome(), &vec![writer.as_fd(); count])));
-        assert!(matches!(error, ProtocolError::DescriptorCount { expected: 3, found } if found == count), "{error}");
-        assert_eq!(holders(reader.as_fd()), 1, "the others are closed");
+    for count in [0, 2, 4, 60] {
+        let segment = segment();
+        let copy = segment.try_clone().unwrap();
+        let error = protocol(outcome(move |client| client.pass(welcome(), &vec![copy.as_fd(); count]).unwrap()));
+        assert!(matches!(error, ProtocolError::DescriptorCount { expected: 1, found } if found == count), "{error}");
+        assert_eq!(holders(segment.as_fd()), 1, "the others are closed");
     }
 }
 
 #[test]
-fn more_descriptors_than_any_message_has_are_refused() {
-    let error = protocol(outcome(|client| {
-        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-        let bell = bell();
-        let many = [bell.as_fd(); 60];
-        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(60))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        assert!(control.push(SendAncillaryMessage::ScmRights(&many)));
-        let welcome = welcome();
-        sendmsg(&client.0, &[std::io::IoSlice::new(&welcome)], &mut control, SendFlags::empty()).unwrap();
-    }));
-    assert!(matches!(error, ProtocolError::DescriptorsLost), "{error}");
+fn descriptors_that_are_no_memory_files_are_refused_and_hold_nothing_up() {
+    on_both(|_| {
+        for count in [0, 1, 60] {
+            let (reader, writer) = pipe();
+            let (lingers, other) = lingering();
+            let (listener, ours) = raw_pair();
+            let segment = segment();
+            let mut carried = vec![writer.as_fd(); count];
+            carried.extend([segment.as_fd(), lingers.as_fd()]);
+            listener.pass(welcome(), &carried).unwrap();
+            // The copies in the message are the last ones.
+            drop((writer, lingers));
+            let (outcome, waited) = took(|| converse(Socket::connecting(ours), hello()));
+            let error = protocol(outcome.unwrap_err());
+            assert!(matches!(error, ProtocolError::DescriptorKind), "{error}");
+            assert!(waited < AT_ONCE, "{waited:?}");
+            drop(other);
+            assert_closes(&reader);
+            assert_eq!(holders(segment.as_fd()), 1, "the others are closed");
+        }
+    });
 }
 
 #[test]
 fn memory_that_could_be_resized_is_not_mapped() {
-    let error = protocol(outcome(|client| {
-        let [_, data, room] = parts();
-        let len = offer(Kind::Bus, Role::Sink).geometries[0].segment_len() as u64;
-        let memory = rustix::fs::memfd_create(c"bad", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
-        rustix::fs::ftruncate(&memory, len).unwrap();
-        send(client, &[memory, data, room]);
-    }));
-    assert!(matches!(error, ProtocolError::Segment(crate::shm::ShmError::NotSealed { .. })), "{error}");
+    let memory = rustix::fs::memfd_create(c"bad", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    rustix::fs::ftruncate(&memory, geometry().segment_len() as u64).unwrap();
+    let error = verdict(memory);
+    assert!(matches!(error, ProtocolError::Segment(ShmError::NotSealed { .. })), "{error}");
 }
 
 #[test]
 fn memory_of_another_length_is_not_mapped() {
-    let error = protocol(outcome(|client| {
-        let [_, data, room] = parts();
-        let memory = rustix::fs::memfd_create(c"bad", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
-        rustix::fs::ftruncate(&memory, 4096).unwrap();
-        rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).unwrap();
-        send(client, &[memory, data, room]);
-    }));
-    let ProtocolError::Segment(crate::shm::ShmError::WrongLength { found: 4096, .. }) = error else {
-        panic!("{error}")
-    };
+    let memory = rustix::fs::memfd_create(c"bad", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    rustix::fs::ftruncate(&memory, 4096).unwrap();
+    rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).unwrap();
+    let error = verdict(memory);
+    assert!(matches!(error, ProtocolError::Segment(ShmError::WrongLength { found: 4096, .. })), "{error}");
 }
 
 #[test]
-fn memory_that_holds_no_ring_is_refused() {
-    let error = protocol(outcome(|client| {
-        let [_, data, room] = parts();
-        let len = offer(Kind::Bus, Role::Sink).geometries[0].segment_len();
-        let (_segment, memory) = crate::shm::Segment::create(len).unwrap();
-        send(client, &[memory, data, room]);
-    }));
-    let ProtocolError::Segment(crate::shm::ShmError::NotARing { magic: 0, .. }) = error else { panic!("{error}") };
+fn memory_of_huge_pages_is_not_mapped() {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::HUGETLB;
+    // A system without huge pages has no such memory.
+    let Ok(memory) = rustix::fs::memfd_create(c"bad", flags) else { return };
+    let error = verdict(memory);
+    assert!(matches!(error, ProtocolError::Segment(ShmError::NotSharedMemory { .. })), "{error}");
 }
 
 #[test]
-fn a_doorbell_must_be_a_socket_of_a_pair() {
-    for position in [1, 2] {
-        let error = protocol(outcome(move |client| {
-            let (_reader, writer) = rustix::pipe::pipe().unwrap();
-            let mut parts = parts();
-            parts[position] = writer;
-            send(client, &parts);
-        }));
-        assert!(matches!(error, ProtocolError::Doorbell(_)), "{error}");
-    }
-    let error = protocol(outcome(|client| send(client, &[bell(), bell(), bell()])));
-    let ProtocolError::Segment(crate::shm::ShmError::NotSharedMemory { .. }) = error else { panic!("{error}") };
+fn memory_that_holds_no_ring_or_another_is_refused() {
+    let (_segment, memory) = crate::shm::Segment::create(geometry().segment_len()).unwrap();
+    let error = verdict(memory);
+    assert!(matches!(error, ProtocolError::Segment(ShmError::NotARing { magic: 0, .. })), "{error}");
+    let (ring, memory) = RingMemory::create(geometry()).unwrap();
+    ring.header().identity.0.capacity.store(1 << 13, Ordering::Relaxed);
+    let error = verdict(memory);
+    assert!(matches!(error, ProtocolError::Segment(ShmError::NotARing { capacity: 8192, .. })), "{error}");
+    let (ring, memory) = RingMemory::create(geometry()).unwrap();
+    ring.header().identity.0.stride.store(256, Ordering::Relaxed);
+    let error = verdict(memory);
+    assert!(matches!(error, ProtocolError::Segment(ShmError::NotARing { stride: 256, .. })), "{error}");
 }
 
 #[test]

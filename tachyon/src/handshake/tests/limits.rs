@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::*;
+use crate::handshake::connector::fuzz::converse;
 
 /// Runs `act` while only `left` more descriptors can be opened.
 fn with_descriptors_left<T>(left: u64, act: impl FnOnce() -> T) -> T {
@@ -41,8 +42,8 @@ fn child_that_runs_out() {
 
     let listener = Listener::bind(&place.path, &options).unwrap();
     let accept = || listener.accept(&offer(Kind::Rpc, Role::Sink), &options, Deadline::after(PATIENCE)).unwrap_err();
-    let hello =
-        wire::write_hello(wire::Hello { kind: Kind::Rpc, role: Role::Source, wishes: [None; 2], barrier: true });
+    let asked = wire::Hello { kind: Kind::Rpc, role: Role::Source, wishes: [None; 2], time_namespace: 0 };
+    let hello = wire::write_hello(asked);
     let queued = Raw::connect(&place.path);
     queued.say(hello, &[]);
     let error = with_descriptors_left(0, accept);
@@ -50,10 +51,10 @@ fn child_that_runs_out() {
     assert!(listener.try_accept().unwrap().is_some(), "the client has kept its place in the queue");
     drop(queued);
 
-    // From the client's socket over its pidfd to the last doorbell: wherever it runs out, it is told and nothing leaks.
+    // From the client's socket over its pidfd to the last segment: wherever it runs out, it is told and nothing leaks.
     let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let before = open();
-    for left in 1..8 {
+    for left in 1..4 {
         let client = Raw::connect(&place.path);
         client.say(hello, &[]);
         let error = with_descriptors_left(left, accept);
@@ -61,4 +62,23 @@ fn child_that_runs_out() {
         assert_eq!(client.hear_reject().code, wire::Code::Other);
     }
     assert_eq!(open(), before);
+
+    // The other side, from the listener's pidfd to the last segment.
+    let offer = offer(Kind::Rpc, Role::Sink);
+    let segments: Vec<_> = offer.geometries.iter().map(|geometry| RingMemory::create(*geometry).unwrap().1).collect();
+    let welcome = wire::write_welcome(&offer, Role::Sink);
+    let before = open();
+    for left in 0..3 {
+        let (listener, ours) = raw_pair();
+        listener.say(welcome, &[segments[0].as_fd(), segments[1].as_fd()]);
+        let ours = Socket::connecting(ours);
+        let error = with_descriptors_left(left, || converse(ours, asked).unwrap_err());
+        assert!(matches!(error, ConnectError::OutOfDescriptors { .. }), "{left}: {error}");
+    }
+    // A socket with a welcome that found no place is closed by another thread.
+    let deadline = Deadline::after(PATIENCE);
+    while open() != before {
+        assert!(!deadline.has_passed(), "{} descriptors instead of {before}", open());
+        thread::sleep(Duration::from_millis(1));
+    }
 }

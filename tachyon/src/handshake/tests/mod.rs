@@ -7,22 +7,47 @@ mod other_users;
 mod pairing;
 mod socket_files;
 
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::event::PollFlags;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    sendmsg, socketpair,
+};
 
 use super::conversation::{Break, Conversation, Message, wait_until};
 use super::listener::Listener;
 use super::*;
 use crate::options::Options;
-use crate::wait::Deadline;
+use crate::wait::socket::refuse_rights;
+use crate::wait::socket::tests::{AS_BEFORE_6_16, lingering};
+use crate::wait::{Deadline, Socket};
 
 /// Far longer than anything here takes, so that a test that fails does not hang.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Half the time that a descriptor of [`lingering`] takes to close.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+/// Most descriptors that the system carries with one message.
+const MOST_DESCRIPTORS: usize = 253;
+
+/// Runs a test as on a system that refuses passed descriptors, if this is one, and as on an older one. The test is told
+/// whether messages are peeked at.
+fn on_both(test: impl Fn(bool)) {
+    if refuse_rights(binding::new_socket().unwrap().as_fd()) {
+        test(false);
+    }
+    AS_BEFORE_6_16.set(true);
+    test(true);
+    AS_BEFORE_6_16.set(false);
+}
 
 /// A directory of its own and a socket path in it.
 struct Place {
@@ -51,7 +76,7 @@ fn patient() -> Options {
 }
 
 fn offer(kind: Kind, role: Role) -> Offer {
-    let geometries = (0..kind.rings()).map(|ring| Geometry::new(1 << (12 + ring)).unwrap()).collect();
+    let geometries = (0..kind.rings()).map(|ring| Geometry::new(1 << (12 + ring), kind.carries()).unwrap()).collect();
     Offer { kind, role, geometries }
 }
 
@@ -61,23 +86,36 @@ fn serve(path: &Path, offer: Offer, options: Options) -> JoinHandle<Result<Link,
     thread::spawn(move || listener.accept(&offer, &options, options.listen_deadline()))
 }
 
-/// A client without manners.
-struct Raw(OwnedFd);
+/// A peer without manners.
+struct Raw(Socket);
 
 impl Raw {
     fn connect(path: &Path) -> Self {
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
         let socket = socket.unwrap();
         rustix::net::connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
-        Self(socket)
+        Self::over(socket)
+    }
+
+    /// A socket of which nothing is asked of the system, and which is closed with what lies there unread.
+    fn over(socket: OwnedFd) -> Self {
+        Self(Socket::accepted(socket, true))
     }
 
     fn talk(&self) -> Conversation<'_> {
-        Conversation { socket: self.0.as_fd(), deadline: Deadline::after(PATIENCE), interrupt: None }
+        Conversation { socket: &self.0, deadline: Deadline::after(PATIENCE), interrupt: None }
     }
 
     fn say(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) {
         self.talk().say(bytes, carried).unwrap();
+    }
+
+    /// As `say`, with any number of descriptors, which the system may refuse.
+    fn pass(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(carried)));
+        sendmsg(&self.0, &[IoSlice::new(bytes.as_ref())], &mut control, SendFlags::NOSIGNAL).map(drop)
     }
 
     fn hear(&self) -> Result<Message, Break> {
@@ -104,7 +142,7 @@ fn impostor<T: Send + 'static>(path: &Path, act: impl FnOnce(Raw) -> T + Send + 
     rustix::net::listen(&socket, 8).unwrap();
     thread::spawn(move || {
         wait_until(&socket, PollFlags::IN, Deadline::after(PATIENCE), None).unwrap();
-        act(Raw(rustix::net::accept_with(&socket, SocketFlags::CLOEXEC).unwrap()))
+        act(Raw::over(rustix::net::accept_with(&socket, SocketFlags::CLOEXEC).unwrap()))
     })
 }
 
@@ -116,6 +154,26 @@ fn holders(fd: BorrowedFd<'_>) -> usize {
         .filter_map(|entry| rustix::fs::stat(entry.ok()?.path()).ok())
         .filter(|stat| (stat.st_dev, stat.st_ino) == (ours.st_dev, ours.st_ino))
         .count()
+}
+
+/// A peer without manners that is connected already, and this side's socket.
+fn raw_pair() -> (Raw, OwnedFd) {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    (Raw::over(theirs), ours)
+}
+
+/// Both ends of a pipe, the reading one first.
+fn pipe() -> (OwnedFd, OwnedFd) {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK).unwrap()
+}
+
+/// Waits for the end of the last copy of a pipe's writing end. A child that another test is just starting may hold one
+/// until it runs its program.
+fn assert_closes(reader: &OwnedFd) {
+    let patience = Timespec::try_from(PATIENCE).unwrap();
+    assert_eq!(poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&patience)), Ok(1), "a copy is left");
+    assert_eq!(rustix::io::read(reader, &mut [0; 1]), Ok(0));
 }
 
 /// Runs an ignored test of this file's in a process of its own, because it changes what belongs to the whole process.

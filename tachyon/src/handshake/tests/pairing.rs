@@ -1,7 +1,5 @@
 //! What two correct sides make of each other.
 
-use rustix::event::{PollFd, Timespec, poll};
-
 use super::*;
 
 fn pair(theirs: (Kind, Role), ours: (Kind, Role)) -> (Result<Link, ListenError>, Result<Link, ConnectError>) {
@@ -14,35 +12,34 @@ fn pair(theirs: (Kind, Role), ours: (Kind, Role)) -> (Result<Link, ListenError>,
     (server, client)
 }
 
-fn rings(bell: &Doorbell) -> bool {
-    poll(&mut [PollFd::new(bell, PollFlags::IN)], Some(&Timespec::default())).unwrap() == 1
-}
-
 #[test]
-fn both_sides_share_memory_and_doorbells() {
-    for kind in [Kind::Bus, Kind::Rpc] {
-        let (server, client) = pair((kind, Role::Sink), (kind, Role::Source));
-        let (server, client) = (server.unwrap(), client.unwrap());
-        assert_eq!((server.role, server.side), (Role::Sink, Side::Listener));
-        assert_eq!((client.role, client.side), (Role::Source, Side::Connector));
-        assert_eq!((server.rings.len(), client.rings.len()), (kind.rings(), kind.rings()));
-        for (index, (one, other)) in server.rings.iter().zip(&client.rings).enumerate() {
-            assert_eq!(one.memory.geometry().capacity(), 1 << (12 + index));
-            assert_eq!(one.memory.geometry(), other.memory.geometry());
-            let (here, there) = (one.memory.segment(), other.memory.segment());
-            assert_eq!(here.len(), there.len());
-            let mark = u8::try_from(index).unwrap() + 1;
-            here.poke(5000, mark);
-            assert_eq!(there.peek(5000), mark, "rings are not mixed up");
-            one.data.ring();
-            assert!(rings(&other.data) && !rings(&other.room));
-            other.room.ring();
-            assert!(rings(&one.room));
+fn both_sides_share_memory_and_hear_each_other() {
+    on_both(|_| {
+        for kind in [Kind::Bus, Kind::Rpc] {
+            let (server, client) = pair((kind, Role::Sink), (kind, Role::Source));
+            let (server, client) = (server.unwrap(), client.unwrap());
+            assert_eq!((server.role, server.side), (Role::Sink, Side::Listener));
+            assert_eq!((client.role, client.side), (Role::Source, Side::Connector));
+            assert_eq!((server.rings.len(), client.rings.len()), (kind.rings(), kind.rings()));
+            for (index, (one, other)) in server.rings.iter().zip(&client.rings).enumerate() {
+                assert_eq!(one.geometry(), Geometry::new(1 << (12 + index), kind.carries()).unwrap());
+                assert_eq!(one.geometry(), other.geometry());
+                let (here, there) = (one.segment(), other.segment());
+                assert_eq!(here.len(), there.len());
+                let mark = u8::try_from(index).unwrap() + 1;
+                here.poke(5000, mark);
+                assert_eq!(there.peek(5000), mark, "rings are not mixed up");
+            }
+            for (peer, ringer) in [(&server.peer, &client.peer), (&client.peer, &server.peer)] {
+                assert!(!peer.hear().unwrap().rang, "no message of the handshake is left");
+                assert!(ringer.ring());
+                assert!(peer.hear().unwrap().rang && !peer.hear().unwrap().rang);
+            }
+            assert!(!server.peer.is_gone() && !client.peer.is_gone());
+            drop(client);
+            assert_goes(&server.peer);
         }
-        assert!(!server.peer.is_gone() && !client.peer.is_gone());
-        drop(client);
-        assert_goes(&server.peer);
-    }
+    });
 }
 
 #[test]

@@ -8,8 +8,8 @@ mod exchange;
 mod incoming;
 #[path = "../../../../tachyon/src/bus/outgoing.rs"]
 mod outgoing;
-#[path = "../../../../tachyon/src/bus/rest.rs"]
-mod rest;
+#[path = "../../../../tachyon/src/bus/parking.rs"]
+mod parking;
 
 /// Nobody forks in a model.
 mod fork {
@@ -20,8 +20,8 @@ mod fork {
     pub(super) fn watch() {}
 }
 
-pub(crate) use connection::{Channel, Connection, Established};
+pub(crate) use connection::{Connection, Established};
 pub(crate) use exchange::room_while_taking;
-pub(crate) use incoming::{Incoming, data_source, look_for_data};
-pub(crate) use outgoing::{Outgoing, look_for_room, room_source};
-pub(crate) use rest::{Lack, may_rest, rouse};
+pub(crate) use incoming::{Incoming, look_for_data};
+pub(crate) use outgoing::{Outgoing, look_for_room};
+pub(crate) use parking::{WaitFor, is_due, park, unpark};

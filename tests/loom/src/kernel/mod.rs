@@ -1,53 +1,152 @@
-//! What a model has for a kernel: per process a set of things that are readable, and a sleep until one is.
+//! The kernel of a model: per process a socket that becomes readable, and a sleep until it does; and the model's time.
 //!
-//! The kernel itself is not what the models check. It is trusted with what POSIX says of it: a byte that was sent before
-//! a `poll` makes it return, one sent during it wakes it, and a system call happens before whatever its effect wakes.
+//! The models do not check the kernel. They trust it with the promises of POSIX: a message that was sent before a `poll`
+//! makes the `poll` return, a message sent during it wakes it, and a system call happens before all that its effect wakes.
 
-pub(crate) mod doorbell;
 pub(crate) mod peer;
 pub(crate) mod sleep;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32 as Bits;
+use std::time::Duration;
 
 use loom::sync::Notify;
 use loom::sync::atomic::{AtomicU32, Ordering};
 
-/// The bit of the hang-up, above those of the doorbells.
-const HUNG_UP: u32 = 1 << 31;
+/// The socket holds a ring.
+const RUNG: u32 = 1;
 
-/// What one process can poll.
+/// The connection was shut down.
+const HUNG_UP: u32 = 2;
+
+/// The fences of a model's wakers, and when a store that no fence follows becomes visible by itself: assumption D of
+/// `docs/memory-model.md`.
+#[derive(Debug, Clone, Copy)]
+pub struct Wakers {
+    /// Publications that a waker fences before its first ring.
+    pub(crate) fences: u32,
+    pub(crate) drain: Drain,
+}
+
+/// When the publications that are under way at an arming become visible to the waiter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drain {
+    /// Nothing is assumed.
+    Never,
+    /// At the look that follows the arming.
+    AtTheFirstLook,
+    /// When the limit of a sleep passes.
+    AtTheSecondLook,
+}
+
+/// Every publication of the model has a fence. Nothing is assumed of the others.
+pub const FENCED: Wakers = Wakers { fences: 16, drain: Drain::Never };
+
+/// Publications have a fence after a ring only.
+pub const UNFENCED: Wakers = Wakers { fences: 0, drain: Drain::AtTheFirstLook };
+
+/// As [`UNFENCED`], and the first look may miss a publication that is under way. Limits of sleeps pass.
+pub const SECOND_LOOK: Wakers = Wakers { fences: 0, drain: Drain::AtTheSecondLook };
+
+/// Publications have a fence after a ring only. Nothing is assumed of the others.
+pub(crate) const AFTER_A_RING: Wakers = Wakers { fences: 0, drain: Drain::Never };
+
+/// The first publication has a fence, the others have none.
+pub(crate) const RUNNING_OUT: Wakers = Wakers { fences: 1, drain: Drain::AtTheFirstLook };
+
+// loom runs all threads of a model on one thread of the system, so this is the model's own.
+thread_local! {
+    static WAKERS: Cell<Wakers> = const { Cell::new(FENCED) };
+}
+
+// One clock for each thread of a model: the time that passes for one thread makes nothing visible to another.
+loom::thread_local! {
+    static CLOCK: Cell<u64> = Cell::new(1);
+}
+
+/// Comes before a model is explored.
+pub(crate) fn set_wakers(wakers: Wakers) {
+    WAKERS.set(wakers);
+}
+
+/// The clock of a model's thread in nanoseconds. It moves only when the limit of a sleep passes.
+pub(crate) fn clock() -> u64 {
+    CLOCK.with(Cell::get)
+}
+
+/// The limit of a sleep passes.
+fn pass(limit: Duration) {
+    let limit = u64::try_from(limit.as_nanos()).expect("a short limit");
+    CLOCK.with(|clock| clock.set(clock.get() + limit));
+}
+
+/// Publications that a new waker fences.
+pub(crate) fn fences_at_first() -> u32 {
+    WAKERS.get().fences
+}
+
+/// Whether an arming waits until the publications under way are visible.
+pub(crate) fn drains_at_arming() -> bool {
+    WAKERS.get().drain == Drain::AtTheFirstLook
+}
+
+/// Whether a sleep ends by its limit. Otherwise time does not pass, and a wake-up that is lost leaves a thread asleep.
+fn limits_pass() -> bool {
+    WAKERS.get().drain == Drain::AtTheSecondLook
+}
+
+/// One process, as far as its end of the socket goes.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    /// A bit for each bell that rang, and for the hang-up. No word of the model: it changes and is looked at inside of
-    /// system calls, and the entry orders those.
+    /// [`RUNG`] and [`HUNG_UP`]. Not a word of the model: it changes and is read inside system calls, and the entry orders
+    /// those.
     readable: Bits,
-    bells: Bits,
-    /// Each system call enters by a step of this, so that earlier ones happen before later ones.
+    /// Signals that end the next sleeps, and rings that the next calls of `ring` cannot send.
+    signals: Bits,
+    unsendable: Bits,
+    /// Each system call enters by a step of this word, so that a call that makes something readable happens before a call
+    /// that finds it readable.
     entry: AtomicU32,
     changed: Notify,
 }
 
 impl Kernel {
     pub(crate) fn new() -> Arc<Self> {
-        let (readable, bells) = (Bits::new(0), Bits::new(0));
-        Arc::new(Self { readable, bells, entry: AtomicU32::new(0), changed: Notify::new() })
+        let bits = || Bits::new(0);
+        Arc::new(Self {
+            readable: bits(),
+            signals: bits(),
+            unsendable: bits(),
+            entry: AtomicU32::new(0),
+            changed: Notify::new(),
+        })
     }
 
-    fn enter(&self) {
-        self.entry.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Makes `bits` readable and wakes whoever sleeps.
+    /// Makes `bits` readable and wakes the thread that sleeps.
     fn rouse(&self, bits: u32) {
-        self.enter();
+        self.entry.fetch_add(1, Ordering::Release);
         self.readable.fetch_or(bits, Ordering::Relaxed);
         self.changed.notify();
     }
 
-    /// What is readable of `bits`.
-    fn look(&self, bits: u32) -> u32 {
-        self.enter();
-        self.readable.load(Ordering::Relaxed) & bits
+    /// Whether anything is readable.
+    fn is_readable(&self) -> bool {
+        self.entry.fetch_add(1, Ordering::Acquire);
+        self.readable.load(Ordering::Relaxed) != 0
     }
+
+    /// Takes the rings: whether there was one, and whether the connection was shut down.
+    fn take(&self) -> (bool, bool) {
+        self.entry.fetch_add(1, Ordering::Acquire);
+        let found = self.readable.fetch_and(!RUNG, Ordering::Relaxed);
+        (found & RUNG != 0, found & HUNG_UP != 0)
+    }
+}
+
+/// Takes one of a number of events that a model has ordered.
+fn take_one(events: &Bits) -> bool {
+    let left = events.load(Ordering::Relaxed);
+    events.store(left.saturating_sub(1), Ordering::Relaxed);
+    left > 0
 }

@@ -1,35 +1,27 @@
 //! The system call that parking is.
 
 use std::io;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::HUNG_UP;
-use crate::wait::{Deadline, Peer, Source};
+use crate::ring::Fault;
+use crate::wait::{Peer, Ticket, Turn};
 
-/// Sleeps until a bell of `sources` rings or the peer hangs up. Time does not pass in a model, so nothing else ends it:
-/// a wake-up that is lost leaves every thread asleep, which loom reports.
+/// As the library's.
+#[derive(Debug)]
+pub(crate) enum Slept {
+    Rung(Option<u64>),
+    Otherwise,
+    Broken(Fault),
+}
+
+/// The steps of the library's `sleep`.
 #[allow(clippy::unnecessary_wraps, reason = "the library's signature")]
-pub(crate) fn sleep(
-    deadline: Deadline,
-    _limit: Option<Duration>,
-    peer: &Peer,
-    sources: &[Source<'_>],
-) -> io::Result<()> {
-    assert_eq!(deadline, Deadline::never(), "there is no clock in a model");
-    let bells = sources.iter().fold(0, |bells, source| bells | source.bell.bit);
-    let kernel = &peer.ours;
-    let found = loop {
-        let found = kernel.look(bells | HUNG_UP);
-        if found != 0 {
-            break found;
-        }
-        kernel.changed.wait();
+pub(crate) fn sleep(peer: &Peer, ticket: Ticket, limit: Option<Duration>) -> io::Result<Slept> {
+    let _lead = match peer.sleepers.take_turn(ticket, limit) {
+        Turn::Lead(lead) => lead,
+        Turn::Woken => return Ok(Slept::Rung(None)),
+        Turn::Passed => return Ok(Slept::Otherwise),
     };
-    // The draining: what rings from here on is for the next sleep.
-    kernel.readable.fetch_and(!bells, Ordering::Relaxed);
-    if found & HUNG_UP != 0 {
-        peer.mark_gone();
-    }
-    Ok(())
+    let rung = peer.poll(limit) && peer.hear();
+    Ok(if rung { Slept::Rung(None) } else { Slept::Otherwise })
 }

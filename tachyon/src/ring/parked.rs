@@ -1,0 +1,132 @@
+//! The parked words: how a waiter tells the peer to ring, and how the peer learns that it has to.
+//!
+//! ```text
+//! waiter                                         waker
+//!   parked := 1                                    sequence, or released, := ..  (release)
+//!   fence                                          fences > 0: fence, fences -= 1; else: a fence for the compiler
+//!   look until 5 us have passed since the fence    parked is not 0: swap in 0; it was not 0: ring, fences := 64
+//!   sleep, at most until 10 ms after the arming
+//!   look; then sleep for as long as it takes
+//! ```
+//!
+//! A peer that parks often is rung often, so its waker fences, and the pattern is Dekker's with a fence on both sides.
+//! Only the first park after at least 64 publications without a ring meets a waker without fences. That waker's store
+//! has retired before its look at the word, and a retired store becomes visible by itself: the second look, 10 ms after
+//! the arming, finds it. `docs/memory-model.md` has the argument and its one assumption, `docs/decisions/0019-waiting.md`
+//! the measurements. The sleep of the io-uring crate (`squeue.rs`) is the same pattern with a fence at every submission.
+
+#[cfg(not(loom))]
+use core::sync::atomic::compiler_fence;
+
+use crate::sync::{AtomicU32, Ordering, fence};
+
+/// Publications that a waker fences after each ring.
+#[cfg(not(loom))]
+const FENCES: u32 = 64;
+#[cfg(loom)]
+const FENCES: u32 = 4;
+
+/// A word of the segment that is not 0 while its waiter wants to be rung.
+#[repr(C)]
+pub(crate) struct ParkedWord {
+    set: AtomicU32,
+    /// Publications of a waker without fences that have begun and not ended. The count stands for time, which a model does
+    /// not have: the look that follows an arming, or the second one, comes when none is under way.
+    #[cfg(loom)]
+    under_way: loom::sync::atomic::AtomicUsize,
+}
+
+impl ParkedWord {
+    #[cfg(loom)]
+    pub(super) fn new() -> Self {
+        Self { set: AtomicU32::new(0), under_way: loom::sync::atomic::AtomicUsize::new(0) }
+    }
+
+    /// Whether a publication without a fence is under way. One that begins after the answer no sees the word as it is.
+    #[cfg(loom)]
+    pub(crate) fn is_publication_under_way(&self) -> bool {
+        self.under_way.fetch_add(0, Ordering::AcqRel) != 0
+    }
+
+    /// Tells the peer to ring no more.
+    pub(crate) fn clear(&self) {
+        self.set.store(0, Ordering::Relaxed);
+    }
+
+    /// Asks the peer to ring: for a waiter that arms, and for a ring that could not be sent.
+    pub(crate) fn set(&self) {
+        self.set.store(1, Ordering::Relaxed);
+    }
+
+    /// Writes any value, as a hostile peer can.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn write(&self, value: u32) {
+        self.set.store(value, Ordering::Relaxed);
+    }
+}
+
+/// Asks the peer to ring for each of these words. A look at everything they stand for must follow, then a sleep that
+/// looks again after at most 10 ms.
+pub(crate) fn arm(words: &[&ParkedWord]) {
+    for word in words {
+        word.set();
+    }
+    // The words must be visible before the looks that follow: pairs with the fence, or the compiler's fence, of
+    // `Waker::needs_ring`.
+    fence(Ordering::SeqCst);
+    #[cfg(loom)]
+    while crate::kernel::drains_at_arming() && words.iter().any(|word| word.is_publication_under_way()) {
+        loom::thread::yield_now();
+    }
+}
+
+/// The waking half of one direction, private to the end that publishes there. A release of room is a publication, too.
+#[derive(Debug)]
+pub(crate) struct Waker {
+    /// Publications that are still to be fenced.
+    fences: u32,
+}
+
+impl Waker {
+    pub(crate) fn new() -> Self {
+        #[cfg(not(loom))]
+        let fences = FENCES;
+        #[cfg(loom)]
+        let fences = crate::kernel::fences_at_first();
+        Self { fences }
+    }
+
+    /// Comes before a publication. Does something in models only.
+    #[inline]
+    #[allow(clippy::unused_self, reason = "models look at the fences")]
+    pub(super) fn begin(&self, word: &ParkedWord) {
+        #[cfg(loom)]
+        if self.fences == 0 {
+            word.under_way.fetch_add(1, Ordering::Acquire);
+        }
+        let _ = word;
+    }
+
+    /// Comes after a publication: whether the waiter is parked and must be rung. True at most once for each arming.
+    #[inline]
+    pub(super) fn needs_ring(&mut self, word: &ParkedWord) -> bool {
+        let fenced = self.fences > 0;
+        if fenced {
+            self.fences -= 1;
+            // The publication must be visible before the look at the word: pairs with the fence of `arm`.
+            fence(Ordering::SeqCst);
+        } else {
+            #[cfg(not(loom))]
+            compiler_fence(Ordering::SeqCst);
+        }
+        let parked = word.set.load(Ordering::Relaxed) != 0 && word.set.swap(0, Ordering::Relaxed) != 0;
+        #[cfg(loom)]
+        if !fenced {
+            word.under_way.fetch_sub(1, Ordering::Release);
+        }
+        if parked {
+            self.fences = FENCES;
+        }
+        parked
+    }
+}

@@ -1,0 +1,85 @@
+//! Closes descriptors that a peer passed, in a thread of its own.
+//!
+//! Closing a descriptor can take as long as its maker likes: a TCP socket lingers, a file of a user's file system waits
+//! for that user. So a descriptor of unknown kind is never closed by a thread that owes an answer. The thread is made
+//! when the first such descriptor comes.
+#![allow(unsafe_code, reason = "blocks signals in the thread")]
+
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::sync::{AtomicUsize, Ordering};
+
+/// Descriptors from which on no peer may pass any more.
+pub(crate) const MOST_HELD: usize = 64;
+
+const STACK: usize = 64 << 10;
+
+/// Descriptors that are not closed yet.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// The way to the thread, and the process that has it: a forked child has none.
+static THREAD: Mutex<Option<(u32, Sender<OwnedFd>)>> = Mutex::new(None);
+
+/// Whether so many descriptors wait to be closed that no more may come in.
+pub(crate) fn is_full() -> bool {
+    HELD.load(Ordering::Relaxed) >= MOST_HELD
+}
+
+/// Closes a descriptor without waiting for it.
+pub(crate) fn close(descriptor: OwnedFd) {
+    HELD.fetch_add(1, Ordering::Relaxed);
+    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    let pid = std::process::id();
+    let unsent = match &*thread {
+        Some((owner, sender)) if *owner == pid => sender.send(descriptor).map_err(|unsent| unsent.0),
+        _ => Err(descriptor),
+    };
+    let Err(descriptor) = unsent else { return };
+    let (sender, receiver) = channel();
+    let builder = thread::Builder::new().name("tachyon-reaper".to_owned()).stack_size(STACK);
+    match builder.spawn(move || run(&receiver)) {
+        Ok(_detached) => {
+            // The receiver lives as long as the sender that is stored here.
+            drop(sender.send(descriptor));
+            *thread = Some((pid, sender));
+        }
+        // Left open, and counted: better than a thread that waits for a stranger.
+        Err(_) => std::mem::forget(descriptor),
+    }
+}
+
+fn run(descriptors: &Receiver<OwnedFd>) {
+    block_signals();
+    for descriptor in descriptors {
+        drop(descriptor);
+        HELD.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Leaves signals to the program's own threads, whose system calls they have to end.
+fn block_signals() {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `all` is writable and of the type that the call fills.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: the set was filled above, and no former mask is asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_descriptor_that_is_handed_over_is_closed() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        close(theirs.into());
+        assert_eq!(ours.read(&mut [0; 1]).unwrap(), 0, "the end of the other one");
+    }
+}

@@ -1,0 +1,119 @@
+//! The models of two threads of one side that sleep on the one socket of a connection: a callee's, of which one waits for
+//! requests and the other for room for a reply.
+
+use std::sync::Arc;
+
+use loom::thread::{self, JoinHandle};
+
+use crate::bus::{Connection, Established, Incoming, Outgoing};
+use crate::error::{Halt, Unsent};
+use crate::handshake::connected_both_ways;
+use crate::kernel::Wakers;
+use crate::models::{LONG, expect, explore, receive, send};
+use crate::wait::Deadline;
+
+/// A payload that fills the arena.
+const BIG: usize = 128;
+
+/// The caller's two directions, and the callee's, of a connection whose second ring holds two replies and has no room.
+fn without_room() -> ([Established; 2], (Outgoing, Incoming), (Outgoing, Incoming)) {
+    let (caller, callee) = connected_both_ways();
+    let mut answers = callee.outgoing(1);
+    send(&mut answers, 1, LONG).expect("room");
+    send(&mut answers, 2, LONG).expect("room");
+    let directions = ((caller.outgoing(0), caller.incoming(1)), (answers, callee.incoming(0)));
+    ([caller, callee], directions.0, directions.1)
+}
+
+/// Takes one request in a thread of its own.
+fn taking(mut taken: Incoming) -> JoinHandle<Incoming> {
+    thread::spawn(move || {
+        receive(&mut taken, 1, 1).expect("a caller that stays");
+        taken
+    })
+}
+
+/// Sends the third reply in a thread of its own.
+fn answering(mut answers: Outgoing, len: usize) -> JoinHandle<Outgoing> {
+    thread::spawn(move || {
+        send(&mut answers, 3, len).expect("a caller that stays");
+        answers
+    })
+}
+
+/// The rings for both threads may come together, and be taken by either of them.
+pub fn two_threads_on_one_socket_are_woken(wakers: Wakers) {
+    explore(2, wakers, || {
+        let (_connections, (mut requests, mut replies), (answers, taken)) = without_room();
+        let taking = taking(taken);
+        let answering = answering(answers, 1);
+        send(&mut requests, 1, 1).expect("room");
+        receive(&mut replies, 1, LONG).expect("a callee that stays");
+        drop((taking.join().expect("the one thread"), answering.join().expect("the other thread")));
+    });
+}
+
+/// The thread that waits for requests takes the ring for the other one. The room of the first reply is too little, so
+/// the other thread asks to be rung for the second, too.
+pub fn a_ring_that_another_thread_took_is_asked_for_again(wakers: Wakers) {
+    explore(2, wakers, || {
+        let (_connections, (mut requests, mut replies), (answers, taken)) = without_room();
+        let taking = taking(taken);
+        let answering = answering(answers, BIG);
+        receive(&mut replies, 1, LONG).expect("a callee that stays");
+        receive(&mut replies, 2, LONG).expect("a callee that stays");
+        drop(answering.join().expect("the thread that answers"));
+        send(&mut requests, 1, 1).expect("room");
+        drop(taking.join().expect("the thread that takes"));
+    });
+}
+
+/// Both threads wait in vain: `close` ends their waits, each in the way that is asked for.
+fn end_both(
+    wakers: Wakers,
+    close: impl Fn(&[Arc<Connection>; 2]) + Send + Sync + 'static,
+    expected: fn(&Halt) -> bool,
+) {
+    explore(2, wakers, move || {
+        let (connections, _caller, (mut answers, mut taken)) = without_room();
+        let waiting = [
+            thread::spawn(move || taken.take(Deadline::never()).expect_err("no request")),
+            thread::spawn(move || match send(&mut answers, 3, 1) {
+                Err(Unsent::Halted(halt)) => halt,
+                outcome => panic!("{outcome:?}"),
+            }),
+        ];
+        close(&connections.each_ref().map(|established| Arc::clone(&established.connection)));
+        for waiting in waiting {
+            let halt = waiting.join().expect("a thread that waits");
+            assert!(expected(&halt), "{halt:?}");
+        }
+    });
+}
+
+/// The caller closes.
+pub fn a_close_ends_the_waits_of_two_threads(wakers: Wakers) {
+    end_both(wakers, |[caller, _]| caller.close(), |halt| matches!(halt, Halt::Closed | Halt::PeerDead));
+}
+
+/// A third thread of the callee closes.
+pub fn a_close_of_this_side_ends_its_waits(wakers: Wakers) {
+    end_both(wakers, |[_, callee]| callee.close(), |halt| matches!(halt, Halt::ClosedHere));
+}
+
+/// The caller sends a request and dies, which either thread sees first: the request is taken all the same.
+pub fn a_death_loses_nothing_for_two_threads(wakers: Wakers) {
+    explore(3, wakers, || {
+        let (connections, (mut requests, _replies), (mut answers, mut taken)) = without_room();
+        let taking = thread::spawn(move || {
+            receive(&mut taken, 1, 1).expect("what was sent before the death");
+            taken.take(Deadline::never()).expect_err("no second request")
+        });
+        let answering = thread::spawn(move || send(&mut answers, 3, 1));
+        send(&mut requests, 1, 1).expect("room");
+        connections[0].connection.peer.hang_up();
+        assert!(matches!(taking.join().expect("the one thread"), Halt::PeerDead));
+        let outcome = answering.join().expect("the other thread");
+        assert!(matches!(outcome, Err(Unsent::Halted(Halt::PeerDead))), "{outcome:?}");
+    });
+}
