@@ -11,7 +11,8 @@ use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, 
 pub(crate) struct Asker {
     requests: Producer,
     replies: Consumer,
-    /// What it has asked; of an honest one, what it has not been answered. Cancellations get no answer and are not here.
+    /// What it has asked; of an honest one, what it has not been answered. Cancellations get no answer and are not
+    /// here.
     pub(crate) asked: Vec<(u64, u32)>,
     /// Whether it has sent a message without a correlation id, which ends the connection.
     pub(crate) nameless: bool,

@@ -52,8 +52,8 @@ pub(crate) fn dispatcher() -> Dispatcher {
 /// Requests of every route, type and length to a callee that serves with a dispatcher or by hand, while the caller
 /// writes over the rings.
 ///
-/// As long as the caller writes no shared word behind our back, every request that has a correlation id gets exactly one
-/// answer, its own, and a cancellation gets none.
+/// As long as the caller writes no shared word behind our back, every request that has a correlation id gets exactly
+/// one answer, its own, and a cancellation gets none.
 pub fn callee(data: &[u8]) {
     DISPATCHER.with_borrow_mut(|dispatcher| attack(data, 2, |hostile| serve(hostile, dispatcher)));
 }

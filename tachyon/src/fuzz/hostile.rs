@@ -117,8 +117,8 @@ impl Hostile<'_> {
             }
             7 => {
                 let inline = memory.inline(focus);
-                // SAFETY: the payload area is at least 40 bytes, 8-aligned and mapped as long as the memory; nobody holds a
-                // reference to its bytes that is not to an `UnsafeCell` or was lent as a peer's to change.
+                // SAFETY: the payload area is at least 40 bytes, 8-aligned and mapped as long as the memory; each
+                // reference to its bytes is to an `UnsafeCell` or was lent as a peer's to change.
                 unsafe { inline.cast::<u64>().write_volatile(near(u64::from(byte()), byte(), byte())) };
             }
             8..10 => header.released.0.store(near(focus, byte(), byte()), Ordering::Relaxed),

@@ -9,6 +9,7 @@ mod asker;
 #[cfg(fuzzing)]
 mod atomics;
 mod attack;
+mod bell;
 mod bus;
 mod callee;
 mod caller;
@@ -25,6 +26,7 @@ pub(crate) use atomics::{AtomicU32, AtomicU64};
 #[cfg(fuzzing)]
 pub(crate) use attack::between_looks;
 pub(crate) use attack::{Attacker, armed};
+pub use bell::bell;
 pub use bus::{receiver, sender};
 pub use callee::callee;
 pub(crate) use callee::{REPEATED, dispatcher};

@@ -1,14 +1,14 @@
 //! Both sides of the handshake against a peer whose bytes and descriptors a fuzzer chose.
 #![allow(unreachable_pub, reason = "public for the fuzzer alone; see `crate::fuzz`")]
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, memfd_create};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair,
@@ -22,8 +22,8 @@ use super::wire::{self, Code, Hello};
 use super::{ConnectError, Kind, Link, Offer, Role};
 use crate::fuzz::Input;
 use crate::options::Options;
-use crate::ring::{Geometry, RingMemory, Side, Use};
-use crate::wait::{Deadline, Socket};
+use crate::ring::{Geometry, RingMemory, Side};
+use crate::wait::{Deadline, Socket, reaper};
 
 /// Capacity of the rings, in bytes: a page of header, one of slots, and a line.
 const CAPACITY: usize = 64;
@@ -33,11 +33,25 @@ const MOST_DESCRIPTORS: usize = 200;
 
 thread_local! {
     static PALETTE: OnceCell<Vec<OwnedFd>> = const { OnceCell::new() };
+    /// Whether descriptors were passed that another thread may have to close.
+    static PASSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What the peer may send: first what a correct one would, then all kinds of other things.
+/// Runs a target, and waits until no descriptor of it is left to be closed: too many would have the next one refused
+/// for what this one did.
+fn settled(target: impl FnOnce()) {
+    target();
+    if PASSED.replace(false) {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
+        // Closed after all that were given away before.
+        reaper::close(writer);
+        poll(&mut [PollFd::new(&reader, PollFlags::IN)], None).expect("the end of a pipe");
+    }
+}
+
+/// What the peer may send: first what a correct one would for a bus, then for RPC, then all kinds of other things.
 fn everything() -> Vec<OwnedFd> {
-    let ring = || RingMemory::create(geometry()).expect("memory for a ring").1;
+    let ring = |kind| RingMemory::create(geometry(kind)).expect("memory for a ring").1;
     let memory = |len: usize, seals| {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let fd = memfd_create(c"fuzz", flags).expect("a memory file");
@@ -48,15 +62,15 @@ fn everything() -> Vec<OwnedFd> {
     let socket = |family, kind| rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None).expect("a socket");
     let open = |path, flags| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).expect("a file");
     let sealed = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-    let len = geometry().segment_len();
+    let len = geometry(Kind::Bus).segment_len();
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
     let listening = socket(AddressFamily::UNIX, SocketType::STREAM);
     // Without a path the kernel finds it an abstract name.
     rustix::net::bind(&listening, &rustix::net::SocketAddrUnix::new_unnamed()).expect("a name");
     rustix::net::listen(&listening, 1).expect("a listener");
     vec![
-        ring(),
-        ring(),
+        ring(Kind::Bus),
+        ring(Kind::Rpc),
         memory(len, sealed),
         memory(len, SealFlags::empty()),
         memory(len, SealFlags::SHRINK | SealFlags::SEAL),
@@ -87,12 +101,12 @@ fn tempfile() -> OwnedFd {
     let file = file.unwrap_or_else(|_| {
         rustix::fs::open("/dev/zero", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).expect("a device")
     });
-    let _ = rustix::fs::ftruncate(&file, geometry().segment_len() as u64);
+    let _ = rustix::fs::ftruncate(&file, geometry(Kind::Bus).segment_len() as u64);
     file
 }
 
-fn geometry() -> Geometry {
-    Geometry::new(CAPACITY, Use::Bus).expect("a power of two")
+fn geometry(kind: Kind) -> Geometry {
+    Geometry::new(CAPACITY, kind.carries()).expect("a power of two")
 }
 
 fn kind(byte: u8) -> Kind {
@@ -104,12 +118,14 @@ fn role(byte: u8) -> Role {
 }
 
 fn offer(kind: Kind, role: Role) -> Offer {
-    let geometry = Geometry::new(CAPACITY, kind.carries()).expect("a power of two");
-    Offer { kind, role, geometries: vec![geometry; kind.rings()] }
+    Offer { kind, role, geometries: vec![geometry(kind); kind.rings()] }
 }
 
-/// The peer says something: a correct message with some bytes changed, or any bytes.
-fn say(input: &Input<'_>, socket: BorrowedFd<'_>, correct: &[u8], rings: usize) {
+/// The peer says something: a correct message with some bytes changed, or any bytes. A correct one comes with the rings
+/// of `welcome`, if it is one.
+fn say(input: &Input<'_>, socket: BorrowedFd<'_>, correct: &[u8], welcome: Option<Kind>) {
+    let rings = welcome.map_or(0, Kind::rings);
+    let right = u8::from(welcome == Some(Kind::Rpc));
     let how = input.byte();
     let mut bytes = if how & 1 == 0 { correct.to_vec() } else { input.slice(usize::from(input.byte())).to_vec() };
     if bytes.is_empty() {
@@ -127,12 +143,12 @@ fn say(input: &Input<'_>, socket: BorrowedFd<'_>, correct: &[u8], rings: usize) 
         let all = |byte: u8| palette[usize::from(byte) % palette.len()].as_fd();
         let descriptors: Vec<BorrowedFd<'_>> = match how >> 2 & 7 {
             // What a correct peer sends.
-            0..4 => (0..rings).map(|_| all(0)).collect(),
+            0..4 => (0..rings).map(|_| all(right)).collect(),
             // The same with one of them changed.
             4 if rings > 0 => {
                 let spoilt = usize::from(input.byte()) % rings;
                 let by = all(input.byte());
-                (0..rings).map(|at| if at == spoilt { by } else { all(0) }).collect()
+                (0..rings).map(|at| if at == spoilt { by } else { all(right) }).collect()
             }
             5 | 6 => (0..input.byte() & 7).map(|_| all(input.byte())).collect(),
             7 => vec![all(input.byte()); usize::from(input.byte()) % (MOST_DESCRIPTORS + 1)],
@@ -146,6 +162,7 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() {
+        PASSED.set(true);
         assert!(control.push(SendAncillaryMessage::ScmRights(descriptors)), "room for {MOST_DESCRIPTORS}");
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -175,20 +192,25 @@ fn check(link: Link, kind: Kind, side: Side) {
 ///
 /// Whatever comes, the outcome is a link or a refusal: nothing a client says is our own failure.
 pub fn listener(data: &[u8]) {
-    let input = Input::new(data);
+    settled(|| listen(&Input::new(data)));
+}
+
+fn listen(input: &Input<'_>) {
     let how = input.byte();
     let (kind, role) = (kind(how), role(how >> 1 & 3));
     let (ours, theirs) = sockets();
-    let hello = Hello { kind, role: self::role(how >> 3 & 3), wishes: [None; 2], time_namespace: input.byte().into() };
-    say(&input, theirs.as_fd(), &wire::write_hello(hello), 0);
-    let options = Options::new().handshake_timeout(Duration::ZERO);
     // As on a system that refuses descriptors, and as on one that does not.
     let client = Client::new(if how & 4 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) });
+    // No namespace has the number 1.
+    let time_namespace = u64::from(how & 32 != 0);
+    let hello = Hello { kind, role: self::role(how >> 3 & 3), wishes: [None; 2], time_namespace };
+    say(input, theirs.as_fd(), &wire::write_hello(hello), None);
+    let options = Options::new().handshake_timeout(Duration::ZERO);
     let path = Path::new("fuzzed");
     let offer = offer(kind, role);
     let leaves = how & 64 != 0;
     if how & 128 == 0 {
-        say(&input, theirs.as_fd(), &wire::write_ready(), 0);
+        say(input, theirs.as_fd(), &wire::write_ready(), None);
         let theirs = (!leaves).then_some(theirs);
         match client.handshake(path, &offer, &options, Deadline::never()) {
             Ok(Outcome::Linked(link)) => check(*link, kind, Side::Listener),
@@ -214,7 +236,7 @@ pub fn listener(data: &[u8]) {
         if leaves && step == 1 {
             theirs = None;
         } else if let Some(theirs) = &theirs {
-            say(&input, theirs.as_fd(), &wire::write_ready(), 0);
+            say(input, theirs.as_fd(), &wire::write_ready(), None);
         }
     }
 }
@@ -223,7 +245,10 @@ pub fn listener(data: &[u8]) {
 ///
 /// Whatever comes, the outcome is a link over rings of the size agreed on, or an error about the peer.
 pub fn connector(data: &[u8]) {
-    let input = Input::new(data);
+    settled(|| connect(&Input::new(data)));
+}
+
+fn connect(input: &Input<'_>) {
     let how = input.byte();
     let (kind, role) = (kind(how), role(how >> 1 & 3));
     let (ours, theirs) = sockets();
@@ -231,7 +256,7 @@ pub fn connector(data: &[u8]) {
         0 => wire::write_reject(code(input.byte()), input.byte(), "a text").to_vec(),
         settled => wire::write_welcome(&offer(kind, role), self::role(settled)).to_vec(),
     };
-    say(&input, theirs.as_fd(), &correct, kind.rings());
+    say(input, theirs.as_fd(), &correct, Some(kind));
     let theirs = (how & 32 == 0).then_some(theirs);
     let hello = Hello { kind, role, wishes: [None; 2], time_namespace: 0 };
     let socket = if how & 64 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) };

@@ -71,8 +71,8 @@ const AHEAD: usize = 8;
 /// Most messages between two looks at the consumer's count.
 const LOOK_EVERY: u64 = 1024;
 
-/// Payloads from this length on, in bytes, begin at the start of the arena whenever nothing else lies there: the lines
-/// written again are those that both cores have close by.
+/// Payloads from this length on, in bytes, lie at the start of the arena whenever there is room: so few lines are written
+/// again and again, and both cores have those close by.
 const REUSE_FROM: usize = 16 << 10;
 
 /// The part of the arena that one message holds.
@@ -212,11 +212,14 @@ impl Producer {
         let arena = self.memory().geometry().arena_len() as u64;
         let need = (len as u64).next_multiple_of(ARENA_ALIGN as u64);
         let to_lap_end = arena - self.offset(self.arena_head);
-        let again = len >= REUSE_FROM && self.extents.is_empty() && to_lap_end < arena;
-        let start =
-            if need <= to_lap_end && !again { self.arena_head } else { self.arena_head.wrapping_add(to_lap_end) };
-        let tail = if self.extents.is_empty() { start } else { self.arena_tail };
-        (start.wrapping_add(need).wrapping_sub(tail) <= arena).then_some(start)
+        let fits = |start: u64| {
+            let tail = if self.extents.is_empty() { start } else { self.arena_tail };
+            start.wrapping_add(need).wrapping_sub(tail) <= arena
+        };
+        let next_lap = self.arena_head.wrapping_add(to_lap_end);
+        let again = len >= REUSE_FROM && to_lap_end < arena && fits(next_lap);
+        let start = if need <= to_lap_end && !again { self.arena_head } else { next_lap };
+        fits(start).then_some(start)
     }
 
     /// Looks at the consumer's released count and takes back what it freed.

@@ -227,7 +227,10 @@ proptest! {
     /// A consumer over a slot of arbitrary bytes takes nothing outside the segment.
     #[test]
     fn a_lying_producer_is_caught(
-        sequence in prop_oneof![Just(1u32), any::<u32>()], len in any::<u32>(), offset in any::<u64>(), power in 0u32..16,
+        sequence in prop_oneof![Just(1u32), any::<u32>()],
+        len in any::<u32>(),
+        offset in any::<u64>(),
+        power in 0u32..16,
     ) {
         let (memory, _producer, mut consumer) = ring(1 << power);
         let slot = memory.slot(0);

@@ -28,21 +28,21 @@ const FROM_LONG: usize = 16;
 /// Requests of the honest caller under way: fewer than it has slots, so that it never waits for room.
 const MOST_UNDER_WAY: usize = 6;
 
-/// Passes after which a worker that looks at everything it is told of has answered a request of an honest caller: one that
-/// lets it rest, one that sends what had no room, one that serves.
+/// Passes after which a worker that looks at everything it is told of has answered a request of an honest caller: one
+/// that lets it rest, one that sends what had no room, one that serves.
 const PASSES_PER_REQUEST: usize = 4;
 
 thread_local! {
     static DISPATCHER: RefCell<Dispatcher> = RefCell::new(dispatcher());
 }
 
-/// Requests of every route, type and length to a server, from a caller that writes over its rings, says anything over its
-/// socket, leaves its replies and dies when it likes; and short requests, some with long replies, to the same server from
-/// a caller that does none of that. The server is served by its own worker, or by a loop that keeps some handlers for
-/// later.
+/// Requests of every route, type and length to a server, from a caller that writes over its rings, says anything over
+/// its socket, leaves its replies and dies when it likes; and short requests, some with long replies, to the same server
+/// from a caller that does none of that. The server is served by its own worker, or by a loop that keeps some handlers
+/// for later.
 ///
-/// Nothing the first caller does ends the server, or keeps an answer from the second: each of its requests gets its own,
-/// and what is left when the server stops gets an error that says so.
+/// Nothing the first caller does ends the server, or keeps an answer from the second: each of its requests gets its
+/// own, and what is left when the server stops gets an error that says so.
 pub fn server(data: &[u8]) {
     DISPATCHER.with_borrow_mut(|dispatcher| attack_beside(data, 2, 2, |hostile| serve(hostile, dispatcher)));
 }

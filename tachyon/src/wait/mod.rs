@@ -20,6 +20,8 @@ use std::io;
 use std::time::Duration;
 
 pub use budget::PollingMode;
+#[cfg(any(test, fuzzing))]
+pub(crate) use budget::park_cost_bounds;
 use budget::park_cost;
 pub(crate) use budget::{Budget, Spin, looks_per_reading};
 pub(crate) use deadline::{Deadline, monotonic_nanos};
@@ -369,8 +371,8 @@ mod tests {
     fn what_came_just_before_the_end_is_found_by_a_waiter_that_spins() {
         let round = u64::from(looks_per_reading());
         for mode in [PollingMode::PureSpin, PollingMode::Spins(u32::MAX), PollingMode::Spin(2 * PATIENCE)] {
-            // The first look of the wait, then looks of a round. The last look of a round is followed by the look for the
-            // peer's end, for which it is time after this pause.
+            // The first look of the wait, then looks of a round. The last look of a round is followed by the look for
+            // the peer's end, for which it is time after this pause.
             for early in [1, 2, round, round + 1, round + 2, 3 * round + 1] {
                 let pause = |look| {
                     if look == early {

@@ -10,8 +10,8 @@ fn hello_from(kind: Kind, role: Role, time_namespace: u64) -> Vec<u8> {
     wire::write_hello(wire::Hello { kind, role, wishes: [None; 2], time_namespace }).to_vec()
 }
 
-/// Lets `misbehave` at a listener with a short patience for clients, then expects a good client to be served: on a system
-/// that refuses descriptors, and on an older one.
+/// Lets `misbehave` at a listener with a short patience for clients, then expects a good client to be served: on a
+/// system that refuses descriptors, and on an older one.
 fn survives(misbehave: impl Fn(&Path)) {
     on_both(|_| survives_here(&misbehave));
 }

@@ -197,8 +197,8 @@ fn child_path() -> Option<PathBuf> {
     std::env::var_os(CHILD_PATH).map(PathBuf::from)
 }
 
-/// A child that another test is just starting may hold copies of our sockets until it runs its program, so a hang-up can
-/// be late.
+/// A child that another test is just starting may hold copies of our sockets until it runs its program, so a hang-up
+/// can be late.
 fn assert_goes(peer: &Peer) {
     let deadline = Deadline::after(PATIENCE);
     while !peer.is_gone() {
