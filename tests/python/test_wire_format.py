@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import mmap
 import os
 import re
@@ -11,46 +13,163 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from conftest import Peer
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/wire-format.md").read_text(encoding="utf-8")
 BUS, RPC = 1, 2
-SOURCE, SINK = 1, 2
+EITHER, SOURCE, SINK = 0, 1, 2
+CANCEL = 2 << 16
+DEADLINE_PASSED = 7 << 16 | 0xFFFF
+
+STATE, PRODUCER_END, RELEASED, CONSUMER_PARKED, PRODUCER_PARKED = 128, 256, 384, 512, 640
+LISTENER_CLOSED, CONNECTOR_CLOSED, BROKEN = 1, 2, 4
+
+SOON = 20.0
+"""Seconds that anything here may take on a machine that is busy."""
 
 
-def dump(name: str) -> dict[int, bytes]:
-    """Return the lines of one of the document's dumps: offset and bytes."""
+def dump(name: str) -> list[tuple[int, list[str]]]:
+    """Return the lines of one of the document's dumps: offset and bytes. A byte `..` may have any value."""
     block = re.search(rf"^```text\n{name}\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
     assert block is not None, name
-    lines = (line.split(maxsplit=1) for line in block[1].splitlines())
-    return {int(offset, 16): bytes.fromhex(row) for offset, row in lines}
+    lines = [line.split() for line in block[1].splitlines()]
+    return [(int(offset, 16), row) for offset, *row in lines]
 
 
-def whole(name: str) -> bytes:
-    return b"".join(dump(name).values())
+def assert_shows(memory: mmap.mmap | bytes, name: str) -> None:
+    for offset, row in dump(name):
+        found = memory[offset : offset + len(row)].hex(" ").split()
+        shown = [".." if byte == ".." else there for byte, there in zip(row, found, strict=True)]
+        assert shown == row, f"{name} at {offset:04x}"
 
 
-def assert_shows(memory: mmap.mmap, name: str) -> None:
-    for offset, row in dump(name).items():
-        assert memory[offset : offset + len(row)].hex(" ") == row.hex(" "), f"{name} at {offset:04x}"
+def assert_is(message: bytes, name: str) -> None:
+    assert len(message) == sum(len(row) for _, row in dump(name)), name
+    assert_shows(message, name)
 
 
-def connect(path: str, kind: int, role: int) -> tuple[socket.socket, bytes, list[int]]:
-    """Go through the handshake; return the socket, the welcome and its descriptors."""
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def namespace() -> int:
+    return Path("/proc/self/ns/time").stat().st_ino
+
+
+def hello(kind: int, role: int, time_namespace: int) -> bytes:
+    return struct.pack("<4sHBBBB2s4xQ", b"TCHY", 2, 1, 0, kind, role, bytes(2), time_namespace)
+
+
+READY = struct.pack("<4sHBB", b"TCHY", 2, 4, 0)
+
+
+def welcome(kind: int, role: int, *capacities: tuple[int, int]) -> bytes:
+    """Return the welcome for rings of these capacities and lengths."""
+    rings = b"".join(struct.pack("<QQ", *ring) for ring in capacities)
+    return struct.pack("<4sHBBBBB5x32s", b"TCHY", 2, 2, 0, kind, role, len(capacities), rings)
+
+
+class Ring:
+    """A segment as the page describes it, for messages that lie in their slots. Closes the descriptor it is given."""
+
+    def __init__(self, descriptor: int, length: int, stride: int) -> None:
+        self.memory = mmap.mmap(descriptor, length)
+        os.close(descriptor)
+        self.words = memoryview(self.memory).cast("Q")
+        self.halves = memoryview(self.memory).cast("I")
+        self.stride = stride
+        self.slots = max((length - 4096) // 2 // stride, 64)
+
+    def close(self) -> None:
+        self.words.release()
+        self.halves.release()
+        self.memory.close()
+
+    def slot(self, position: int) -> tuple[int, int]:
+        """Return where the slot of a position begins, and the sequence it has once its message is published."""
+        return 4096 + position % self.slots * self.stride, position // self.slots + 1
+
+    def publish(self, position: int, correlation_id: int, type_id: int, payload: bytes, deadline: int = 0) -> None:
+        at, lap = self.slot(position)
+        self.memory[at + 24 : at + 24 + len(payload)] = payload
+        self.words[at // 8 + 1] = correlation_id
+        self.words[at // 8 + 2] = deadline << 32 | type_id
+        self.words[at // 8] = len(payload) << 32 | lap
+
+    def is_published(self, position: int) -> bool:
+        at, lap = self.slot(position)
+        return self.halves[at // 4] == lap
+
+    def take(self, position: int) -> tuple[int, int, int, bytes]:
+        """Wait for a message; return its correlation id, type id, deadline and payload."""
+        until(lambda: self.is_published(position))
+        at, _ = self.slot(position)
+        _, length, correlation_id, type_id, deadline = struct.unpack_from("<IIQII", self.memory, at)
+        return correlation_id, type_id, deadline, self.memory[at + 24 : at + 24 + length]
+
+    def release(self, position: int) -> None:
+        """Give back everything before a position."""
+        self.words[RELEASED // 8] = position
+
+    def is_parked(self, word: int) -> bool:
+        return self.halves[word // 4] == 1
+
+    def ask_for_rings(self, word: int) -> None:
+        self.halves[word // 4] = 1
+
+
+def ring(connection: socket.socket, through: Ring, word: int) -> None:
+    """Ring the package if it asked for that: the half of a waker that follows a publication, or a release."""
+    if through.is_parked(word):
+        through.halves[word // 4] = 0
+        connection.send(struct.pack("<Q", time.monotonic_ns()))
+
+
+def heard(connection: socket.socket) -> int:
+    """Wait for the package to ring; return when it says that it did."""
+    message = connection.recv(64)
+    assert len(message) == 8
+    (sent_at,) = struct.unpack("<Q", message)
+    return sent_at
+
+
+@contextlib.contextmanager
+def connected(path: str, kind: int, role: int) -> Iterator[tuple[socket.socket, bytes, list[Ring]]]:
+    """Go through the handshake as a connector; give the socket, the welcome and the rings."""
+    with reached(path) as connection:
+        connection.send(hello(kind, role, namespace()))
+        granted, descriptors, _, _ = socket.recv_fds(connection, 137, 3)
+        lengths = [struct.unpack_from("<Q", granted, 24 + 16 * index)[0] for index in range(granted[10])]
+        connection.send(READY)
+        rings = [
+            Ring(descriptor, length, 64 if kind == BUS else 256)
+            for descriptor, length in zip(descriptors, lengths, strict=True)
+        ]
+        with contextlib.ExitStack() as stack:
+            for each in rings:
+                stack.callback(each.close)
+            yield connection, granted, rings
+
+
+def reached(path: str) -> socket.socket:
+    """Connect to a listener that is about to appear."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(SOON)
     for _ in range(500):
         try:
             connection.connect(path)
             break
         except (FileNotFoundError, ConnectionRefusedError):
             time.sleep(0.01)
-    connection.send(struct.pack("<4sHBBBB6x", b"TCHY", 1, 1, 0, kind, role))
-    welcome, descriptors, _, _ = socket.recv_fds(connection, 137, 6)
-    connection.send(struct.pack("<4sHBB", b"TCHY", 1, 4, 0))
-    return connection, welcome, descriptors
+    return connection
 
 
 def test_a_bus_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
@@ -60,45 +179,172 @@ def test_a_bus_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
             bus.send(bytes(range(0x30, 0x6C)), type_id=7)
             print("sent")
             sys.stdin.readline()
+            for number in range(2, 72):
+                bus.send(b"number %d" % number, type_id=2)
+            print("sent more")
+            sys.stdin.readline()
         print("closed")
         """)
-    connection, welcome, (segment, data, room) = connect(path, BUS, SINK)
-    assert whole("hello") == struct.pack("<4sHBBBB6x", b"TCHY", 1, 1, 0, BUS, SINK)
-    assert whole("ready") == struct.pack("<4sHBB", b"TCHY", 1, 4, 0)
-    assert welcome.hex(" ") == whole("welcome").hex(" ")
-    assert sender.line() == "sent"
-    with connection, mmap.mmap(segment, 12288) as memory:
-        assert_shows(memory, "segment")
+    # The page shows the time namespace that a machine begins with.
+    assert_is(hello(BUS, SINK, 0xEFFFFFFA), "hello")
+    assert_is(READY, "ready")
+    with connected(path, BUS, SINK) as (connection, granted, (messages,)):
+        assert_is(granted, "welcome")
+        assert granted == welcome(BUS, SOURCE, (4096, 12288))
+        assert sender.line() == "sent"
+        assert_shows(messages.memory, "segment")
+
+        # The sender rings once for each time it is asked to, and says when.
+        messages.ask_for_rings(CONSUMER_PARKED)
+        asked = time.monotonic_ns()
+        sender.tell("go on")
+        assert asked < heard(connection) <= time.monotonic_ns()
+        assert not messages.is_parked(CONSUMER_PARKED)
+
+        # It fills the ring and waits for room, which wakes it.
+        until(lambda: messages.is_published(63) and messages.is_parked(PRODUCER_PARKED))
+        assert not messages.is_published(64)
+        messages.release(60)
+        ring(connection, messages, PRODUCER_PARKED)
+        assert sender.line() == "sent more"
+        assert messages.take(71) == (0, 2, 0, b"number 71")
+        assert_shows(messages.memory, "lap")
+
         sender.tell("close")
         assert sender.line() == "closed"
-        assert_shows(memory, "closed")
-    for descriptor in (segment, data, room):
-        os.close(descriptor)
+        assert_shows(messages.memory, "closed")
+        assert connection.recv(64) == b""
 
 
-def test_a_call_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
-    peer("""
+def test_a_callee_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer("""
+        logging.getLogger("tachyon").disabled = True
         with tachyon.RpcBus.listen(path, 64, 64) as bus:
-            try:
-                tachyon.RpcDispatcher().serve_once(bus)
-            except tachyon.NoHandlerError:
-                print("answered")
-                sys.stdin.readline()
+            dispatcher = tachyon.RpcDispatcher()
+            dispatcher.handler(1)(lambda payload: payload.tobytes().upper())
+            dispatcher.serve_forever(bus)
+        print("closed")
         """)
-    connection, welcome, descriptors = connect(path, RPC, SOURCE)
-    capacity, length = struct.unpack_from("<QQ", welcome, 16)
-    assert (capacity, length) == (64, 4096 + 64 * 64 + 64)
-    assert len(descriptors) == 6
-    with connection, mmap.mmap(descriptors[0], length) as forward, mmap.mmap(descriptors[3], length) as reverse:
-        request = whole("request")
-        forward[4104 : 4096 + len(request)] = request[8:]
-        forward[4096:4104] = request[:8]
-        with socket.socket(fileno=os.dup(descriptors[1])) as bell:
-            bell.send(b"\x01")
-        deadline = time.monotonic() + 10
-        while forward[384:392] == bytes(8) and time.monotonic() < deadline:
-            time.sleep(0.001)
-        assert_shows(reverse, "reply")
-        assert_shows(forward, "released")
-    for descriptor in descriptors:
-        os.close(descriptor)
+    with connected(path, RPC, SOURCE) as (connection, granted, (forward, reverse)):
+        assert granted == welcome(RPC, SINK, (64, 4096 + 64 * 256 + 64), (64, 4096 + 64 * 256 + 64))
+
+        # A callee that is parked is rung, and rings when it is asked to.
+        until(lambda: forward.is_parked(CONSUMER_PARKED))
+        reverse.ask_for_rings(CONSUMER_PARKED)
+        began = time.monotonic_ns()
+        forward.publish(0, 1, 404, b"hi")
+        ring(connection, forward, CONSUMER_PARKED)
+        assert began < heard(connection) <= time.monotonic_ns()
+        assert_shows(forward.memory, "request")
+        assert_shows(reverse.memory, "reply")
+        until(lambda: forward.words[RELEASED // 8] == 1)
+        assert_shows(forward.memory, "released")
+
+        # A cancellation gets no reply, a request that comes too late an error, and one in time its reply.
+        unit = time.monotonic_ns() >> 16
+        forward.publish(1, 1, CANCEL | 404, b"")
+        forward.publish(2, 2, 1, b"late", deadline=unit - 1 & 0xFFFFFFFF or 1)
+        forward.publish(3, 3, 1, b"in time", deadline=unit + 1_000_000 & 0xFFFFFFFF or 1)
+        ring(connection, forward, CONSUMER_PARKED)
+        assert reverse.take(1) == (2, DEADLINE_PASSED, 0, struct.pack(">H", 1))
+        assert reverse.take(2) == (3, 1, 0, b"IN TIME")
+        until(lambda: forward.words[RELEASED // 8] == 4)
+        assert not reverse.is_published(3)
+        assert_shows(forward.memory, "cancel")
+
+        for each in (forward, reverse):
+            each.halves[STATE // 4] |= CONNECTOR_CLOSED
+        connection.shutdown(socket.SHUT_RDWR)
+        assert callee.join() == "closed\n"
+
+
+def segment(capacity: int, stride: int) -> tuple[int, Ring]:
+    """Make a ring as a listener does: zeroed memory with an identity, sealed. Return the descriptor for the peer too."""
+    length = 4096 + max(capacity // stride, 64) * stride + max(capacity, 64)
+    descriptor = os.memfd_create("peer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, length)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    made = Ring(os.dup(descriptor), length, stride)
+    made.memory[:8] = b"TACHYON\x02"
+    made.words[1] = capacity
+    made.words[2] = stride
+    return descriptor, made
+
+
+def test_a_caller_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, contextlib.ExitStack() as stack:
+        listener.settimeout(SOON)
+        listener.bind(path)
+        listener.listen()
+        caller = peer("""
+            @tachyon.tachyon_rpc(msg_type=5)
+            def shout(payload: memoryview) -> bytes: ...
+            with tachyon.RpcBus.connect(path) as bus:
+                print(shout.call(bus, bytes(range(0x41, 0x71)), timeout=60.0).decode())
+            """)
+        connection = stack.enter_context(listener.accept()[0])
+        connection.settimeout(SOON)
+        greeting = connection.recv(137)
+        assert greeting == hello(RPC, EITHER, namespace())
+        (first, forward), (second, reverse) = segment(4096, 256), segment(64, 256)
+        for each in (forward, reverse):
+            stack.callback(each.close)
+        granted = welcome(RPC, SINK, (4096, len(forward.memory)), (64, len(reverse.memory)))
+        socket.send_fds(connection, [granted], [first, second])
+        for descriptor in (first, second):
+            os.close(descriptor)
+        assert connection.recv(137) == READY
+
+        now = time.monotonic_ns() >> 16
+        correlation_id, type_id, deadline, payload = forward.take(0)
+        assert (correlation_id, type_id, payload) == (1, 5, bytes(range(0x41, 0x71)))
+        ahead = (deadline - now & 0xFFFFFFFF) * 65536
+        assert 60e9 - SOON * 1e9 < ahead < 60e9 + SOON * 1e9
+        assert_shows(forward.memory, "deadline")
+
+        # The caller parks sooner or later, and is rung.
+        until(lambda: reverse.is_parked(CONSUMER_PARKED))
+        reverse.publish(0, correlation_id, type_id, payload.lower())
+        ring(connection, reverse, CONSUMER_PARKED)
+        forward.release(1)
+        ring(connection, forward, PRODUCER_PARKED)
+        assert caller.join() == f"{payload.lower().decode()}\n"
+        assert forward.halves[STATE // 4] == reverse.halves[STATE // 4] == CONNECTOR_CLOSED
+
+
+def test_a_peer_in_another_time_namespace_is_rejected_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
+    sender = peer("""
+        with tachyon.Bus.listen(path, 4096) as bus:
+            bus.send(b"", type_id=1)
+        """)
+    with reached(path) as connection:
+        connection.send(hello(BUS, SINK, namespace() ^ 1))
+        assert_is(connection.recv(137), "reject")
+        assert connection.recv(137) == b""
+    # The listener listens on.
+    with connected(path, BUS, SINK) as (_, _, (messages,)):
+        assert messages.take(0) == (0, 1, 0, b"")
+    sender.join()
+
+
+@pytest.mark.parametrize("said", [b"1234567", b"123456789", b"a descriptor"])
+def test_what_is_no_ring_is_a_fault(peer: Callable[[str], Peer], path: str, said: bytes) -> None:
+    receiver = peer("""
+        with tachyon.Bus.listen(path, 64) as bus:
+            try:
+                bus.recv()
+            except tachyon.PeerDeadError as error:
+                print(error)
+        """)
+    with connected(path, BUS, SOURCE) as (connection, _, (messages,)):
+        until(lambda: messages.is_parked(CONSUMER_PARKED))
+        if said == b"a descriptor":
+            try:
+                socket.send_fds(connection, [bytes(8)], [0])
+            except PermissionError:
+                pytest.skip("this system refuses the descriptor to its sender")
+        else:
+            connection.send(said)
+        until(lambda: messages.halves[STATE // 4] & BROKEN != 0)
+        assert connection.recv(64) == b""
+    assert "on the socket of the connection" in receiver.join()

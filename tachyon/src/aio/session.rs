@@ -251,7 +251,8 @@ impl Traffic {
                 Err(_) => break,
             }
         }
-        matches!(self.take_replies(false), Ok(Taken::Armed))
+        // With a call still under way the second look after this arming is the driver's.
+        matches!(self.take_replies(false), Ok(Taken::Armed)) && self.calls.is_empty()
     }
 
     /// Hands a reply to its call; nobody's, if that gave up.

@@ -237,7 +237,7 @@ impl ReplyRoom<'_> {
             // One that is neither sent nor kept leaves the request unanswered, which the dispatcher sees and finds the
             // reason of; an interrupted one is kept, and the next wait is asked for the interruption again.
             Place::Heap(outgoing, bytes) => {
-                drop(outgoing.send_owed(&bytes[..len], MessageHeader::new(type_id, correlation_id)))
+                drop(outgoing.send_owed(&bytes[..len], MessageHeader::new(type_id, correlation_id)));
             }
             #[cfg(feature = "python")]
             Place::Host(room) => room.commit(len),

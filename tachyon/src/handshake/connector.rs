@@ -99,7 +99,7 @@ impl Connector<'_> {
         let answer = wire::read_answer(message.bytes(), self.hello.kind).map_err(|source| self.foul(source))?;
         let (role, rings) = match answer {
             Answer::Reject(reject) => return Err(self.rejected(reject).into()),
-            Answer::Welcome(welcome) => self.take(welcome, message.descriptors).map_err(|source| self.foul(source))?,
+            Answer::Welcome(welcome) => self.take(welcome, &message.descriptors).map_err(|source| self.foul(source))?,
         };
         if !alone {
             return Err(self.foul(ProtocolError::Surplus).into());
@@ -168,7 +168,7 @@ impl Connector<'_> {
     }
 
     /// Checks and maps everything the listener granted.
-    fn take(&self, welcome: Welcome, descriptors: Vec<OwnedFd>) -> Result<(Role, Vec<RingMemory>), ProtocolError> {
+    fn take(&self, welcome: Welcome, descriptors: &[OwnedFd]) -> Result<(Role, Vec<RingMemory>), ProtocolError> {
         let odd_role = ProtocolError::Role { found: welcome.role as u8 };
         let role = match self.hello.role.settle(welcome.role) {
             // A listener that knows which end we take has taken the other one.

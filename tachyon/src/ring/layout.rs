@@ -89,7 +89,7 @@ pub(crate) const fn halves(word: u64) -> (u32, u32) {
 
 const _: () = {
     assert!(cfg!(loom) || size_of::<Slot>() == 24);
-    assert!(size_of::<Slot>() % 8 == 0);
+    assert!(size_of::<Slot>().is_multiple_of(8));
     assert!(cfg!(loom) || size_of::<Header>() <= HEADER_LEN);
     assert!(cfg!(loom) || offset_of!(Header, released) == 384);
     assert!(cfg!(loom) || offset_of!(Header, processors) == 768);

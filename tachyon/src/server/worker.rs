@@ -64,6 +64,8 @@ pub(super) struct Worker<C, E> {
     /// Where callers are counted, and when their rings were looked at last.
     publication: Option<Arc<Publication>>,
     sampled: Instant,
+    /// Whether the latest look found anything.
+    heard: bool,
     /// Kept for its allocation.
     tokens: Vec<Token>,
 }
@@ -90,6 +92,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
             options,
             publication,
             sampled: Instant::now(),
+            heard: false,
             tokens: Vec::new(),
         })
     }
@@ -198,8 +201,9 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
         for token in &tokens {
             self.handle(*token, slept_at);
         }
+        self.heard = !tokens.is_empty();
         self.tokens = tokens;
-        self.look_again();
+        self.heard |= self.look_again();
         if let Some(entrance) = &mut self.entrance {
             entrance.expire(&self.poller, &self.control);
         }
@@ -210,11 +214,12 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
     }
 
     /// Takes the second look at sessions that are due for it. One that was polled again meanwhile has looked for itself.
-    fn look_again(&mut self) {
+    /// True when one of them has something to do.
+    fn look_again(&mut self) -> bool {
         if self.parked.is_empty() {
-            return;
+            return false;
         }
-        let now = monotonic_nanos();
+        let (now, polled) = (monotonic_nanos(), self.hot.len());
         while let Some(&(due, key, id)) = self.parked.front()
             && due <= now
         {
@@ -225,6 +230,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
                 self.poll(key);
             }
         }
+        self.hot.len() > polled
     }
 
     /// Polls a session from now on.
@@ -239,7 +245,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
     /// Whether the latest look found anything.
     #[cfg(feature = "tokio")]
     pub(super) fn heard(&self) -> bool {
-        !self.tokens.is_empty()
+        self.heard
     }
 
     pub(super) fn sleep_limit(&self, interrupt: Option<Interrupt>) -> Option<Duration> {

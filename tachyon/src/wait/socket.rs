@@ -146,14 +146,13 @@ impl Socket {
         for _ in 0..RINGS_AT_ONCE {
             // One byte more than a ring, which only a longer message fills.
             let mut bytes = [0; RING_LEN + 1];
-            if self.rights == Rights::Peeked {
-                match peek(self.as_fd(), &mut bytes) {
-                    Ok((len, true)) => return Err(Fault::Socket { len, descriptors: true }),
-                    Ok((_, false)) | Err(_) => {}
-                }
+            if self.rights == Rights::Peeked
+                && let Ok((len, true)) = peek(self.as_fd(), &mut bytes)
+            {
+                return Err(Fault::Socket { len, descriptors: true });
             }
             match recv(self, &mut bytes[..], RecvFlags::DONTWAIT) {
-                Ok((0, _)) => {
+                Ok((0, _)) | Err(Errno::CONNRESET) => {
                     heard.gone = true;
                     return Ok(heard);
                 }
@@ -163,10 +162,6 @@ impl Socket {
                     heard.rang = true;
                 }
                 Ok((len, _)) => return Err(Fault::Socket { len, descriptors: false }),
-                Err(Errno::CONNRESET) => {
-                    heard.gone = true;
-                    return Ok(heard);
-                }
                 // Nothing more, or an end that a poll reports.
                 Err(_) => return Ok(heard),
             }
