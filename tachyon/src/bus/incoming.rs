@@ -86,6 +86,19 @@ impl Incoming {
         self.wait_for_loan(deadline)
     }
 
+    /// As [`take_loan`](Self::take_loan), of a stream: messages are fetched ahead once several were there already.
+    #[inline]
+    pub(crate) fn take_next(&mut self, deadline: Deadline) -> Result<(), Halt> {
+        if !self.consumer.has_news() {
+            self.ready_run = 0;
+        } else if self.ready_run < STREAM {
+            self.ready_run += 1;
+        } else {
+            self.consumer.prepare();
+        }
+        self.take_loan(deadline)
+    }
+
     #[inline(never)]
     fn wait_for_loan(&mut self, deadline: Deadline) -> Result<(), Halt> {
         self.loan = self.wait_for_data(deadline)?;
@@ -104,15 +117,9 @@ impl Incoming {
         match self.consumer.take_into(&mut self.loan, &wanted) {
             Look::Taken => {
                 self.lent = Lent::Loan;
-                if self.ready_run == STREAM {
-                    self.consumer.prepare();
-                } else {
-                    self.ready_run += 1;
-                }
                 true
             }
             Look::NotYet => {
-                self.ready_run = 0;
                 let came = self.waiter.spin_briefly(|| self.consumer.has_news())
                     && self.consumer.take_into(&mut self.loan, wanted) == Look::Taken;
                 if came {

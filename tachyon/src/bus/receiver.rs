@@ -89,7 +89,7 @@ impl Receiver {
 
     #[inline]
     fn recv_until(&mut self, deadline: Deadline) -> Result<RxGuard<'_>, RecvError> {
-        self.incoming.take_loan(deadline)?;
+        self.incoming.take_next(deadline)?;
         Ok(RxGuard { incoming: &mut self.incoming })
     }
 
