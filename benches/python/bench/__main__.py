@@ -20,7 +20,7 @@ from bench.groups import GROUPS
 from bench.machine import describe
 from bench.measure import Measured, Runner
 from bench.results import plain_group, plain_verdict
-from bench.targets import TARGETS, Verdict, judge, judge_dispatch
+from bench.targets import BUSY, TARGETS, Verdict, judge, judge_busy, judge_dispatch
 
 HERE = Path(__file__).parent.parent
 ROOT = HERE.parent.parent
@@ -108,7 +108,8 @@ def verdicts(measured: dict[str, Measured], counts: dict[str, float]) -> list[Ve
     dispatch = (counts.get("dispatch-1"), counts.get("dispatch-1000"))
     one, thousand = dispatch
     both = (one, thousand) if one is not None and thousand is not None else None
-    return [*(judge(target, measured) for target in TARGETS), judge_dispatch(both)]
+    ratios = (judge(target, measured) for target in TARGETS)
+    return [*ratios, *(judge_busy(row, measured) for row in BUSY), judge_dispatch(both)]
 
 
 def show(group: Measured) -> None:

@@ -1,6 +1,7 @@
 """Runs the groups: every contender's processes stay alive, and their short rounds interleave."""
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +34,10 @@ class Sized:
     mean: list[float] = field(default_factory=list)
     single: Times = field(default_factory=Times)
     paced: dict[int, Times] = field(default_factory=dict)
+    paced_p50: dict[int, list[float]] = field(default_factory=dict)
+    """The median call of each paced round, by rate."""
+    busy: dict[int, list[float]] = field(default_factory=dict)
+    """The part of a core that the answering side takes in each paced round, by rate."""
 
     @property
     def values(self) -> list[float]:
@@ -53,6 +58,16 @@ class Measured:
         """Return the rounds of a contender, if it has any."""
         found = self.sized.get(size, {}).get(key)
         return found.values if found and found.values else None
+
+    def paced(self, size: int, key: str, rate: int) -> list[float] | None:
+        """Return the median call of each paced round of a contender, if it has any."""
+        found = self.sized.get(size, {}).get(key)
+        return found.paced_p50.get(rate) if found else None
+
+    def busy(self, size: int, key: str, rate: int) -> list[float] | None:
+        """Return the part of a core that the answering side of a contender takes in each paced round."""
+        found = self.sized.get(size, {}).get(key)
+        return found.busy.get(rate) if found else None
 
 
 class Runner:
@@ -174,4 +189,9 @@ class Sitting:
         # What cannot keep up would otherwise take as long as its backlog.
         calls = min(PACED_NS / interval, 10 * PACED_NS / here.values[0])
         order = {"kind": "paced", "interval": interval, "count": max(FEWEST, int(calls))}
-        here.paced.setdefault(rate, Times()).add(pair.round({**self.orders[contender.key], **order})["histogram"])
+        began, busy = time.monotonic(), pair.answering_seconds()
+        histogram = pair.round({**self.orders[contender.key], **order})["histogram"]
+        if busy is not None and (after := pair.answering_seconds()) is not None:
+            here.busy.setdefault(rate, []).append((after - busy) / (time.monotonic() - began))
+        here.paced.setdefault(rate, Times()).add(histogram)
+        here.paced_p50.setdefault(rate, []).append(Times(histogram).at(0.5))

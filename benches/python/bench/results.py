@@ -57,6 +57,7 @@ def plain_row(group: Group, contender: Contender, sized: Sized, floors: Sequence
         row["single"] = plain_times(sized.single)
     if sized.paced:
         row["paced"] = {str(rate): plain_times(times) for rate, times in sized.paced.items()}
+        row["busy"] = {str(rate): round(spread(busy).median, 4) for rate, busy in sized.busy.items()}
     return row
 
 

@@ -131,6 +131,16 @@ class Pair:
             told.hear(ROUND)
         return report
 
+    def answering_seconds(self) -> float | None:
+        """Return the processor time that the answering side has taken, if there is one and the system says."""
+        if self.answering is None:
+            return None
+        try:
+            threads = Path(f"/proc/{self.answering.process.pid}/task").iterdir()
+            return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+        except OSError:
+            return None
+
     def end(self) -> None:
         """End both."""
         for side in (self.asking, self.answering):
