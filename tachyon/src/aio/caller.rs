@@ -113,7 +113,7 @@ impl AsyncCaller {
     }
 
     /// As [`request`](Self::request), in at most `timeout`. The callee is told when that ends, so that it need not begin
-    /// work whose result comes too late; the deadline takes 8 bytes of the request's room.
+    /// work whose result comes too late.
     ///
     /// # Errors
     /// As [`request`](Self::request), and [`CallError::TimedOut`].
@@ -161,7 +161,7 @@ impl AsyncCaller {
         self.shared.link().session.outstanding()
     }
 
-    /// Longest request, in bytes. One with a timeout may be 8 bytes shorter.
+    /// Longest request, in bytes.
     pub fn max_len(&self) -> usize {
         self.shared.link().session.max_len()
     }

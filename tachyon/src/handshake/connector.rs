@@ -90,7 +90,7 @@ impl Connector<'_> {
         let who = self.identify(&socket)?;
         if reaper::is_full() {
             let busy = io::Error::other("listeners have passed as many descriptors as can wait to be closed");
-            return Err(self.system("connect to", busy).into());
+            return Err(Failure::NotYet(self.system("connect to", busy)));
         }
         // The welcome brings the segments; nothing before and after it may bring any.
         socket.admit_rights();

@@ -97,6 +97,9 @@ impl Conversation<'_> {
                 Ok(packet) if packet.foreign == Some(Foreign::NoPlace) => {
                     return Err(system("take the descriptors on", Errno::MFILE).into());
                 }
+                Ok(packet) if packet.foreign == Some(Foreign::TooMany) => {
+                    return Err(ProtocolError::TooManyDescriptors.into());
+                }
                 Ok(packet) if packet.foreign == Some(Foreign::NotMemory) => {
                     return Err(ProtocolError::DescriptorKind.into());
                 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -14,6 +15,9 @@ use super::error::ListenError;
 use super::{Link, Offer};
 use crate::options::Options;
 use crate::wait::{Deadline, Socket, reaper};
+
+/// Time between two looks whether descriptors that clients passed are closed by now.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Listens at `path` for one client and no more.
 ///
@@ -55,7 +59,14 @@ impl Listener {
         let mut refused = 0;
         let mut last = None;
         loop {
-            let stop = if let Some(client) = self.try_accept()? {
+            let stop = if reaper::is_full() {
+                // What clients passed is being closed; the next ones wait in the queue.
+                let pause = Deadline::after(PAUSE);
+                match wait_until(self, PollFlags::empty(), pause.min(deadline), options.interrupt_hook()) {
+                    Err(Stop::TimedOut) if !deadline.has_passed() => Ok(()),
+                    stop => stop,
+                }
+            } else if let Some(client) = self.try_accept()? {
                 match client.handshake(self.path(), offer, options, deadline)? {
                     Outcome::Linked(link) => return Ok(*link),
                     Outcome::Refused(why) => {
@@ -94,8 +105,7 @@ impl Listener {
     /// [`ListenError`] if the system refuses; the client then stays in the queue.
     pub(crate) fn try_accept(&self) -> Result<Option<Client>, ListenError> {
         if reaper::is_full() {
-            let busy = std::io::Error::other("clients have passed as many descriptors as can wait to be closed");
-            return Err(ListenError::system("accept a client on", self.path(), busy));
+            return Err(self.full());
         }
         loop {
             match accept_with(&self.binding, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
@@ -107,6 +117,11 @@ impl Listener {
                 Err(errno) => return Err(ListenError::system("accept a client on", self.path(), errno.into())),
             }
         }
+    }
+
+    fn full(&self) -> ListenError {
+        let full = std::io::Error::other("clients have passed as many descriptors as can wait to be closed");
+        ListenError::system("accept a client on", self.path(), full)
     }
 
     /// The path this listener is found at.

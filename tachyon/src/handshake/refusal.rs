@@ -36,6 +36,8 @@ pub enum ProtocolError {
     DescriptorsLost,
     #[error(transparent)]
     Segment(#[from] ShmError),
+    #[error("more descriptors than any message has")]
+    TooManyDescriptors,
     #[error("descriptors of another kind than memory files")]
     DescriptorKind,
     #[error("a message that nothing asked for")]

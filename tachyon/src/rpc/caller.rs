@@ -117,7 +117,7 @@ impl Caller {
 
     /// As [`call`](Self::call), for a call that is due within `timeout`: the wait for room ends then, and the callee is
     /// told, so that it need not begin work whose result comes too late. [`wait_timeout`](Self::wait_timeout) limits
-    /// the wait for the reply. The deadline takes 8 bytes of the request's room.
+    /// the wait for the reply.
     ///
     /// # Errors
     /// As [`call`](Self::call), and [`CallError::TimedOut`].
@@ -380,7 +380,7 @@ impl Caller {
         self.pending.len()
     }
 
-    /// Longest request, in bytes. One with a timeout may be 8 bytes shorter: its deadline travels with it.
+    /// Longest request, in bytes.
     pub fn max_len(&self) -> usize {
         self.outgoing.max_len()
     }

@@ -19,6 +19,7 @@ use crate::bus::Established;
 use crate::dispatch::{Deferred, Dispatcher, HandlerError, Lent, Origin};
 use crate::error::ServeError;
 use crate::options::Options;
+use crate::rpc::is_control;
 use crate::stats::{Bank, Publication};
 use crate::type_id::msg_type;
 use crate::wait::PollingMode;
@@ -105,7 +106,9 @@ impl Driven {
             }
             self.worker.look(false)?;
             let tour = self.worker.tour(
-                &|_, request| places.get() > 0 || !wanted(msg_type(request.frame.type_id)),
+                &|_, request| {
+                    places.get() > 0 || is_control(&request.frame) || !wanted(msg_type(request.frame.type_id))
+                },
                 &mut |caller, incoming, outgoing, request| {
                     let origin = Origin { caller: Some(caller), bank };
                     match desk.defer(&origin, incoming, request, wanted) {

@@ -37,9 +37,9 @@ thread_local! {
 }
 
 /// Requests of every route, type and length to a server, from a caller that writes over its rings, says anything over
-/// its socket, leaves its replies and dies when it likes; and short requests, some with long replies, to the same server
-/// from a caller that does none of that. The server is served by its own worker, or by a loop that keeps some handlers
-/// for later.
+/// its socket, leaves its replies and dies when it likes; and short requests, some with long replies, to the same
+/// server from a caller that does none of that. The server is served by its own worker, or by a loop that keeps some
+/// handlers for later.
 ///
 /// Nothing the first caller does ends the server, or keeps an answer from the second: each of its requests gets its
 /// own, and what is left when the server stops gets an error that says so.

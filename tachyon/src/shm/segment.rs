@@ -139,7 +139,12 @@ pub(super) fn check_sealed(fd: BorrowedFd<'_>, len: usize) -> Result<(), ShmErro
 /// Whether the system refuses a page at its first touch when memory was promised away.
 fn promises_strictly() -> bool {
     static STRICT: OnceLock<bool> = OnceLock::new();
-    *STRICT.get_or_init(|| fs::read("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim_ascii() == b"2"))
+    if let Some(strict) = STRICT.get() {
+        return *strict;
+    }
+    // Asked again if it cannot be read now, for want of a descriptor.
+    let Ok(mode) = fs::read("/proc/sys/vm/overcommit_memory") else { return false };
+    *STRICT.get_or_init(|| mode.trim_ascii() == b"2")
 }
 
 /// `len` as a file length, if a segment can have it.

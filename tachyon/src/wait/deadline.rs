@@ -97,6 +97,11 @@ impl Deadline {
         self.nanos().is_some_and(|at| now >= at)
     }
 
+    /// The earlier one of two.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
+    }
+
     #[inline]
     pub(crate) fn has_passed(self) -> bool {
         self.nanos().is_some_and(|at| monotonic_nanos() >= at)

@@ -20,9 +20,9 @@ use std::io;
 use std::time::Duration;
 
 pub use budget::PollingMode;
+use budget::park_cost;
 #[cfg(any(test, fuzzing))]
 pub(crate) use budget::park_cost_bounds;
-use budget::park_cost;
 pub(crate) use budget::{Budget, Spin, looks_per_reading};
 pub(crate) use deadline::{Deadline, monotonic_nanos};
 pub(crate) use peer::Peer;
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_just_before_the_end_is_found_by_a_waiter_that_spins() {
+    fn the_last_words_of_a_peer_are_found_by_a_waiter_that_spins() {
         let round = u64::from(looks_per_reading());
         for mode in [PollingMode::PureSpin, PollingMode::Spins(u32::MAX), PollingMode::Spin(2 * PATIENCE)] {
             // The first look of the wait, then looks of a round. The last look of a round is followed by the look for
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_just_before_the_end_is_found_by_a_waiter_that_parks() {
+    fn the_last_words_of_a_peer_are_found_by_a_waiter_that_parks() {
         let at_once = PollingMode::Spin(Duration::ZERO);
         for mode in [PollingMode::Adaptive, PollingMode::Park, PollingMode::Spins(0), at_once] {
             // One look of the wait, one or two after the arming, which a pause makes long enough, one before the sleep,

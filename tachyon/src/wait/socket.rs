@@ -26,8 +26,8 @@ pub(crate) const RING_LEN: usize = 8;
 /// Rings taken at a time: a correct peer sends one for each arming.
 const RINGS_AT_ONCE: u32 = 16;
 
-/// Most descriptors that the system carries with one message (`SCM_MAX_FD`).
-const MOST_DESCRIPTORS: usize = 253;
+/// Most descriptors of one message that come in: more than any message of the protocol has.
+const MOST_DESCRIPTORS: usize = 8;
 
 /// `SO_PASSRIGHTS` of `asm-generic/socket.h`, where the machine uses that file.
 const PASSRIGHTS: Option<libc::c_int> =
@@ -84,6 +84,8 @@ pub(crate) enum Foreign {
     Unexpected,
     /// Not all are memory files.
     NotMemory,
+    /// More came than any message has.
+    TooMany,
     /// This process has no places left for them.
     NoPlace,
 }
@@ -227,7 +229,8 @@ impl Socket {
         }
         if peeked.flags.contains(ReturnFlags::CTRUNC) {
             // The message keeps them all, and the socket that keeps the message goes to the reaper.
-            packet.foreign = Some(Foreign::NoPlace);
+            let all = packet.descriptors.len() + strangers.len() >= MOST_DESCRIPTORS;
+            packet.foreign = Some(if all { Foreign::TooMany } else { Foreign::NoPlace });
             return Ok(packet);
         }
         if !strangers.is_empty() {
