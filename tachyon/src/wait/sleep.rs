@@ -23,7 +23,7 @@ pub(super) enum Slept {
 
 /// One `poll` over all that may end the wait, for at most `limit`. Takes the rings and notes a death that it saw.
 pub(super) fn sleep(peer: &Peer, ticket: Ticket, limit: Option<Duration>) -> io::Result<Slept> {
-    let _lead = match peer.sleepers.take_turn(ticket, limit) {
+    let mut lead = match peer.sleepers.take_turn(ticket, limit) {
         Turn::Lead(lead) => lead,
         Turn::Woken => return Ok(Slept::Rung(None)),
         Turn::Passed => return Ok(Slept::Otherwise),
@@ -40,7 +40,10 @@ pub(super) fn sleep(peer: &Peer, ticket: Ticket, limit: Option<Duration>) -> io:
         return Ok(Slept::Otherwise);
     }
     Ok(match peer.hear_after_sleep(slept_at) {
-        Ok(heard) if heard.rang => Slept::Rung(Some(heard.sent_at)),
+        Ok(heard) if heard.rang => {
+            lead.took_rings();
+            Slept::Rung(Some(heard.sent_at))
+        }
         Ok(_) => Slept::Otherwise,
         Err(fault) => Slept::Broken(fault),
     })

@@ -17,11 +17,14 @@ pub(crate) enum Slept {
 /// The steps of the library's `sleep`.
 #[allow(clippy::unnecessary_wraps, reason = "the library's signature")]
 pub(crate) fn sleep(peer: &Peer, ticket: Ticket, limit: Option<Duration>) -> io::Result<Slept> {
-    let _lead = match peer.sleepers.take_turn(ticket, limit) {
+    let mut lead = match peer.sleepers.take_turn(ticket, limit) {
         Turn::Lead(lead) => lead,
         Turn::Woken => return Ok(Slept::Rung(None)),
         Turn::Passed => return Ok(Slept::Otherwise),
     };
     let rung = peer.poll(limit) && peer.hear();
+    if rung {
+        lead.took_rings();
+    }
     Ok(if rung { Slept::Rung(None) } else { Slept::Otherwise })
 }
