@@ -108,7 +108,7 @@ def test_a_forked_child_that_ends_the_ordinary_way(peer: Callable[[str], Peer], 
 
 
 def test_a_child_forked_beside_a_loop_that_calls(peer: Callable[[str], Peer], path: str) -> None:
-    """The child shares the loop's epoll and the bells with its parent, and takes nothing of them."""
+    """The child shares the epoll and the socket of the loop with its parent, and takes nothing of them."""
     peer("""
         with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
             for _ in range(2):

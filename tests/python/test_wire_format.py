@@ -29,8 +29,19 @@ DEADLINE_PASSED = 7 << 16 | 0xFFFF
 STATE, PRODUCER_END, RELEASED, CONSUMER_PARKED, PRODUCER_PARKED = 128, 256, 384, 512, 640
 LISTENER_CLOSED, CONNECTOR_CLOSED, BROKEN = 1, 2, 4
 
+READY = struct.pack("<4sHBB", b"TCHY", 2, 4, 0)
+
 SOON = 20.0
 """Seconds that anything here may take on a machine that is busy."""
+
+
+RECEIVER = """
+with tachyon.Bus.listen(path, 64) as bus:
+    try:
+        print(bus.recv().data.decode())
+    except tachyon.PeerDeadError as error:
+        print(error)
+"""
 
 
 def dump(name: str) -> list[tuple[int, list[str]]]:
@@ -66,9 +77,6 @@ def namespace() -> int:
 
 def hello(kind: int, role: int, time_namespace: int) -> bytes:
     return struct.pack("<4sHBBBB2s4xQ", b"TCHY", 2, 1, 0, kind, role, bytes(2), time_namespace)
-
-
-READY = struct.pack("<4sHBB", b"TCHY", 2, 4, 0)
 
 
 def welcome(kind: int, role: int, *capacities: tuple[int, int]) -> bytes:
@@ -137,8 +145,7 @@ def heard(connection: socket.socket) -> int:
     """Wait for the package to ring; return when it says that it did."""
     message = connection.recv(64)
     assert len(message) == 8
-    (sent_at,) = struct.unpack("<Q", message)
-    return sent_at
+    return int.from_bytes(message, "little")
 
 
 @contextlib.contextmanager
@@ -259,7 +266,7 @@ def test_a_callee_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
 
 
 def segment(capacity: int, stride: int) -> tuple[int, Ring]:
-    """Make a ring as a listener does: zeroed memory with an identity, sealed. Return the descriptor for the peer too."""
+    """Make a ring as a listener does: zeroed memory with an identity, sealed. Return the peer's descriptor with it."""
     length = 4096 + max(capacity // stride, 64) * stride + max(capacity, 64)
     descriptor = os.memfd_create("peer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, length)
@@ -327,24 +334,28 @@ def test_a_peer_in_another_time_namespace_is_rejected_as_dumped(peer: Callable[[
     sender.join()
 
 
-@pytest.mark.parametrize("said", [b"1234567", b"123456789", b"a descriptor"])
-def test_what_is_no_ring_is_a_fault(peer: Callable[[str], Peer], path: str, said: bytes) -> None:
-    receiver = peer("""
-        with tachyon.Bus.listen(path, 64) as bus:
-            try:
-                bus.recv()
-            except tachyon.PeerDeadError as error:
-                print(error)
-        """)
+@pytest.mark.parametrize("said", [b"1234567", b"123456789"])
+def test_a_message_that_is_no_ring_is_a_fault(peer: Callable[[str], Peer], path: str, said: bytes) -> None:
+    receiver = peer(RECEIVER)
     with connected(path, BUS, SOURCE) as (connection, _, (messages,)):
         until(lambda: messages.is_parked(CONSUMER_PARKED))
-        if said == b"a descriptor":
-            try:
-                socket.send_fds(connection, [bytes(8)], [0])
-            except PermissionError:
-                pytest.skip("this system refuses the descriptor to its sender")
-        else:
-            connection.send(said)
-        until(lambda: messages.halves[STATE // 4] & BROKEN != 0)
+        connection.send(said)
         assert connection.recv(64) == b""
+        assert messages.halves[STATE // 4] & BROKEN
+    assert "on the socket of the connection" in receiver.join()
+
+
+def test_a_descriptor_is_refused_to_its_sender_or_a_fault(peer: Callable[[str], Peer], path: str) -> None:
+    receiver = peer(RECEIVER)
+    with connected(path, BUS, SOURCE) as (connection, _, (messages,)):
+        until(lambda: messages.is_parked(CONSUMER_PARKED))
+        try:
+            socket.send_fds(connection, [bytes(8)], [0])
+        except PermissionError:
+            messages.publish(0, 0, 3, b"good")
+            ring(connection, messages, CONSUMER_PARKED)
+            assert receiver.join() == "good\n"
+            return
+        assert connection.recv(64) == b""
+        assert messages.halves[STATE // 4] & BROKEN
     assert "on the socket of the connection" in receiver.join()

@@ -78,7 +78,7 @@ impl AsyncCaller {
     /// As [`Caller::connect`].
     ///
     /// # Panics
-    /// Outside a tokio runtime, or in one without its I/O driver.
+    /// Outside a tokio runtime, or in one without its I/O or its time driver.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
         Self::connect_with(path, &Options::new()).await
     }

@@ -28,8 +28,7 @@ use crate::wait::{Deadline, Socket, reaper};
 /// Capacity of the rings, in bytes: a page of header, one of slots, and a line.
 const CAPACITY: usize = 64;
 
-/// Most descriptors of one message; the kernel takes 253. Fewer in a test, since so many that wait to be closed would
-/// have the handshakes of other tests refused.
+/// Most descriptors of one message; the kernel takes 253.
 const MOST_DESCRIPTORS: usize = 200;
 
 thread_local! {

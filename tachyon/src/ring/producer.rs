@@ -289,7 +289,7 @@ impl Producer {
             let offset = self.offset(reservation.arena_start);
             #[cfg(loom)]
             self.memory().segment().writes(inline, size_of::<u64>());
-            // SAFETY: the payload area is at least 40 bytes, 8-aligned, inside the slot at `head`, which only this
+            // SAFETY: the payload area is at least 40 bytes, 8-aligned, inside the next slot, which only this
             // producer writes until it publishes it.
             unsafe { inline.cast::<u64>().write(offset) };
         } else {

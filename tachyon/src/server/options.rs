@@ -51,7 +51,7 @@ impl ServerOptions {
         self
     }
 
-    /// Most callers at a time; one more is told that the server is busy. Each takes six descriptors and its rings.
+    /// Most callers at a time; one more is told that the server is busy. Each takes two descriptors and its rings.
     pub fn max_callers(mut self, callers: usize) -> Self {
         self.max_callers = callers;
         self

@@ -189,7 +189,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
 
     /// Looks at what epoll has, sleeping if nobody is busy.
     pub(super) fn look(&mut self, sleep: bool) -> Result<(), ServeError> {
-        // Bells and clients that a forked child took would be missing in its parent.
+        // Rings and clients that a forked child took would be missing in its parent.
         if self.poller.is_inherited() {
             return Err(ServeError::Forked);
         }

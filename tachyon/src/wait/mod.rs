@@ -73,8 +73,10 @@ pub(crate) enum Stop<E> {
 pub(crate) struct Waiter {
     pub(crate) budget: Budget,
     pub(crate) interrupt: Option<Interrupt>,
-    /// Of a callee, which may be asked at regular times; `None` for others.
+    /// Of a callee or a receiver, which may be sent to at regular times; `None` for others.
     gaps: Option<Gaps>,
+    /// Looks that [`spin_briefly`](Self::spin_briefly) took of the wait that goes on.
+    looked: u32,
 }
 
 /// What a wait is for.
@@ -90,10 +92,10 @@ pub(crate) struct Awaited<'a> {
 
 impl Waiter {
     pub(crate) fn new(mode: PollingMode, factor: u32, interrupt: Option<Interrupt>) -> Self {
-        Self { budget: Budget::new(mode, factor), interrupt, gaps: None }
+        Self { budget: Budget::new(mode, factor), interrupt, gaps: None, looked: 0 }
     }
 
-    /// The waits of a callee for its requests.
+    /// The waits of a callee for its requests, and of a receiver for its messages.
     pub(crate) fn for_requests(mode: PollingMode, interrupt: Option<Interrupt>) -> Self {
         Self { gaps: Some(Gaps::default()), ..Self::new(mode, 1, interrupt) }
     }
@@ -110,6 +112,7 @@ impl Waiter {
             }
             core::hint::spin_loop();
         }
+        self.looked = self.budget.first_round();
         false
     }
 
@@ -127,7 +130,11 @@ impl Waiter {
             return Ok(found);
         }
         let began = monotonic_nanos();
-        let spin = self.budget.spin();
+        let looked = core::mem::take(&mut self.looked);
+        let spin = match self.budget.spin() {
+            Spin::Looks(looks) => Spin::Looks(looks.saturating_sub(looked)),
+            spin => spin,
+        };
         let alone = !(awaited.shares_core && self.budget.mode() == PollingMode::Adaptive);
         if alone && let Some(found) = self.spin(spin, began, awaited, &mut look)? {
             self.budget.learn(monotonic_nanos() - began);

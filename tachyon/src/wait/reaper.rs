@@ -11,27 +11,38 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 
 /// Descriptors from which on no peer may pass any more.
 pub(crate) const MOST_HELD: usize = 64;
 
 const STACK: usize = 64 << 10;
 
-/// Descriptors that are not closed yet.
+/// Descriptors that are not closed yet, and the process that holds them: a forked child has no thread that closes its
+/// copies.
 static HELD: AtomicUsize = AtomicUsize::new(0);
+static HOLDER: AtomicU32 = AtomicU32::new(0);
 
 /// The way to the thread, and the process that has it: a forked child has none.
 static THREAD: Mutex<Option<(u32, Sender<OwnedFd>)>> = Mutex::new(None);
 
 /// Whether so many descriptors wait to be closed that no more may come in.
 pub(crate) fn is_full() -> bool {
-    HELD.load(Ordering::Relaxed) >= MOST_HELD
+    held().load(Ordering::Relaxed) >= MOST_HELD
+}
+
+/// The count of this process.
+fn held() -> &'static AtomicUsize {
+    let pid = std::process::id();
+    if HOLDER.load(Ordering::Relaxed) != pid && HOLDER.swap(pid, Ordering::Relaxed) != pid {
+        HELD.store(0, Ordering::Relaxed);
+    }
+    &HELD
 }
 
 /// Closes a descriptor without waiting for it.
 pub(crate) fn close(descriptor: OwnedFd) {
-    HELD.fetch_add(1, Ordering::Relaxed);
+    held().fetch_add(1, Ordering::Relaxed);
     let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
     let pid = std::process::id();
     let unsent = match &*thread {

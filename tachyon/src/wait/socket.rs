@@ -230,6 +230,8 @@ impl Socket {
         if peeked.flags.contains(ReturnFlags::CTRUNC) {
             // The message keeps them all, and the socket that keeps the message goes to the reaper.
             let all = packet.descriptors.len() + strangers.len() >= MOST_DESCRIPTORS;
+            // Closing one may wait although the message has another reference: a user's file system hears of each.
+            strangers.into_iter().for_each(reaper::close);
             packet.foreign = Some(if all { Foreign::TooMany } else { Foreign::NoPlace });
             return Ok(packet);
         }
