@@ -1,8 +1,8 @@
 """Breaks the library in one place after the other, and expects a model to notice each time.
 
-`make loom-mutants`. `mutants.txt` has the places; arguments choose those whose names contain one of them. The library
-itself stays as it is: a copy of it is broken, under target/. A mutant that passes every model is a place that the models
-do not check.
+`make loom-mutants`. `mutants.txt` has the places; arguments choose the mutants whose names contain one of them. The
+library itself stays as it is: a copy of it is broken, under target/. A mutant that passes every model is a place that
+the models do not check.
 """
 
 import os
@@ -47,7 +47,7 @@ class Mutant:
 
 
 def mutants() -> list[Mutant]:
-    """What `mutants.txt` says."""
+    """Reads `mutants.txt`."""
     found: list[Mutant] = []
     file, hunk = "", None
     for line in (Path(__file__).parent / "mutants.txt").read_text().splitlines():
@@ -86,7 +86,7 @@ def survives() -> bool:
     settings = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": str(Path(target) / "loom-mutants-build")}
     environment = os.environ | settings | {"RUST_BACKTRACE": "0"}
     began = monotonic()
-    # Not captured, or an abort by a panic during a panic would take along what the first panic said.
+    # Not captured: a panic during a panic aborts, and the message of the first one would be lost.
     ran = subprocess.run(
         [*command, "--", "--nocapture"], cwd=COPY, env=environment, capture_output=True, text=True, check=False
     )
@@ -94,7 +94,7 @@ def survives() -> bool:
         sys.exit(f"{ran.stderr}\nthe models could not be built")
     failed = sorted(set(re.findall(r"^thread '([a-z_:]+)' \(\d+\) panicked", ran.stderr, re.MULTILINE)))
     noticed = ran.returncode != 0
-    said = f"noticed by {', '.join(failed) or 'an abort'}" if noticed else "not noticed"
+    said = f"noticed by {', '.join(failed) or 'an abort'}" if noticed else "every model passes"
     print(f"    {said} ({monotonic() - began:.0f} s)", flush=True)
     return not noticed
 

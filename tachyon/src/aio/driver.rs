@@ -25,8 +25,10 @@ pub(super) struct Driver {
 
 /// What ended a sleep.
 enum Woken {
-    /// The callee rang, or a task of this process asks for a look.
+    /// The callee rang.
     Rung,
+    /// A task of this process asks for a look.
+    Asked,
     /// It is time for the second look.
     Due,
     /// The callee's life ended.
@@ -91,8 +93,8 @@ impl Driver {
         let mut asked = pin!(self.session.look.notified());
         let Self { socket, process, second_look, .. } = self;
         let outcome = poll_fn(|context| {
-            let mut woken = asked.as_mut().poll(context).is_ready().then_some(Woken::Rung);
-            if due.is_some() && woken.is_none() && second_look.as_mut().poll(context).is_ready() {
+            let mut woken = asked.as_mut().poll(context).is_ready().then_some(Woken::Asked);
+            if due.is_some() && second_look.as_mut().poll(context).is_ready() {
                 woken = Some(Woken::Due);
             }
             for watched in core::iter::once(&*socket).chain(process.as_ref()) {
@@ -106,8 +108,10 @@ impl Driver {
             woken.map_or(Poll::Pending, |woken| Poll::Ready(Ok(woken)))
         })
         .await;
-        // A sender that waits for room does no harm by looking, and there is one at most.
-        self.session.room.notify_one();
+        // A sender that waits for room has looked itself before it asked.
+        if !matches!(outcome, Ok(Woken::Asked)) {
+            self.session.room.notify_one();
+        }
         if matches!(outcome, Ok(Woken::Gone)) {
             self.session.connection.peer.mark_gone();
         }

@@ -92,13 +92,16 @@ impl Peer {
 
     /// Notes the peer's end, which a watcher of the descriptors saw.
     pub(crate) fn mark_gone(&self) {
-        self.gone.store(true, Ordering::Relaxed);
+        // Release: pairs with the load of `was_gone`. Another thread that reads the end sees everything that the system
+        // showed to this one before it, so its look misses no message from before the end.
+        self.gone.store(true, Ordering::Release);
     }
 
     /// Whether an earlier look found the peer gone; costs one load.
     #[inline]
     pub(crate) fn was_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        // Acquire: see `mark_gone`.
+        self.gone.load(Ordering::Acquire)
     }
 
     /// Looks whether the peer is gone, without waiting. Costs a system call until it is.

@@ -25,8 +25,8 @@ fn full(caller: &Established, callee: &Established) -> [(Outgoing, Incoming); 2]
     [(requests, caller.incoming(1)), (answers, taken)]
 }
 
-/// A caller that has no room for a request, since its callee gives none back before it has sent two replies, and has room
-/// for neither: a reply wakes the caller, which takes it off, and then the room does.
+/// A caller that has no room for a request: its callee gives none back before it has sent two replies, and has room for
+/// neither. A reply wakes the caller, which takes it off the ring, and then the room does.
 pub fn a_caller_takes_replies_while_it_waits_for_room(wakers: Wakers) {
     explore(2, wakers, || {
         let (ours, theirs) = connected_both_ways();
@@ -38,7 +38,7 @@ pub fn a_caller_takes_replies_while_it_waits_for_room(wakers: Wakers) {
                 send(&mut answers, number, BIG).expect("a caller that stays");
             }
             taken.release_through(frames[1].position);
-            // Kept to the end: dropping it closes, which wakes everybody.
+            // Kept to the end: dropping it closes, which wakes the other side.
             (theirs, answers, taken)
         });
         let mut kept = 0;
@@ -54,7 +54,7 @@ pub fn a_caller_takes_replies_while_it_waits_for_room(wakers: Wakers) {
     });
 }
 
-/// A server's caller goes to rest with a reply that has no room, and is looked at again once one was given back.
+/// A server parks the connection of a caller whose reply has no room, and is rung when the caller takes another reply.
 pub fn a_server_that_rests_for_room_is_woken(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected_both_ways();
@@ -68,14 +68,14 @@ pub fn a_server_that_rests_for_room_is_woken(wakers: Wakers) {
             }
             (theirs, answers, taken)
         });
-        // Nothing after that: the barrier of another wait would stand in for the one of this release.
+        // Nothing after that: the fence of another wait would stand in for the fence of this release.
         receive(&mut replies, 1, BIG).expect("a server that stays");
         drop(serving.join().expect("the server"));
         drop(requests);
     });
 }
 
-/// A server's caller goes to rest for want of requests, and is looked at again when there is one, and once more.
+/// A server parks the connection of a caller without requests, and is rung when there is one, and for the next one.
 pub fn a_server_that_rests_for_requests_is_woken(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected_both_ways();
@@ -95,7 +95,7 @@ pub fn a_server_that_rests_for_requests_is_woken(wakers: Wakers) {
     });
 }
 
-/// Parks the connection of a caller that has nothing for its server: the steps of a server's worker.
+/// Parks the connection, sleeps, and is ready to look again: the steps of a server's worker.
 fn rest(ours: &Established, taken: &Incoming, answers: &mut Outgoing, wait_for: WaitFor) {
     let Some(mut second_look) = park(taken, answers, wait_for).map(Some) else { return };
     let peer = &ours.connection.peer;
@@ -142,7 +142,7 @@ impl Arming {
 /// An event loop takes what there is, arms, looks once more and sleeps; the word stays set while it takes, so that the
 /// peer may ring for a message that is taken already. The second look comes without an arming.
 pub fn a_loop_that_stays_armed_is_woken(wakers: Wakers) {
-    explore(3, wakers, || {
+    explore(2, wakers, || {
         let (ours, theirs) = connected();
         let sending = sending(ours, &[1, 1, 1]);
         let mut receiver = theirs.incoming(0);

@@ -41,7 +41,7 @@ fn linked(rings: usize) -> (Established, Established) {
     )
 }
 
-/// A ring of two slots, with room for two payloads that do not fit their slots, whose positions overflow with the second
+/// A ring of two slots, with room for two payloads that do not fit their slots. Its positions overflow with the second
 /// message.
 pub(crate) fn memory() -> Arc<RingMemory> {
     let capacity = Geometry::new(128, Use::Calls).expect("a power of two");

@@ -1,10 +1,9 @@
 //! Tachyon's ring, its waiting and the life of its connections, compiled anew over loom's atomics.
 //!
-//! The rooms `ring`, `wait` and `bus` below are the library's own files. Around them stands what a model has instead of
-//! the rest: words whose every interleaving and every permitted reordering loom tries ([`sync`]), memory that tells loom
-//! of each access to a payload ([`shm`]), a kernel that does what `poll`, a doorbell and a hang-up do ([`kernel`]), and a
-//! handshake that hands both ends to one program. `docs/model-checking.md` says what is covered, and how to see a model
-//! fail.
+//! The rooms `ring`, `wait` and `bus` below are the library's own files. The rest of the library has stand-ins here:
+//! words whose every interleaving and every permitted reordering loom tries ([`sync`]), memory that tells loom of each
+//! access to a payload ([`shm`]), a kernel with a socket, `poll` and a clock ([`kernel`]), and a handshake that hands
+//! both ends to one program. `docs/model-checking.md` says what is covered, and how to see a model fail.
 #![cfg(loom)]
 #![allow(dead_code, reason = "the models use a part of each room")]
 #![allow(unreachable_pub, reason = "what is public in the library is private here")]

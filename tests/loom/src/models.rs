@@ -1,4 +1,5 @@
-//! The models of one ring and of a connection of one ring. Each runs to its end in every order that loom finds, or panics.
+//! The models of one ring, and of a connection that has one. Each runs to its end in every order that loom finds, or
+//! panics.
 #![allow(unsafe_code, reason = "reads payloads in place")]
 
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use loom::thread;
 use crate::bus::{Established, Incoming, Outgoing};
 use crate::error::{Halt, Unsent};
 use crate::handshake::{connected, memory};
-use crate::kernel::{Drain, FENCED, Wakers, set_wakers};
-use crate::ring::{Consumer, Fault, Frame, MessageHeader, Producer, RingMemory, arm};
+use crate::kernel::{FENCED, Wakers, set_wakers};
+use crate::ring::{Consumer, Fault, Frame, MessageHeader, Producer, RingMemory};
 use crate::wait::Deadline;
 
 /// A payload that does not fit its slot.
@@ -82,16 +83,16 @@ fn pass(preemptions: usize, lengths: &'static [usize]) {
             assert!(consumer.release(frame.position), "released in order");
         }
         sending.join().expect("the sender");
-        assert!(consumer.try_take().expect("an honest peer").is_none(), "a message nobody sent");
+        assert!(consumer.try_take().expect("an honest peer").is_none(), "a message that was not sent");
     });
 }
 
-/// Publishing and taking: what was written before the sequence is there when it is.
+/// Publishing and taking: a consumer that sees the sequence sees all that was written before it.
 pub fn messages_arrive_once_whole_and_in_order() {
     pass(3, &[3, LONG, 0]);
 }
 
-/// Releasing and sending again, in the slots: three messages through two.
+/// Releasing and sending again, in the slots: four messages through two.
 pub fn a_slot_is_written_again_only_after_it_was_read() {
     pass(3, &[8, 8, 8, 8]);
 }
@@ -112,8 +113,8 @@ pub(crate) fn receive(receiver: &mut Incoming, number: u8, len: usize) -> Result
     Ok(())
 }
 
-/// Sends messages of these lengths in a thread of its own, whose connection is kept to the end: dropping it closes, which
-/// wakes everybody.
+/// Sends messages of these lengths in a thread of its own. The connection is kept to the end: dropping it closes, which
+/// wakes the other side.
 pub(crate) fn sending(ours: Established, lengths: &'static [usize]) -> thread::JoinHandle<(Established, Outgoing)> {
     thread::spawn(move || {
         let mut sender = ours.outgoing(0);
@@ -137,7 +138,7 @@ fn deliver(preemptions: usize, wakers: Wakers, lengths: &'static [usize]) {
     });
 }
 
-/// Parking for data: set the word, fence, look again; publish, fence, look at the word.
+/// Parking for messages: set the word, fence, look again; publish, fence, look at the word.
 pub fn a_parked_receiver_is_woken(wakers: Wakers) {
     deliver(3, wakers, &[1]);
 }

@@ -1,5 +1,5 @@
-//! The models of single rings of the socket: one that lies there when a sleep begins, one that could not be sent, and the
-//! fences of the publications that follow one. And of a sleep that ends by a signal.
+//! The models of a single ring over the socket: it lies there when a sleep begins, it cannot be sent, or it has the
+//! waker fence the publications that follow. And a model of a sleep that ends by a signal.
 
 use loom::thread;
 
@@ -7,7 +7,7 @@ use crate::bus::{Established, Incoming, Outgoing};
 use crate::handshake::connected;
 use crate::kernel::{AFTER_A_RING, RUNNING_OUT, SECOND_LOOK, Wakers};
 use crate::models::{explore, receive, send, sending};
-use crate::ring::{ParkedWord, arm};
+use crate::ring::arm;
 
 /// The receiver's first sleep ends by a ring that tells of nothing.
 pub fn a_stale_ring_loses_nothing(wakers: Wakers) {
@@ -28,7 +28,7 @@ fn sleep(established: &Established) {
     assert!(peer.poll(None) && peer.hear());
 }
 
-/// The first message's ring to a receiver that sleeps cannot be sent: the second message's is.
+/// The first message's ring to a receiver that sleeps cannot be sent. The second message's ring is.
 pub fn a_ring_that_could_not_be_sent_is_sent_with_the_next_message(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
@@ -47,7 +47,7 @@ pub fn a_ring_that_could_not_be_sent_is_sent_with_the_next_message(wakers: Waker
     });
 }
 
-/// The first release's ring to a sender that sleeps cannot be sent: the second release's is.
+/// The first release's ring to a sender that sleeps cannot be sent. The second release's ring is.
 pub fn a_ring_that_could_not_be_sent_is_sent_with_the_next_release(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();

@@ -30,7 +30,7 @@ unsafe impl Send for Segment {}
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    /// The descriptor leads nowhere: nobody is sent it.
+    /// The descriptor leads nowhere: no peer is sent it.
     pub(crate) fn create(len: usize) -> Result<(Self, OwnedFd), ShmError> {
         let layout = Layout::from_size_align(len, 4096).expect("a ring's length");
         // SAFETY: the layout is not empty: a ring has a header.
@@ -70,7 +70,7 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `create`, and nobody has the segment any more.
+        // SAFETY: allocated with this layout in `create`, and this is the segment's last owner.
         unsafe { dealloc(self.base.as_ptr(), self.layout) };
     }
 }

@@ -1,5 +1,5 @@
-//! The models of two threads of one side that sleep on the one socket of a connection: a callee's, of which one waits for
-//! requests and the other for room for a reply.
+//! The models of two threads of one side that sleep on the one socket of a connection. They are a callee's: one waits
+//! for requests and the other one for room for a reply.
 
 use std::sync::Arc;
 
@@ -41,9 +41,9 @@ fn answering(mut answers: Outgoing, len: usize) -> JoinHandle<Outgoing> {
     })
 }
 
-/// The rings for both threads may come together, and be taken by either of them.
+/// The rings for both threads may come together, and either thread may take them.
 pub fn two_threads_on_one_socket_are_woken(wakers: Wakers) {
-    explore(2, wakers, || {
+    explore(3, wakers, || {
         let (_connections, (mut requests, mut replies), (answers, taken)) = without_room();
         let taking = taking(taken);
         let answering = answering(answers, 1);
@@ -68,7 +68,7 @@ pub fn a_ring_that_another_thread_took_is_asked_for_again(wakers: Wakers) {
     });
 }
 
-/// Both threads wait in vain: `close` ends their waits, each in the way that is asked for.
+/// Both threads wait in vain until `close` ends their waits in the way that is expected.
 fn end_both(
     wakers: Wakers,
     close: impl Fn(&[Arc<Connection>; 2]) + Send + Sync + 'static,
@@ -106,7 +106,7 @@ pub fn a_death_loses_nothing_for_two_threads(wakers: Wakers) {
     explore(3, wakers, || {
         let (connections, (mut requests, _replies), (mut answers, mut taken)) = without_room();
         let taking = thread::spawn(move || {
-            receive(&mut taken, 1, 1).expect("what was sent before the death");
+            receive(&mut taken, 1, 1).expect("a message sent before the death");
             taken.take(Deadline::never()).expect_err("no second request")
         });
         let answering = thread::spawn(move || send(&mut answers, 3, 1));

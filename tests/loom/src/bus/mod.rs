@@ -11,7 +11,7 @@ mod outgoing;
 #[path = "../../../../tachyon/src/bus/parking.rs"]
 mod parking;
 
-/// Nobody forks in a model.
+/// No thread of a model forks.
 mod fork {
     pub(super) fn generation() -> u32 {
         0

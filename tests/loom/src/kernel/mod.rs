@@ -1,7 +1,8 @@
 //! The kernel of a model: per process a socket that becomes readable, and a sleep until it does; and the model's time.
 //!
-//! The models do not check the kernel. They trust it with the promises of POSIX: a message that was sent before a `poll`
-//! makes the `poll` return, a message sent during it wakes it, and a system call happens before all that its effect wakes.
+//! The models do not check the kernel. They trust the promises of POSIX: a message that was sent before a `poll` makes
+//! the `poll` return, a message sent during a `poll` ends it, and a system call happens before everything that it
+//! wakes.
 
 pub(crate) mod peer;
 pub(crate) mod sleep;
@@ -62,7 +63,7 @@ thread_local! {
 
 // One clock for each thread of a model: the time that passes for one thread makes nothing visible to another.
 loom::thread_local! {
-    static CLOCK: Cell<u64> = Cell::new(1);
+    static CLOCK: Cell<u64> = Cell::new(1 << 40);
 }
 
 /// Comes before a model is explored.
@@ -99,13 +100,12 @@ fn limits_pass() -> bool {
 /// One process, as far as its end of the socket goes.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    /// [`RUNG`] and [`HUNG_UP`]. Not a word of the model: it changes and is read inside system calls, and the entry orders
-    /// those.
+    /// [`RUNG`] and [`HUNG_UP`]. Not a word of the model: system calls read and change it, and their entry orders them.
     readable: Bits,
     /// Signals that end the next sleeps, and rings that the next calls of `ring` cannot send.
     signals: Bits,
     unsendable: Bits,
-    /// Each system call enters by a step of this word, so that a call that makes something readable happens before a call
+    /// Each system call enters by a step of this word. A call that makes the socket readable so happens before a call
     /// that finds it readable.
     entry: AtomicU32,
     changed: Notify,
