@@ -266,3 +266,40 @@ fn a_runtime_that_ends_ends_the_calls_elsewhere() {
     assert!(matches!(ended, Err(CallError::Io(_))), "{ended:?}");
     assert!(matches!(other.block_on(caller.request(ECHO, b"")), Err(CallError::Io(_))));
 }
+
+/// Processor time that this thread has taken.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
+
+#[test]
+fn calls_that_wait_for_room_leave_the_thread_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rpc.sock");
+    let listen_at = path.clone();
+    let (enough, until) = std::sync::mpsc::channel::<()>();
+    let callee = std::thread::spawn(move || {
+        let callee = tachyon::Callee::listen(listen_at, 64, 64).unwrap();
+        // It takes no request, so the ring stays full.
+        drop((until.recv(), callee));
+    });
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let caller = AsyncCaller::connect(&path).await.unwrap();
+        let mut calls = JoinSet::new();
+        for _ in 0..70 {
+            let caller = caller.clone();
+            calls.spawn(async move { caller.request(ECHO, b"x").await });
+        }
+        tokio::time::sleep(10 * MOMENT).await;
+        let before = thread_time();
+        tokio::time::sleep(50 * MOMENT).await;
+        let took = thread_time() - before;
+        assert!(took < 10 * MOMENT, "a fifth of the time is gone: {took:?}");
+        drop(enough);
+        while let Some(call) = calls.join_next().await {
+            assert!(matches!(call.unwrap(), Err(CallError::Closed)));
+        }
+    });
+    callee.join().unwrap();
+}
