@@ -45,7 +45,7 @@ impl Patience {
 /// not come free is let go; its caller asks again.
 #[cold]
 pub(crate) fn answer(py: Python<'_>, bus: &RpcBus, inlet: &mut Inlet, taking: Taking) -> PyResult<()> {
-    for _ in 0..TRIES {
+    for _ in 0..if taking.is_cancel() { 0 } else { TRIES } {
         if let Ok(mut reverse) = bus.reverse()
             && let Ok(outlet) = reverse.replying()
             && outlet.occupied == Occupied::No

@@ -102,10 +102,11 @@ impl LoopCalls {
         let mut armed = armed;
         for _ in 0..AT_ONCE {
             let found = match caller.next_reply().map_err(Raise::raise)? {
+                None if caller.may_have_more() => return Ok(Some(true)),
                 None if gone => return Err(CallError::PeerDead.raise()),
                 None if armed => return Ok(None),
                 None => match caller.next_reply_armed().map_err(Raise::raise)? {
-                    None => return Ok(Some(false)),
+                    None => return Ok(Some(caller.may_have_more())),
                     found => found,
                 },
                 found => found,

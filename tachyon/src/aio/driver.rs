@@ -94,7 +94,8 @@ impl Driver {
         let Self { socket, process, second_look, .. } = self;
         let outcome = poll_fn(|context| {
             let mut woken = asked.as_mut().poll(context).is_ready().then_some(Woken::Asked);
-            if due.is_some() && second_look.as_mut().poll(context).is_ready() {
+            // A task that asks may have armed anew just now, whose second look is due later.
+            if due.is_some() && second_look.as_mut().poll(context).is_ready() && woken.is_none() {
                 woken = Some(Woken::Due);
             }
             for watched in core::iter::once(&*socket).chain(process.as_ref()) {

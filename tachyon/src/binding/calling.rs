@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::attempts::look;
 use super::{Closer, Mapping, Room, Taking, swap};
-use crate::bus::State;
+use crate::bus::{MOST_PER_LOOK, State};
 use crate::error::{CallError, Halt};
 use crate::ring::{Fault, MessageHeader, Reservation, arm};
 use crate::rpc::{Caller, Meaning, keep};
@@ -91,7 +91,8 @@ pub trait CallerSteps {
     /// As [`Caller::wait`].
     fn take_reply(&mut self, correlation_id: u64, limit: Limit) -> Result<ReplyTaken, CallError>;
     /// Takes the next reply if one is there, whichever call it is for. That call is outstanding no longer; replies to
-    /// calls that were given up are dropped on the way.
+    /// calls that were given up are dropped on the way, at most 256 of them: after `None` there
+    /// [may be more](Self::may_have_more).
     ///
     /// # Errors
     /// As [`Caller::try_wait`].
@@ -102,6 +103,8 @@ pub trait CallerSteps {
     /// # Errors
     /// As [`Caller::try_wait`].
     fn next_reply_armed(&mut self) -> Result<Option<Taking>, CallError>;
+    /// Whether something lies in the reply ring: a message, or a reason to give the connection up.
+    fn may_have_more(&self) -> bool;
     /// Releases a reply that was taken in place.
     fn release_reply(&mut self, position: u64);
     /// A keeper of the request ring's memory.
@@ -184,7 +187,9 @@ impl CallerSteps for Caller {
 
     fn next_reply(&mut self) -> Result<Option<Taking>, CallError> {
         let Self { incoming, pending, .. } = self;
-        while let Some(frame) = look(incoming, 1)? {
+        // A peer that floods with replies that no call waits for is left for the caller's next turn.
+        for _ in 0..MOST_PER_LOOK {
+            let Some(frame) = look(incoming, 1)? else { return Ok(None) };
             match pending.meaning(frame.correlation_id) {
                 Meaning::Awaited => {
                     pending.end(frame.correlation_id);
@@ -203,6 +208,10 @@ impl CallerSteps for Caller {
     fn next_reply_armed(&mut self) -> Result<Option<Taking>, CallError> {
         arm(&[&self.incoming.ring().header().consumer_parked.0]);
         look_after_arming(monotonic_nanos(), &mut || self.next_reply())
+    }
+
+    fn may_have_more(&self) -> bool {
+        self.incoming.consumer.is_ready()
     }
 
     fn release_reply(&mut self, position: u64) {

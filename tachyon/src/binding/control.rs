@@ -2,13 +2,18 @@
 
 use super::{Receiving, Sending, Taking};
 use crate::error::ServeError;
-use crate::rpc::{is_control, open_request, try_answer_control};
+use crate::rpc::{is_cancel, is_control, open_request, try_answer_control};
 
 impl Taking {
     /// Whether this is a request for the callee itself.
     #[inline]
     pub fn is_control(&self) -> bool {
         is_control(&self.0)
+    }
+
+    /// Whether this cancels a call, and so gets no answer.
+    pub fn is_cancel(&self) -> bool {
+        is_cancel(&self.0)
     }
 }
 

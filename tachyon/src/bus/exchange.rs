@@ -22,6 +22,7 @@ pub(crate) fn room_while_taking(
     deadline: Deadline,
     mut keep: impl FnMut(&mut Incoming, Frame) -> Result<(), Halt>,
 ) -> Result<Reservation, Unsent> {
+    incoming.release_forgotten();
     let Outgoing { connection, index, producer, waiter, .. } = outgoing;
     let forward = connection.ring(*index);
     // The rings are the connection's, so that `incoming` stays free for the look.
@@ -30,17 +31,21 @@ pub(crate) fn room_while_taking(
     let awaited = connection.awaited(&words, deadline);
     waiter
         .wait(&awaited, || {
-            // Room first: a peer that closed after making it is for `look_for_room` to report.
-            let found = look_for_room(connection, forward, producer, len)?;
-            if found.is_none() {
+            loop {
+                // Room first: a peer that closed after making it is for `look_for_room` to report.
+                let found = look_for_room(connection, forward, producer, len)?;
+                if found.is_some() {
+                    return Ok(found);
+                }
                 for _ in 0..MOST_PER_LOOK {
                     match look_for_data(&incoming.connection, reverse, &mut incoming.consumer)? {
                         Some(frame) => keep(incoming, frame)?,
-                        None => break,
+                        // Only a look that leaves nothing may be followed by sleep.
+                        None => return Ok(None),
                     }
                 }
+                incoming.check_patience(deadline)?;
             }
-            Ok(found)
         })
         .map_err(|stop| connection.stopped(stop).into())
 }

@@ -175,7 +175,7 @@ impl Incoming {
 
     /// Gives back what a guard that was forgotten has left behind.
     #[inline]
-    fn release_forgotten(&mut self) {
+    pub(super) fn release_forgotten(&mut self) {
         if self.lent != Lent::Nothing {
             self.release_lent();
         }

@@ -199,7 +199,7 @@ impl<'a> Reply<'a> {
             #[cfg(feature = "python")]
             Way::Host(host) => Place::Host(host.reserve(len).map_err(HandlerError::unsent)?),
         };
-        Ok(ReplyRoom { place, due: *due })
+        Ok(ReplyRoom { place, apart: None, due: *due })
     }
 }
 
@@ -208,6 +208,8 @@ impl<'a> Reply<'a> {
 #[must_use = "room that is not committed is no answer"]
 pub struct ReplyRoom<'a> {
     place: Place<'a>,
+    /// The bytes until they are committed, if the caller must not be able to change them.
+    apart: Option<AlignedBytes>,
     due: Due,
 }
 
@@ -222,13 +224,22 @@ enum Place<'a> {
 }
 
 impl ReplyRoom<'_> {
+    /// Takes the bytes out of the caller's reach until they are committed; they are zeros then. For values of a type of
+    /// which not all bytes are one: a hostile caller could write others between a check and the use.
+    pub(super) fn kept_apart(self) -> Self {
+        Self { apart: Some(AlignedBytes::zeroed(self.len())), ..self }
+    }
+
     /// Sends the first `len` bytes.
     ///
     /// # Panics
     /// When `len` is more than was reserved.
     pub fn commit(self, len: usize) -> Replied {
         assert!(len <= self.len(), "cannot commit {len} bytes of {}", self.len());
-        let Self { place, due: Due { msg_type, correlation_id } } = self;
+        let Self { mut place, apart, due: Due { msg_type, correlation_id } } = self;
+        if let Some(bytes) = apart {
+            place.bytes_mut()[..len].copy_from_slice(&bytes[..len]);
+        }
         let type_id = make_type_id(0, msg_type);
         match place {
             Place::Ring(outgoing, reservation) => {
@@ -246,29 +257,41 @@ impl ReplyRoom<'_> {
     }
 }
 
+impl Place<'_> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Ring(outgoing, reservation) => slice::reserved(reservation, outgoing),
+            Self::Heap(_, bytes) => bytes,
+            #[cfg(feature = "python")]
+            Self::Host(room) => room.bytes(),
+        }
+    }
+
+    #[inline]
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Ring(outgoing, reservation) => slice::reserved_mut(reservation, outgoing),
+            Self::Heap(_, bytes) => bytes,
+            #[cfg(feature = "python")]
+            Self::Host(room) => room.bytes_mut(),
+        }
+    }
+}
+
 impl Deref for ReplyRoom<'_> {
     type Target = [u8];
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        match &self.place {
-            Place::Ring(outgoing, reservation) => slice::reserved(reservation, outgoing),
-            Place::Heap(_, bytes) => bytes,
-            #[cfg(feature = "python")]
-            Place::Host(room) => room.bytes(),
-        }
+        self.apart.as_deref().unwrap_or_else(|| self.place.bytes())
     }
 }
 
 impl DerefMut for ReplyRoom<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        match &mut self.place {
-            Place::Ring(outgoing, reservation) => slice::reserved_mut(reservation, outgoing),
-            Place::Heap(_, bytes) => bytes,
-            #[cfg(feature = "python")]
-            Place::Host(room) => room.bytes_mut(),
-        }
+        self.apart.as_deref_mut().unwrap_or_else(|| self.place.bytes_mut())
     }
 }
 

@@ -106,7 +106,7 @@ impl<'a, T: Payload> ReplySlot<'a, T> {
     pub fn reserve(self) -> Result<ReplyInPlace<'a, T>, SlotError> {
         let (mut room, outcome) = self.room(size_of::<T>())?;
         if const { !<T as Payload>::LAYOUT.accepts_any_bytes() } {
-            room.fill(0);
+            room = room.kept_apart();
             T::try_ref_from_bytes(&room).map_err(|_| SlotError::NoZero)?;
         }
         Ok(ReplyInPlace { room, outcome, wire: PhantomData })
@@ -123,7 +123,7 @@ impl<'a, T: Payload> ReplySlot<'a, [T]> {
         // Saturating: no ring is that large, so the error is the right one.
         let (mut room, outcome) = self.room(len.saturating_mul(size_of::<T>()))?;
         if const { !<T as Payload>::LAYOUT.accepts_any_bytes() } {
-            room.fill(0);
+            room = room.kept_apart();
             <[T]>::try_ref_from_bytes(&room).map_err(|_| SlotError::NoZero)?;
         }
         Ok(ReplyInPlace { room, outcome, wire: PhantomData })
@@ -164,7 +164,9 @@ impl<T: Payload> ReplyInPlace<'_, [T]> {
 #[track_caller]
 fn valid<T, E>(found: Result<T, E>) -> T {
     let Ok(value) = found else {
-        unreachable!("it was valid when it was reserved, and only safe code has written to it since")
+        unreachable!(
+            "it was valid when it was reserved, its caller cannot reach it, and only safe code has written to it"
+        )
     };
     value
 }

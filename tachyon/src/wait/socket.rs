@@ -115,7 +115,8 @@ impl Socket {
     /// Keeps descriptors out again. False when a message lies there already, which may carry some.
     pub(crate) fn refuse_rights(&mut self) -> bool {
         let refused = refuse_rights(self.as_fd());
-        match peek(self.as_fd(), &mut [0; 1]) {
+        // Twice: a message that passed the system's check before the option changed may be queued behind the first look.
+        match peek(self.as_fd(), &mut [0; 1]).or_else(|_| peek(self.as_fd(), &mut [0; 1])) {
             Err(Errno::AGAIN) => {
                 if refused {
                     self.rights = Rights::Refused;
@@ -148,10 +149,16 @@ impl Socket {
         for _ in 0..RINGS_AT_ONCE {
             // One byte more than a ring, which only a longer message fills.
             let mut bytes = [0; RING_LEN + 1];
-            if self.rights == Rights::Peeked
-                && let Ok((len, true)) = peek(self.as_fd(), &mut bytes)
-            {
-                return Err(Fault::Socket { len, descriptors: true });
+            // Only a message that was looked at is taken: another one may arrive in between.
+            let looked = if self.rights == Rights::Peeked { peek(self.as_fd(), &mut bytes) } else { Ok((0, false)) };
+            match looked {
+                Ok((_, false)) => {}
+                Ok((len, true)) => return Err(Fault::Socket { len, descriptors: true }),
+                Err(Errno::CONNRESET) => {
+                    heard.gone = true;
+                    return Ok(heard);
+                }
+                Err(_) => return Ok(heard),
             }
             match recv(self, &mut bytes[..], RecvFlags::DONTWAIT) {
                 Ok((0, _)) | Err(Errno::CONNRESET) => {
@@ -266,13 +273,14 @@ impl Drop for Socket {
         }
         loop {
             match next_at_end(fd.as_fd()) {
-                Next::Plain => {
-                    if recv(&fd, &mut [0; 1][..], RecvFlags::DONTWAIT).is_err() {
-                        return;
-                    }
+                Ok(Next::Plain) => {
+                    // What was just looked at is taken; an error is for the next look.
+                    let _ = recv(&fd, &mut [0; 1][..], RecvFlags::DONTWAIT);
                 }
-                Next::WithDescriptors => return reaper::close(fd),
-                Next::End => return,
+                Ok(Next::End) => return,
+                // The kernel tells of a reset once, and keeps the messages behind it.
+                Err(Errno::CONNRESET | Errno::INTR) => {}
+                Ok(Next::WithDescriptors) | Err(_) => return reaper::close(fd),
             }
         }
     }
@@ -320,16 +328,19 @@ enum Next {
     End,
 }
 
-fn next_at_end(socket: BorrowedFd<'_>) -> Next {
+fn next_at_end(socket: BorrowedFd<'_>) -> Result<Next, Errno> {
     // Room for the credentials and nothing else.
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    match recvmsg(socket, &mut [IoSliceMut::new(&mut [0; 1])], &mut control, flags) {
-        Ok(peeked) if peeked.flags.contains(ReturnFlags::CTRUNC) => Next::WithDescriptors,
-        Ok(_) if control.drain().next().is_some() => Next::Plain,
-        Ok(_) | Err(_) => Next::End,
-    }
+    let peeked = recvmsg(socket, &mut [IoSliceMut::new(&mut [0; 1])], &mut control, flags)?;
+    Ok(if peeked.flags.contains(ReturnFlags::CTRUNC) {
+        Next::WithDescriptors
+    } else if control.drain().next().is_some() {
+        Next::Plain
+    } else {
+        Next::End
+    })
 }
 
 #[cfg(test)]

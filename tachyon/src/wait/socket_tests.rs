@@ -288,3 +288,53 @@ fn too_many_descriptors_are_not_sent() {
     let many = [ours.as_fd(); 20];
     assert_eq!(ours.send(b"x", &many), Err(Errno::TOOBIG));
 }
+
+/// The peer leaves a message of ours unread, so its end is a reset, of which the system tells first and once.
+#[test]
+fn a_reset_hides_no_descriptor() {
+    on_both(|peeks| {
+        for drops in [true, false] {
+            let (ours, theirs) = pair();
+            let (lingers, other) = lingering();
+            assert!(ours.ring(1));
+            let passed = pass(&theirs, &[0; 8], &[lingers.as_fd()]);
+            let _other = peeks.then_some(other);
+            assert_eq!(passed.is_ok(), peeks);
+            drop(lingers);
+            drop(theirs);
+            if !drops {
+                assert!(within(|| ours.hear().unwrap()).gone);
+            }
+            within(|| drop(ours));
+        }
+    });
+}
+
+/// A message that comes between the look and the taking is left for the next look.
+#[test]
+fn no_message_is_taken_that_was_not_looked_at() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    AS_BEFORE_6_16.set(true);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(1) {
+        let (ours, theirs) = pair();
+        let begun = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let file = memory_file();
+                while !begun.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+                pass(&theirs, &[0; 8], &[file.as_fd()]).unwrap();
+            });
+            begun.store(true, Ordering::Release);
+            loop {
+                match ours.hear() {
+                    Ok(heard) => assert!(!heard.rang, "a message with a descriptor was taken"),
+                    Err(fault) => break assert_eq!(fault, Fault::Socket { len: 8, descriptors: true }),
+                }
+            }
+        });
+    }
+    AS_BEFORE_6_16.set(false);
+}
