@@ -338,9 +338,14 @@ def test_a_thousand_timeouts_by_other_callers(serve: Callable[[str, str], Callee
             def call(endpoint: tachyon.RpcEndpoint, payload: bytes, timeout: float) -> bytes:
                 return runner.run(endpoint.acall(bus, payload, timeout=timeout))
 
+        timed_out = 0
         for _ in range(1000):
-            with pytest.raises(TimeoutError):
+            # A caller that gets no turn for a millisecond finds the reply there.
+            try:
                 call(sleeps, millisecond, 0.0001)
+            except TimeoutError:
+                timed_out += 1
+        assert timed_out > 900
         for number in range(1000):
             payload = number.to_bytes(8, "little")
             assert call(echo, payload, AT_ONCE) == payload

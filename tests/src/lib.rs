@@ -4,13 +4,16 @@
 
 pub mod chaos;
 pub mod fork;
+pub mod hostile;
 pub mod mishaps;
 pub mod pricing;
 pub mod service;
+pub mod system;
 
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The README, whose Rust programs run as documentation tests.
@@ -112,6 +115,24 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Does something for each of many things, six at a time: for tests that mostly wait.
+///
+/// # Panics
+/// When it panics for one of them.
+pub fn side_by_side<T: Send>(things: Vec<T>, act: impl Fn(T) + Sync) {
+    let things = Mutex::new(things.into_iter());
+    let next = || things.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || std::iter::from_fn(next).for_each(&act);
+    std::thread::scope(|scope| {
+        let threads = [(); 6].map(|()| scope.spawn(work));
+        for thread in threads {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
 }
 
 /// A message that both processes can compute: `number` is its place in the stream.

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use tachyon::{ReplySlot, SlotError, tachyon_rpc};
 
+use crate::system::is_shared;
+
 /// Which way an order goes.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +172,24 @@ pub fn flags(count: &u32, reply: ReplySlot<'_, [bool]>) -> Result<(), SlotError>
     let mut flags = reply.reserve(64)?;
     flags[0] = true;
     flags.commit_first(*count as usize);
+    Ok(())
+}
+
+/// Whether the caller can reach the reply before it is sent; not all bytes are flags.
+#[tachyon_rpc(msg_type = 25)]
+pub fn flags_reached(reply: ReplySlot<'_, [bool]>) -> Result<(), SlotError> {
+    let mut flags = reply.reserve(1)?;
+    flags[0] = is_shared(flags.as_ptr());
+    flags.commit();
+    Ok(())
+}
+
+/// Whether the caller can reach the reply before it is sent; all bytes are numbers.
+#[tachyon_rpc(msg_type = 26)]
+pub fn numbers_reached(reply: ReplySlot<'_, [u8]>) -> Result<(), SlotError> {
+    let mut numbers = reply.reserve(1)?;
+    numbers[0] = is_shared(numbers.as_ptr()).into();
+    numbers.commit();
     Ok(())
 }
 

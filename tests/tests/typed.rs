@@ -7,8 +7,8 @@ use std::time::Duration;
 use tachyon::{CallError, Caller, ErrorKind, Payload};
 use tachyon_tests::Peer;
 use tachyon_tests::pricing::{
-    self, Order, PriceReply, PriceRequest, PricingClient, Side, echo, flags, in_place, no_zero, nothing, order, price,
-    prices, sides, silent, squares, sum, turned, withdrawn,
+    self, Order, PriceReply, PriceRequest, PricingClient, Side, echo, flags, flags_reached, in_place, no_zero, nothing,
+    numbers_reached, order, price, prices, sides, silent, squares, sum, turned, withdrawn,
 };
 
 fn socket() -> (tempfile::TempDir, PathBuf) {
@@ -229,6 +229,18 @@ fn replies_are_written_where_they_are_read() {
         assert_eq!((kind, text.as_str()), (ErrorKind::HandlerFailed, "panicked: cannot send 65 values of 64"));
         assert_eq!(remote(withdrawn::call(&mut caller).map(drop)).1, "withdrawn");
     }
+    drop(caller);
+    callee.finish();
+}
+
+/// A hostile caller writes to the ring at any moment; a `bool` of 7 must not come of it.
+#[test]
+fn replies_that_not_all_bytes_are_lie_apart_until_they_are_sent() {
+    let (_folder, path) = socket();
+    let callee = peer("slots", &path, &[]);
+    let mut caller = Caller::connect(&path).unwrap();
+    assert_eq!(*numbers_reached::call(&mut caller).unwrap(), [1]);
+    assert_eq!(*flags_reached::call(&mut caller).unwrap(), [false]);
     drop(caller);
     callee.finish();
 }

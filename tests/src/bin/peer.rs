@@ -217,6 +217,7 @@ fn callee(path: &Path, forward: usize, reverse: usize, polling: &str, text: &str
     dispatcher.send_error_text(text == "text");
     match dispatcher.serve_forever(&mut callee) {
         Err(ServeError::PeerDead) => report(b"peer dead"),
+        Err(ServeError::FatalError(_)) => report(b"fatal error"),
         outcome => {
             outcome?;
             report(b"closed");

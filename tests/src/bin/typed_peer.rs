@@ -8,8 +8,8 @@ use tachyon::{
     Callee, Dispatcher, ErrorKind, RecvError, RpcBus, RpcServer, ServeError, ServerOptions, endpoints, tachyon_rpc,
 };
 use tachyon_tests::pricing::{
-    self, PricingService, echo, flags, in_place, no_zero, nothing, order, price, prices, sides, silent, squares, sum,
-    turned, withdrawn,
+    self, PricingService, echo, flags, flags_reached, in_place, no_zero, nothing, numbers_reached, order, price,
+    prices, sides, silent, squares, sum, turned, withdrawn,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -35,7 +35,8 @@ fn main() -> Outcome {
         ("slots", []) => {
             std::panic::set_hook(Box::new(|_| {}));
             let mut callee = Callee::listen(path, 4096, 4096)?;
-            let mut dispatcher = Dispatcher::new(endpoints![in_place, no_zero, flags, withdrawn]);
+            let mut dispatcher =
+                Dispatcher::new(endpoints![in_place, no_zero, flags, withdrawn, flags_reached, numbers_reached]);
             dispatcher.send_error_text(true);
             Ok(dispatcher.serve_forever(&mut callee)?)
         }
