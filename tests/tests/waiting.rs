@@ -11,6 +11,7 @@ use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tachyon::{Callee, Caller, Options, PollingMode, Receiver, Sender};
 use tachyon_tests::Peer;
+use tachyon_tests::system::{membarrier_registrations, status};
 use tempfile::TempDir;
 
 /// Tries of what a busy machine may disturb; the best counts.
@@ -26,19 +27,13 @@ fn waiter(role: &str, path: &Path, capacity: usize) -> Peer {
     Peer::start(env!("CARGO_BIN_EXE_waiter"), role, path, &[&capacity.to_string()])
 }
 
-/// Voluntary context switches so far: of a process with one thread, or of a thread.
-fn switches(status: impl AsRef<Path>) -> u64 {
-    let status = std::fs::read_to_string(status).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-    line.unwrap().trim().parse().unwrap()
-}
-
+/// Voluntary context switches so far of a process with one thread.
 fn switches_of(peer: &Peer) -> u64 {
-    switches(format!("/proc/{}/status", peer.id()))
+    status(&peer.id().to_string(), "voluntary_ctxt_switches")
 }
 
 fn switches_here() -> u64 {
-    switches("/proc/thread-self/status")
+    status("thread-self", "voluntary_ctxt_switches")
 }
 
 /// Lets time pass without letting go of the processor.
@@ -153,22 +148,12 @@ fn an_idle_waiter_is_woken_once_and_then_left_alone() {
 
 #[test]
 fn a_process_that_parks_is_registered_for_no_barriers() {
-    const GET_REGISTRATIONS: libc::c_long = 1 << 9;
     let (_folder, path) = place();
     let _peer = waiter("callee", &path, 1 << 16);
     let mut caller = Caller::connect_with(&path, &Options::new().polling(PollingMode::Park)).unwrap();
     drop(caller.request(1, b"x").unwrap());
-    // SAFETY: the command takes nothing and changes nothing.
-    #[allow(unsafe_code, reason = "the system call has no wrapper that knows the command")]
-    let registered = unsafe { libc::syscall(libc::SYS_membarrier, GET_REGISTRATIONS, 0, 0) };
-    // Linux knows the command since 6.3.
-    assert!(registered <= 0, "registrations {registered:#x}");
-}
-
-fn shared_here() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssShmem:"));
-    line.unwrap().trim().strip_suffix(" kB").unwrap().trim().parse().unwrap()
+    let registered = membarrier_registrations();
+    assert!(matches!(registered, None | Some(0)), "{registered:x?}");
 }
 
 /// Both sides of a connection with rings of 256 MiB have touched less than a MiB of them when it is made.
@@ -183,12 +168,12 @@ fn large_rings_are_untouched_before_they_are_used() {
     for role in ["callee", "receiver"] {
         let (_folder, path) = place();
         let mut peer = waiter(role, &path, CAPACITY);
-        let before = shared_here();
+        let before = status("self", "RssShmem");
         let connected: Box<dyn std::any::Any> = match role {
             "callee" => Box::new(Caller::connect(&path).unwrap()),
             _ => Box::new(Sender::connect(&path).unwrap()),
         };
-        let (theirs, ours) = (peer.line().parse::<u64>().unwrap(), shared_here().saturating_sub(before));
+        let (theirs, ours) = (peer.line().parse::<u64>().unwrap(), status("self", "RssShmem").saturating_sub(before));
         assert!(theirs < 1024 && ours < 1024, "{role}: {theirs} KiB there, {ours} KiB here");
         drop(connected);
         peer.finish();

@@ -1,6 +1,7 @@
 //! The other process of a test: plays one role over the socket it is given, prints what the test wants to know.
 
 use std::error::Error;
+use std::mem::forget;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,6 +35,33 @@ fn main() -> Outcome {
             hang()
         }
         ("batches", [count]) => batches(path, count.parse()?),
+        ("forgetting_receiver", []) => {
+            let mut receiver = Receiver::connect(path)?;
+            loop {
+                forget(receiver.recv()?);
+            }
+        }
+        ("forgetting_batches", []) => {
+            let mut receiver = Receiver::connect(path)?;
+            loop {
+                forget(receiver.recv_batch(16)?);
+            }
+        }
+        ("forgetting_callee", []) => {
+            let mut callee = Callee::connect(path)?;
+            loop {
+                let request = callee.serve()?;
+                let call = request.correlation_id();
+                forget(request);
+                callee.reply(call, 1, b"")?;
+            }
+        }
+        ("forgetting_caller", []) => {
+            let mut caller = Caller::connect(path)?;
+            loop {
+                forget(caller.request(1, b"")?);
+            }
+        }
         ("callee", [forward, reverse, mode, text]) => callee(path, forward.parse()?, reverse.parse()?, mode, text),
         ("reversing_callee", [count]) => reversing_callee(path, count.parse()?),
         ("closing_callee", []) => {
