@@ -18,7 +18,7 @@ import tachyon
 from misuse_scene import ECHO, SENDER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 # A shell starts its background jobs with Ctrl-C ignored, and a child inherits that: here it has to arrive.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -38,10 +38,10 @@ logging.getLogger("asyncio").setLevel(logging.ERROR)
 class Peer:
     """A child interpreter running one script."""
 
-    def __init__(self, code: str, path: str) -> None:
+    def __init__(self, code: str, path: str, through: Sequence[str] = ()) -> None:
         script = PRELUDE + textwrap.dedent(code)
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-W", "error", "-u", "-c", script, path],
+            [*through, sys.executable, "-X", "dev", "-W", "error", "-u", "-c", script, path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -105,11 +105,11 @@ def path() -> Iterator[str]:
 
 @pytest.fixture
 def peer(path: str) -> Iterator[Callable[[str], Peer]]:
-    """Return a function that runs a script in a child interpreter."""
+    """Return a function that runs a script in a child interpreter, which another program may start."""
     peers: list[Peer] = []
 
-    def start(code: str) -> Peer:
-        peers.append(Peer(code, path))
+    def start(code: str, through: Sequence[str] = ()) -> Peer:
+        peers.append(Peer(code, path, through))
         return peers[-1]
 
     yield start

@@ -50,7 +50,8 @@ from tachyon import *
 path = sys.argv[1]
 echo = tachyon_rpc(1)(len)
 """
-    command = [*(under or []), sys.executable, "-X", "dev", "-W", "error", "-c", prelude + textwrap.dedent(script), path]
+    python = [sys.executable, "-X", "dev", "-W", "error", "-c", prelude + textwrap.dedent(script), path]
+    command = [*(under or []), *python]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
     assert (ended.returncode, ended.stderr) == (0, ""), f"{ended.returncode}\n{ended.stdout}\n{ended.stderr}"
     return ended.stdout.splitlines()
@@ -617,9 +618,7 @@ except HandshakeError as error:
         path,
         under=ahead,
     )
-    assert told == [
-        f'the listener at "{path}" runs in another time namespace: run both sides in one, '
-        "so that deadlines mean the same"
-    ]
+    reason = "runs in another time namespace: run both sides in one, so that deadlines mean the same"
+    assert told == [f'the listener at "{path}" {reason}']
     with RpcBus.connect(path) as bus:
         assert echo.call(bus, b"after", timeout=10) == b"after"

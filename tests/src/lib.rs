@@ -117,6 +117,12 @@ impl Drop for Peer {
     }
 }
 
+/// Says why a test, or a part of it, is left out.
+#[expect(clippy::print_stderr, reason = "the test harness has no other way to say it")]
+pub fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
 /// Does something for each of many things, six at a time: for tests that mostly wait.
 ///
 /// # Panics

@@ -1,14 +1,15 @@
 //! Two processes whose monotonic clocks differ cannot agree on a deadline: neither gets a connection to the other, and
 //! both go on.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tachyon::{Caller, ConnectError};
-use tachyon_tests::Peer;
+use tachyon::{CallError, Callee, Caller, ConnectError, ErrorKind};
+use tachyon_tests::service::{Place, RECORD, SLEEP};
 use tachyon_tests::system::NOT_PERMITTED;
+use tachyon_tests::{Peer, skip};
 use tempfile::TempDir;
 
 /// For a busy machine.
@@ -27,11 +28,10 @@ fn ahead(program: &str) -> Command {
     command
 }
 
-#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn is_permitted() -> bool {
     let tried = ahead("/bin/true").output().unwrap();
     if tried.status.code() == Some(NOT_PERMITTED) {
-        eprintln!("skipped: {}", String::from_utf8_lossy(&tried.stdout));
+        skip(&format!("no time namespace: {}", String::from_utf8_lossy(&tried.stdout)));
         return false;
     }
     assert!(tried.status.success(), "{tried:?}");
@@ -66,6 +66,24 @@ fn a_caller_whose_clock_is_ahead_is_told() {
 }
 
 #[test]
+fn a_callee_turns_a_caller_away_whose_clock_is_ahead_and_listens_on() {
+    if !is_permitted() {
+        return;
+    }
+    let (_folder, path) = place();
+    let listening = std::thread::spawn({
+        let path = path.clone();
+        move || Callee::listen(path, 4096, 4096)
+    });
+    while !path.exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(connect(&mut ahead(env!("CARGO_BIN_EXE_victim")), &path), "connect OtherTimeNamespace");
+    let _caller = Caller::connect(&path).unwrap();
+    drop(listening.join().unwrap().unwrap());
+}
+
+#[test]
 fn a_caller_of_a_server_whose_clock_is_ahead_is_told() {
     if !is_permitted() {
         return;
@@ -73,7 +91,40 @@ fn a_caller_of_a_server_whose_clock_is_ahead_is_told() {
     let (_folder, path) = place();
     let _server = server(&mut ahead(env!("CARGO_BIN_EXE_peer")), &path);
     for _ in 0..3 {
-        let outcome = Caller::connect(&path);
-        assert!(matches!(outcome, Err(ConnectError::OtherTimeNamespace { .. })), "{outcome:?}");
+        let error = Caller::connect(&path).unwrap_err();
+        assert!(matches!(error, ConnectError::OtherTimeNamespace { .. }), "{error:?}");
+        assert!(error.to_string().contains("another time namespace"), "{error}");
     }
+}
+
+const INSIDE: &str = "TACHYON_TEST_INSIDE_A_TIME_NAMESPACE";
+
+#[test]
+fn deadlines_hold_within_any_one_time_namespace() {
+    deadlines_hold();
+    if std::env::var_os(INSIDE).is_some() || !is_permitted() {
+        return;
+    }
+    let this = std::env::current_exe().unwrap();
+    let mut inside = ahead(this.to_str().unwrap());
+    inside.args(["--exact", "deadlines_hold_within_any_one_time_namespace"]).env(INSIDE, "1");
+    let outcome = inside.output().unwrap();
+    let told = String::from_utf8_lossy(&outcome.stdout);
+    assert!(outcome.status.success() && told.contains("1 passed"), "{told}");
+}
+
+/// A request whose time is over when its turn comes is skipped, and one that has time is answered.
+fn deadlines_hold() {
+    let place = Place::new(env!("CARGO_BIN_EXE_service"));
+    let _server = place.serve(4096);
+    let mut caller = Caller::connect(place.socket()).unwrap();
+    let slow = caller.call(SLEEP, &200_u64.to_le_bytes()).unwrap();
+    let late = caller.call_timeout(RECORD, &1_u64.to_le_bytes(), Duration::from_millis(5)).unwrap();
+    let timely = caller.call_timeout(RECORD, &2_u64.to_le_bytes(), Duration::from_mins(1)).unwrap();
+    drop(caller.wait(slow).unwrap());
+    assert_eq!(caller.wait(late).unwrap().error().unwrap().kind, ErrorKind::DeadlinePassed);
+    assert_eq!(*caller.wait(timely).unwrap(), 2_u64.to_le_bytes());
+    assert_eq!(place.executed(), [2]);
+    let unanswered = caller.request_timeout(SLEEP, &60_000_u64.to_le_bytes(), Duration::from_millis(50)).map(drop);
+    assert!(matches!(unanswered, Err(CallError::TimedOut)), "{unanswered:?}");
 }

@@ -10,6 +10,7 @@ use tachyon::{
     Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, RpcServer, Sender, ServeError,
     ServerEvent, ServerOptions, endpoints, tachyon_rpc,
 };
+use tachyon_tests::system::status;
 use tachyon_tests::{length, message};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -35,33 +36,8 @@ fn main() -> Outcome {
             hang()
         }
         ("batches", [count]) => batches(path, count.parse()?),
-        ("forgetting_receiver", []) => {
-            let mut receiver = Receiver::connect(path)?;
-            loop {
-                forget(receiver.recv()?);
-            }
-        }
-        ("forgetting_batches", []) => {
-            let mut receiver = Receiver::connect(path)?;
-            loop {
-                forget(receiver.recv_batch(16)?);
-            }
-        }
-        ("forgetting_callee", []) => {
-            let mut callee = Callee::connect(path)?;
-            loop {
-                let request = callee.serve()?;
-                let call = request.correlation_id();
-                forget(request);
-                callee.reply(call, 1, b"")?;
-            }
-        }
-        ("forgetting_caller", []) => {
-            let mut caller = Caller::connect(path)?;
-            loop {
-                forget(caller.request(1, b"")?);
-            }
-        }
+        ("large", [side, end, capacity]) => large(path, side, end, capacity.parse()?),
+        ("forgetting", [end]) => forgetting(path, end),
         ("callee", [forward, reverse, mode, text]) => callee(path, forward.parse()?, reverse.parse()?, mode, text),
         ("reversing_callee", [count]) => reversing_callee(path, count.parse()?),
         ("closing_callee", []) => {
@@ -294,6 +270,54 @@ fn caller(path: &Path, count: u64, most: usize) -> Outcome {
     }
     report(count.to_string().as_bytes());
     Ok(())
+}
+
+/// Takes messages without end, and forgets the guard of each.
+fn forgetting(path: &Path, end: &str) -> Outcome {
+    match end {
+        "receiver" => {
+            let mut receiver = Receiver::connect(path)?;
+            loop {
+                forget(receiver.recv()?);
+            }
+        }
+        "batches" => {
+            let mut receiver = Receiver::connect(path)?;
+            loop {
+                forget(receiver.recv_batch(16)?);
+            }
+        }
+        "callee" => {
+            let mut callee = Callee::connect(path)?;
+            loop {
+                let request = callee.serve()?;
+                let call = request.correlation_id();
+                forget(request);
+                callee.reply(call, 1, b"")?;
+            }
+        }
+        _ => {
+            let mut caller = Caller::connect(path)?;
+            loop {
+                forget(caller.request(1, b"")?);
+            }
+        }
+    }
+}
+
+/// Connects as one end of a connection with rings of `capacity` bytes, tells by how many KiB this process has grown in
+/// shared memory, and hangs.
+fn large(path: &Path, side: &str, end: &str, capacity: usize) -> Outcome {
+    let before = status("self", "RssShmem");
+    let _kept: Box<dyn std::any::Any> = match (side, end) {
+        ("listen", "sender") => Box::new(Sender::listen(path, capacity)?),
+        ("listen", _) => Box::new(Callee::listen(path, capacity, capacity)?),
+        (_, "receiver") => Box::new(Receiver::connect(path)?),
+        _ => Box::new(Caller::connect(path)?),
+    };
+    report((status("self", "RssShmem") - before).to_string().as_bytes());
+    std::io::Write::flush(&mut std::io::stdout())?;
+    hang()
 }
 
 /// Takes `count` requests before it answers the last one first.

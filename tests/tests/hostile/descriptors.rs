@@ -11,8 +11,8 @@ use tachyon::{CallError, Caller};
 use tachyon_tests::hostile::{
     Lingering, READY, RPC, SINK, SOURCE, Segment, accept, hear, hello, listener, pass, reach, say, welcome,
 };
-use tachyon_tests::side_by_side;
 use tachyon_tests::system::System;
+use tachyon_tests::{side_by_side, skip};
 
 use super::place::{AT_ONCE, FORMS, Place, calling_meanwhile, told, wait_for};
 
@@ -238,7 +238,7 @@ fn connecting_outlives_a_listener_with_descriptors() {
 #[test]
 fn connecting_outlives_the_listener_of_another_user() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can listen as another user");
+        skip("only root can listen as another user");
         return;
     }
     for system in System::ALL {
