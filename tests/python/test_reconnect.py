@@ -148,6 +148,8 @@ def test_close_while_it_connects(serve: Callable[[], Peer], path: str) -> None:
     bus = RpcBus.connect(path, timeout=0.5, reconnect=True)
     assert who.call(bus, b"", timeout=10) == pid(server)
     server.kill()
+    # Its death shows with the next tick of the clock.
+    time.sleep(0.02)
     outcome: list[BaseException] = []
 
     def call() -> None:

@@ -76,6 +76,15 @@ pub(crate) fn wait_for(path: &Path) {
     }
 }
 
+/// Ends the calls beside an attack, also where that fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Calls on one connection, and on new ones, while `attack` goes on and for a while after it.
 pub(crate) fn calling_meanwhile(path: &Path, attack: impl FnOnce()) {
     let over = AtomicBool::new(false);
@@ -98,8 +107,9 @@ pub(crate) fn calling_meanwhile(path: &Path, attack: impl FnOnce()) {
                 assert!(Instant::now() < deadline, "the attack does not end");
             }
         });
+        let guard = Over(&over);
         attack();
-        over.store(true, Ordering::Relaxed);
+        drop(guard);
         calling.join().unwrap();
     });
 }
