@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ const TRIES: usize = 10;
 
 /// Endpoints of the waiter beside the one that sends back what comes.
 const SLEEP: u16 = 6;
+const SPIN: u16 = 7;
 const REGISTRATIONS: u16 = 8;
 
 fn place() -> (TempDir, PathBuf) {
@@ -51,11 +52,23 @@ fn spin(time: Duration) {
     }
 }
 
+/// Two cores of this process, if it has them. A thread that has parted with a peer has one alone.
+fn two_cores() -> Option<(usize, usize)> {
+    static CORES: OnceLock<Option<(usize, usize)>> = OnceLock::new();
+    *CORES.get_or_init(|| {
+        let all = sched_getaffinity(None).unwrap();
+        let mut cores = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core));
+        let two = cores.next().zip(cores.next());
+        if two.is_none() {
+            skip("this process has one core");
+        }
+        two
+    })
+}
+
 /// Gives the peer and this thread a core each, so that neither keeps the other from running. False where there is one.
 fn part(peer: &Peer) -> bool {
-    let all = sched_getaffinity(None).unwrap();
-    let mut cores = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core));
-    let (Some(here), Some(there)) = (cores.next(), cores.next()) else { return false };
+    let Some((here, there)) = two_cores() else { return false };
     let only = |core| {
         let mut set = CpuSet::new();
         set.set(core);
@@ -78,64 +91,110 @@ fn best(attempt: impl Fn() -> u64, enough: u64) -> u64 {
     least
 }
 
+/// A pair whose ends have a core each.
+struct Pair {
+    _folder: TempDir,
+    peer: Peer,
+    caller: Caller,
+}
+
+impl Pair {
+    /// `None` where there is one core.
+    fn new() -> Option<Self> {
+        let (folder, path) = place();
+        let peer = waiter(&path);
+        let caller = Caller::connect(&path).unwrap();
+        part(&peer).then_some(Self { _folder: folder, peer, caller })
+    }
+
+    /// Makes calls that follow each other after `gap`; gives the parks of the callee.
+    fn call(&mut self, calls: u32, gap: Duration) -> u64 {
+        let before = switches_of(&self.peer);
+        for _ in 0..calls {
+            drop(self.caller.request(1, b"x").unwrap());
+            spin(gap);
+        }
+        switches_of(&self.peer) - before
+    }
+
+    /// Makes calls whose replies take some time, during which the callee spins; gives the parks of the caller.
+    fn wait(&mut self, calls: u32, time: Duration) -> u64 {
+        let nanos = u64::try_from(time.as_nanos()).unwrap().to_le_bytes();
+        let before = switches_here();
+        for _ in 0..calls {
+            drop(self.caller.request(SPIN, &nanos).unwrap());
+        }
+        switches_here() - before
+    }
+}
+
+/// Half the longest time for which one side spins after short waits. `measure` makes calls for which it waits so long,
+/// and gives its parks.
+fn spun_for(mut measure: impl FnMut(u32, Duration) -> u64) -> Duration {
+    // It learns what a park costs here.
+    measure(40, SLOW);
+    let times = [20, 40, 80, 160, 320].map(Duration::from_micros);
+    let met = times.into_iter().take_while(|time| {
+        measure(100, Duration::ZERO);
+        measure(CALLS, *time) <= FEW
+    });
+    met.last().unwrap_or(Duration::from_micros(10)) / 2
+}
+
+/// The parks of one side in many waits, for which it would spin after short ones: after many long ones, and five.
+fn parks_after_a_slow_spell(mut measure: impl FnMut(u32, Duration) -> u64) -> u64 {
+    let time = spun_for(&mut measure);
+    measure(40, SLOW);
+    measure(5, time);
+    measure(CALLS, time)
+}
+
+/// Calls of one measurement, and how many parks in them are few.
+const CALLS: u32 = 200;
+const FEW: u64 = 20;
+
+/// Longer than any side spins.
+const SLOW: Duration = Duration::from_millis(2);
+
 /// A callee that learnt from long waits to spin less would park in each of these calls, for ever.
 #[test]
 fn a_callee_is_fast_again_five_calls_after_forty_slow_ones() {
-    const CALLS: u64 = 200;
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let parked = best(
-        || {
-            let (_folder, path) = place();
-            let peer = waiter(&path);
-            let mut caller = Caller::connect(&path).unwrap();
-            if !part(&peer) {
-                return 0;
-            }
-            let mut call = |gap| {
-                drop(caller.request(1, b"x").unwrap());
-                spin(gap);
-            };
-            for _ in 0..40 {
-                call(Duration::from_millis(2));
-            }
-            for _ in 0..5 {
-                call(Duration::from_micros(20));
-            }
-            let before = switches_of(&peer);
-            for _ in 0..CALLS {
-                call(Duration::from_micros(20));
-            }
-            switches_of(&peer) - before
-        },
-        CALLS / 10,
-    );
-    assert!(parked <= CALLS / 10, "{parked} parks in {CALLS} calls");
+    let attempt = || {
+        let Some(mut pair) = Pair::new() else { return 0 };
+        parks_after_a_slow_spell(|calls, gap| pair.call(calls, gap))
+    };
+    let parked = best(attempt, FEW);
+    assert!(parked <= FEW, "{parked} parks in {CALLS} calls");
 }
 
-/// The callee parks between two calls, and its wake-up takes longer than a park of the caller would cost: a caller that
-/// parked, too, would pay for two.
+#[test]
+fn a_caller_is_fast_again_five_calls_after_forty_slow_ones() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let attempt = || {
+        let Some(mut pair) = Pair::new() else { return 0 };
+        parks_after_a_slow_spell(|calls, time| pair.wait(calls, time))
+    };
+    let parked = best(attempt, FEW);
+    assert!(parked <= FEW, "{parked} parks in {CALLS} calls");
+}
+
+/// The callee parks between two calls, and its wake-up takes about as long as a park of the caller would cost: a caller
+/// that parked, too, would pay for two. That holds also after slow replies.
 #[test]
 fn a_caller_spins_while_its_callee_wakes_up() {
-    const CALLS: u64 = 200;
+    const GAP: Duration = Duration::from_micros(500);
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let parked = best(
-        || {
-            let (_folder, path) = place();
-            let peer = waiter(&path);
-            let mut caller = Caller::connect(&path).unwrap();
-            if !part(&peer) {
-                return 0;
-            }
-            let before = switches_here();
-            for _ in 0..CALLS {
-                drop(caller.request(1, b"x").unwrap());
-                spin(Duration::from_micros(500));
-            }
-            switches_here() - before
-        },
-        CALLS / 4,
-    );
-    assert!(parked <= CALLS / 4, "the caller parked in {parked} of {CALLS} calls");
+    let attempt = || {
+        let Some(mut pair) = Pair::new() else { return 0 };
+        pair.wait(40, SLOW);
+        pair.call(5, GAP);
+        let before = switches_here();
+        pair.call(CALLS, GAP);
+        switches_here() - before
+    };
+    let parked = best(attempt, u64::from(CALLS / 4));
+    assert!(parked <= u64::from(CALLS / 4), "the caller parked in {parked} of {CALLS} calls");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tachyon::{Callee, Dispatcher};
 use tachyon_tests::system::membarrier_registrations;
@@ -18,6 +18,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     dispatcher.register(1, "echo", <[u8]>::to_vec)?;
     dispatcher.register(6, "sleep", |request: &[u8]| {
         std::thread::sleep(Duration::from_millis(u64::from_le_bytes(request.try_into()?)));
+        Ok::<_, std::array::TryFromSliceError>(())
+    })?;
+    dispatcher.register(7, "spin", |request: &[u8]| {
+        let (began, time) = (Instant::now(), Duration::from_nanos(u64::from_le_bytes(request.try_into()?)));
+        while began.elapsed() < time {
+            std::hint::spin_loop();
+        }
         Ok::<_, std::array::TryFromSliceError>(())
     })?;
     dispatcher.register(8, "registrations", |_: &[u8]| format!("{:?}", membarrier_registrations()))?;
