@@ -88,7 +88,10 @@ pub use error::{
     PathError, ProtocolError, RecvError, Refusal, RegisterError, SendError, ServeError, ShmError, WrongDirection,
 };
 pub use options::Options;
-pub use payload::{EnumLayout, Field, Form, Layout, Malformed, Payload, Primitive, StructLayout, Variant, Wire};
+pub use payload::{
+    EnumLayout, Field, Form, HeadField, HeadLayout, Layout, Malformed, Payload, Primitive, StructLayout, ValueType,
+    Variant, Wire,
+};
 pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
 pub use ring::MAX_CAPACITY;
 pub use rpc::{Callee, Caller, ErrorKind, ReplyGuard, RpcBus, RpcError, RpcRxGuard, RpcTxGuard};

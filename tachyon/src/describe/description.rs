@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::compare::{Mismatch, compare};
 use super::signature::Signature;
-use crate::payload::{Form, Layout, Primitive};
+use crate::payload::{Form, Layout, Primitive, ValueType};
 
 /// The version of the JSON that this library writes. It reads this one and no later one.
 const SCHEMA: u32 = 1;
@@ -233,8 +233,9 @@ impl From<Form> for FormDescription {
         match form {
             Form::Empty => Self::Empty,
             Form::Bytes => Self::Bytes,
-            Form::Payload(layout) => Self::Payload { layout: layout.into() },
-            Form::Slice(layout) => Self::Slice { layout: layout.into() },
+            Form::Value(ValueType::Fixed(layout)) => Self::Payload { layout: (*layout).into() },
+            Form::Value(ValueType::List(ValueType::Fixed(layout))) => Self::Slice { layout: (*layout).into() },
+            Form::Value(_) | Form::Fields(_) => unreachable!("no endpoint has such a form"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What an endpoint says about itself, as a constant.
 
-use crate::payload::{Form, Wire};
+use crate::payload::{Form, HeadLayout, Wire};
 
 /// An endpoint's number, name, documentation, and what it takes and gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,12 +10,25 @@ pub struct Signature {
     doc: &'static str,
     request: Form,
     reply: Form,
+    raises: &'static [HeadLayout],
 }
 
 impl Signature {
     /// The signature of an endpoint that takes a `Q` and gives an `R`.
     pub const fn new<Q: Wire + ?Sized, R: Wire + ?Sized>(msg_type: u16, name: &'static str, doc: &'static str) -> Self {
-        Self { msg_type, name, doc, request: Q::FORM, reply: R::FORM }
+        Self::of(msg_type, name, doc, Q::FORM, R::FORM, &[])
+    }
+
+    /// The signature of an endpoint by the forms of what it takes and gives, and the errors that it declares.
+    pub const fn of(
+        msg_type: u16,
+        name: &'static str,
+        doc: &'static str,
+        request: Form,
+        reply: Form,
+        raises: &'static [HeadLayout],
+    ) -> Self {
+        Self { msg_type, name, doc, request, reply, raises }
     }
 
     /// The number that requests name the endpoint by.
@@ -41,6 +54,11 @@ impl Signature {
     /// What it gives.
     pub const fn reply(&self) -> Form {
         self.reply
+    }
+
+    /// The errors that it declares, by name and fields.
+    pub const fn raises(&self) -> &'static [HeadLayout] {
+        self.raises
     }
 
     /// Whether two sides can disagree about what travels.

@@ -6,7 +6,7 @@ use core::slice::from_ref;
 
 use super::element::Element;
 use super::malformed::Malformed;
-use super::{Layout, Primitive};
+use super::{HeadLayout, Layout, Primitive, ValueType};
 
 /// What a request or a reply consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,16 +16,16 @@ pub enum Form {
     Empty,
     /// Bytes that mean what the two sides agree on: `[u8]`.
     Bytes,
-    /// One value.
-    Payload(&'static Layout),
-    /// Any number of values, one after the other.
-    Slice(&'static Layout),
+    /// One value as itself.
+    Value(&'static ValueType),
+    /// Several values, as the fields of a head without a name.
+    Fields(&'static HeadLayout),
 }
 
 impl Form {
     /// Whether the form says what the bytes mean, so that two sides can disagree about it.
     pub const fn is_typed(self) -> bool {
-        matches!(self, Self::Payload(_) | Self::Slice(_))
+        matches!(self, Self::Value(_) | Self::Fields(_))
     }
 }
 
@@ -81,7 +81,7 @@ impl Wire for () {
 
 #[diagnostic::do_not_recommend]
 impl<T: Element> Wire for T {
-    const FORM: Form = Form::Payload(T::LAYOUT_OF);
+    const FORM: Form = Form::Value(&ValueType::Fixed(T::LAYOUT_OF));
     type Owned = T;
 
     #[inline]
@@ -103,7 +103,7 @@ impl<T: Element> Wire for T {
 impl<T: Element> Wire for [T] {
     const FORM: Form = match T::LAYOUT_OF {
         Layout::Primitive(Primitive::U8) => Form::Bytes,
-        layout => Form::Slice(layout),
+        _ => Form::Value(&ValueType::List(&ValueType::Fixed(T::LAYOUT_OF))),
     };
     type Owned = Vec<T>;
 
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn forms() {
         assert_eq!(<[u8]>::FORM, Form::Bytes);
-        assert_eq!(<[u16]>::FORM, Form::Slice(&Layout::Primitive(Primitive::U16)));
+        assert_eq!(<[u16]>::FORM, Form::Value(&ValueType::List(&ValueType::Fixed(&Layout::Primitive(Primitive::U16)))));
         assert_eq!(<() as Wire>::FORM, Form::Empty);
         assert!(<[f64; 3]>::FORM.is_typed() && !<[u8]>::FORM.is_typed());
     }

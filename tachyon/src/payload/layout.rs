@@ -145,6 +145,46 @@ pub struct Variant {
     pub value: i128,
 }
 
+/// A type that travels, as a constant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ValueType {
+    /// A fixed payload: its bytes are the same in every message.
+    Fixed(&'static Layout),
+    /// UTF-8 text of any length.
+    Text,
+    /// Any number of values of one type.
+    List(&'static ValueType),
+    /// A value, or none.
+    Option(&'static ValueType),
+    /// A payload with a head.
+    Variable(&'static HeadLayout),
+}
+
+/// Fields in the order of their offsets: those of a variable payload, of an endpoint's arguments, of a declared error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLayout {
+    /// The payload's or the error's name; empty for arguments.
+    pub name: &'static str,
+    /// Its doc comment.
+    pub doc: &'static str,
+    /// Where the last field ends, in bytes from the head's beginning.
+    pub len: usize,
+    /// The fields, in order.
+    pub fields: &'static [HeadField],
+}
+
+/// One field of a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadField {
+    /// The field's name.
+    pub name: &'static str,
+    /// The type of its value.
+    pub value_type: &'static ValueType,
+    /// Its distance from the head's beginning, in bytes.
+    pub offset: usize,
+}
+
 impl Layout {
     /// Its size in bytes.
     pub const fn size(&self) -> usize {

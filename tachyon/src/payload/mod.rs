@@ -10,7 +10,7 @@ use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 pub use element::Element;
 pub(crate) use form::view;
 pub use form::{Form, Wire};
-pub use layout::{EnumLayout, Field, Layout, Primitive, StructLayout, Variant};
+pub use layout::{EnumLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant};
 pub use malformed::Malformed;
 
 /// A type whose bytes are the same in every process: [`#[tachyon::payload]`](macro@crate::payload) implements it for
