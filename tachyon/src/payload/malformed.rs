@@ -44,6 +44,107 @@ pub enum Malformed {
         /// The field's type.
         name: String,
     },
+    /// A head that says it is longer than what came, or shorter than its own length.
+    #[error("the head of {name} is {said} bytes by its own word, and {found} came")]
+    Head {
+        /// The payload or the endpoint that it belongs to.
+        name: String,
+        /// The length that the head says.
+        said: usize,
+        /// Bytes received.
+        found: usize,
+    },
+    /// A field or an argument that the sender does not know, and that is not optional here.
+    #[error("{place} is missing; if the other side may leave it out, make it optional")]
+    Missing {
+        /// The field or argument.
+        place: String,
+    },
+    /// A head that ends inside of a field.
+    #[error("{place} is cut: the sender's fields are others than those here")]
+    Cut {
+        /// The field or argument.
+        place: String,
+    },
+    /// A part that is not inside of the message, behind the part before it and at a multiple of 8.
+    #[error("{place} should be the {len} bytes at {offset} of {found}, and there is no part")]
+    Part {
+        /// The field, argument or list that it belongs to.
+        place: String,
+        /// Where it should begin.
+        offset: usize,
+        /// How long it should be.
+        len: usize,
+        /// Length of what it should lie in.
+        found: usize,
+    },
+    /// Text that is no UTF-8.
+    #[error("{place} is no UTF-8 from byte {at} on")]
+    Text {
+        /// The field or argument.
+        place: String,
+        /// The first byte that is wrong.
+        at: usize,
+    },
+    /// A list that is shorter than its own count.
+    #[error("{place} is a list of {count} by its own word, and has {found} bytes")]
+    Count {
+        /// The field or argument.
+        place: String,
+        /// The count that the list says.
+        count: usize,
+        /// Bytes received.
+        found: usize,
+    },
+    /// Bytes of this process at an address that is no multiple of the type's alignment.
+    #[error("the bytes are not aligned for their type; copy them to an address that is a multiple of 8")]
+    Misaligned,
+    /// A problem of a value inside of another one.
+    #[error("{place}: {problem}")]
+    In {
+        /// The field or argument that has the value.
+        place: String,
+        /// What is wrong with the value.
+        problem: Box<Malformed>,
+    },
+}
+
+impl Malformed {
+    /// The same, of the value at `place`.
+    #[cold]
+    pub(crate) fn at(self, place: &str) -> Self {
+        Self::In { place: place.to_owned(), problem: Box::new(self) }
+    }
+
+    #[cold]
+    pub(crate) fn head(name: &str, said: usize, found: usize) -> Self {
+        Self::Head { name: name.to_owned(), said, found }
+    }
+
+    #[cold]
+    pub(crate) fn missing(place: &str) -> Self {
+        Self::Missing { place: place.to_owned() }
+    }
+
+    #[cold]
+    pub(crate) fn cut(place: &str) -> Self {
+        Self::Cut { place: place.to_owned() }
+    }
+
+    #[cold]
+    pub(crate) fn part(place: &str, offset: usize, len: usize, found: usize) -> Self {
+        Self::Part { place: place.to_owned(), offset, len, found }
+    }
+
+    #[cold]
+    pub(crate) fn text(place: &str, at: usize) -> Self {
+        Self::Text { place: place.to_owned(), at }
+    }
+
+    #[cold]
+    pub(crate) fn count(place: &str, count: usize, found: usize) -> Self {
+        Self::Count { place: place.to_owned(), count, found }
+    }
 }
 
 /// Says what is wrong with `bytes`, which are as long as the type and not a value of it.

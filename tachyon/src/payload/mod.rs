@@ -1,17 +1,29 @@
-//! Types that travel as they lie in memory, and what is known about them.
+//! Types that travel: how their values lie in a message, and how they are described.
 
 mod element;
+mod fixed;
 mod form;
+mod head;
 mod layout;
+mod list;
 mod malformed;
+mod scratch;
+mod value;
+#[cfg(test)]
+mod value_tests;
 
 use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
 pub use element::Element;
+pub use fixed::Fixed;
 pub(crate) use form::view;
 pub use form::{Form, Wire};
+pub use head::{Head, MAX_HEAD, Writer, offsets};
 pub use layout::{EnumLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant};
+pub use list::{List, ListIter};
 pub use malformed::Malformed;
+pub use scratch::Scratch;
+pub use value::{Value, deeper};
 
 /// A type whose bytes are the same in every process: [`#[tachyon::payload]`](macro@crate::payload) implements it for
 /// structs and enums, this crate for numbers, `bool` and arrays.

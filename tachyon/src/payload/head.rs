@@ -1,0 +1,233 @@
+//! Heads: the fields of a variable payload, of several arguments, of a declared error, and the parts behind them.
+//!
+//! `docs/wire-format.md` defines the bytes. A reader decides by a copy of the head alone and reads each byte of the
+//! message for it once.
+
+use super::fixed::{Fixed, bytes_of, copy_once, read_private};
+use super::malformed::Malformed;
+
+/// Most bytes of a head: a reader copies it to the stack.
+pub const MAX_HEAD: usize = 4096;
+
+/// Bytes before the first field: the head's length.
+const BEFORE: usize = 4;
+
+/// The bytes of a pair, and what its offset is a multiple of.
+pub(crate) const PAIR: (usize, usize) = (8, 4);
+
+/// The next multiple of 8.
+#[inline]
+pub(crate) const fn align8(len: usize) -> usize {
+    // No slice is so long that this overflows.
+    (len + 7) & !7
+}
+
+/// Where fields of these sizes and alignments lie, and last where the head ends.
+///
+/// # Panics
+/// When the head is longer than [`MAX_HEAD`], which is a compile error where the macro calls this: in a constant.
+#[track_caller]
+pub const fn offsets<const N: usize, const M: usize>(fields: [(usize, usize); N]) -> [usize; M] {
+    assert!(M == N + 1);
+    let mut offsets = [0; M];
+    let mut end = BEFORE;
+    let mut at = 0;
+    while at < N {
+        let (size, align) = fields[at];
+        offsets[at] = end.next_multiple_of(align);
+        end = offsets[at] + size;
+        at += 1;
+    }
+    offsets[N] = end;
+    assert!(
+        end <= MAX_HEAD,
+        "fixed values of more than 4096 bytes beside others: make the array a `Vec`, or take `&[T]` of a payload"
+    );
+    offsets
+}
+
+/// A head under inspection: a copy of its bytes, and the message that it stands at the beginning of.
+#[derive(Debug)]
+pub struct Head<'a, B> {
+    copy: B,
+    /// How many bytes of the copy the sender has written.
+    len: usize,
+    /// Where the next part may begin.
+    end: usize,
+    part: &'a [u8],
+}
+
+impl<'a, const N: usize> Head<'a, [u8; N]> {
+    /// Copies the head of `part`, of which this side knows `N` bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`]: the head ends behind the part, or before its own length.
+    #[inline]
+    pub fn open(part: &'a [u8], name: &'static str) -> Result<Self, Malformed> {
+        let mut copy = [0; N];
+        if let Some(known) = part.get(..N) {
+            copy_once(known, &mut copy);
+        } else {
+            copy_once(part, &mut copy[..part.len()]);
+        }
+        Self::over(copy, part, name)
+    }
+}
+
+impl<'a, B: AsRef<[u8]>> Head<'a, B> {
+    /// A head of which `copy` holds what this side knows, zeros where `part` is shorter.
+    ///
+    /// # Errors
+    /// As [`open`](Head::open).
+    #[inline]
+    pub(crate) fn over(copy: B, part: &'a [u8], name: &str) -> Result<Self, Malformed> {
+        let known = copy.as_ref();
+        let said = match known.first_chunk() {
+            Some(len) if part.len() >= BEFORE => u32::from_le_bytes(*len) as usize,
+            _ => 0,
+        };
+        if said < BEFORE || said > part.len() {
+            return Err(Malformed::head(name, said, part.len()));
+        }
+        Ok(Self { len: said.min(known.len()), copy, end: align8(said), part })
+    }
+
+    /// The bytes of the field at `at`, of this size; `None` when the sender does not know the field.
+    #[inline]
+    fn field(&self, at: usize, size: usize, place: &str) -> Result<Option<&[u8]>, Malformed> {
+        if at + size <= self.len {
+            return Ok(Some(&self.copy.as_ref()[at..at + size]));
+        }
+        if at < self.len { Err(Malformed::cut(place)) } else { Ok(None) }
+    }
+
+    /// The fixed value at `at`.
+    ///
+    /// # Errors
+    /// [`Malformed`]: it is missing, cut, or its type has no such value.
+    #[inline]
+    pub(crate) fn fixed<T: Fixed>(&self, at: usize, place: &str) -> Result<T, Malformed> {
+        match self.field(at, size_of::<T>(), place)? {
+            Some(bytes) => read_private(bytes).map_err(|problem| problem.at(place)),
+            None => Err(Malformed::missing(place)),
+        }
+    }
+
+    /// The bytes of the fixed value at `at`, not yet checked; `None` when the sender does not know the field.
+    ///
+    /// # Errors
+    /// [`Malformed`]: it is cut.
+    pub(crate) fn fixed_bytes(&self, at: usize, size: usize, place: &str) -> Result<Option<&[u8]>, Malformed> {
+        self.field(at, size, place)
+    }
+
+    /// The part that the pair at `at` names; `None` when it is absent. Parts are asked for in the order of their fields.
+    ///
+    /// # Errors
+    /// [`Malformed`]: the pair is cut, or what it names is not behind the part before it and inside of the message.
+    #[inline]
+    pub(crate) fn part(&mut self, at: usize, place: &str) -> Result<Option<&'a [u8]>, Malformed> {
+        let Some(pair) = self.field(at, PAIR.0, place)? else { return Ok(None) };
+        let pair = Pair::decode(pair);
+        cut(self.part, pair, &mut self.end, place)
+    }
+}
+
+/// Where a part lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair {
+    offset: u32,
+    len: u32,
+}
+
+impl Pair {
+    /// # Panics
+    /// When `bytes` are not those of a pair.
+    #[inline]
+    pub(crate) fn decode(bytes: &[u8]) -> Self {
+        let word = u64::from_le_bytes(bytes.try_into().expect("a pair has 8 bytes"));
+        #[allow(clippy::cast_possible_truncation, reason = "the two halves of a word")]
+        let (offset, len) = (word as u32, (word >> 32) as u32);
+        Self { offset, len }
+    }
+}
+
+/// The part of `blob` that `pair` names, which begins at `end` or later; `end` is where it ends then.
+///
+/// # Errors
+/// [`Malformed`] otherwise.
+#[inline]
+pub(crate) fn cut<'a>(blob: &'a [u8], pair: Pair, end: &mut usize, place: &str) -> Result<Option<&'a [u8]>, Malformed> {
+    let (offset, len) = (pair.offset as usize, pair.len as usize);
+    if offset == 0 && len == 0 {
+        return Ok(None);
+    }
+    // Two numbers of 32 bits do not overflow 64.
+    let part = if offset >= *end && offset % 8 == 0 { blob.get(offset..offset + len) } else { None };
+    let Some(part) = part else { return Err(Malformed::part(place, offset, len, blob.len())) };
+    *end = offset + len;
+    Ok(Some(part))
+}
+
+/// Writes a head and the parts behind it; the bytes before hold anything.
+#[derive(Debug)]
+pub struct Writer<'o> {
+    out: &'o mut [u8],
+    end: usize,
+}
+
+impl<'o> Writer<'o> {
+    /// Begins a head that ends at `len`.
+    ///
+    /// # Panics
+    /// When `out` is shorter.
+    #[inline]
+    pub fn new(out: &'o mut [u8], len: usize) -> Self {
+        let end = align8(len);
+        out[..end].fill(0);
+        #[allow(clippy::cast_possible_truncation, reason = "`offsets` has seen that it is at most 4096")]
+        out[..BEFORE].copy_from_slice(&(len as u32).to_le_bytes());
+        Self { out, end }
+    }
+
+    /// Writes the fixed value at `at`.
+    #[inline]
+    pub(crate) fn fixed<T: Fixed>(&mut self, at: usize, value: &T) {
+        self.bytes(at, bytes_of(core::slice::from_ref(value)));
+    }
+
+    /// As [`fixed`](Self::fixed), by its bytes.
+    #[inline]
+    pub(crate) fn bytes(&mut self, at: usize, bytes: &[u8]) {
+        self.out[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Writes the pair at `at` and the part of `len` bytes that it names, which `write` fills.
+    #[inline]
+    pub(crate) fn part(&mut self, at: usize, len: usize, write: impl FnOnce(&mut [u8])) {
+        place(self.out, at, &mut self.end, len, write);
+    }
+}
+
+/// Writes a list's count, and zeros for its pairs.
+pub(crate) fn begin_list(out: &mut [u8], count: usize) -> usize {
+    let end = 8 + 8 * count;
+    out[..end].fill(0);
+    #[allow(clippy::cast_possible_truncation, reason = "no ring holds a list of so many")]
+    out[..4].copy_from_slice(&(count as u32).to_le_bytes());
+    end
+}
+
+/// Writes the pair at `at`, and at `end` the part of `len` bytes that it names.
+#[inline]
+pub(crate) fn place(out: &mut [u8], at: usize, end: &mut usize, len: usize, write: impl FnOnce(&mut [u8])) {
+    let begin = *end;
+    #[allow(clippy::cast_possible_truncation, reason = "no ring holds 4 GiB")]
+    {
+        out[at..at + 4].copy_from_slice(&(begin as u32).to_le_bytes());
+        out[at + 4..at + 8].copy_from_slice(&(len as u32).to_le_bytes());
+    }
+    write(&mut out[begin..begin + len]);
+    *end = begin + align8(len);
+    out[begin + len..*end].fill(0);
+}

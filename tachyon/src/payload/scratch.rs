@@ -1,0 +1,87 @@
+//! Where the parts of a message are copied that must not change once they are checked.
+
+use core::cell::Cell;
+use core::mem;
+
+use zerocopy::IntoBytes;
+
+use super::fixed::copy_once;
+
+/// Longest buffer that is kept between two messages, in words of 8 bytes.
+const KEPT: usize = 64 * 1024 / 8;
+
+/// Room for copies of the parts of one message.
+///
+/// Parts do not overlap and begin at multiples of 8, so that together they need no more words than the message.
+#[derive(Debug)]
+pub struct Scratch<'a> {
+    words: &'a mut [u64],
+    /// The message itself is in nobody else's reach: its parts need no copies.
+    is_private: bool,
+}
+
+impl<'a> Scratch<'a> {
+    /// Room in `words`, for a message in memory that its sender can still write to.
+    pub(crate) fn new(words: &'a mut [u64]) -> Self {
+        Self { words, is_private: false }
+    }
+
+    /// For a message in memory of this process, at an address that is a multiple of 8.
+    pub(crate) fn private() -> Self {
+        Self { words: &mut [], is_private: true }
+    }
+
+    /// The bytes of `part`, where no peer can write to them, at an address that is a multiple of 8; `None` when there is
+    /// no room, which only a part of another message meets.
+    pub(crate) fn hold(&mut self, part: &'a [u8]) -> Option<&'a [u8]> {
+        if self.is_private {
+            return Some(part);
+        }
+        let (held, rest) = mem::take(&mut self.words).split_at_mut_checked(part.len().div_ceil(8))?;
+        self.words = rest;
+        let held = &mut held.as_mut_bytes()[..part.len()];
+        copy_once(part, held);
+        Some(held)
+    }
+}
+
+/// The words that an end of a connection keeps for its messages.
+#[derive(Debug, Default)]
+pub(crate) struct Words(Vec<u64>);
+
+impl Words {
+    /// Room for a message of `len` bytes.
+    pub(crate) fn room(&mut self, len: usize) -> Scratch<'_> {
+        let words = len.div_ceil(8);
+        if self.0.len() < words {
+            self.0.resize(words, 0);
+        }
+        Scratch::new(&mut self.0)
+    }
+
+    /// Gives back the room of a message that was longer than most.
+    pub(crate) fn shrink(&mut self) {
+        if self.0.len() > KEPT {
+            *self = Self::default();
+        }
+    }
+}
+
+thread_local! {
+    /// One for each thread that serves: a handler runs to its end before the thread reads the next request.
+    static WORDS: Cell<Words> = const { Cell::new(Words(Vec::new())) };
+}
+
+/// Lends room for a message of `len` bytes; none where `copies` says that nothing is copied.
+#[inline]
+pub(crate) fn with_scratch<R>(copies: bool, len: usize, read: impl FnOnce(&mut Scratch<'_>) -> R) -> R {
+    if !copies {
+        return read(&mut Scratch::new(&mut []));
+    }
+    // Taken, so that a handler that reads another message has room of its own.
+    let mut words = WORDS.take();
+    let outcome = read(&mut words.room(len));
+    words.shrink();
+    WORDS.set(words);
+    outcome
+}

@@ -1,0 +1,264 @@
+//! Values there and back, and what a reader refuses, by payloads as the macro makes them.
+
+use proptest::prelude::*;
+use zerocopy::IntoBytes;
+
+use super::head::{Head, Writer, align8, offsets};
+use super::list::{List, own_list, read_list};
+use super::scratch::{Scratch, Words};
+use super::*;
+
+/// What `#[tachyon::payload]` makes of `struct Scan { taken_at: u64, frame: String, points: Vec<[f32; 2]>, note: Option<String> }`.
+#[derive(Debug, Clone, PartialEq)]
+struct Scan {
+    taken_at: u64,
+    frame: String,
+    points: Vec<[f32; 2]>,
+    note: Option<String>,
+    flags: Vec<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ScanRef<'a> {
+    taken_at: u64,
+    frame: &'a str,
+    points: &'a [[f32; 2]],
+    note: Option<&'a str>,
+    flags: &'a [bool],
+}
+
+const AT: [usize; 6] =
+    offsets([u64::HEAD, String::HEAD, <Vec<[f32; 2]>>::HEAD, <Option<String>>::HEAD, <Vec<bool>>::HEAD]);
+
+impl Value for Scan {
+    type View<'a> = ScanRef<'a>;
+    type List<'a> = List<'a, Self>;
+    const TYPE: &'static ValueType =
+        &ValueType::Variable(&HeadLayout { name: "Scan", doc: "", len: AT[5], fields: &[] });
+    const LIST_FORM: Form = Form::Value(&ValueType::List(Self::TYPE));
+    const COPIES: bool = true;
+    const LIST_COPIES: bool = true;
+    const DEPTH: usize = 2;
+
+    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, _place: &'static str) -> Result<ScanRef<'a>, Malformed> {
+        let mut head = Head::<[u8; AT[5]]>::open(part, "Scan")?;
+        Ok(ScanRef {
+            taken_at: u64::get(&mut head, AT[0], scratch, "Scan.taken_at")?,
+            frame: String::get(&mut head, AT[1], scratch, "Scan.frame")?,
+            points: <Vec<[f32; 2]>>::get(&mut head, AT[2], scratch, "Scan.points")?,
+            note: <Option<String>>::get(&mut head, AT[3], scratch, "Scan.note")?,
+            flags: <Vec<bool>>::get(&mut head, AT[4], scratch, "Scan.flags")?,
+        })
+    }
+
+    fn len(view: ScanRef<'_>) -> usize {
+        let end = u64::grow(align8(AT[5]), view.taken_at);
+        let end = String::grow(end, view.frame);
+        let end = <Vec<[f32; 2]>>::grow(end, view.points);
+        let end = <Option<String>>::grow(end, view.note);
+        <Vec<bool>>::grow(end, view.flags)
+    }
+
+    fn write(view: ScanRef<'_>, out: &mut [u8]) {
+        let mut writer = Writer::new(out, AT[5]);
+        u64::put(&mut writer, AT[0], view.taken_at);
+        String::put(&mut writer, AT[1], view.frame);
+        <Vec<[f32; 2]>>::put(&mut writer, AT[2], view.points);
+        <Option<String>>::put(&mut writer, AT[3], view.note);
+        <Vec<bool>>::put(&mut writer, AT[4], view.flags);
+    }
+
+    fn view(&self) -> ScanRef<'_> {
+        let Self { taken_at, frame, points, note, flags } = self;
+        ScanRef { taken_at: *taken_at, frame, points, note: note.as_deref(), flags }
+    }
+
+    fn own(view: ScanRef<'_>) -> Self {
+        Self {
+            taken_at: view.taken_at,
+            frame: view.frame.to_owned(),
+            points: view.points.to_vec(),
+            note: view.note.map(str::to_owned),
+            flags: view.flags.to_vec(),
+        }
+    }
+
+    fn shrink<'s, 'l: 's>(view: ScanRef<'l>) -> ScanRef<'s> {
+        view
+    }
+
+    fn read_list<'a>(
+        part: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<List<'a, Self>, Malformed> {
+        read_list(part, scratch, place)
+    }
+
+    fn list_len(list: List<'_, Self>) -> usize {
+        list.part_len()
+    }
+
+    fn write_list(list: List<'_, Self>, out: &mut [u8]) {
+        list.write(out);
+    }
+
+    fn list(values: &[Self]) -> List<'_, Self> {
+        List::from(values)
+    }
+
+    fn own_list(list: List<'_, Self>) -> Vec<Self> {
+        own_list(list)
+    }
+
+    fn shrink_list<'s, 'l: 's>(list: List<'l, Self>) -> List<'s, Self> {
+        list
+    }
+}
+
+fn scan() -> Scan {
+    Scan { taken_at: 7, frame: "ab".into(), points: vec![], note: None, flags: vec![] }
+}
+
+/// The bytes of a whole message, at an address that is a multiple of 8, over memory that holds anything.
+fn message<T: Value>(value: &T) -> Vec<u64> {
+    let len = T::message_len(value.view());
+    let mut words = vec![u64::MAX; len.div_ceil(8)];
+    T::write_message(value.view(), &mut words.as_mut_bytes()[..len]);
+    words
+}
+
+fn read<T: Value>(bytes: &[u8]) -> Result<T, Malformed> {
+    let mut words = Words::default();
+    T::read_message(bytes, &mut words.room(bytes.len()), "the request").map(T::own)
+}
+
+fn there_and_back<T: Value + PartialEq + core::fmt::Debug>(value: &T) {
+    let len = T::message_len(value.view());
+    let words = message(value);
+    let bytes = &words.as_bytes()[..len];
+    assert_eq!(&read::<T>(bytes).unwrap(), value);
+    let private = T::read_message(bytes, &mut Scratch::private(), "the request").map(T::own);
+    assert_eq!(&private.unwrap(), value);
+}
+
+#[test]
+fn a_payload_lies_as_the_wire_format_says() {
+    let value = scan();
+    let words = message(&value);
+    let head: Vec<u8> = [
+        &[0x30, 0, 0, 0, 0, 0, 0, 0][..],
+        &[7, 0, 0, 0, 0, 0, 0, 0],
+        &[0x30, 0, 0, 0, 2, 0, 0, 0],
+        &[0x38, 0, 0, 0, 0, 0, 0, 0],
+        &[0; 8],
+        &[0x38, 0, 0, 0, 0, 0, 0, 0],
+        b"ab\0\0\0\0\0\0",
+    ]
+    .concat();
+    assert_eq!(words.as_bytes(), head);
+}
+
+#[test]
+fn values_come_back_as_they_were_sent() {
+    there_and_back(&scan());
+    let full =
+        Scan { points: vec![[1.0, 2.0]; 3], note: Some(String::new()), flags: vec![true, false, true], ..scan() };
+    there_and_back(&full);
+    there_and_back(&vec![full.clone(), scan()]);
+    there_and_back(&vec!["a".to_owned(), String::new(), "ä".to_owned()]);
+    there_and_back(&vec![vec!["a".to_owned()], vec![]]);
+    there_and_back(&vec![vec![1u16, 2], vec![]]);
+    there_and_back(&Some(5u8));
+    there_and_back(&None::<Scan>);
+    there_and_back(&Some(full));
+    there_and_back(&String::from("text"));
+    there_and_back(&vec![true, false]);
+    there_and_back(&17.5f64);
+}
+
+#[test]
+fn a_list_of_borrowed_texts_is_one_of_owned_texts() {
+    let owned = vec!["a".to_owned(), "bc".to_owned()];
+    let texts = ["a", "bc"];
+    let borrowed = List::<String>::from(texts.as_slice());
+    assert_eq!(borrowed, List::from(&owned));
+    assert_eq!(borrowed.get(2), None);
+    let mut out = vec![1u8; borrowed.part_len()];
+    borrowed.write(&mut out);
+    assert_eq!(out, message(&owned).as_bytes());
+}
+
+/// The message with the byte at `at` changed.
+fn changed<T: Value>(value: &T, at: usize, byte: u8) -> String {
+    let mut words = message(value);
+    words.as_mut_bytes()[at] = byte;
+    read::<T>(words.as_bytes()).map(drop).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let full = Scan { points: vec![[1.0, 2.0]], note: Some("x".into()), flags: vec![true], ..scan() };
+    assert_eq!(changed(&full, 0, 3), "the head of Scan is 3 bytes by its own word, and 80 came");
+    assert_eq!(changed(&full, 3, 1), "the head of Scan is 16777264 bytes by its own word, and 80 came");
+    assert_eq!(changed(&full, 0, 38), "Scan.note is cut: the sender's fields are others than those here");
+    assert_eq!(changed(&full, 0, 24), "Scan.points is missing; if the other side may leave it out, make it optional");
+    assert_eq!(changed(&full, 16, 0), "Scan.frame should be the 2 bytes at 0 of 80, and there is no part");
+    assert_eq!(changed(&full, 16, 0x31), "Scan.frame should be the 2 bytes at 49 of 80, and there is no part");
+    assert_eq!(changed(&full, 20, 99), "Scan.frame should be the 99 bytes at 48 of 80, and there is no part");
+    // The same part twice.
+    assert_eq!(changed(&full, 24, 0x30), "Scan.points should be the 8 bytes at 48 of 80, and there is no part");
+    assert_eq!(changed(&full, 28, 7), "Scan.points: 7 bytes came, which is no multiple of the 8 of [f32; 2]");
+    assert_eq!(changed(&full, 0x31, 0xff), "Scan.frame is no UTF-8 from byte 1 on");
+    assert_eq!(changed(&full, 72, 2), "Scan.flags: bool is 2, and bool has no such value");
+    let texts = vec!["a".to_owned()];
+    assert_eq!(changed(&texts, 0, 3), "the request is a list of 3 by its own word, and has 24 bytes");
+    assert_eq!(changed(&texts, 3, 0xff), "the request is a list of 4278190081 by its own word, and has 24 bytes");
+    assert_eq!(changed(&texts, 8, 0), "the request should be the 1 bytes at 0 of 24, and there is no part");
+    assert_eq!(changed(&texts, 16, 0xff), "the request is no UTF-8 from byte 0 on");
+}
+
+#[test]
+fn a_reader_skips_what_a_newer_sender_adds_and_does_without_what_an_older_one_lacks() {
+    const NEWER: [usize; 3] = offsets([u32::HEAD, <Option<String>>::HEAD]);
+    const OLDER: [usize; 2] = offsets([u32::HEAD]);
+    let mut words = [u64::MAX; 3];
+    let mut writer = Writer::new(words.as_mut_bytes(), NEWER[2]);
+    u32::put(&mut writer, NEWER[0], 5);
+    <Option<String>>::put(&mut writer, NEWER[1], Some("hi"));
+    let mut head = Head::<[u8; OLDER[1]]>::open(words.as_bytes(), "f").unwrap();
+    assert_eq!(u32::get(&mut head, OLDER[0], &mut Scratch::private(), "a"), Ok(5));
+
+    let mut words = [u64::MAX; 1];
+    u32::put(&mut Writer::new(words.as_mut_bytes(), OLDER[1]), OLDER[0], 5);
+    let mut head = Head::<[u8; NEWER[2]]>::open(words.as_bytes(), "f").unwrap();
+    let scratch = &mut Scratch::private();
+    assert_eq!(u32::get(&mut head, NEWER[0], scratch, "a"), Ok(5));
+    assert_eq!(<Option<String>>::get(&mut head, NEWER[1], scratch, "b"), Ok(None));
+    assert!(String::get(&mut head, NEWER[1], scratch, "b").is_err());
+}
+
+proptest! {
+    #[test]
+    fn both_ways_of_reading_judge_alike(
+        frame in ".{0,9}", points in 0usize..4, note in proptest::option::of(".{0,9}"), flags in 0usize..4,
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4), cut in 0usize..9,
+    ) {
+        let value = Scan { taken_at: 1, frame, points: vec![[0.5; 2]; points], note, flags: vec![true; flags] };
+        let mut words = message(&vec![value.clone(), value]);
+        let bytes = words.as_mut_bytes();
+        for (at, byte) in changes {
+            bytes[at.index(bytes.len())] = byte;
+        }
+        let bytes = &words.as_bytes()[..words.as_bytes().len().saturating_sub(cut)];
+        let copied = read::<Vec<Scan>>(bytes);
+        let private = <Vec<Scan>>::read_message(bytes, &mut Scratch::private(), "the request").map(own_list);
+        // What passes has no more than came.
+        if let Ok(scans) = &copied {
+            let total: usize = scans.iter().map(|scan| scan.frame.len() + 8 * scan.points.len()).sum();
+            prop_assert!(total <= bytes.len());
+            there_and_back(scans);
+        }
+        prop_assert_eq!(copied, private);
+    }
+}
