@@ -113,10 +113,10 @@ class Memory:
 
     def __new__(cls, view: memoryview, at: int, length: int, form: str, /) -> Self: ...
     @property
-    def _view(self) -> memoryview:
+    def __tachyon_view__(self) -> memoryview:
         """The whole memoryview."""
     @property
-    def _at(self) -> int:
+    def __tachyon_at__(self) -> int:
         """Where in it this begins."""
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
