@@ -206,24 +206,8 @@ class _StructType(type):
         defaults = {own: namespace.pop(own) for own in hints if own in namespace}
         fields = _place_fields(name, hints)
         cls = super().__new__(mcs, name, bases, namespace)
-        cls._lay_out(_Written(hints, defaults), fields)
+        _lay_out(cls, _Written(hints, defaults), fields)
         return cls
-
-    def _lay_out(cls: Any, written: _Written, placed: tuple[list[Field], int, int]) -> None:
-        fields, size, align = placed
-        blank = memoryview(bytearray(size))
-        for field in fields:
-            if field.name in written.defaults:
-                _write_default(field, written.defaults[field.name], blank)
-        own = StructLayout(cls, fields, size, align)
-        for field in fields:
-            type.__setattr__(cls, field.name, field)
-        if "__match_args__" not in cls.__dict__:
-            cls.__match_args__ = tuple(own.by_name)
-        cls.__tachyon_blank__ = bytes(blank)
-        cls.__tachyon_required__ = frozenset(own.by_name.keys() - written.defaults.keys())
-        type.__setattr__(cls, "__tachyon_written__", written)
-        cls.__layout__ = own
 
     @property
     def __signature__(cls: Any) -> inspect.Signature:
@@ -252,12 +236,31 @@ class _StructType(type):
         if isinstance(value, _Written):
             # One that was made here, or received before, is sent its parts once more.
             if "__layout__" not in cls.__dict__:
-                cls._lay_out(value, _place_fields(cls.__name__, value.hints))
+                _lay_out(cls, value, _place_fields(cls.__name__, value.hints))
             return
         if name in cls.__dict__ and isinstance(cls.__dict__[name], Field):
             message = f"{name} is a field of every {cls.__name__}; set it on one of them"
             raise AttributeError(message)
         super().__setattr__(name, value)
+
+
+def _lay_out(cls: Any, written: _Written, placed: tuple[list[Field], int, int]) -> None:
+    """Give a class its fields and everything that is made of them."""
+    fields, size, align = placed
+    blank = memoryview(bytearray(size))
+    for field in fields:
+        if field.name in written.defaults:
+            _write_default(field, written.defaults[field.name], blank)
+    own = StructLayout(cls, fields, size, align)
+    parts: dict[str, Any] = {field.name: field for field in fields} | {
+        "__match_args__": cls.__dict__.get("__match_args__", tuple(own.by_name)),
+        "__tachyon_blank__": bytes(blank),
+        "__tachyon_required__": frozenset(own.by_name.keys() - written.defaults.keys()),
+        "__tachyon_written__": written,
+        "__layout__": own,
+    }
+    for name, part in parts.items():
+        type.__setattr__(cls, name, part)
 
 
 class _DType:
@@ -367,7 +370,7 @@ class Struct(Memory, metaclass=_StructType):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self.__layout__.by_name)
 
-    __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType] - values change
+    __hash__: ClassVar[None] = None  # type: ignore[assignment] # pyright: ignore[reportIncompatibleMethodOverride] - values change
 
     def __repr__(self) -> str:
         """Show the class and its values, as one would write them."""
@@ -412,9 +415,9 @@ class StructLayout:
         self.fields = fields
         self.size = size
         self.align = align
-        self.name = cls.__name__
-        self.total = all(field.layout.total for field in fields)
-        self.by_name = {field.name: field for field in fields if not field.is_padding}
+        self.name: str = cls.__name__
+        self.total: bool = all(field.layout.total for field in fields)
+        self.by_name: dict[str, Field] = {field.name: field for field in fields if not field.is_padding}
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[()]]:
         """Pickle nothing, as a field does."""
