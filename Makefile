@@ -128,6 +128,7 @@ lint-python: $(VENV)/.dev $(EXTENSION) $(PRICING) ## ruff, mypy, pyright, and th
 	@$(BIN)/mypy --config-file $(PACKAGE)/pyproject.toml $(PACKAGE)/python examples/python tests/python/typing
 	@cd benches/python && ../../$(BIN)/mypy --config-file mypy.ini bench instructions.py count_python.py contenders
 	@$(BIN)/pyright --project $(PACKAGE) --pythonpath $(BIN)/python
+	@shown=$$(PATH='$(abspath $(BIN))':"$$PATH" $(BIN)/pyright --verifytypes tachyon --ignoreexternal) || { echo "$$shown"; exit 1; }
 	@$(BIN)/python -m mypy.stubtest --concise --allowlist $(PACKAGE)/stubtest-allowlist.txt --ignore-unused-allowlist tachyon
 
 bench: $(VENV)/.bench $(EXTENSION) $(BENCHES) ## measure everything, beside the peers that are there (ROUNDS=3: a quick look)

@@ -6,13 +6,13 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use tachyon::__binding::{CallerAgreement, Limit, RequestRoom};
 use tachyon::{CallError, Caller, Description, EndpointDescription};
 
 use crate::errors::Raise;
 use crate::handler::Takes;
 use crate::invoke::call_one;
+use crate::package::imported;
 use crate::rpc_bus::RpcBus;
 
 /// The contract of one endpoint.
@@ -35,9 +35,8 @@ pub(crate) struct Contract {
 impl Contract {
     /// The contract in a function's hints; `None` when they ask for nothing but bytes.
     pub(crate) fn of(function: &Bound<'_, PyAny>, msg_type: u16, is_async: bool) -> PyResult<Option<Self>> {
-        static CONTRACT_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = function.py();
-        let found = CONTRACT_OF.import(py, "tachyon._contract", "contract_of")?.call1((function, is_async))?;
+        let found = imported!(py, "tachyon._contract", "contract_of")?.call1((function, is_async))?;
         if found.is_none() {
             return Ok(None);
         }
@@ -133,8 +132,7 @@ pub(crate) fn described(json: &str) -> PyResult<EndpointDescription> {
 
 /// A function's docstring, tidied.
 pub(crate) fn doc(function: &Bound<'_, PyAny>) -> PyResult<String> {
-    static DOC_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    DOC_OF.import(function.py(), "tachyon._contract", "doc_of")?.call1((function,))?.extract()
+    imported!(function.py(), "tachyon._contract", "doc_of")?.call1((function,))?.extract()
 }
 
 /// What the callee offers, as the JSON of a description.

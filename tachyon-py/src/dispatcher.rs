@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use tachyon::__binding::{serve_once, serve_taken};
 use tachyon::{Dispatcher, HandlerError as CoreHandlerError, ServeError, Stopper};
 
@@ -22,6 +21,7 @@ use crate::errors::{BusyError, HandlerError, InvalidArgumentError, NoHandlerErro
 use crate::handler::{self, take_cause};
 use crate::interrupt::detached;
 use crate::lent::type_name;
+use crate::package::imported;
 use crate::report::{Level, Reports, report, report_or_print};
 use crate::rpc_bus::RpcBus;
 use crate::rpc_server::RpcServer;
@@ -437,9 +437,8 @@ impl RpcDispatcher {
         bus: &Bound<'py, PyAny>,
         concurrency: Integer,
     ) -> PyResult<Bound<'py, PyAny>> {
-        static SERVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let concurrency = args::count("concurrency", concurrency)?;
-        SERVE.import(slf.py(), "tachyon._serving", "serve_async")?.call1((slf, bus, concurrency))
+        imported!(slf.py(), "tachyon._serving", "serve_async")?.call1((slf, bus, concurrency))
     }
 
     fn __len__(&self) -> usize {

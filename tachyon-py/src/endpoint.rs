@@ -5,7 +5,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyMemoryView, PyType};
+use pyo3::types::{PyMemoryView, PyString, PyType};
 use tachyon::__binding::{Limit, ReplyTaken};
 use tachyon::{EndpointDescription, PollingMode};
 
@@ -15,6 +15,7 @@ use crate::contract::{self, Contract};
 use crate::dispatcher::RpcDispatcher;
 use crate::handler::Takes;
 use crate::lent::{copied_from, type_name};
+use crate::package::imported;
 use crate::payload::Payload;
 use crate::rpc_bus::{RpcBus, lend_reply};
 use crate::rpc_rx_guard::RpcRxGuard;
@@ -48,10 +49,11 @@ impl RpcEndpoint {
         let contract = Contract::of(function, msg_type, asynchronous)?;
         let this = Self { function: function.clone().unbind(), msg_type, idempotent, asynchronous, contract };
         let endpoint = Bound::new(py, this)?;
-        // Callables other than functions have no name of their own; their type's will do.
-        endpoint.setattr(intern!(py, "__name__"), type_name(function)?)?;
+        // Callables other than functions have no name of their own; in `__qualname__` their type's will do.
+        endpoint.setattr(intern!(py, "__name__"), "")?;
         endpoint.setattr(intern!(py, "__qualname__"), type_name(function)?)?;
         UPDATE_WRAPPER.import(py, "functools", "update_wrapper")?.call1((&endpoint, function))?;
+        endpoint.setattr(intern!(py, "__name__"), Self::name(&endpoint)?)?;
         Ok(endpoint)
     }
 
@@ -86,8 +88,15 @@ impl RpcEndpoint {
         Ok(description)
     }
 
+    /// Its `__name__`, or `endpoint_2` for message type 2 if that is no identifier, as with a lambda.
     pub(crate) fn name(slf: &Bound<'_, Self>) -> PyResult<String> {
-        Ok(slf.getattr(intern!(slf.py(), "__name__"))?.str()?.to_string_lossy().into_owned())
+        let py = slf.py();
+        if let Ok(name) = slf.getattr(intern!(py, "__name__"))?.cast::<PyString>()
+            && name.call_method0(intern!(py, "isidentifier"))?.is_truthy()?
+        {
+            return Ok(name.to_string_lossy().into_owned());
+        }
+        Ok(format!("endpoint_{}", slf.get().msg_type))
     }
 }
 
@@ -230,8 +239,6 @@ impl RpcEndpoint {
         payload: Option<&Bound<'py, PyAny>>,
         timeout: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        static EXCHANGE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        static ACALL_TYPED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let Self { msg_type, idempotent, contract, .. } = slf.get();
         let resends = if *idempotent { RESENDS } else { 0 };
         let contract = contract.as_ref().map(Contract::object);
@@ -239,8 +246,8 @@ impl RpcEndpoint {
             return Err(no_payload());
         }
         let acall = match contract {
-            None => EXCHANGE.import(slf.py(), "tachyon._calls", "exchange")?,
-            Some(_) => ACALL_TYPED.import(slf.py(), "tachyon._calls", "acall_typed")?,
+            None => imported!(slf.py(), "tachyon._calls", "exchange")?,
+            Some(_) => imported!(slf.py(), "tachyon._calls", "acall_typed")?,
         };
         acall.call1((bus, payload, msg_type, resends, timeout, contract))
     }
@@ -248,6 +255,11 @@ impl RpcEndpoint {
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let name = slf.getattr(intern!(slf.py(), "__name__"))?.repr()?;
         Ok(format!("RpcEndpoint(msg_type={}, fn={name})", slf.get().msg_type))
+    }
+
+    /// Pickles as functions do, by the name that it is imported by; copies of it are itself.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.getattr(intern!(slf.py(), "__qualname__"))
     }
 
     #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
@@ -293,6 +305,10 @@ impl EndpointDecorator {
 /// the parameter, or of the result, is what it gets, or returns, instead; a function without a parameter takes an empty
 /// request. A request that is no such thing never reaches the function. An `async def` function gets a copy of the
 /// request, and is served by `serve_async`.
+///
+/// The function's name is the endpoint's. A lambda, a `functools.partial` or another callable whose name is no identifier
+/// becomes `endpoint_2` for message type 2. A function that no request can be passed to is refused: one with `self`,
+/// `*args`, keyword-only parameters, or a generator.
 ///
 /// The endpoint this makes is still callable as the function was; its `call` and `acall` methods call the peer's. An
 /// endpoint is `idempotent` if a request that was lost with its peer may be sent again to the next one, by a bus that

@@ -31,6 +31,7 @@ mod loop_serving;
 mod main_interpreter;
 mod memory;
 mod message;
+mod package;
 mod payload;
 mod remote;
 mod report;

@@ -38,14 +38,14 @@ impl Memory {
     }
 
     /// The whole memoryview.
-    #[getter]
-    fn _view<'py>(&self, py: Python<'py>) -> Bound<'py, PyMemoryView> {
+    #[getter(__tachyon_view__)]
+    fn whole<'py>(&self, py: Python<'py>) -> Bound<'py, PyMemoryView> {
         self.view.bind(py).clone()
     }
 
     /// Where in it this begins.
-    #[getter]
-    fn _at(&self) -> usize {
+    #[getter(__tachyon_at__)]
+    fn begin(&self) -> usize {
         self.at
     }
 

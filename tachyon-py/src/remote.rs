@@ -1,17 +1,16 @@
 //! Error replies as Python sees them.
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyType};
+use pyo3::types::PyBytes;
 use tachyon::ErrorKind;
 
 use crate::errors::{InvalidArgumentError, NoHandlerError, RpcError};
+use crate::package::imported;
 use crate::payload::Payload;
 
 /// The member of `tachyon.ErrorKind`.
 pub(crate) fn error_kind(py: Python<'_>, kind: ErrorKind) -> PyResult<Bound<'_, PyAny>> {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    CLASS.import(py, "tachyon.errors", "ErrorKind")?.call1((kind as u16,))
+    imported!(py, "tachyon.errors", "ErrorKind")?.call1((kind as u16,))
 }
 
 /// The exception that a caller gets for an error reply.

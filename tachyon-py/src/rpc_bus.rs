@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use tachyon::__binding::{CallerSteps, Driven, ReplyTaken, rpc_callee, rpc_closer, rpc_driven};
 use tachyon::{PollingMode, ServeError};
@@ -16,6 +15,7 @@ use crate::ends::{Inlet, Occupied, Outlet, busy};
 use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
 use crate::interrupt::detached;
 use crate::lifetime::{Lifetime, closed, connect_options, options};
+use crate::package::imported;
 use crate::payload::Payload;
 use crate::rpc_lines::{Forward, ForwardLine, ReverseLine};
 use crate::rpc_rx_guard::RpcRxGuard;
@@ -280,10 +280,8 @@ impl RpcBus {
     /// Raises `NoHandlerError` if the peer cannot say, because no dispatcher serves there.
     #[pyo3(signature = (*, timeout=None))]
     fn describe<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        static FROM_JSON: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let json = contract::describe(slf, args::timeout(timeout)?)?;
-        let from_json = FROM_JSON.import(slf.py(), "tachyon._description", "from_json")?;
-        from_json.call1((json,))
+        imported!(slf.py(), "tachyon._description", "from_json")?.call1((json,))
     }
 
     /// Ask the peer whether it is there, and return the seconds its answer took.

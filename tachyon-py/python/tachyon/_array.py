@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
 from tachyon._layout import Layout, change, use
 from tachyon._tachyon import Memory
@@ -73,7 +73,7 @@ class Array(Memory, Sequence[_T]):
         values: Sequence[Any] = other  # pyright: ignore[reportUnknownVariableType]
         return len(self) == len(values) and all(mine == theirs for mine, theirs in zip(self, values, strict=True))
 
-    __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType] - values change
+    __hash__: ClassVar[None] = None  # type: ignore[assignment] # pyright: ignore[reportIncompatibleMethodOverride] - values change
 
     def __repr__(self) -> str:
         """Show the values as a list."""

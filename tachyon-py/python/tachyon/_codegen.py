@@ -18,7 +18,7 @@ from tachyon._description import (
     StructType,
     Type,
 )
-from tachyon._names import python_name
+from tachyon._names import OF_ENUMS, field_names, is_padding, normal, python_name
 from tachyon._printable import printable
 
 # The width that formatters wrap at unless told otherwise.
@@ -67,7 +67,7 @@ class _Writer:
 
     def _claim(self, wanted: str) -> str:
         # Names that begin with underscores are a module's own (`__builtins__`), mangled in a class, or padding's.
-        plain = wanted.lstrip("_")
+        plain = re.sub(r"\W", "_", normal(wanted)).strip("_") if not wanted.isidentifier() else wanted.lstrip("_")
         plain = plain if plain.isidentifier() else f"name{plain}"
         plain += "_" if keyword.iskeyword(plain) else ""
         name, number = plain, self._next.get(plain, 2)
@@ -82,7 +82,8 @@ class _Writer:
             message = f"{endpoint.name} has message type {endpoint.msg_type}, and they go from 0 to {_LAST_MSG_TYPE}"
             raise DescriptionError(message)
         request, reply = self._form(endpoint.request, "memoryview"), self._form(endpoint.reply, "bytes")
-        name = self._claim(endpoint.name)
+        # The name of a closure in Rust is any text.
+        name = self._claim(endpoint.name if re.search(r"\w", endpoint.name) else f"endpoint_{endpoint.msg_type}")
         parameter = "" if request == "None" else f"request: {request}"
         head = f"def {name}({parameter}) -> {reply}:"
         if len(head) > _WIDTH:
@@ -132,8 +133,10 @@ class _Writer:
     def _struct(self, struct: StructType) -> list[str]:
         lines: list[str] = []
         end, aligned = 0, 1
-        names: set[str] = set()
-        for field in struct.fields:
+        # A field that has the name of a type would hide it from the hints after it.
+        used = frozenset({*_USED, *self._names.values()})
+        names = field_names((field.name for field in struct.fields), used)
+        for field, name in zip(struct.fields, names, strict=True):
             place = f"field `{field.name}` of {struct.name}"
             if field.offset != end:
                 message = f"{place} is at offset {field.offset} and the one before it ends at {end}; that is no payload"
@@ -144,13 +147,7 @@ class _Writer:
                 raise DescriptionError(message)
             end += size
             aligned = max(aligned, align)
-            padding = field.name.startswith("_")
-            # Two underscores would be mangled, and the name of padding means nothing.
-            name = "_" + field.name.strip("_") if padding else python_name(field.name)
-            while name in names or name == "_":
-                name += "_"
-            names.add(name)
-            lines.append(f"    {name}: {self._type(field.type, place)}{' = tachyon.pad()' if padding else ''}")
+            lines.append(f"    {name}: {self._type(field.type, place)}{' = tachyon.pad()' if is_padding(name) else ''}")
         if end != struct.size or not lines:
             message = f"{struct.name} has {struct.size} bytes and its fields have {end}; that is no payload"
             raise DescriptionError(message)
@@ -180,7 +177,7 @@ def _extent(found: Type) -> tuple[int, int]:
 def _enum(found: EnumType) -> list[str]:
     bits = _SIZES[found.repr] * 8
     least = -(1 << (bits - 1)) if found.repr.startswith("i") else 0
-    names, values = {python_name(name) for name, _ in found.variants}, {value for _, value in found.variants}
+    names, values = {python_name(name, OF_ENUMS) for name, _ in found.variants}, {value for _, value in found.variants}
     if not names or not len(names) == len(values) == len(found.variants):
         message = f"{found.name} has no variants, or has a name or a value twice; that is no enum"
         raise DescriptionError(message)
@@ -191,7 +188,7 @@ def _enum(found: EnumType) -> list[str]:
         if name.startswith("_"):
             message = f"variant `{name}` of {found.name} begins with an underscore, which no member in Python does"
             raise DescriptionError(message)
-    return [f"    {python_name(name)} = {value}" for name, value in found.variants]
+    return [f"    {python_name(name, OF_ENUMS)} = {value}" for name, value in found.variants]
 
 
 def _shown(line: str) -> str:

@@ -10,6 +10,7 @@ import typing
 from typing import TYPE_CHECKING, Any, Final
 
 from tachyon._forms import EMPTY, RAW, Form, Raw, form
+from tachyon._shapes import check
 from tachyon.errors import BadReplyError, BadRequestError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Contract:
 
     def __init__(self, function: Callable[..., Any], request: Form, reply: Form, *, is_async: bool) -> None:
         """Bind a function to what it takes and gives."""
-        self.name: str = getattr(function, "__name__", type(function).__name__)
+        self.name = _name(function)
         self.doc = doc_of(function)
         self.request = request
         self.reply = reply
@@ -78,11 +79,17 @@ class Contract:
 
     def describe(self, msg_type: int) -> str:
         """Give the description of the endpoint alone, as JSON."""
-        endpoint: dict[str, Any] = {"msg_type": msg_type, "name": self.name}
+        name = self.name if self.name.isidentifier() else f"endpoint_{msg_type}"
+        endpoint: dict[str, Any] = {"msg_type": msg_type, "name": name}
         if self.doc:
             endpoint["doc"] = self.doc
         endpoint |= {"request": self.request.describe(), "reply": self.reply.describe()}
         return json.dumps({"schema": 1, "endpoints": [endpoint]})
+
+
+def _name(function: Callable[..., Any]) -> str:
+    name: object = getattr(function, "__name__", None)
+    return name if isinstance(name, str) else type(function).__name__
 
 
 def doc_of(function: Callable[..., Any]) -> str:
@@ -91,12 +98,17 @@ def doc_of(function: Callable[..., Any]) -> str:
 
 
 def contract_of(function: Callable[..., Any], is_async: bool) -> Contract | None:  # noqa: FBT001  # called by the core
-    """Read a function's hints; None if they ask for nothing but a view of the request and a reply of bytes."""
+    """Read a function's hints; None if they ask for nothing but a view of the request and a reply of bytes.
+
+    Raises TypeError for a function that no request can be passed to, and for a hint that cannot travel.
+    """
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
+        check(function, _name(function), None)
         return None  # Builtins that do not say.
-    name = getattr(function, "__name__", type(function).__name__)
+    check(function, getattr(function, "__qualname__", _name(function)).rpartition("<locals>.")[2], signature)
+    name = _name(function)
     # Hints in strings may name classes of the function in which the decorator stands.
     around = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
     parameters = [
@@ -104,11 +116,9 @@ def contract_of(function: Callable[..., Any], is_async: bool) -> Contract | None
         for parameter in signature.parameters.values()
         if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}
     ]
-    starred = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in signature.parameters.values())
     request: Form = RAW
     if not parameters:
-        if not starred:
-            request = EMPTY
+        request = EMPTY
     elif parameters[0].annotation is not inspect.Parameter.empty:
         own = parameters[0].name
         request = form(_resolved(function, own, parameters[0].annotation, around), f"parameter `{own}` of {name}")
@@ -129,7 +139,7 @@ def _resolved(function: Callable[..., Any], name: str, annotation: Any, around: 
     known = {**getattr(plain, "__globals__", {}), **around, **_nonlocals(plain)}
     try:
         return typing.get_type_hints(holder, known, include_extras=True)[name]
-    except NameError as error:
+    except Exception as error:  # noqa: BLE001 - a hint is any expression
         where = "of the reply" if name == "return" else f"of parameter `{name}`"
         message = (
             f"{getattr(plain, '__name__', function)}: the hint {annotation!r} {where} cannot be resolved ({error}); "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
+from tachyon._names import normal
 from tachyon.errors import TachyonError
 
 if TYPE_CHECKING:
@@ -133,8 +133,9 @@ class Description:
 
     def __getitem__(self, name: str | int) -> EndpointType:
         """Find an endpoint by its name, or by its message type."""
+        wanted = normal(name) if isinstance(name, str) else name
         for endpoint in self.endpoints:
-            if name in {endpoint.name, endpoint.msg_type}:
+            if wanted in {endpoint.name, endpoint.msg_type}:
                 return endpoint
         raise KeyError(name)
 
@@ -174,7 +175,12 @@ def _refuse_later(schema: object) -> None:
 
 def _endpoint(found: dict[str, Any]) -> EndpointType:
     doc = _text(found.get("doc", ""))
-    msg_type, name = _number(found["msg_type"]), _name(found["name"])
+    msg_type, name = _number(found["msg_type"]), found["name"]
+    if not isinstance(name, str):
+        message = f"{name!r} is no name"
+        raise DescriptionError(message)
+    # Any text will do: a closure in Rust is registered under any.
+    name = normal(_text(name))
     return EndpointType(msg_type, name, doc, _form(found["request"]), _form(found["reply"]))
 
 
@@ -234,6 +240,6 @@ def _text(found: object) -> str:
 def _name(found: object) -> str:
     # What becomes a name in generated code is one, whoever sent it, and the one that Python takes it for.
     if isinstance(found, str) and found.isidentifier():
-        return unicodedata.normalize("NFKC", found)
+        return normal(found)
     message = f"{found!r} is no name"
     raise DescriptionError(message)

@@ -198,7 +198,7 @@ class Numpy:
 
     def decode(self, view: memoryview) -> Any:
         if view.nbytes % self.of.size or not self.of.total:
-            view = checked(view, self.of)._view
+            view = checked(view, self.of).__tachyon_view__
         return self._np.frombuffer(view, dtype=self.dtype)
 
     def own(self, data: bytes) -> Any:
@@ -221,6 +221,12 @@ class Numpy:
 _INTEGERS = {"u1": "u8", "u2": "u16", "u4": "u32", "u8": "u64", "i1": "i8", "i2": "i16", "i4": "i32", "i8": "i64"}
 _DTYPES = _INTEGERS | {"f4": "f32", "f8": "f64", "b1": "bool"}
 
+_ADVICE: dict[Any, str] = {
+    Array: "tachyon.Array[tachyon.f64] for numbers in place",
+    Sequence: "Sequence[tachyon.f64] for numbers in place",
+    list: "list[tachyon.f64] for a list of numbers",
+}
+
 EMPTY = Empty()
 RAW = Raw(lambda view: view)
 
@@ -236,8 +242,12 @@ def form(hint: Any, place: str) -> Form:
     plain, notes = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
     if _is_numpy(plain):
         return _numpy(plain, notes, place)
-    if get_origin(plain) in {Array, Sequence, list} and not notes:
-        made = Listed if get_origin(plain) is list else Many
+    kind = get_origin(plain) or plain
+    if any(kind is each for each in _ADVICE) and not notes:
+        if not get_args(plain):
+            message = f"{place}: {kind.__name__} does not say what it consists of; write {_ADVICE[kind]}"
+            raise TypeError(message)
+        made = Listed if kind is list else Many
         return made(layout(get_args(plain)[0], f"{place}, each"))
     if typing.is_typeddict(hint) or get_origin(hint) in {typing.Union, types.UnionType}:
         message = f"{place}: {hint} is no one type; endpoints take and give one"
@@ -259,10 +269,14 @@ def _numpy(hint: Any, notes: tuple[Any, ...], place: str) -> Numpy:
     if arguments and isinstance(arguments[0], type):
         import numpy as np  # noqa: PLC0415 - the hint is numpy's
 
-        dtype = np.dtype(arguments[0])
-        name = _DTYPES.get(dtype.str[1:])
-        if name is not None and dtype.isnative:
-            return Numpy(PRIMITIVES[name], dtype)
+        try:
+            dtype = np.dtype(arguments[0])
+        except TypeError:
+            pass  # One of numpy's classes for several types, such as `numpy.floating`.
+        else:
+            name = _DTYPES.get(dtype.str[1:])
+            if name is not None and dtype.isnative:
+                return Numpy(PRIMITIVES[name], dtype)
     message = (
         f"{place}: an array says what it is an array of: numpy.typing.NDArray[numpy.float64], or of a Struct "
         "Annotated[numpy.typing.NDArray[numpy.void], PriceRequest]"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin
 
 from tachyon._array import Array, ArrayLayout
 from tachyon._layout import PRIMITIVES, EnumLayout, FixedBytes, FixedStr, Layout, Primitive
+from tachyon._names import OF_ENUMS, objection
 
 # To a type checker these are plain numbers; what they are in memory is noted beside.
 u8: TypeAlias = Annotated[int, PRIMITIVES["u8"]]
@@ -26,14 +27,24 @@ Repr: TypeAlias = Literal["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64"]
 
 
 class IntEnum(enum.IntEnum):
-    """An enum that travels as a number of a declared size: `class Side(tachyon.IntEnum, repr="u8")`."""
+    """An enum that travels as a number of a declared size: `class Side(tachyon.IntEnum, repr="u8")`.
+
+    A member that has the name of a keyword, or of what every IntEnum has (`name`, `real`), is written with an
+    underscore behind it, `None_`, and travels as `None`.
+    """
+
+    if TYPE_CHECKING:
+        __tachyon_repr__: str
 
     def __init_subclass__(cls, *, repr: Repr | None = None, **kwargs: Any) -> None:  # noqa: A002
         """Note the number, and see that every member fits it."""
         super().__init_subclass__(**kwargs)
         if repr is None:
-            message = f'{cls.__name__} does not say which number stands for it: class {cls.__name__}(..., repr="u8")'
-            raise TypeError(message)
+            # Without a class statement the module is still that of `enum`: cloudpickle makes a class like this, and
+            # then sets `__tachyon_repr__`.
+            if cls.__module__ == enum.__name__:
+                return
+            raise TypeError(_silent(cls))
         number = PRIMITIVES.get(repr)
         if number is None or repr in {"f32", "f64", "bool"}:
             message = f"the repr of {cls.__name__} is one of u8 to u64 and i8 to i64, not {repr!r}"
@@ -42,12 +53,27 @@ class IntEnum(enum.IntEnum):
             message = f"{cls.__name__} has no members"
             raise TypeError(message)
         room = memoryview(bytearray(number.size))
-        for member in cls:
-            number.write(room, 0, int(member), f"{cls.__name__}.{member.name}")
-        _ENUMS[cls] = EnumLayout(cls, number)
+        for name, member in cls.__members__.items():
+            if refused := objection(name, OF_ENUMS, "an IntEnum"):
+                message = f"member `{name}` of {cls.__name__}: {refused}"
+                raise TypeError(message)
+            number.write(room, 0, int(member), f"{cls.__name__}.{name}")
+        cls.__tachyon_repr__ = number.name
+
+
+def _silent(enumeration: type) -> str:
+    name = enumeration.__name__
+    return f'{name} does not say which number stands for it: class {name}(..., repr="u8")'
 
 
 _ENUMS: Final[dict[type[enum.IntEnum], EnumLayout]] = {}
+
+
+def _enum(members: type[enum.IntEnum]) -> EnumLayout | None:
+    if (found := _ENUMS.get(members)) is None and (number := members.__dict__.get("__tachyon_repr__")) is not None:
+        found = _ENUMS[members] = EnumLayout(members, PRIMITIVES[number])
+    return found
+
 
 _ADVICE = {
     int: "tachyon.i64 or another of u8 to u64 and i8 to i64",
@@ -86,7 +112,7 @@ def _fixed(hint: Any, place: str) -> Layout | None:
         return hint  # a layout stands for itself
     if isinstance(hint, type):
         own: Layout | None = hint.__dict__.get("__layout__")
-        return own if own is not None else _ENUMS.get(hint)
+        return own if own is not None else _enum(hint) if issubclass(hint, enum.IntEnum) else None
     if get_origin(hint) is not Annotated:
         return None
     plain, *notes = get_args(hint)

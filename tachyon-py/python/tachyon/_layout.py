@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from tachyon._names import wire_name
+from tachyon._names import OF_ENUMS, wire_name
 from tachyon.errors import BadRequestError, ReleasedError
 
 if TYPE_CHECKING:
@@ -76,6 +76,14 @@ class Primitive:
         self.unpack = packer.unpack_from
         self._accepted: tuple[type, ...] = (int, float) if name in {"f32", "f64"} else (int,)
 
+    def __repr__(self) -> str:
+        """Show the type as it is written."""
+        return f"tachyon.{self.name}"
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        """Pickle the name: there is one object of each."""
+        return _primitive, (self.name,)
+
     def read(self, view: memoryview, at: int) -> Any:
         return self.unpack(view, at)[0]
 
@@ -120,6 +128,10 @@ class Primitive:
 
 
 PRIMITIVES = {name: Primitive(name) for name in _CODES}
+
+
+def _primitive(name: str) -> Primitive:
+    return PRIMITIVES[name]
 
 
 class FixedBytes:
@@ -232,7 +244,7 @@ class EnumLayout:
             raise BadRequestError(message)
 
     def describe(self) -> Json:
-        variants = [{"name": wire_name(member.name), "value": int(member)} for member in self.members]
+        variants = [{"name": wire_name(member.name, OF_ENUMS), "value": int(member)} for member in self.members]
         described: dict[str, Any] = {"kind": "enum", "name": self.name}
         if doc := own_doc(self.members):
             described["doc"] = doc
@@ -261,7 +273,7 @@ def over(memory: Memory) -> str:
 def use(memory: Memory, layout: Layout, at: int) -> Any:
     """Read through a window, saying what is wrong when the memory is gone."""
     try:
-        return layout.read(memory._view, memory._at + at)
+        return layout.read(memory.__tachyon_view__, memory.__tachyon_at__ + at)
     except ValueError as error:
         if "released" in str(error):
             raise ReleasedError(over(memory)) from None
@@ -270,12 +282,12 @@ def use(memory: Memory, layout: Layout, at: int) -> Any:
 
 def change(memory: Memory, layout: Layout, at: int, value: Any, place: str) -> None:
     """Write through a window, saying what is wrong when that cannot be."""
-    view = memory._view
+    view = memory.__tachyon_view__
     try:
         if view.readonly:
             message = f"this {type(memory).__name__} is a view of a request, which is read-only; change a copy of it"
             raise TypeError(message)
-        layout.write(view, memory._at + at, value, place)
+        layout.write(view, memory.__tachyon_at__ + at, value, place)
     except ValueError as error:
         if "released" in str(error):
             raise ReleasedError(over(memory)) from None

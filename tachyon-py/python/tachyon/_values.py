@@ -9,7 +9,7 @@ from tachyon._array import Array, ArrayLayout
 from tachyon._description import ArrayType, BytesType, EnumType, FormType, PrimitiveType, StructType, Type
 from tachyon._forms import EMPTY, RAW, Form, Many, OneStruct, OneValue
 from tachyon._layout import PRIMITIVES, EnumLayout, FixedBytes, FixedStr, Layout
-from tachyon._names import python_name, wire_name
+from tachyon._names import OF_ENUMS, OF_STRUCTS, field_names, normal, python_name, wire_name
 from tachyon._struct import Struct, StructLayout
 from tachyon.errors import TachyonError
 
@@ -42,10 +42,13 @@ def layout_of(described: Type) -> Layout:  # noqa: PLR0911 - one for each kind
         case ArrayType(of, length):
             return ArrayLayout(layout_of(of), length)
         case EnumType(name, _, number, variants):
-            members = cast("type[enum.IntEnum]", enum.IntEnum(name, [(python_name(own), at) for own, at in variants]))
+            members = cast(
+                "type[enum.IntEnum]", enum.IntEnum(name, [(python_name(own, OF_ENUMS), at) for own, at in variants])
+            )
             return EnumLayout(members, PRIMITIVES[number])
         case StructType(name, _, _, _, fields):
-            hints = {python_name(field.name): layout_of(field.type) for field in fields}
+            names = field_names(field.name for field in fields)
+            hints = {name: layout_of(field.type) for name, field in zip(names, fields, strict=True)}
             namespace: dict[str, Any] = {"__annotations__": hints, "__module__": __name__}
             metaclass: Any = type(Struct)
             made: Layout = metaclass(name, (Struct,), namespace).__layout__
@@ -80,16 +83,17 @@ def _value(layout: Layout, value: Any, place: str) -> Any:
             message = f"{place} is {layout.size} bytes, two hexadecimal digits each"
             raise JsonError(message) from None
     if isinstance(layout, EnumLayout) and isinstance(value, str):
-        names = {wire_name(member.name): member for member in layout.members}
-        if value not in names:
+        names = {wire_name(member.name, OF_ENUMS): member for member in layout.members}
+        if normal(value) not in names:
             message = f"{place} is one of {', '.join(names)}, not {value!r}"
             raise JsonError(message)
-        return names[value]
+        return names[normal(value)]
     return value
 
 
 def _struct(layout: StructLayout, given: dict[str, Any], place: str) -> Any:
-    own = {wire_name(name): field for name, field in layout.by_name.items()}
+    given = {normal(name): value for name, value in given.items()}
+    own = {wire_name(name, OF_STRUCTS): field for name, field in layout.by_name.items()}
     for name in own:
         if name not in given:
             message = f"{place} is an object of {', '.join(own)}, and `{name}` is missing"
@@ -114,9 +118,9 @@ def _expect(kind: type, value: Any, place: str) -> Any:
 def to_json(value: Any) -> Any:
     """Make a reply into what the json module writes."""
     if isinstance(value, Struct):
-        return {wire_name(name): to_json(getattr(value, name)) for name in value.__layout__.by_name}
+        return {wire_name(name, OF_STRUCTS): to_json(getattr(value, name)) for name in value.__layout__.by_name}
     if isinstance(value, Array):
         return [to_json(each) for each in list[Any](value)]  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, enum.IntEnum):
-        return wire_name(value.name)
+        return wire_name(value.name, OF_ENUMS)
     return value.hex() if isinstance(value, bytes) else value

@@ -77,13 +77,13 @@ class InvalidArgumentError(TachyonError, ValueError):
 class AddressInUseError(TachyonError, OSError):
     """The socket path is held by a live listener."""
 
-    errno = errno.EADDRINUSE
+    errno: int | None = errno.EADDRINUSE
 
 
 class NotASocketError(TachyonError, FileExistsError):
     """The socket path names something that is not a socket. It is never unlinked."""
 
-    errno = errno.EEXIST
+    errno: int | None = errno.EEXIST
 
 
 class HandshakeError(TachyonError, ConnectionError):
@@ -93,7 +93,7 @@ class HandshakeError(TachyonError, ConnectionError):
 class NoListenerError(HandshakeError, ConnectionRefusedError):
     """Nobody was listening at the path when the timeout passed."""
 
-    errno = errno.ECONNREFUSED
+    errno: int | None = errno.ECONNREFUSED
 
 
 class ServerBusyError(HandshakeError):
