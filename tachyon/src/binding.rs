@@ -25,6 +25,7 @@ use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::{Budget, Deadline, Interrupt, PollingMode};
 
 pub use crate::dispatch::Deferred;
+pub use crate::payload::plan::{Build, Bytes, Node, Place, Plan, PlanError, PlanField, Source, TooLong, read_message};
 pub use crate::server::{Driven, Next};
 pub use attempts::{answers_at_once, monotonic_now, request_deadline, request_mapping, serve_taken};
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};

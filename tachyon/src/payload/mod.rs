@@ -7,6 +7,7 @@ mod head;
 mod layout;
 mod list;
 mod malformed;
+pub(crate) mod plan;
 mod scratch;
 mod value;
 #[cfg(test)]
@@ -24,6 +25,12 @@ pub use list::{List, ListIter};
 pub use malformed::Malformed;
 pub use scratch::Scratch;
 pub use value::{Value, deeper};
+#[cfg(any(test, fuzzing))]
+pub(crate) use {
+    head::align8,
+    list::{own_list, read_list},
+    scratch::Words,
+};
 
 /// A type whose bytes are the same in every process: [`#[tachyon::payload]`](macro@crate::payload) implements it for
 /// structs and enums, this crate for numbers, `bool` and arrays.
