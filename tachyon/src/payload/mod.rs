@@ -1,5 +1,6 @@
 //! Types that travel: how their values lie in a message, and how they are described.
 
+mod declared;
 mod element;
 mod fixed;
 mod form;
@@ -14,10 +15,12 @@ mod value_tests;
 
 use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
+pub use declared::{DeclaredError, Undeclared};
 pub use element::Element;
 pub use fixed::Fixed;
 pub(crate) use form::view;
 pub use form::{Form, Wire};
+pub(crate) use head::align8;
 pub use head::{Head, MAX_HEAD, Writer, offsets};
 pub use layout::{EnumLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant};
 pub use list::{List, ListIter};
