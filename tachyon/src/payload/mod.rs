@@ -1,5 +1,6 @@
 //! Types that travel: how their values lie in a message, and how they are described.
 
+mod argument;
 mod declared;
 mod element;
 mod fixed;
@@ -8,6 +9,7 @@ mod head;
 mod layout;
 mod list;
 mod malformed;
+mod message;
 mod scratch;
 mod value;
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod value_tests;
 
 use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
+pub use argument::{Argument, Pass};
 pub use declared::{DeclaredError, Undeclared};
 pub use element::Element;
 pub use fixed::Fixed;
@@ -25,6 +28,7 @@ pub use head::{Head, MAX_HEAD, Writer, offsets};
 pub use layout::{EnumLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant};
 pub use list::{List, ListIter};
 pub use malformed::Malformed;
+pub use message::{Message, ReplyValue};
 pub use scratch::Scratch;
 pub use value::{Value, deeper};
 
