@@ -38,7 +38,7 @@ def count(payload: memoryview) -> bytes:
 
 async def serve(socket: str) -> None:
     """Serve until somebody stops the server."""
-    dispatcher = RpcDispatcher(send_error_text=True).register(temperature).register(count)
+    dispatcher = RpcDispatcher().register(temperature).register(count)
     with RpcServer(socket) as server:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, server.stop)

@@ -21,7 +21,7 @@ def shout(text: bytes) -> bytes:
 def main(path: str, workers: int = 1) -> None:
     """Serve until somebody says stop."""
     with RpcServer(path) as server:
-        dispatcher = RpcDispatcher(send_error_text=True)
+        dispatcher = RpcDispatcher()
         for endpoint in (pricing.keep, pricing.latest, pricing.mean, pricing.running_sum, shout):
             dispatcher.register(endpoint)
 

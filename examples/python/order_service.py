@@ -70,7 +70,7 @@ class Book:
 def main(path: str) -> None:
     """Serve one caller, until it closes."""
     book = Book()
-    dispatcher = tachyon.RpcDispatcher(send_error_text=True)
+    dispatcher = tachyon.RpcDispatcher()
     dispatcher.handler(1)(book.place)
     dispatcher.handler(2)(book.cancel)
     dispatcher.handler(3)(book.quote)

@@ -54,7 +54,7 @@ def main() -> None:
             PRICES[row["symbol"]].append(float(row["price"]))
 
     # Callers are told the text of an error, not only its kind.
-    dispatcher = RpcDispatcher(send_error_text=True)
+    dispatcher = RpcDispatcher()
     dispatcher.register(stock_summary).register(temperature_summary)
 
     print(f"waiting for a caller at {sys.argv[1]}")

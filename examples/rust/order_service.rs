@@ -100,7 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: order_service SOCKET")?;
     let mut callee = Callee::listen(path, 1 << 16, 1 << 16)?;
     let mut dispatcher = Dispatcher::with_state(Book::default(), endpoints![place, cancel, quote, find]);
-    dispatcher.send_error_text(true).serve_forever(&mut callee)?;
+    dispatcher.serve_forever(&mut callee)?;
     println!("{} orders are left", dispatcher.state().orders.len());
     Ok(())
 }

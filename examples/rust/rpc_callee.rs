@@ -67,7 +67,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut callee = Callee::listen(&socket, 1 << 18, 1 << 16)?;
     let mut dispatcher = Dispatcher::new(endpoints![stock_summary, temperature_summary]);
     // Callers are told the text of an error, not only its kind.
-    dispatcher.send_error_text(true);
     dispatcher.serve_forever(&mut callee)?;
     println!("the caller is done");
     Ok(())

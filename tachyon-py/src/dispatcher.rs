@@ -108,8 +108,8 @@ impl Shared {
 /// Routes requests to the endpoints registered for their message type.
 ///
 /// One thread at a time may serve with it, or the workers of one server; threads that serve at the same time have a
-/// dispatcher each. With `send_error_text` error replies carry the text of what went wrong, which otherwise stays on
-/// this side.
+/// dispatcher each. With `hide_error_text` error replies carry no text of what went wrong; those of raw endpoints never
+/// do.
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RpcDispatcher {
     table: Mutex<Dispatcher>,
@@ -331,12 +331,12 @@ impl Answered {
 #[pymethods]
 impl RpcDispatcher {
     #[new]
-    #[pyo3(signature = (*, send_error_text=false))]
-    fn new(send_error_text: bool) -> Self {
+    #[pyo3(signature = (*, hide_error_text=false))]
+    fn new(hide_error_text: bool) -> Self {
         let mut table = Dispatcher::default();
         let shared = Arc::<Shared>::default();
         let noting = Arc::clone(&shared);
-        table.send_error_text(send_error_text).on_failure(move |failure| noting.note(failure));
+        table.hide_error_text(hide_error_text).on_failure(move |failure| noting.note(failure));
         Self { table: Mutex::new(table), shared }
     }
 

@@ -5,7 +5,7 @@ use core::ops::{Deref, DerefMut};
 use zerocopy::IntoBytes;
 
 /// A copy of a payload that begins at an address as good as any in the ring: a multiple of 8.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AlignedBytes {
     words: Box<[u64]>,
     len: usize,

@@ -20,7 +20,7 @@ use crate::bus::{Bus, Connection, Incoming, Outgoing, State};
 use crate::dispatch::Dispatcher;
 use crate::error::{NumaError, RecvError, SendError, ServeError, WrongDirection};
 use crate::ring::{Frame, MessageHeader, Reservation, RingMemory};
-use crate::rpc::{Caller, ErrorKind, RpcBus, RpcError, check_correlation, open_request, send_error};
+use crate::rpc::{Caller, ErrorBody, ErrorKind, RpcBus, RpcError, check_correlation, open_request, send_error};
 use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::{Budget, Deadline, Interrupt, PollingMode};
 
@@ -206,7 +206,7 @@ impl Sending {
         kind: ErrorKind,
         text: &str,
     ) -> Result<(), ServeError> {
-        Ok(send_error(&mut self.0, correlation_id, msg_type, kind, text)?)
+        Ok(send_error(&mut self.0, correlation_id, msg_type, kind, ErrorBody::text(text))?)
     }
 
     /// Longest message, in bytes.

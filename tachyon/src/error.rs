@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::describe::Mismatch;
 pub use crate::handshake::{ConnectError, ListenError, PathError, ProtocolError, Refusal};
-use crate::payload::Malformed;
+use crate::payload::{DeclaredError, Malformed, Undeclared};
 pub use crate::ring::{CapacityError, Fault};
 use crate::rpc::{ErrorKind, RpcError};
 pub use crate::shm::{NumaError, ShmError};
@@ -30,11 +30,16 @@ pub(crate) enum Halt {
 
 /// Declares an error family: its own variants, then the ones every operation on a connection can end with.
 macro_rules! family {
-    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident $({ $($(#[$fmeta:meta])* $field:ident: $ftype:ty),* })? $(($(#[$tmeta:meta])* $ttype:ty))?,)* }) => {
+    ($(#[$meta:meta])* $name:ident $(<$error:ident = $default:ty>)? { $($(#[$vmeta:meta])* $variant:ident $({ $($(#[$fmeta:meta])* $field:ident: $ftype:ty),* })? $(($(#[$tmeta:meta])* $ttype:ty))?,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Error)]
         #[non_exhaustive]
-        pub enum $name {
+        pub enum $name $(<$error = $default>)? {
+            $(
+                /// The endpoint answered with an error that it declares.
+                #[error("{0}")]
+                Failed($error),
+            )?
             $($(#[$vmeta])* $variant $({ $($(#[$fmeta])* $field: $ftype),* })? $(($(#[$tmeta])* $ttype))?,)*
             /// The deadline passed before the peer answered, or made room. The connection stays usable.
             #[error("timed out waiting for the peer; the connection stays usable, try again or with more time")]
@@ -62,7 +67,7 @@ macro_rules! family {
             Io(#[source] io::Error),
         }
 
-        impl From<Halt> for $name {
+        impl $(<$error>)? From<Halt> for $name $(<$error>)? {
             #[cold]
             fn from(halt: Halt) -> Self {
                 match halt {
@@ -104,7 +109,9 @@ family! {
 
 family! {
     /// Why a call got no reply. The connection stays usable unless the variant says that the peer is gone.
-    CallError {
+    ///
+    /// `E` is the error that the endpoint declares, marked with [`#[tachyon::error]`](macro@crate::error).
+    CallError<E = Undeclared> {
         /// The request can never fit the forward ring.
         #[error("a request of {size} bytes can never fit a ring of {max}; listen with a larger forward capacity")]
         TooLarge {
@@ -199,6 +206,15 @@ pub struct HandlerFailure {
     pub kind: ErrorKind,
     /// What went wrong, in the handler's words.
     pub text: String,
+    /// The name of the declared error that the handler returned.
+    pub declared: Option<String>,
+}
+
+impl HandlerFailure {
+    /// Whether this is an answer and no failure: a declared error, or a request that is not what the endpoint takes.
+    pub fn is_answer(&self) -> bool {
+        self.declared.is_some() || self.kind == ErrorKind::BadRequest
+    }
 }
 
 /// Why an endpoint cannot join a dispatch table. The table is as it was.
@@ -237,7 +253,7 @@ pub enum Error {
     #[error(transparent)]
     Recv(#[from] RecvError),
     #[error(transparent)]
-    Call(#[from] CallError),
+    Call(CallError),
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error(transparent)]
@@ -250,6 +266,53 @@ pub enum Error {
     Pool(#[from] crate::pool::PoolError),
     #[error(transparent)]
     Numa(#[from] NumaError),
+}
+
+impl<E: DeclaredError> From<CallError<E>> for Error {
+    fn from(error: CallError<E>) -> Self {
+        Self::Call(error.into_undeclared())
+    }
+}
+
+impl CallError {
+    /// The same, of an endpoint that declares errors.
+    #[cold]
+    pub(crate) fn widen<E>(self) -> CallError<E> {
+        self.convert(|error| error.never())
+    }
+}
+
+impl<E> CallError<E> {
+    /// The same with another type for the declared error.
+    fn convert<F>(self, failed: impl FnOnce(E) -> CallError<F>) -> CallError<F> {
+        match self {
+            Self::Failed(error) => failed(error),
+            Self::TooLarge { size, max } => CallError::TooLarge { size, max },
+            Self::ReservedMsgType => CallError::ReservedMsgType,
+            Self::UnknownCorrelation(id) => CallError::UnknownCorrelation(id),
+            Self::Remote(error) => CallError::Remote(error),
+            Self::Reconnect(error) => CallError::Reconnect(error),
+            Self::Mismatch(error) => CallError::Mismatch(error),
+            Self::BadReply { endpoint, problem } => CallError::BadReply { endpoint, problem },
+            Self::Describe(text) => CallError::Describe(text),
+            Self::TimedOut => CallError::TimedOut,
+            Self::Interrupted => CallError::Interrupted,
+            Self::Closed => CallError::Closed,
+            Self::ClosedHere => CallError::ClosedHere,
+            Self::PeerDead => CallError::PeerDead,
+            Self::FatalError(fault) => CallError::FatalError(fault),
+            Self::Forked => CallError::Forked,
+            Self::Io(error) => CallError::Io(error),
+        }
+    }
+}
+
+impl<E: DeclaredError> CallError<E> {
+    /// The same without the declared type: a declared error becomes [`Remote`](Self::Remote), with its name and text.
+    #[must_use]
+    pub fn into_undeclared(self) -> CallError {
+        self.convert(|error| CallError::Remote(RpcError::declared(&error)))
+    }
 }
 
 /// Why a guard published nothing.
@@ -277,7 +340,7 @@ pub struct WrongDirection {
     pub taken: &'static str,
 }
 
-impl From<Mismatch> for CallError {
+impl<E> From<Mismatch> for CallError<E> {
     fn from(mismatch: Mismatch) -> Self {
         Self::Mismatch(mismatch)
     }
@@ -297,8 +360,8 @@ impl From<Halt> for Unsent {
 }
 
 macro_rules! from_unsent {
-    ($($name:ident),*) => {$(
-        impl From<Unsent> for $name {
+    ($($name:ident $(<$error:ident>)?),*) => {$(
+        impl $(<$error>)? From<Unsent> for $name $(<$error>)? {
             #[cold]
             fn from(unsent: Unsent) -> Self {
                 match unsent {
@@ -310,7 +373,7 @@ macro_rules! from_unsent {
     )*};
 }
 
-from_unsent!(SendError, CallError, ServeError);
+from_unsent!(SendError, CallError<E>, ServeError);
 
 #[cfg(test)]
 mod tests {

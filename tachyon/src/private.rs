@@ -5,6 +5,7 @@
 mod contract;
 mod gaps;
 mod message;
+mod select;
 mod table;
 
 pub use core::concat;
@@ -19,6 +20,9 @@ pub use zerocopy;
 pub use self::contract::{Method, MethodOf, Stub, answer, call, handle};
 pub use self::gaps::{IsPayload, assert_no_gap_after, assert_no_gap_before, assert_not_empty};
 pub use self::message::Opaque;
+pub use self::select::{
+    IsArgument, IsValue, NotArgument, NotValue, Parameter, Select, Slot, Take, can_be_parameter, travels,
+};
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
 pub use crate::describe::Signature;
 pub use crate::dispatch::{

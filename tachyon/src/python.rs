@@ -175,6 +175,6 @@ unsafe extern "C" fn run<S: Send + Sync + 'static>(endpoint: *const Endpoint, ca
             error
         }
     };
-    let (kind, text) = error.parts();
-    host.fail(kind, text);
+    let (kind, body) = error.parts();
+    host.fail(kind, body);
 }

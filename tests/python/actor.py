@@ -331,7 +331,7 @@ def serve(scene: Scene) -> str:
     log.propagate = False
     counted: dict[int, int] = {}
     guard = threading.Lock()
-    dispatcher = RpcDispatcher(send_error_text=True)
+    dispatcher = RpcDispatcher()
     total = 0
 
     def take(request: memoryview) -> bytes:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CALLEE = """
 from tachyon import RpcDispatcher
-dispatcher = RpcDispatcher(send_error_text=True)
+dispatcher = RpcDispatcher()
 
 @dispatcher.handler(msg_type=1)
 def echo(payload):

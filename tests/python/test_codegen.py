@@ -51,7 +51,7 @@ class Odd(tachyon.Struct):
     text: Annotated[str, 5]
     raw: Annotated[bytes, 3]
 
-dispatcher = tachyon.RpcDispatcher(send_error_text=True)
+dispatcher = tachyon.RpcDispatcher()
 
 @dispatcher.handler(1)
 def lambda_(odd: Odd) -> Odd:
@@ -223,7 +223,7 @@ def test_call_says_what_is_wrong(peer: Callable[[str], Peer], path: str, name: s
 
 def test_a_text_cannot_control_the_terminal(peer: Callable[[str], Peer], path: str) -> None:
     script = r'''
-dispatcher = tachyon.RpcDispatcher(send_error_text=True)
+dispatcher = tachyon.RpcDispatcher()
 
 @dispatcher.handler(1)
 def f(payload):

@@ -22,7 +22,7 @@ import os
 from tachyon import RpcDispatcher, tachyon_rpc
 
 kept = []
-dispatcher = RpcDispatcher(send_error_text=len(sys.argv) > 2)
+dispatcher = RpcDispatcher(hide_error_text=len(sys.argv) <= 2)
 
 @dispatcher.handler(msg_type=0)
 def double(payload: memoryview) -> bytes:

@@ -38,7 +38,7 @@ import ctypes, logging, os, threading
 import pricing
 logging.disable()
 
-dispatcher = tachyon.RpcDispatcher(send_error_text=True)
+dispatcher = tachyon.RpcDispatcher()
 for endpoint in (pricing.keep, pricing.latest, pricing.mean, pricing.running_sum):
     dispatcher.register(endpoint)
 

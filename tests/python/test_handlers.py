@@ -32,7 +32,7 @@ class Pair:
             listening = pool.submit(RpcBus.listen, path, CAPACITY, CAPACITY)
             self.caller = RpcBus.connect(path)
             self.callee = listening.result()
-        self.dispatcher = RpcDispatcher(send_error_text=True)
+        self.dispatcher = RpcDispatcher()
 
     def ask(self, msg_type: int, payload: bytes) -> bytes:
         """Call, have the call served, and return the reply; what serving raises is raised."""

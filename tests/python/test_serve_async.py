@@ -25,7 +25,7 @@ import asyncio, json, logging, signal, threading
 import uvloop
 from tachyon import RpcDispatcher, RpcServer, current_call
 
-dispatcher = RpcDispatcher(send_error_text=True)
+dispatcher = RpcDispatcher()
 most = running = 0
 
 @dispatcher.handler(msg_type=1)

@@ -27,7 +27,7 @@ import json, threading, time
 from tachyon import RpcDispatcher, RpcServer, current_call
 
 local = threading.local()
-dispatcher = RpcDispatcher(send_error_text=True)
+dispatcher = RpcDispatcher()
 
 @dispatcher.handler(msg_type=1)
 def echo(payload):

@@ -38,7 +38,7 @@ class Plain(tachyon.Struct):
     number: tachyon.u64
 
 kept = []
-dispatcher = tachyon.RpcDispatcher(send_error_text=True)
+dispatcher = tachyon.RpcDispatcher()
 
 @dispatcher.handler(1)
 def turned(order: Order) -> Order:
@@ -346,7 +346,7 @@ def test_a_handler_may_refuse_its_request(peer: Callable[[str], Peer], path: str
     child = peer("""
         import logging
         logging.disable()
-        dispatcher = tachyon.RpcDispatcher(send_error_text=True)
+        dispatcher = tachyon.RpcDispatcher()
 
         @dispatcher.handler(4)
         def picky(payload):

@@ -28,7 +28,7 @@ class Point(tachyon.Struct):
     x: tachyon.f64
     y: tachyon.KIND
 
-dispatcher = tachyon.RpcDispatcher(send_error_text=True)
+dispatcher = tachyon.RpcDispatcher()
 
 @dispatcher.handler(1, idempotent=True)
 def mirrored(point: Point) -> Point:

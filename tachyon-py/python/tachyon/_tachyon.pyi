@@ -600,7 +600,7 @@ class _Decorator(Protocol):
 class RpcDispatcher:
     """Routes requests to the endpoints registered for their message type."""
 
-    def __new__(cls, *, send_error_text: bool = False) -> Self: ...
+    def __new__(cls, *, hide_error_text: bool = False) -> Self: ...
     def register(self, endpoint: RpcEndpoint[Any, Any, Any] | RustEndpoint) -> Self:
         """Add an endpoint; return the dispatcher, for chaining.
 

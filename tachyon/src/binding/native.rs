@@ -224,14 +224,22 @@ unsafe extern "C" fn commit(host: *mut c_void, len: usize) -> u32 {
     unsafe { step(host, ptr::null_mut(), commit) }
 }
 
-unsafe extern "C" fn fail(host: *mut c_void, kind: u32, text: Text) {
+unsafe extern "C" fn fail(host: *mut c_void, kind: u32, text: Text, name: Text, fields: *const u8, len: usize) {
     let fail = |answer: &mut Answer<'_>| {
         // What the ring said is nearer to the cause.
         if !matches!(answer, Answer::Over(Err(_))) {
             let kind = u16::try_from(kind).map_or(ErrorKind::Unspecified, ErrorKind::from_number);
             // SAFETY: text of the guest's, lent for this call.
             let text = unsafe { text.as_str() }.unwrap_or_default();
-            *answer = Answer::Over(Err(HandlerError::new(kind, text)));
+            // SAFETY: as above.
+            let name = unsafe { name.as_str() }.unwrap_or_default();
+            let error = if name.is_empty() {
+                HandlerError::new(kind, text)
+            } else {
+                // SAFETY: a slice of the guest's, lent for this call.
+                HandlerError::named(name, text, unsafe { slice::from_raw_parts(fields, len) }.to_vec())
+            };
+            *answer = Answer::Over(Err(error));
         }
         status::DONE
     };

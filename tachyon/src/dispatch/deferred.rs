@@ -140,6 +140,9 @@ impl<S: ?Sized> Desk<S> {
             let call = deferred.info(registered.name());
             layer::after(&self.layers, &call, &outcome, Duration::from_nanos(took));
         }
-        result.map(drop)
+        match result {
+            Err(error) if matches!(&*error, ServeError::Handler(failure) if failure.is_answer()) => Ok(()),
+            result => result.map(drop),
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
 use crate::error::{HandlerFailure, ServeError};
 use crate::ring::Frame;
-use crate::rpc::{ErrorKind, is_control, send_error};
+use crate::rpc::{ErrorBody, ErrorKind, is_control, send_error};
 use crate::slice;
 use crate::type_id::{msg_type, route_id};
 use crate::wait::Deadline;
@@ -50,7 +50,7 @@ pub(super) const LATE: usize = usize::MAX;
 pub(crate) struct Desk<S: ?Sized> {
     pub(super) table: Table<S>,
     pub(super) layers: Layers,
-    pub(super) send_text: bool,
+    pub(super) hide_text: bool,
     pub(super) on_failure: Option<FailureHook>,
     /// The description of the whole table, once somebody has asked for it. Emptied when the table grows.
     pub(super) described: OnceLock<String>,
@@ -58,7 +58,7 @@ pub(crate) struct Desk<S: ?Sized> {
 
 impl<S: ?Sized> Desk<S> {
     pub(super) fn new(table: Table<S>) -> Self {
-        Self { table, layers: Layers::new(), send_text: false, on_failure: None, described: OnceLock::new() }
+        Self { table, layers: Layers::new(), hide_text: false, on_failure: None, described: OnceLock::new() }
     }
 
     /// Tells of a request that was answered with an error.
@@ -88,7 +88,7 @@ impl<S: ?Sized> Desk<S> {
         };
         match outcome {
             Ok(_) => Ok(()),
-            Err(error) => unless_caller_is_gone(error),
+            Err(error) => unless_answered(error),
         }
     }
 
@@ -134,16 +134,16 @@ impl<S: ?Sized> Desk<S> {
             control::answer(self, incoming, outgoing, frame).map_err(ServeError::from)?;
             return Ok(0);
         }
-        let text = if self.send_text { "no endpoint is registered for this msg_type" } else { "" };
-        send_error(outgoing, correlation_id, msg_type, ErrorKind::NoHandler, text).map_err(ServeError::from)?;
+        let nothing = ErrorBody::default();
+        send_error(outgoing, correlation_id, msg_type, ErrorKind::NoHandler, nothing).map_err(ServeError::from)?;
         Err(Box::new(ServeError::NoHandler { msg_type }))
     }
 
     #[cold]
     fn answer_late(&self, outgoing: &mut Outgoing, due: Due) -> Result<usize, Box<ServeError>> {
         let Due { msg_type, correlation_id } = due;
-        let text = if self.send_text { "the deadline had passed before the request's turn came" } else { "" };
-        send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, text).map_err(ServeError::from)?;
+        let nothing = ErrorBody::default();
+        send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, nothing).map_err(ServeError::from)?;
         Ok(LATE)
     }
 
@@ -184,23 +184,34 @@ impl<S: ?Sized> Desk<S> {
             Ok(Err(error)) => error,
             Err(panic) => HandlerError::panicked(&*panic),
         };
-        let Failure { kind, text, halt, .. } = error.into_failure();
-        if let Some(halt) = halt {
+        let mut failure = error.into_failure();
+        if let Some(halt) = failure.halt.take() {
             return Box::new(halt.into());
         }
+        let Failure { kind, .. } = failure;
         if !answered {
-            let told = if self.send_text { text.as_str() } else { "" };
-            if let Err(unsent) = send_error(outgoing, correlation_id, msg_type, kind, told) {
+            let mut body = failure.body();
+            // A declared error's name is part of the contract; a raw endpoint's error reply is two bytes.
+            if self.hide_text || registered.is_raw() && body.name.is_empty() {
+                body.text = "";
+            }
+            if let Err(unsent) = send_error(outgoing, correlation_id, msg_type, kind, body) {
                 return Box::new(unsent.into());
             }
         }
         let name = registered.name().to_owned();
-        Box::new(ServeError::Handler(HandlerFailure { name, msg_type, kind, text }))
+        let Failure { text, declared, .. } = failure;
+        let declared = declared.map(|(name, _)| name);
+        Box::new(ServeError::Handler(HandlerFailure { name, msg_type, kind, text, declared }))
     }
 }
 
-/// Takes a reply without a taker for sent.
+/// Takes a reply without a taker for sent, and an error that is an answer for one.
 #[cold]
-fn unless_caller_is_gone(error: Box<ServeError>) -> Answered {
-    if matches!(*error, ServeError::Closed | ServeError::PeerDead) { Ok(()) } else { Err(error) }
+fn unless_answered(error: Box<ServeError>) -> Answered {
+    match &*error {
+        ServeError::Closed | ServeError::PeerDead => Ok(()),
+        ServeError::Handler(failure) if failure.is_answer() => Ok(()),
+        _ => Err(error),
+    }
 }

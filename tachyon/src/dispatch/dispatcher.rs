@@ -181,14 +181,16 @@ impl<S: ?Sized> Dispatcher<S> {
         self.desk.table.iter().map(|(msg_type, registered)| (msg_type, registered.name()))
     }
 
-    /// Whether error replies carry the error's text. Off by default: texts may tell a caller more than it should
-    /// know, and a caller of another make may expect exactly two bytes.
-    pub fn send_error_text(&mut self, send: bool) -> &mut Self {
-        self.desk.send_text = send;
+    /// Whether error replies keep back the error's text, which may tell a caller more than it should know. Off by
+    /// default. Declared errors travel by name and fields in either case; a raw endpoint, which takes and gives bytes or
+    /// nothing and declares no error, never sends text.
+    pub fn hide_error_text(&mut self, hide: bool) -> &mut Self {
+        self.desk.hide_text = hide;
         self
     }
 
-    /// What [`serve_forever`](Self::serve_forever) tells of requests it answered with an error; nothing by default.
+    /// Sets what [`serve_forever`](Self::serve_forever) calls for each request that failed; nothing by default. A declared
+    /// error and a request that is not what its endpoint takes are answers, not failures.
     pub fn on_failure(&mut self, hook: impl Fn(&ServeError) + Send + Sync + 'static) -> &mut Self {
         self.desk.on_failure = Some(Box::new(hook));
         self

@@ -12,9 +12,9 @@ use crate::bus::Outgoing;
 use crate::error::{Halt, Unsent};
 #[cfg(feature = "python")]
 use crate::native::{HostReply, HostRoom};
-use crate::payload::{Wire, view};
+use crate::payload::{DeclaredError, Malformed, Wire, view};
 use crate::ring::{MessageHeader, Reservation};
-use crate::rpc::ErrorKind;
+use crate::rpc::{ErrorBody, ErrorKind};
 use crate::slice;
 use crate::type_id::make_type_id;
 use crate::wait::{Deadline, Peer};
@@ -82,7 +82,7 @@ impl<'a> Request<'a> {
     ) -> Result<Replied, HandlerError> {
         match view::<W>(self.asked.payload) {
             Ok(request) => handler(&request),
-            Err(problem) => Err(HandlerError::new(ErrorKind::BadRequest, problem)),
+            Err(problem) => Err(problem.into()),
         }
     }
 
@@ -311,9 +311,27 @@ pub struct HandlerError(Box<Failure>);
 pub(super) struct Failure {
     pub(super) kind: ErrorKind,
     pub(super) text: String,
+    /// A declared error's name and fields.
+    pub(super) declared: Option<(String, Vec<u8>)>,
     pub(super) halt: Option<Halt>,
     /// Size of a reply and of the ring that can never hold it.
     too_large: Option<(usize, usize)>,
+}
+
+impl Failure {
+    /// What travels besides the kind.
+    pub(super) fn body(&self) -> ErrorBody<'_> {
+        let (name, fields) = self.declared.as_ref().map_or(("", &[][..]), |(name, fields)| (name, fields));
+        ErrorBody { name, text: &self.text, fields }
+    }
+}
+
+/// A request that is not what its endpoint takes.
+impl From<Malformed> for HandlerError {
+    #[cold]
+    fn from(problem: Malformed) -> Self {
+        Self::new(ErrorKind::BadRequest, problem)
+    }
 }
 
 impl HandlerError {
@@ -326,7 +344,22 @@ impl HandlerError {
     /// A failure of the given kind.
     #[cold]
     pub fn new(kind: ErrorKind, text: impl fmt::Display) -> Self {
-        Self(Box::new(Failure { kind, text: text.to_string(), halt: None, too_large: None }))
+        Self(Box::new(Failure { kind, text: text.to_string(), declared: None, halt: None, too_large: None }))
+    }
+
+    /// An error that the endpoint declares. It is an answer: the dispatcher does not report it as a failure.
+    #[cold]
+    pub fn declared<E: DeclaredError>(error: &E) -> Self {
+        let (name, fields) = error.encode();
+        Self::named(name, error, fields)
+    }
+
+    /// An error by its name, with its fields as a head.
+    #[cold]
+    pub(crate) fn named(name: &str, text: impl fmt::Display, fields: Vec<u8>) -> Self {
+        let mut error = Self::failed(text);
+        error.0.declared = Some((name.to_owned(), fields));
+        error
     }
 
     /// The reply could not be sent.
@@ -354,8 +387,8 @@ impl HandlerError {
 
     /// What the caller is told.
     #[cfg(feature = "python")]
-    pub(crate) fn parts(&self) -> (ErrorKind, &str) {
-        (self.0.kind, &self.0.text)
+    pub(crate) fn parts(&self) -> (ErrorKind, ErrorBody<'_>) {
+        (self.0.kind, self.0.body())
     }
 
     /// The ring that can never hold the reply, in bytes, if that is what is wrong.

@@ -5,7 +5,7 @@ use super::endpoint::{Entry, EntryHandler};
 use super::handler::{HandlerError, Replied, Reply, Request};
 #[cfg(feature = "tokio")]
 use super::task::AsyncHandler;
-use crate::describe::EndpointDescription;
+use crate::describe::{EndpointDescription, FormDescription};
 use crate::error::RegisterError;
 use crate::type_id::MSG_TYPE_ERROR;
 
@@ -35,6 +35,12 @@ impl<S: ?Sized> Registered<S> {
 
     pub(super) fn description(&self) -> &EndpointDescription {
         &self.description
+    }
+
+    /// Whether the endpoint takes and gives bytes or nothing, and declares no error.
+    pub(super) fn is_raw(&self) -> bool {
+        let raw = |form: &FormDescription| matches!(form, FormDescription::Bytes | FormDescription::Empty);
+        raw(&self.description.request) && raw(&self.description.reply)
     }
 
     pub(super) fn ordinal(&self) -> usize {

@@ -32,7 +32,6 @@ pub(crate) fn dispatcher() -> Dispatcher {
         })
     });
     let mut dispatcher = Dispatcher::default();
-    dispatcher.send_error_text(true);
     let registered = dispatcher
         .register(1, "echo", <[u8]>::to_vec)
         .and_then(|dispatcher| dispatcher.register_handler(2, "double", double))

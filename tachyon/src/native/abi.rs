@@ -9,7 +9,7 @@ use core::ffi::c_void;
 use core::slice;
 
 /// The version of everything below the head.
-pub(crate) const ABI: u32 = 1;
+pub(crate) const ABI: u32 = 2;
 
 /// What a head begins with: `tachyon` and a zero.
 pub(crate) const MAGIC: [u8; 8] = *b"tachyon\0";
@@ -36,7 +36,6 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    #[cfg(feature = "python")]
     pub(crate) const fn of(text: &str) -> Self {
         Self { data: text.as_ptr(), len: text.len() }
     }
@@ -129,8 +128,9 @@ pub(crate) struct Steps {
     pub(crate) reserve: unsafe extern "C" fn(*mut c_void, usize, *mut *mut u8, *mut usize) -> u32,
     /// Answers with the first bytes of the room.
     pub(crate) commit: unsafe extern "C" fn(*mut c_void, usize) -> u32,
-    /// Has the host answer with an error: an [`ErrorKind`](crate::ErrorKind) as number, and its text.
-    pub(crate) fail: unsafe extern "C" fn(*mut c_void, u32, Text),
+    /// Answers with an error: an [`ErrorKind`](crate::ErrorKind) as number, its text, and a declared error's name and
+    /// fields.
+    pub(crate) fail: unsafe extern "C" fn(*mut c_void, u32, Text, Text, *const u8, usize),
 }
 
 #[cfg(test)]
@@ -141,8 +141,8 @@ mod tests {
 
     /// A change here is a change of [`ABI`].
     #[test]
-    fn the_structs_lie_as_version_1_has_them() {
-        assert_eq!(ABI, 1);
+    fn the_structs_lie_as_version_2_has_them() {
+        assert_eq!(ABI, 2);
         assert_eq!((offset_of!(Head, abi), offset_of!(Head, version), size_of::<Head>()), (8, 16, 32));
         assert_eq!((size_of::<Endpoint>(), size_of::<Call>(), size_of::<Steps>()), (72, 64, 32));
         assert_eq!((offset_of!(Endpoint, sizes), offset_of!(Endpoint, run)), (32, 64));

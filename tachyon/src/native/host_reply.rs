@@ -6,8 +6,9 @@ use core::ptr;
 use core::ptr::NonNull;
 use core::slice;
 
-use super::abi::{Steps, status};
+use super::abi::{Steps, Text, status};
 use crate::error::{Halt, Unsent};
+use crate::rpc::{ErrorBody, ErrorKind};
 
 /// The way to the host, for one answer.
 #[derive(Clone, Copy)]
@@ -51,9 +52,11 @@ impl<'a> HostReply<'a> {
     }
 
     /// Has the host answer with an error.
-    pub(crate) fn fail(self, kind: crate::rpc::ErrorKind, text: &str) {
+    pub(crate) fn fail(self, kind: ErrorKind, body: ErrorBody<'_>) {
+        let ErrorBody { name, text, fields } = body;
+        let (text, name) = (Text::of(text), Text::of(name));
         // SAFETY: as in `send`.
-        unsafe { (self.steps.fail)(self.host, kind as u32, super::Text::of(text)) };
+        unsafe { (self.steps.fail)(self.host, kind as u32, text, name, fields.as_ptr(), fields.len()) };
     }
 }
 

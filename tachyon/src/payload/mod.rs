@@ -1,5 +1,7 @@
 //! Types that travel: how their values lie in a message, and how they are described.
 
+mod argument;
+mod declared;
 mod element;
 mod fixed;
 mod form;
@@ -7,6 +9,7 @@ mod head;
 mod layout;
 mod list;
 mod malformed;
+mod message;
 pub(crate) mod plan;
 mod scratch;
 mod value;
@@ -15,19 +18,22 @@ mod value_tests;
 
 use zerocopy::{Immutable, IntoBytes, KnownLayout, TryFromBytes};
 
+pub use argument::{Argument, Pass};
+pub use declared::{DeclaredError, Undeclared};
 pub use element::Element;
 pub use fixed::Fixed;
 pub(crate) use form::view;
 pub use form::{Form, Wire};
+pub(crate) use head::align8;
 pub use head::{Head, MAX_HEAD, Writer, offsets};
 pub use layout::{EnumLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant};
 pub use list::{List, ListIter};
 pub use malformed::Malformed;
+pub use message::{Message, ReplyValue};
 pub use scratch::Scratch;
 pub use value::{Value, deeper};
 #[cfg(any(test, fuzzing))]
 pub(crate) use {
-    head::align8,
     list::{own_list, read_list},
     scratch::Words,
 };

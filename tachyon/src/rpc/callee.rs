@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::control::{control_reply, is_cancel, is_control, try_answer_control};
-use super::fault::{ErrorKind, ErrorReply};
+use super::fault::{ErrorBody, ErrorKind, ErrorReply};
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::request::open_loan;
 use super::undecided::RpcBus;
@@ -184,7 +184,7 @@ impl Callee {
         text: &str,
     ) -> Result<(), ServeError> {
         check_correlation(&self.outgoing, correlation_id)?;
-        Ok(send_error(&mut self.outgoing, correlation_id, msg_type, kind, text)?)
+        Ok(send_error(&mut self.outgoing, correlation_id, msg_type, kind, ErrorBody::text(text))?)
     }
 
     /// Longest reply, in bytes.
@@ -230,8 +230,8 @@ pub(crate) fn send_error(
     correlation_id: u64,
     msg_type: u16,
     kind: ErrorKind,
-    text: &str,
+    body: ErrorBody<'_>,
 ) -> Result<(), Unsent> {
-    let reply = ErrorReply::encode(msg_type, kind, text, outgoing.max_len());
+    let reply = ErrorReply::encode(msg_type, kind, body, outgoing.max_len());
     outgoing.send_owed(&reply.payload, MessageHeader::new(reply.type_id, correlation_id))
 }

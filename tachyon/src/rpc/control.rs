@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::caller::Caller;
-use super::fault::{ErrorKind, ErrorReply, RpcError};
+use super::fault::{ErrorBody, ErrorKind, ErrorReply, RpcError};
 use super::pieces::Pieces;
 use crate::aligned::AlignedBytes;
 use crate::bus::Outgoing;
@@ -39,7 +39,8 @@ pub(crate) fn control_reply(frame: &Frame, max_len: usize) -> (u32, Vec<u8>) {
 /// The error reply to a control request: type identifier and payload.
 #[cold]
 pub(crate) fn refusal(frame: &Frame, kind: ErrorKind, max_len: usize) -> (u32, Vec<u8>) {
-    let ErrorReply { type_id, payload } = ErrorReply::encode(msg_type(frame.type_id), kind, "", max_len);
+    let ErrorReply { type_id, payload } =
+        ErrorReply::encode(msg_type(frame.type_id), kind, ErrorBody::default(), max_len);
     (type_id, payload)
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Halt, ServeError, Unsent};
 use crate::handshake::Link;
 use crate::options::Options;
 use crate::ring::Fault;
-use crate::rpc::{ErrorKind, OpenRequest, is_cancel, open_request, send_error};
+use crate::rpc::{ErrorBody, ErrorKind, OpenRequest, is_cancel, open_request, send_error};
 use crate::type_id::msg_type;
 use crate::wait::{Budget, Peer, PollingMode, Spin, monotonic_nanos};
 
@@ -290,7 +290,7 @@ impl Session {
             let told = if is_cancel(&request.frame) {
                 Ok(())
             } else {
-                send_error(&mut self.outgoing, call, of, ErrorKind::Stopping, "")
+                send_error(&mut self.outgoing, call, of, ErrorKind::Stopping, ErrorBody::default())
             };
             self.incoming.release(request.frame.position);
             if let Err(Unsent::Halted(halt)) = told {

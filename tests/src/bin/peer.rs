@@ -218,7 +218,7 @@ fn sleep(payload: &[u8]) -> Result<Vec<u8>, std::array::TryFromSliceError> {
 fn callee(path: &Path, forward: usize, reverse: usize, polling: &str, text: &str) -> Outcome {
     let mut callee = Callee::listen_with(path, forward, reverse, &Options::new().polling(mode(polling)))?;
     let mut dispatcher = Dispatcher::new(endpoints![echo, fail, panic, huge, exit, sleep]);
-    dispatcher.send_error_text(text == "text");
+    dispatcher.hide_error_text(text != "text");
     match dispatcher.serve_forever(&mut callee) {
         Err(ServeError::PeerDead) => report(b"peer dead"),
         Err(ServeError::FatalError(_)) => report(b"fatal error"),

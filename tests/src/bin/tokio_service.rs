@@ -98,7 +98,6 @@ async fn tick(counts: Arc<Counts>) {
 
 fn dispatcher(counts: &Arc<Counts>, server: &RpcServer) -> Result<Dispatcher, tachyon::RegisterError> {
     let mut dispatcher = Dispatcher::default();
-    dispatcher.send_error_text(true);
     dispatcher.register(1, "echo", <[u8]>::to_vec)?;
     let own = Arc::clone(counts);
     dispatcher.register_async(2, "sleep", move |request| {

@@ -25,7 +25,6 @@ fn main() -> Outcome {
         ("service", []) => {
             let mut callee = Callee::listen(path, 1 << 16, 1 << 16)?;
             let mut dispatcher = PricingService::dispatcher(pricing::book());
-            dispatcher.send_error_text(true);
             dispatcher.serve_forever(&mut callee)?;
             println_state(dispatcher.state().orders);
             Ok(())
@@ -37,7 +36,6 @@ fn main() -> Outcome {
             let mut callee = Callee::listen(path, 4096, 4096)?;
             let mut dispatcher =
                 Dispatcher::new(endpoints![in_place, no_zero, flags, withdrawn, flags_reached, numbers_reached]);
-            dispatcher.send_error_text(true);
             Ok(dispatcher.serve_forever(&mut callee)?)
         }
         ("liar", []) => liar(path),
@@ -55,7 +53,6 @@ fn functions(path: &Path, forward: usize, reverse: usize) -> Outcome {
     let mut callee = Callee::listen(path, forward, reverse)?;
     let table = endpoints![echo, price, order, sum, prices, nothing, squares, silent, sides, turned];
     let mut dispatcher = Dispatcher::with_state(pricing::book(), table);
-    dispatcher.send_error_text(true);
     dispatcher.serve_forever(&mut callee)?;
     println_state(dispatcher.state().orders);
     Ok(())

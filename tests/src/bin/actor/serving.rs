@@ -82,7 +82,6 @@ pub(crate) fn serve(order: &Order) -> Outcome {
         fate.note(Word::Started, before + 1);
         Ok(reply)
     })?;
-    dispatcher.send_error_text(true);
     say(&Order::new("serving"));
     let outcome = match scene.form.as_str() {
         "workers" => dispatcher.serve_workers(&mut server, 2),

@@ -1,0 +1,172 @@
+//! What an endpoint's parameter may be, and what a caller may pass for it.
+
+use super::fixed::Fixed;
+use super::list::List;
+use super::value::Value;
+
+/// A parameter of an endpoint: a value, or what it is lent as.
+///
+/// `&str` and `String` are both a `String` that travels; `&[T]`, [`List`] and `Vec<T>` are a `Vec<T>`; the `Ref` type of
+/// a variable payload and the payload itself are the payload. `&T` takes any value.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of an endpoint",
+    label = "not a type that travels",
+    note = "numbers, `bool`, `&str`, `&[T]`, `List<'_, T>`, `Option` of these, types marked with \
+            `#[tachyon::payload]`, and owned `String` and `Vec<T>` can"
+)]
+pub trait Argument<'a>: Sized {
+    /// The value that travels.
+    type Wire: Value;
+
+    /// The parameter of a view.
+    #[doc(hidden)]
+    fn take(view: <Self::Wire as Value>::View<'a>) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Fixed> Argument<'_> for T {
+    type Wire = T;
+
+    #[inline]
+    fn take(view: T) -> T {
+        view
+    }
+}
+
+impl Argument<'_> for String {
+    type Wire = Self;
+
+    fn take(view: &str) -> Self {
+        view.to_owned()
+    }
+}
+
+impl<'a> Argument<'a> for &'a str {
+    type Wire = String;
+
+    #[inline]
+    fn take(view: &'a str) -> Self {
+        view
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a, T: Value> Argument<'a> for Vec<T> {
+    type Wire = Self;
+
+    fn take(view: T::List<'a>) -> Self {
+        T::own_list(view)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a, T: Fixed> Argument<'a> for &'a [T] {
+    type Wire = Vec<T>;
+
+    #[inline]
+    fn take(view: &'a [T]) -> Self {
+        view
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a, T: Value<List<'a> = Self>> Argument<'a> for List<'a, T> {
+    type Wire = Vec<T>;
+
+    #[inline]
+    fn take(view: Self) -> Self {
+        view
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'a, P: Argument<'a>> Argument<'a> for Option<P> {
+    type Wire = Option<P::Wire>;
+
+    #[inline]
+    fn take(view: Option<<P::Wire as Value>::View<'a>>) -> Self {
+        view.map(P::take)
+    }
+}
+
+/// What a caller may pass where a `W` travels: the value or a reference to it, and what it is lent as.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be passed where a `{W}` travels",
+    label = "another type travels here",
+    note = "pass a `&{W}`, or what a handler gets of it"
+)]
+pub trait Pass<'s, W: Value> {
+    /// The view to send.
+    #[doc(hidden)]
+    fn pass(self) -> W::View<'s>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Fixed> Pass<'_, T> for T {
+    #[inline]
+    fn pass(self) -> T {
+        self
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'s, T: Value> Pass<'s, T> for &'s T {
+    #[inline]
+    fn pass(self) -> T::View<'s> {
+        self.view()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'s> Pass<'s, String> for &'s str {
+    #[inline]
+    fn pass(self) -> &'s str {
+        self
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'s, T: Value> Pass<'s, Vec<T>> for &'s [T] {
+    #[inline]
+    fn pass(self) -> T::List<'s> {
+        T::list(self)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'s, T: Value, const N: usize> Pass<'s, Vec<T>> for &'s [T; N] {
+    #[inline]
+    fn pass(self) -> T::List<'s> {
+        T::list(self)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'s, T: Value<List<'s> = Self>> Pass<'s, Vec<T>> for List<'s, T> {
+    #[inline]
+    fn pass(self) -> Self {
+        self
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'s> Pass<'s, Vec<String>> for &'s [&'s str] {
+    fn pass(self) -> List<'s, String> {
+        self.into()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'s, const N: usize> Pass<'s, Vec<String>> for &'s [&'s str; N] {
+    fn pass(self) -> List<'s, String> {
+        self.as_slice().into()
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<'s, W: Value, P: Pass<'s, W>> Pass<'s, Option<W>> for Option<P> {
+    #[inline]
+    fn pass(self) -> Option<W::View<'s>> {
+        self.map(P::pass)
+    }
+}

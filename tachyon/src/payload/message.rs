@@ -1,0 +1,243 @@
+//! Whole messages: one value, or nothing.
+
+use super::fixed::Fixed;
+use super::form::Form;
+use super::list::List;
+use super::malformed::Malformed;
+use super::scratch::Scratch;
+use super::value::Value;
+
+/// What a whole reply can be: a [`Value`], or nothing: `()`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a whole message",
+    label = "not a type that travels",
+    note = "numbers, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, `()` and types marked with \
+            `#[tachyon::payload]` travel"
+)]
+pub trait Message: Sized + 'static {
+    /// The value as [`Value::View`].
+    type View<'a>: Copy;
+    /// The form that it has.
+    const FORM: Form;
+
+    /// Whether reading copies a part.
+    #[doc(hidden)]
+    const COPIES: bool;
+
+    /// The value that a message is.
+    #[doc(hidden)]
+    fn read<'a>(message: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str)
+    -> Result<Self::View<'a>, Malformed>;
+
+    /// Length of the message.
+    #[doc(hidden)]
+    fn len(view: Self::View<'_>) -> usize;
+
+    /// Writes the message, which is as long as `len` says.
+    #[doc(hidden)]
+    fn write(view: Self::View<'_>, out: &mut [u8]);
+
+    /// The bytes of the message, if they lie somewhere as they are.
+    #[doc(hidden)]
+    fn bytes<'a>(view: Self::View<'a>) -> Option<&'a [u8]>;
+
+    /// An owned value of a view.
+    fn own(view: Self::View<'_>) -> Self;
+
+    /// The same view for a shorter time.
+    #[doc(hidden)]
+    fn shrink<'s, 'l: 's>(view: Self::View<'l>) -> Self::View<'s>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Value> Message for T {
+    type View<'a> = <T as Value>::View<'a>;
+    const FORM: Form = <T as Value>::FORM;
+    const COPIES: bool = <T as Value>::COPIES;
+
+    #[inline]
+    fn read<'a>(
+        message: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<Self::View<'a>, Malformed> {
+        T::read_message(message, scratch, place)
+    }
+
+    #[inline]
+    fn len(view: Self::View<'_>) -> usize {
+        T::message_len(view)
+    }
+
+    #[inline]
+    fn write(view: Self::View<'_>, out: &mut [u8]) {
+        T::write_message(view, out);
+    }
+
+    #[inline]
+    fn bytes<'a>(view: Self::View<'a>) -> Option<&'a [u8]> {
+        T::message_bytes(view)
+    }
+
+    #[inline]
+    fn own(view: Self::View<'_>) -> Self {
+        <T as Value>::own(view)
+    }
+
+    #[inline]
+    fn shrink<'s, 'l: 's>(view: Self::View<'l>) -> Self::View<'s> {
+        <T as Value>::shrink(view)
+    }
+}
+
+impl Message for () {
+    type View<'a> = ();
+    const FORM: Form = Form::Empty;
+    const COPIES: bool = false;
+
+    #[inline]
+    fn read<'a>(message: &'a [u8], _scratch: &mut Scratch<'a>, _place: &'static str) -> Result<(), Malformed> {
+        if message.is_empty() { Ok(()) } else { Err(Malformed::NotEmpty { found: message.len() }) }
+    }
+
+    #[inline]
+    fn len((): ()) -> usize {
+        0
+    }
+
+    #[inline]
+    fn write((): (), _out: &mut [u8]) {}
+
+    #[inline]
+    fn bytes<'a>((): Self::View<'a>) -> Option<&'a [u8]> {
+        Some(&[])
+    }
+
+    #[inline]
+    fn own((): ()) {}
+
+    #[inline]
+    fn shrink<'s, 'l: 's>((): ()) -> Self::View<'s> {}
+}
+
+/// A value that an endpoint may return: a [`Message`], a reference to one, or what it is lent as.
+#[diagnostic::on_unimplemented(
+    message = "an endpoint cannot reply with `{Self}`",
+    label = "not a reply",
+    note = "an endpoint returns a number, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, a type marked with \
+            `#[tachyon::payload]`, a borrowed one of these, nothing, or a `Result` of one of these"
+)]
+pub trait ReplyValue {
+    /// What the caller gets.
+    type Message: Message;
+
+    /// The view to send.
+    #[doc(hidden)]
+    fn view(&self) -> <Self::Message as Message>::View<'_>;
+
+    /// The bytes of the message, if they lie somewhere as they are.
+    #[doc(hidden)]
+    #[inline]
+    fn bytes(&self) -> Option<&[u8]> {
+        <Self::Message as Message>::bytes(self.view())
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Value> ReplyValue for T {
+    type Message = T;
+
+    #[inline]
+    fn view(&self) -> <T as Value>::View<'_> {
+        Value::view(self)
+    }
+
+    #[inline]
+    fn bytes(&self) -> Option<&[u8]> {
+        Value::bytes(self)
+    }
+}
+
+/// Implements the trait for references, one by one: a user may make a payload of any type, and with that of what a
+/// reference to it is.
+macro_rules! references {
+    ($([$($generics:tt)*] $ty:ty),* $(,)?) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<$($generics)*> ReplyValue for &$ty {
+            type Message = $ty;
+
+            #[inline]
+            fn view(&self) -> <$ty as Value>::View<'_> {
+                Value::view(*self)
+            }
+
+            #[inline]
+            fn bytes(&self) -> Option<&[u8]> {
+                Value::bytes(*self)
+            }
+        }
+    )*};
+}
+
+references! {
+    [] u8, [] u16, [] u32, [] u64, [] i8, [] i16, [] i32, [] i64, [] f32, [] f64, [] bool, [] String,
+    [T: Value] Vec<T>, [T: Value] Option<T>, [T: Fixed, const N: usize] [T; N],
+}
+
+#[diagnostic::do_not_recommend]
+impl ReplyValue for () {
+    type Message = ();
+
+    #[inline]
+    fn view(&self) {}
+}
+
+/// Implements the trait for types that lend the slice of which a `Vec` is made.
+macro_rules! slices {
+    ($([$($generics:tt)*] $ty:ty => $element:ty),* $(,)?) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<$($generics)*> ReplyValue for $ty {
+            type Message = Vec<$element>;
+
+            #[inline]
+            fn view(&self) -> <$element as Value>::List<'_> {
+                <$element as Value>::list(AsRef::<[$element]>::as_ref(self))
+            }
+        }
+    )*};
+}
+
+slices! {
+    [T: Value] &[T] => T,
+    [T: Value] Box<[T]> => T,
+    [T: Value] std::sync::Arc<[T]> => T,
+    [T: Value + Clone] std::borrow::Cow<'_, [T]> => T,
+}
+
+/// Implements the trait for borrowed text.
+macro_rules! texts {
+    ($($ty:ty),* $(,)?) => {$(
+        #[diagnostic::do_not_recommend]
+        impl ReplyValue for $ty {
+            type Message = String;
+
+            #[inline]
+            fn view(&self) -> &str {
+                self
+            }
+        }
+    )*};
+}
+
+texts!(&str, Box<str>, std::sync::Arc<str>, std::borrow::Cow<'_, str>);
+
+impl<T: Value> ReplyValue for List<'_, T>
+where
+    T: for<'a> Value<List<'a> = List<'a, T>>,
+{
+    type Message = Vec<T>;
+
+    fn view(&self) -> List<'_, T> {
+        *self
+    }
+}
