@@ -163,18 +163,29 @@ def test_a_saved_description_gives_the_same_code(odd: Callable[[], Peer], path: 
     child.join()
     assert tachyon("codegen", "python", file) == live
     assert "pub trait Endpoints" in tachyon("codegen", "rust", file)
-    names = [field["name"] for field in json.loads(file.read_text())["endpoints"][0]["request"]["layout"]["fields"]]
-    assert names == ["class", "kind", "flag", "_pad", "inner", "text", "raw"]
+    types = {each["name"]: each for each in json.loads(file.read_text())["types"]}
+    assert list(types) == ["Kind", "Inner", "Odd"]
+    assert [field["name"] for field in types["Odd"]["fields"]] == [
+        "class",
+        "kind",
+        "flag",
+        "_pad",
+        "inner",
+        "text",
+        "raw",
+    ]
 
 
 def test_describe_shows_a_table(odd: Callable[[], Peer], path: str) -> None:
     child = odd()
     lines = tachyon("describe", path).splitlines()
     child.join()
-    assert lines[0].split() == ["msg_type", "name", "request", "reply"]
-    assert lines[1].split()[:4] == ["1", "lambda_", "Odd", "Odd"]
-    assert lines[1].endswith("Gives back what it gets.")
-    assert lines[5].split() == ["5", "raw", "bytes", "bytes"]
+    assert lines[0].split() == ["msg_type", "endpoint"]
+    assert lines[1].split(maxsplit=4) == ["1", "lambda_(Odd)", "->", "Odd", "Gives back what it gets."]
+    assert lines[2].split(maxsplit=1) == ["2", "Odd_(list[Odd]) -> list[Kind]"]
+    assert lines[4].split(maxsplit=1) == ["4", "count() -> u8"]
+    assert lines[5].split(maxsplit=1) == ["5", "raw(bytes) -> bytes"]
+    assert lines[6].split(maxsplit=1) == ["6", "grid([f32; 2])"]
 
 
 @pytest.mark.parametrize(
@@ -266,9 +277,9 @@ def struct(name: str, *fields: tuple[str, object, int, int], size: int) -> objec
     ("text", "complaint"),
     [
         ("[]", "this is not the description of a callee"),
-        ("[" * 100_000, "this is not the description of a callee"),
-        ('{"schema": 2, "endpoints": []}', "schema 2 and this version reads up to 1"),
-        (described("u9"), "there is no number 'u9'"),
+        ("[" * 100_000, "nested more than 80 deep"),
+        ('{"schema": 3, "endpoints": []}', "schema 3 and this version reads up to 2"),
+        (described("u9"), "the type `u9`, which this version does not know"),
         (described({"kind": "array", "of": "u8", "len": 0}), "there is no such thing in Python"),
         (described(struct("X", ("a", "u8", 1, 1), size=2)), "field `a` of X is at offset 1 and the one before it"),
         (described(struct("X", ("a", "u8", 0, 1), size=2)), "X has 2 bytes and its fields have 1"),
