@@ -144,10 +144,8 @@ impl RpcDispatcher {
                 let Some(endpoint) = shared.endpoint(py, place) else {
                     return Err(CoreHandlerError::failed("the dispatcher was garbage collected"));
                 };
-                let function = endpoint.get().handler().clone_ref(py).into_bound(py);
-                let takes = endpoint.get().takes();
-                let _handling = Handling::begin(endpoint, request, request.caller());
-                handler::run(py, &function, takes, request, reply)
+                let _handling = Handling::begin(endpoint.clone_ref(py), request, request.caller());
+                handler::run(py, endpoint.get(), request, reply)
             })
         };
         let description = endpoint.get().describe(py, &name)?;
@@ -358,9 +356,14 @@ impl RpcDispatcher {
     }
 
     /// Do what `tachyon_rpc` does, and register the endpoint.
-    #[pyo3(signature = (msg_type, *, idempotent=false))]
-    fn handler(slf: Bound<'_, Self>, msg_type: Integer, idempotent: bool) -> PyResult<EndpointDecorator> {
-        Ok(EndpointDecorator::registering(args::msg_type(msg_type)?, idempotent, slf.unbind()))
+    #[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
+    fn handler(
+        slf: Bound<'_, Self>,
+        msg_type: Integer,
+        idempotent: bool,
+        raises: Option<Py<PyAny>>,
+    ) -> PyResult<EndpointDecorator> {
+        Ok(EndpointDecorator::registering(args::msg_type(msg_type)?, idempotent, raises, slf.unbind()))
     }
 
     /// Wait for one request, run its handler and reply.

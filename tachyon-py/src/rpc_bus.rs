@@ -20,6 +20,7 @@ use crate::payload::Payload;
 use crate::rpc_lines::{Forward, ForwardLine, ReverseLine};
 use crate::rpc_rx_guard::RpcRxGuard;
 use crate::rpc_tx_guard::RpcTxGuard;
+use crate::timed_bus::TimedBus;
 use crate::turn::{Debt, Held, Settle, Turn};
 
 /// A bus for calls: requests on the forward ring, replies on the reverse ring.
@@ -313,6 +314,15 @@ impl RpcBus {
             Forward::Undecided(_) | Forward::Closed => {}
         }
         Ok(())
+    }
+
+    /// Return the bus for calls that take so many seconds at most: `endpoint.call(bus.within(0.5), scan, radius)`.
+    ///
+    /// The limit covers a whole call, and travels with its request. Each call has the time for itself.
+    #[pyo3(text_signature = "($self, seconds)")]
+    fn within(slf: Bound<'_, Self>, seconds: f64) -> PyResult<TimedBus> {
+        args::timeout(Some(seconds))?;
+        Ok(TimedBus::new(slf.unbind(), seconds))
     }
 
     /// Send a request and return its correlation id, to be passed to `wait`.

@@ -22,6 +22,14 @@ impl Plan {
         }
     }
 
+    /// Whether `bytes`, of the type's length, are a fixed value.
+    ///
+    /// # Errors
+    /// [`Malformed`] when they are none.
+    pub fn check(&self, node: usize, bytes: &[u8]) -> Result<(), Malformed> {
+        if self.is_valid(node, bytes) { Ok(()) } else { Err(self.invalid(node, bytes)) }
+    }
+
     /// What is wrong with `bytes`, which are as long as the type and not a value of it.
     #[cold]
     pub(super) fn invalid(&self, node: usize, bytes: &[u8]) -> Malformed {
