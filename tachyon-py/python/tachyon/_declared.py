@@ -50,7 +50,7 @@ class EndpointError(RpcError):
             if base is not EndpointError and issubclass(base, EndpointError):
                 message = f"{cls.__name__}: a declared error is not extended; derive from tachyon.EndpointError"
                 raise TypeError(message)
-        cls.__layout__ = HeadLayout(cls.__name__, _fields(cls, sys._getframe(1).f_locals), cls)  # pyright: ignore[reportPrivateUsage]
+        cls.__layout__ = HeadLayout(cls.__name__, _fields(cls, sys._getframe(1).f_locals))  # pyright: ignore[reportPrivateUsage]
         cls.__tachyon_text__ = cls.__name__ if text is None else text
         _check_text(cls)
 

@@ -420,9 +420,10 @@ def _same(mine: Any, theirs: Any) -> bool:
     if isinstance(mine, list) and isinstance(theirs, list):
         values, others = cast("list[Any]", mine), cast("list[Any]", theirs)
         return len(values) == len(others) and all(map(_same, values, others))
-    equal = mine == theirs
-    # An array of numpy compares value by value.
-    return equal if isinstance(equal, bool) else mine.shape == theirs.shape and bool(equal.all())
+    if hasattr(mine, "shape"):
+        # An array of numpy compares value by value.
+        return mine.shape == theirs.shape and bool((mine == theirs).all())
+    return bool(mine == theirs)
 
 
 def _check_given(cls: type[Struct], fields: Mapping[str, Any]) -> None:
