@@ -9,6 +9,7 @@
 mod args;
 mod attrs;
 mod check;
+mod contract;
 mod diag;
 mod expand;
 mod fallback;

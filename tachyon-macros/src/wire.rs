@@ -1,11 +1,10 @@
 //! Which types can travel, as far as their names tell, and how the types of replies are written down again.
 
-use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote};
+use proc_macro2::Span;
+use quote::ToTokens;
 use syn::{GenericArgument, Lifetime, Path, PathArguments, Type, TypeArray};
 
-use crate::model::{ReplyForm, RequestForm, last_segment, peel, type_arguments};
-use crate::place::Place;
+use crate::model::{last_segment, peel, type_arguments};
 
 /// What to write instead of a type that cannot be part of a payload; `None` when it may be one.
 pub(crate) fn not_a_payload(ty: &Type) -> Option<String> {
@@ -102,46 +101,8 @@ fn primitive(ty: &Type) -> Option<String> {
     }
 }
 
-/// The type a request consists of.
-pub(crate) fn request(form: &RequestForm<'_>) -> TokenStream {
-    match form {
-        RequestForm::Nothing | RequestForm::Unit => quote!(()),
-        RequestForm::Borrowed(ty) => ty.to_token_stream(),
-    }
-}
-
-/// The type a reply consists of.
-///
-/// ```text
-/// -> Result<Vec<T>, E>       =>   <Result<Vec<T>, E> as IntoReply>::Wire
-/// -> &[u8]                   =>   <&'static [u8] as IntoReply>::Wire
-/// -> Result<T, impl Error>   =>   <Result<T, Opaque> as IntoReply>::Wire
-/// ```
-pub(crate) fn reply(form: &ReplyForm<'_>, private: &Path) -> TokenStream {
-    match form {
-        ReplyForm::Nothing => quote!(()),
-        ReplyForm::Slot(None) => quote!([#private::u8]),
-        ReplyForm::Slot(Some(ty)) => ty.to_token_stream(),
-        ReplyForm::Opaque(ty) if matches!(peel(ty), Type::ImplTrait(_)) => quote!([#private::u8]),
-        ReplyForm::Value(ty) | ReplyForm::Opaque(ty) => {
-            let mut ty = (*ty).clone();
-            write_down(&mut ty, private);
-            // In place of the type, so that this is where the error is when it is no reply.
-            Place::of(&ty).stand_in(quote!(<#ty as #private::IntoReply>::Wire))
-        }
-    }
-}
-
-/// A piece of a client, in place of what the endpoint returns: when that is no reply, this is where the error is.
-pub(crate) fn returned(form: &ReplyForm<'_>, returned: TokenStream) -> TokenStream {
-    match form {
-        ReplyForm::Nothing | ReplyForm::Slot(None) => returned,
-        ReplyForm::Value(ty) | ReplyForm::Opaque(ty) | ReplyForm::Slot(Some(ty)) => Place::of(ty).stand_in(returned),
-    }
-}
-
 /// Gives names to what has none in the type of a constant: lifetimes, and types after `impl`.
-fn write_down(ty: &mut Type, private: &Path) {
+pub(crate) fn write_down(ty: &mut Type, private: &Path) {
     match ty {
         Type::Group(group) => write_down(&mut group.elem, private),
         Type::Paren(paren) => write_down(&mut paren.elem, private),

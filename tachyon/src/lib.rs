@@ -79,7 +79,7 @@ pub use describe::{
     Mismatch, Signature, StructDescription, TypeDescription, VariantDescription,
 };
 pub use dispatch::{
-    CallInfo, CallerInfo, Dispatcher, Endpoint, Entry, EntryHandler, ExclusiveHandler, HandlerError, IntoReply, Layer,
+    CallerInfo, Context, Dispatcher, Endpoint, Entry, EntryHandler, ExclusiveHandler, HandlerError, IntoReply, Layer,
     Needs, NoState, Outcome, OwnedHandler, Replied, Reply, ReplyInPlace, ReplyRoom, ReplySlot, Request, Scope, Served,
     SharedHandler, SlotError, SlotResult,
 };
@@ -89,12 +89,12 @@ pub use error::{
 };
 pub use options::Options;
 pub use payload::{
-    EnumLayout, Field, Form, HeadField, HeadLayout, Layout, Malformed, Payload, Primitive, StructLayout, ValueType,
-    Variant, Wire,
+    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, HeadField, HeadLayout, Layout, List, ListIter, Malformed,
+    Pass, Payload, Primitive, ReplyValue, StructLayout, Undeclared, Value, ValueType, Variant, Wire,
 };
 pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
 pub use ring::MAX_CAPACITY;
-pub use rpc::{Callee, Caller, ErrorKind, ReplyGuard, RpcBus, RpcError, RpcRxGuard, RpcTxGuard};
+pub use rpc::{Callee, Caller, Calls, ErrorKind, InPlace, RpcBus, RpcError, RpcRxGuard, RpcTxGuard, Within};
 pub use server::{Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
 pub use tachyon_macros::{endpoints, payload, tachyon_rpc};
 #[cfg(feature = "tracing")]

@@ -2,7 +2,7 @@
 //!
 //! The macros and this crate are pinned to the same version, so the two sides of this boundary always match.
 
-mod contract;
+mod endpoint;
 mod gaps;
 mod message;
 mod select;
@@ -15,24 +15,34 @@ pub use core::option::Option;
 pub use core::primitive::{i128, str, u8, u16, usize};
 pub use core::result::Result;
 pub use core::time::Duration;
+pub use std::string::String;
+pub use std::vec::Vec;
 pub use zerocopy;
 
-pub use self::contract::{Method, MethodOf, Stub, answer, call, handle};
+pub use self::endpoint::{
+    Contract, ErrorTravels, IsDeclared, IsReply, IsShown, NotDeclared, NotReply, NotShown, ReplyOf, Spelled, answer,
+    answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
+};
 pub use self::gaps::{IsPayload, assert_no_gap_after, assert_no_gap_before, assert_not_empty};
 pub use self::message::Opaque;
 pub use self::select::{
-    IsArgument, IsValue, NotArgument, NotValue, Parameter, Select, Slot, Take, can_be_parameter, travels,
+    IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
+    can_be_lent, can_be_parameter, travels,
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
 pub use crate::describe::Signature;
 pub use crate::dispatch::{
-    Dispatcher, Endpoint, Entry, EntryHandler, HandlerError, IntoReply, Needs, NoState, Replied, Reply,
+    Context, Dispatcher, Endpoint, Entry, EntryHandler, HandlerError, How, IntoReply, Needs, NoState, Pick, Replied,
+    Reply, Request, SlotOf, SlotResult,
 };
 pub use crate::error::CallError;
 pub use crate::payload::{
-    Element, EnumLayout, Field, Layout, Malformed, Payload, Primitive, StructLayout, Variant, Wire,
+    Argument, DeclaredError, Element, EnumLayout, Field, Form, Head, HeadField, HeadLayout, Layout, List, Malformed,
+    Message, Pass, Payload, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Wire,
+    Writer, align8, deeper, offsets,
 };
-pub use crate::rpc::{Caller, ReplyGuard};
+pub use crate::rpc::Within as Limited;
+pub use crate::rpc::{Body, Borrowed, Caller, Calls, Fields, InPlace, Whole, call, call_in_place};
 
 /// The `msg_type` that marks an error reply.
 const RESERVED: u16 = u16::MAX;

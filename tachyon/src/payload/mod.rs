@@ -21,15 +21,20 @@ pub use argument::{Argument, Pass};
 pub use declared::{DeclaredError, Undeclared};
 pub use element::Element;
 pub use fixed::Fixed;
+pub(crate) use fixed::{lend_all_mut, lend_private};
 pub(crate) use form::view;
 pub use form::{Form, Wire};
-pub(crate) use head::align8;
-pub use head::{Head, MAX_HEAD, Writer, offsets};
+pub use head::{Head, MAX_HEAD, Writer, align8, offsets};
 pub use layout::{EnumLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant};
 pub use list::{List, ListIter};
 pub use malformed::Malformed;
 pub use message::{Message, ReplyValue};
 pub use scratch::Scratch;
+pub(crate) use scratch::{Words, with_scratch};
+
+/// Up to so many bytes, a message is written to the stack and copied: what a slot of a ring holds.
+pub(crate) const SHORT: usize = 232;
+
 pub use value::{Value, deeper};
 
 /// A type whose bytes are the same in every process: [`#[tachyon::payload]`](macro@crate::payload) implements it for
