@@ -53,7 +53,8 @@ const USED: [&str; 21] = [
 /// ```
 pub fn rust(description: &Description) -> String {
     let mut types = Types::new(&USED);
-    let mut taken = Taken::with(&["new", "with_timeout"]);
+    // The client has these itself.
+    let mut taken = Taken::with(&["new", "with_timeout", "within", "metadata", "into_inner"]);
     let methods: Vec<String> =
         description.endpoints.iter().map(|endpoint| method(endpoint, &mut types, &mut taken)).collect();
     let mut source = String::from("// Generated from a callee's description by `tachyon codegen rust`.\n");

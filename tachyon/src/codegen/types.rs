@@ -137,7 +137,9 @@ impl<'a> Types<'a> {
     /// The type of an endpoint's errors, which gets its definition; `None` if the endpoint declares none that Rust can
     /// name. The names travel, so a variant has exactly the name that was declared.
     pub(super) fn errors(&mut self, endpoint: &'a EndpointDescription) -> Option<String> {
-        let (variants, others): (Vec<_>, Vec<_>) = endpoint.raises.iter().partition(|error| is_exact(&error.name));
+        let mut names = HashSet::new();
+        let (variants, others): (Vec<_>, Vec<_>) =
+            endpoint.raises.iter().partition(|error| is_exact(&error.name) && names.insert(&error.name));
         if variants.is_empty() {
             return None;
         }

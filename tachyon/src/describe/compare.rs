@@ -76,7 +76,7 @@ impl Comparison<'_> {
     /// Errors that one side alone declares arrive at the other as errors without a type.
     fn errors(&mut self, here: &[HeadDescription], there: &[HeadDescription]) -> Compared {
         for error in here {
-            if let Some(other) = there.iter().find(|other| is_one_name(&other.name, &error.name)) {
+            if let Some(other) = counterpart(there, &error.name, |other| &other.name, |_| true) {
                 self.heads(error, other, &Owner::Payload(&error.name))?;
             }
         }
@@ -192,14 +192,14 @@ impl Comparison<'_> {
         let owner = Owner::Payload(name);
         let place = |field: &str| format!("field `{field}` of {name}");
         for field in here.fields.iter().filter(is_content) {
-            let is_same = |other: &FieldDescription| other.offset == field.offset;
+            let is_same = |other: &FieldDescription| is_same_field(field, other);
             let Some(other) = counterpart(&there.fields, &field.name, |field| &field.name, is_same) else {
                 return self.differ(&format!("{} is {} here, missing at the callee", place(&field.name), at(field)));
             };
             self.field(field, other, &owner)?;
         }
         let surplus = there.fields.iter().filter(is_content).find(|other| {
-            counterpart(&here.fields, &other.name, |field| &field.name, |field| field.offset == other.offset).is_none()
+            counterpart(&here.fields, &other.name, |field| &field.name, |field| is_same_field(field, other)).is_none()
         });
         if let Some(surplus) = surplus {
             let sentence = format!("{} is missing here, {} at the callee", place(&surplus.name), at(surplus));
@@ -273,7 +273,8 @@ fn is_one_name(one: &str, other: &str) -> bool {
     normal(plain(one)) == normal(plain(other))
 }
 
-fn normal(name: &str) -> Cow<'_, str> {
+/// A name in the form that all languages agree on.
+pub(super) fn normal(name: &str) -> Cow<'_, str> {
     if name.is_ascii() { Cow::Borrowed(name) } else { Cow::Owned(name.nfkc().collect()) }
 }
 
@@ -322,6 +323,10 @@ fn byte_array(description: &TypeDescription) -> Option<usize> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "`filter` lends references to references")]
 fn is_content(field: &&FieldDescription) -> bool {
     !field.name.starts_with('_')
+}
+
+fn is_same_field(one: &FieldDescription, other: &FieldDescription) -> bool {
+    one.offset == other.offset && one.value_type == other.value_type
 }
 
 fn at(field: &FieldDescription) -> String {
@@ -607,6 +612,9 @@ mod tests {
         };
         let here = raises(&no_sensor(r#""u32""#, 4));
         here.agree_with(&raises(r#"{"name": "Busy"}"#)).unwrap();
+        let two = raises(&format!(r#"{{"name": "NoSensor_"}}, {}"#, no_sensor(r#""u32""#, 4)));
+        two.agree_with(&two).unwrap();
+        here.agree_with(&two).unwrap();
         here.agree_with(&raises(&format!(r#"{{"name": "Busy"}}, {}"#, no_sensor(r#""u32""#, 4)))).unwrap();
         assert_eq!(
             difference(&here, &raises(&no_sensor(r#""u16""#, 2))),

@@ -3,7 +3,7 @@
 //! Types stand in a list, each once, and refer to earlier ones by their index. In memory a reference is a shared type,
 //! so a short JSON never becomes a large tree, and has no cycle.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::de::value::MapAccessDeserializer;
@@ -11,6 +11,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::compare::normal;
 use super::description::{
     DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
     HeadDescription, StructDescription, TypeDescription, VariantDescription,
@@ -349,11 +350,11 @@ impl Reader {
         {
             return Err(invalid(format!("the reply of {name} has fields, and a reply has no more than one, `value`")));
         }
-        let mut names = std::collections::HashSet::new();
+        let mut names = HashSet::new();
         let mut raises = Vec::with_capacity(json.raises.len());
         for ErrorJson { name: error, doc, head, fields } in json.raises {
             let error = checked_name(error)?;
-            if !names.insert(error.clone()) {
+            if !names.insert(normal(&error).into_owned()) {
                 return Err(invalid(format!("{name} declares the error {error} twice")));
             }
             raises.push(self.head(error, doc, head.unwrap_or(HEAD_LEN), fields)?.0);
