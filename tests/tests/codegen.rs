@@ -155,6 +155,17 @@ fn every_form_becomes_code() {
 }
 
 #[test]
+fn the_example_of_the_documentation_is_a_description() {
+    let page = include_str!("../../docs/describe.md");
+    let (_, rest) = page.split_once("```json\n").unwrap();
+    let (json, rest) = rest.split_once("```\n").unwrap();
+    let description = Description::from_json(json).unwrap();
+    let written: Description = Description::from_json(&description.to_json()).unwrap();
+    assert_eq!(written, description);
+    assert!(rest.contains(&format!("```text\n{}\n```", description.endpoints[0])));
+}
+
+#[test]
 fn odd_descriptions_still_become_code() {
     let json = r#"{"schema": 1, "endpoints": [
         {"msg_type": 1, "name": "type", "request": {"form": "empty"}, "reply": {"form": "empty"}},
