@@ -1,4 +1,4 @@
-//! Rust source from a description.
+//! Descriptions as text: read by the core's rules, and turned into Rust source.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -8,6 +8,16 @@ use tachyon::{Description, codegen};
 #[pyfunction]
 #[pyo3(text_signature = "(json, /)")]
 pub(crate) fn codegen_rust(json: &str) -> PyResult<String> {
-    let description = Description::from_json(json).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    Ok(codegen::rust(&description))
+    Ok(codegen::rust(&read(json)?))
+}
+
+/// Check a description in JSON, of any schema that is known, and give it in the schema of this version.
+#[pyfunction]
+#[pyo3(text_signature = "(json, /)")]
+pub(crate) fn read_description(json: &str) -> PyResult<String> {
+    Ok(read(json)?.to_json())
+}
+
+fn read(json: &str) -> PyResult<Description> {
+    Description::from_json(json).map_err(|error| PyValueError::new_err(error.to_string()))
 }

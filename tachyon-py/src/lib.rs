@@ -68,7 +68,7 @@ mod _tachyon {
     #[pymodule_export]
     use crate::bus::Bus;
     #[pymodule_export]
-    use crate::codegen::codegen_rust;
+    use crate::codegen::{codegen_rust, read_description};
     #[pymodule_export]
     use crate::comparison::Comparison;
     #[pymodule_export]

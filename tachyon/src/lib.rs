@@ -75,8 +75,8 @@ mod wait;
 
 pub use bus::{BatchIter, Bus, Message, Messages, Receiver, RxBatchGuard, RxGuard, RxMsgView, Sender, State, TxGuard};
 pub use describe::{
-    Composite, DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
-    Mismatch, Signature, StructDescription, TypeDescription, VariantDescription,
+    DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
+    HeadDescription, Mismatch, Signature, StructDescription, TypeDescription, VariantDescription,
 };
 pub use dispatch::{
     CallerInfo, Context, Dispatcher, Endpoint, Entry, EntryHandler, ExclusiveHandler, HandlerError, IntoReply, Layer,

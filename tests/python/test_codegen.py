@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tachyon import RpcBus
+from tachyon._cli_describe import table
 from tachyon._codegen import python
 from tachyon._description import DescriptionError, from_json
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 BINARIES = Path(os.environ.get("TACHYON_EXAMPLES", ROOT / "target/release"))
+GENERATED = ROOT / "tests/tests/generated"
 LIMIT = 30.0
 
 ODD = '''
@@ -163,18 +166,29 @@ def test_a_saved_description_gives_the_same_code(odd: Callable[[], Peer], path: 
     child.join()
     assert tachyon("codegen", "python", file) == live
     assert "pub trait Endpoints" in tachyon("codegen", "rust", file)
-    names = [field["name"] for field in json.loads(file.read_text())["endpoints"][0]["request"]["layout"]["fields"]]
-    assert names == ["class", "kind", "flag", "_pad", "inner", "text", "raw"]
+    types = {each["name"]: each for each in json.loads(file.read_text())["types"]}
+    assert list(types) == ["Kind", "Inner", "Odd"]
+    assert [field["name"] for field in types["Odd"]["fields"]] == [
+        "class",
+        "kind",
+        "flag",
+        "_pad",
+        "inner",
+        "text",
+        "raw",
+    ]
 
 
 def test_describe_shows_a_table(odd: Callable[[], Peer], path: str) -> None:
     child = odd()
     lines = tachyon("describe", path).splitlines()
     child.join()
-    assert lines[0].split() == ["msg_type", "name", "request", "reply"]
-    assert lines[1].split()[:4] == ["1", "lambda_", "Odd", "Odd"]
-    assert lines[1].endswith("Gives back what it gets.")
-    assert lines[5].split() == ["5", "raw", "bytes", "bytes"]
+    assert lines[0].split() == ["msg_type", "endpoint"]
+    assert lines[1].split(maxsplit=4) == ["1", "lambda_(Odd)", "->", "Odd", "Gives back what it gets."]
+    assert lines[2].split(maxsplit=1) == ["2", "Odd_(list[Odd]) -> list[Kind]"]
+    assert lines[4].split(maxsplit=1) == ["4", "count() -> u8"]
+    assert lines[5].split(maxsplit=1) == ["5", "raw(bytes) -> bytes"]
+    assert lines[6].split(maxsplit=1) == ["6", "grid([f32; 2])"]
 
 
 @pytest.mark.parametrize(
@@ -266,9 +280,9 @@ def struct(name: str, *fields: tuple[str, object, int, int], size: int) -> objec
     ("text", "complaint"),
     [
         ("[]", "this is not the description of a callee"),
-        ("[" * 100_000, "this is not the description of a callee"),
-        ('{"schema": 2, "endpoints": []}', "schema 2 and this version reads up to 1"),
-        (described("u9"), "there is no number 'u9'"),
+        ("[" * 100_000, "nested more than 80 deep"),
+        ('{"schema": 3, "endpoints": []}', "schema 3 and this version reads up to 2"),
+        (described("u9"), "the type `u9`, which this version does not know"),
         (described({"kind": "array", "of": "u8", "len": 0}), "there is no such thing in Python"),
         (described(struct("X", ("a", "u8", 1, 1), size=2)), "field `a` of X is at offset 1 and the one before it"),
         (described(struct("X", ("a", "u8", 0, 1), size=2)), "X has 2 bytes and its fields have 1"),
@@ -291,6 +305,29 @@ def test_types_of_one_name_are_told_apart() -> None:
     two = struct("X", ("a", "i8", 0, 1), size=1)
     source = python(from_json(described(struct("Y", ("one", one, 0, 1), ("two", two, 1, 1), size=2))))
     assert "    one: X\n    two: X2\n" in source
+
+
+def test_every_form_becomes_code(tmp_path: Path) -> None:
+    """Text, lists, options, payloads with a head, arguments by name and declared errors."""
+    source = python(from_json((GENERATED / "contract.json").read_text()))
+    if "UPDATE" in os.environ:
+        (GENERATED / "contract.py").write_text(source)
+    assert source == (GENERATED / "contract.py").read_text()
+    file = tmp_path / "contract.py"
+    file.write_text(source)
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--check", str(file)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_every_form_is_shown_as_a_function() -> None:
+    lines = table(from_json((GENERATED / "contract.json").read_text())).splitlines()
+    shown = [re.split(r" {2,}", line, maxsplit=2)[1] for line in lines[1:]]
+    assert shown[0] == "filter(scan: Scan, radius: f32, tags: list[u32]) -> Scan raises NoSensor, Busy"
+    assert shown[1].endswith("mount: option[Mount]) -> option[list[Scan]] raises Busy, None, Side, Self")
+    assert shown[2] == "names(str) -> list[str] raises Busy"
+    assert shown[3] == "mount(Mount) raises Self"
+    assert lines[1].endswith("raises NoSensor, Busy  Leaves out points.")
 
 
 @pytest.mark.parametrize("language", ["python", "rust"])

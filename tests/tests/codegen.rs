@@ -144,6 +144,27 @@ fn the_original_and_its_stand_in_describe_the_same() {
     peer.finish();
 }
 
+/// Text, lists, options, payloads with a head, arguments by name and declared errors.
+#[test]
+fn every_form_becomes_code() {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/generated/contract.json");
+    let description = Description::from_json(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let source = codegen::rust(&description);
+    assert_checked_in("contract.rs", &source);
+    assert_eq!(codegen::rust(&Description::from_json(&description.to_json()).unwrap()), source);
+}
+
+#[test]
+fn the_example_of_the_documentation_is_a_description() {
+    let page = include_str!("../../docs/describe.md");
+    let (_, rest) = page.split_once("```json\n").unwrap();
+    let (json, rest) = rest.split_once("```\n").unwrap();
+    let description = Description::from_json(json).unwrap();
+    let written: Description = Description::from_json(&description.to_json()).unwrap();
+    assert_eq!(written, description);
+    assert!(rest.contains(&format!("```text\n{}\n```", description.endpoints[0])));
+}
+
 #[test]
 fn odd_descriptions_still_become_code() {
     let json = r#"{"schema": 1, "endpoints": [
@@ -152,7 +173,7 @@ fn odd_descriptions_still_become_code() {
         {"msg_type": 3, "name": "new", "request": {"form": "slice", "layout": {"kind": "str", "len": 3}}, "reply": {"form": "empty"}},
         {"msg_type": 4, "name": "twice", "request": {"form": "payload", "layout":
             {"kind": "struct", "name": "Odd-Name", "size": 24, "align": 8, "fields": [
-                {"name": "class", "type": "u8", "offset": 0, "size": 1},
+                {"name": "gr\u00f6\u00dfe", "type": "u8", "offset": 0, "size": 1},
                 {"name": "crate", "type": "f64", "offset": 8, "size": 8},
                 {"name": "match", "type": {"kind": "bytes", "len": 3}, "offset": 16, "size": 3}]}},
          "reply": {"form": "payload", "layout": {"kind": "enum", "name": "Result", "repr": "i8", "variants": [

@@ -183,16 +183,16 @@ fn a_description_says_everything_and_fits_any_ring() {
     assert_eq!(
         heads,
         [
-            "echo(&[u8]) -> [u8]",
-            "price(&PriceRequest) -> PriceReply",
-            "order(&Order) -> u64",
-            "sum(&[f64]) -> f64",
-            "prices() -> [PriceReply]",
+            "echo(bytes) -> bytes",
+            "price(PriceRequest) -> PriceReply",
+            "order(Order) -> u64",
+            "sum(list[f64]) -> f64",
+            "prices() -> list[PriceReply]",
             "nothing()",
-            "squares(&u32) -> [u64]",
-            "silent() -> [u8]",
-            "sides(&[Order]) -> [Side]",
-            "turned(&Order) -> Order",
+            "squares(u32) -> list[u64]",
+            "silent() -> bytes",
+            "sides(list[Order]) -> list[Side]",
+            "turned(Order) -> Order",
         ]
     );
     assert_eq!(description.endpoint(2).unwrap().doc, "Prices an instrument.");

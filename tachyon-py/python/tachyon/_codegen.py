@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tachyon._description import (
     ArrayType,
@@ -13,18 +13,29 @@ from tachyon._description import (
     DescriptionError,
     EndpointType,
     EnumType,
+    FieldType,
     FormType,
+    HeadType,
+    ListType,
+    OptionType,
     PrimitiveType,
     StructType,
+    TextType,
     Type,
 )
 from tachyon._names import python_name
 from tachyon._printable import printable
+from tachyon.errors import RpcError
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 # The width that formatters wrap at unless told otherwise.
 _WIDTH: Final = 88
 # What the generated module itself refers to.
-_USED: Final = ("tachyon", "Annotated", "NotImplementedError", "None", "bytes", "memoryview", "str")
+_USED: Final = ("tachyon", "Annotated", "NotImplementedError", "None", "bytes", "list", "memoryview", "str")
+# What every exception of an endpoint has of its own.
+_OF_ERRORS: Final = frozenset(dir(RpcError)) | frozenset(RpcError.__annotations__)
 # 65535 marks error replies.
 _LAST_MSG_TYPE: Final = 65534
 # A Struct keeps zeros of its size, and no message is longer.
@@ -63,7 +74,9 @@ class _Writer:
         self._taken: set[str] = set(_USED)
         # Per name that was asked for again the number to try next: a description may ask for one a million times.
         self._next: dict[str, int] = {}
-        self._names: dict[StructType | EnumType, str] = {}
+        self._names: dict[StructType | HeadType | EnumType, str] = {}
+        # Per class of an error its fields: a name that travels cannot be numbered.
+        self._errors: dict[str, tuple[FieldType, ...]] = {}
 
     def _claim(self, wanted: str) -> str:
         # Names that begin with underscores are a module's own (`__builtins__`), mangled in a class, or padding's.
@@ -81,23 +94,110 @@ class _Writer:
         if not 0 <= endpoint.msg_type <= _LAST_MSG_TYPE:
             message = f"{endpoint.name} has message type {endpoint.msg_type}, and they go from 0 to {_LAST_MSG_TYPE}"
             raise DescriptionError(message)
-        request, reply = self._form(endpoint.request, "memoryview"), self._form(endpoint.reply, "bytes")
+        parameters, reply = self._parameters(endpoint.request), self._reply(endpoint.reply)
+        raises, others = self._raises(endpoint)
         name = self._claim(endpoint.name)
-        parameter = "" if request == "None" else f"request: {request}"
-        head = f"def {name}({parameter}) -> {reply}:"
-        if len(head) > _WIDTH:
-            inner = f"\n    {parameter},\n" if parameter else ""
-            head = f"def {name}({inner}) -> {reply}:"
-        lines = [f"@tachyon.tachyon_rpc(msg_type={endpoint.msg_type})", head]
-        return "\n".join([*lines, *_doc(endpoint.doc), "    raise NotImplementedError"])
+        settings = [f"msg_type={endpoint.msg_type}"]
+        doc = endpoint.doc
+        if raises:
+            settings.append(_wrap("raises=(", [*raises, *([""] if len(raises) == 1 else [])], ")", indent=4))
+        if others:
+            untyped = f"Errors that no class can be named after arrive untyped: {', '.join(others)}."
+            doc = f"{doc.rstrip()}\n\n{untyped}" if doc.strip() else untyped
+        lines = [
+            _wrap("@tachyon.tachyon_rpc(", settings, ")"),
+            _wrap(f"def {name}(", parameters, f") -> {reply}:", defines=True),
+        ]
+        return "\n".join([*lines, *_doc(doc), "    raise NotImplementedError"])
 
-    def _form(self, form: FormType, raw: str) -> str:
-        if form.type is None:
-            return "None" if form.form == "empty" else raw
-        written = self._type(form.type, "a reply or a request")
-        return f"tachyon.Array[{written}]" if form.form == "slice" else written
+    def _parameters(self, form: FormType) -> list[str]:
+        if form.head is None:
+            return [] if form.form == "empty" else [f"request: {self._whole(form, 'memoryview')}"]
+        fields = form.head.fields
+        # Parameters with a default come last, so only options at the end have one.
+        required = len(fields)
+        while required and isinstance(fields[required - 1].type, OptionType):
+            required -= 1
+        written: list[str] = []
+        names = {"NotImplementedError", "__debug__"}
+        for at, field in enumerate(fields):
+            name = _unused(python_name(field.name), names)
+            names.add(name)
+            hint = self._type(field.type, f"argument `{field.name}`")
+            written.append(f"{name}: {hint}{' = None' if at >= required else ''}")
+        return written
 
-    def _type(self, found: Type, place: str) -> str:
+    def _reply(self, form: FormType) -> str:
+        if form.head is None:
+            return "None" if form.form == "empty" else self._whole(form, "bytes")
+        # An option: the one field of its reply.
+        return self._type(form.head.fields[0].type, "a reply")
+
+    def _whole(self, form: FormType, raw: str) -> str:
+        match form.type:
+            case None:
+                return raw
+            case ListType(of) if _is_fixed(of):
+                return f"tachyon.Array[{self._type(of, 'a reply or a request')}]"
+            case found:
+                return self._type(found, "a reply or a request")
+
+    def _raises(self, endpoint: EndpointType) -> tuple[list[str], list[str]]:
+        """Write the classes of an endpoint's errors; give their names, and the names that no class can have."""
+        inner: list[HeadType] = []
+        raises: list[str] = []
+        others: list[str] = []
+        for error in endpoint.raises:
+            if keyword.iskeyword(error.name) or any(name.startswith("_") for name in _names(error)):
+                others.append(error.name)
+            elif self._errors.get(error.name) == error.fields:
+                raises.append(error.name)
+            elif error.name in self._taken:
+                inner.append(error)
+            else:
+                self._taken.add(error.name)
+                self._errors[error.name] = error.fields
+                self.types.append("\n".join(self._error(error)))
+                raises.append(error.name)
+        if inner:
+            # The class's own name is the one that travels, so a second one of the name lies in another class.
+            outer = self._claim("".join(word.capitalize() for word in endpoint.name.split("_")) + "Errors")
+            nested = [[f"    {line}" if line else "" for line in self._error(error)] for error in inner]
+            about = f'    """The errors of `{endpoint.name}` whose names others have."""'
+            self.types.append("\n".join([f"class {outer}:", about, *(line for each in nested for line in ["", *each])]))
+            raises += [f"{outer}.{error.name}" for error in inner]
+        return raises, others
+
+    def _error(self, error: HeadType) -> list[str]:
+        lines: list[str] = []
+        shown: list[str] = []
+        for field, name, hint in self._fields(error, _OF_ERRORS):
+            lines.append(f"    {name}: {hint}{' = None' if isinstance(field.type, OptionType) else ''}")
+            if isinstance(field.type, (PrimitiveType, TextType)):
+                shown.append(f"{name} {{{name}}}")
+        text = f"{error.name}: {', '.join(shown)}" if shown else error.name
+        head = _wrap(f"class {error.name}(", ["tachyon.EndpointError", f'text="{text}"'], "):")
+        return _body(head, error.doc, lines)
+
+    def _fields(self, head: HeadType, reserved: Container[str]) -> list[tuple[FieldType, str, str]]:
+        """Give the fields behind a head, each with its name in Python and its hint."""
+        # Hints come first: their types must be written before the class is.
+        hints = [self._type(field.type, f"field `{field.name}` of {head.name}") for field in head.fields]
+        names: set[str] = set()
+        written: list[tuple[FieldType, str, str]] = []
+        for field, hint in zip(head.fields, hints, strict=True):
+            if field.name.startswith("_"):
+                message = f"field `{field.name}` of {head.name} begins with an underscore, which is padding in Python"
+                raise DescriptionError(message)
+            name = python_name(field.name)
+            # A default becomes an attribute of the class, and hides a type of its name from the hints behind it.
+            while name in names or name in reserved or name in self._taken:
+                name += "_"
+            names.add(name)
+            written.append((field, name, hint))
+        return written
+
+    def _type(self, found: Type, place: str) -> str:  # noqa: C901, PLR0911 - one for each kind
         match found:
             case PrimitiveType(name):
                 return f"tachyon.{name}"
@@ -113,6 +213,15 @@ class _Writer:
                 return self._annotated(f"tachyon.Array[{self._type(of, place)}]", length)
             case BytesType(kind, length):
                 return self._annotated(kind, length)
+            case TextType():
+                return "str"
+            case ListType(PrimitiveType("u8")):
+                return "bytes"
+            case ListType(of):
+                written = self._type(of, place)
+                return f"tachyon.Array[{written}]" if _is_fixed(of) else f"list[{written}]"
+            case OptionType(of):
+                return f"{self._type(of, place)} | None"
             case _:
                 return self._named(found)
 
@@ -120,43 +229,58 @@ class _Writer:
         self.annotates = True
         return f"Annotated[{plain}, {length}]"
 
-    def _named(self, found: StructType | EnumType) -> str:
+    def _named(self, found: StructType | HeadType | EnumType) -> str:
         if found not in self._names:
-            body = self._struct(found) if isinstance(found, StructType) else _enum(found)
+            match found:
+                case StructType():
+                    bases, body = ["tachyon.Struct"], self._struct(found)
+                case HeadType():
+                    bases, body = self._variable(found)
+                case EnumType():
+                    bases, body = ["tachyon.IntEnum", f'repr="{found.repr}"'], _enum(found)
             name = self._names[found] = self._claim(found.name)
-            base = "tachyon.Struct" if isinstance(found, StructType) else f'tachyon.IntEnum, repr="{found.repr}"'
-            doc = _doc(found.doc)
-            self.types.append("\n".join([f"class {name}({base}):", *doc, *([""] if doc else []), *body]))
+            self.types.append("\n".join(_body(_wrap(f"class {name}(", bases, "):"), found.doc, body)))
         return self._names[found]
 
+    def _variable(self, found: HeadType) -> tuple[list[str], list[str]]:
+        lines = [
+            f"    {name}: {hint}{' = None' if isinstance(field.type, OptionType) else ''}"
+            for field, name, hint in self._fields(found, ())
+        ]
+        is_seen = any(not _is_fixed(field.type) for field in found.fields)
+        return ["tachyon.Struct", *([] if is_seen else ["extensible=True"])], lines
+
     def _struct(self, struct: StructType) -> list[str]:
-        lines: list[str] = []
         end, aligned = 0, 1
-        names: set[str] = set()
         for field in struct.fields:
             place = f"field `{field.name}` of {struct.name}"
             if field.offset != end:
                 message = f"{place} is at offset {field.offset} and the one before it ends at {end}; that is no payload"
                 raise DescriptionError(message)
             size, align = _extent(field.type)
-            if size != field.size or field.offset % align:
-                message = f"{place} has {field.size} bytes at offset {field.offset}, which no {field.type.name} has"
+            if field.offset % align:
+                message = f"{place} is at offset {field.offset}, and a {field.type.name} is at a multiple of {align}"
                 raise DescriptionError(message)
             end += size
             aligned = max(aligned, align)
-            padding = field.name.startswith("_")
-            # Two underscores would be mangled, and the name of padding means nothing.
-            name = "_" + field.name.strip("_") if padding else python_name(field.name)
-            while name in names or name == "_":
-                name += "_"
-            names.add(name)
-            lines.append(f"    {name}: {self._type(field.type, place)}{' = tachyon.pad()' if padding else ''}")
-        if end != struct.size or not lines:
+        if end != struct.size or not struct.fields:
             message = f"{struct.name} has {struct.size} bytes and its fields have {end}; that is no payload"
             raise DescriptionError(message)
         if struct.align != aligned or end % aligned or end > _LARGEST:
             message = f"{struct.name} has {end} bytes aligned to {struct.align}; that is no payload"
             raise DescriptionError(message)
+        # Hints come first: what they name is not a name of a field, which would hide it from a type checker.
+        hints = [self._type(field.type, f"field `{field.name}` of {struct.name}") for field in struct.fields]
+        lines: list[str] = []
+        names: set[str] = set()
+        for field, hint in zip(struct.fields, hints, strict=True):
+            padding = field.name.startswith("_")
+            # Two underscores would be mangled, and the name of padding means nothing.
+            name = "_" + field.name.strip("_") if padding else python_name(field.name)
+            while name in names or name == "_" or name in self._taken:
+                name += "_"
+            names.add(name)
+            lines.append(f"    {name}: {hint}{' = tachyon.pad()' if padding else ''}")
         return lines
 
 
@@ -175,6 +299,46 @@ def _extent(found: Type) -> tuple[int, int]:
         case StructType():
             # Neither is believed before the struct was written.
             return found.size, max(found.align, 1)
+        case TextType() | ListType() | OptionType() | HeadType():
+            # A pair in a head.
+            return 8, 4
+
+
+def _is_fixed(found: Type) -> bool:
+    return not isinstance(found, (TextType, ListType, OptionType, HeadType))
+
+
+def _names(error: HeadType) -> list[str]:
+    return [error.name, *(field.name for field in error.fields)]
+
+
+def _unused(name: str, names: Container[str]) -> str:
+    while name in names:
+        name += "_"
+    return name
+
+
+def _wrap(head: str, items: list[str], tail: str, *, defines: bool = False, indent: int = 0) -> str:
+    """Write items in brackets, as formatters break them when they are too long for a line."""
+    plain = ", ".join(items)
+    # A tuple of one has a comma behind it, and so no place for a break.
+    plain = plain.rstrip(" ") if items and not items[-1] else plain
+    line = f"{head}{plain}{tail}"
+    items = [item for item in items if item]
+    if "\n" not in line and indent + len(line) <= _WIDTH:
+        return line
+    inner, outer = " " * (indent + 4), " " * indent
+    is_short = "\n" not in plain and len(inner) + len(plain) <= _WIDTH
+    if indent or not is_short:
+        return f"{head}\n{''.join(f'{inner}{item},' + chr(10) for item in items)}{outer}{tail}"
+    comma = "," if defines and len(items) == 1 else ""
+    return f"{head}\n{inner}{plain}{comma}\n{outer}{tail}" if items else f"{head}{tail}"
+
+
+def _body(head: str, doc: str, lines: list[str]) -> list[str]:
+    """Write a class: its documentation, a blank line and its lines, if there are any."""
+    written = _doc(doc)
+    return [head, *(written if written or lines else ["    pass"]), *([""] if written and lines else []), *lines]
 
 
 def _enum(found: EnumType) -> list[str]:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tachyon.errors import TachyonError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-SCHEMA: Final = 1
-
-# The deepest that objects and lists are nested in what any callee of ours writes, as in Rust.
-_DEEPEST: Final = 40
 
 
 class DescriptionError(TachyonError, ValueError):
@@ -31,15 +25,22 @@ class PrimitiveType:
 
 
 @dataclass(frozen=True)
+class TextType:
+    """UTF-8 text of any length."""
+
+    name: Literal["str"] = "str"
+
+
+@dataclass(frozen=True)
 class ArrayType:
-    """`length` times the same type."""
+    """`length` times the same fixed type."""
 
     of: Type
     length: int
 
     @property
     def name(self) -> str:
-        """The type as in Rust."""
+        """The type in words of no language, as in Rust."""
         return f"[{self.of.name}; {self.length}]"
 
 
@@ -57,27 +58,70 @@ class BytesType:
 
 
 @dataclass(frozen=True)
+class ListType:
+    """Any number of values of one type."""
+
+    of: Type
+
+    @property
+    def name(self) -> str:
+        """The type in words of no language, as in Rust."""
+        return f"list[{self.of.name}]"
+
+
+@dataclass(frozen=True)
+class OptionType:
+    """A value, or None."""
+
+    of: Type
+
+    @property
+    def name(self) -> str:
+        """The type in words of no language, as in Rust."""
+        return f"option[{self.of.name}]"
+
+
+@dataclass(frozen=True)
 class FieldType:
-    """One field of a struct; padding if its name begins with an underscore."""
+    """One field of a struct or of a head."""
 
     name: str
     type: Type
     offset: int
-    size: int
+    default: bool = False
+    """Whether a reader has a value for it when a head ends before it, although it is no option."""
 
 
-@dataclass(frozen=True)
+# Types with a name are equal if they are the same object: a description holds each of them once, and what is shared
+# would be compared, hashed and shown once for each of its places.
+
+
+@dataclass(frozen=True, eq=False)
 class StructType:
-    """Fields one after the other."""
+    """A fixed payload: fields one after the other. A name that begins with an underscore is padding."""
 
     name: str
     doc: str
     size: int
     align: int
-    fields: tuple[FieldType, ...]
+    fields: tuple[FieldType, ...] = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class HeadType:
+    """Fields behind a head of `head` bytes: a variable payload, an error, or arguments, which have no name."""
+
+    name: str
+    doc: str
+    head: int
+    fields: tuple[FieldType, ...] = field(repr=False)
+
+    def __str__(self) -> str:
+        """Show the fields as parameters."""
+        return ", ".join(f"{each.name}: {each.type.name}" for each in self.fields)
+
+
+@dataclass(frozen=True, eq=False)
 class EnumType:
     """One of a set of numbers."""
 
@@ -87,21 +131,24 @@ class EnumType:
     variants: tuple[tuple[str, int], ...]
 
 
-Type: TypeAlias = PrimitiveType | ArrayType | BytesType | StructType | EnumType
+Type: TypeAlias = (
+    PrimitiveType | TextType | ArrayType | BytesType | ListType | OptionType | StructType | HeadType | EnumType
+)
 
 
 @dataclass(frozen=True)
 class FormType:
-    """What a request or a reply consists of: `type` for one, for any number; none for `empty` and `bytes`."""
+    """What a request or a reply consists of: `value` has a type, `fields` a head."""
 
-    form: Literal["empty", "bytes", "payload", "slice"]
+    form: Literal["empty", "bytes", "value", "fields"]
     type: Type | None = None
+    head: HeadType | None = None
 
     def __str__(self) -> str:
-        """Show it in one word."""
-        if self.type is None:
-            return self.form
-        return f"[{self.type.name}]" if self.form == "slice" else self.type.name
+        """Show the type, or the fields as parameters."""
+        if self.head is not None:
+            return str(self.head)
+        return self.form if self.type is None else self.type.name
 
 
 @dataclass(frozen=True)
@@ -113,6 +160,16 @@ class EndpointType:
     doc: str
     request: FormType
     reply: FormType
+    raises: tuple[HeadType, ...] = ()
+
+    def __str__(self) -> str:
+        """Show it as the head of a function, in the words that Rust uses for it."""
+        request = "" if self.request.form == "empty" else str(self.request)
+        # A reply that is an option has the one field `value`.
+        reply = self.reply.head.fields[0].type.name if self.reply.head else str(self.reply)
+        gives = "" if self.reply.form == "empty" else f" -> {reply}"
+        raises = f" raises {', '.join(error.name for error in self.raises)}" if self.raises else ""
+        return f"{self.name}({request}){gives}{raises}"
 
 
 @dataclass(frozen=True)
@@ -140,100 +197,82 @@ class Description:
 
 
 def from_json(text: str) -> Description:
-    """Read a description, or raise DescriptionError saying what is wrong with it."""
-    _refuse_deeper(text)
+    """Read a description of any known schema, or raise DescriptionError saying what is wrong with it."""
+    from tachyon._tachyon import read_description  # noqa: PLC0415 - the extension imports this module
+
     try:
-        found: Any = json.loads(text)
-        _refuse_later(found["schema"])
-        endpoints = tuple(_endpoint(endpoint) for endpoint in found["endpoints"])
-    except DescriptionError:
-        raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        message = f"this is not the description of a callee: {type(error).__name__} {error}"
-        raise DescriptionError(message) from None
-    return Description(endpoints, text)
+        # The rules are written once, in Rust; after it every part is where it belongs, in the latest schema.
+        found: dict[str, Any] = json.loads(read_description(text))
+    except ValueError as error:
+        raise DescriptionError(str(error)) from None
+    types: list[Type] = []
+    for each in found["types"]:
+        types.append(_type(each, types))
+    return Description(tuple(_endpoint(endpoint, types) for endpoint in found["endpoints"]), text)
 
 
-def _refuse_deeper(text: str) -> None:
-    depth = 0
-    for token in re.finditer(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', text, re.DOTALL):
-        if token[0] in "[{":
-            depth += 1
-        elif token[0] in "]}":
-            depth -= 1
-        if depth > _DEEPEST:
-            message = f"this is not the description of a callee: it is nested more than {_DEEPEST} deep"
-            raise DescriptionError(message)
+def _endpoint(found: dict[str, Any], types: list[Type]) -> EndpointType:
+    return EndpointType(
+        found["msg_type"],
+        _name(found["name"]),
+        found.get("doc", ""),
+        _form(found["request"], types),
+        _form(found["reply"], types),
+        tuple(_head(error, _name(error["name"]), types) for error in found.get("raises", ())),
+    )
 
 
-def _refuse_later(schema: object) -> None:
-    if not isinstance(schema, int) or schema > SCHEMA:
-        message = f"the description has schema {schema} and this version reads up to {SCHEMA}; update this side"
-        raise DescriptionError(message)
-
-
-def _endpoint(found: dict[str, Any]) -> EndpointType:
-    doc = _text(found.get("doc", ""))
-    msg_type, name = _number(found["msg_type"]), _name(found["name"])
-    return EndpointType(msg_type, name, doc, _form(found["request"]), _form(found["reply"]))
-
-
-def _form(found: dict[str, Any]) -> FormType:
+def _form(found: dict[str, Any], types: list[Type]) -> FormType:
     form = found["form"]
-    if form in {"payload", "slice"}:
-        return FormType(form, _type(found["layout"]))
-    if form in {"empty", "bytes"}:
-        return FormType(form)
-    message = f"there is no form {form!r}"
-    raise DescriptionError(message)
+    if form == "value":
+        return FormType(form, _type(found["type"], types))
+    return FormType(form, head=_head(found, "", types)) if form == "fields" else FormType(form)
 
 
-_NUMBERS: Final = {"u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f32", "f64", "bool"}
+def _head(found: dict[str, Any], name: str, types: list[Type]) -> HeadType:
+    # Without fields a head is its own length alone.
+    return HeadType(name, found.get("doc", ""), found.get("head", 4), _fields(found.get("fields", ()), types))
 
 
-def _type(found: str | dict[str, Any]) -> Type:
+def _fields(found: list[dict[str, Any]], types: list[Type]) -> tuple[FieldType, ...]:
+    return tuple(
+        FieldType(_name(each["name"]), _type(each["type"], types), each["offset"], each.get("default", False))
+        for each in found
+    )
+
+
+def _type(found: str | dict[str, Any], types: list[Type]) -> Type:
     if isinstance(found, str):
-        if found in _NUMBERS:
-            return PrimitiveType(found)
-        message = f"there is no number {found!r}"
-        raise DescriptionError(message)
+        return TextType() if found == "str" else PrimitiveType(found)
+    if "ref" in found:
+        at: int = found["ref"]
+        return types[at]
+    if "list" in found:
+        return ListType(_type(found["list"], types))
+    if "option" in found:
+        return OptionType(_type(found["option"], types))
     kind = found["kind"]
     if kind == "array":
-        return ArrayType(_type(found["of"]), _number(found["len"]))
-    if kind in {"bytes", "str"}:
-        return BytesType(cast("Literal['bytes', 'str']", kind), _number(found["len"]))
-    name, doc = _name(found["name"]), _text(found.get("doc", ""))
-    if kind == "struct":
-        fields = tuple(
-            FieldType(_name(field["name"]), _type(field["type"]), _number(field["offset"]), _number(field["size"]))
-            for field in found["fields"]
-        )
-        return StructType(name, doc, _number(found["size"]), _number(found["align"]), fields)
-    if kind == "enum":
-        variants = tuple((_name(variant["name"]), _number(variant["value"])) for variant in found["variants"])
-        if found["repr"] not in _NUMBERS - {"f32", "f64", "bool"}:
-            message = f"{name} is an enum of {found['repr']!r}"
+        return ArrayType(_type(found["of"], types), found["len"])
+    return BytesType(kind, found["len"]) if kind in {"bytes", "str"} else _named(found, types)
+
+
+def _named(found: dict[str, Any], types: list[Type]) -> Type:
+    name, doc = _name(found["name"]), found.get("doc", "")
+    if found["kind"] == "enum":
+        variants = tuple((_name(variant["name"]), variant["value"]) for variant in found["variants"])
+        if found["repr"] in {"f32", "f64", "bool"}:
+            message = f"{name} is an enum of {found['repr']}, and an enum is one of whole numbers"
             raise DescriptionError(message)
         return EnumType(name, doc, found["repr"], variants)
-    message = f"there is no kind {kind!r}"
-    raise DescriptionError(message)
+    if "head" in found:
+        return _head(found, name, types)
+    return StructType(name, doc, found["size"], found["align"], _fields(found["fields"], types))
 
 
-def _number(found: object) -> int:
-    if type(found) is int and -(1 << 63) <= found < 1 << 64:
-        return found
-    message = f"{found!r} is no whole number of 64 bits"
-    raise DescriptionError(message)
-
-
-def _text(found: object) -> str:
-    # JSON can spell halves of characters, which no encoding writes.
-    return str(found).encode(errors="replace").decode()
-
-
-def _name(found: object) -> str:
-    # What becomes a name in generated code is one, whoever sent it, and the one that Python takes it for.
-    if isinstance(found, str) and found.isidentifier():
+def _name(found: str) -> str:
+    # What becomes a name in generated code is one, from any peer, and the one that Python takes it for.
+    if found.isidentifier():
         return unicodedata.normalize("NFKC", found)
     message = f"{found!r} is no name"
     raise DescriptionError(message)

@@ -42,6 +42,7 @@ __all__ = [
     "make_type_id",
     "msg_type",
     "ping",
+    "read_description",
     "route_id",
     "tachyon_rpc",
 ]
@@ -83,6 +84,9 @@ def _current_call() -> CurrentCall | None:
 
 def codegen_rust(json: str, /) -> str:
     """Write the Rust that calls, or serves, what a description in JSON tells of."""
+
+def read_description(json: str, /) -> str:
+    """Check a description in JSON, of any schema that is known, and give it in the schema of this version."""
 
 def _decode_error(payload: Buffer | RpcError) -> int:
     """Return the message type of the request that an error reply, or the error raised for it, is about."""

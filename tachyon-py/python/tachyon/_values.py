@@ -6,7 +6,19 @@ import enum
 from typing import Any, cast
 
 from tachyon._array import Array, ArrayLayout
-from tachyon._description import ArrayType, BytesType, EnumType, FormType, PrimitiveType, StructType, Type
+from tachyon._description import (
+    ArrayType,
+    BytesType,
+    EnumType,
+    FormType,
+    HeadType,
+    ListType,
+    OptionType,
+    PrimitiveType,
+    StructType,
+    TextType,
+    Type,
+)
 from tachyon._forms import EMPTY, RAW, Form, Many, OneStruct, OneValue
 from tachyon._layout import PRIMITIVES, EnumLayout, FixedBytes, FixedStr, Layout
 from tachyon._names import python_name, wire_name
@@ -20,15 +32,15 @@ class JsonError(TachyonError, ValueError):
 
 def form_of(described: FormType) -> Form:
     """Make the form that a description tells of."""
-    if described.type is None:
+    if described.type is None and described.head is None:
         return EMPTY if described.form == "empty" else RAW
-    made = layout_of(described.type)
-    if described.form == "slice":
-        return Many(made)
+    if isinstance(described.type, ListType):
+        return Many(layout_of(described.type.of))
+    made = layout_of(described.type or described.head)
     return OneStruct(made.cls) if isinstance(made, StructLayout) else OneValue(made)
 
 
-def layout_of(described: Type) -> Layout:  # noqa: PLR0911 - one for each kind
+def layout_of(described: Type | None) -> Layout:  # noqa: PLR0911 - one for each kind
     """Make the layout that a description tells of."""
     match described:
         case PrimitiveType(name):
@@ -50,6 +62,9 @@ def layout_of(described: Type) -> Layout:  # noqa: PLR0911 - one for each kind
             metaclass: Any = type(Struct)
             made: Layout = metaclass(name, (Struct,), namespace).__layout__
             return made
+        case TextType() | ListType() | OptionType() | HeadType() | None:
+            message = "only fixed values can be called from the command line"
+            raise JsonError(message)
 
 
 def from_json(form: Form, value: Any, place: str) -> Any:

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use unicode_normalization::UnicodeNormalization;
+
 /// Words that are no identifiers.
 const KEYWORDS: [&str; 52] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
@@ -16,11 +18,12 @@ const NEVER_RAW: [&str; 4] = ["crate", "self", "super", "Self"];
 /// A name as an identifier: keywords become `r#type`, or `self_` where that is not possible; characters that no
 /// identifier has become `_`.
 ///
-/// A trailing `_` does not count when two sides compare the names of fields, so that this changes nothing between them.
+/// A trailing `_` does not count when two sides compare the names of fields, and neither does the Unicode form, so that
+/// this changes nothing between them.
 pub(super) fn identifier(name: &str) -> String {
     let mut text: String =
-        name.chars().map(|letter| if letter == '_' || letter.is_ascii_alphanumeric() { letter } else { '_' }).collect();
-    if text.is_empty() || text.starts_with(|first: char| first.is_ascii_digit()) {
+        name.nfkc().map(|letter| if unicode_ident::is_xid_continue(letter) { letter } else { '_' }).collect();
+    if !text.starts_with(|first: char| first == '_' || unicode_ident::is_xid_start(first)) {
         text.insert(0, '_');
     }
     if text == "_" {
@@ -32,6 +35,12 @@ pub(super) fn identifier(name: &str) -> String {
         text.insert_str(0, "r#");
     }
     text
+}
+
+/// Whether the macros see exactly this name when an identifier is made of it.
+pub(super) fn is_exact(name: &str) -> bool {
+    let identifier = identifier(name);
+    identifier.strip_prefix("r#").unwrap_or(&identifier) == name
 }
 
 /// Identifiers that are taken in one place.
@@ -46,6 +55,16 @@ impl Taken {
     /// Names that are taken from the start.
     pub(super) fn with(names: &[&str]) -> Self {
         Self { all: names.iter().map(|name| (*name).to_owned()).collect(), next: HashMap::new() }
+    }
+
+    /// As [`claim`](Self::claim), for a payload whose view takes a name too.
+    pub(super) fn claim_with_view(&mut self, name: &str) -> String {
+        loop {
+            let claimed = self.claim(name);
+            if self.all.insert(view(&claimed)) {
+                return claimed;
+            }
+        }
     }
 
     /// The identifier for a name, with a `_` or a number after it when it is taken.
@@ -66,16 +85,34 @@ impl Taken {
     }
 }
 
+/// What the macro calls the view of a payload.
+pub(super) fn view(payload: &str) -> String {
+    format!("{}Ref", payload.strip_prefix("r#").unwrap_or(payload))
+}
+
 /// Whether rustc would ask for another name of a field or a function.
 pub(super) fn is_snake_case(identifier: &str) -> bool {
     let plain = identifier.strip_prefix("r#").unwrap_or(identifier);
-    !plain.contains(|letter: char| letter.is_ascii_uppercase()) && !plain.trim_matches('_').contains("__")
+    plain.is_ascii()
+        && !plain.contains(|letter: char| letter.is_ascii_uppercase())
+        && !plain.trim_matches('_').contains("__")
 }
 
 /// Whether rustc would ask for another name of a type or a variant.
 pub(super) fn is_camel_case(identifier: &str) -> bool {
     let plain = identifier.strip_prefix("r#").unwrap_or(identifier);
-    plain.starts_with(|first: char| first.is_ascii_uppercase()) && !plain.contains('_')
+    plain.is_ascii() && plain.starts_with(|first: char| first.is_ascii_uppercase()) && !plain.contains('_')
+}
+
+/// A name of a function as that of a type: `no_sensor` becomes `NoSensor`.
+pub(super) fn camel_case(name: &str) -> String {
+    let mut camel = String::new();
+    for word in identifier(name).trim_start_matches("r#").split('_') {
+        let mut letters = word.chars();
+        camel.extend(letters.next().into_iter().flat_map(char::to_uppercase));
+        camel.push_str(letters.as_str());
+    }
+    camel
 }
 
 #[cfg(test)]
@@ -94,9 +131,27 @@ mod tests {
             ("2nd", "_2nd"),
             ("", "__"),
             ("_", "__"),
-            ("größe", "gr__e"),
+            ("größe", "größe"),
+            ("gro\u{308}ße", "größe"),
+            ("\u{b5}", "\u{3bc}"),
+            ("a\u{202e}b\u{200b}", "a_b_"),
+            ("\u{661}st", "_\u{661}st"),
         ] {
             assert_eq!(identifier(name), expected);
+        }
+    }
+
+    #[test]
+    fn functions_name_types() {
+        for (name, expected) in [
+            ("filter", "Filter"),
+            ("find_all", "FindAll"),
+            ("_x__y2", "XY2"),
+            ("type", "Type"),
+            ("Odd", "Odd"),
+            ("_", ""),
+        ] {
+            assert_eq!(camel_case(name), expected);
         }
     }
 
@@ -115,5 +170,10 @@ mod tests {
             ["a", "a", "a", "new", "type", "type"].map(|name| taken.claim(name)),
             ["a", "a_", "a2", "new_", "r#type", "type_"]
         );
+        let mut taken = Taken::default();
+        assert_eq!(taken.claim("ScanRef"), "ScanRef");
+        assert_eq!(taken.claim_with_view("Scan"), "Scan_");
+        assert_eq!(taken.claim_with_view("Turn"), "Turn");
+        assert_eq!(taken.claim("TurnRef"), "TurnRef_");
     }
 }

@@ -10,13 +10,15 @@ use crate::describe::{Description, EndpointDescription, FormDescription};
 const WIDTH: usize = 100;
 
 /// What generated code means by these names: no type of the callee's may take their place.
-const USED: [&str; 19] = [
+const USED: [&str; 21] = [
     "Endpoints",
     "EndpointsClient",
     "EndpointsService",
     "Result",
     "String",
     "Vec",
+    "Option",
+    "str",
     "Copy",
     "tachyon",
     "u8",
@@ -32,7 +34,7 @@ const USED: [&str; 19] = [
     "bool",
 ];
 
-/// Writes the payload types of a description and a service trait `Endpoints` with all its endpoints.
+/// Writes the payload types and the errors of a description, and a service trait `Endpoints` with all its endpoints.
 ///
 /// The macro makes the client and the table of it: `EndpointsClient` calls the callee that the description came from,
 /// and anything that implements `Endpoints` can take its place.
@@ -51,7 +53,8 @@ const USED: [&str; 19] = [
 /// ```
 pub fn rust(description: &Description) -> String {
     let mut types = Types::new(&USED);
-    let mut taken = Taken::with(&["new", "with_timeout"]);
+    // The client has these itself.
+    let mut taken = Taken::with(&["new", "with_timeout", "within", "metadata", "into_inner"]);
     let methods: Vec<String> =
         description.endpoints.iter().map(|endpoint| method(endpoint, &mut types, &mut taken)).collect();
     let mut source = String::from("// Generated from a callee's description by `tachyon codegen rust`.\n");
@@ -63,34 +66,49 @@ pub fn rust(description: &Description) -> String {
     source
 }
 
-fn method(endpoint: &EndpointDescription, types: &mut Types, taken: &mut Taken) -> String {
+fn method<'a>(endpoint: &'a EndpointDescription, types: &mut Types<'a>, taken: &mut Taken) -> String {
     let name = taken.claim(&endpoint.name);
-    let request = match &endpoint.request {
-        FormDescription::Empty => None,
-        FormDescription::Bytes => Some("request: &[u8]".to_owned()),
-        FormDescription::Payload { layout } => Some(format!("request: &{}", types.name(layout))),
-        FormDescription::Slice { layout } => Some(format!("request: &[{}]", types.name(layout))),
-    };
+    let mut params = vec!["&self".to_owned()];
+    match &endpoint.request {
+        FormDescription::Empty => {}
+        FormDescription::Bytes => params.push("request: &[u8]".to_owned()),
+        // A fixed payload that is the whole message lies in place.
+        FormDescription::Value(value_type) if value_type.is_fixed() => {
+            params.push(format!("request: &{}", types.owned(value_type)));
+        }
+        FormDescription::Value(value_type) => params.push(format!("request: {}", types.lent(value_type))),
+        FormDescription::Fields(head) => {
+            let mut taken = Taken::default();
+            params.extend(head.fields.iter().map(|field| {
+                let name = taken.claim(&field.name);
+                format!("{name}: {}", types.lent(&field.value_type))
+            }));
+        }
+    }
     let reply = match &endpoint.reply {
         FormDescription::Empty => "()".to_owned(),
         FormDescription::Bytes => "Vec<u8>".to_owned(),
-        FormDescription::Payload { layout } => types.name(layout),
-        FormDescription::Slice { layout } => format!("Vec<{}>", types.name(layout)),
+        FormDescription::Value(value_type) => types.owned(value_type),
+        FormDescription::Fields(head) => match &head.fields[..] {
+            [value, ..] => types.owned(&value.value_type),
+            [] => "()".to_owned(),
+        },
     };
+    let error = types.errors(endpoint).unwrap_or_else(|| "String".to_owned());
     let mut source = String::new();
     document(&mut source, "    ", &endpoint.doc, &format!("The endpoint `{}`.", endpoint.name));
     _ = writeln!(source, "    #[rpc(msg_type = {})]", endpoint.msg_type);
-    allow(&mut source, "    ", is_snake_case(&name), "non_snake_case");
-    let params: Vec<&str> = ["&self"].into_iter().chain(request.as_deref()).collect();
-    let line = format!("    fn {name}({}) -> Result<{reply}, String>;", params.join(", "));
-    if line.len() <= WIDTH {
+    let is_snake = params.iter().all(|param| param.split(": ").next().is_some_and(is_snake_case));
+    allow(&mut source, "    ", is_snake && is_snake_case(&name), "non_snake_case");
+    let line = format!("    fn {name}({}) -> Result<{reply}, {error}>;", params.join(", "));
+    if line.chars().count() <= WIDTH {
         _ = writeln!(source, "{line}");
     } else {
         _ = writeln!(source, "    fn {name}(");
         for param in params {
             _ = writeln!(source, "        {param},");
         }
-        _ = writeln!(source, "    ) -> Result<{reply}, String>;");
+        _ = writeln!(source, "    ) -> Result<{reply}, {error}>;");
     }
     source
 }

@@ -3,51 +3,73 @@
 use core::fmt::Write;
 use std::collections::{HashMap, HashSet};
 
-use super::names::{Taken, is_camel_case, is_snake_case};
-use crate::describe::{Composite, EnumDescription, FieldDescription, StructDescription, TypeDescription};
+use super::names::{Taken, camel_case, is_camel_case, is_exact, is_snake_case, view};
+use crate::describe::{
+    EndpointDescription, EnumDescription, FieldDescription, HeadDescription, StructDescription, TypeDescription, Writer,
+};
 use crate::payload::Primitive;
 
 /// The types met so far, and their source.
-pub(super) struct Types {
+pub(super) struct Types<'a> {
     taken: Taken,
-    /// What was written under which name. Two sides of one name and two layouts get two names.
-    written: HashMap<Composite, String>,
+    indexes: Writer<'a>,
+    /// The name of each type that was written, by its index. Two layouts of one name get two names.
+    written: HashMap<usize, String>,
     pub(super) source: String,
 }
 
-impl Types {
+impl<'a> Types<'a> {
     /// No types yet; `reserved` are names that they cannot have.
     pub(super) fn new(reserved: &[&str]) -> Self {
-        Self { taken: Taken::with(reserved), written: HashMap::new(), source: String::new() }
+        let taken = Taken::with(reserved);
+        Self { taken, indexes: Writer::default(), written: HashMap::new(), source: String::new() }
     }
 
-    /// How a type is named in the source, which gets its definition if it has none yet.
-    pub(super) fn name(&mut self, description: &TypeDescription) -> String {
-        match description {
+    /// The type of an owned value in the source, where it gets its definition if it has none yet.
+    pub(super) fn owned(&mut self, value_type: &'a TypeDescription) -> String {
+        match value_type {
             TypeDescription::Primitive(primitive) => primitive.name().to_owned(),
-            TypeDescription::Composite(Composite::Array { of, len }) => format!("[{}; {len}]", self.name(of)),
-            TypeDescription::Composite(Composite::Bytes { len } | Composite::Str { len }) => format!("[u8; {len}]"),
-            TypeDescription::Composite(Composite::Enum(description)) if !is_enum(description) => {
-                description.repr.name().to_owned()
-            }
-            TypeDescription::Composite(composite) => {
-                if let Some(name) = self.written.get(composite) {
+            TypeDescription::Array { of, len } => format!("[{}; {len}]", self.owned(of)),
+            TypeDescription::Bytes { len } | TypeDescription::Str { len } => format!("[u8; {len}]"),
+            TypeDescription::Text => "String".to_owned(),
+            TypeDescription::List(of) => format!("Vec<{}>", self.owned(of)),
+            TypeDescription::Option(of) => format!("Option<{}>", self.owned(of)),
+            TypeDescription::Enum(description) if !is_enum(description) => description.repr.name().to_owned(),
+            TypeDescription::Enum(_) | TypeDescription::Struct(_) | TypeDescription::Variable(_) => {
+                let index = self.indexes.index(value_type).unwrap_or_default();
+                if let Some(name) = self.written.get(&index) {
                     return name.clone();
                 }
-                let definition = match composite {
-                    Composite::Struct(description) => self.structure(description),
-                    Composite::Enum(description) => self.enumeration(description),
-                    Composite::Array { .. } | Composite::Bytes { .. } | Composite::Str { .. } => return String::new(),
+                let name = match value_type {
+                    TypeDescription::Struct(description) => self.structure(description),
+                    TypeDescription::Variable(description) => self.variable(description),
+                    TypeDescription::Enum(description) => self.enumeration(description),
+                    _ => String::new(),
                 };
-                self.written.insert(composite.clone(), definition.clone());
-                definition
+                self.written.insert(index, name.clone());
+                name
             }
         }
     }
 
-    fn structure(&mut self, description: &StructDescription) -> String {
-        // Those it is made of come first.
-        let types: Vec<String> = description.fields.iter().map(|field| self.name(&field.layout)).collect();
+    /// The type of a parameter: numbers by value, everything else lent.
+    pub(super) fn lent(&mut self, value_type: &'a TypeDescription) -> String {
+        match value_type {
+            TypeDescription::Text => "&str".to_owned(),
+            TypeDescription::List(of) if of.is_fixed() => format!("&[{}]", self.owned(of)),
+            TypeDescription::List(of) => format!("tachyon::List<'_, {}>", self.owned(of)),
+            TypeDescription::Option(of) if of.is_fixed() => format!("Option<{}>", self.owned(of)),
+            TypeDescription::Option(of) => format!("Option<{}>", self.lent(of)),
+            TypeDescription::Variable(_) => format!("{}<'_>", view(&self.owned(value_type))),
+            TypeDescription::Primitive(_) => self.owned(value_type),
+            TypeDescription::Enum(description) if !is_enum(description) => self.owned(value_type),
+            _ => format!("&{}", self.owned(value_type)),
+        }
+    }
+
+    fn structure(&mut self, description: &'a StructDescription) -> String {
+        // The types of the fields come first.
+        let types: Vec<String> = description.fields.iter().map(|field| self.owned(&field.value_type)).collect();
         let name = self.taken.claim(&description.name);
         let mut fields = Fields::default();
         let laid_out = lay_out(description, &types, &mut fields);
@@ -59,10 +81,37 @@ impl Types {
             fields.add("bytes", &format!("[u8; {}]", description.size.max(1)), "All of them.");
         }
         self.source.push_str("#[tachyon::payload]\n#[derive(Debug, Clone, Copy, PartialEq)]\n");
-        allow(&mut self.source, "", is_camel_case(&name), "non_camel_case_types");
-        allow(&mut self.source, "", fields.snake_case, "non_snake_case");
-        _ = writeln!(self.source, "pub struct {name} {{\n{}}}", fields.source);
+        self.define(&name, &fields);
         name
+    }
+
+    fn variable(&mut self, description: &'a HeadDescription) -> String {
+        let types: Vec<String> = description.fields.iter().map(|field| self.owned(&field.value_type)).collect();
+        let name = self.taken.claim_with_view(&description.name);
+        let mut fields = Fields::default();
+        for (field, ty) in description.fields.iter().zip(&types) {
+            fields.add(&field.name, ty, &in_head(field));
+        }
+        self.source.push('\n');
+        document(&mut self.source, "", &description.doc, &format!("The payload `{}`.", description.name));
+        // The macro sees from these types that a payload is variable, and not from the name of another payload.
+        let is_seen = description.fields.iter().any(|field| {
+            matches!(field.value_type, TypeDescription::Text | TypeDescription::List(_) | TypeDescription::Option(_))
+        });
+        self.source.push_str(if is_seen { "#[tachyon::payload]\n" } else { "#[tachyon::payload(extensible)]\n" });
+        self.source.push_str("#[derive(Debug, Clone, PartialEq)]\n");
+        self.define(&name, &fields);
+        name
+    }
+
+    fn define(&mut self, name: &str, fields: &Fields) {
+        allow(&mut self.source, "", is_camel_case(name), "non_camel_case_types");
+        allow(&mut self.source, "", fields.snake_case, "non_snake_case");
+        _ = if fields.source.is_empty() {
+            writeln!(self.source, "pub struct {name} {{}}")
+        } else {
+            writeln!(self.source, "pub struct {name} {{\n{}}}", fields.source)
+        };
     }
 
     fn enumeration(&mut self, description: &EnumDescription) -> String {
@@ -83,6 +132,70 @@ impl Types {
         }
         self.source.push_str("}\n");
         name
+    }
+
+    /// The type of an endpoint's errors, which gets its definition; `None` if the endpoint declares none that Rust can
+    /// name. The names travel, so a variant has exactly the name that was declared.
+    pub(super) fn errors(&mut self, endpoint: &'a EndpointDescription) -> Option<String> {
+        let mut names = HashSet::new();
+        let (variants, others): (Vec<_>, Vec<_>) =
+            endpoint.raises.iter().partition(|error| is_exact(&error.name) && names.insert(&error.name));
+        if variants.is_empty() {
+            return None;
+        }
+        let mut body = String::new();
+        let (mut camel_case_names, mut snake_case) = (true, true);
+        for error in variants {
+            let name = super::names::identifier(&error.name);
+            let mut fields = Fields { indent: "        ", visibility: "", ..Fields::default() };
+            let mut shown = Vec::new();
+            for field in &error.fields {
+                let ty = self.owned(&field.value_type);
+                let name = fields.add(&field.name, &ty, &in_head(field));
+                if is_shown(&field.value_type) && !name.starts_with("r#") {
+                    shown.push(format!("{name} {{{name}}}"));
+                }
+            }
+            let text = if shown.is_empty() { String::new() } else { format!(": {}", shown.join(", ")) };
+            document(&mut body, "    ", &error.doc, &format!("The error `{}`.", error.name));
+            _ = writeln!(body, "    #[error(\"{}{text}\")]", error.name);
+            _ = if fields.source.is_empty() {
+                writeln!(body, "    {name},")
+            } else {
+                writeln!(body, "    {name} {{\n{}    }},", fields.source)
+            };
+            camel_case_names &= is_camel_case(&name);
+            snake_case &= fields.snake_case;
+        }
+        let name = self.taken.claim(&format!("{}Error", camel_case(&endpoint.name)));
+        let mut doc = format!("The errors of `{}`.", endpoint.name);
+        if !others.is_empty() {
+            let names: Vec<_> = others.iter().map(|error| format!("`{}`", error.name)).collect();
+            _ = write!(doc, "\n\nNo variant can have the names of these, which arrive untyped: {}.", names.join(", "));
+        }
+        self.source.push('\n');
+        document(&mut self.source, "", &doc, "");
+        self.source.push_str("#[tachyon::error]\n#[derive(Debug, Clone, PartialEq)]\n");
+        allow(&mut self.source, "", is_camel_case(&name) && camel_case_names, "non_camel_case_types");
+        allow(&mut self.source, "", snake_case, "non_snake_case");
+        _ = writeln!(self.source, "pub enum {name} {{\n{body}}}");
+        Some(name)
+    }
+}
+
+/// Whether a value of the type can stand in a text.
+fn is_shown(value_type: &TypeDescription) -> bool {
+    match value_type {
+        TypeDescription::Primitive(_) | TypeDescription::Text => true,
+        TypeDescription::Enum(description) => !is_enum(description),
+        _ => false,
+    }
+}
+
+fn in_head(field: &FieldDescription) -> String {
+    match &field.value_type {
+        TypeDescription::Str { .. } => format!("At offset {} of the head: UTF-8, filled up with zeros.", field.offset),
+        _ => format!("At offset {} of the head.", field.offset),
     }
 }
 
@@ -105,19 +218,25 @@ struct Fields {
     taken: Taken,
     source: String,
     snake_case: bool,
+    indent: &'static str,
+    visibility: &'static str,
 }
 
 impl Default for Fields {
     fn default() -> Self {
-        Self { taken: Taken::default(), source: String::new(), snake_case: true }
+        let (taken, source) = (Taken::default(), String::new());
+        Self { taken, source, snake_case: true, indent: "    ", visibility: "pub " }
     }
 }
 
 impl Fields {
-    fn add(&mut self, name: &str, ty: &str, doc: &str) {
+    /// Adds a field and gives its name in the source.
+    fn add(&mut self, name: &str, ty: &str, doc: &str) -> String {
         let name = self.taken.claim(name);
         self.snake_case &= is_snake_case(&name);
-        _ = writeln!(self.source, "    /// {doc}\n    pub {name}: {ty},");
+        let Self { indent, visibility, .. } = self;
+        _ = writeln!(self.source, "{indent}/// {doc}\n{indent}{visibility}{name}: {ty},");
+        name
     }
 }
 
@@ -127,19 +246,13 @@ fn lay_out(description: &StructDescription, types: &[String], fields: &mut Field
     order.sort_by_key(|(field, _)| field.offset);
     let (mut end, mut align) = (0, 1);
     for (field, ty) in order {
-        let (own_size, own_align) = (field.layout.size(), field.layout.align());
-        if own_size != field.size
-            || own_size == 0
-            || !own_align.is_power_of_two()
-            || !field.offset.is_multiple_of(own_align)
-        {
+        let (own_size, own_align) = (field.value_type.size(), field.value_type.align());
+        if own_size == 0 || !own_align.is_power_of_two() || !field.offset.is_multiple_of(own_align) {
             return None;
         }
         pad(fields, field.offset.checked_sub(end)?);
-        let doc = match &field.layout {
-            TypeDescription::Composite(Composite::Str { .. }) => {
-                format!("At offset {}: UTF-8, filled up with zeros.", field.offset)
-            }
+        let doc = match &field.value_type {
+            TypeDescription::Str { .. } => format!("At offset {}: UTF-8, filled up with zeros.", field.offset),
             _ => format!("At offset {}.", field.offset),
         };
         fields.add(&field.name, ty, &doc);
@@ -197,6 +310,8 @@ pub(super) fn allow(source: &mut String, indent: &str, is_usual: bool, lint: &st
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::describe::VariantDescription;
 
@@ -240,7 +355,11 @@ mod tests {
         let named = |repr, values: &[i128]| {
             let variants = values.iter().copied().map(variant).collect();
             let description = EnumDescription { name: "E".to_owned(), doc: String::new(), repr, variants };
-            Types::new(&[]).name(&TypeDescription::Composite(Composite::Enum(description)))
+            let described = TypeDescription::Enum(Arc::new(description));
+            let name = Types::new(&[]).owned(&described);
+            let lent = if name == "E" { "&E" } else { &name };
+            assert_eq!(Types::new(&[]).lent(&described), lent);
+            name
         };
         assert_eq!(named(Primitive::U8, &[0, 255]), "E");
         assert_eq!(named(Primitive::I64, &[i128::from(i64::MIN)]), "E");

@@ -1,18 +1,15 @@
-//! A callee's endpoints as data, and as JSON.
+//! A callee's endpoints as data.
 
-use serde::{Deserialize, Serialize};
+use core::fmt;
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use super::compare::{Mismatch, compare};
+use super::json;
 use super::signature::Signature;
-use crate::payload::{Form, Layout, Primitive, ValueType};
-
-/// The version of the JSON that this library writes. It reads this one and no later one.
-const SCHEMA: u32 = 1;
-
-/// Deepest nesting of a description's JSON: some ten structs in one another. Reading copies what is inside of a type once
-/// for each type around it, so that a deep description of a long text would take many times its own length of memory.
-const DEEPEST: usize = 40;
+use crate::payload::{Form, HeadLayout, Layout, Primitive, ValueType};
 
 /// What a callee offers. `docs/describe.md` defines its JSON.
 ///
@@ -27,15 +24,13 @@ const DEEPEST: usize = 40;
 ///
 /// let description = Dispatcher::new(endpoints![sum]).describe();
 /// assert_eq!(description.endpoints[0].name, "sum");
-/// assert_eq!(description.endpoints[0].to_string(), "sum(&[f64]) -> f64");
+/// assert_eq!(description.endpoints[0].to_string(), "sum(list[f64]) -> f64");
 /// assert_eq!(Description::from_json(&description.to_json())?, description);
 /// # Ok::<(), tachyon::DescribeError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Description {
-    /// Version of the JSON.
-    pub schema: u32,
     /// The endpoints, by ascending message type.
     pub endpoints: Vec<EndpointDescription>,
 }
@@ -47,10 +42,10 @@ pub enum DescribeError {
     /// It is not the JSON of a description.
     #[error("this is not the description of a callee: {0}")]
     Json(#[source] serde_json::Error),
-    /// Its types are nested too deeply to be anybody's.
+    /// Its JSON or its types are nested too deeply.
     #[error("the description is nested more than {most} deep; no callee of ours makes such types")]
     Nested {
-        /// The deepest that is read, in objects and lists of JSON.
+        /// The deepest that is read: in objects and lists of JSON, or in types.
         most: usize,
     },
     /// It was written by a later version.
@@ -61,35 +56,57 @@ pub enum DescribeError {
         /// The latest schema known here.
         known: u32,
     },
+    /// It has a form or a kind of type of a later version.
+    #[error("the description has the {what} `{found}`, which this version does not know; update this side")]
+    Unknown {
+        /// "form" or "type".
+        what: &'static str,
+        /// Its name.
+        found: String,
+    },
+    /// A type refers to itself, to one that comes later, or to one that is not there.
+    #[error("the description refers to type {found} where {known} types are known; a type refers to earlier ones only")]
+    Reference {
+        /// The index of the type.
+        found: usize,
+        /// How many types come before the reference.
+        known: usize,
+    },
+    /// A length exceeds the limit for it.
+    #[error("{what} is {len} bytes long, and the most is {most}")]
+    TooLong {
+        /// The place, such as "the head of Scan".
+        what: String,
+        /// The length found, in bytes; saturated.
+        len: usize,
+        /// The limit, in bytes.
+        most: usize,
+    },
+    /// Two parts of it contradict each other, or a part is missing.
+    #[error("this is not the description of a callee: {0}")]
+    Invalid(String),
 }
 
 impl Description {
     /// The description of `endpoints`.
     pub fn new(endpoints: Vec<EndpointDescription>) -> Self {
-        Self { schema: SCHEMA, endpoints }
+        Self { endpoints }
     }
 
-    /// Reads a description.
+    /// Reads a description, of this version or an earlier one. It takes memory in proportion to the JSON's length.
     ///
     /// # Errors
     /// [`DescribeError`]: it is no description, one nested too deeply, or one of a later version.
     pub fn from_json(json: &str) -> Result<Self, DescribeError> {
-        if is_deeper(json, DEEPEST) {
-            return Err(DescribeError::Nested { most: DEEPEST });
-        }
-        let description: Self = serde_json::from_str(json).map_err(DescribeError::Json)?;
-        if description.schema > SCHEMA {
-            return Err(DescribeError::Schema { found: description.schema, known: SCHEMA });
-        }
-        Ok(description)
+        json::read(json)
     }
 
     /// The description as one line of JSON.
     ///
     /// # Panics
-    /// Never: what a description consists of can always be written.
+    /// Never: all parts of a description can be written.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("maps have text for keys, and all numbers are finite")
+        serde_json::to_string(&json::write(self)).expect("maps have text for keys, and all numbers are finite")
     }
 
     /// The description as JSON for people.
@@ -97,7 +114,7 @@ impl Description {
     /// # Panics
     /// Never, as [`to_json`](Self::to_json).
     pub fn to_json_pretty(&self) -> String {
-        serde_json::to_string_pretty(self).expect("maps have text for keys, and all numbers are finite")
+        serde_json::to_string_pretty(&json::write(self)).expect("maps have text for keys, and all numbers are finite")
     }
 
     /// The endpoint of a message type.
@@ -106,41 +123,35 @@ impl Description {
     }
 }
 
-/// Whether some JSON nests its objects and lists deeper than `most`. Of what is no JSON any answer will do.
-fn is_deeper(json: &str, most: usize) -> bool {
-    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_text,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => {
-                depth += 1;
-                if depth > most {
-                    return true;
-                }
-            }
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
+impl PartialEq for Description {
+    fn eq(&self, other: &Self) -> bool {
+        let mut writer = json::Writer::default();
+        self.endpoints.len() == other.endpoints.len()
+            && self
+                .endpoints
+                .iter()
+                .zip(&other.endpoints)
+                .all(|(endpoint, other)| writer.endpoint(endpoint) == writer.endpoint(other))
     }
-    false
 }
 
+impl Eq for Description {}
+
 /// One endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct EndpointDescription {
     /// The number that requests name it by.
     pub msg_type: u16,
     /// Its name.
     pub name: String,
     /// Its documentation; may be empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub doc: String,
     /// What it takes.
     pub request: FormDescription,
     /// What it gives.
     pub reply: FormDescription,
+    /// The errors that it declares, by name and fields.
+    pub raises: Vec<HeadDescription>,
 }
 
 impl EndpointDescription {
@@ -152,11 +163,10 @@ impl EndpointDescription {
             doc: String::new(),
             request: FormDescription::Bytes,
             reply: FormDescription::Bytes,
+            raises: Vec::new(),
         }
     }
-}
 
-impl EndpointDescription {
     /// Compares this side's idea of an endpoint with the callee's, as the first typed call on a connection does.
     ///
     /// # Errors
@@ -166,98 +176,77 @@ impl EndpointDescription {
     }
 }
 
-impl From<&Signature> for EndpointDescription {
-    fn from(signature: &Signature) -> Self {
-        Self {
-            msg_type: signature.msg_type(),
-            name: signature.name().to_owned(),
-            doc: signature.doc().to_owned(),
-            request: signature.request().into(),
-            reply: signature.reply().into(),
-        }
+impl PartialEq for EndpointDescription {
+    fn eq(&self, other: &Self) -> bool {
+        let mut writer = json::Writer::default();
+        writer.endpoint(self) == writer.endpoint(other)
     }
 }
 
-/// As a function's head: `price(PriceRequest) -> PriceReply`.
-impl core::fmt::Display for EndpointDescription {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl Eq for EndpointDescription {}
+
+/// As the head of a function, in words of no language: `filter(scan: Scan, tags: list[u32]) -> Scan raises Busy`.
+impl fmt::Display for EndpointDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}(", self.name)?;
         match &self.request {
             FormDescription::Empty => {}
-            FormDescription::Bytes => write!(f, "&[u8]")?,
-            FormDescription::Payload { layout } => write!(f, "&{}", layout.name())?,
-            FormDescription::Slice { layout } => write!(f, "&[{}]", layout.name())?,
+            FormDescription::Bytes => write!(f, "bytes")?,
+            FormDescription::Value(value_type) => write!(f, "{}", value_type.name())?,
+            FormDescription::Fields(head) => parameters(f, head)?,
         }
         write!(f, ")")?;
         match &self.reply {
-            FormDescription::Empty => Ok(()),
-            FormDescription::Bytes => write!(f, " -> [u8]"),
-            FormDescription::Payload { layout } => write!(f, " -> {}", layout.name()),
-            FormDescription::Slice { layout } => write!(f, " -> [{}]", layout.name()),
+            FormDescription::Empty => {}
+            FormDescription::Bytes => write!(f, " -> bytes")?,
+            FormDescription::Value(value_type) => write!(f, " -> {}", value_type.name())?,
+            FormDescription::Fields(head) => {
+                write!(f, " -> ")?;
+                match &head.fields[..] {
+                    [only] => write!(f, "{}", only.value_type.name())?,
+                    _ => parameters(f, head)?,
+                }
+            }
         }
+        for (at, error) in self.raises.iter().enumerate() {
+            write!(f, "{}{}", if at == 0 { " raises " } else { ", " }, error.name)?;
+        }
+        Ok(())
     }
 }
 
+fn parameters(f: &mut fmt::Formatter<'_>, head: &HeadDescription) -> fmt::Result {
+    for (at, field) in head.fields.iter().enumerate() {
+        write!(f, "{}{}: {}", if at == 0 { "" } else { ", " }, field.name, field.value_type.name())?;
+    }
+    Ok(())
+}
+
 /// What a request or a reply consists of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "form", rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FormDescription {
     /// Nothing.
     Empty,
     /// Bytes that mean what the two sides agree on.
     Bytes,
-    /// One value.
-    Payload {
-        /// Its type.
-        layout: TypeDescription,
-    },
-    /// Any number of values, one after the other.
-    Slice {
-        /// The type of each.
-        layout: TypeDescription,
-    },
+    /// One value as itself.
+    Value(TypeDescription),
+    /// Several values, as the fields of a head without a name: arguments, or the one field `value` of a reply that is
+    /// an option.
+    Fields(HeadDescription),
 }
 
-impl FormDescription {
-    /// The type that travels, if the form has one.
-    pub fn layout(&self) -> Option<&TypeDescription> {
-        match self {
-            Self::Payload { layout } | Self::Slice { layout } => Some(layout),
-            Self::Empty | Self::Bytes => None,
-        }
-    }
-}
-
-impl From<Form> for FormDescription {
-    fn from(form: Form) -> Self {
-        match form {
-            Form::Empty => Self::Empty,
-            Form::Bytes => Self::Bytes,
-            Form::Value(ValueType::Fixed(layout)) => Self::Payload { layout: (*layout).into() },
-            Form::Value(ValueType::List(ValueType::Fixed(layout))) => Self::Slice { layout: (*layout).into() },
-            Form::Value(_) | Form::Fields(_) => unreachable!("no endpoint has such a form"),
-        }
-    }
-}
-
-/// A type: the name of a number as text, or an object whose `kind` says what it is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(untagged)]
+/// A type that travels. Types are shared: a clone is cheap, and a description holds each of its structs once.
+#[derive(Clone)]
+#[non_exhaustive]
 pub enum TypeDescription {
     /// A number or a `bool`.
     Primitive(Primitive),
-    /// Anything else.
-    Composite(Composite),
-}
-
-/// A type that is no number.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Composite {
-    /// `len` times the same type.
+    /// `len` times the same fixed type.
     Array {
         /// The type of each element.
-        of: Box<TypeDescription>,
+        of: Arc<TypeDescription>,
         /// How many there are.
         len: usize,
     },
@@ -271,49 +260,135 @@ pub enum Composite {
         /// How many there are.
         len: usize,
     },
-    /// Fields one after the other.
-    Struct(StructDescription),
     /// One of a set of numbers.
-    Enum(EnumDescription),
+    Enum(Arc<EnumDescription>),
+    /// A fixed payload: fields one after the other.
+    Struct(Arc<StructDescription>),
+    /// UTF-8 text of any length.
+    Text,
+    /// Any number of values of one type.
+    List(Arc<TypeDescription>),
+    /// A value, or none.
+    Option(Arc<TypeDescription>),
+    /// A payload with a head.
+    Variable(Arc<HeadDescription>),
 }
 
-/// A struct.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Bytes of the pair that stands in a head for a value that is not fixed, and their alignment.
+const PAIR: (usize, usize) = (8, 4);
+
+impl TypeDescription {
+    /// Whether all values have the same length, and lie inline in a struct or a head.
+    pub fn is_fixed(&self) -> bool {
+        !matches!(self, Self::Text | Self::List(_) | Self::Option(_) | Self::Variable(_))
+    }
+
+    /// The size in bytes that a field of the type has: that of the value, or of the pair that points to it. It
+    /// saturates, since the description may come from anywhere.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Primitive(primitive) => primitive.size(),
+            Self::Array { of, len } => of.size().saturating_mul(*len),
+            Self::Bytes { len } | Self::Str { len } => *len,
+            Self::Enum(description) => description.repr.size(),
+            Self::Struct(description) => description.size,
+            Self::Text | Self::List(_) | Self::Option(_) | Self::Variable(_) => PAIR.0,
+        }
+    }
+
+    /// The alignment in bytes of a field of the type.
+    pub fn align(&self) -> usize {
+        match self {
+            Self::Primitive(primitive) => primitive.size(),
+            Self::Array { of, .. } => of.align(),
+            Self::Bytes { .. } | Self::Str { .. } => 1,
+            Self::Enum(description) => description.repr.size(),
+            Self::Struct(description) => description.align,
+            Self::Text | Self::List(_) | Self::Option(_) | Self::Variable(_) => PAIR.1,
+        }
+    }
+
+    /// The type in words of no language, such as `list[u32]` and `option[Scan]`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Primitive(primitive) => primitive.name().to_owned(),
+            Self::Array { of, len } => format!("[{}; {len}]", of.name()),
+            Self::Bytes { len } => format!("bytes[{len}]"),
+            Self::Str { len } => format!("str[{len}]"),
+            Self::Enum(description) => description.name.clone(),
+            Self::Struct(description) => description.name.clone(),
+            Self::Text => "str".to_owned(),
+            Self::List(of) => format!("list[{}]", of.name()),
+            Self::Option(of) => format!("option[{}]", of.name()),
+            Self::Variable(description) => description.name.clone(),
+        }
+    }
+}
+
+impl PartialEq for TypeDescription {
+    /// Types that structs share are compared once, so this takes no longer than their JSON is.
+    fn eq(&self, other: &Self) -> bool {
+        let mut writer = json::Writer::default();
+        writer.reference(self) == writer.reference(other)
+    }
+}
+
+impl Eq for TypeDescription {}
+
+/// The name alone: what is shared would be shown once for each of its places.
+impl fmt::Debug for TypeDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+/// A fixed payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StructDescription {
     /// Its name.
     pub name: String,
     /// Its documentation; may be empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub doc: String,
     /// Its size in bytes.
     pub size: usize,
     /// Its alignment in bytes.
     pub align: usize,
+    /// Its fields, in order. A name that begins with `_` is padding, and not compared.
+    pub fields: Vec<FieldDescription>,
+}
+
+/// Fields behind a head: those of a variable payload, of an endpoint's arguments, of a declared error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadDescription {
+    /// The payload's or the error's name; empty for arguments.
+    pub name: String,
+    /// Its documentation; may be empty.
+    pub doc: String,
+    /// Where the last field ends, in bytes from the head's beginning.
+    pub len: usize,
     /// Its fields, in order.
     pub fields: Vec<FieldDescription>,
 }
 
-/// One field of a struct.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// One field of a struct or of a head.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldDescription {
-    /// Its name. One that begins with `_` is padding, and not compared.
+    /// Its name.
     pub name: String,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub layout: TypeDescription,
-    /// Its distance from the struct's beginning, in bytes.
+    /// The type of its value.
+    pub value_type: TypeDescription,
+    /// Its distance from the beginning of the struct or the head, in bytes.
     pub offset: usize,
-    /// Its size in bytes.
-    pub size: usize,
+    /// Whether a reader has a value for it when a head ends before it, although it is no option.
+    pub default: bool,
 }
 
 /// An enum.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnumDescription {
     /// Its name.
     pub name: String,
     /// Its documentation; may be empty.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub doc: String,
     /// The number that stands for a variant.
     pub repr: Primitive,
@@ -322,92 +397,107 @@ pub struct EnumDescription {
 }
 
 /// One variant of an enum.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct VariantDescription {
     /// Its name.
     pub name: String,
     /// The number that stands for it.
-    #[serde(with = "whole_number")]
+    #[serde(with = "json::whole_number")]
     pub value: i128,
 }
 
-/// JSON numbers from the least `i64` to the greatest `u64`, which serde has no one type for that works everywhere.
-mod whole_number {
-    use serde::{Deserialize, Deserializer, Serializer, de, ser};
-
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(value: &i128, serializer: S) -> Result<S::Ok, S::Error> {
-        if let Ok(value) = i64::try_from(*value) {
-            return serializer.serialize_i64(value);
-        }
-        let value = u64::try_from(*value).map_err(ser::Error::custom)?;
-        serializer.serialize_u64(value)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
-        let number = serde_json::Number::deserialize(deserializer)?;
-        number.as_i128().ok_or_else(|| de::Error::custom("a variant's value is a whole number"))
-    }
-}
-
-impl TypeDescription {
-    /// Its size in bytes; saturating, since it may come from anywhere.
-    pub fn size(&self) -> usize {
-        match self {
-            Self::Primitive(primitive) => primitive.size(),
-            Self::Composite(Composite::Array { of, len }) => of.size().saturating_mul(*len),
-            Self::Composite(Composite::Bytes { len } | Composite::Str { len }) => *len,
-            Self::Composite(Composite::Struct(description)) => description.size,
-            Self::Composite(Composite::Enum(description)) => description.repr.size(),
-        }
-    }
-
-    /// Its alignment in bytes.
-    pub fn align(&self) -> usize {
-        match self {
-            Self::Primitive(primitive) => primitive.size(),
-            Self::Composite(Composite::Array { of, .. }) => of.align(),
-            Self::Composite(Composite::Bytes { .. } | Composite::Str { .. }) => 1,
-            Self::Composite(Composite::Struct(description)) => description.align,
-            Self::Composite(Composite::Enum(description)) => description.repr.size(),
-        }
-    }
-
-    /// The type as one would write it.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Primitive(primitive) => primitive.name().to_owned(),
-            Self::Composite(Composite::Array { of, len }) => format!("[{}; {len}]", of.name()),
-            Self::Composite(Composite::Bytes { len }) => format!("bytes[{len}]"),
-            Self::Composite(Composite::Str { len }) => format!("str[{len}]"),
-            Self::Composite(Composite::Struct(description)) => description.name.clone(),
-            Self::Composite(Composite::Enum(description)) => description.name.clone(),
+impl From<&Signature> for EndpointDescription {
+    fn from(signature: &Signature) -> Self {
+        let mut statics = Statics::default();
+        Self {
+            msg_type: signature.msg_type(),
+            name: signature.name().to_owned(),
+            doc: signature.doc().to_owned(),
+            request: statics.form(signature.request()),
+            reply: statics.form(signature.reply()),
+            raises: signature.raises().iter().map(|error| statics.head(error)).collect(),
         }
     }
 }
 
-impl From<&Layout> for TypeDescription {
-    fn from(layout: &Layout) -> Self {
-        Self::Composite(match layout {
-            Layout::Primitive(primitive) => return Self::Primitive(*primitive),
-            Layout::Array { of, len } => Composite::Array { of: Box::new((*of).into()), len: *len },
-            Layout::Struct(layout) => Composite::Struct(StructDescription {
-                name: layout.name.to_owned(),
-                doc: layout.doc.to_owned(),
-                size: layout.size,
-                align: layout.align,
-                fields: layout
-                    .fields
-                    .iter()
-                    .map(|field| FieldDescription {
-                        name: field.name.to_owned(),
-                        layout: field.layout.into(),
-                        offset: field.offset,
-                        size: field.layout.size(),
-                    })
-                    .collect(),
-            }),
-            Layout::Enum(layout) => Composite::Enum(EnumDescription {
+impl From<&'static Layout> for TypeDescription {
+    fn from(layout: &'static Layout) -> Self {
+        Statics::default().layout(layout)
+    }
+}
+
+/// Types that are constants as descriptions; one that is met again is shared.
+#[derive(Default)]
+struct Statics {
+    layouts: HashMap<*const Layout, TypeDescription>,
+    heads: HashMap<*const HeadLayout, Arc<HeadDescription>>,
+}
+
+impl Statics {
+    fn form(&mut self, form: Form) -> FormDescription {
+        match form {
+            Form::Empty => FormDescription::Empty,
+            Form::Bytes => FormDescription::Bytes,
+            Form::Value(value_type) => FormDescription::Value(self.value(value_type)),
+            Form::Fields(head) => FormDescription::Fields(self.head(head)),
+        }
+    }
+
+    fn value(&mut self, value_type: &'static ValueType) -> TypeDescription {
+        match value_type {
+            ValueType::Fixed(layout) => self.layout(layout),
+            ValueType::Text => TypeDescription::Text,
+            ValueType::List(of) => TypeDescription::List(Arc::new(self.value(of))),
+            ValueType::Option(of) => TypeDescription::Option(Arc::new(self.value(of))),
+            ValueType::Variable(head) => {
+                let address: *const HeadLayout = *head;
+                if let Some(known) = self.heads.get(&address) {
+                    return TypeDescription::Variable(Arc::clone(known));
+                }
+                let head = Arc::new(self.head(head));
+                self.heads.insert(address, Arc::clone(&head));
+                TypeDescription::Variable(head)
+            }
+        }
+    }
+
+    fn head(&mut self, head: &'static HeadLayout) -> HeadDescription {
+        let fields = head.fields.iter().map(|field| FieldDescription {
+            name: field.name.to_owned(),
+            value_type: self.value(field.value_type),
+            offset: field.offset,
+            default: false,
+        });
+        let fields = fields.collect();
+        HeadDescription { name: head.name.to_owned(), doc: head.doc.to_owned(), len: head.len, fields }
+    }
+
+    fn layout(&mut self, layout: &'static Layout) -> TypeDescription {
+        if let Some(known) = self.layouts.get(&core::ptr::from_ref(layout)) {
+            return known.clone();
+        }
+        let made = match layout {
+            Layout::Primitive(primitive) => return TypeDescription::Primitive(*primitive),
+            Layout::Array { of, len } => {
+                return TypeDescription::Array { of: Arc::new(self.layout(of)), len: *len };
+            }
+            Layout::Struct(layout) => {
+                let fields = layout.fields.iter().map(|field| FieldDescription {
+                    name: field.name.to_owned(),
+                    value_type: self.layout(field.layout),
+                    offset: field.offset,
+                    default: false,
+                });
+                let fields = fields.collect();
+                TypeDescription::Struct(Arc::new(StructDescription {
+                    name: layout.name.to_owned(),
+                    doc: layout.doc.to_owned(),
+                    size: layout.size,
+                    align: layout.align,
+                    fields,
+                }))
+            }
+            Layout::Enum(layout) => TypeDescription::Enum(Arc::new(EnumDescription {
                 name: layout.name.to_owned(),
                 doc: layout.doc.to_owned(),
                 repr: layout.repr,
@@ -416,29 +506,9 @@ impl From<&Layout> for TypeDescription {
                     .iter()
                     .map(|variant| VariantDescription { name: variant.name.to_owned(), value: variant.value })
                     .collect(),
-            }),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn nested(arrays: usize, doc: &str) -> String {
-        let innermost =
-            format!(r#"{{"kind": "struct", "name": "S", "doc": "{doc}", "size": 0, "align": 1, "fields": []}}"#);
-        let layout = (0..arrays).fold(innermost, |of, _| format!(r#"{{"kind": "array", "len": 1, "of": {of}}}"#));
-        format!(
-            r#"{{"schema": 1, "endpoints": [{{"msg_type": 1, "name": "e", "request": {{"form": "payload",
-                "layout": {layout}}}, "reply": {{"form": "empty"}}}}]}}"#
-        )
-    }
-
-    #[test]
-    fn a_description_nested_to_take_memory_is_refused() {
-        assert!(Description::from_json(&nested(30, "a } text [ with \\\" brackets {{{{")).is_ok());
-        let error = Description::from_json(&nested(100, &"long".repeat(1000))).unwrap_err();
-        assert!(matches!(error, DescribeError::Nested { most: DEEPEST }), "{error}");
+            })),
+        };
+        self.layouts.insert(layout, made.clone());
+        made
     }
 }

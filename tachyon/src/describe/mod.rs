@@ -6,12 +6,14 @@
 mod compare;
 mod control;
 mod description;
+mod json;
 mod signature;
 
 pub use compare::Mismatch;
 pub(crate) use control::{Chunk, Operation, Query, WHOLE_TABLE, chunk};
 pub use description::{
-    Composite, DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
-    StructDescription, TypeDescription, VariantDescription,
+    DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
+    HeadDescription, StructDescription, TypeDescription, VariantDescription,
 };
+pub(crate) use json::Writer;
 pub use signature::Signature;

@@ -4,9 +4,10 @@
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(non_camel_case_types, reason = "the name is the callee's")]
+#[allow(non_snake_case, reason = "the name is the callee's")]
 pub struct Odd_Name {
     /// At offset 0.
-    pub class: u8,
+    pub größe: u8,
     /// Nobody reads these.
     pub _pad: [u8; 7],
     /// At offset 8.
