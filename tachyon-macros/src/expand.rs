@@ -101,6 +101,7 @@ fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
     let items = contract.items(&shared);
     let call = format!("Calls `{}` in the other process and waits for its reply.", name.unraw());
     let in_place = format!("As `call`, with the reply of `{}` where it lies.", name.unraw());
+    let starts = format!("Sends a call of `{}`, whose reply `Started::finish` waits for.", name.unraw());
     quote_spanned! {Span::mixed_site()=>
         #items
 
@@ -117,11 +118,7 @@ fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
             /// A `CallError` when the request cannot be sent, when no reply comes, and when the reply is an error.
             pub fn call<#lifetime>(caller: &mut impl #private::Calls, #params) -> #returned {
                 #views
-                #private::call::<<Self as #private::Contract>::Reply, <Self as #private::Contract>::Error>(
-                    caller,
-                    <Self as #private::Contract>::SIGNATURE,
-                    &#request,
-                )#spell
+                #private::call::<Self>(caller, &#request)#spell
             }
 
             #[doc = #in_place]
@@ -137,11 +134,20 @@ fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
                 #private::CallError<<Self as #private::Contract>::Error>,
             > {
                 #views
-                #private::call_in_place::<<Self as #private::Contract>::Reply, <Self as #private::Contract>::Error>(
-                    caller,
-                    <Self as #private::Contract>::SIGNATURE,
-                    &#request,
-                )
+                #private::call_in_place::<Self>(caller, &#request)
+            }
+
+            #[doc = #starts]
+            ///
+            /// # Errors
+            ///
+            /// As for `call`; nothing was sent then.
+            pub fn start<#lifetime>(
+                caller: &mut impl #private::Calls,
+                #params
+            ) -> #private::Result<#private::Started<Self>, #private::CallError<<Self as #private::Contract>::Error>> {
+                #views
+                #private::start::<Self>(caller, &#request)
             }
         }
         #assertion

@@ -74,6 +74,13 @@ pub(crate) fn endpoint(
                 loop {}
             }
 
+            pub fn start(
+                _caller: &mut impl #private::Calls,
+                #arguments
+            ) -> #private::Result<#private::Started<Self>, #private::CallError> {
+                loop {}
+            }
+
             pub fn call_in_place<'c>(
                 _caller: &'c mut impl #private::Calls,
                 #arguments

@@ -20,8 +20,8 @@ pub use std::vec::Vec;
 pub use zerocopy;
 
 pub use self::endpoint::{
-    Contract, ErrorTravels, IsDeclared, IsReply, IsShown, NotDeclared, NotReply, NotShown, ReplyOf, Spelled, answer,
-    answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
+    ErrorTravels, IsDeclared, IsReply, IsShown, NotDeclared, NotReply, NotShown, ReplyOf, Spelled, answer, answer_slot,
+    can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
 };
 pub use self::gaps::{IsPayload, assert_no_gap_after, assert_no_gap_before, assert_not_empty};
 pub use self::message::Opaque;
@@ -42,7 +42,9 @@ pub use crate::payload::{
     Writer, align8, deeper, offsets,
 };
 pub use crate::rpc::Within as Limited;
-pub use crate::rpc::{Body, Borrowed, Caller, Calls, Fields, InPlace, Whole, call, call_in_place};
+pub use crate::rpc::{
+    Body, Borrowed, Caller, Calls, Contract, Fields, InPlace, Started, Whole, call, call_in_place, start,
+};
 
 /// The `msg_type` that marks an error reply.
 const RESERVED: u16 = u16::MAX;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tachyon::stats::Observer;
-use tachyon::{CallError, CallInfo, Callee, Caller, Dispatcher, ErrorKind, Layer, Outcome, RpcServer, ServeError};
+use tachyon::{CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, Outcome, RpcServer, ServeError};
 use tachyon_tests::{Peer, length, message};
 
 const ECHO: u16 = 1;
@@ -452,11 +452,11 @@ fn dropping_the_future_ends_it_and_keeps_the_path() {
 struct Log(Mutex<Vec<String>>);
 
 impl Layer for Log {
-    fn before(&self, call: &CallInfo<'_>) {
+    fn before(&self, call: &Context<'_>) {
         self.0.lock().unwrap().push(format!("{} begins, overlaps: {}", call.correlation_id, call.overlaps));
     }
 
-    fn after(&self, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
+    fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {
         assert!(took < PATIENCE);
         self.0.lock().unwrap().push(format!("{} {} {outcome:?}", call.correlation_id, call.name));
     }

@@ -31,24 +31,24 @@ fn every_form_goes_there_and_back() {
         let (_folder, path) = socket();
         let callee = peer("functions", &path, &[forward, reverse]);
         let mut caller = Caller::connect(&path).unwrap();
-        assert_eq!(*echo::call(&mut caller, b"bytes").unwrap(), *b"bytes");
+        assert_eq!(echo::call(&mut caller, b"bytes").unwrap(), *b"bytes");
         let reply = price::call(&mut caller, &PriceRequest { instrument: 7, quantity: 100 }).unwrap();
         assert_eq!((reply.bid, reply.ask, reply.msg_type()), (99.0, 101.0, 2));
         let owned: PriceReply = reply.into_owned();
         assert_eq!(owned, PriceReply { bid: 99.0, ask: 101.0 });
-        assert_eq!(*order::call(&mut caller, &an_order(Side::Buy)).unwrap(), 1);
-        assert_eq!(*order::call(&mut caller, &an_order(Side::Sell)).unwrap(), 2);
-        assert_eq!(*sum::call(&mut caller, &[1.5, 2.5, 3.0]).unwrap(), 7.0);
-        assert_eq!(*sum::call(&mut caller, &[]).unwrap(), 0.0);
+        assert_eq!(order::call(&mut caller, &an_order(Side::Buy)).unwrap(), 1);
+        assert_eq!(order::call(&mut caller, &an_order(Side::Sell)).unwrap(), 2);
+        assert_eq!(sum::call(&mut caller, &[1.5, 2.5, 3.0]).unwrap(), 7.0);
+        assert_eq!(sum::call(&mut caller, &[]).unwrap(), 0.0);
         let all = prices::call(&mut caller).unwrap();
         assert_eq!(all.iter().map(|reply| reply.bid).collect::<Vec<_>>(), [100.0, 20.0]);
         assert_eq!(all.into_owned().len(), 2);
         nothing::call(&mut caller).unwrap();
-        assert_eq!(*squares::call(&mut caller, &5).unwrap(), [0, 1, 4, 9, 16]);
+        assert_eq!(squares::call(&mut caller, &5).unwrap(), [0, 1, 4, 9, 16]);
         assert!(squares::call(&mut caller, &0).unwrap().is_empty());
         let orders = [an_order(Side::Buy), an_order(Side::Sell)];
-        assert_eq!(*sides::call(&mut caller, &orders).unwrap(), [Side::Buy, Side::Sell]);
-        let turned = turned::call_timeout(&mut caller, &orders[0], Duration::from_secs(9)).unwrap();
+        assert_eq!(sides::call(&mut caller, &orders).unwrap(), [Side::Buy, Side::Sell]);
+        let turned = turned::call(&mut caller.within(Duration::from_secs(9)), &orders[0]).unwrap();
         assert_eq!(*turned, orders[1]);
         drop(turned);
         drop(caller);
@@ -89,7 +89,7 @@ fn what_is_no_request_never_reaches_the_handler() {
     assert_eq!(kind, ErrorKind::ReplyTooLarge);
     assert!(text.contains("8000 bytes can never fit the reverse ring of 256"), "{text}");
     assert_eq!(remote(silent::call(&mut caller).map(drop)).0, ErrorKind::BadReply);
-    assert_eq!(*order::call(&mut caller, &an_order(Side::Buy)).unwrap(), 1);
+    assert_eq!(order::call(&mut caller, &an_order(Side::Buy)).unwrap(), 1);
     drop(caller);
     callee.finish();
 }
@@ -100,7 +100,7 @@ fn replies_that_came_early_are_as_good_as_any() {
     let callee = peer("functions", &path, &["4096", "4096"]);
     let mut caller = Caller::connect(&path).unwrap();
     let request = PriceRequest { instrument: 7, quantity: 0 };
-    price::call(&mut caller, &request).unwrap().into_owned();
+    price::call(&mut caller, &request).unwrap();
     let early: Vec<_> = (0..100).map(|_| caller.call(6, &[]).unwrap()).collect();
     for _ in 0..10 {
         assert_eq!(price::call(&mut caller, &request).unwrap().ask, 100.0);
@@ -117,7 +117,7 @@ fn a_service_is_called_by_its_contract() {
     let (_folder, path) = socket();
     let callee = peer("service", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
-    let mut client = PricingClient::new(&mut caller).with_timeout(Duration::from_secs(9));
+    let mut client = PricingClient::new(&mut caller).within(Duration::from_secs(9));
     assert_eq!(client.price(&PriceRequest { instrument: 8, quantity: 0 }).unwrap().bid, 20.0);
     assert_eq!(*client.order(&an_order(Side::Sell)).unwrap(), 1);
     assert_eq!(*client.order(&an_order(Side::Sell)).unwrap(), 2);
@@ -146,7 +146,7 @@ fn a_mismatch_names_the_field_before_anything_is_called() {
         );
     }
     // Bytes are bytes, and an endpoint that is not there is told by the callee itself.
-    assert_eq!(*echo::call(&mut caller, b"raw").unwrap(), *b"raw");
+    assert_eq!(echo::call(&mut caller, b"raw").unwrap(), *b"raw");
     assert_eq!(remote(sum::call(&mut caller, &[1.0]).map(drop)).0, ErrorKind::NoHandler);
     assert_eq!(caller.outstanding(), 0);
     drop(caller);
@@ -168,7 +168,7 @@ fn a_callee_that_cannot_describe_itself_is_taken_at_its_word() {
     assert_eq!(error.to_string(), "price: the reply cannot be read: 3 bytes came, and PriceReply has 16");
     let error = sides::call(&mut caller, &[an_order(Side::Buy)]).unwrap_err();
     assert!(error.to_string().contains("is 7, and Side has no such value"), "{error}");
-    assert_eq!(*sum::call(&mut caller, &[4.0]).unwrap(), 4.0);
+    assert_eq!(sum::call(&mut caller, &[4.0]).unwrap(), 4.0);
     drop(caller);
     callee.finish();
 }
@@ -220,11 +220,11 @@ fn replies_are_written_where_they_are_read() {
     let callee = peer("slots", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
     for _ in 0..3 {
-        assert_eq!(*in_place::call(&mut caller, &1.5).unwrap(), PriceReply { bid: 1.5, ask: 2.5 });
+        assert_eq!(in_place::call(&mut caller, &1.5).unwrap(), PriceReply { bid: 1.5, ask: 2.5 });
         let (kind, text) = remote(no_zero::call(&mut caller).map(drop));
         assert_eq!(kind, ErrorKind::HandlerFailed);
         assert!(text.contains("begins as zeros"), "{text}");
-        assert_eq!(*flags::call(&mut caller, &3).unwrap(), [true, false, false]);
+        assert_eq!(flags::call(&mut caller, &3).unwrap(), [true, false, false]);
         let (kind, text) = remote(flags::call(&mut caller, &65).map(drop));
         assert_eq!((kind, text.as_str()), (ErrorKind::HandlerFailed, "panicked: cannot send 65 values of 64"));
         assert_eq!(remote(withdrawn::call(&mut caller).map(drop)).1, "withdrawn");
@@ -239,8 +239,8 @@ fn replies_that_not_all_bytes_are_lie_apart_until_they_are_sent() {
     let (_folder, path) = socket();
     let callee = peer("slots", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
-    assert_eq!(*numbers_reached::call(&mut caller).unwrap(), [1]);
-    assert_eq!(*flags_reached::call(&mut caller).unwrap(), [false]);
+    assert_eq!(numbers_reached::call(&mut caller).unwrap(), [1]);
+    assert_eq!(flags_reached::call(&mut caller).unwrap(), [false]);
     drop(caller);
     callee.finish();
 }

@@ -204,11 +204,7 @@ fn client(service: &Service<'_>, private: &Path) -> TokenStream {
             #deprecation
             pub fn #function<#lifetime>(&mut self, #params) -> #returned {
                 #views
-                #private::call::<<#own as #private::Contract>::Reply, <#own as #private::Contract>::Error>(
-                    &mut #private::Limited::new(self.caller, self.timeout),
-                    <#own as #private::Contract>::SIGNATURE,
-                    &#request,
-                )#spell
+                #private::call::<#own>(&mut #private::Limited::new(self.caller, self.timeout), &#request)#spell
             }
         }
     });

@@ -40,7 +40,7 @@ use crate::wait::Deadline;
 /// });
 ///
 /// let mut caller = Caller::connect(&path)?;
-/// assert_eq!(&*echo::call(&mut caller, b"hello")?, b"hello");
+/// assert_eq!(echo::call(&mut caller, b"hello")?, b"hello");
 /// assert_eq!(&*caller.request(2, b"hello")?, b"5");
 /// drop(caller);
 /// callee.join().unwrap()?;

@@ -4,6 +4,7 @@ use super::handler::{HandlerError, Replied, Reply, Request};
 use super::scope::Scope;
 use crate::describe::Signature;
 use crate::payload::{DeclaredError, Form, Message};
+use crate::rpc::Contract;
 
 /// A function made callable from another process; `#[tachyon_rpc]` implements it on a type of the function's name.
 #[diagnostic::on_unimplemented(
@@ -31,6 +32,12 @@ pub trait Endpoint {
     const SIGNATURE: &'static Signature;
     /// What goes into the table of a [`Dispatcher`](crate::Dispatcher).
     const ENTRY: Entry<Self::State>;
+}
+
+impl<E: Endpoint> Contract for E {
+    type Reply = E::Reply;
+    type Error = E::Error;
+    const SIGNATURE: &'static Signature = E::SIGNATURE;
 }
 
 /// A handler that may run beside others, since it only reads the state.

@@ -3,10 +3,8 @@
 use core::fmt::Display;
 use core::marker::PhantomData;
 
-use crate::describe::Signature;
 use crate::dispatch::{
-    Context, Endpoint, HandlerError, IntoReply, Pick, Replied, Reply, ReplySlot, Request, SlotOf, SlotResult,
-    answer_in_slot,
+    Context, HandlerError, IntoReply, Pick, Replied, Reply, ReplySlot, Request, SlotOf, SlotResult, answer_in_slot,
 };
 use crate::payload::{DeclaredError, Message, Scratch, Undeclared, with_scratch};
 
@@ -62,22 +60,6 @@ pub fn answer_slot<W: SlotOf + ?Sized, H: Pick<R::Error>, R: SlotResult>(
     handler: impl FnOnce(ReplySlot<'_, W>) -> R,
 ) -> Result<Replied, HandlerError> {
     answer_in_slot::<W, H, R>(reply, handler)
-}
-
-/// What travels, as types: of an endpoint, or of a service's method.
-pub trait Contract {
-    /// What the caller gets.
-    type Reply: Message;
-    /// The error that is declared.
-    type Error: DeclaredError;
-    /// All of it, described.
-    const SIGNATURE: &'static Signature;
-}
-
-impl<E: Endpoint> Contract for E {
-    type Reply = E::Reply;
-    type Error = E::Error;
-    const SIGNATURE: &'static Signature = E::SIGNATURE;
 }
 
 /// Asks whether an endpoint can return `R`.

@@ -33,5 +33,5 @@ pub(crate) use request::{OpenRequest, open_loan, open_request};
 #[cfg(feature = "tokio")]
 pub(crate) use round_trip::RESENDS;
 pub(crate) use typed::sealed;
-pub use typed::{Body, Borrowed, Calls, Fields, Whole, Within, call, call_in_place};
+pub use typed::{Body, Borrowed, Calls, Contract, Fields, Started, Whole, Within, call, call_in_place, start};
 pub use undecided::RpcBus;

@@ -1,5 +1,6 @@
 //! Calls of typed endpoints: what a generated client is made over.
 
+use core::marker::PhantomData;
 use core::ptr;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -64,6 +65,16 @@ impl<C: Calls> Calls for Within<'_, C> {
     fn parts(&mut self) -> (&mut Caller, Option<Duration>) {
         (self.calls.parts().0, self.timeout)
     }
+}
+
+/// What travels, as types: of an endpoint, or of a service's method.
+pub trait Contract {
+    /// What the caller gets.
+    type Reply: Message;
+    /// The error that is declared.
+    type Error: DeclaredError;
+    /// All of it, described.
+    const SIGNATURE: &'static Signature;
 }
 
 /// What a request consists of.
@@ -218,20 +229,8 @@ impl Caller {
         Within::new(self, Some(timeout))
     }
 
-    /// Calls the endpoint of a signature and takes its reply as the loan of the reverse ring. The first call of a typed
-    /// endpoint on a connection compares the two sides' descriptions.
-    #[inline]
-    fn exchange_typed(
-        &mut self,
-        signature: &'static Signature,
-        body: &impl Body,
-        timeout: Option<Duration>,
-    ) -> Result<(), CallError> {
-        let deadline = Deadline::from(timeout);
-        let call = self.call_typed(signature, body, deadline)?;
-        self.finish(call, deadline)
-    }
-
+    /// Sends a request to the endpoint of a signature. The first one of a typed endpoint on a connection compares the two
+    /// sides' descriptions.
     #[inline]
     fn call_typed(
         &mut self,
@@ -305,9 +304,42 @@ impl Caller {
         send(self)
     }
 
-    /// The reply that was taken, unless it is an error.
+    /// Waits for the reply to a call and gives it, owned.
     #[inline]
-    fn answered_typed<E: DeclaredError>(&mut self, signature: &'static Signature) -> Result<(), CallError<E>> {
+    fn finish_typed<C: Contract>(&mut self, call: u64, deadline: Deadline) -> Result<C::Reply, CallError<C::Error>> {
+        self.take_typed::<C::Error>(C::SIGNATURE, call, deadline)?;
+        let Self { incoming, words, .. } = self;
+        let guard = RpcRxGuard::over(incoming);
+        let copied = if C::Reply::COPIES { guard.len() } else { 0 };
+        let owned = C::Reply::read(&guard, &mut words.room(copied), "the reply").map(C::Reply::own);
+        words.shrink();
+        owned.map_err(|problem| unreadable(C::SIGNATURE, problem))
+    }
+
+    /// Waits for the reply to a call and lends it.
+    #[inline]
+    fn finish_typed_in_place<C: Contract>(
+        &mut self,
+        call: u64,
+        deadline: Deadline,
+    ) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
+        self.take_typed::<C::Error>(C::SIGNATURE, call, deadline)?;
+        let Self { incoming, words, .. } = self;
+        words.shrink();
+        let guard = RpcRxGuard::over(incoming);
+        let copied = if C::Reply::COPIES { guard.len() } else { 0 };
+        InPlace::read(guard, &mut words.room(copied)).map_err(|problem| unreadable(C::SIGNATURE, problem))
+    }
+
+    /// Takes the reply to a call as the loan of the reverse ring, unless it is an error.
+    #[inline]
+    fn take_typed<E: DeclaredError>(
+        &mut self,
+        signature: &'static Signature,
+        call: u64,
+        deadline: Deadline,
+    ) -> Result<(), CallError<E>> {
+        self.finish(call, deadline).map_err(CallError::widen)?;
         if msg_type(self.incoming.loan.type_id) == MSG_TYPE_ERROR {
             return Err(self.refused_typed(signature));
         }
@@ -370,22 +402,11 @@ fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static Signature)
 /// # Errors
 /// As the generated function says.
 #[inline]
-pub fn call<M: Message, E: DeclaredError>(
-    calls: &mut impl Calls,
-    signature: &'static Signature,
-    body: &impl Body,
-) -> Result<M, CallError<E>> {
+pub fn call<C: Contract>(calls: &mut impl Calls, body: &impl Body) -> Result<C::Reply, CallError<C::Error>> {
     let (caller, timeout) = calls.parts();
-    caller.exchange_typed(signature, body, timeout).map_err(CallError::widen)?;
-    caller.answered_typed(signature)?;
-    let Caller { incoming, words, .. } = caller;
-    let guard = RpcRxGuard::over(incoming);
-    let owned = {
-        let scratch = &mut words.room(if M::COPIES { guard.len() } else { 0 });
-        M::read(&guard, scratch, "the reply").map(M::own)
-    };
-    words.shrink();
-    owned.map_err(|problem| unreadable(signature, problem))
+    let deadline = Deadline::from(timeout);
+    let call = caller.call_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
+    caller.finish_typed::<C>(call, deadline)
 }
 
 /// As [`call`], with the reply where it lies.
@@ -393,19 +414,60 @@ pub fn call<M: Message, E: DeclaredError>(
 /// # Errors
 /// As [`call`].
 #[inline]
-pub fn call_in_place<'c, M: Message, E: DeclaredError>(
+pub fn call_in_place<'c, C: Contract>(
     calls: &'c mut impl Calls,
-    signature: &'static Signature,
     body: &impl Body,
-) -> Result<InPlace<'c, M>, CallError<E>> {
+) -> Result<InPlace<'c, C::Reply>, CallError<C::Error>> {
     let (caller, timeout) = calls.parts();
-    caller.exchange_typed(signature, body, timeout).map_err(CallError::widen)?;
-    caller.answered_typed(signature)?;
-    let Caller { incoming, words, .. } = caller;
-    let guard = RpcRxGuard::over(incoming);
-    words.shrink();
-    let mut scratch = words.room(if M::COPIES { guard.len() } else { 0 });
-    InPlace::read(guard, &mut scratch).map_err(|problem| unreadable(signature, problem))
+    let deadline = Deadline::from(timeout);
+    let call = caller.call_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
+    caller.finish_typed_in_place::<C>(call, deadline)
+}
+
+/// Sends a request.
+///
+/// # Errors
+/// As [`call`].
+#[inline]
+pub fn start<C: Contract>(calls: &mut impl Calls, body: &impl Body) -> Result<Started<C>, CallError<C::Error>> {
+    let (caller, timeout) = calls.parts();
+    let deadline = Deadline::from(timeout);
+    let call = caller.call_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
+    Ok(Started { call, deadline, contract: PhantomData })
+}
+
+/// A call that was sent. Dropping it leaves the call outstanding: [`Caller::forget`] gives it up.
+#[derive(Debug)]
+#[must_use = "a call that is not finished stays outstanding"]
+pub struct Started<C> {
+    call: u64,
+    deadline: Deadline,
+    contract: PhantomData<fn() -> C>,
+}
+
+impl<C: Contract> Started<C> {
+    /// The number of the call.
+    pub fn correlation_id(&self) -> u64 {
+        self.call
+    }
+
+    /// Waits for the reply, for as long as the call may take.
+    ///
+    /// # Errors
+    /// As the generated `call`.
+    #[inline]
+    pub fn finish(self, caller: &mut Caller) -> Result<C::Reply, CallError<C::Error>> {
+        caller.finish_typed::<C>(self.call, self.deadline)
+    }
+
+    /// As [`finish`](Self::finish), with the reply where it lies.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    #[inline]
+    pub fn finish_in_place(self, caller: &mut Caller) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
+        caller.finish_typed_in_place::<C>(self.call, self.deadline)
+    }
 }
 
 #[cold]
