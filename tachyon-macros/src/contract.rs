@@ -118,13 +118,14 @@ impl Contract<'_> {
             Kind::Reference(inner) if known_layout(inner).is_some() => quote!(#inner),
             Kind::PlainOption(inner) => {
                 let wire = match peel(inner) {
-                    Type::Reference(reference) => match peel(&reference.elem) {
-                        Type::Slice(slice) => {
+                    Type::Reference(reference) => {
+                        if let Type::Slice(slice) = peel(&reference.elem) {
                             let element = &slice.elem;
                             quote!(#private::Vec<#element>)
+                        } else {
+                            quote!(#private::String)
                         }
-                        _ => quote!(#private::String),
-                    },
+                    }
                     plain => quote!(#plain),
                 };
                 quote!(#private::Option<#wire>)
@@ -137,9 +138,10 @@ impl Contract<'_> {
     pub(crate) fn request_form(&self) -> TokenStream {
         let (private, marker) = (self.private, &self.marker);
         if !self.params.are_fields() {
-            return match self.wires().next() {
-                Some(wire) => quote!(<#wire as #private::Value>::FORM),
-                None => quote!(#private::Form::Empty),
+            return if let Some(wire) = self.wires().next() {
+                quote!(<#wire as #private::Value>::FORM)
+            } else {
+                quote!(#private::Form::Empty)
             };
         }
         let fields = self.params.arguments().enumerate().map(|(at, argument)| {
@@ -166,10 +168,9 @@ impl Contract<'_> {
 
     /// `contract` of a signature: its forms and errors.
     pub(crate) fn signature(&self, msg_type: &TokenStream, doc: &TokenStream) -> TokenStream {
-        let (private, marker, name) = (self.private, &self.marker, &self.name);
+        let (private, name) = (self.private, &self.name);
         let request = self.request_form();
         let (reply, error) = (self.reply_type(), self.error_type());
-        let _ = marker;
         quote! {
             &#private::Signature::of(
                 #msg_type,
@@ -214,12 +215,11 @@ impl Contract<'_> {
             let wire = wire.map_or_else(|| quote!([#private::u8]), ToTokens::to_token_stream);
             return quote!(<#wire as #private::SlotOf>::Message);
         }
-        match self.returned() {
-            Some(ty) => {
-                let select = self.select_reply();
-                quote!(<#select as #private::ReplyOf<#ty>>::Message)
-            }
-            None => quote!(()),
+        if let Some(ty) = self.returned() {
+            let select = self.select_reply();
+            quote!(<#select as #private::ReplyOf<#ty>>::Message)
+        } else {
+            quote!(())
         }
     }
 
@@ -230,9 +230,10 @@ impl Contract<'_> {
             ReplyForm::Slot { returned, .. } => {
                 let mut ty = (*returned)?.clone();
                 write_down(&mut ty, private);
-                return Some(match spelled_result(&ty) {
-                    Some((_, error)) => error.to_token_stream(),
-                    None => quote!(<#ty as #private::SlotResult>::Error),
+                return Some(if let Some((_, error)) = spelled_result(&ty) {
+                    error.to_token_stream()
+                } else {
+                    quote!(<#ty as #private::SlotResult>::Error)
                 });
             }
             _ => self.returned()?,
@@ -333,7 +334,7 @@ impl Contract<'_> {
         });
         let receiver = receiver.map(|receiver| quote!(#receiver,));
         let call = quote!(#function(#receiver #(#passed),*));
-        let answer = self.answer(call);
+        let answer = self.answer(&call);
         if self.params.are_fields() {
             let wires: Vec<_> = self.wires().collect();
             let count = arguments.len();
@@ -396,20 +397,17 @@ impl Contract<'_> {
         }
     }
 
-    fn answer(&self, call: TokenStream) -> TokenStream {
+    fn answer(&self, call: &TokenStream) -> TokenStream {
         let private = self.private;
         let how = self.how();
-        match self.reply {
-            ReplyForm::Slot { wire, .. } => {
-                let wire = wire.map_or_else(|| quote!([#private::u8]), ToTokens::to_token_stream);
-                quote_spanned! {Span::mixed_site()=>
-                    #private::answer_slot::<#wire, #how, _>(reply, |slot| #call)
-                }
+        if let ReplyForm::Slot { wire, .. } = self.reply {
+            let wire = wire.map_or_else(|| quote!([#private::u8]), ToTokens::to_token_stream);
+            quote_spanned! {Span::mixed_site()=>
+                #private::answer_slot::<#wire, #how, _>(reply, |slot| #call)
             }
-            _ => {
-                let select = self.select_reply();
-                quote_spanned!(Span::mixed_site()=> #private::answer::<#how, #select, _>(reply, #call))
-            }
+        } else {
+            let select = self.select_reply();
+            quote_spanned!(Span::mixed_site()=> #private::answer::<#how, #select, _>(reply, #call))
         }
     }
 
@@ -419,7 +417,7 @@ impl Contract<'_> {
     pub(crate) fn client_params(&self) -> TokenStream {
         let private = self.private;
         let params = self.params.arguments().enumerate().map(|(at, argument)| {
-            let name = self.client_name(argument, at);
+            let name = Self::client_name(argument, at);
             let ty = argument.ty;
             let wire = self.wire(at, argument);
             let ty = match argument.kind {
@@ -444,7 +442,7 @@ impl Contract<'_> {
     }
 
     /// The names of a client's parameters, in order.
-    fn client_name(&self, argument: &Argument<'_>, at: usize) -> Ident {
+    fn client_name(argument: &Argument<'_>, at: usize) -> Ident {
         match &argument.name {
             Some(name) if !["self", "Self", "super", "crate", "_"].contains(&name.unraw().to_string().as_str()) => {
                 name.clone()
@@ -462,7 +460,7 @@ impl Contract<'_> {
             let Some(argument) = arguments.first() else {
                 return (quote!(), quote!(#private::Whole::<()>::new(())));
             };
-            let name = self.client_name(argument, 0);
+            let name = Self::client_name(argument, 0);
             if let Kind::Reference(inner) = argument.kind {
                 let select = self.select_value(inner);
                 return (quote!(), quote!(<#select as #private::Slot<#inner>>::body(#name)));
@@ -474,7 +472,7 @@ impl Contract<'_> {
         let wires: Vec<_> = self.wires().collect();
         let locals: Vec<_> = (0..arguments.len()).map(local).collect();
         let views = arguments.iter().enumerate().map(|(at, argument)| {
-            let name = self.client_name(argument, at);
+            let name = Self::client_name(argument, at);
             self.view(argument, &wires[at], &name)
         });
         let count = arguments.len();
@@ -514,9 +512,10 @@ impl Contract<'_> {
     /// What a client's function returns, and what turns the received message into it.
     pub(crate) fn client_reply(&self, contract: &TokenStream) -> (TokenStream, TokenStream) {
         let private = self.private;
-        let error = match self.own_error() {
-            None => quote!(#private::CallError),
-            Some(_) => quote!(#private::CallError<<#contract as #private::Contract>::Error>),
+        let error = if self.own_error().is_none() {
+            quote!(#private::CallError)
+        } else {
+            quote!(#private::CallError<<#contract as #private::Contract>::Error>)
         };
         match self.spelled_reply() {
             Some(ty) => {

@@ -216,10 +216,7 @@ fn entry(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
     };
     let (reply, error) = (contract.reply_type(), contract.error_type());
     let signature = contract.signature(&quote!(#name::MSG_TYPE), &quote!(<Self as #private::Endpoint>::DOC));
-    let param = match endpoint.params.state() {
-        None => quote!(_),
-        Some(_) => quote_spanned!(Span::mixed_site()=> state),
-    };
+    let param = if endpoint.params.state().is_none() { quote!(_) } else { quote_spanned!(Span::mixed_site()=> state) };
     let handler = contract.handler(&quote!(#name), None);
     quote_spanned! {Span::mixed_site()=>
         #shared

@@ -6,6 +6,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, LitInt, Path, ReturnType, Signature, Type, Visibility};
 
 use crate::params::Params;
+use crate::wire::Slot;
 
 /// A function's head. Its body is never parsed: the macro has no business with it.
 pub(crate) struct Function {
@@ -127,7 +128,7 @@ pub(crate) enum ReplyForm<'a> {
 impl<'a> ReplyForm<'a> {
     /// The form of what a function with these parameters returns.
     pub(crate) fn of(output: &'a ReturnType, params: &Params<'a>) -> Self {
-        if let Some(wire) = params.slot() {
+        if let Some(Slot { wire }) = params.slot() {
             let returned = match output {
                 ReturnType::Default => None,
                 ReturnType::Type(_, ty) => Some(&**ty),

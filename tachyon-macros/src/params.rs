@@ -7,7 +7,7 @@ use syn::{Attribute, FnArg, Generics, Pat, PatType, Signature, Type, TypeReferen
 
 use crate::diag::Report;
 use crate::model::{last_segment, peel, type_arguments};
-use crate::wire::{known_layout, not_a_payload, reply_slot};
+use crate::wire::{Slot, known_layout, not_a_payload, reply_slot};
 
 /// Most arguments of one endpoint: more are the fields of a payload.
 const MOST: usize = 32;
@@ -23,8 +23,8 @@ pub(crate) enum Param<'a> {
     State(State<'a>),
     /// `#[context] cx: &Context`.
     Context,
-    /// `reply: ReplySlot<'_, T>`; bytes if there is no `T`.
-    Slot(Option<&'a Type>),
+    /// `reply: ReplySlot<'_, T>`.
+    Slot(Slot<'a>),
     /// What travels.
     Argument(Argument<'a>),
 }
@@ -79,9 +79,10 @@ impl<'a> Params<'a> {
         })
     }
 
-    pub(crate) fn slot(&self) -> Option<Option<&'a Type>> {
+    /// The reply slot.
+    pub(crate) fn slot(&self) -> Option<Slot<'a>> {
         self.all.iter().find_map(|param| match param {
-            Param::Slot(wire) => Some(*wire),
+            Param::Slot(slot) => Some(*slot),
             _ => None,
         })
     }
@@ -135,7 +136,7 @@ fn read<'a>(sig: &'a Signature, has_state: bool, report: &mut Report) -> Option<
             if at + 1 != params.len() {
                 report.at(&param.ty, "the reply slot is the last parameter");
             }
-            Some(Param::Slot(slot.wire))
+            Some(Param::Slot(slot))
         } else {
             argument(param, &sig.generics, report).map(Param::Argument)
         };
@@ -325,7 +326,7 @@ fn kind<'a>(ty: &'a Type, whole: &'a Type, generics: &Generics, report: &mut Rep
             let Some(segment) = last_segment(ty) else { return Some(Kind::Other) };
             if segment.ident == "Option" {
                 let Some(inner) = type_arguments(segment).next() else { return Some(Kind::Option) };
-                return match self::kind(peel(inner), whole, generics, report)? {
+                return match kind(peel(inner), whole, generics, report)? {
                     Kind::Reference(_) => {
                         report.at(whole, "an optional value is taken by value: write `Option<T>`");
                         None

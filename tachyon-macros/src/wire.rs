@@ -144,6 +144,7 @@ pub(crate) fn write_down(ty: &mut Type, private: &Path) {
 }
 
 /// A parameter `ReplySlot<'_, T>`.
+#[derive(Clone, Copy)]
 pub(crate) struct Slot<'a> {
     /// Its `T`; bytes if there is none.
     pub(crate) wire: Option<&'a Type>,
