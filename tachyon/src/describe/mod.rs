@@ -15,5 +15,5 @@ pub use description::{
     DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
     HeadDescription, StructDescription, TypeDescription, VariantDescription,
 };
-pub(crate) use json::Writer;
+pub(crate) use json::{TypeJson, Writer};
 pub use signature::Signature;
