@@ -200,8 +200,8 @@ fn in_head(field: &FieldDescription) -> String {
     }
 }
 
-/// Whether Rust has such an enum: some variants, each with a value of its own, of a whole number. What is none travels as
-/// its number.
+/// Whether Rust has such an enum: some variants, each with a value of its own, of a whole number. Any other enum
+/// travels as its number.
 fn is_enum(description: &EnumDescription) -> bool {
     let bits = description.repr.size() * 8;
     let range = match description.repr {
@@ -266,7 +266,7 @@ fn lay_out(description: &StructDescription, types: &[String], fields: &mut Field
 
 fn pad(fields: &mut Fields, gap: usize) {
     if gap > 0 {
-        fields.add("_pad", &format!("[u8; {gap}]"), "Nobody reads these.");
+        fields.add("_pad", &format!("[u8; {gap}]"), "Padding.");
     }
 }
 
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn code_in_a_text_is_no_test_of_whoever_compiles_it() {
+    fn code_in_a_text_is_no_test_of_the_generated_crate() {
         let documented = |doc| {
             let mut source = String::new();
             document(&mut source, "", doc, "");
