@@ -1,4 +1,4 @@
-"""What a callee says about itself becomes code that calls it: on the command line, in both languages."""
+"""The description of a callee becomes code that calls it: on the command line, in both languages."""
 
 from __future__ import annotations
 

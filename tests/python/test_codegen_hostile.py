@@ -1,4 +1,4 @@
-"""Whatever a callee says about itself, the Python made of it is types and endpoints, and nothing it made up."""
+"""From any description, the Python made of it is types and endpoints, and nothing else."""
 
 from __future__ import annotations
 

@@ -299,7 +299,7 @@ def test_describe_and_ping(peer: Callable[[str], Peer], path: str) -> None:
         described = bus.describe(timeout=5.0)
         assert len(described) == 13
         assert described["turned"].doc == "Turns an order around."
-        assert str(described[8].request) == "[Order]"
+        assert str(described[8].request) == "list[Order]"
         with pytest.raises(KeyError):
             described["nobody"]
     child.join()

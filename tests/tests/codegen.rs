@@ -16,7 +16,7 @@ use tachyon_tests::Peer;
 #[path = "generated/endpoints.rs"]
 mod generated;
 
-/// What the generator makes of names and layouts that Rust does not have: it compiles, and that is all.
+/// The output for names and layouts that Rust does not have: it compiles, and that is all.
 #[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic, reason = "as it is generated")]
 #[rustfmt::skip]
 #[path = "generated/odd.rs"]
@@ -32,7 +32,7 @@ fn peer() -> (tempfile::TempDir, Peer, Caller) {
     (folder, peer, caller)
 }
 
-/// What rustfmt makes of it by itself, whatever this repository's settings are.
+/// The text as rustfmt leaves it, without this repository's settings.
 fn rustfmt(source: &str) -> String {
     let settings = tempfile::tempdir().unwrap();
     std::fs::write(settings.path().join("rustfmt.toml"), "").unwrap();

@@ -9,7 +9,7 @@ use crate::describe::{Description, EndpointDescription, FormDescription};
 /// Where rustfmt breaks a line.
 const WIDTH: usize = 100;
 
-/// What generated code means by these names: no type of the callee's may take their place.
+/// Names that generated code refers to: no type of the callee's may take their place.
 const USED: [&str; 21] = [
     "Endpoints",
     "EndpointsClient",

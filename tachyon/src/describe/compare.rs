@@ -13,7 +13,7 @@ use super::description::{
 };
 use crate::payload::Primitive;
 
-/// What this side and the callee do not agree about.
+/// A difference between this side and the callee.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{difference}")]
 #[non_exhaustive]
@@ -237,7 +237,7 @@ impl Comparison<'_> {
     }
 }
 
-/// What has fields.
+/// The owner of fields.
 enum Owner<'a> {
     /// The endpoint.
     Arguments,

@@ -85,7 +85,7 @@ struct ErrorJson {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct FieldJson {
+pub(crate) struct FieldJson {
     name: String,
     #[serde(rename = "type")]
     value_type: TypeJson,
@@ -96,7 +96,7 @@ pub(super) struct FieldJson {
 
 /// A type as it stands in JSON.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum TypeJson {
+pub(crate) enum TypeJson {
     Primitive(Primitive),
     Text,
     Array {
@@ -120,7 +120,7 @@ pub(super) enum TypeJson {
 /// A type with a name, of which a description has one entry.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub(super) enum NamedJson {
+pub(crate) enum NamedJson {
     Struct {
         name: String,
         #[serde(skip_serializing_if = "String::is_empty")]
@@ -141,7 +141,7 @@ pub(super) enum NamedJson {
 /// A struct is fixed, with a size, or variable, with a head.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(untagged)]
-pub(super) enum Extent {
+pub(crate) enum Extent {
     Fixed { size: usize, align: usize },
     Variable { head: usize },
 }
@@ -612,7 +612,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The type as a field has it: types with a name are references.
-    pub(super) fn reference(&mut self, value_type: &'a TypeDescription) -> TypeJson {
+    pub(crate) fn reference(&mut self, value_type: &'a TypeDescription) -> TypeJson {
         match value_type {
             TypeDescription::Primitive(primitive) => TypeJson::Primitive(*primitive),
             TypeDescription::Text => TypeJson::Text,
@@ -654,14 +654,6 @@ impl<'a> Writer<'a> {
         }
         self.by_address.insert(address, at);
         TypeJson::Ref(at)
-    }
-
-    /// The index of a type with a name; `None` for other types.
-    pub(crate) fn index(&mut self, value_type: &'a TypeDescription) -> Option<usize> {
-        match self.reference(value_type) {
-            TypeJson::Ref(at) => Some(at),
-            _ => None,
-        }
     }
 }
 

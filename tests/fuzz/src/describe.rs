@@ -1,4 +1,4 @@
-//! What a callee says about itself, as input: reading, comparing, generating code.
+//! Descriptions as input: reading, comparing, generating code.
 
 use std::sync::Arc;
 

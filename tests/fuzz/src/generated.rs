@@ -1,6 +1,6 @@
 //! Whether generated Rust is what the generator may write, and nothing else.
 //!
-//! A parser of all of Rust takes longer than everything else that is done with a description. What may be generated is
+//! A parser of all of Rust takes longer than everything else that is done with a description. Generated code is
 //! a small part of Rust in fixed lines, so this goes through it line by line, and allows less than the parser does: no
 //! item, attribute, expression or comment that is not spelled out here, no name twice, no type that is not defined.
 
@@ -10,7 +10,7 @@ const FIRST: &str = "// Generated from a callee's description by `tachyon codege
 
 const NUMBERS: [&str; 11] = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f32", "f64", "bool"];
 
-/// What an identifier cannot be without `r#`: the words that Rust keeps for itself.
+/// Identifiers that need `r#`: the words that Rust keeps for itself.
 const KEYWORDS: [&str; 52] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
     "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
@@ -18,7 +18,7 @@ const KEYWORDS: [&str; 52] = [
     "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// What generated code names without a path, and what the macro makes of the trait: no type may be called so.
+/// Names that generated code uses without a path, and those that the macro makes of the trait: no type has them.
 const USED: [&str; 10] =
     ["Endpoints", "EndpointsClient", "EndpointsService", "Result", "String", "Vec", "Option", "str", "Copy", "tachyon"];
 
@@ -38,7 +38,7 @@ struct Checker<'a> {
     types: HashMap<&'a str, Kind>,
 }
 
-/// What a name stands for.
+/// The kind of type that a name stands for.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Fixed,
@@ -283,7 +283,7 @@ impl<'a> Checker<'a> {
         (is_identifier(name) && self.is_lent(ty)).then_some(name)
     }
 
-    /// What a method takes: numbers by value, everything else lent.
+    /// The type of a parameter: numbers by value, everything else lent.
     fn is_lent(&self, ty: &str) -> bool {
         let inside = |head: &str| ty.strip_prefix(head).and_then(|rest| rest.strip_suffix('>'));
         if let Some(of) = inside("Option<") {
@@ -301,7 +301,7 @@ impl<'a> Checker<'a> {
         lent == "str" || self.is_fixed(lent) || slice.is_some_and(|element| self.is_fixed(element))
     }
 
-    /// What a field or a reply is.
+    /// The type of a field or a reply.
     fn is_owned(&self, ty: &str) -> bool {
         let inside = |head: &str| ty.strip_prefix(head).and_then(|rest| rest.strip_suffix('>'));
         match inside("Vec<").or_else(|| inside("Option<")) {

@@ -8,13 +8,13 @@
 pub struct Odd_Name {
     /// At offset 0.
     pub größe: u8,
-    /// Nobody reads these.
+    /// Padding.
     pub _pad: [u8; 7],
     /// At offset 8.
     pub crate_: f64,
     /// At offset 16.
     pub r#match: [u8; 3],
-    /// Nobody reads these.
+    /// Padding.
     pub _pad_: [u8; 5],
 }
 
