@@ -60,48 +60,6 @@ pub(crate) fn not_a_payload(ty: &Type) -> Option<String> {
     })
 }
 
-/// Size and alignment of a type, as far as its name tells.
-pub(crate) fn known_layout(ty: &Type) -> Option<(usize, usize)> {
-    match peel(ty) {
-        Type::Array(TypeArray { elem, len, .. }) => {
-            let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Int(len), .. }) = len else { return None };
-            let (size, align) = known_layout(elem)?;
-            Some((size.checked_mul(len.base10_parse().ok()?)?, align))
-        }
-        ty => {
-            let size = match primitive(ty)?.as_str() {
-                "u8" | "i8" | "bool" => 1,
-                "u16" | "i16" => 2,
-                "u32" | "i32" | "f32" => 4,
-                "u64" | "i64" | "f64" => 8,
-                _ => return None,
-            };
-            Some((size, size))
-        }
-    }
-}
-
-/// Whether any bytes are a value of the type, as far as its name tells.
-pub(crate) fn is_plain_data(ty: &Type) -> bool {
-    match peel(ty) {
-        Type::Array(TypeArray { elem, .. }) => is_plain_data(elem),
-        ty => known_layout(ty).is_some() && primitive(ty).is_some_and(|name| name != "bool"),
-    }
-}
-
-/// The name of a type that is written as one, or as a path to a primitive of the standard library.
-fn primitive(ty: &Type) -> Option<String> {
-    let Type::Path(path) = ty else { return None };
-    let words: Vec<String> = path.path.segments.iter().map(|segment| segment.to_token_stream().to_string()).collect();
-    match &words[..] {
-        [name] if path.qself.is_none() => Some(name.clone()),
-        [library, module, name] if module == "primitive" && (library == "core" || library == "std") => {
-            Some(name.clone())
-        }
-        _ => None,
-    }
-}
-
 /// The type a request consists of.
 pub(crate) fn request(form: &RequestForm<'_>) -> TokenStream {
     match form {

@@ -89,8 +89,8 @@ pub use error::{
 };
 pub use options::Options;
 pub use payload::{
-    EnumLayout, Field, Form, HeadField, HeadLayout, Layout, Malformed, Payload, Primitive, StructLayout, ValueType,
-    Variant, Wire,
+    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, HeadField, HeadLayout, Layout, List, ListIter, Malformed,
+    Pass, Primitive, StructLayout, Undeclared, Value, ValueType, Variant, Wire,
 };
 pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
 pub use ring::MAX_CAPACITY;

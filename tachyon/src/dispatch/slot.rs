@@ -5,10 +5,9 @@ use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 use thiserror::Error;
-use zerocopy::TryFromBytes;
 
 use super::handler::{HandlerError, Replied, Reply, ReplyRoom};
-use crate::payload::{Payload, Wire};
+use crate::payload::{Fixed, Wire, lend_all_mut, lend_private};
 use crate::rpc::ErrorKind;
 
 /// The reply slot of one request: a last parameter of an endpoint that writes its reply in place, without a buffer in
@@ -97,7 +96,7 @@ fn note(outcome: &mut Outcome, error: HandlerError) -> SlotError {
     told
 }
 
-impl<'a, T: Payload> ReplySlot<'a, T> {
+impl<'a, T: Fixed> ReplySlot<'a, T> {
     /// Takes room for the reply, to be filled in. It holds whatever was there before; zeros if not all bytes are a
     /// value of the type.
     ///
@@ -105,15 +104,15 @@ impl<'a, T: Payload> ReplySlot<'a, T> {
     /// [`SlotError`]: it can never fit, zeros are no value of the type, or the caller is gone.
     pub fn reserve(self) -> Result<ReplyInPlace<'a, T>, SlotError> {
         let (mut room, outcome) = self.room(size_of::<T>())?;
-        if const { !<T as Payload>::LAYOUT.accepts_any_bytes() } {
+        if const { !T::LAYOUT.accepts_any_bytes() } {
             room = room.kept_apart();
-            T::try_ref_from_bytes(&room).map_err(|_| SlotError::NoZero)?;
+            lend_private::<T>(&room).map_err(|_| SlotError::NoZero)?;
         }
         Ok(ReplyInPlace { room, outcome, wire: PhantomData })
     }
 }
 
-impl<'a, T: Payload> ReplySlot<'a, [T]> {
+impl<'a, T: Fixed> ReplySlot<'a, [T]> {
     /// Takes room for a reply of `len` values, to be filled in. They hold whatever was there before; zeros if not all
     /// bytes are a value of the type.
     ///
@@ -122,9 +121,9 @@ impl<'a, T: Payload> ReplySlot<'a, [T]> {
     pub fn reserve(self, len: usize) -> Result<ReplyInPlace<'a, [T]>, SlotError> {
         // Saturating: no ring is that large, so the error is the right one.
         let (mut room, outcome) = self.room(len.saturating_mul(size_of::<T>()))?;
-        if const { !<T as Payload>::LAYOUT.accepts_any_bytes() } {
+        if const { !T::LAYOUT.accepts_any_bytes() } {
             room = room.kept_apart();
-            <[T]>::try_ref_from_bytes(&room).map_err(|_| SlotError::NoZero)?;
+            lend_private::<T>(&room).map_err(|_| SlotError::NoZero)?;
         }
         Ok(ReplyInPlace { room, outcome, wire: PhantomData })
     }
@@ -148,7 +147,7 @@ impl<W: Wire + ?Sized> ReplyInPlace<'_, W> {
     }
 }
 
-impl<T: Payload> ReplyInPlace<'_, [T]> {
+impl<T: Fixed> ReplyInPlace<'_, [T]> {
     /// Sends the first `len` values of the reply.
     ///
     /// # Panics
@@ -162,8 +161,8 @@ impl<T: Payload> ReplyInPlace<'_, [T]> {
 
 /// What was looked at before.
 #[track_caller]
-fn valid<T, E>(found: Result<T, E>) -> T {
-    let Ok(value) = found else {
+fn valid<T>(found: Option<T>) -> T {
+    let Some(value) = found else {
         unreachable!(
             "it was valid when it was reserved, its caller cannot reach it, and only safe code has written to it"
         )
@@ -171,35 +170,35 @@ fn valid<T, E>(found: Result<T, E>) -> T {
     value
 }
 
-impl<T: Payload> Deref for ReplyInPlace<'_, T> {
+impl<T: Fixed> Deref for ReplyInPlace<'_, T> {
     type Target = T;
 
     #[inline]
     fn deref(&self) -> &T {
-        valid(T::try_ref_from_bytes(&self.room))
+        valid(lend_private(&self.room).ok().and_then(<[T]>::first))
     }
 }
 
-impl<T: Payload> DerefMut for ReplyInPlace<'_, T> {
+impl<T: Fixed> DerefMut for ReplyInPlace<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        valid(T::try_mut_from_bytes(&mut self.room))
+        valid(lend_all_mut(&mut self.room).and_then(<[T]>::first_mut))
     }
 }
 
-impl<T: Payload> Deref for ReplyInPlace<'_, [T]> {
+impl<T: Fixed> Deref for ReplyInPlace<'_, [T]> {
     type Target = [T];
 
     #[inline]
     fn deref(&self) -> &[T] {
-        valid(<[T]>::try_ref_from_bytes(&self.room))
+        valid(lend_private(&self.room).ok())
     }
 }
 
-impl<T: Payload> DerefMut for ReplyInPlace<'_, [T]> {
+impl<T: Fixed> DerefMut for ReplyInPlace<'_, [T]> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        valid(<[T]>::try_mut_from_bytes(&mut self.room))
+        valid(lend_all_mut(&mut self.room))
     }
 }
 

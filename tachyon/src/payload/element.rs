@@ -1,12 +1,11 @@
 //! What a request or a reply is made of: one payload, or several.
 
-use zerocopy::{IntoBytes, TryFromBytes};
+use super::Layout;
+use super::fixed::{self, Fixed};
+use super::malformed::Malformed;
 
-use super::malformed::{Malformed, invalid};
-use super::{Layout, Payload};
-
-/// What [`Wire`](super::Wire) needs of a type. Every payload has it; a type that `#[tachyon::payload]` refused gets it
-/// too, so that whoever uses that type is not told as well.
+/// What [`Wire`](super::Wire) needs of a type. Every fixed payload has it; a type that `#[tachyon::payload]` refused
+/// gets it too, so that the uses of that type are no further mistakes.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a payload type",
@@ -35,35 +34,25 @@ pub trait Element: Sized + 'static {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Payload> Element for T {
-    const LAYOUT_OF: &'static Layout = <T as Payload>::LAYOUT;
+impl<T: Fixed> Element for T {
+    const LAYOUT_OF: &'static Layout = T::LAYOUT;
 
     #[inline]
     fn bytes_of(values: &[Self]) -> &[u8] {
-        values.as_bytes()
+        fixed::bytes_of(values)
     }
 
     #[inline]
     fn lend(bytes: &[u8]) -> Option<&Self> {
-        if const { !T::LAYOUT_OF.accepts_any_bytes() } {
-            return None;
-        }
-        T::try_ref_from_bytes(bytes).ok()
+        fixed::lend(bytes)
     }
 
     #[inline]
     fn lend_all(bytes: &[u8]) -> Option<&[Self]> {
-        if const { !T::LAYOUT_OF.accepts_any_bytes() || size_of::<T>() == 0 } {
-            return None;
-        }
-        <[T]>::try_ref_from_bytes(bytes).ok()
+        fixed::lend_all(bytes)
     }
 
     fn read_one(bytes: &[u8]) -> Result<T, Malformed> {
-        if bytes.len() != size_of::<T>() {
-            return Err(Malformed::Length { name: T::LAYOUT_OF.name(), expected: size_of::<T>(), found: bytes.len() });
-        }
-        // This copies before it checks, and checks the copy.
-        T::try_read_from_bytes(bytes).map_err(|_| invalid(T::LAYOUT_OF, bytes))
+        fixed::read(bytes)
     }
 }

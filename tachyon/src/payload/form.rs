@@ -29,7 +29,7 @@ impl Form {
     }
 }
 
-/// What can be a whole request or reply: a [`Payload`](crate::Payload), a slice of them, and `()`.
+/// What can be a whole request or reply: a [`Fixed`](crate::Fixed) payload, a slice of them, and `()`.
 ///
 /// Bytes that may be any value of the type are lent where they lie. With a `bool` or an enum in it they are copied
 /// first and looked at then: the peer can still write to the ring, and a value that was checked there could become one
@@ -159,60 +159,21 @@ mod tests {
     use zerocopy::IntoBytes;
 
     use super::*;
-    use crate::payload::{EnumLayout, Field, Payload, StructLayout, Variant};
+    use crate::payload::fixed::bytes_of;
 
-    #[derive(
-        Debug,
-        Clone,
-        Copy,
-        PartialEq,
-        zerocopy::TryFromBytes,
-        zerocopy::IntoBytes,
-        zerocopy::KnownLayout,
-        zerocopy::Immutable,
-    )]
+    #[crate::payload(crate = crate)]
+    #[derive(Debug, PartialEq)]
     #[repr(i8)]
     enum Side {
         Buy = -1,
         Sell = 1,
     }
 
-    impl Payload for Side {
-        const LAYOUT: &'static Layout = &Layout::Enum(EnumLayout {
-            name: "Side",
-            doc: "",
-            repr: Primitive::I8,
-            variants: &[Variant { name: "Buy", value: -1 }, Variant { name: "Sell", value: 1 }],
-        });
-    }
-
-    #[derive(
-        Debug,
-        Clone,
-        Copy,
-        PartialEq,
-        zerocopy::TryFromBytes,
-        zerocopy::IntoBytes,
-        zerocopy::KnownLayout,
-        zerocopy::Immutable,
-    )]
-    #[repr(C)]
+    #[crate::payload(crate = crate)]
+    #[derive(Debug, PartialEq)]
     struct Order {
         quantity: u16,
         sides: [Side; 2],
-    }
-
-    impl Payload for Order {
-        const LAYOUT: &'static Layout = &Layout::Struct(StructLayout {
-            name: "Order",
-            doc: "",
-            size: 4,
-            align: 2,
-            fields: &[
-                Field { name: "quantity", layout: <u16 as Payload>::LAYOUT, offset: 0 },
-                Field { name: "sides", layout: <[Side; 2] as Payload>::LAYOUT, offset: 2 },
-            ],
-        });
     }
 
     #[test]
@@ -228,7 +189,7 @@ mod tests {
     #[test]
     fn what_could_become_invalid_or_is_misaligned_is_copied() {
         let order = Order { quantity: 7, sides: [Side::Buy, Side::Sell] };
-        assert!(matches!(view::<Order>(order.as_bytes()), Ok(Viewed::Copied(found)) if found == order));
+        assert!(matches!(view::<Order>(bytes_of(&[order])), Ok(Viewed::Copied(found)) if found == order));
         assert!(matches!(view::<[bool]>(&[0, 1]), Ok(Viewed::Copied(found)) if found == [false, true]));
         let bytes = [0u64, 1];
         let found = view::<u32>(&bytes.as_bytes()[3..7]).unwrap();
