@@ -10,6 +10,7 @@ use crate::diag::Report;
 
 const MSG_TYPE: &str = "msg_type";
 const CRATE: &str = "crate";
+const EXTENSIBLE: &str = "extensible";
 
 /// Whose arguments are read, and with that which ones there may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,8 +21,10 @@ pub(crate) enum Attr {
     Service,
     /// `#[rpc(msg_type = N)]` on a method of that trait.
     Method,
-    /// `#[tachyon::payload(crate = path)]`.
+    /// `#[tachyon::payload(extensible, crate = path)]`.
     Payload,
+    /// `#[tachyon::error(crate = path)]`.
+    Error,
 }
 
 impl Attr {
@@ -43,7 +46,8 @@ impl Attr {
             Attr::Service => format!("unknown argument `{name}`: `tachyon_rpc` on a trait knows `crate`"),
             Attr::Method if name == CRATE => "`crate` stands on the trait, once for all its methods".to_owned(),
             Attr::Method => format!("unknown argument `{name}`: `rpc` knows `msg_type`"),
-            Attr::Payload => format!("unknown argument `{name}`: `payload` knows `crate`"),
+            Attr::Payload => format!("unknown argument `{name}`: `payload` knows `extensible` and `crate`"),
+            Attr::Error => format!("unknown argument `{name}`: `error` knows `crate`"),
         }
     }
 }
@@ -54,6 +58,8 @@ pub(crate) struct Args {
     pub(crate) msg_type: Option<Expr>,
     /// The library that the generated code names: `::tachyon`, unless `crate = path` says otherwise.
     pub(crate) library: Path,
+    /// The word `extensible`, if it is there.
+    pub(crate) extensible: Option<Ident>,
 }
 
 impl Args {
@@ -61,7 +67,15 @@ impl Args {
     pub(crate) fn parse(attr: Attr, tokens: TokenStream, at: Span, report: &mut Report) -> Self {
         let mut msg_type = Slot::new(MSG_TYPE);
         let mut library = Slot::new(CRATE);
+        let mut extensible = Slot::new(EXTENSIBLE);
         for argument in split_at_commas(tokens) {
+            if attr == Attr::Payload
+                && let Ok(word) = syn::parse2::<Ident>(argument.clone())
+                && word == EXTENSIBLE
+            {
+                extensible.fill(&word, Ok(word.clone()), report);
+                continue;
+            }
             let (name, value) = match Argument::parse.parse2(argument) {
                 Ok(Argument { name, value }) => (name, value),
                 Err(error) => {
@@ -78,6 +92,8 @@ impl Args {
                     syn::Error::new_spanned(&value, "`crate` is the path of the library, such as `crate = my_tachyon`")
                 });
                 library.fill(&name, path, report);
+            } else if name == EXTENSIBLE && attr == Attr::Payload {
+                report.at(&value, "`extensible` has no value: write the word alone");
             } else {
                 report.at(&name, attr.unknown(&name));
             }
@@ -89,14 +105,18 @@ impl Args {
                 format!("`msg_type` is missing: write `#[{name}(msg_type = N)]` with a number from 0 to 65534"),
             );
         }
-        Args { msg_type: msg_type.value, library: library.value.unwrap_or_else(default_library) }
+        Args {
+            msg_type: msg_type.value,
+            library: library.value.unwrap_or_else(default_library),
+            extensible: extensible.value,
+        }
     }
 }
 
 impl Args {
     /// For an attribute whose arguments cannot be read at all, which has been reported.
     pub(crate) fn none() -> Self {
-        Args { msg_type: None, library: default_library() }
+        Args { msg_type: None, library: default_library(), extensible: None }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::contract::spelled_result;
 use crate::diag::Report;
 use crate::model::{Endpoint, Function, MsgType, ReplyForm, last_segment, peel};
 use crate::params;
-use crate::wire::not_a_payload;
+use crate::params::not_a_payload;
 
 /// The `msg_type` that marks an error reply.
 pub(crate) const RESERVED: u16 = u16::MAX;

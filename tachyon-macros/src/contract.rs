@@ -10,8 +10,9 @@ use syn::{Path, Type};
 
 use crate::model::{ReplyForm, last_segment, peel, type_arguments};
 use crate::params::{Argument, Kind, Param, Params};
+use crate::payload::spelling::known_layout;
 use crate::place::Place;
-use crate::wire::{known_layout, write_down};
+use crate::wire::write_down;
 
 /// A contract: of a free function, or of a service's method.
 pub(crate) struct Contract<'a> {

@@ -237,6 +237,13 @@ pub fn payload(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> 
     payload::payload(args.into(), &item.into()).into()
 }
 
+/// Writes the code of a payload, for [`macro@payload`], which is what to write.
+#[doc(hidden)]
+#[proc_macro_derive(Payload, attributes(__tachyon))]
+pub fn derive_payload(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    payload::derive(&item.into()).into()
+}
+
 fn endpoint(args: TokenStream, item: &TokenStream) -> TokenStream {
     if model::is_trait(item) {
         return service::service(args, item);

@@ -7,7 +7,8 @@ use syn::{Attribute, FnArg, Generics, Pat, PatType, Signature, Type, TypeReferen
 
 use crate::diag::Report;
 use crate::model::{last_segment, peel, type_arguments};
-use crate::wire::{Slot, known_layout, not_a_payload, reply_slot};
+use crate::payload::spelling::{known_layout, refused};
+use crate::wire::{Slot, reply_slot};
 
 /// Most arguments of one endpoint: more are the fields of a payload.
 const MOST: usize = 32;
@@ -463,4 +464,9 @@ impl State<'_> {
             State::Shared(ty) | State::Exclusive(ty) => quote!(#ty),
         }
     }
+}
+
+/// What to write instead of a type that does not travel, as far as its spelling tells.
+pub(crate) fn not_a_payload(ty: &Type) -> Option<String> {
+    refused(ty).map(|(_, advice)| advice)
 }

@@ -233,7 +233,11 @@ fn services() {
         ("", "trait T { #[rpc(msg_type = 1)] fn f(r: &R); }", vec!["takes `&self` or `&mut self`"]),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(self: Box<Self>); }", vec!["called again and again"]),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(&self, a: &A, b: &B); }", vec![]),
-        ("", "trait T { #[rpc(msg_type = 1)] fn f(&self, #[state] a: &A, b: &B); }", vec!["a method's state is `self`"]),
+        (
+            "",
+            "trait T { #[rpc(msg_type = 1)] fn f(&self, #[state] a: &A, b: &B); }",
+            vec!["a method's state is `self`"],
+        ),
         ("", "trait T { #[rpc(msg_type = 1)] fn new(&self); }", vec!["choose another name"]),
         (
             "",

@@ -88,7 +88,7 @@ pub use error::{
 pub use options::Options;
 pub use payload::{
     Argument, DeclaredError, EnumLayout, Field, Fixed, Form, HeadField, HeadLayout, Layout, List, ListIter, Malformed,
-    Pass, Payload, Primitive, ReplyValue, StructLayout, Undeclared, Value, ValueType, Variant, Wire,
+    Pass, Primitive, ReplyValue, StructLayout, Undeclared, Value, ValueType, Variant,
 };
 pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
 pub use ring::MAX_CAPACITY;

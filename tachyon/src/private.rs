@@ -8,22 +8,30 @@ mod message;
 mod select;
 mod table;
 
+pub use core::clone::Clone;
+pub use core::cmp::PartialEq;
 pub use core::concat;
-pub use core::marker::Sized;
-pub use core::mem::{align_of, offset_of, size_of};
+pub use core::convert::From;
+pub use core::fmt::{self, Debug};
+pub use core::marker::{Copy, Sized};
+pub use core::mem::{align_of, size_of};
 pub use core::option::Option;
-pub use core::primitive::{i128, str, u8, u16, usize};
+pub use core::primitive::{bool, i8, i16, i32, i64, i128, str, u8, u16, u32, u64, usize};
 pub use core::result::Result;
 pub use core::time::Duration;
 pub use std::string::String;
 pub use std::vec::Vec;
-pub use zerocopy;
+
+pub use tachyon_macros::Payload;
 
 pub use self::endpoint::{
     ErrorTravels, IsDeclared, IsReply, IsShown, NotDeclared, NotReply, NotShown, ReplyOf, Spelled, answer, answer_slot,
     can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
 };
-pub use self::gaps::{IsPayload, assert_no_gap_after, assert_no_gap_before, assert_not_empty};
+pub use self::gaps::{
+    IsFixed, NotFixed, Shape, assert_aligned, assert_fixed, assert_no_gap_after, assert_no_gap_before,
+    assert_not_empty, behind, never_compiled, number, shape,
+};
 pub use self::message::Opaque;
 pub use self::select::{
     IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
@@ -37,9 +45,9 @@ pub use crate::dispatch::{
 };
 pub use crate::error::CallError;
 pub use crate::payload::{
-    Argument, DeclaredError, Element, EnumLayout, Field, Form, Head, HeadField, HeadLayout, Layout, List, Malformed,
-    Message, Pass, Payload, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Wire,
-    Writer, align8, deeper, offsets,
+    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, Layout, List, Malformed,
+    Message, Pass, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer, align8,
+    deeper, deepest, list_len, offsets, own_list, read_list, write_list,
 };
 pub use crate::rpc::Within as Limited;
 pub use crate::rpc::{

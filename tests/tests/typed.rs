@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tachyon::{CallError, Caller, ErrorKind, Payload};
+use tachyon::{CallError, Caller, ErrorKind, Fixed};
 use tachyon_tests::Peer;
 use tachyon_tests::pricing::{
     self, Order, PriceReply, PriceRequest, PricingClient, Side, echo, flags, flags_reached, in_place, no_zero, nothing,
@@ -261,7 +261,7 @@ fn a_description_that_is_none_is_an_error_and_no_more() {
 
 #[test]
 fn layouts_are_those_of_the_compiler() {
-    let tachyon::Layout::Struct(layout) = <Order as Payload>::LAYOUT else { panic!("a struct") };
+    let tachyon::Layout::Struct(layout) = <Order as Fixed>::LAYOUT else { panic!("a struct") };
     assert_eq!((layout.name, layout.size, layout.align), ("Order", size_of::<Order>(), 8));
     let offsets: Vec<_> = layout.fields.iter().map(|field| (field.name, field.offset)).collect();
     assert_eq!(offsets, [("price", 0), ("account", 16), ("side", 22), ("partial", 23)]);

@@ -199,6 +199,18 @@ pub const fn deeper(inner: usize) -> usize {
     inner + 1
 }
 
+/// The most of `depths`.
+pub const fn deepest(depths: &[usize]) -> usize {
+    let (mut most, mut at) = (0, 0);
+    while at < depths.len() {
+        if depths[at] > most {
+            most = depths[at];
+        }
+        at += 1;
+    }
+    most
+}
+
 impl<T: Fixed> Value for T {
     type View<'a> = T;
     type List<'a> = &'a [T];

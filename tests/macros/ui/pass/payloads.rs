@@ -4,7 +4,7 @@
 #![deny(rust_2018_idioms, single_use_lifetimes, let_underscore_drop, clippy::all, clippy::pedantic)]
 #![allow(clippy::trivially_copy_pass_by_ref, reason = "a request is borrowed, whatever its size")]
 
-use tachyon::{Layout, Payload, Primitive, ReplySlot, SlotError, endpoints, tachyon_rpc};
+use tachyon::{Fixed, Layout, Primitive, ReplySlot, SlotError, endpoints, tachyon_rpc};
 
 mod vendored {
     pub(crate) use ::tachyon as ipc;

@@ -1,0 +1,184 @@
+//! The derive that writes the code of a payload, by what the attribute has found.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::{Field, Meta, Path, Token, Type};
+
+use super::model::Declared;
+use super::spelling::Spelled;
+use super::{fixed, stub, variable};
+use crate::expand::private;
+use crate::place::{Place, generated};
+
+/// The attribute that says what to write.
+const HELPER: &str = "__tachyon";
+
+/// What the attribute has found.
+#[derive(Default)]
+pub(super) struct Found {
+    library: Option<Path>,
+    words: Vec<String>,
+}
+
+impl Found {
+    fn of(declared: &Declared) -> syn::Result<Self> {
+        let mut found = Found::default();
+        for attr in declared.attrs().iter().filter(|attr| attr.path().is_ident(HELPER)) {
+            let parse = |input: ParseStream<'_>| {
+                while !input.is_empty() {
+                    let word: Ident = input.parse()?;
+                    if input.peek(Token![=]) {
+                        input.parse::<Token![=]>()?;
+                        found.library = Some(Path::parse_mod_style(input)?);
+                    }
+                    found.words.push(word.to_string());
+                    if !input.is_empty() {
+                        input.parse::<Token![,]>()?;
+                    }
+                }
+                Ok(())
+            };
+            if let Meta::List(list) = &attr.meta {
+                parse.parse2(list.tokens.clone())?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the attribute said this word.
+    pub(super) fn has(&self, word: &str) -> bool {
+        self.words.iter().any(|said| said == word)
+    }
+}
+
+/// Which of the traits that matter here the user derives: `derive(Debug, Clone)` as `__tachyon(Debug, Clone)`.
+pub(super) fn seen(meta: &Meta) -> Option<TokenStream> {
+    let Meta::List(list) = meta else { return None };
+    if !list.path.is_ident("derive") {
+        return None;
+    }
+    let paths = syn::punctuated::Punctuated::<Path, Token![,]>::parse_terminated.parse2(list.tokens.clone()).ok()?;
+    let names = paths.iter().filter_map(|path| path.segments.last()).map(|last| &last.ident);
+    let names: Vec<&Ident> =
+        names.filter(|name| ["Clone", "Copy", "Debug", "PartialEq"].iter().any(|known| name == known)).collect();
+    let helper = Ident::new(HELPER, Span::mixed_site());
+    (!names.is_empty()).then(|| quote!(#helper(#(#names),*)))
+}
+
+/// Writes the code.
+pub(crate) fn derive(item: &TokenStream) -> TokenStream {
+    let read = || -> syn::Result<(Declared, Found, Path)> {
+        let declared = Declared::parse(item)?;
+        let found = Found::of(&declared)?;
+        let library = found.library.clone().ok_or_else(|| {
+            syn::Error::new(Span::call_site(), "this derive is a part of `#[tachyon::payload]`: write that instead")
+        })?;
+        Ok((declared, found, private(&library)))
+    };
+    match read() {
+        Err(error) => error.to_compile_error(),
+        Ok((declared, found, private)) if found.has("stub") => stub::stub(&declared, &found, &private),
+        Ok((Declared::Struct(item), found, private)) if found.has("variable") => {
+            variable::payload(&item, &found, &private)
+        }
+        Ok((declared, found, private)) => fixed::payload(&declared, &found, &private),
+    }
+}
+
+/// A field as generated code names it.
+pub(super) struct Part<'a> {
+    pub(super) field: &'a Field,
+    /// Its name.
+    pub(super) name: TokenStream,
+    /// Its name in descriptions and messages.
+    pub(super) text: String,
+    pub(super) ty: TokenStream,
+    pub(super) spelled: Spelled<'a>,
+}
+
+impl<'a> Part<'a> {
+    pub(super) fn of(field: &'a Field) -> Option<Self> {
+        let ident = field.ident.as_ref()?;
+        Some(Part {
+            field,
+            name: generated(ident),
+            text: ident.unraw().to_string(),
+            ty: generated(&field.ty),
+            spelled: Spelled::of(&field.ty),
+        })
+    }
+
+    /// The one place where a type that does not travel is an error.
+    ///
+    /// ```text
+    /// points: Vec<Point>   =>   const _: fn() = travels::<Point>;
+    /// ```
+    pub(super) fn travels(&self, shared: &TokenStream, private: &Path) -> TokenStream {
+        let ty = innermost(&self.field.ty);
+        let own = crate::attrs::shared(&self.field.attrs);
+        let call = Place::of(ty).take_around(quote!(#private::travels::<), ty, quote!(>));
+        quote_spanned!(Span::mixed_site()=> #shared #own const _: fn() = #call;)
+    }
+}
+
+/// The type of which a spelled list or option consists: where a mistake is.
+fn innermost(ty: &Type) -> &Type {
+    match Spelled::of(ty) {
+        Spelled::List(of) | Spelled::Option(of) => innermost(of),
+        _ => ty,
+    }
+}
+
+/// `impl Clone` and `impl Copy` of a fixed payload, but for those that the user derives.
+///
+/// ```text
+/// struct Order { side: Side }   =>   impl Clone for Order where for<'fixed> Side: Fixed { .. }
+/// ```
+pub(super) fn copies(name: &TokenStream, bounds: &TokenStream, found: &Found, private: &Path) -> TokenStream {
+    let mut copies = TokenStream::new();
+    if !found.has("Clone") {
+        copies.extend(quote_spanned! {Span::mixed_site()=>
+            #[automatically_derived]
+            impl #private::Clone for #name #bounds {
+                #[inline]
+                fn clone(&self) -> Self {
+                    *self
+                }
+            }
+        });
+    }
+    if !found.has("Copy") {
+        copies.extend(quote_spanned! {Span::mixed_site()=>
+            #[automatically_derived]
+            impl #private::Copy for #name #bounds {}
+        });
+    }
+    copies
+}
+
+/// What an endpoint may do with a reference to a payload.
+pub(super) fn reply_by_reference(name: &TokenStream, bounds: &TokenStream, private: &Path) -> TokenStream {
+    quote_spanned! {Span::mixed_site()=>
+        #[automatically_derived]
+        impl #private::ReplyValue for &#name #bounds {
+            type Message = #name;
+
+            #[inline]
+            fn view(&self) -> <#name as #private::Value>::View<'_> {
+                #private::Value::view(*self)
+            }
+
+            #[inline]
+            fn bytes(&self) -> #private::Option<&[#private::u8]> {
+                #private::Value::bytes(*self)
+            }
+        }
+    }
+}
+
+/// The doc comment as a constant.
+pub(super) fn documentation(declared: &[syn::Attribute], private: &Path) -> TokenStream {
+    crate::attrs::documentation(declared, private).into_token_stream()
+}
