@@ -33,8 +33,9 @@ fn every_form_goes_there_and_back() {
         let mut caller = Caller::connect(&path).unwrap();
         assert_eq!(echo::call(&mut caller, b"bytes").unwrap(), *b"bytes");
         let reply = price::call(&mut caller, &PriceRequest { instrument: 7, quantity: 100 }).unwrap();
-        assert_eq!((reply.bid, reply.ask, reply.msg_type()), (99.0, 101.0, 2));
-        let owned: PriceReply = reply.into_owned();
+        assert_eq!((reply.bid, reply.ask), (99.0, 101.0));
+        let in_place = price::call_in_place(&mut caller, &PriceRequest { instrument: 7, quantity: 100 }).unwrap();
+        let owned: PriceReply = in_place.into_owned();
         assert_eq!(owned, PriceReply { bid: 99.0, ask: 101.0 });
         assert_eq!(order::call(&mut caller, &an_order(Side::Buy)).unwrap(), 1);
         assert_eq!(order::call(&mut caller, &an_order(Side::Sell)).unwrap(), 2);
@@ -42,14 +43,14 @@ fn every_form_goes_there_and_back() {
         assert_eq!(sum::call(&mut caller, &[]).unwrap(), 0.0);
         let all = prices::call(&mut caller).unwrap();
         assert_eq!(all.iter().map(|reply| reply.bid).collect::<Vec<_>>(), [100.0, 20.0]);
-        assert_eq!(all.into_owned().len(), 2);
+        assert_eq!(all.len(), 2);
         nothing::call(&mut caller).unwrap();
         assert_eq!(squares::call(&mut caller, &5).unwrap(), [0, 1, 4, 9, 16]);
         assert!(squares::call(&mut caller, &0).unwrap().is_empty());
         let orders = [an_order(Side::Buy), an_order(Side::Sell)];
         assert_eq!(sides::call(&mut caller, &orders).unwrap(), [Side::Buy, Side::Sell]);
         let turned = turned::call(&mut caller.within(Duration::from_secs(9)), &orders[0]).unwrap();
-        assert_eq!(*turned, orders[1]);
+        assert_eq!(turned, orders[1]);
         drop(turned);
         drop(caller);
         assert_eq!(callee.finish(), "2");
@@ -119,14 +120,14 @@ fn a_service_is_called_by_its_contract() {
     let mut caller = Caller::connect(&path).unwrap();
     let mut client = PricingClient::new(&mut caller).within(Duration::from_secs(9));
     assert_eq!(client.price(&PriceRequest { instrument: 8, quantity: 0 }).unwrap().bid, 20.0);
-    assert_eq!(*client.order(&an_order(Side::Sell)).unwrap(), 1);
-    assert_eq!(*client.order(&an_order(Side::Sell)).unwrap(), 2);
-    assert_eq!(*client.orders().unwrap(), 2);
-    assert_eq!(*client.running(&[1.0, 2.0, 3.0]).unwrap(), [1.0, 3.0, 6.0]);
+    assert_eq!(client.order(&an_order(Side::Sell)).unwrap(), 1);
+    assert_eq!(client.order(&an_order(Side::Sell)).unwrap(), 2);
+    assert_eq!(client.orders().unwrap(), 2);
+    assert_eq!(client.running(&[1.0, 2.0, 3.0]).unwrap(), [1.0, 3.0, 6.0]);
     let (kind, text) = remote(client.price(&PriceRequest { instrument: 9, quantity: 0 }).map(drop));
     assert_eq!((kind, text.as_str()), (ErrorKind::HandlerFailed, "instrument 9 is not known"));
     client.reset().unwrap();
-    assert_eq!(*client.orders().unwrap(), 0);
+    assert_eq!(client.orders().unwrap(), 0);
     drop(caller);
     assert_eq!(callee.finish(), "0");
 }

@@ -59,7 +59,7 @@ fn structure(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
             && <#ty as #private::Fixed>::is_valid(#private::behind(bytes, __SHAPE.offsets[#at]))
         }
     });
-    let replies = replies(name, &bounds, private);
+    let replies = reply_by_reference(name, &bounds, private);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
             use #private::{NotFixed as _, NotValue as _};
@@ -175,7 +175,7 @@ fn enumeration(item: &ItemEnum, declared: &Declared, found: &Found, private: &Pa
     let variants: Vec<TokenStream> = item.variants.iter().map(|variant| generated(&variant.ident)).collect();
     let texts = item.variants.iter().map(|variant| variant.ident.unraw().to_string());
     let copies = copies(name, &TokenStream::new(), found, private);
-    let replies = replies(name, &TokenStream::new(), private);
+    let replies = reply_by_reference(name, &TokenStream::new(), private);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
             #copies
@@ -197,31 +197,4 @@ fn enumeration(item: &ItemEnum, declared: &Declared, found: &Found, private: &Pa
             #replies
         };
     }
-}
-
-/// ```text
-/// struct Quote   =>   impl ReplyValue for &Quote { .. }
-///                     impl IntoReply for Quote { .. }
-///                     impl IntoReply for &Quote { .. }
-/// ```
-pub(super) fn replies(name: &TokenStream, bounds: &TokenStream, private: &Path) -> TokenStream {
-    let implement = |ty: TokenStream, value: TokenStream| {
-        quote_spanned! {Span::mixed_site()=>
-            #[automatically_derived]
-            impl #private::IntoReply for #ty #bounds {
-                type Wire = #name;
-
-                fn into_reply(
-                    self,
-                    reply: #private::Reply<'_>,
-                ) -> #private::Result<#private::Replied, #private::HandlerError> {
-                    #private::Reply::bytes(reply, #private::Wire::bytes(#value))
-                }
-            }
-        }
-    };
-    let owned = implement(quote!(#name), quote_spanned!(Span::mixed_site()=> &self));
-    let borrowed = implement(quote!(&#name), quote_spanned!(Span::mixed_site()=> self));
-    let by_reference = reply_by_reference(name, bounds, private);
-    quote!(#by_reference #owned #borrowed)
 }

@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::{Fields, Path, Type, TypePath};
 
 use super::derive::{Found, copies, reply_by_reference};
-use super::fixed::replies;
+
 use super::model::Declared;
 use super::spelling::{Spelled, refused};
 use super::variable::{Payload, lists};
@@ -81,7 +81,7 @@ pub(super) fn stub(declared: &Declared, found: &Found, private: &Path) -> TokenS
     let types = types(declared).map(generated);
     let bounds = quote_spanned!(Span::mixed_site()=> where #(for<'fixed> #types: #private::Copy),*);
     let copies = copies(name, &bounds, found, private);
-    let replies = replies(name, &bounds, private);
+    let replies = reply_by_reference(name, &bounds, private);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
             #copies

@@ -6,7 +6,7 @@ use super::head::{Head, PAIR, Writer, align8, offsets};
 use super::layout::{HeadField, HeadLayout, Layout, Primitive, ValueType};
 use super::list::{List, own_list, read_list};
 use super::malformed::Malformed;
-use super::scratch::Scratch;
+use super::scratch::{Scratch, Words};
 
 /// How deep types nest in one another.
 const DEEPEST: usize = 16;
@@ -143,6 +143,32 @@ pub trait Value: Sized + 'static {
     #[inline]
     fn bytes(&self) -> Option<&[u8]> {
         Self::message_bytes(self.view())
+    }
+
+    /// The value of a whole message, such as one of a [`Bus`](crate::Bus).
+    ///
+    /// ```
+    /// use tachyon::Value;
+    ///
+    /// #[tachyon::payload]
+    /// #[derive(Debug, PartialEq)]
+    /// struct Note { at: u64, text: String }
+    ///
+    /// let note = Note { at: 7, text: "ready".into() };
+    /// assert_eq!(Note::from_bytes(&note.to_bytes()), Ok(note));
+    /// ```
+    ///
+    /// # Errors
+    /// [`Malformed`]: the bytes are no message of the type.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        Self::read_message(bytes, &mut Words::default().room(bytes.len()), "the message").map(Self::own)
+    }
+
+    /// The bytes of a whole message.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; Self::message_len(self.view())];
+        Self::write_message(self.view(), &mut bytes);
+        bytes
     }
 
     /// The value as a view.
