@@ -12,7 +12,7 @@ use crate::attrs;
 use crate::contract::Contract;
 use crate::model::{Endpoint, MsgType};
 use crate::params::{State, without_marks};
-use crate::place::Place;
+use crate::place::{Place, generated};
 
 /// ```text
 /// /// Doubles.                               /// Doubles.
@@ -37,14 +37,12 @@ pub(crate) fn endpoint(endpoint: &Endpoint<'_>, item: &TokenStream) -> TokenStre
         reply: &endpoint.reply,
     };
     let item = without_marks(item.clone());
-    let marker = marker(endpoint);
     let client = client(endpoint, &contract);
     let entry = entry(endpoint, &contract);
+    let marker = marker(endpoint, &private, &quote!(#client #entry));
     quote! {
         #item
         #marker
-        #client
-        #entry
     }
 }
 
@@ -54,15 +52,18 @@ pub(crate) fn private(library: &Path) -> Path {
 }
 
 /// ```text
-/// pub fn double(..)   =>   pub struct double {}
+/// pub fn double(..)   =>   #[derive(Emit)] #[__tachyon { impl double { .. } .. }] pub struct double {}
 /// ```
 ///
-/// The braces keep it out of the namespace of values, where the function is.
-fn marker(endpoint: &Endpoint<'_>) -> TokenStream {
+/// The braces keep it out of the namespace of values, where the function is. The implementations are written by a
+/// derive, so that rustc does not warn of a deprecated function there: see [`emit`].
+fn marker(endpoint: &Endpoint<'_>, private: &Path, implementations: &TokenStream) -> TokenStream {
     let name = endpoint.function.name();
     let vis = &endpoint.function.vis;
     let shared = attrs::shared(&endpoint.function.attrs);
     let deprecation = attrs::deprecation(&endpoint.function.attrs);
+    // Not the user's token: a lint about the case of a type's name does not look at a macro's.
+    let named = generated(name);
     let doc = format!(
         "The endpoint made of the function `{}`: its `MSG_TYPE`, its client, and its entry in a dispatch table.",
         name.unraw()
@@ -71,9 +72,23 @@ fn marker(endpoint: &Endpoint<'_>) -> TokenStream {
         #[doc = #doc]
         #shared
         #deprecation
-        #[allow(non_camel_case_types, reason = "an endpoint is called as its function is")]
-        #vis struct #name {}
+        #[derive(#private::Emit)]
+        #[__tachyon { #implementations }]
+        #vis struct #named {}
     }
+}
+
+/// Writes out what `#[__tachyon { .. }]` holds, as the code of a derive.
+///
+/// rustc takes what a derive writes for a part of the item it stands on: it does not warn there of items that the user
+/// has deprecated, which an `#[allow]` would have to turn off, and that would be an error under the user's `forbid`.
+pub(crate) fn emit(item: TokenStream) -> syn::Result<TokenStream> {
+    let item: syn::DeriveInput = syn::parse2(item)?;
+    let mut code = TokenStream::new();
+    for attr in item.attrs.iter().filter(|attr| attr.path().is_ident("__tachyon")) {
+        code.extend(generated(&attr.meta.require_list()?.tokens));
+    }
+    Ok(code)
 }
 
 /// ```text

@@ -237,6 +237,13 @@ pub fn payload(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> 
     payload::payload(args.into(), &item.into()).into()
 }
 
+/// Writes the code of an endpoint or a service. No part of the public API.
+#[doc(hidden)]
+#[proc_macro_derive(Emit, attributes(__tachyon))]
+pub fn emit(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    expand::emit(item.into()).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
 /// Writes the code of a payload, for [`macro@payload`], which is what to write.
 #[doc(hidden)]
 #[proc_macro_derive(Payload, attributes(__tachyon))]

@@ -22,7 +22,7 @@ pub use core::time::Duration;
 pub use std::string::String;
 pub use std::vec::Vec;
 
-pub use tachyon_macros::Payload;
+pub use tachyon_macros::{Emit, Payload};
 
 pub use self::endpoint::{
     ErrorTravels, IsDeclared, IsReply, IsShown, NotDeclared, NotReply, NotShown, ReplyOf, Spelled, answer, answer_slot,

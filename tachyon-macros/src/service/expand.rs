@@ -10,7 +10,7 @@ use crate::attrs;
 use crate::contract::Contract;
 use crate::expand::{msg_type, private};
 use crate::model::MsgType;
-use crate::place::Place;
+use crate::place::{Place, generated};
 
 /// ```text
 ///                                       pub trait Pricing { .. }
@@ -29,11 +29,18 @@ pub(crate) fn service(service: &Service<'_>) -> TokenStream {
     let contracts = contracts(service, &private);
     let server = server(service, &private);
     let client = client(service, &private);
+    let shared = attrs::shared(&item.attrs);
+    let (vis, name) = (&item.vis, generated(service.declared.service_name()));
+    let doc = format!("The service `{}`: a dispatch table for anything that implements it.", item.ident.unraw());
+    // As with an endpoint: see `expand::emit`.
     quote! {
         #item
-        #contracts
-        #server
-        #client
+
+        #[doc = #doc]
+        #shared
+        #[derive(#private::Emit)]
+        #[__tachyon { #contracts #server #client }]
+        #vis struct #name {}
     }
 }
 
@@ -122,7 +129,7 @@ fn conditions(service: &Service<'_>, method: &Method<'_>) -> TokenStream {
 /// ```
 fn server(service: &Service<'_>, private: &Path) -> TokenStream {
     let item = &service.declared.item;
-    let (trait_name, vis) = (&item.ident, &item.vis);
+    let trait_name = &item.ident;
     let (name, marker) = (service.declared.service_name(), service.declared.method_name());
     let shared = attrs::shared(&item.attrs);
     let entries = service.methods.iter().enumerate().map(|(ordinal, method)| {
@@ -141,12 +148,7 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
             )
         }
     });
-    let doc = format!("The service `{}`: a dispatch table for anything that implements it.", trait_name.unraw());
     quote_spanned! {Span::mixed_site()=>
-        #[doc = #doc]
-        #shared
-        #vis struct #name {}
-
         #shared
         #[automatically_derived]
         impl #name {
