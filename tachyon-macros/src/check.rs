@@ -3,11 +3,11 @@
 use syn::{Attribute, Expr, ExprLit, ExprUnary, GenericParam, Lit, LitInt, ReturnType, Safety, Signature, Type, UnOp};
 
 use crate::args::Args;
-use crate::contract::spelled_result;
+use crate::contract::{is_known_reply, spelled_result};
 use crate::diag::Report;
 use crate::model::{Endpoint, Function, MsgType, ReplyForm, last_segment, peel};
-use crate::params;
 use crate::params::not_a_payload;
+use crate::params::{self, Params};
 
 /// The `msg_type` that marks an error reply.
 pub(crate) const RESERVED: u16 = u16::MAX;
@@ -25,6 +25,7 @@ pub(crate) fn check<'a>(args: &'a Args, function: &'a Function, report: &mut Rep
     let params = params::of_function(&function.sig, report);
     let returns = reply(&function.sig.output, report);
     let params = params?;
+    let returns = returns && slot_result(&function.sig.output, &params, report);
     let reply = returns.then(|| ReplyForm::of(&function.sig.output, &params))?;
     Some(Endpoint { function, library: &args.library, msg_type: msg_type?, params, reply })
 }
@@ -132,12 +133,24 @@ pub(crate) fn reply(output: &ReturnType, report: &mut Report) -> bool {
     }
 }
 
+/// Whether a function with a reply slot returns nothing else, as far as its spelling tells.
+pub(crate) fn slot_result(output: &ReturnType, params: &Params<'_>, report: &mut Report) -> bool {
+    let ReturnType::Type(_, ty) = output else { return true };
+    let is_unit = |ty: &Type| matches!(peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty());
+    let value = spelled_result(ty).map_or(&**ty, |(value, _)| value);
+    let wrong = params.slot().is_some() && is_known_reply(value) && !is_unit(value);
+    if wrong {
+        report.at(value, "the reply goes into the slot: return nothing, or `Result<(), E>`");
+    }
+    !wrong
+}
+
 /// What to write instead of a type that is known not to travel.
 fn not_a_reply(ty: &Type) -> Option<String> {
     let name = last_segment(ty).map(|segment| segment.ident.to_string());
-    let travels = ["String", "str", "Option", "Result", "Vec", "Box", "Arc", "Cow"];
+    let borrowed = ["str", "Result", "Box", "Arc", "Cow", "List"];
     match peel(ty) {
-        Type::Path(_) if name.is_some_and(|name| travels.contains(&name.as_str())) => None,
+        Type::Path(_) if name.is_some_and(|name| borrowed.contains(&name.as_str())) => None,
         Type::Tuple(tuple) if tuple.elems.is_empty() => None,
         Type::Tuple(_) | Type::Path(_) | Type::Ptr(_) | Type::FnPtr(_) => not_a_payload(ty),
         _ => None,

@@ -78,9 +78,18 @@ impl Contract<'_> {
                 let assertion = Place::of(inner).take(quote!(#private::can_be_lent::<#inner>()));
                 Some((assertion, quote!(<#select as #private::Slot<#inner>>::Wire)))
             }
-            Kind::Slice(_) | Kind::Option | Kind::Other => {
+            Kind::Slice(element) => {
                 let (select, constant) = self.select_argument(ty);
-                let assertion = Place::of(ty).take(quote!(#private::can_be_parameter::<#constant>()));
+                let assertion = Place::of(element).take(quote!(#private::can_be_element::<#element>()));
+                Some((assertion, quote!(<#select as #private::Parameter<#constant>>::Wire)))
+            }
+            Kind::Option | Kind::Other => {
+                let (select, constant) = self.select_argument(ty);
+                let (inner, in_list) = innermost(ty);
+                let mut inner = inner.clone();
+                write_down(&mut inner, private);
+                let assert = if in_list { quote!(travels) } else { quote!(can_be_parameter) };
+                let assertion = Place::of(&inner).take(quote!(#private::#assert::<#inner>()));
                 Some((assertion, quote!(<#select as #private::Parameter<#constant>>::Wire)))
             }
         }
@@ -213,8 +222,9 @@ impl Contract<'_> {
     pub(crate) fn reply_type(&self) -> TokenStream {
         let private = self.private;
         if let ReplyForm::Slot { wire, .. } = self.reply {
-            let wire = wire.map_or_else(|| quote!([#private::u8]), ToTokens::to_token_stream);
-            return quote!(<#wire as #private::SlotOf>::Message);
+            let Some(wire) = wire else { return quote!(#private::Vec<#private::u8>) };
+            let select = quote!(#private::Select<{ use #private::NotInSlot as _; #private::IsInSlot::<#wire>::YES }>);
+            return quote!(<#select as #private::InSlot<#wire>>::Message);
         }
         if let Some(ty) = self.returned() {
             let select = self.select_reply();
@@ -322,11 +332,11 @@ impl Contract<'_> {
         let mut rest = names.iter().zip(&arguments);
         let context = &self.name;
         let passed = self.params.all.iter().map(|param| match param {
-            Param::State(_) => quote_spanned!(Span::mixed_site()=> state),
+            Param::State(_) => quote_spanned!(Span::mixed_site()=> __state),
             Param::Context => {
-                quote_spanned!(Span::mixed_site()=> &#private::context(request, #context))
+                quote_spanned!(Span::mixed_site()=> &#private::context(__request, #context))
             }
-            Param::Slot(_) => quote_spanned!(Span::mixed_site()=> slot),
+            Param::Slot(_) => quote_spanned!(Span::mixed_site()=> __slot),
             Param::Argument(_) => match rest.next() {
                 Some((name, Argument { kind: Kind::Reference(_), .. })) if self.params.are_fields() => quote!(&#name),
                 Some((name, _)) => quote!(#name),
@@ -345,14 +355,14 @@ impl Contract<'_> {
                 let place = format!("argument `{text}` of {whole}");
                 let taken = self.take(argument, wire, name);
                 quote_spanned! {Span::mixed_site()=>
-                    let #name = <#wire as #private::Value>::get(&mut head, <#marker>::__AT[#at], scratch, #place)?;
+                    let #name = <#wire as #private::Value>::get(&mut __head, <#marker>::__AT[#at], __scratch, #place)?;
                     #taken
                 }
             });
             return quote_spanned! {Span::mixed_site()=>
-                #private::handle(request, false #(|| <#wires as #private::Value>::COPIES)*, |message, scratch| {
-                    let mut head =
-                        #private::Head::<[#private::u8; <#marker>::__AT[#count]]>::open(message, #whole)?;
+                #private::handle(__request, false #(|| <#wires as #private::Value>::COPIES)*, |__message, __scratch| {
+                    let mut __head =
+                        #private::Head::<[#private::u8; <#marker>::__AT[#count]]>::open(__message, #whole)?;
                     #(#reads)*
                     #answer
                 })
@@ -360,20 +370,20 @@ impl Contract<'_> {
         }
         let (Some(argument), Some(name)) = (arguments.first(), names.first()) else {
             return quote_spanned! {Span::mixed_site()=>
-                { #private::empty(request)?; #answer }
+                { #private::empty(__request)?; #answer }
             };
         };
         if let Kind::Reference(inner) = argument.kind {
             let select = self.select_value(inner);
             return quote_spanned! {Span::mixed_site()=>
-                <#select as #private::Slot<#inner>>::lend(request, |#name| #answer)
+                <#select as #private::Slot<#inner>>::lend(__request, |#name| #answer)
             };
         }
         let wire = self.wire(0, argument);
         let taken = self.take(argument, &wire, name);
         quote_spanned! {Span::mixed_site()=>
-            #private::handle(request, <#wire as #private::Value>::COPIES, |message, scratch| {
-                let #name = <#wire as #private::Value>::read_message(message, scratch, "the request")?;
+            #private::handle(__request, <#wire as #private::Value>::COPIES, |__message, __scratch| {
+                let #name = <#wire as #private::Value>::read_message(__message, __scratch, "the request")?;
                 #taken
                 #answer
             })
@@ -404,11 +414,11 @@ impl Contract<'_> {
         if let ReplyForm::Slot { wire, .. } = self.reply {
             let wire = wire.map_or_else(|| quote!([#private::u8]), ToTokens::to_token_stream);
             quote_spanned! {Span::mixed_site()=>
-                #private::answer_slot::<#wire, #how, _>(reply, |slot| #call)
+                #private::answer_slot::<#wire, #how, _>(__reply, |__slot| #call)
             }
         } else {
             let select = self.select_reply();
-            quote_spanned!(Span::mixed_site()=> #private::answer::<#how, #select, _>(reply, #call))
+            quote_spanned!(Span::mixed_site()=> #private::answer::<#how, #select, _>(__reply, #call))
         }
     }
 
@@ -440,6 +450,13 @@ impl Contract<'_> {
             _ => false,
         };
         self.params.arguments().any(passed).then(|| quote!('s,))
+    }
+
+    /// The name of the parameter for the caller: no argument's.
+    pub(crate) fn caller_name(&self) -> Ident {
+        let taken = |argument: &Argument<'_>| argument.name.as_ref().is_some_and(|name| name == "caller");
+        let name = if self.params.arguments().any(taken) { "__caller" } else { "caller" };
+        Ident::new(name, Span::mixed_site())
     }
 
     /// The names of a client's parameters, in order.
@@ -482,13 +499,13 @@ impl Contract<'_> {
         let request = quote_spanned! {Span::mixed_site()=>
             #private::Fields::new(
                 {
-                    let end = #private::align8(<#marker>::__AT[#count]);
-                    #(let end = <#wires as #private::Value>::grow(end, #locals);)*
-                    end
+                    let __end = #private::align8(<#marker>::__AT[#count]);
+                    #(let __end = <#wires as #private::Value>::grow(__end, #locals);)*
+                    __end
                 },
-                |out: &mut [#private::u8]| {
-                    let mut writer = #private::Writer::new(out, <#marker>::__AT[#count]);
-                    #(<#wires as #private::Value>::put(&mut writer, <#marker>::__AT[#at], #locals);)*
+                |__out: &mut [#private::u8]| {
+                    let mut __writer = #private::Writer::new(__out, <#marker>::__AT[#count]);
+                    #(<#wires as #private::Value>::put(&mut __writer, <#marker>::__AT[#at], #locals);)*
                 },
             )
         };
@@ -532,7 +549,17 @@ impl Contract<'_> {
 
 /// The name of an argument in generated code, which no name of the user's is.
 fn local(at: usize) -> Ident {
-    format_ident!("argument_{}", at, span = Span::mixed_site())
+    format_ident!("__argument_{}", at, span = Span::mixed_site())
+}
+
+/// The type inside of `Option` and `Vec` that the compiler has to look up, and whether it is an element of a `Vec`.
+fn innermost(ty: &Type) -> (&Type, bool) {
+    let inside = |segment| type_arguments(segment).next();
+    match last_segment(ty) {
+        Some(segment) if segment.ident == "Option" => inside(segment).map_or((ty, false), innermost),
+        Some(segment) if segment.ident == "Vec" => inside(segment).map_or((ty, false), |of| (innermost(of).0, true)),
+        _ => (ty, false),
+    }
 }
 
 /// The two types of a `Result` that is spelled as one.
@@ -546,7 +573,7 @@ pub(crate) fn spelled_result(ty: &Type) -> Option<(&Type, &Type)> {
 }
 
 /// Whether a reply of this type is known to travel as itself, without an error.
-fn is_known_reply(ty: &Type) -> bool {
+pub(crate) fn is_known_reply(ty: &Type) -> bool {
     if known_layout(ty).is_some() {
         return true;
     }

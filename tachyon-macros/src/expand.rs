@@ -108,6 +108,7 @@ fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
     let shared = shared(endpoint);
     let msg_type = msg_type(&endpoint.msg_type);
     let params = contract.client_params();
+    let caller = contract.caller_name();
     let lifetime = contract.client_lifetime();
     let (views, request) = contract.request();
     let own = quote!(Self);
@@ -131,9 +132,9 @@ fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
             /// # Errors
             ///
             /// A `CallError` when the request cannot be sent, when no reply comes, and when the reply is an error.
-            pub fn call<#lifetime>(caller: &mut impl #private::Calls, #params) -> #returned {
+            pub fn call<#lifetime>(#caller: &mut impl #private::Calls, #params) -> #returned {
                 #views
-                #private::call::<Self>(caller, &#request)#spell
+                #private::call::<Self>(#caller, &#request)#spell
             }
 
             #[doc = #in_place]
@@ -142,14 +143,14 @@ fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
             ///
             /// As for `call`.
             pub fn call_in_place<'c, #lifetime>(
-                caller: &'c mut impl #private::Calls,
+                #caller: &'c mut impl #private::Calls,
                 #params
             ) -> #private::Result<
                 #private::InPlace<'c, <Self as #private::Contract>::Reply>,
                 #private::CallError<<Self as #private::Contract>::Error>,
             > {
                 #views
-                #private::call_in_place::<Self>(caller, &#request)
+                #private::call_in_place::<Self>(#caller, &#request)
             }
 
             #[doc = #starts]
@@ -158,11 +159,11 @@ fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
             ///
             /// As for `call`; nothing was sent then.
             pub fn start<#lifetime>(
-                caller: &mut impl #private::Calls,
+                #caller: &mut impl #private::Calls,
                 #params
             ) -> #private::Result<#private::Started<Self>, #private::CallError<<Self as #private::Contract>::Error>> {
                 #views
-                #private::start::<Self>(caller, &#request)
+                #private::start::<Self>(#caller, &#request)
             }
         }
         #assertion
@@ -231,7 +232,8 @@ fn entry(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
     };
     let (reply, error) = (contract.reply_type(), contract.error_type());
     let signature = contract.signature(&quote!(#name::MSG_TYPE), &quote!(<Self as #private::Endpoint>::DOC));
-    let param = if endpoint.params.state().is_none() { quote!(_) } else { quote_spanned!(Span::mixed_site()=> state) };
+    let param =
+        if endpoint.params.state().is_none() { quote!(_) } else { quote_spanned!(Span::mixed_site()=> __state) };
     let handler = contract.handler(&quote!(#name), None);
     quote_spanned! {Span::mixed_site()=>
         #shared
@@ -247,7 +249,7 @@ fn entry(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
             const SIGNATURE: &'static #private::Signature = #signature;
             const ENTRY: #private::Entry<#state> = #private::Entry::new(
                 <Self as #private::Endpoint>::SIGNATURE,
-                #private::EntryHandler::#kind(|#param, request, reply| #handler),
+                #private::EntryHandler::#kind(|#param, __request, __reply| #handler),
             );
         }
     }

@@ -25,8 +25,8 @@ pub use std::vec::Vec;
 pub use tachyon_macros::{Emit, Payload};
 
 pub use self::endpoint::{
-    ErrorTravels, IsDeclared, IsReply, IsShown, NotDeclared, NotReply, NotShown, ReplyOf, Spelled, answer, answer_slot,
-    can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
+    ErrorTravels, InSlot, IsDeclared, IsInSlot, IsReply, IsShown, NotDeclared, NotInSlot, NotReply, NotShown, ReplyOf,
+    Spelled, answer, answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
 };
 pub use self::gaps::{
     IsFixed, NotFixed, Shape, assert_aligned, assert_fixed, assert_no_gap_after, assert_no_gap_before,
@@ -35,7 +35,7 @@ pub use self::gaps::{
 pub use self::message::Opaque;
 pub use self::select::{
     IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
-    can_be_lent, can_be_parameter, travels,
+    can_be_element, can_be_lent, can_be_parameter, travels,
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
 pub use crate::describe::Signature;

@@ -8,7 +8,7 @@ use syn::{FnArg, ReceiverKind, Signature, TraitItem};
 
 use super::model::{Declared, Method, Service, Trait};
 use crate::args::Args;
-use crate::check::{generics, msg_type, qualifiers, reply};
+use crate::check::{generics, msg_type, qualifiers, reply, slot_result};
 use crate::diag::Report;
 use crate::model::{MsgType, ReplyForm};
 use crate::params;
@@ -64,6 +64,7 @@ fn method<'a>(declared: &'a Declared, report: &mut Report) -> Option<Method<'a>>
     let params = params::of_method(sig, report);
     let returns = reply(&sig.output, report);
     let params = params?;
+    let returns = returns && slot_result(&sig.output, &params, report);
     let reply = returns.then(|| ReplyForm::of(&sig.output, &params))?;
     Some(Method { declared: &declared.method, msg_type: number?, exclusive: exclusive?, params, reply })
 }

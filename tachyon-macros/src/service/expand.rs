@@ -137,14 +137,14 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
         let shared = attrs::shared(&method.declared.attrs);
         let contract = contract_of(service, private, ordinal);
         let function = quote_spanned!(Span::mixed_site()=> <Implementor as #trait_name>::#function);
-        let state = quote_spanned!(Span::mixed_site()=> state);
+        let state = quote_spanned!(Span::mixed_site()=> __state);
         let handler = contract.handler(&function, Some(&state));
         let kind = if method.exclusive { quote!(Exclusive) } else { quote!(Shared) };
         quote_spanned! {Span::mixed_site()=>
             #shared
             #private::Entry::new(
                 <#marker<#ordinal> as #private::Contract>::SIGNATURE,
-                #private::EntryHandler::#kind(|state, request, reply| #handler),
+                #private::EntryHandler::#kind(|__state, __request, __reply| #handler),
             )
         }
     });

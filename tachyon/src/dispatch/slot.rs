@@ -53,7 +53,7 @@ impl<T: Fixed> SlotOf for [T] {
 /// ```
 #[derive(Debug)]
 #[must_use = "a slot that is not answered is an error reply"]
-pub struct ReplySlot<'a, W: SlotOf + ?Sized = [u8]> {
+pub struct ReplySlot<'a, W: ?Sized = [u8]> {
     reply: Reply<'a>,
     outcome: &'a mut Outcome,
     wire: PhantomData<fn(&W)>,
@@ -271,7 +271,7 @@ impl<E> SlotResult for Result<(), E> {
 }
 
 /// Lends a handler the slot and sees what became of it.
-pub(crate) fn answer_in_slot<W: SlotOf + ?Sized, H: Pick<R::Error>, R: SlotResult>(
+pub(crate) fn answer_in_slot<W: ?Sized, H: Pick<R::Error>, R: SlotResult>(
     reply: Reply<'_>,
     handler: impl FnOnce(ReplySlot<'_, W>) -> R,
 ) -> Result<Replied, HandlerError> {

@@ -55,11 +55,41 @@ pub fn answer<H: Pick<S::Error>, S: ReplyOf<R>, R>(reply: Reply<'_>, value: R) -
 /// # Errors
 /// As [`answer`], and when the slot was not answered.
 #[inline]
-pub fn answer_slot<W: SlotOf + ?Sized, H: Pick<R::Error>, R: SlotResult>(
+pub fn answer_slot<W: ?Sized, H: Pick<R::Error>, R: SlotResult>(
     reply: Reply<'_>,
     handler: impl FnOnce(ReplySlot<'_, W>) -> R,
 ) -> Result<Replied, HandlerError> {
     answer_in_slot::<W, H, R>(reply, handler)
+}
+
+/// Asks whether a reply slot can hold `W`.
+pub struct IsInSlot<W: ?Sized>(PhantomData<W>);
+
+impl<W: SlotOf + ?Sized> IsInSlot<W> {
+    /// It can.
+    pub const YES: bool = true;
+}
+
+/// Answers for all types that it cannot hold.
+pub trait NotInSlot {
+    /// It cannot.
+    const YES: bool = false;
+}
+
+impl<W: ?Sized> NotInSlot for IsInSlot<W> {}
+
+/// What travels for a slot of `W`, or a stand-in.
+pub trait InSlot<W: ?Sized> {
+    /// It.
+    type Message: Message;
+}
+
+impl<W: SlotOf + ?Sized> InSlot<W> for Select<true> {
+    type Message = W::Message;
+}
+
+impl<W: ?Sized> InSlot<W> for Select<false> {
+    type Message = ();
 }
 
 /// Asks whether an endpoint can return `R`.

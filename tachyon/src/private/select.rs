@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 
 use crate::dispatch::{HandlerError, Replied, Request};
-use crate::payload::{Argument, Value, with_scratch};
+use crate::payload::{Argument, Fixed, Value, with_scratch};
 use crate::rpc::{Body, Borrowed, Whole};
 
 /// Asks whether `T` travels.
@@ -193,6 +193,21 @@ impl<T: Value> Lendable for T {}
 
 /// The one place where a type that a parameter `&T` cannot take is an error.
 pub const fn can_be_lent<T: Lendable>() {}
+
+/// A value of a slice that a parameter `&[T]` takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be in a slice",
+    label = "not a fixed payload",
+    note = "`&[T]` takes numbers, `bool`, arrays of these, and fixed payloads marked with `#[tachyon::payload]`; for \
+            values without a fixed size write `List<'_, T>`"
+)]
+pub trait InSlice {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Fixed> InSlice for T {}
+
+/// The one place where a type that a slice cannot hold is an error.
+pub const fn can_be_element<T: InSlice>() {}
 
 /// The one place where a type that does not travel is an error: called in a constant, by its name.
 pub const fn travels<T: Value>() {}

@@ -2,8 +2,6 @@ use tachyon::{List, tachyon_rpc};
 
 struct Order;
 
-type Name = &'static str;
-
 #[tachyon_rpc(msg_type = 1)]
 fn typed(_order: &Order) {}
 
@@ -19,7 +17,7 @@ fn several(_a: u64, _order: &Order, _orders: &[Order], _by_value: Order) -> u64 
 fn optional(_order: Option<Order>) {}
 
 #[tachyon_rpc(msg_type = 5)]
-fn list(_orders: Vec<Order>, _name: Name) {}
+fn list(_orders: Vec<Order>, _nested: Vec<Vec<Order>>) {}
 
 fn main() {
     let _: Option<List<'_, String>> = None;
