@@ -141,16 +141,16 @@ fn every_failure_is_answered() {
     in_both(|runtime| {
         let server = Server::start(runtime, 1024, 256, 1000);
         let mut caller = server.caller();
-        for (msg_type, kind, text) in [
-            (PANIC, ErrorKind::HandlerFailed, "on purpose"),
-            (FAIL, ErrorKind::HandlerFailed, "refused 3 bytes"),
-            (HUGE, ErrorKind::ReplyTooLarge, "1048576"),
-            (404, ErrorKind::NoHandler, "no endpoint"),
+        for (msg_type, kind) in [
+            (PANIC, ErrorKind::HandlerFailed),
+            (FAIL, ErrorKind::HandlerFailed),
+            (HUGE, ErrorKind::ReplyTooLarge),
+            (404, ErrorKind::NoHandler),
         ] {
             match caller.request_timeout(msg_type, b"abc", PATIENCE).map(|reply| reply.to_vec()) {
                 Err(CallError::Remote(error)) => {
                     assert_eq!((error.kind, error.msg_type), (kind, msg_type));
-                    assert!(error.text.contains(text), "{error}");
+                    assert_eq!(error.text, "", "raw endpoints keep their words to themselves");
                 }
                 other => panic!("{msg_type}: {other:?}"),
             }
