@@ -10,6 +10,7 @@ mod args;
 mod attrs;
 mod check;
 mod diag;
+mod error;
 mod expand;
 mod fallback;
 mod model;
@@ -236,11 +237,62 @@ pub fn payload(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> 
     payload::payload(args.into(), &item.into()).into()
 }
 
+/// Makes an enum the errors that an endpoint declares: they travel by name and fields, and arrive typed.
+///
+/// Each variant is an error, with named fields or none, and a text in `#[error("..")]`. The text shows fields in braces,
+/// as [`format!`] does: `{sensor}`, `{limit:?}`, `{ratio:.2}`. Fields are of any type that a payload's field may have,
+/// see [`macro@payload`].
+///
+/// It implements [`Display`](std::fmt::Display) by the texts, [`Error`](std::error::Error), [`Debug`] unless the enum
+/// derives it, and `DeclaredError`. Put it above the enum's derives.
+///
+/// A variant may get more fields at its end, if they are `Option`s, and the enum more variants: a caller that does not
+/// know a name gets the error with its name and text.
+///
+/// # Arguments
+///
+/// - `crate` (optional): the path of the `tachyon` library, where it is not called `::tachyon`.
+///
+/// # Errors
+///
+/// Every broken rule is a compile error at the token that breaks it, and says what to write instead.
+///
+/// # Examples
+///
+/// ```
+/// use tachyon::DeclaredError;
+///
+/// #[tachyon::error]
+/// enum ScanError {
+///     /// There is none of this number.
+///     #[error("no sensor {sensor}")]
+///     NoSensor { sensor: u32 },
+///     /// Another scan is under way.
+///     #[error("busy")]
+///     Busy,
+/// }
+///
+/// assert_eq!(ScanError::NoSensor { sensor: 3 }.to_string(), "no sensor 3");
+/// assert_eq!(ScanError::Busy.to_string(), "busy");
+/// assert_eq!(ScanError::VARIANTS[0].name, "NoSensor");
+/// ```
+#[proc_macro_attribute]
+pub fn error(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    error::error(args.into(), &item.into()).into()
+}
+
+/// Writes the code of declared errors, for [`macro@error`], which is what to write.
+#[doc(hidden)]
+#[proc_macro_derive(DeclaredError, attributes(__tachyon))]
+pub fn derive_error(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    error::derive(&item.into()).into()
+}
+
 /// Writes the code of a payload, for [`macro@payload`], which is what to write.
 #[doc(hidden)]
 #[proc_macro_derive(Payload, attributes(__tachyon))]
 pub fn derive_payload(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    payload::derive(&item.into()).into()
+    payload::derive::derive(&item.into()).into()
 }
 
 fn endpoint(args: TokenStream, item: &TokenStream) -> TokenStream {

@@ -3,6 +3,7 @@
 //! The macros and this crate are pinned to the same version, so the two sides of this boundary always match.
 
 mod contract;
+mod declared;
 mod gaps;
 mod message;
 mod select;
@@ -12,7 +13,9 @@ pub use core::clone::Clone;
 pub use core::cmp::PartialEq;
 pub use core::concat;
 pub use core::convert::From;
+pub use core::error::Error;
 pub use core::fmt::{self, Debug};
+pub use core::format_args;
 pub use core::marker::{Copy, Sized};
 pub use core::mem::{align_of, size_of};
 pub use core::option::Option;
@@ -22,9 +25,10 @@ pub use core::time::Duration;
 pub use std::string::String;
 pub use std::vec::Vec;
 
-pub use tachyon_macros::Payload;
+pub use tachyon_macros::{DeclaredError, Payload};
 
 pub use self::contract::{Method, MethodOf, Stub, answer, call, handle};
+pub use self::declared::{declared, zeros};
 pub use self::gaps::{
     IsFixed, NotFixed, Shape, assert_aligned, assert_fixed, assert_no_gap_after, assert_no_gap_before,
     assert_not_empty, behind, never_compiled, number, shape,
@@ -40,9 +44,9 @@ pub use crate::dispatch::{
 };
 pub use crate::error::CallError;
 pub use crate::payload::{
-    Argument, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, Layout, List, Malformed, Pass, Primitive,
-    ReplyValue, Scratch, StructLayout, Value, ValueType, Variant, Wire, Writer, align8, deeper, deepest, list_len,
-    offsets, own_list, read_list, write_list,
+    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, Layout, List, Malformed,
+    Pass, Primitive, ReplyValue, Scratch, StructLayout, Value, ValueType, Variant, Wire, Writer, align8, deeper,
+    deepest, list_len, offsets, own_list, read_list, write_list,
 };
 pub use crate::rpc::{Caller, ReplyGuard};
 

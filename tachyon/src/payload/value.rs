@@ -211,6 +211,7 @@ pub const fn deepest(depths: &[usize]) -> usize {
     most
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Fixed> Value for T {
     type View<'a> = T;
     type List<'a> = &'a [T];
@@ -360,6 +361,7 @@ fn held_list<'a, T: Fixed>(
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Value for String {
     type View<'a> = &'a str;
     type List<'a> = List<'a, Self>;
@@ -437,6 +439,7 @@ impl Value for String {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Value> Value for Vec<T> {
     type View<'a> = T::List<'a>;
     type List<'a> = List<'a, Self>;
@@ -513,6 +516,7 @@ impl<T: Value> Value for Vec<T> {
 /// The head of a whole message that is an `Option` alone.
 const OPTION: [usize; 2] = offsets([PAIR]);
 
+#[diagnostic::do_not_recommend]
 impl<T: Value> Value for Option<T> {
     type View<'a> = Option<T::View<'a>>;
     type List<'a> = List<'a, Self>;
