@@ -87,7 +87,7 @@ fn check_variant(variant: &Variant, report: &mut Report) {
                 "a declared error travels by its own name and fields: write its text, such as `#[error(\"busy\")]`",
             ),
             None => {
-                report.at(attr, "the text is one literal, with fields in braces: `#[error(\"no sensor {sensor}\")]`")
+                report.at(attr, "the text is one literal, with fields in braces: `#[error(\"no sensor {sensor}\")]`");
             }
         },
     }
@@ -120,12 +120,17 @@ fn check_text(text: &syn::LitStr, variant: &Variant, fields: &[&Field], report: 
     }
 }
 
+/// Whether an attribute of a field is about another error behind this one.
+pub(super) fn is_of_a_source(attr: &syn::Attribute) -> bool {
+    ["from", "source", "backtrace"].iter().any(|name| attr.path().is_ident(name))
+}
+
 fn check_field(field: &Field, report: &mut Report) {
     for attr in &field.attrs {
         if attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr") {
             report.at(attr, "the fields of an error cannot be conditional: put the `cfg` on the variant");
         }
-        if ["from", "source", "backtrace"].iter().any(|name| attr.path().is_ident(name)) {
+        if is_of_a_source(attr) {
             report.at(attr, "a declared error has no source: its own fields are all that travels, so leave this out");
         }
     }

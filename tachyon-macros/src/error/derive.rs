@@ -8,7 +8,7 @@ use syn::{ItemEnum, LitStr, Path, Variant};
 use super::text::{self, Braced};
 use crate::attrs;
 use crate::expand::private;
-use crate::payload::derive::{Found, HELPER, Part, documentation};
+use crate::payload::derive::{Found, HELPER, Part, Size, documentation};
 use crate::place::{Place, generated};
 
 /// Writes the code.
@@ -43,7 +43,7 @@ fn declared(item: &ItemEnum, found: &Found, private: &Path) -> TokenStream {
     let shared = attrs::shared(&item.attrs);
     let variants: Vec<Declared<'_>> = item.variants.iter().map(|variant| Declared::of(variant, private)).collect();
     let travels = variants.iter().flat_map(|variant| variant.parts.iter()).filter(|part| !part.spelled.is_known());
-    let travels = travels.map(|part| part.travels(&shared, private));
+    let travels = travels.map(|part| part.travels(Size::Any, &shared, private));
     let debug = (!found.has("Debug")).then(|| debug(name, &variants, private));
     let shown = variants.iter().map(Declared::shown);
     let layouts = variants.iter().map(Declared::layout);
@@ -51,6 +51,7 @@ fn declared(item: &ItemEnum, found: &Found, private: &Path) -> TokenStream {
     let decoded = variants.iter().map(Declared::decoded);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
+            use #private::{NotFixed as _, NotValue as _};
             #(#travels)*
             #debug
 

@@ -29,7 +29,7 @@ pub(crate) fn error(args: TokenStream, item: &TokenStream) -> TokenStream {
     match check::parse(item) {
         Ok(declared) => {
             check::check(&declared, &mut report);
-            derived(&args, &declared, report.finish().err())
+            derived(&args, &declared, report.finish().err().as_ref())
         }
         Err(error) => {
             report.syntax(error);
@@ -39,7 +39,7 @@ pub(crate) fn error(args: TokenStream, item: &TokenStream) -> TokenStream {
     }
 }
 
-fn derived(args: &Args, declared: &ItemEnum, errors: Option<TokenStream>) -> TokenStream {
+fn derived(args: &Args, declared: &ItemEnum, errors: Option<&TokenStream>) -> TokenStream {
     let library = &args.library;
     let private = private(library);
     let seen = attrs::taken_over(&declared.attrs, &seen);
@@ -47,10 +47,11 @@ fn derived(args: &Args, declared: &ItemEnum, errors: Option<TokenStream>) -> Tok
     item.attrs.retain(|attr| !is_error(attr));
     // Another derive has its own use for the texts.
     let is_foreign = check::foreign_derive(declared).is_some();
+    let is_generic = !declared.generics.params.is_empty();
     if !is_foreign {
-        item.variants.iter_mut().for_each(take_text);
+        item.variants.iter_mut().for_each(|variant| take_text(variant, is_generic));
     }
-    if errors.is_some() && !declared.generics.params.is_empty() {
+    if errors.is_some() && is_generic {
         return quote!(#item #errors);
     }
     let stub = errors.is_some().then(|| if is_foreign { quote!(, stub, foreign) } else { quote!(, stub) });
@@ -63,14 +64,18 @@ fn derived(args: &Args, declared: &ItemEnum, errors: Option<TokenStream>) -> Tok
     }
 }
 
-/// `#[error("busy")]`, which the library's own attribute could be mistaken for, as `#[__tachyon("busy")]`.
-fn take_text(variant: &mut syn::Variant) {
+/// `#[error("busy")]`, which the library's own attribute could be mistaken for, as `#[__tachyon("busy")]`, or not at
+/// all.
+fn take_text(variant: &mut syn::Variant, drop: bool) {
     let helper = Ident::new(HELPER, Span::mixed_site());
+    for field in &mut variant.fields {
+        field.attrs.retain(|attr| !check::is_of_a_source(attr));
+    }
     variant.attrs.retain_mut(|attr| {
         if !is_error(attr) {
             return true;
         }
-        let Some(text) = text::of(attr) else { return false };
+        let Some(text) = text::of(attr).filter(|_| !drop) else { return false };
         let tokens = text.to_token_stream();
         *attr = syn::parse_quote!(#[#helper(#tokens)]);
         true

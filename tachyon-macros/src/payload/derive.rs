@@ -7,9 +7,10 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Field, Meta, Path, Token, Type};
 
 use super::model::Declared;
-use super::spelling::Spelled;
+use super::spelling::{Spelled, text};
 use super::{fixed, stub, variable};
 use crate::expand::private;
+use crate::model::peel;
 use crate::place::{Place, generated};
 
 /// The attribute that says what to write.
@@ -159,24 +160,49 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// The one place where a type that does not travel is an error.
+    /// The one place where a type that does not travel is an error, and one without a fixed size where it has to have
+    /// one.
     ///
     /// ```text
     /// points: Vec<Point>   =>   const _: fn() = travels::<Point>;
+    /// points: [Point; 2]   =>   const _: fn() = travels::<Point>;
+    ///                           const _: () = assert_fixed_element(IsValue::<Point>::YES, IsFixed::<Point>::YES, "Point");
     /// ```
-    pub(crate) fn travels(&self, shared: &TokenStream, private: &Path) -> TokenStream {
-        let ty = innermost(&self.field.ty);
+    pub(crate) fn travels(&self, size: Size, shared: &TokenStream, private: &Path) -> TokenStream {
+        let (ty, size) = innermost(&self.field.ty, size);
         let own = crate::attrs::shared(&self.field.attrs);
-        let call = Place::of(ty).take_around(quote!(#private::travels::<), ty, quote!(>));
-        quote_spanned!(Span::mixed_site()=> #shared #own const _: fn() = #call;)
+        let place = Place::of(ty);
+        let call = place.take_around(quote!(#private::travels::<), ty, quote!(>));
+        let travels = quote_spanned!(Span::mixed_site()=> #shared #own const _: fn() = #call;);
+        let assert = match size {
+            Size::Any => return travels,
+            Size::Fixed => quote!(assert_fixed),
+            Size::Element => quote!(assert_fixed_element),
+        };
+        let (text, ty) = (text(ty), generated(ty));
+        let assert = place.take(quote_spanned! {Span::mixed_site()=>
+            #private::#assert(#private::IsValue::<#ty>::YES, #private::IsFixed::<#ty>::YES, #text)
+        });
+        quote_spanned!(Span::mixed_site()=> #travels const _: () = #assert;)
     }
 }
 
-/// The type of which a spelled list or option consists: where a mistake is.
-fn innermost(ty: &Type) -> &Type {
-    match Spelled::of(ty) {
-        Spelled::List(of) | Spelled::Option(of) => innermost(of),
-        _ => ty,
+/// What is asked of the size of a field's type.
+#[derive(Clone, Copy)]
+pub(crate) enum Size {
+    Any,
+    /// The same for each value: the payload is fixed.
+    Fixed,
+    /// The same for each value: the type is that of an array's elements.
+    Element,
+}
+
+/// The type of which a list, an option or an array consists: where a mistake is.
+fn innermost(ty: &Type, size: Size) -> (&Type, Size) {
+    match (Spelled::of(ty), peel(ty)) {
+        (Spelled::List(of) | Spelled::Option(of), _) => innermost(of, size),
+        (Spelled::Unknown, Type::Array(array)) => innermost(&array.elem, Size::Element),
+        _ => (ty, size),
     }
 }
 
@@ -211,6 +237,7 @@ pub(crate) fn copies(name: &TokenStream, bounds: &TokenStream, found: &Found, pr
 pub(crate) fn reply_by_reference(name: &TokenStream, bounds: &TokenStream, private: &Path) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #[automatically_derived]
+        #[diagnostic::do_not_recommend]
         impl #private::ReplyValue for &#name #bounds {
             type Message = #name;
 

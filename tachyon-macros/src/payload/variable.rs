@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{ItemStruct, Path};
 
-use super::derive::{Found, Part, documentation, reply_by_reference};
+use super::derive::{Found, Part, Size, documentation, reply_by_reference};
 use super::spelling::Spelled;
 use crate::attrs;
 use crate::place::{Place, generated};
@@ -36,11 +36,13 @@ pub(super) fn payload(item: &ItemStruct, found: &Found, private: &Path) -> Token
     let count = parts.len();
     let offsets = quote_spanned!(Span::mixed_site()=> #private::offsets([#(<#aliases as #private::Value>::HEAD),*]));
     let offsets = Place::of(&item.ident).take(offsets);
-    let travels = parts.iter().filter(|part| !part.spelled.is_known()).map(|part| part.travels(shared, private));
+    let travels = parts.iter().filter(|part| !part.spelled.is_known());
+    let travels = travels.map(|part| part.travels(Size::Any, shared, private));
     let by_reference = reply_by_reference(name, &TokenStream::new(), private);
     quote_spanned! {Span::mixed_site()=>
         #view_type
         const _: () = {
+            use #private::{NotFixed as _, NotValue as _};
             #(#travels)*
             #(type #aliases = #wires;)*
             const __AT: [#private::usize; #count + 1] = #offsets;
@@ -154,6 +156,7 @@ impl<'a> Payload<'a> {
         let lists = lists(name, private);
         quote_spanned! {Span::mixed_site()=>
             #[automatically_derived]
+            #[diagnostic::do_not_recommend]
             impl #private::Value for #name {
                 type View<'a> = #view<'a>;
                 type List<'a> = #private::List<'a, #name>;
@@ -297,6 +300,7 @@ impl<'a> Payload<'a> {
         let Payload { private, name, view, .. } = self;
         quote_spanned! {Span::mixed_site()=>
             #[automatically_derived]
+            #[diagnostic::do_not_recommend]
             impl<'a> #private::Argument<'a> for #view<'a> {
                 type Wire = #name;
 
@@ -307,6 +311,7 @@ impl<'a> Payload<'a> {
             }
 
             #[automatically_derived]
+            #[diagnostic::do_not_recommend]
             impl<'a> #private::Argument<'a> for #name {
                 type Wire = #name;
 
@@ -316,6 +321,7 @@ impl<'a> Payload<'a> {
             }
 
             #[automatically_derived]
+            #[diagnostic::do_not_recommend]
             impl<'s> #private::Pass<'s, #name> for #view<'s> {
                 #[inline]
                 fn pass(self) -> #view<'s> {
@@ -324,6 +330,7 @@ impl<'a> Payload<'a> {
             }
 
             #[automatically_derived]
+            #[diagnostic::do_not_recommend]
             impl #private::ReplyValue for #view<'_> {
                 type Message = #name;
 
