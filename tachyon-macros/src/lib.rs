@@ -4,7 +4,8 @@
 //! (what the attribute stands on), `check` and `params` (the rules), and then `expand` when all rules hold or `fallback`
 //! when one does not. `service` does the same for a trait, `payload` for `#[tachyon::payload]`, each with files of the
 //! same names. `wire` knows which types travel, `diag` carries the mistakes, `place` puts those that only rustc can find
-//! where they belong, `attrs` knows which attributes are shared. `table` is the whole of `endpoints!`.
+//! where they belong, `attrs` knows which attributes are shared, `renamed` how the crate calls the library. `table` is
+//! the whole of `endpoints!`.
 
 mod args;
 mod attrs;
@@ -17,6 +18,7 @@ mod model;
 mod params;
 mod payload;
 mod place;
+mod renamed;
 mod service;
 mod table;
 #[cfg(test)]
