@@ -7,6 +7,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Expr, Path, Token};
 
 use crate::diag::Report;
+use crate::renamed;
 
 const MSG_TYPE: &str = "msg_type";
 const CRATE: &str = "crate";
@@ -105,11 +106,12 @@ impl Args {
                 format!("`msg_type` is missing: write `#[{name}(msg_type = N)]` with a number from 0 to 65534"),
             );
         }
-        Args {
-            msg_type: msg_type.value,
-            library: library.value.unwrap_or_else(default_library),
-            extensible: extensible.value,
-        }
+        let library = match library.value {
+            Some(library) => library,
+            None if library.mentioned || !attr.has_crate() => default_library(),
+            None => named_library(at, report),
+        };
+        Args { msg_type: msg_type.value, library, extensible: extensible.value }
     }
 }
 
@@ -118,6 +120,17 @@ impl Args {
     pub(crate) fn none() -> Self {
         Args { msg_type: None, library: default_library(), extensible: None }
     }
+}
+
+/// The path of the library where nothing is said of it, for code at `at`. Another name than its own has to be said.
+pub(crate) fn named_library(at: Span, report: &mut Report) -> Path {
+    let name = renamed::library().and_then(|name| syn::parse_str::<Ident>(&name).ok());
+    let Some(name) = name else { return default_library() };
+    report.at_span(
+        at,
+        format!("the Cargo.toml of this crate calls the library `{name}`: say so here, by `crate = {name}`"),
+    );
+    syn::parse_quote!(::#name)
 }
 
 /// The path of the library for code that does not rename it.

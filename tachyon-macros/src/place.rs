@@ -20,19 +20,6 @@ impl Place {
         Place { first, last: spans.last().unwrap_or(first) }
     }
 
-    /// Gives the two ends of a generated type to the user's tokens for good, scope and all: rustc takes what is wrong
-    /// with the whole for a mistake of theirs, and reports it once for all the types that stand in for them.
-    pub(crate) fn stand_in(self, ty: TokenStream) -> TokenStream {
-        let mut tokens: Vec<TokenTree> = ty.into_iter().collect();
-        if let Some(first) = tokens.first_mut() {
-            first.set_span(self.first);
-        }
-        if let Some(last) = tokens.last_mut() {
-            last.set_span(self.last);
-        }
-        tokens.into_iter().collect()
-    }
-
     /// `before ty after` there, with the user's own `ty` in the middle.
     pub(crate) fn take_around(self, before: TokenStream, ty: impl ToTokens, after: TokenStream) -> TokenStream {
         let (before, after) = (self.take(before), self.take(after));

@@ -263,19 +263,28 @@ fn payloads() {
         ("struct S { a: u8, b: u32 }", vec!["are 3 bytes of it before `b`: add the field `_pad: [u8; 3]` there"]),
         ("struct S { a: u16, b: [u8; 1] }", vec!["is 1 byte of it after `b`"]),
         ("struct S { a: u8, b: u16, c: u8, d: u64 }", vec!["before `b`", "before `d`"]),
-        ("struct S { a: &'static u8 }", vec!["a reference means nothing"]),
+        ("struct S { a: &'static u8, b: &'static str, c: &'a [u8] }", vec!["`u8`", "`String`", "`Vec<u8>`"]),
+        ("struct S { a: String, b: Vec<u8>, c: Option<u8>, d: Vec<Vec<Nested>>, e: Option<Vec<String>> }", vec![]),
+        ("struct S { a: std::string::String, b: alloc::vec::Vec<u8>, c: core::option::Option<(u8)>, d: u8 }", vec![]),
+        ("#[repr(C)] struct S { a: String }", vec!["lie in a head"]),
+        ("struct S { a: String, _pad: u8 }", vec!["leave `_pad` out"]),
+        ("struct S { a: Vec<Option<u8>>, b: Option<Option<u8>> }", vec!["`Vec<u8>`", "`Option<u8>`"]),
+        ("struct S { a: [Vec<u8>; 2], b: Vec<[String; N]> }", vec!["`Vec<Vec<u8>>`", "`Vec<String>`"]),
+        ("struct S { a: Vec<S>, b: Option<Vec<Self>>, c: [S; 1] }", vec!["contain itself"; 3]),
+        ("struct S { a: Vec<usize>, b: Option<Box<str>>, c: () }", vec!["u64", "`String`", "leave the field out"]),
+        ("struct S { a: HashMap<u8, u8>, b: HashSet<u8>, c: Rc<[u8]> }", vec!["key", "`Vec<u8>`", "`Vec<u8>`"]),
         ("struct S { a: *const u8, b: fn() }", vec!["an address", "an address"]),
         (
             "struct S { a: usize, b: isize, c: char, d: u128, e: i128 }",
             vec!["u64", "i64", "u32", "16 bytes", "16 bytes"],
         ),
         (
-            "struct S { a: String, b: Vec<u8>, c: [u8], d: Box<u8> }",
-            vec!["fixed length", "elsewhere", "fixed length", "an address"],
+            "struct S { a: str, b: PathBuf, c: [u8], d: Box<u8> }",
+            vec!["`String`", "no UTF-8", "`Vec<u8>`", "write `u8`"],
         ),
         (
-            "struct S { a: (u8, u8), b: Option<u8>, c: NonZeroU8, d: dyn Any }",
-            vec!["tuple", "Option", "plain number", "fixed layout"],
+            "struct S { a: (u8, u8), b: Result<u8, u8>, c: NonZeroU8, d: dyn Any }",
+            vec!["tuple", "Result", "plain number", "one type"],
         ),
         ("struct S<T> { a: T }", vec!["no generics"]),
         ("struct S(u8);", vec!["have names"]),
@@ -296,11 +305,49 @@ fn payloads() {
     ] {
         assert_all(&crate::payload::messages(tokens(""), &tokens(item)), &expected, item);
     }
-    assert_all(
-        &crate::payload::messages(tokens("msg_type = 1, crate = a"), &tokens("struct S { a: u8 }")),
-        &["knows `crate`"],
-        "",
-    );
+    for (args, item, expected) in [
+        ("msg_type = 1, crate = a", "struct S { a: u8 }", vec!["knows `extensible` and `crate`"]),
+        ("extensible", "struct S { a: u8, b: u64 }", vec![]),
+        ("crate = a, extensible,", "struct S { a: Name }", vec![]),
+        ("extensible, extensible", "struct S { a: u8 }", vec!["given twice"]),
+        ("extensible = 1", "struct S { a: u8 }", vec!["write the word alone"]),
+        ("extensible", "#[repr(u8)] enum E { A }", vec!["leave `extensible` out"]),
+    ] {
+        assert_all(&crate::payload::messages(tokens(args), &tokens(item)), &expected, args);
+    }
+}
+
+#[test]
+fn errors() {
+    for (item, expected) in [
+        (
+            "#[derive(Debug)] enum E { #[error(\"a {b:?} {c:>d$}\")] A { b: u8, c: Vec<Name>, d: u32 }, #[error(\"\")] B }",
+            vec![],
+        ),
+        ("enum E { #[doc = \"x\"] #[error(\"{type}\")] A { r#type: Option<String> } }", vec![]),
+        ("enum E { A, B {}, C { a: u8 } }", vec!["`A` has no text", "`B` has no text", "`C` has no text"]),
+        ("enum E { #[error(\"a\")] A(u8) }", vec!["have names"]),
+        ("enum E { #[error(\"{a} {b}\")] A { a: u8 } }", vec!["no field `b`: its fields are `a`"]),
+        ("enum E { #[error(\"{a}\")] A }", vec!["no field `a`: it has no fields"]),
+        ("enum E { #[error(\"{} {0} {a:1$}\")] A { a: u8 } }", vec!["by its name, such as `{a}`"; 3]),
+        ("enum E { #[error(\"{a:w$}\")] A { a: u8 } }", vec!["no field `w`"]),
+        ("enum E { #[error(\"a\", b)] A, #[error] B, #[error = \"c\"] C }", vec!["one literal"; 3]),
+        ("enum E { #[error(transparent)] A { a: u8 } }", vec!["its own name"]),
+        ("enum E { #[error(\"a\")] #[error(\"b\")] A }", vec!["keep one"]),
+        ("enum E { #[error(\"a\")] A { #[from] a: String, #[cfg(b)] b: u8 } }", vec!["no source", "conditional"]),
+        ("enum E { #[error(\"a\")] A { a: usize, b: &'static str, _c: u8 } }", vec!["u64", "an error owns", "padding"]),
+        ("enum E<T> { #[error(\"a\")] A { a: T } }", vec!["no generics"]),
+        ("#[derive(Debug, thiserror::Error)] enum E { #[error(\"a\")] A }", vec!["implements `Error`"]),
+        ("#[derive(derive_more::Display)] enum E { #[error(\"a\")] A }", vec!["implements `Display`"]),
+        ("#[tachyon::error] enum E { #[error(\"a\")] A }", vec!["keep one `error`"]),
+        ("enum E {}", vec!["without a variant"]),
+        ("struct Busy;", vec!["write `enum BusyError { .. }`"]),
+        ("fn f() {}", vec!["stands on an enum"]),
+    ] {
+        assert_all(&crate::error::messages(tokens(""), &tokens(item)), &expected, item);
+    }
+    let item = tokens("enum E { #[error(\"a\")] A }");
+    assert_all(&crate::error::messages(tokens("extensible = 1"), &item), &["knows `crate`"], "");
 }
 
 /// Pieces that, in any order, come near to what the macros expect or stay far from it.
@@ -395,13 +442,64 @@ fn any_type() -> impl Strategy<Value = String> {
         .prop_map(|(a, b, c, kind)| format!("{a} {kind} {b} {{ {c} }}"))
 }
 
+/// What the attribute's own derive makes of its output, as rustc would hand it on.
+fn derived(output: &str, derive: impl Fn(&TokenStream) -> TokenStream) -> Option<String> {
+    let attribute = |item: &syn::Item| match item {
+        syn::Item::Struct(item) => item.attrs.iter().any(|attr| attr.path().is_ident("__tachyon")),
+        syn::Item::Enum(item) => item.attrs.iter().any(|attr| attr.path().is_ident("__tachyon")),
+        _ => false,
+    };
+    let file: syn::File = syn::parse_str(output).ok()?;
+    let item = file.items.into_iter().find(attribute)?;
+    Some(derive(&quote::quote!(#item)).to_string())
+}
+
 proptest! {
     #[test]
     fn odd_payloads_never_panic(args in any_tokens(), item in prop_oneof![any_tokens(), any_type()]) {
         if let (Ok(args), Ok(item)) = (args.parse::<TokenStream>(), item.parse::<TokenStream>()) {
             let output = crate::payload::payload(args, &item).to_string();
             prop_assert!(output.contains("compile_error") || syn::parse_str::<syn::File>(&output).is_ok(), "{output}");
+            if let Some(code) = derived(&output, crate::payload::derive::derive) {
+                prop_assert!(syn::parse_str::<syn::File>(&code).is_ok(), "{code}");
+            }
         }
+    }
+
+    #[test]
+    fn odd_errors_never_panic(args in any_tokens(), text in ".{0,12}", item in prop_oneof![any_tokens(), any_type()]) {
+        let item = item.replace("\"text\"", &format!("#[error({text:?})]")).replace("struct", "enum");
+        if let (Ok(args), Ok(item)) = (args.parse::<TokenStream>(), item.parse::<TokenStream>()) {
+            let output = crate::error::error(args, &item).to_string();
+            prop_assert!(output.contains("compile_error") || syn::parse_str::<syn::File>(&output).is_ok(), "{output}");
+            if let Some(code) = derived(&output, crate::error::derive) {
+                prop_assert!(syn::parse_str::<syn::File>(&code).is_ok(), "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn odd_fields_never_panic(
+        extensible in any::<bool>(),
+        types in proptest::collection::vec(
+            proptest::sample::select([
+                "u8", "bool", "[f32; N]", "String", "Vec<Name>", "Option<Vec<u8>>", "Name", "[Name; 2]", "usize",
+                "&'static str", "&str", "Box<u8>", "(u8, u8)", "[u8]", "dyn Any", "Self", "Vec<S>", "!", "fn()",
+            ].as_slice()), 1..5),
+    ) {
+        let fields: String = types.iter().enumerate().map(|(at, ty)| format!("a{at}: {ty},")).collect();
+        for (args, item) in [
+            (if extensible { "extensible" } else { "" }, format!("#[derive(Debug, PartialEq)] struct S {{ {fields} }}")),
+            ("", format!("#[repr(u8)] enum E {{ A {{ {fields} }}, B }}")),
+        ] {
+            let output = crate::payload::payload(tokens(args), &tokens(&item)).to_string();
+            let code = derived(&output, crate::payload::derive::derive);
+            prop_assert!(code.is_none_or(|code| syn::parse_str::<syn::File>(&code).is_ok()), "{output}");
+        }
+        let item = format!("enum E {{ #[error(\"{{a0}}\")] A {{ {fields} }}, #[error(\"b\")] B }}");
+        let output = crate::error::error(tokens(""), &tokens(&item)).to_string();
+        let code = derived(&output, crate::error::derive).expect("an enum without generics");
+        prop_assert!(syn::parse_str::<syn::File>(&code).is_ok(), "{code}");
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
 pub use ring::MAX_CAPACITY;
 pub use rpc::{Callee, Caller, Calls, ErrorKind, InPlace, RpcBus, RpcError, RpcRxGuard, RpcTxGuard, Started, Within};
 pub use server::{Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
-pub use tachyon_macros::{endpoints, payload, tachyon_rpc};
+pub use tachyon_macros::{endpoints, error, payload, tachyon_rpc};
 #[cfg(feature = "tracing")]
 pub use trace::TracingLayer;
 pub use type_id::{MSG_TYPE_ERROR, ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};

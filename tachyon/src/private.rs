@@ -2,6 +2,7 @@
 //!
 //! The macros and this crate are pinned to the same version, so the two sides of this boundary always match.
 
+mod declared;
 mod endpoint;
 mod gaps;
 mod message;
@@ -12,7 +13,9 @@ pub use core::clone::Clone;
 pub use core::cmp::PartialEq;
 pub use core::concat;
 pub use core::convert::From;
+pub use core::error::Error;
 pub use core::fmt::{self, Debug};
+pub use core::format_args;
 pub use core::marker::{Copy, Sized};
 pub use core::mem::{align_of, size_of};
 pub use core::option::Option;
@@ -22,15 +25,16 @@ pub use core::time::Duration;
 pub use std::string::String;
 pub use std::vec::Vec;
 
-pub use tachyon_macros::{Emit, Payload};
+pub use tachyon_macros::{DeclaredError, Emit, Payload};
 
+pub use self::declared::{declared, zeros};
 pub use self::endpoint::{
     ErrorTravels, InSlot, IsDeclared, IsInSlot, IsReply, IsShown, NotDeclared, NotInSlot, NotReply, NotShown, ReplyOf,
     Spelled, answer, answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
 };
 pub use self::gaps::{
-    IsFixed, NotFixed, Shape, assert_aligned, assert_fixed, assert_no_gap_after, assert_no_gap_before,
-    assert_not_empty, behind, never_compiled, number, shape,
+    IsFixed, NotFixed, Shape, assert_aligned, assert_fixed, assert_fixed_element, assert_no_gap_after,
+    assert_no_gap_before, assert_not_empty, behind, never_compiled, number, shape,
 };
 pub use self::message::Opaque;
 pub use self::select::{

@@ -5,9 +5,9 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{ItemEnum, ItemStruct, Path};
 
-use super::derive::{Found, Part, copies, documentation, reply_by_reference};
+use super::derive::{Found, Part, Size, copies, documentation, reply_by_reference};
 use super::model::Declared;
-use super::spelling::{Spelled, known_layout, text};
+use super::spelling::{Spelled, known_layout};
 use crate::attrs;
 use crate::place::{Place, generated};
 
@@ -38,18 +38,7 @@ fn structure(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
     let bounds = bounds(&unknown, &quote!(#private::Fixed));
     let shared = attrs::shared(&item.attrs);
     let is_fixed = quote_spanned!(Span::mixed_site()=> true #(&& #private::IsFixed::<#unknown_types>::YES)*);
-    let asserted: TokenStream = unknown
-        .iter()
-        .map(|part| {
-            let travels = part.travels(&shared, private);
-            let Part { ty, field, .. } = part;
-            let text = text(&field.ty);
-            let assert = Place::of(&field.ty).take(quote_spanned! {Span::mixed_site()=>
-                #private::assert_fixed(#private::IsValue::<#ty>::YES, #private::IsFixed::<#ty>::YES, #text)
-            });
-            quote_spanned!(Span::mixed_site()=> #travels const _: () = #assert;)
-        })
-        .collect();
+    let asserted = unknown.iter().map(|part| part.travels(Size::Fixed, &shared, private));
     let gaps = gaps(item, &parts, private);
     let copies = copies(name, &bounds, found, private);
     let layout = layout(item, &parts, private);
@@ -67,7 +56,7 @@ fn structure(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
                 #((#private::size_of::<#types>(), #private::align_of::<#types>())),*
             ]);
             const __IS_FIXED: #private::bool = #is_fixed;
-            #asserted
+            #(#asserted)*
             #gaps
             #copies
             #[automatically_derived]

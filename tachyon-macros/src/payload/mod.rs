@@ -5,7 +5,7 @@
 //! not report deprecated fields, variants and types in what a derive writes, however strict the crate's lints are.
 
 mod check;
-mod derive;
+pub(crate) mod derive;
 mod fixed;
 mod model;
 pub(crate) mod spelling;
@@ -15,7 +15,6 @@ mod variable;
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 
-pub(crate) use self::derive::derive;
 use crate::args::{Args, Attr};
 use crate::attrs;
 use crate::diag::Report;

@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{ItemStruct, Path};
 
-use super::derive::{Found, Part, documentation, reply_by_reference};
+use super::derive::{Found, Part, Size, documentation, reply_by_reference};
 use super::spelling::Spelled;
 use crate::attrs;
 use crate::place::{Place, generated};
@@ -31,16 +31,18 @@ pub(super) fn payload(item: &ItemStruct, found: &Found, private: &Path) -> Token
     let conversions = payload.conversions();
     let repeated = payload.repeated(found);
     let Payload { parts, name, shared, .. } = &payload;
-    let wires = parts.iter().map(|part| payload.wire(part));
+    let wires = parts.iter().map(|part| part.wire(private));
     let aliases = payload.wires();
     let count = parts.len();
     let offsets = quote_spanned!(Span::mixed_site()=> #private::offsets([#(<#aliases as #private::Value>::HEAD),*]));
     let offsets = Place::of(&item.ident).take(offsets);
-    let travels = parts.iter().filter(|part| !part.spelled.is_known()).map(|part| part.travels(shared, private));
+    let travels = parts.iter().filter(|part| !part.spelled.is_known());
+    let travels = travels.map(|part| part.travels(Size::Any, shared, private));
     let by_reference = reply_by_reference(name, &TokenStream::new(), private);
     quote_spanned! {Span::mixed_site()=>
         #view_type
         const _: () = {
+            use #private::{NotFixed as _, NotValue as _};
             #(#travels)*
             #(type #aliases = #wires;)*
             const __AT: [#private::usize; #count + 1] = #offsets;
@@ -81,27 +83,6 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// What travels for a field: its type, or a stand-in for one that cannot.
-    ///
-    /// ```text
-    /// Vec<Point>   =>   <Select<{ IsValue::<Vec<Point>>::YES }> as Slot<Vec<Point>>>::Wire
-    /// ```
-    fn wire(&self, part: &Part<'_>) -> TokenStream {
-        let (private, ty) = (self.private, &part.ty);
-        if part.spelled.is_known() {
-            return ty.clone();
-        }
-        let select = self.select(part);
-        quote_spanned!(Span::mixed_site()=> <#select as #private::Slot<#ty>>::Wire)
-    }
-
-    fn select(&self, part: &Part<'_>) -> TokenStream {
-        let (private, ty) = (self.private, &part.ty);
-        quote_spanned! {Span::mixed_site()=>
-            #private::Select<{ use #private::NotValue as _; #private::IsValue::<#ty>::YES }>
-        }
-    }
-
     /// The names of these types, in the block that declares them.
     fn wires(&self) -> Vec<Ident> {
         (0..self.parts.len()).map(|at| Ident::new(&format!("__F{at}"), Span::mixed_site())).collect()
@@ -122,7 +103,7 @@ impl<'a> Payload<'a> {
             if part.spelled.is_known() && (lends || at > 0) {
                 return natural(&part.field.ty, private);
             }
-            let wire = self.wire(part);
+            let wire = part.wire(private);
             quote_spanned!(Span::mixed_site()=> <#wire as #private::Value>::View<'a>)
         });
         natural.collect()
@@ -167,14 +148,10 @@ impl<'a> Payload<'a> {
         let doc = documentation(&item.attrs, private);
         let field_texts = parts.iter().map(|part| &part.text);
         let places = parts.iter().map(|part| format!("{text}.{}", part.text));
-        let by_reference = parts.iter().enumerate().map(|(at, part)| {
-            let Part { name, ty, .. } = part;
-            let wire = &wires[at];
-            if part.spelled.is_known() {
-                return quote_spanned!(Span::mixed_site()=> #name: <#wire as #private::Value>::view(&self.#name));
-            }
-            let select = self.select(part);
-            quote_spanned!(Span::mixed_site()=> #name: <#select as #private::Slot<#ty>>::view(&self.#name))
+        let by_reference = parts.iter().map(|part| {
+            let name = &part.name;
+            let view = part.view(&quote_spanned!(Span::mixed_site()=> &self.#name), private);
+            quote_spanned!(Span::mixed_site()=> #name: #view)
         });
         let lists = lists(name, private);
         quote_spanned! {Span::mixed_site()=>
@@ -241,15 +218,10 @@ impl<'a> Payload<'a> {
     /// From the view to the payload, and back.
     fn conversions(&self) -> TokenStream {
         let Payload { private, parts, name, text, view, .. } = self;
-        let wires = self.wires();
-        let owned = parts.iter().enumerate().map(|(at, part)| {
-            let Part { name, ty, .. } = part;
-            let wire = &wires[at];
-            if part.spelled.is_known() {
-                return quote_spanned!(Span::mixed_site()=> #name: <#wire as #private::Value>::own(self.#name));
-            }
-            let select = self.select(part);
-            quote_spanned!(Span::mixed_site()=> #name: <#select as #private::Slot<#ty>>::own(self.#name))
+        let owned = parts.iter().map(|part| {
+            let name = &part.name;
+            let owned = part.own(&quote_spanned!(Span::mixed_site()=> self.#name), private);
+            quote_spanned!(Span::mixed_site()=> #name: #owned)
         });
         let doc = format!("An owned [`{text}`]: a copy of every part.");
         quote_spanned! {Span::mixed_site()=>
@@ -372,9 +344,10 @@ pub(super) fn natural(ty: &syn::Type, private: &Path) -> TokenStream {
         Spelled::Text => quote_spanned!(Span::mixed_site()=> &'a #private::str),
         Spelled::List(of) => {
             let element = generated(of);
-            match Spelled::of(of) {
-                Spelled::Fixed => quote_spanned!(Span::mixed_site()=> &'a [#element]),
-                _ => quote_spanned!(Span::mixed_site()=> #private::List<'a, #element>),
+            if matches!(Spelled::of(of), Spelled::Fixed) {
+                quote_spanned!(Span::mixed_site()=> &'a [#element])
+            } else {
+                quote_spanned!(Span::mixed_site()=> #private::List<'a, #element>)
             }
         }
         Spelled::Option(of) => {

@@ -122,7 +122,7 @@ pub trait Value: Sized + 'static {
     /// The bytes of the message, if they lie somewhere as they are.
     #[doc(hidden)]
     #[inline]
-    fn message_bytes<'a>(_view: Self::View<'a>) -> Option<&'a [u8]> {
+    fn message_bytes(_view: Self::View<'_>) -> Option<&[u8]> {
         None
     }
 
@@ -196,7 +196,7 @@ pub trait Value: Sized + 'static {
 
     #[doc(hidden)]
     #[inline]
-    fn list_bytes<'a>(_list: Self::List<'a>) -> Option<&'a [u8]> {
+    fn list_bytes(_list: Self::List<'_>) -> Option<&[u8]> {
         None
     }
 
@@ -237,6 +237,7 @@ pub const fn deepest(depths: &[usize]) -> usize {
     most
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Fixed> Value for T {
     type View<'a> = T;
     type List<'a> = &'a [T];
@@ -327,7 +328,7 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn shrink<'s, 'l: 's>(view: T) -> T {
+    fn shrink<'s, 'l: 's>(view: Self::View<'l>) -> Self::View<'s> {
         view
     }
 
@@ -350,7 +351,7 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn list_bytes<'a>(list: Self::List<'a>) -> Option<&'a [u8]> {
+    fn list_bytes(list: Self::List<'_>) -> Option<&[u8]> {
         Some(bytes_of(list))
     }
 
@@ -386,6 +387,7 @@ fn held_list<'a, T: Fixed>(
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Value for String {
     type View<'a> = &'a str;
     type List<'a> = List<'a, Self>;
@@ -412,7 +414,7 @@ impl Value for String {
     }
 
     #[inline]
-    fn message_bytes<'a>(view: Self::View<'a>) -> Option<&'a [u8]> {
+    fn message_bytes(view: Self::View<'_>) -> Option<&[u8]> {
         Some(view.as_bytes())
     }
 
@@ -463,6 +465,7 @@ impl Value for String {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Value> Value for Vec<T> {
     type View<'a> = T::List<'a>;
     type List<'a> = List<'a, Self>;
@@ -489,7 +492,7 @@ impl<T: Value> Value for Vec<T> {
     }
 
     #[inline]
-    fn message_bytes<'a>(view: Self::View<'a>) -> Option<&'a [u8]> {
+    fn message_bytes(view: Self::View<'_>) -> Option<&[u8]> {
         T::list_bytes(view)
     }
 
@@ -539,6 +542,7 @@ impl<T: Value> Value for Vec<T> {
 /// The head of a whole message that is an `Option` alone.
 const OPTION: [usize; 2] = offsets([PAIR]);
 
+#[diagnostic::do_not_recommend]
 impl<T: Value> Value for Option<T> {
     type View<'a> = Option<T::View<'a>>;
     type List<'a> = List<'a, Self>;

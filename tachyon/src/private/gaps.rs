@@ -63,6 +63,25 @@ pub const fn assert_fixed(is_value: bool, is_fixed: bool, ty: &str) {
     panic!("{}", message.text());
 }
 
+/// As [`assert_fixed`], of the elements of an array.
+///
+/// # Panics
+///
+/// As [`assert_fixed`].
+#[track_caller]
+pub const fn assert_fixed_element(is_value: bool, is_fixed: bool, ty: &str) {
+    if is_fixed || !is_value {
+        return;
+    }
+    let mut message = Message::new();
+    message.push("`");
+    message.push(ty);
+    message.push("` has no fixed size, and the elements of an array have one: write `Vec<");
+    message.push(ty);
+    message.push(">`");
+    panic!("{}", message.text());
+}
+
 /// Looks for padding between a field and the one before it.
 ///
 /// # Panics
@@ -194,6 +213,12 @@ mod tests {
     #[should_panic(expected = "`Scan` has no fixed size: mark the struct `#[tachyon::payload(extensible)]`")]
     fn a_variable_type_is_named() {
         assert_fixed(true, false, "Scan");
+    }
+
+    #[test]
+    #[should_panic(expected = "`Scan` has no fixed size, and the elements of an array have one: write `Vec<Scan>`")]
+    fn a_variable_element_is_named() {
+        assert_fixed_element(true, false, "Scan");
     }
 
     #[test]

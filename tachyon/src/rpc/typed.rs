@@ -83,7 +83,7 @@ pub trait Body {
     fn bytes(&self) -> Option<&[u8]>;
 
     /// How many there are.
-    fn len(&self) -> usize;
+    fn size(&self) -> usize;
 
     /// Writes them.
     fn write(&self, out: &mut [u8]);
@@ -107,7 +107,7 @@ impl<M: Message> Body for Whole<'_, M> {
     }
 
     #[inline]
-    fn len(&self) -> usize {
+    fn size(&self) -> usize {
         M::len(self.0)
     }
 
@@ -127,7 +127,7 @@ impl<T: Value> Body for Borrowed<'_, T> {
     }
 
     #[inline]
-    fn len(&self) -> usize {
+    fn size(&self) -> usize {
         T::message_len(self.0.view())
     }
 
@@ -139,15 +139,15 @@ impl<T: Value> Body for Borrowed<'_, T> {
 
 /// A request of fields.
 pub struct Fields<F> {
-    len: usize,
+    size: usize,
     write: F,
 }
 
 impl<F: Fn(&mut [u8])> Fields<F> {
-    /// A request of `len` bytes, which `write` fills.
+    /// A request of `size` bytes, which `write` fills.
     #[inline]
-    pub fn new(len: usize, write: F) -> Self {
-        Self { len, write }
+    pub fn new(size: usize, write: F) -> Self {
+        Self { size, write }
     }
 }
 
@@ -158,8 +158,8 @@ impl<F: Fn(&mut [u8])> Body for Fields<F> {
     }
 
     #[inline]
-    fn len(&self) -> usize {
-        self.len
+    fn size(&self) -> usize {
+        self.size
     }
 
     #[inline]
@@ -241,7 +241,7 @@ impl Caller {
         if let Some(bytes) = body.bytes() {
             return self.call_typed_bytes(signature, bytes, deadline);
         }
-        let len = body.len();
+        let len = body.size();
         if len <= SHORT {
             let mut bytes = [0; SHORT];
             body.write(&mut bytes[..len]);
