@@ -23,7 +23,7 @@ RESULTS ?= $(TARGET)/bench
 
 # Inputs for each target of `make fuzz`, and which targets.
 RUNS ?= 20000
-FUZZ ?= consumer producer bell receiver sender caller callee server listener connector stats typed describe
+FUZZ ?= consumer producer bell receiver sender caller callee server listener connector stats contract typed describe
 
 # What else cargo-fuzz and each target are told: make fuzz FUZZ_BUILD=--no-trace-compares FUZZ_RUN=-entropic=0 for more
 # inputs, each of which learns less. And how AddressSanitizer runs: a short memory of frees and one frame of each allocation, since deeper
@@ -128,6 +128,7 @@ lint-python: $(VENV)/.dev $(EXTENSION) $(PRICING) ## ruff, mypy, pyright, and th
 	@$(BIN)/mypy --config-file $(PACKAGE)/pyproject.toml $(PACKAGE)/python examples/python tests/python/typing
 	@cd benches/python && ../../$(BIN)/mypy --config-file mypy.ini bench instructions.py count_python.py contenders
 	@$(BIN)/pyright --project $(PACKAGE) --pythonpath $(BIN)/python
+	@shown=$$(PATH='$(abspath $(BIN))':"$$PATH" $(BIN)/pyright --verifytypes tachyon --ignoreexternal) || { echo "$$shown"; exit 1; }
 	@$(BIN)/python -m mypy.stubtest --concise --allowlist $(PACKAGE)/stubtest-allowlist.txt --ignore-unused-allowlist tachyon
 
 bench: $(VENV)/.bench $(EXTENSION) $(BENCHES) ## measure everything, beside the peers that are there (ROUNDS=3: a quick look)

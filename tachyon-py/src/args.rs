@@ -122,6 +122,16 @@ pub(crate) fn polling_mode(pure_spin: Integer) -> PyResult<PollingMode> {
     })
 }
 
+/// The shorter of two limits.
+#[inline]
+pub(crate) fn sooner(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    match (one, other) {
+        // Not `min`, which would take the other for one that is no number.
+        (Some(one), Some(other)) if other < one => Some(other),
+        (one, other) => one.or(other),
+    }
+}
+
 /// Until when a call may take.
 #[inline]
 pub(crate) fn limit(seconds: Option<f64>) -> PyResult<Limit> {

@@ -1,102 +1,375 @@
-//! What a typed endpoint's hints ask for: `tachyon._contract` reads them, here they are kept and obeyed.
+//! What an endpoint's hints ask for: `tachyon._contract` reads them, here they are kept and obeyed.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use tachyon::__binding::{CallerAgreement, Limit, RequestRoom};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView, PyString, PyTuple, PyType};
+use tachyon::__binding::{CallerAgreement, Limit, Place, RequestRoom, error_fields};
 use tachyon::{CallError, Caller, Description, EndpointDescription};
 
-use crate::errors::Raise;
-use crate::handler::Takes;
+use crate::convert::{self, Room};
+use crate::errors::{BadReplyError, BadRequestError, Raise};
 use crate::invoke::call_one;
+use crate::lent::type_name;
+use crate::package::imported;
+use crate::plan::Plan;
+use crate::read;
 use crate::rpc_bus::RpcBus;
 
+/// What a request or a reply consists of.
+pub(crate) enum Form {
+    Empty,
+    /// Bytes, seen in place.
+    View,
+    /// Bytes of the receiver's own.
+    Bytes,
+    ByteArray,
+    /// One value as itself.
+    Value(Py<Plan>),
+    /// Arguments, or an option, as the fields of a head.
+    Fields(Py<Plan>),
+}
+
+impl Form {
+    fn of(kind: &str, plan: Option<Py<Plan>>) -> PyResult<Self> {
+        Ok(match (kind, plan) {
+            ("empty", None) => Self::Empty,
+            ("view", None) => Self::View,
+            ("bytes", None) => Self::Bytes,
+            ("bytearray", None) => Self::ByteArray,
+            ("value", Some(plan)) => Self::Value(plan),
+            ("fields", Some(plan)) => Self::Fields(plan),
+            _ => return Err(PyValueError::new_err(format!("there is no form {kind}"))),
+        })
+    }
+
+    pub(crate) fn is_raw(&self) -> bool {
+        matches!(self, Self::View | Self::Bytes | Self::ByteArray)
+    }
+
+    fn plan(&self) -> Option<&Py<Plan>> {
+        match self {
+            Self::Value(plan) | Self::Fields(plan) => Some(plan),
+            _ => None,
+        }
+    }
+
+    /// Whether a handler may get a view of the request.
+    fn lends(&self) -> bool {
+        matches!(self, Self::View) || self.plan().is_some_and(|plan| plan.get().lends)
+    }
+}
+
+/// A parameter that travels.
+struct Parameter {
+    name: Py<PyString>,
+    /// Whether it has no name for callers.
+    by_position: bool,
+    default: Option<Py<PyAny>>,
+}
+
+/// An error that the endpoint declares.
+struct Raised {
+    name: String,
+    class: Py<PyType>,
+    plan: Option<Py<Plan>>,
+}
+
+/// A message to be sent.
+pub(crate) enum Written<'py> {
+    Nothing,
+    /// Bytes, or an array, as they are.
+    Object(Bound<'py, PyAny>),
+    Room(Room),
+}
+
 /// The contract of one endpoint.
+#[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct Contract {
-    /// As `tachyon._contract` made it.
-    object: Py<PyAny>,
-    /// Gets the bytes of the request, as it `takes` them, and returns those of the reply.
-    serve: Py<PyAny>,
-    takes: Takes,
-    /// What makes the bytes of a request; none where they are the value.
-    encode: Option<Py<PyAny>>,
-    /// What makes a value of a reply's bytes; none where they are the value.
-    decode: Option<Py<PyAny>>,
+    name: String,
+    request: Form,
+    reply: Form,
+    parameters: Vec<Parameter>,
+    raises: Vec<Raised>,
     description: EndpointDescription,
+    json: String,
+    /// Tells agreements apart. The core does so by addresses, which are even; these are odd.
+    #[pyo3(get)]
     key: usize,
     /// Whether the two sides can mean different things.
-    is_typed: bool,
+    #[pyo3(get)]
+    typed: bool,
 }
 
 impl Contract {
     /// The contract in a function's hints; `None` when they ask for nothing but bytes.
-    pub(crate) fn of(function: &Bound<'_, PyAny>, msg_type: u16, is_async: bool) -> PyResult<Option<Self>> {
-        static CONTRACT_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    pub(crate) fn of<'py>(
+        function: &Bound<'py, PyAny>,
+        msg_type: u16,
+        raises: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Py<Self>>> {
         let py = function.py();
-        let found = CONTRACT_OF.import(py, "tachyon._contract", "contract_of")?.call1((function, is_async))?;
-        if found.is_none() {
-            return Ok(None);
-        }
-        let is = |name| found.getattr(name)?.extract::<bool>();
-        let json: String = found.call_method1(intern!(py, "describe"), (msg_type,))?.extract()?;
-        Ok(Some(Self {
-            serve: found.getattr(intern!(py, "serve"))?.unbind(),
-            takes: if is("copies")? { Takes::Bytes } else { Takes::View },
-            encode: found.getattr(intern!(py, "encoder"))?.extract()?,
-            decode: found.getattr(intern!(py, "decoder"))?.extract()?,
-            description: described(&json)?,
-            key: found.getattr(intern!(py, "key"))?.extract()?,
-            is_typed: is("typed")?,
-            object: found.unbind(),
-        }))
-    }
-
-    pub(crate) fn object(&self) -> &Py<PyAny> {
-        &self.object
-    }
-
-    /// What a dispatcher runs.
-    pub(crate) fn serve(&self) -> &Py<PyAny> {
-        &self.serve
-    }
-
-    /// How that takes a request's bytes.
-    pub(crate) fn takes(&self) -> Takes {
-        self.takes
+        let found = imported!(py, "tachyon._contract", "contract_of")?.call1((function, msg_type, raises))?;
+        if found.is_none() { Ok(None) } else { Ok(Some(found.cast_into::<Self>()?.unbind())) }
     }
 
     pub(crate) fn description(&self) -> &EndpointDescription {
         &self.description
     }
 
-    /// Whether the two sides can mean different things by it.
     pub(crate) fn is_typed(&self) -> bool {
-        self.is_typed
+        self.typed
     }
 
-    /// The bytes of a request; none if they should have been given and were not.
-    pub(crate) fn encode<'py>(
+    /// Whether requests are bytes, nothing or one value, and so are called as the seed's are.
+    pub(crate) fn is_single(&self) -> bool {
+        self.parameters.len() <= 1
+    }
+
+    pub(crate) fn takes_nothing(&self) -> bool {
+        matches!(self.request, Form::Empty)
+    }
+
+    pub(crate) fn takes_bytes(&self) -> bool {
+        self.request.is_raw()
+    }
+
+    /// Whether a handler has to see the request in place.
+    pub(crate) fn lends(&self) -> bool {
+        self.request.lends()
+    }
+
+    /// The name of the one parameter.
+    pub(crate) fn parameter<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyString>> {
+        self.parameters.first().filter(|own| !own.by_position).map(|own| own.name.bind(py))
+    }
+
+    /// Gives each parameter its value, as Python does it for functions.
+    pub(crate) fn bind<'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let py = args.py();
+        let (name, count) = (&self.name, self.parameters.len());
+        if args.len() > count {
+            let least = self.parameters.iter().filter(|own| own.default.is_none()).count();
+            let takes = if least == count { count.to_string() } else { format!("from {least} to {count}") };
+            let (arguments, were) = (if count == 1 { "argument" } else { "arguments" }, args.len());
+            let were = if were == 1 { "1 was".to_owned() } else { format!("{were} were") };
+            let message = format!("{name}() takes {takes} positional {arguments} but {were} given");
+            return Err(PyTypeError::new_err(message));
+        }
+        let mut values: Vec<Option<Bound<'py, PyAny>>> = args.iter().map(Some).collect();
+        values.resize_with(count, || None);
+        if let Some(kwargs) = kwargs {
+            for (key, value) in kwargs.iter() {
+                let at = self.place_of(&key)?;
+                if values[at].is_some() {
+                    return Err(PyTypeError::new_err(format!(
+                        "{name}() got multiple values for argument {}",
+                        key.repr()?
+                    )));
+                }
+                values[at] = Some(value);
+            }
+        }
+        let mut missing = Vec::new();
+        for (value, own) in values.iter_mut().zip(&self.parameters) {
+            if value.is_none() {
+                match &own.default {
+                    Some(default) => *value = Some(default.bind(py).clone()),
+                    None => missing.push(own.name.bind(py).repr()?.to_string()),
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(values.into_iter().flatten().collect());
+        }
+        let arguments = if missing.len() == 1 { "argument" } else { "arguments" };
+        let last = missing.pop().unwrap_or_default();
+        let names = match missing.as_slice() {
+            [] => last.clone(),
+            [one] => format!("{one} and {last}"),
+            several => format!("{}, and {last}", several.join(", ")),
+        };
+        let count = missing.len() + 1;
+        Err(PyTypeError::new_err(format!("{name}() missing {count} required positional {arguments}: {names}")))
+    }
+
+    fn place_of(&self, key: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let py = key.py();
+        for (at, own) in self.parameters.iter().enumerate() {
+            if !own.by_position && own.name.bind(py).as_any().eq(key)? {
+                return Ok(at);
+            }
+        }
+        let (name, key) = (&self.name, key.to_string());
+        // What the seed's calls take beside the one value.
+        let advice = match key.as_str() {
+            "timeout" => "; limit the call by the bus: bus.within(0.5)",
+            "on_response" => "; only an endpoint of one parameter has it",
+            _ => "",
+        };
+        Err(PyTypeError::new_err(format!("{name}() got an unexpected keyword argument '{key}'{advice}")))
+    }
+
+    /// The message of a request.
+    pub(crate) fn request<'py>(&self, values: &[Bound<'py, PyAny>]) -> PyResult<Written<'py>> {
+        match (&self.request, values) {
+            (Form::Empty, []) => Ok(Written::Nothing),
+            (Form::Value(plan), [value]) => {
+                let own = self.parameters.first().map_or_else(String::new, |own| own.name.to_string());
+                let place = format!("{}: {own}", self.name);
+                write_value(plan.get(), value, &Place::Whole(&place))
+            }
+            (Form::Fields(plan), values) => {
+                let mut room = Room::take();
+                convert::fields(plan.get(), values, &mut room).map_err(|error| self.named(values, error))?;
+                Ok(Written::Room(room))
+            }
+            (_, [value]) => Ok(Written::Object(value.clone())),
+            _ => Err(read::unfit()),
+        }
+    }
+
+    /// An error that says which endpoint's argument it is about.
+    #[cold]
+    fn named(&self, values: &[Bound<'_, PyAny>], error: PyErr) -> PyErr {
+        let Some(py) = values.first().map(Bound::py) else { return error };
+        let text = format!("{}: {}", self.name, error.value(py));
+        // Others come from what a value did when it was looked at.
+        let own = error.get_type(py);
+        if own.is(py.get_type::<PyTypeError>()) {
+            PyTypeError::new_err(text)
+        } else if own.is(py.get_type::<PyValueError>()) {
+            PyValueError::new_err(text)
+        } else if own.is(py.get_type::<PyOverflowError>()) {
+            PyOverflowError::new_err(text)
+        } else {
+            error
+        }
+    }
+
+    /// The message of a reply.
+    pub(crate) fn answer<'py>(&self, value: Bound<'py, PyAny>) -> PyResult<Written<'py>> {
+        let place = Place::Whole("the reply");
+        let written = match &self.reply {
+            Form::Empty if value.is_none() => return Ok(Written::Nothing),
+            Form::Empty => {
+                let found = type_name(&value)?;
+                Err(PyTypeError::new_err(format!("the reply is nothing, not {found}")))
+            }
+            Form::Value(plan) => write_value(plan.get(), &value, &place),
+            Form::Fields(plan) => {
+                let mut room = Room::take();
+                // Its one field is called so.
+                convert::fields(plan.get(), &[value.clone()], &mut room).map(|()| Written::Room(room))
+            }
+            Form::View | Form::Bytes | Form::ByteArray => return Ok(Written::Object(value)),
+        };
+        written.map_err(|error| {
+            let py = value.py();
+            if !(error.is_instance_of::<PyTypeError>(py)
+                || error.is_instance_of::<PyValueError>(py)
+                || error.is_instance_of::<PyOverflowError>(py))
+            {
+                return error;
+            }
+            let bad = BadReplyError::new_err(format!("{}: {}", self.name, error.value(py)));
+            bad.set_cause(py, Some(error));
+            bad
+        })
+    }
+
+    /// Calls a handler with what a request's bytes are; `view` shows them, if the contract [`lends`](Self::lends).
+    ///
+    /// # Errors
+    /// `BadRequestError` for a request that is none; otherwise what the handler raised.
+    #[inline]
+    pub(crate) fn call<'py>(
+        &self,
+        function: &Bound<'py, PyAny>,
+        request: &[u8],
+        view: Option<&Bound<'py, PyMemoryView>>,
+        is_private: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = function.py();
+        let take = |plan: &Py<Plan>, place: &str| match view {
+            Some(view) => read::lent(plan.bind(py), request, view, is_private, place),
+            None => read::own(plan.bind(py), request, is_private, place),
+        };
+        match &self.request {
+            Form::Empty if request.is_empty() => function.call0(),
+            Form::Empty => {
+                let found = request.len();
+                Err(BadRequestError::new_err(format!("{found} bytes came where none are expected")))
+            }
+            Form::View => match view {
+                Some(view) => call_one(function, view.as_any()),
+                None => Err(read::unfit()),
+            },
+            Form::Bytes => call_one(function, PyBytes::new(py, request).as_any()),
+            Form::ByteArray => call_one(function, PyByteArray::new(py, request).as_any()),
+            Form::Value(plan) => call_one(function, &take(plan, "the request")?),
+            Form::Fields(plan) => {
+                let arguments = take(plan, "the request")?;
+                crate::invoke::call_all(function, arguments.cast::<PyTuple>()?)
+            }
+        }
+    }
+
+    /// The value of a reply, for good. `is_private` says that the callee cannot write to it any more.
+    #[inline]
+    pub(crate) fn value<'py>(&self, py: Python<'py>, reply: &[u8], is_private: bool) -> PyResult<Bound<'py, PyAny>> {
+        let value = match &self.reply {
+            Form::Empty if reply.is_empty() => return Ok(py.None().into_bound(py)),
+            Form::Empty => {
+                let found = reply.len();
+                Err(BadRequestError::new_err(format!("{found} bytes came where none are expected")))
+            }
+            Form::ByteArray => return Ok(PyByteArray::new(py, reply).into_any()),
+            Form::View | Form::Bytes => return Ok(PyBytes::new(py, reply).into_any()),
+            Form::Value(plan) => read::own(plan.bind(py), reply, is_private, "the reply"),
+            Form::Fields(plan) => read::own(plan.bind(py), reply, is_private, "the reply")
+                .and_then(|fields| fields.cast::<PyTuple>()?.get_item(0)),
+        };
+        value.map_err(|error| {
+            if !error.is_instance_of::<BadRequestError>(py) {
+                return error;
+            }
+            let (name, error) = (&self.name, error.value(py));
+            BadReplyError::new_err(format!("{name}: the callee's reply is not what it should be: {error}"))
+        })
+    }
+
+    /// The exception for an error that the endpoint declares; `None` for others.
+    ///
+    /// # Errors
+    /// `BadReplyError` when its fields are none.
+    pub(crate) fn declared<'py>(
         &self,
         py: Python<'py>,
-        value: Option<&Bound<'py, PyAny>>,
+        error: &tachyon::RpcError,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match (&self.encode, value) {
-            (None, value) => Ok(value.cloned()),
-            (Some(encode), Some(value)) => call_one(encode.bind(py), value).map(Some),
-            (Some(encode), None) => encode.bind(py).call0().map(Some),
-        }
-    }
-
-    /// The value of a reply.
-    pub(crate) fn decode<'py>(&self, py: Python<'py>, reply: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        match &self.decode {
-            None => Ok(reply),
-            Some(decode) => call_one(decode.bind(py), &reply),
-        }
+        let Some(raised) = self.raises.iter().find(|raised| raised.name == error.name) else { return Ok(None) };
+        let fields = error_fields(error);
+        let values = match &raised.plan {
+            // A ring too small for them leaves them out.
+            Some(_) if fields.is_empty() => return Ok(None),
+            Some(plan) => read::own(plan.bind(py), fields, true, &raised.name).map_err(|problem| {
+                let (name, error, problem) = (&self.name, &error.name, problem.value(py));
+                BadReplyError::new_err(format!(
+                    "{name}: the callee's error {error} is not what it should be: {problem}"
+                ))
+            })?,
+            None => PyTuple::empty(py).into_any(),
+        };
+        let made = imported!(py, "tachyon._declared", "received")?;
+        made.call1((&raised.class, values, error.msg_type, &error.text)).map(Some)
     }
 
     /// Whether the callee at the other end of the present connection is known to mean the same.
@@ -114,13 +387,88 @@ impl Contract {
     ) -> Result<RequestRoom, CallError> {
         caller.wait_to_call_agreed(&self.description, self.key, size, limit)
     }
+}
+
+/// The message that one value is.
+#[inline]
+fn write_value<'py>(plan: &Plan, value: &Bound<'py, PyAny>, place: &Place<'_>) -> PyResult<Written<'py>> {
+    if let Some(array) = convert::whole_array(plan, value, place)? {
+        return Ok(Written::Object(array));
+    }
+    let mut room = Room::take();
+    convert::message(plan, value, place, &mut room)?;
+    Ok(Written::Room(room))
+}
+
+#[pymethods]
+impl Contract {
+    #[new]
+    #[pyo3(signature = (name, json, request, reply, parameters, raises))]
+    fn new(
+        name: String,
+        json: String,
+        request: (String, Option<Py<Plan>>),
+        reply: (String, Option<Py<Plan>>),
+        parameters: Vec<(Py<PyString>, bool, bool, Py<PyAny>)>,
+        raises: Vec<(String, Py<PyType>, Option<Py<Plan>>)>,
+    ) -> PyResult<Self> {
+        static NEXT: AtomicUsize = AtomicUsize::new(1);
+        let parameter = |(name, by_position, has_default, default): (_, _, bool, _)| Parameter {
+            name,
+            by_position,
+            default: has_default.then_some(default),
+        };
+        let (request, reply) = (Form::of(&request.0, request.1)?, Form::of(&reply.0, reply.1)?);
+        let is_typed = |form: &Form| form.plan().is_some();
+        Ok(Self {
+            typed: is_typed(&request) || is_typed(&reply) || !raises.is_empty(),
+            name,
+            request,
+            reply,
+            parameters: parameters.into_iter().map(parameter).collect(),
+            raises: raises.into_iter().map(|(name, class, plan)| Raised { name, class, plan }).collect(),
+            description: described(&json)?,
+            json,
+            key: NEXT.fetch_add(2, Ordering::Relaxed),
+        })
+    }
+
+    /// The description of the endpoint alone, as JSON.
+    fn describe(&self) -> &str {
+        &self.json
+    }
+
+    /// Give the value of a reply, for good.
+    fn decode<'py>(&self, py: Python<'py>, data: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
+        self.value(py, data.as_bytes(), true)
+    }
+
+    /// Give the exception that the endpoint declares for an error reply of a kind and its bytes, None for others.
+    fn declared_error<'py>(
+        &self,
+        py: Python<'py>,
+        kind: u16,
+        payload: &Bound<'py, PyBytes>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let type_id = tachyon::make_type_id(kind, tachyon::MSG_TYPE_ERROR);
+        match tachyon::__binding::decode_error(type_id, payload.as_bytes()) {
+            Some(error) => self.declared(py, &error),
+            None => Ok(None),
+        }
+    }
 
     #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
-    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.object)?;
-        visit.call(&self.serve)?;
-        visit.call(&self.encode)?;
-        visit.call(&self.decode)
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(self.request.plan())?;
+        visit.call(self.reply.plan())?;
+        for own in &self.parameters {
+            visit.call(&own.default)?;
+        }
+        for raised in &self.raises {
+            visit.call(&raised.class)?;
+            visit.call(&raised.plan)?;
+        }
+        Ok(())
     }
 }
 
@@ -133,8 +481,7 @@ pub(crate) fn described(json: &str) -> PyResult<EndpointDescription> {
 
 /// A function's docstring, tidied.
 pub(crate) fn doc(function: &Bound<'_, PyAny>) -> PyResult<String> {
-    static DOC_OF: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    DOC_OF.import(function.py(), "tachyon._contract", "doc_of")?.call1((function,))?.extract()
+    imported!(function.py(), "tachyon._contract", "doc_of")?.call1((function,))?.extract()
 }
 
 /// What the callee offers, as the JSON of a description.

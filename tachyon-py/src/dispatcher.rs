@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use tachyon::__binding::{serve_once, serve_taken};
 use tachyon::{Dispatcher, HandlerError as CoreHandlerError, ServeError, Stopper};
 
@@ -22,6 +21,7 @@ use crate::errors::{BusyError, HandlerError, InvalidArgumentError, NoHandlerErro
 use crate::handler::{self, take_cause};
 use crate::interrupt::detached;
 use crate::lent::type_name;
+use crate::package::imported;
 use crate::report::{Level, Reports, report, report_or_print};
 use crate::rpc_bus::RpcBus;
 use crate::rpc_server::RpcServer;
@@ -144,10 +144,8 @@ impl RpcDispatcher {
                 let Some(endpoint) = shared.endpoint(py, place) else {
                     return Err(CoreHandlerError::failed("the dispatcher was garbage collected"));
                 };
-                let function = endpoint.get().handler().clone_ref(py).into_bound(py);
-                let takes = endpoint.get().takes();
-                let _handling = Handling::begin(endpoint, request, request.caller());
-                handler::run(py, &function, takes, request, reply)
+                let _handling = Handling::begin(endpoint.clone_ref(py), request, request.caller());
+                handler::run(py, endpoint.get(), request, reply)
             })
         };
         let description = endpoint.get().describe(py, &name)?;
@@ -358,9 +356,14 @@ impl RpcDispatcher {
     }
 
     /// Do what `tachyon_rpc` does, and register the endpoint.
-    #[pyo3(signature = (msg_type, *, idempotent=false))]
-    fn handler(slf: Bound<'_, Self>, msg_type: Integer, idempotent: bool) -> PyResult<EndpointDecorator> {
-        Ok(EndpointDecorator::registering(args::msg_type(msg_type)?, idempotent, slf.unbind()))
+    #[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
+    fn handler(
+        slf: Bound<'_, Self>,
+        msg_type: Integer,
+        idempotent: bool,
+        raises: Option<Py<PyAny>>,
+    ) -> PyResult<EndpointDecorator> {
+        Ok(EndpointDecorator::registering(args::msg_type(msg_type)?, idempotent, raises, slf.unbind()))
     }
 
     /// Wait for one request, run its handler and reply.
@@ -437,9 +440,8 @@ impl RpcDispatcher {
         bus: &Bound<'py, PyAny>,
         concurrency: Integer,
     ) -> PyResult<Bound<'py, PyAny>> {
-        static SERVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let concurrency = args::count("concurrency", concurrency)?;
-        SERVE.import(slf.py(), "tachyon._serving", "serve_async")?.call1((slf, bus, concurrency))
+        imported!(slf.py(), "tachyon._serving", "serve_async")?.call1((slf, bus, concurrency))
     }
 
     fn __len__(&self) -> usize {

@@ -5,19 +5,20 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyMemoryView, PyType};
-use tachyon::__binding::{Limit, ReplyTaken};
+use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyString, PyTuple, PyType};
+use tachyon::__binding::ReplyTaken;
 use tachyon::{EndpointDescription, PollingMode};
 
 use crate::args::{self, Integer};
 use crate::calling::{Asking, RESENDS};
-use crate::contract::{self, Contract};
+use crate::contract::{self, Contract, Written};
 use crate::dispatcher::RpcDispatcher;
-use crate::handler::Takes;
-use crate::lent::{copied_from, type_name};
+use crate::lent::{copied_from, read_from, type_name};
+use crate::package::imported;
 use crate::payload::Payload;
 use crate::rpc_bus::{RpcBus, lend_reply};
 use crate::rpc_rx_guard::RpcRxGuard;
+use crate::timed_bus::TimedBus;
 
 /// A function bound to a message type. Calling it runs it here; `call` runs it in the peer.
 #[pyclass(module = "tachyon", frozen, dict, weakref)]
@@ -28,7 +29,7 @@ pub(crate) struct RpcEndpoint {
     /// Whether the function is a coroutine function.
     asynchronous: bool,
     /// What its hints ask for, if that is more than bytes.
-    contract: Option<Contract>,
+    contract: Option<Py<Contract>>,
 }
 
 impl RpcEndpoint {
@@ -37,6 +38,7 @@ impl RpcEndpoint {
         function: &Bound<'py, PyAny>,
         msg_type: u16,
         idempotent: bool,
+        raises: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Self>> {
         static UPDATE_WRAPPER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = function.py();
@@ -45,13 +47,14 @@ impl RpcEndpoint {
             return Err(PyTypeError::new_err(format!("an endpoint's handler is a function, not {name}")));
         }
         let asynchronous = is_async(function)?;
-        let contract = Contract::of(function, msg_type, asynchronous)?;
+        let contract = Contract::of(function, msg_type, raises)?;
         let this = Self { function: function.clone().unbind(), msg_type, idempotent, asynchronous, contract };
         let endpoint = Bound::new(py, this)?;
-        // Callables other than functions have no name of their own; their type's will do.
-        endpoint.setattr(intern!(py, "__name__"), type_name(function)?)?;
+        // Callables other than functions have no name of their own; in `__qualname__` their type's will do.
+        endpoint.setattr(intern!(py, "__name__"), "")?;
         endpoint.setattr(intern!(py, "__qualname__"), type_name(function)?)?;
         UPDATE_WRAPPER.import(py, "functools", "update_wrapper")?.call1((&endpoint, function))?;
+        endpoint.setattr(intern!(py, "__name__"), Self::name(&endpoint)?)?;
         Ok(endpoint)
     }
 
@@ -63,20 +66,19 @@ impl RpcEndpoint {
         self.asynchronous
     }
 
-    /// What gets the request's bytes, as it [`takes`](Self::takes) them, and returns those of the reply.
-    pub(crate) fn handler(&self) -> &Py<PyAny> {
-        self.contract.as_ref().map_or(&self.function, Contract::serve)
+    /// The function as it was decorated.
+    pub(crate) fn function(&self) -> &Py<PyAny> {
+        &self.function
     }
 
-    /// How the handler takes a request's bytes.
-    pub(crate) fn takes(&self) -> Takes {
-        self.contract.as_ref().map_or(Takes::View, Contract::takes)
+    pub(crate) fn contract(&self) -> Option<&Py<Contract>> {
+        self.contract.as_ref()
     }
 
     /// What it says about itself, under the name it goes by.
     pub(crate) fn describe(&self, py: Python<'_>, name: &str) -> PyResult<EndpointDescription> {
         let mut description = match &self.contract {
-            Some(contract) => contract.description().clone(),
+            Some(contract) => contract.get().description().clone(),
             None => EndpointDescription {
                 doc: contract::doc(self.function.bind(py))?,
                 ..EndpointDescription::bytes(self.msg_type, name)
@@ -86,8 +88,15 @@ impl RpcEndpoint {
         Ok(description)
     }
 
+    /// Its `__name__`, or `endpoint_2` for message type 2 if that is no identifier, as with a lambda.
     pub(crate) fn name(slf: &Bound<'_, Self>) -> PyResult<String> {
-        Ok(slf.getattr(intern!(slf.py(), "__name__"))?.str()?.to_string_lossy().into_owned())
+        let py = slf.py();
+        if let Ok(name) = slf.getattr(intern!(py, "__name__"))?.cast::<PyString>()
+            && name.call_method0(intern!(py, "isidentifier"))?.is_truthy()?
+        {
+            return Ok(name.to_string_lossy().into_owned());
+        }
+        Ok(format!("endpoint_{}", slf.get().msg_type))
     }
 }
 
@@ -106,39 +115,164 @@ fn is_async(function: &Bound<'_, PyAny>) -> PyResult<bool> {
         || asks.call1((function.get_type().getattr(intern!(py, "__call__"))?,))?.is_truthy()?)
 }
 
-impl RpcEndpoint {
-    /// Sends bytes, and gives those of the reply or what `on_response` makes of them.
+/// What a call of one value, or of none, is given as the seed's are:
+/// `(payload=None, on_response=None, spin_threshold=None, *, timeout=None)`.
+#[derive(Default)]
+struct Single<'py> {
+    payload: Option<Bound<'py, PyAny>>,
+    on_response: Option<Bound<'py, PyAny>>,
+    spin_threshold: Option<Bound<'py, PyAny>>,
+    timeout: Option<Bound<'py, PyAny>>,
+}
+
+impl<'py> Single<'py> {
+    /// Takes them apart; `own` is the parameter's name, which the value may be given by, too. A coroutine's call has
+    /// nothing but the value by position.
     #[inline]
-    fn exchange<'py>(
+    fn of(
+        method: &str,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        own: Option<&Bound<'py, PyString>>,
+    ) -> PyResult<Self> {
+        let most = if method == "call" { 3 } else { 1 };
+        if args.len() > most {
+            let (least, most, given) = (1, most + 1, args.len() + 1);
+            let message =
+                format!("{method}() takes from {least} to {most} positional arguments but {given} were given");
+            return Err(PyTypeError::new_err(message));
+        }
+        let get = |at: usize| args.get_item(at).ok();
+        let mut found = Self { payload: get(0), on_response: get(1), spin_threshold: get(2), timeout: None };
+        if let Some(kwargs) = kwargs {
+            for (key, value) in kwargs.iter() {
+                found.take(method, &key, value, own)?;
+            }
+        }
+        let given = |value: Option<Bound<'py, PyAny>>| value.filter(|value| !value.is_none());
+        found.on_response = given(found.on_response);
+        found.spin_threshold = given(found.spin_threshold);
+        found.timeout = given(found.timeout);
+        Ok(found)
+    }
+
+    fn take(
+        &mut self,
+        method: &str,
+        key: &Bound<'py, PyAny>,
+        value: Bound<'py, PyAny>,
+        own: Option<&Bound<'py, PyString>>,
+    ) -> PyResult<()> {
+        let name = key.cast::<PyString>()?.to_string_lossy().into_owned();
+        let is_own = own.is_some_and(|own| own.to_string_lossy() == name);
+        let place = match name.as_str() {
+            "timeout" => &mut self.timeout,
+            "on_response" if method == "call" => &mut self.on_response,
+            "spin_threshold" if method == "call" => &mut self.spin_threshold,
+            "payload" => &mut self.payload,
+            _ if is_own => &mut self.payload,
+            _ => {
+                let message = format!("{method}() got an unexpected keyword argument '{name}'");
+                return Err(PyTypeError::new_err(message));
+            }
+        };
+        if place.replace(value).is_some() {
+            return Err(PyTypeError::new_err(format!("{method}() got multiple values for argument '{name}'")));
+        }
+        Ok(())
+    }
+}
+
+/// A request, and how it is to be made.
+struct Call<'py> {
+    written: Written<'py>,
+    on_response: Option<Bound<'py, PyAny>>,
+    spins: Option<PollingMode>,
+    timeout: Option<f64>,
+}
+
+impl RpcEndpoint {
+    /// What a call is to send, by the endpoint's parameters.
+    #[inline]
+    fn prepare<'py>(
         &self,
-        bus: &Bound<'py, RpcBus>,
-        payload: &Bound<'py, PyAny>,
-        on_response: Option<&Bound<'py, PyAny>>,
-        spins: Option<PollingMode>,
-        limit: Limit,
-    ) -> PyResult<Bound<'py, PyAny>> {
+        method: &str,
+        within: Option<f64>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Call<'py>> {
+        let contract = self.contract.as_ref().map(|contract| contract.get());
+        let Some(contract) = contract.filter(|contract| !contract.is_single()) else {
+            let own = contract.and_then(|contract| contract.parameter(args.py()));
+            let Single { payload, on_response, spin_threshold, timeout } = Single::of(method, args, kwargs, own)?;
+            let written = match (contract, payload) {
+                (None, Some(payload)) if !payload.is_none() => Written::Object(payload),
+                (None, _) => return Err(no_payload()),
+                (Some(contract), payload) => self.single(contract, args.py(), payload)?,
+            };
+            let spins = args::spins(spin_threshold.map(|given| given.extract()).transpose()?)?;
+            let timeout = args::sooner(timeout.map(|given| given.extract()).transpose()?, within);
+            return Ok(Call { written, on_response, spins, timeout });
+        };
+        let written = contract.request(&contract.bind(args, kwargs)?)?;
+        Ok(Call { written, on_response: None, spins: None, timeout: within })
+    }
+
+    /// The request of a typed endpoint with one parameter, or none.
+    #[inline]
+    fn single<'py>(
+        &self,
+        contract: &Contract,
+        py: Python<'py>,
+        payload: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Written<'py>> {
+        let is_raw = contract.takes_bytes();
+        match payload {
+            // A call of the seed's may say that there is nothing.
+            Some(payload) if payload.is_none() && contract.takes_nothing() => Ok(Written::Nothing),
+            Some(payload) if payload.is_none() && is_raw => Err(no_payload()),
+            None if is_raw => Err(no_payload()),
+            Some(payload) => contract.request(&contract.bind(&PyTuple::new(py, [payload])?, None)?),
+            None => contract.request(&contract.bind(&PyTuple::empty(py), None)?),
+        }
+    }
+
+    /// Sends a request, and gives the value of its reply or what `on_response` makes of its bytes.
+    #[inline]
+    fn exchange<'py>(&self, bus: &Bound<'py, RpcBus>, call: &Call<'py>) -> PyResult<Bound<'py, PyAny>> {
         let py = bus.py();
-        let payload = Payload::of(payload)?;
-        let contract = self.contract.as_ref().filter(|contract| contract.is_typed());
-        let asking = Asking { msg_type: self.msg_type, spins, limit, idempotent: self.idempotent, contract };
+        let Call { written, on_response, spins, timeout } = call;
+        let payload = match written {
+            Written::Nothing => Payload::Written(&[]),
+            Written::Room(room) => Payload::Written(room),
+            Written::Object(object) => Payload::of(object)?,
+        };
+        let own = self.contract.as_ref().map(|contract| contract.get());
+        let contract = own.filter(|contract| contract.is_typed());
+        let limit = args::limit(*timeout)?;
+        let asking = Asking { msg_type: self.msg_type, spins: *spins, limit, idempotent: self.idempotent, contract };
         let mut forward = bus.get().forward()?;
         let calling = forward.calling()?;
         let (correlation_id, reply) = calling.request(py, &payload, &asking)?;
         if let (ReplyTaken::InPlace(taking), None) = (&reply, on_response)
             && tachyon::msg_type(taking.type_id()) != tachyon::MSG_TYPE_ERROR
         {
-            let copy = copied_from(py, *taking);
+            let value = match own {
+                Some(contract) => read_from(*taking, |bytes| contract.value(py, bytes, false)),
+                None => copied_from(py, *taking).map(Bound::into_any),
+            };
             calling.release(taking.position());
-            return copy.map(Bound::into_any);
+            return value;
         }
         let guard = Bound::new(py, lend_reply(bus, calling, correlation_id, reply))?;
         drop(forward);
-        if let Some(error) = guard.get().error(py)? {
+        if let Some(error) = guard.get().error(py, own)? {
             return Err(error);
         }
-        match on_response {
-            Some(function) => RpcRxGuard::lend_to(&guard, function),
-            None => guard.get().to_bytes(py).map(Bound::into_any),
+        match (on_response, own) {
+            (Some(function), _) => RpcRxGuard::lend_to(&guard, function),
+            (None, None) => guard.get().to_bytes(py).map(Bound::into_any),
+            (None, Some(contract)) => contract.value(py, guard.get().to_bytes(py)?.as_bytes(), true),
         }
     }
 }
@@ -146,9 +280,17 @@ impl RpcEndpoint {
 #[pymethods]
 impl RpcEndpoint {
     #[new]
-    #[pyo3(signature = (fn_, msg_type, *, idempotent=false), text_signature = "(fn, msg_type, *, idempotent=False)")]
-    fn new<'py>(fn_: &Bound<'py, PyAny>, msg_type: Integer, idempotent: bool) -> PyResult<Bound<'py, Self>> {
-        Self::bind(fn_, args::msg_type(msg_type)?, idempotent)
+    #[pyo3(
+        signature = (fn_, msg_type, *, idempotent=false, raises=None),
+        text_signature = "(fn, msg_type, *, idempotent=False, raises=None)"
+    )]
+    fn new<'py>(
+        fn_: &Bound<'py, PyAny>,
+        msg_type: Integer,
+        idempotent: bool,
+        raises: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        Self::bind(fn_, args::msg_type(msg_type)?, idempotent, raises)
     }
 
     #[classmethod]
@@ -170,79 +312,93 @@ impl RpcEndpoint {
         self.msg_type
     }
 
-    #[pyo3(signature = (payload=None))]
-    fn __call__<'py>(&self, py: Python<'py>, payload: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
-        let function = self.function.bind(py);
-        let payload = match (payload, &self.contract) {
-            (Some(payload), None) => payload,
-            (Some(payload), Some(_)) => return function.call1((payload,)),
-            (None, _) => return function.call0(),
-        };
+    #[pyo3(signature = (*args, **kwargs))]
+    fn __call__<'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let function = self.function.bind(args.py());
+        if self.contract.is_some() || kwargs.is_some() || args.len() != 1 {
+            return function.call(args, kwargs);
+        }
+        let payload = args.get_item(0)?;
         if payload.is_instance_of::<PyMemoryView>() {
-            return function.call1((payload,));
+            return function.call1(args);
         }
         // What cannot be sent should not work here either.
-        Payload::of(payload)?;
-        function.call1((PyMemoryView::from(payload)?,))
+        Payload::of(&payload)?;
+        function.call1((PyMemoryView::from(&payload)?,))
     }
 
-    /// Call the peer's function.
+    /// Call the peer's function with its arguments, by position or name, and return its reply.
     ///
-    /// Returns a copy of its reply, or what `on_response` makes of it: that gets a memoryview of the reply in place,
-    /// valid during the call only. An error reply raises `RpcError`, or `NoHandlerError` if the peer does not know
-    /// the message type. The `timeout` travels with the request: its handler sees it in `current_call()`.
+    /// An error reply raises the error that the endpoint declares, `RpcError`, or `NoHandlerError` if the peer does not
+    /// know the message type. The first call on a connection asks the peer what it means by the endpoint; if that
+    /// differs, this raises `LayoutMismatchError` and calls nothing. `endpoint.call(bus.within(0.5), ...)` limits the
+    /// call: the time travels with the request, and its handler sees it in `current_call()`.
     ///
-    /// A typed endpoint takes and returns what its function does. Its first call on a connection asks the peer what it means
-    /// by the endpoint; if that differs, this raises `LayoutMismatchError` and calls nothing.
-    #[pyo3(signature = (bus, payload=None, on_response=None, spin_threshold=None, *, timeout=None))]
+    /// With one parameter, or none, it is `call(bus, payload=None, on_response=None, spin_threshold=None, *,
+    /// timeout=None)`: `on_response` gets a memoryview of the reply's bytes in place, valid during the call only.
+    #[pyo3(signature = (bus, /, *args, **kwargs))]
     fn call<'py>(
         &self,
-        bus: &Bound<'py, RpcBus>,
-        payload: Option<&Bound<'py, PyAny>>,
-        on_response: Option<&Bound<'py, PyAny>>,
-        spin_threshold: Option<Integer>,
-        timeout: Option<f64>,
+        bus: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let spins = args::spins(spin_threshold)?;
-        let limit = args::limit(timeout)?;
-        let Some(contract) = &self.contract else {
-            let Some(payload) = payload else {
-                return Err(no_payload());
-            };
-            return self.exchange(bus, payload, on_response, spins, limit);
-        };
-        let Some(request) = contract.encode(bus.py(), payload)? else {
-            return Err(no_payload());
-        };
-        let reply = self.exchange(bus, &request, on_response, spins, limit)?;
-        if on_response.is_some() { Ok(reply) } else { contract.decode(bus.py(), reply) }
+        let (bus, within) = TimedBus::open(bus)?;
+        let call = self.prepare("call", within, args, kwargs)?;
+        self.exchange(&bus, &call)
     }
 
-    /// Call the peer's function from a coroutine, and return a copy of its reply.
+    /// Call the peer's function from a coroutine, with its arguments, by position or name, and return its reply.
     ///
     /// Any number of calls may be under way on one bus, which belongs to the running event loop from the first one on;
     /// calls wait their turn while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
-    /// usable, and its late reply is dropped. Errors are those of `call`.
-    #[pyo3(signature = (bus, payload=None, *, timeout=None))]
+    /// usable, and its late reply is dropped. Errors are those of `call`. With one parameter, or none, it is
+    /// `acall(bus, payload=None, *, timeout=None)`.
+    #[pyo3(signature = (bus, /, *args, **kwargs))]
     fn acall<'py>(
         slf: &Bound<'py, Self>,
-        bus: &Bound<'py, RpcBus>,
-        payload: Option<&Bound<'py, PyAny>>,
-        timeout: Option<&Bound<'py, PyAny>>,
+        bus: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        static EXCHANGE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        static ACALL_TYPED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let Self { msg_type, idempotent, contract, .. } = slf.get();
-        let resends = if *idempotent { RESENDS } else { 0 };
-        let contract = contract.as_ref().map(Contract::object);
-        if contract.is_none() && payload.is_none() {
-            return Err(no_payload());
-        }
-        let acall = match contract {
-            None => EXCHANGE.import(slf.py(), "tachyon._calls", "exchange")?,
-            Some(_) => ACALL_TYPED.import(slf.py(), "tachyon._calls", "acall_typed")?,
+        let py = slf.py();
+        let (bus, within) = TimedBus::open(bus)?;
+        let this = slf.get();
+        let Call { written, timeout, .. } = this.prepare("acall", within, args, kwargs)?;
+        let payload = match written {
+            Written::Nothing => PyBytes::new(py, &[]).into_any(),
+            Written::Room(room) => PyBytes::new(py, &room).into_any(),
+            Written::Object(object) => object,
         };
-        acall.call1((bus, payload, msg_type, resends, timeout, contract))
+        let resends = if this.idempotent { RESENDS } else { 0 };
+        match &this.contract {
+            None => imported!(py, "tachyon._calls", "exchange")?.call1((
+                bus,
+                payload,
+                this.msg_type,
+                resends,
+                timeout,
+                py.None(),
+            )),
+            Some(contract) => imported!(py, "tachyon._calls", "acall_typed")?.call1((
+                bus,
+                payload,
+                this.msg_type,
+                resends,
+                timeout,
+                contract,
+            )),
+        }
+    }
+
+    /// Whether it is called with one value, or none, and with the settings of such a call.
+    #[getter(__tachyon_single__)]
+    fn is_single(&self) -> bool {
+        self.contract.as_ref().is_none_or(|contract| contract.get().is_single())
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -250,10 +406,15 @@ impl RpcEndpoint {
         Ok(format!("RpcEndpoint(msg_type={}, fn={name})", slf.get().msg_type))
     }
 
+    /// Pickles as functions do, by the name that it is imported by; copies of it are itself.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.getattr(intern!(slf.py(), "__qualname__"))
+    }
+
     #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.function)?;
-        self.contract.as_ref().map_or(Ok(()), |contract| contract.traverse(&visit))
+        visit.call(&self.contract)
     }
 }
 
@@ -262,19 +423,27 @@ impl RpcEndpoint {
 pub(crate) struct EndpointDecorator {
     msg_type: u16,
     idempotent: bool,
+    /// The errors that it declares.
+    raises: Option<Py<PyAny>>,
     dispatcher: Option<Py<RpcDispatcher>>,
 }
 
 impl EndpointDecorator {
-    pub(crate) fn registering(msg_type: u16, idempotent: bool, dispatcher: Py<RpcDispatcher>) -> Self {
-        Self { msg_type, idempotent, dispatcher: Some(dispatcher) }
+    pub(crate) fn registering(
+        msg_type: u16,
+        idempotent: bool,
+        raises: Option<Py<PyAny>>,
+        dispatcher: Py<RpcDispatcher>,
+    ) -> Self {
+        Self { msg_type, idempotent, raises, dispatcher: Some(dispatcher) }
     }
 }
 
 #[pymethods]
 impl EndpointDecorator {
     fn __call__<'py>(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, RpcEndpoint>> {
-        let endpoint = RpcEndpoint::bind(function, self.msg_type, self.idempotent)?;
+        let raises = self.raises.as_ref().map(|raises| raises.bind(function.py()));
+        let endpoint = RpcEndpoint::bind(function, self.msg_type, self.idempotent, raises)?;
         if let Some(dispatcher) = &self.dispatcher {
             dispatcher.get().add(&endpoint)?;
         }
@@ -294,11 +463,19 @@ impl EndpointDecorator {
 /// request. A request that is no such thing never reaches the function. An `async def` function gets a copy of the
 /// request, and is served by `serve_async`.
 ///
+/// The function's name is the endpoint's. A lambda, a `functools.partial` or another callable whose name is no identifier
+/// becomes `endpoint_2` for message type 2. A function that no request can be passed to is refused: one with `self`,
+/// `*args`, keyword-only parameters, or a generator.
+///
 /// The endpoint this makes is still callable as the function was; its `call` and `acall` methods call the peer's. An
 /// endpoint is `idempotent` if a request that was lost with its peer may be sent again to the next one, by a bus that
 /// reconnects.
 #[pyfunction]
-#[pyo3(signature = (msg_type, *, idempotent=false))]
-pub(crate) fn tachyon_rpc(msg_type: Integer, idempotent: bool) -> PyResult<EndpointDecorator> {
-    Ok(EndpointDecorator { msg_type: args::msg_type(msg_type)?, idempotent, dispatcher: None })
+#[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
+pub(crate) fn tachyon_rpc(
+    msg_type: Integer,
+    idempotent: bool,
+    raises: Option<Py<PyAny>>,
+) -> PyResult<EndpointDecorator> {
+    Ok(EndpointDecorator { msg_type: args::msg_type(msg_type)?, idempotent, raises, dispatcher: None })
 }

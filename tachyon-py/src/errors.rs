@@ -1,43 +1,97 @@
 //! The core's errors as Python exceptions, by kind: each becomes the class of `tachyon.errors` that names it.
 
+#![allow(unsafe_code, reason = "says which classes they are")]
+
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, Ordering};
 use std::error::Error;
 use std::io;
 
-use pyo3::import_exception;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi::PyTypeObject;
 use pyo3::prelude::*;
+use pyo3::types::{PyString, PyType};
+use pyo3::{PyErrArguments, PyTypeInfo, intern};
 use tachyon::{
     CallError, ConnectError, ErrorKind, ListenError, NumaError, RecvError, RegisterError, SendError, ServeError,
     WrongDirection,
 };
 
 use crate::interrupt;
+use crate::package;
 
-import_exception!(tachyon.errors, AddressInUseError);
-import_exception!(tachyon.errors, BadReplyError);
-import_exception!(tachyon.errors, BadRequestError);
-import_exception!(tachyon.errors, BusClosedError);
-import_exception!(tachyon.errors, BusyError);
-import_exception!(tachyon.errors, DuplicateError);
-import_exception!(tachyon.errors, ExtensionError);
-import_exception!(tachyon.errors, HandlerError);
-import_exception!(tachyon.errors, HandshakeError);
-import_exception!(tachyon.errors, InvalidArgumentError);
-import_exception!(tachyon.errors, LayoutMismatchError);
-import_exception!(tachyon.errors, NoHandlerError);
-import_exception!(tachyon.errors, NoListenerError);
-import_exception!(tachyon.errors, NotASocketError);
-import_exception!(tachyon.errors, PeerClosedError);
-import_exception!(tachyon.errors, PeerDeadError);
-import_exception!(tachyon.errors, ReleasedError);
-import_exception!(tachyon.errors, RpcError);
-import_exception!(tachyon.errors, ServerBusyError);
-import_exception!(tachyon.errors, SystemCallError);
-import_exception!(tachyon.errors, TimedOutError);
-import_exception!(tachyon.errors, TooLargeError);
-import_exception!(tachyon.errors, VersionMismatchError);
-import_exception!(tachyon.errors, ViewError);
-import_exception!(tachyon.errors, WrongDirectionError);
-import_exception!(tachyon.errors, WrongKindError);
+/// The class `name` of `tachyon.errors`, as it is now, which is not always as it was `last`.
+///
+/// The pointer stays valid: a reference to each class that was ever found is kept for good, and there is one more only
+/// after the package was imported anew. A module that is not to be found any more, or not yet complete, leaves the
+/// class that it had before.
+#[cold]
+fn class(py: Python<'_>, name: &str, last: &AtomicPtr<PyTypeObject>) -> *mut PyTypeObject {
+    let before = last.load(Ordering::Acquire);
+    let found = package::get(py, intern!(py, "tachyon.errors"), &PyString::new(py, name));
+    match found.map(Bound::cast_into::<PyType>) {
+        Ok(Ok(class)) if class.as_type_ptr() == before => before,
+        Ok(Ok(class)) => {
+            let now = class.into_ptr().cast();
+            last.store(now, Ordering::Release);
+            now
+        }
+        _ if before.is_null() => py.get_type::<PyRuntimeError>().as_type_ptr(),
+        _ => before,
+    }
+}
+
+/// Classes of `tachyon.errors` by their names.
+macro_rules! exceptions {
+    ($($name:ident),* $(,)?) => {$(
+        #[doc = concat!("`tachyon.errors.", stringify!($name), "`")]
+        pub(crate) struct $name(());
+
+        impl $name {
+            #[allow(dead_code, reason = "some are only looked for")]
+            pub(crate) fn new_err(arguments: impl PyErrArguments + 'static) -> PyErr {
+                PyErr::new::<Self, _>(arguments)
+            }
+        }
+
+        // SAFETY: `class` gives a type, and one that lives on.
+        unsafe impl PyTypeInfo for $name {
+            fn type_object_raw(py: Python<'_>) -> *mut PyTypeObject {
+                static LAST: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+                class(py, stringify!($name), &LAST)
+            }
+        }
+    )*};
+}
+
+exceptions!(
+    AddressInUseError,
+    BadReplyError,
+    BadRequestError,
+    BusClosedError,
+    BusyError,
+    DuplicateError,
+    ExtensionError,
+    HandlerError,
+    HandshakeError,
+    InvalidArgumentError,
+    LayoutMismatchError,
+    NoHandlerError,
+    NoListenerError,
+    NotASocketError,
+    PeerClosedError,
+    PeerDeadError,
+    ReleasedError,
+    RpcError,
+    ServerBusyError,
+    SystemCallError,
+    TimedOutError,
+    TooLargeError,
+    VersionMismatchError,
+    ViewError,
+    WrongDirectionError,
+    WrongKindError,
+);
 
 /// A failure of the core, on its way to Python.
 pub(crate) trait Raise {

@@ -1,51 +1,68 @@
 //! One request through a Python handler.
-#![allow(unsafe_code, reason = "lends the request's bytes to Python, or copies them for it")]
+#![allow(unsafe_code, reason = "lends the request's bytes to Python")]
 
 use core::cell::RefCell;
-use core::ptr::NonNull;
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
-use tachyon::__binding::{Mapping, answers_at_once, request_mapping};
+use tachyon::__binding::{Mapping, answers_at_once, declared_error, request_mapping};
 use tachyon::{ErrorKind, HandlerError, Replied, Reply, Request};
 
-use crate::errors::{BadReplyError, BadRequestError, ViewError};
+use crate::contract::Written;
+use crate::convert::Room;
+use crate::endpoint::RpcEndpoint;
+use crate::errors::{BadReplyError, BadRequestError, RpcError, ViewError};
 use crate::invoke::call_one;
-use crate::lent::{copied as copied_bytes, type_name};
+use crate::lent::type_name;
 use crate::loan::{Loan, is_only};
+use crate::memory::Memory;
+use crate::package::imported;
 use crate::payload::Payload;
 
 /// Why a handler's request got an error reply, in both worlds' terms.
 pub(crate) struct Failure {
-    /// For the caller and the core.
-    pub(crate) kind: ErrorKind,
-    pub(crate) text: String,
-    /// For whoever serves.
-    pub(crate) cause: PyErr,
+    /// For the core.
+    pub(crate) error: HandlerError,
+    /// For those who serve; none if the error is an answer: a declared one, or the refusal of a request.
+    pub(crate) cause: Option<PyErr>,
 }
 
 impl Failure {
     /// What a handler raised, or what stood between it and the caller: each exception says whose fault it is.
     pub(crate) fn of_handler(py: Python<'_>, cause: PyErr) -> Self {
-        let kind = if cause.is_instance_of::<BadRequestError>(py) {
-            ErrorKind::BadRequest
-        } else if cause.is_instance_of::<BadReplyError>(py) {
-            ErrorKind::BadReply
-        } else {
-            ErrorKind::HandlerFailed
-        };
+        match declared(py, &cause) {
+            Ok(Some(error)) => return Self { error, cause: None },
+            Ok(None) => {}
+            // Its fields or its text cannot be made into bytes.
+            Err(cause) => return Self::raised(ErrorKind::HandlerFailed, cause),
+        }
         // Their texts are whole sentences; others' need their type to be understood.
-        let text = match kind {
-            ErrorKind::HandlerFailed => cause.to_string(),
-            _ => cause.value(py).to_string(),
-        };
-        Self { kind, text, cause }
+        if cause.is_instance_of::<BadRequestError>(py) {
+            Self { error: HandlerError::new(ErrorKind::BadRequest, cause.value(py)), cause: None }
+        } else if cause.is_instance_of::<BadReplyError>(py) {
+            Self { error: HandlerError::new(ErrorKind::BadReply, cause.value(py)), cause: Some(cause) }
+        } else {
+            Self::raised(ErrorKind::HandlerFailed, cause)
+        }
     }
 
     fn raised(kind: ErrorKind, cause: PyErr) -> Self {
-        Self { kind, text: cause.to_string(), cause }
+        Self { error: HandlerError::new(kind, &cause), cause: Some(cause) }
     }
+}
+
+/// The error reply for an exception that travels by its name and fields; `None` for others.
+fn declared(py: Python<'_>, cause: &PyErr) -> PyResult<Option<HandlerError>> {
+    // Looked at first: most are none, and this costs no look for a module.
+    if !cause.is_instance_of::<RpcError>(py)
+        || !cause.value(py).is_instance(&imported!(py, "tachyon._declared", "EndpointError")?)?
+    {
+        return Ok(None);
+    }
+    let sent = imported!(py, "tachyon._declared", "sent")?;
+    let (name, text, fields): (String, String, Vec<u8>) = sent.call1((cause.value(py),))?.extract()?;
+    Ok(Some(declared_error(&name, &text, fields)))
 }
 
 thread_local! {
@@ -58,83 +75,99 @@ pub(crate) fn take_cause() -> Option<PyErr> {
     CAUSE.take()
 }
 
-/// What a handler gets of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Takes {
-    /// A view, in place.
-    View,
-    /// `bytes` of its own.
-    Bytes,
-}
-
-/// Runs a handler and answers with what it returns.
+/// Runs an endpoint's handler and answers with what it returns.
 ///
 /// # Errors
-/// What goes into the error reply; `take_cause` has the cause.
+/// What goes into the error reply; `take_cause` has the cause, if there is anything to report.
 #[inline]
 pub(crate) fn run(
     py: Python<'_>,
-    function: &Bound<'_, PyAny>,
-    takes: Takes,
+    endpoint: &RpcEndpoint,
     request: Request<'_>,
     reply: Reply<'_>,
 ) -> Result<Replied, HandlerError> {
-    let response = match takes {
-        Takes::Bytes => with_bytes(py, function, request.payload()),
+    let function = endpoint.function().bind(py);
+    let bytes = request.payload();
+    let response = match endpoint.contract() {
         // What keeps the request mapped, should the handler have kept a view of it.
-        Takes::View => with_view(py, function, request.payload(), || request_mapping(&reply)),
+        None => with_view(
+            py,
+            bytes,
+            || request_mapping(&reply),
+            |view| Ok(Written::Object(call_one(function, view.as_any())?)),
+        ),
+        Some(contract) if contract.get().lends() => {
+            let contract = contract.get();
+            with_view(
+                py,
+                bytes,
+                || request_mapping(&reply),
+                |view| contract.answer(contract.call(function, bytes, Some(view), false)?),
+            )
+        }
+        Some(contract) => {
+            let contract = contract.get();
+            let written = contract.call(function, bytes, None, false).and_then(|returned| contract.answer(returned));
+            written.map_err(|raised| Failure::of_handler(py, raised)).and_then(Response::of)
+        }
     };
     match response {
         Ok(response) => send(py, &response, reply),
-        Err(failure) => {
-            CAUSE.set(Some(failure.cause));
-            Err(HandlerError::new(failure.kind, failure.text))
+        Err(Failure { error, cause }) => {
+            CAUSE.set(cause);
+            Err(error)
         }
     }
 }
 
 /// A handler's answer, independent of the request's bytes.
 enum Response<'py> {
+    Nothing,
     Bytes(Bound<'py, PyBytes>),
     Other(Bound<'py, PyAny>),
+    Room(Room),
     /// Copied, since it was a view of the request.
     Copy(Vec<u8>),
+}
+
+impl<'py> Response<'py> {
+    /// What is sent of an answer, which is bytes where it is to be sent as it is.
+    #[inline]
+    fn of(written: Written<'py>) -> Result<Self, Failure> {
+        let object = match written {
+            Written::Nothing => return Ok(Self::Nothing),
+            Written::Room(room) => return Ok(Self::Room(room)),
+            Written::Object(object) => object,
+        };
+        match object.cast_into_exact::<PyBytes>() {
+            Ok(bytes) => Ok(Self::Bytes(bytes)),
+            Err(error) => {
+                let other = error.into_inner();
+                check(&other)?;
+                Ok(Self::Other(other))
+            }
+        }
+    }
 }
 
 fn failed(cause: PyErr) -> Failure {
     Failure::raised(ErrorKind::HandlerFailed, cause)
 }
 
-/// Has a handler answer that gets a copy, from which it can keep what it likes.
-#[inline]
-fn with_bytes<'py>(py: Python<'py>, function: &Bound<'py, PyAny>, request: &[u8]) -> Result<Response<'py>, Failure> {
-    // SAFETY: a request is mapped until its handler has returned.
-    let copy = unsafe { copied_bytes(py, NonNull::from(request).cast(), request.len()) }.map_err(failed)?;
-    let returned = call_one(function, &copy).map_err(|raised| Failure::of_handler(py, raised))?;
-    match returned.cast_into_exact::<PyBytes>() {
-        Ok(bytes) => Ok(Response::Bytes(bytes)),
-        Err(error) => {
-            let other = error.into_inner();
-            check(&other)?;
-            Ok(Response::Other(other))
-        }
-    }
-}
-
 /// Has a handler answer that gets a view, and takes that back.
 #[inline]
 fn with_view<'py>(
     py: Python<'py>,
-    function: &Bound<'py, PyAny>,
     request: &[u8],
     mapping: impl Fn() -> Mapping,
+    call: impl FnOnce(&Bound<'py, PyMemoryView>) -> PyResult<Written<'py>>,
 ) -> Result<Response<'py>, Failure> {
     // SAFETY: the request stays mapped as long as the direction that lends it is borrowed, which is longer than this
     // call, and the mapping keeps it after that.
     let loan = unsafe { Loan::begin(py, request, mapping) }.map_err(failed)?;
     let view = loan.view().map_err(failed)?;
-    match call_one(function, &view) {
-        Ok(returned) => settle(returned, &loan, view),
+    match call(&view) {
+        Ok(written) => settle(written, &loan, view),
         Err(raised) => {
             // Its traceback refers to the handler's frame, and that to the view.
             drop(release(view));
@@ -146,18 +179,14 @@ fn with_view<'py>(
 /// Makes a handler's answer independent of the view, and takes that back.
 #[inline]
 fn settle<'py, M: Fn() -> Mapping>(
-    returned: Bound<'py, PyAny>,
+    written: Written<'py>,
     loan: &Loan<'py, M>,
     view: Bound<'py, PyMemoryView>,
 ) -> Result<Response<'py>, Failure> {
-    let response = match returned.cast_into_exact::<PyBytes>() {
-        Ok(bytes) => Response::Bytes(bytes),
-        Err(error) => {
-            let other = error.into_inner();
-            check(&other)?;
-            // Released below, after which nobody could read it.
-            if other.is(&view) { copied(&other)? } else { Response::Other(other) }
-        }
+    let response = match Response::of(written)? {
+        // Released below, after which nothing could read it: the view, or a Struct or an Array that lies in it.
+        Response::Other(other) if other.is(&view) || other.is_instance_of::<Memory>() => copied(&other)?,
+        response => response,
     };
     let left = release(view);
     if loan.has_views() { settle_views(response, loan, left) } else { Ok(response) }
@@ -193,9 +222,8 @@ fn copied<'py>(other: &Bound<'py, PyAny>) -> Result<Response<'py>, Failure> {
 /// Fails unless an answer is bytes.
 fn check(other: &Bound<'_, PyAny>) -> Result<(), Failure> {
     Payload::of(other).map(drop).map_err(|cause| Failure {
-        kind: ErrorKind::BadReply,
-        text: no_bytes(other, &cause),
-        cause,
+        error: HandlerError::new(ErrorKind::BadReply, no_bytes(other, &cause)),
+        cause: Some(cause),
     })
 }
 
@@ -224,6 +252,8 @@ fn release(view: Bound<'_, PyMemoryView>) -> Option<Bound<'_, PyMemoryView>> {
 fn send(py: Python<'_>, response: &Response<'_>, mut reply: Reply<'_>) -> Result<Replied, HandlerError> {
     let payload;
     let bytes = match response {
+        Response::Nothing => &[],
+        Response::Room(room) => room.as_slice(),
         Response::Bytes(bytes) => bytes.as_bytes(),
         Response::Copy(copy) => copy.as_slice(),
         Response::Other(other) => {

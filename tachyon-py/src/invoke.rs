@@ -6,12 +6,19 @@ use core::ptr;
 use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyType};
 
 use crate::attached::staying;
 
 unsafe extern "C-unwind" {
     /// As in `pyo3::ffi`, which says of it that it does not unwind: see [`attached`](crate::attached).
     fn PyObject_CallFunctionObjArgs(callable: *mut ffi::PyObject, ...) -> *mut ffi::PyObject;
+    /// As above.
+    fn PyObject_Call(
+        callable: *mut ffi::PyObject,
+        arguments: *mut ffi::PyObject,
+        keywords: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
 }
 
 /// Calls with one argument.
@@ -25,6 +32,21 @@ pub(crate) fn call_one<'py>(function: &Bound<'py, PyAny>, argument: &Bound<'py, 
     let returned = staying(|| {
         // SAFETY: live objects, which is what the references are for, and a null at the end.
         unsafe { PyObject_CallFunctionObjArgs(callable, argument, ptr::null_mut::<ffi::PyObject>()) }
+    });
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_opt(function.py(), returned) }.ok_or_else(|| raised(function.py()))
+}
+
+/// Calls with a tuple of arguments, as [`call_one`] does with one.
+#[inline]
+pub(crate) fn call_all<'py>(
+    function: &Bound<'py, PyAny>,
+    arguments: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (callable, arguments) = (function.as_ptr(), arguments.as_ptr());
+    let returned = staying(|| {
+        // SAFETY: live objects, the second of them a tuple, and no dict.
+        unsafe { PyObject_Call(callable, arguments, ptr::null_mut()) }
     });
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_opt(function.py(), returned) }.ok_or_else(|| raised(function.py()))
@@ -53,4 +75,25 @@ fn raised(py: Python<'_>) -> PyErr {
         unsafe { ffi::PyException_SetTraceback(value.as_ptr(), traceback.as_ptr()) };
     }
     PyErr::from_value(value)
+}
+
+/// An object of `class`, made by the `__new__` of `base`, a class of this extension that `class` derives from: what
+/// `class` has put in its place is not asked.
+#[inline]
+pub(crate) fn new<'py>(
+    base: &Bound<'py, PyType>,
+    class: &Bound<'py, PyType>,
+    arguments: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: a type on the heap, as all of this extension are.
+    let slot = unsafe { ffi::PyType_GetSlot(base.as_type_ptr(), ffi::Py_tp_new) };
+    if slot.is_null() {
+        return Err(PySystemError::new_err("the class cannot be instantiated"));
+    }
+    // SAFETY: the function in this slot has this type.
+    let make = unsafe { core::mem::transmute::<*mut core::ffi::c_void, ffi::newfunc>(slot) };
+    // SAFETY: `class` derives from `base`, and the arguments are a tuple.
+    let made = unsafe { make(class.as_type_ptr(), arguments.as_ptr(), ptr::null_mut()) };
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(class.py(), made) }
 }

@@ -211,6 +211,13 @@ pub(crate) unsafe fn copied(py: Python<'_>, data: NonNull<u8>, len: usize) -> Py
     Ok(unsafe { bytes.cast_into_unchecked() })
 }
 
+/// Reads a message that is still in its slot.
+pub(crate) fn read_from<R>(taking: Taking, read: impl FnOnce(&[u8]) -> R) -> R {
+    // SAFETY: a taken message's bytes are mapped until it is released, which its taker does after this. A peer may write
+    // to them meanwhile, as to those of every message that is lent in place.
+    read(unsafe { core::slice::from_raw_parts(taking.data().as_ptr(), taking.len()) })
+}
+
 /// A `bytes` with a copy of a message that is still in its slot.
 pub(crate) fn copied_from(py: Python<'_>, taking: Taking) -> PyResult<Bound<'_, PyBytes>> {
     // SAFETY: a taken message's bytes are mapped until it is released, which its taker does after this.

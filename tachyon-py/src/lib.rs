@@ -5,6 +5,7 @@
 //! sends, [`errors`] and [`interrupt`] translate the ends of an operation; the rest are the classes.
 
 mod args;
+mod arrays;
 mod aside;
 mod attached;
 mod batch;
@@ -14,6 +15,7 @@ mod codegen;
 mod comparison;
 mod contract;
 mod control;
+mod convert;
 mod current;
 mod dispatcher;
 mod dlpack;
@@ -23,6 +25,7 @@ mod errors;
 mod handler;
 mod interrupt;
 mod invoke;
+mod items;
 mod lent;
 mod lifetime;
 mod loan;
@@ -31,7 +34,10 @@ mod loop_serving;
 mod main_interpreter;
 mod memory;
 mod message;
+mod package;
 mod payload;
+mod plan;
+mod read;
 mod remote;
 mod report;
 mod rpc_bus;
@@ -42,9 +48,11 @@ mod rpc_tx_guard;
 mod rust_endpoint;
 mod rx_guard;
 mod sight;
+mod timed_bus;
 mod turn;
 mod tx_guard;
 mod type_id;
+mod values;
 mod worker_thread;
 
 /// The native half of `tachyon`.
@@ -72,11 +80,15 @@ mod _tachyon {
     #[pymodule_export]
     use crate::comparison::Comparison;
     #[pymodule_export]
+    use crate::contract::Contract;
+    #[pymodule_export]
     use crate::current::{CurrentCall, current_call};
     #[pymodule_export]
     use crate::dispatcher::RpcDispatcher;
     #[pymodule_export]
     use crate::endpoint::{RpcEndpoint, tachyon_rpc};
+    #[pymodule_export]
+    use crate::items::Items;
     #[pymodule_export]
     use crate::loop_calls::LoopCalls;
     #[pymodule_export]
@@ -86,7 +98,9 @@ mod _tachyon {
     #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]
-    use crate::remote::decode_error;
+    use crate::plan::Plan;
+    #[pymodule_export]
+    use crate::remote::{decode_error, read_error};
     #[pymodule_export]
     use crate::rpc_bus::RpcBus;
     #[pymodule_export]
@@ -102,7 +116,11 @@ mod _tachyon {
     #[pymodule_export]
     use crate::sight::{Sight, live_servers, ping};
     #[pymodule_export]
+    use crate::timed_bus::TimedBus;
+    #[pymodule_export]
     use crate::tx_guard::TxGuard;
     #[pymodule_export]
     use crate::type_id::{make_type_id, msg_type, route_id};
+    #[pymodule_export]
+    use crate::values::{FieldCore, Values};
 }

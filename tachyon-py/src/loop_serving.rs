@@ -11,11 +11,12 @@ use pyo3::types::{PyBytes, PyList, PyMemoryView};
 use tachyon::__binding::{Deferred, Driven, Next, monotonic_now};
 use tachyon::{ErrorKind, HandlerError, Leaving, ServeError};
 
+use crate::contract::Written;
 use crate::current::CurrentCall;
 use crate::dispatcher::RpcDispatcher;
 use crate::endpoint::RpcEndpoint;
 use crate::errors::{PeerDeadError, Raise};
-use crate::handler::{Failure, Takes, no_bytes};
+use crate::handler::{Failure, no_bytes};
 use crate::invoke::call_one;
 use crate::lent::type_name;
 use crate::lifetime::closed;
@@ -127,9 +128,9 @@ impl LoopServing {
     /// Answer a request with what its handler returned.
     fn answer(&self, request: &Bound<'_, LoopRequest>, response: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = request.py();
-        let (outcome, cause) = match Payload::of(response) {
-            Ok(payload) => (Ok(payload.as_slice().to_vec()), None),
-            Err(cause) => (Err(HandlerError::new(ErrorKind::BadReply, no_bytes(response, &cause))), Some(cause)),
+        let (outcome, cause) = match request.get().written(response) {
+            Ok(bytes) => (Ok(bytes), None),
+            Err(Failure { error, cause }) => (Err(error), cause),
         };
         if let Some(failure) = self.settle(request.get(), outcome)? {
             report_or_print(py, Level::Error, &failure.to_string(), cause);
@@ -140,9 +141,9 @@ impl LoopServing {
     /// Answer a request with the error that its handler raised.
     fn fail(&self, request: &Bound<'_, LoopRequest>, cause: Bound<'_, PyAny>) -> PyResult<()> {
         let (py, cause) = (request.py(), PyErr::from_value(cause));
-        let Failure { kind, text, cause } = Failure::of_handler(py, cause);
-        if let Some(failure) = self.settle(request.get(), Err(HandlerError::new(kind, text)))? {
-            report_or_print(py, Level::Error, &failure.to_string(), Some(cause));
+        let Failure { error, cause } = Failure::of_handler(py, cause);
+        if let Some(failure) = self.settle(request.get(), Err(error))? {
+            report_or_print(py, Level::Error, &failure.to_string(), cause);
         }
         Ok(())
     }
@@ -206,6 +207,28 @@ impl LoopRequest {
         self.deadline.is_some_and(|deadline| monotonic_now() >= deadline)
     }
 
+    /// The bytes of what the handler returned.
+    fn written(&self, response: &Bound<'_, PyAny>) -> Result<Vec<u8>, Failure> {
+        let py = response.py();
+        let written = match self.endpoint.get().contract() {
+            None => Written::Object(response.clone()),
+            Some(contract) => {
+                contract.get().answer(response.clone()).map_err(|raised| Failure::of_handler(py, raised))?
+            }
+        };
+        match written {
+            Written::Nothing => Ok(Vec::new()),
+            Written::Room(room) => Ok(room.to_vec()),
+            Written::Object(object) => match Payload::of(&object) {
+                Ok(payload) => Ok(payload.as_slice().to_vec()),
+                Err(cause) => Err(Failure {
+                    error: HandlerError::new(ErrorKind::BadReply, no_bytes(&object, &cause)),
+                    cause: Some(cause),
+                }),
+            },
+        }
+    }
+
     fn take(&self) -> Option<Deferred> {
         self.deferred.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -215,10 +238,16 @@ impl LoopRequest {
 impl LoopRequest {
     /// Call the handler, which makes its coroutine.
     fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (handler, payload) = (self.endpoint.get().handler().bind(py), self.payload.bind(py));
-        match self.endpoint.get().takes() {
-            Takes::Bytes => call_one(handler, payload),
-            Takes::View => call_one(handler, PyMemoryView::from(payload)?.as_any()),
+        let (endpoint, payload) = (self.endpoint.get(), self.payload.bind(py));
+        let function = endpoint.function().bind(py);
+        let view = || PyMemoryView::from(payload.as_any());
+        match endpoint.contract() {
+            None => call_one(function, view()?.as_any()),
+            Some(contract) => {
+                let contract = contract.get();
+                let view = if contract.lends() { Some(view()?) } else { None };
+                contract.call(function, payload.as_bytes(), view.as_ref(), true)
+            }
         }
     }
 }

@@ -17,6 +17,14 @@ use crate::lent::type_name;
 pub(crate) enum Payload<'a, 'py> {
     Bytes(&'a Bound<'py, PyBytes>),
     Buffer(PyUntypedBuffer),
+    /// Written by this extension.
+    Written(&'a [u8]),
+}
+
+/// Whether an object has a buffer.
+pub(crate) fn has_buffer(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: `object` is a live object, which is all the check asks for.
+    unsafe { pyo3::ffi::PyObject_CheckBuffer(object.as_ptr()) != 0 }
 }
 
 impl<'a, 'py> Payload<'a, 'py> {
@@ -36,8 +44,7 @@ impl<'a, 'py> Payload<'a, 'py> {
         if object.is_instance_of::<PyString>() {
             return Err(PyTypeError::new_err("a payload is bytes, not str; encode the text first: text.encode()"));
         }
-        // SAFETY: `object` is a live object, which is all the check asks for.
-        if unsafe { pyo3::ffi::PyObject_CheckBuffer(object.as_ptr()) } == 0 {
+        if !has_buffer(object) {
             let message = format!("a payload is any bytes-like object, not {}", type_name(object)?);
             return Err(PyTypeError::new_err(message));
         }
@@ -56,6 +63,7 @@ impl<'a, 'py> Payload<'a, 'py> {
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes.as_bytes(),
+            Self::Written(bytes) => bytes,
             Self::Buffer(buffer) if buffer.len_bytes() == 0 => &[],
             // SAFETY: a C-contiguous buffer has `len_bytes` readable bytes from its pointer on, and its exporter may
             // neither move nor free them until it is released, which dropping `self` does.

@@ -1,24 +1,54 @@
 //! Error replies as Python sees them.
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyType};
+use pyo3::types::PyBytes;
 use tachyon::ErrorKind;
 
-use crate::errors::{InvalidArgumentError, NoHandlerError, RpcError};
+use crate::contract::Contract;
+use crate::errors::{HandlerError, InvalidArgumentError, NoHandlerError, RpcError};
+use crate::package::imported;
 use crate::payload::Payload;
 
 /// The member of `tachyon.ErrorKind`.
 pub(crate) fn error_kind(py: Python<'_>, kind: ErrorKind) -> PyResult<Bound<'_, PyAny>> {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    CLASS.import(py, "tachyon.errors", "ErrorKind")?.call1((kind as u16,))
+    imported!(py, "tachyon.errors", "ErrorKind")?.call1((kind as u16,))
 }
 
-/// The exception that a caller gets for an error reply.
+/// The exception that a caller gets for an error reply; one that `contract` declares is of its class.
 #[cold]
-pub(crate) fn remote_error(error: &tachyon::RpcError, payload: Bound<'_, PyBytes>) -> PyErr {
-    let parts = (error.kind as u16, error.msg_type, error.text.clone(), payload.unbind());
-    if error.kind == ErrorKind::NoHandler { NoHandlerError::new_err(parts) } else { RpcError::new_err(parts) }
+pub(crate) fn remote_error(
+    error: &tachyon::RpcError,
+    payload: Bound<'_, PyBytes>,
+    contract: Option<&Contract>,
+) -> PyErr {
+    let py = payload.py();
+    if let Some(contract) = contract {
+        match contract.declared(py, error) {
+            Ok(Some(declared)) => return PyErr::from_value(declared),
+            Ok(None) => {}
+            Err(raised) => return raised,
+        }
+    }
+    let (kind, msg_type, text) = (error.kind as u16, error.msg_type, error.text.clone());
+    if error.kind == ErrorKind::NoHandler {
+        NoHandlerError::new_err((kind, msg_type, text, payload.unbind()))
+    } else if error.name.is_empty() {
+        RpcError::new_err((kind, msg_type, text, payload.unbind()))
+    } else {
+        HandlerError::new_err((kind, msg_type, text, payload.unbind(), error.name.clone()))
+    }
+}
+
+/// Give the exception that an error reply of a kind stands for.
+#[pyfunction]
+pub(crate) fn read_error<'py>(
+    py: Python<'py>,
+    kind: u16,
+    payload: Bound<'py, PyBytes>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let type_id = tachyon::make_type_id(kind, tachyon::MSG_TYPE_ERROR);
+    let error = tachyon::__binding::decode_error(type_id, payload.as_bytes());
+    Ok(error.map(|error| remote_error(&error, payload, None).into_value(py).into_bound(py).into_any()))
 }
 
 /// Return the message type of the request that an error reply, or the error raised for it, is about.

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use tachyon::__binding::{CallerSteps, Driven, ReplyTaken, rpc_callee, rpc_closer, rpc_driven};
 use tachyon::{PollingMode, ServeError};
@@ -16,10 +15,12 @@ use crate::ends::{Inlet, Occupied, Outlet, busy};
 use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
 use crate::interrupt::detached;
 use crate::lifetime::{Lifetime, closed, connect_options, options};
+use crate::package::imported;
 use crate::payload::Payload;
 use crate::rpc_lines::{Forward, ForwardLine, ReverseLine};
 use crate::rpc_rx_guard::RpcRxGuard;
 use crate::rpc_tx_guard::RpcTxGuard;
+use crate::timed_bus::TimedBus;
 use crate::turn::{Debt, Held, Settle, Turn};
 
 /// A bus for calls: requests on the forward ring, replies on the reverse ring.
@@ -280,10 +281,8 @@ impl RpcBus {
     /// Raises `NoHandlerError` if the peer cannot say, because no dispatcher serves there.
     #[pyo3(signature = (*, timeout=None))]
     fn describe<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        static FROM_JSON: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let json = contract::describe(slf, args::timeout(timeout)?)?;
-        let from_json = FROM_JSON.import(slf.py(), "tachyon._description", "from_json")?;
-        from_json.call1((json,))
+        imported!(slf.py(), "tachyon._description", "from_json")?.call1((json,))
     }
 
     /// Ask the peer whether it is there, and return the seconds its answer took.
@@ -315,6 +314,15 @@ impl RpcBus {
             Forward::Undecided(_) | Forward::Closed => {}
         }
         Ok(())
+    }
+
+    /// Return the bus for calls that take so many seconds at most: `endpoint.call(bus.within(0.5), scan, radius)`.
+    ///
+    /// The limit covers a whole call, and travels with its request. Each call has the time for itself.
+    #[pyo3(text_signature = "($self, seconds)")]
+    fn within(slf: Bound<'_, Self>, seconds: f64) -> PyResult<TimedBus> {
+        args::timeout(Some(seconds))?;
+        Ok(TimedBus::new(slf.unbind(), seconds))
     }
 
     /// Send a request and return its correlation id, to be passed to `wait`.

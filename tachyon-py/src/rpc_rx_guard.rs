@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyMemoryView};
 use tachyon::__binding::{Taking, decode_error, plain_type_id};
 use tachyon::{CallError, ErrorKind};
 
+use crate::contract::Contract;
 use crate::errors::Raise;
 use crate::lent::{Ending, Lent, kept_view};
 use crate::remote::{error_kind, remote_error};
@@ -84,8 +85,8 @@ impl RpcRxGuard {
         Ok(outcome)
     }
 
-    /// The exception for an error reply.
-    pub(crate) fn error(&self, py: Python<'_>) -> PyResult<Option<PyErr>> {
+    /// The exception for an error reply; one that `contract` declares is of its class.
+    pub(crate) fn error(&self, py: Python<'_>, contract: Option<&Contract>) -> PyResult<Option<PyErr>> {
         if plain_type_id(self.type_id) != u32::from(tachyon::MSG_TYPE_ERROR) {
             return Ok(None);
         }
@@ -93,7 +94,7 @@ impl RpcRxGuard {
         Ok(decode_error(self.type_id, payload.as_bytes()).map(|error| match error.kind {
             // The callee found out first; this side was about to.
             ErrorKind::DeadlinePassed => CallError::TimedOut.raise(),
-            _ => remote_error(&error, payload),
+            _ => remote_error(&error, payload, contract),
         }))
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::{Bus, Connection, Incoming, Outgoing, State};
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, HandlerError};
 use crate::error::{NumaError, RecvError, SendError, ServeError, WrongDirection};
 use crate::ring::{Frame, MessageHeader, Reservation, RingMemory};
 use crate::rpc::{Caller, ErrorBody, ErrorKind, RpcBus, RpcError, check_correlation, open_request, send_error};
@@ -25,6 +25,7 @@ use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::{Budget, Deadline, Interrupt, PollingMode};
 
 pub use crate::dispatch::Deferred;
+pub use crate::payload::plan::{Build, Bytes, Node, Place, Plan, PlanError, PlanField, Source, TooLong, read_message};
 pub use crate::server::{Driven, Next};
 pub use attempts::{answers_at_once, monotonic_now, request_deadline, request_mapping, serve_taken};
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
@@ -32,6 +33,17 @@ pub use control::answer_control;
 pub use native::{NativeError, adopt};
 pub use readiness::{Readiness, arm_room, disarm, hear};
 pub use typed::{CallerAgreement, Comparison};
+
+/// A declared error, by its name, with its fields as a head.
+#[cold]
+pub fn declared_error(name: &str, text: &str, fields: Vec<u8>) -> HandlerError {
+    HandlerError::named(name, text, fields)
+}
+
+/// The fields of a declared error that arrived, as a head; empty without fields.
+pub fn error_fields(error: &RpcError) -> &[u8] {
+    &error.fields
+}
 
 /// Keeps a ring's memory mapped, for views that outlive everything else.
 #[derive(Debug, Clone)]

@@ -88,7 +88,7 @@ def test_nested_values_are_changed_in_place() -> None:
         ("instrument", 1.0, TypeError, "Order.instrument is a whole number (u64), not float"),
         ("small", 1 << 15, OverflowError, "Order.small is i16, from -32768 to 32767"),
         ("live", 1, TypeError, "Order.live is a bool, not int"),
-        ("side", 0, ValueError, "Order.side is a Side, and 0 is none"),
+        ("side", 1, TypeError, "Order.side is a Side, not int"),
         ("note", "äää", ValueError, "Order.note holds 3 bytes of UTF-8"),
         ("note", b"x", TypeError, "Order.note is text, not bytes"),
         ("note", "a\0", ValueError, "cannot end in one"),
@@ -98,7 +98,7 @@ def test_nested_values_are_changed_in_place() -> None:
         ("levels", [1.0, "x"], TypeError, "Order.levels[1] is a number (f64), not str"),
         ("levels", "xx", TypeError, "Order.levels is a sequence of values, not str"),
         ("best", order(), TypeError, "Order.best is a Level, not Order"),
-        ("sides", [1, 5], ValueError, "Order.sides[1] is a Side, and 5 is none"),
+        ("sides", [Side.BUY, 2], TypeError, "Order.sides[1] is a Side, not int"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_changes_nothing(
@@ -137,12 +137,15 @@ def make(**hints: Any) -> None:
         ({"a": tachyon.u8, "b": tachyon.u16}, "`_pad: Annotated[bytes, 1] = tachyon.pad()`"),
         ({"a": int}, "field `a` of Made: int does not say how it lies in memory; write tachyon.i64"),
         ({"a": float}, "write tachyon.f64"),
-        ({"a": str}, "write Annotated[str, 16]"),
-        ({"a": list[int]}, "write Annotated[tachyon.Array[tachyon.f64], 4]"),
-        ({"a": Array[tachyon.u8]}, "write Annotated[tachyon.Array[tachyon.f64], 4]"),
+        ({"a": Annotated[Array[str], 2]}, "field `a` of Made, each: str has no fixed size; write Annotated[str, 16]"),
+        ({"a": Array[str]}, "field `a` of Made, each: str has no fixed size"),
+        ({"a": list[int]}, "field `a` of Made, each: int does not say how it lies in memory; write tachyon.i64"),
+        ({"a": list[tachyon.u8 | None]}, "values of a list are there"),
+        ({"a": tachyon.u8 | bytes}, "is no one type; write one, or one and None"),
+        ({"a": str, "_b": tachyon.u8}, "a Struct without a fixed size has no padding"),
         ({"a": Annotated[Array[int], 3]}, "field `a` of Made, each: int does not say"),
         ({"a": Annotated[bytes, 0]}, "a length is a number from 1 up, not 0"),
-        ({"a": object}, "field `a` of Made: object cannot lie in shared memory"),
+        ({"a": object}, "field `a` of Made: object cannot travel"),
         ({"a": "Nowhere"}, "the hint 'Nowhere' cannot be resolved"),
         ({"copy": tachyon.u8}, "call it `copy_`, which travels as `copy`"),
         ({}, "Made has no fields"),
@@ -226,7 +229,7 @@ def test_a_view_ends_with_its_memory() -> None:
     memory = memoryview(bytearray(order()))
     from tachyon._struct import _lend  # noqa: PLC0415
 
-    found = _lend(Order, memory, 0)
+    found = _lend(Order, memory, 0, Order.__layout__.plan.size)
     nested, levels = found.best, found.levels
     memory.release()
     for look in (

@@ -7,6 +7,7 @@ Rust: neither side can tell.
 
 from tachyon._array import Array
 from tachyon._context import current_call
+from tachyon._declared import EndpointError
 from tachyon._description import Description
 from tachyon._hints import IntEnum, bool, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64  # noqa: A004 - completes the list
 from tachyon._pool import Pool
@@ -78,6 +79,7 @@ __all__ = [
     "CurrentCall",
     "Description",
     "DuplicateError",
+    "EndpointError",
     "ErrorKind",
     "ExtensionError",
     "HandlerError",

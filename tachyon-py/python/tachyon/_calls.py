@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from tachyon._contract import Contract
+    from tachyon._tachyon import Contract
 
 _T = TypeVar("_T")
 
@@ -113,7 +113,7 @@ class Line:
 
     async def _agree(self, bus: RpcBus, contract: Contract, call: Call) -> None:
         """Compare a contract with the callee's."""
-        comparison = Comparison(contract.describe(call.msg_type))
+        comparison = Comparison(contract.describe())
         try:
             while True:
                 question = Call(comparison, call.msg_type, call.deadline, self.loop.create_future())
@@ -377,11 +377,17 @@ async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
 
 async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core
     bus: RpcBus,
-    value: object,
+    payload: Buffer,
     msg_type: int,
     resends: int,
     timeout: float | None,  # noqa: ASYNC109  # travels with the request
     contract: Contract,
 ) -> object:
     """Do what `RpcEndpoint.acall` says, for an endpoint that takes or gives more than bytes."""
-    return contract.decode(await exchange(bus, contract.encode(value), msg_type, resends, timeout, contract))
+    try:
+        reply = await exchange(bus, payload, msg_type, resends, timeout, contract)
+    except RpcError as error:
+        if (declared := contract.declared_error(error.kind, error.payload)) is None:
+            raise
+        raise declared from None
+    return contract.decode(reply)

@@ -12,14 +12,15 @@ from tachyon._codegen import python
 from tachyon._description import Description, from_json
 from tachyon._forms import RAW
 from tachyon._printable import printable
-from tachyon._tachyon import RpcBus, codegen_rust
-from tachyon._values import JsonError, form_of, to_json
-from tachyon._values import from_json as value_from_json
+from tachyon._tachyon import RpcBus, codegen_rust, read_error
+from tachyon._values import JsonError, decode, encode, form_of
 from tachyon.errors import TachyonError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
+
+    from tachyon.errors import ErrorKind
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
@@ -99,21 +100,27 @@ def _call(arguments: argparse.Namespace) -> int:
             known = ", ".join(each.name for each in description) or "nothing at all"
             message = f"the callee has no endpoint `{name}`; it has {known}"
             raise JsonError(message) from None
-        request, reply = form_of(endpoint.request), form_of(endpoint.reply)
+        request, reply = form_of(endpoint.request, endpoint.name), form_of(endpoint.reply, endpoint.name)
         given: Any = None if arguments.json is None else json.loads(arguments.json)
-        sent = request.encode(value_from_json(request, given, "the request"), "the request")
+        sent = encode(request, given, "the request")
         with bus.wait(bus.call(sent, endpoint.msg_type, timeout=arguments.timeout), timeout=arguments.timeout) as guard:
             data = bytes(memoryview(guard))
             kind = guard.error_kind
     if kind is not None:
-        failure = f"{endpoint.name}: {kind.name} {data[2:].decode(errors='replace')}".rstrip()
+        failure = f"{endpoint.name}: {kind.name} {_said(kind, data)}".rstrip()
         print(f"tachyon: {printable(failure)}", file=sys.stderr)
         return 1
     if reply is RAW:
         print(json.dumps(data.decode()) if _is_text(data) else json.dumps({"hex": data.hex()}))
     else:
-        print(json.dumps(to_json(reply.own(data))))
+        print(json.dumps(decode(reply, data, "the reply")))
     return 0
+
+
+def _said(kind: ErrorKind, data: bytes) -> str:
+    """Give the name and the text of an error reply."""
+    error = read_error(kind, data)
+    return ": ".join(part for part in (error.name, error.text) if part)
 
 
 def _is_text(data: bytes) -> bool:

@@ -23,7 +23,7 @@ from tachyon._description import (
     TextType,
     Type,
 )
-from tachyon._names import python_name
+from tachyon._names import OF_ENUMS, OF_STRUCTS, field_names, is_padding, normal, python_name
 from tachyon._printable import printable
 from tachyon.errors import RpcError
 
@@ -80,7 +80,7 @@ class _Writer:
 
     def _claim(self, wanted: str) -> str:
         # Names that begin with underscores are a module's own (`__builtins__`), mangled in a class, or padding's.
-        plain = wanted.lstrip("_")
+        plain = re.sub(r"\W", "_", normal(wanted)).strip("_") if not wanted.isidentifier() else wanted.lstrip("_")
         plain = plain if plain.isidentifier() else f"name{plain}"
         plain += "_" if keyword.iskeyword(plain) else ""
         name, number = plain, self._next.get(plain, 2)
@@ -96,7 +96,8 @@ class _Writer:
             raise DescriptionError(message)
         parameters, reply = self._parameters(endpoint.request), self._reply(endpoint.reply)
         raises, others = self._raises(endpoint)
-        name = self._claim(endpoint.name)
+        # The name of a closure in Rust is any text.
+        name = self._claim(endpoint.name if re.search(r"\w", endpoint.name) else f"endpoint_{endpoint.msg_type}")
         settings = [f"msg_type={endpoint.msg_type}"]
         doc = endpoint.doc
         if raises:
@@ -121,7 +122,7 @@ class _Writer:
         written: list[str] = []
         names = {"NotImplementedError", "__debug__"}
         for at, field in enumerate(fields):
-            name = _unused(python_name(field.name), names)
+            name = _unused(python_name(field.name, frozenset()), names)
             names.add(name)
             hint = self._type(field.type, f"argument `{field.name}`")
             written.append(f"{name}: {hint}{' = None' if at >= required else ''}")
@@ -189,7 +190,7 @@ class _Writer:
             if field.name.startswith("_"):
                 message = f"field `{field.name}` of {head.name} begins with an underscore, which is padding in Python"
                 raise DescriptionError(message)
-            name = python_name(field.name)
+            name = python_name(field.name, OF_STRUCTS)
             # A default becomes an attribute of the class, and hides a type of its name from the hints behind it.
             while name in names or name in reserved or name in self._taken:
                 name += "_"
@@ -271,17 +272,11 @@ class _Writer:
             raise DescriptionError(message)
         # Hints come first: what they name is not a name of a field, which would hide it from a type checker.
         hints = [self._type(field.type, f"field `{field.name}` of {struct.name}") for field in struct.fields]
-        lines: list[str] = []
-        names: set[str] = set()
-        for field, hint in zip(struct.fields, hints, strict=True):
-            padding = field.name.startswith("_")
-            # Two underscores would be mangled, and the name of padding means nothing.
-            name = "_" + field.name.strip("_") if padding else python_name(field.name)
-            while name in names or name == "_" or name in self._taken:
-                name += "_"
-            names.add(name)
-            lines.append(f"    {name}: {hint}{' = tachyon.pad()' if padding else ''}")
-        return lines
+        names = field_names((field.name for field in struct.fields), frozenset(self._taken))
+        return [
+            f"    {name}: {hint}{' = tachyon.pad()' if is_padding(name) else ''}"
+            for name, hint in zip(names, hints, strict=True)
+        ]
 
 
 def _extent(found: Type) -> tuple[int, int]:
@@ -344,7 +339,7 @@ def _body(head: str, doc: str, lines: list[str]) -> list[str]:
 def _enum(found: EnumType) -> list[str]:
     bits = _SIZES[found.repr] * 8
     least = -(1 << (bits - 1)) if found.repr.startswith("i") else 0
-    names, values = {python_name(name) for name, _ in found.variants}, {value for _, value in found.variants}
+    names, values = {python_name(name, OF_ENUMS) for name, _ in found.variants}, {value for _, value in found.variants}
     if not names or not len(names) == len(values) == len(found.variants):
         message = f"{found.name} has no variants, or has a name or a value twice; that is no enum"
         raise DescriptionError(message)
@@ -355,7 +350,7 @@ def _enum(found: EnumType) -> list[str]:
         if name.startswith("_"):
             message = f"variant `{name}` of {found.name} begins with an underscore, which no member in Python does"
             raise DescriptionError(message)
-    return [f"    {python_name(name)} = {value}" for name, value in found.variants]
+    return [f"    {python_name(name, OF_ENUMS)} = {value}" for name, value in found.variants]
 
 
 def _shown(line: str) -> str:

@@ -3,86 +3,28 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import json
 import sys
 import typing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from tachyon._forms import EMPTY, RAW, Form, Raw, form
-from tachyon.errors import BadReplyError, BadRequestError
+from tachyon._declared import describe, raised
+from tachyon._forms import EMPTY, RAW, Form, form, whole
+from tachyon._hints import layout
+from tachyon._layout import HeadField, HeadLayout, Layout, OptionLayout, Types
+from tachyon._names import normal, wire_name
+from tachyon._shapes import check
+from tachyon._tachyon import Contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# The core tells agreements apart by addresses, which are even; these are odd.
-_KEYS: Final = itertools.count(1, 2)
+    from tachyon._declared import EndpointError
 
 
-class Contract:
-    """How an endpoint's requests and replies travel."""
-
-    def __init__(self, function: Callable[..., Any], request: Form, reply: Form, *, is_async: bool) -> None:
-        """Bind a function to what it takes and gives."""
-        self.name: str = getattr(function, "__name__", type(function).__name__)
-        self.doc = doc_of(function)
-        self.request = request
-        self.reply = reply
-        self.typed = request.typed or reply.typed
-        self.key = next(_KEYS)
-        # Whether `serve` gets bytes of its own, and not a view of the request.
-        self.copies = request.copies
-        # What the core has to ask for the bytes of a request and the value of a reply.
-        self.encoder = None if isinstance(request, Raw) else self.encode
-        self.decoder = None if isinstance(reply, Raw) else self.decode
-        self.serve = self._server(function, is_async=is_async)
-
-    def _server(self, function: Callable[..., Any], *, is_async: bool) -> Callable[[Any], Any]:
-        """Make what a dispatcher calls with the request's bytes."""
-        if self.copies and isinstance(self.request, Raw) and isinstance(self.reply, Raw):
-            return function
-        decode: Callable[[Any], Any] = self.request.own if self.copies else self.request.decode
-        takes = self.request is not EMPTY
-        if is_async:
-
-            async def serve_async(data: Any) -> Any:
-                request = decode(data)
-                return self._answer(await (function(request) if takes else function()))
-
-            return serve_async
-
-        def serve(data: Any) -> Any:
-            request = decode(data)
-            return self._answer(function(request) if takes else function())
-
-        return serve
-
-    def _answer(self, value: Any) -> Any:
-        try:
-            return self.reply.encode(value, "the reply")
-        except (TypeError, ValueError, OverflowError) as error:
-            message = f"{self.name}: {error}"
-            raise BadReplyError(message) from error
-
-    def encode(self, value: Any = None) -> Any:
-        """Give the request's bytes."""
-        return self.request.encode(value, f"the request of {self.name}")
-
-    def decode(self, data: bytes) -> Any:
-        """Give the value of a reply, for good."""
-        try:
-            return self.reply.own(data)
-        except BadRequestError as error:
-            message = f"{self.name}: the callee's reply is not what it should be: {error}"
-            raise BadReplyError(message) from None
-
-    def describe(self, msg_type: int) -> str:
-        """Give the description of the endpoint alone, as JSON."""
-        endpoint: dict[str, Any] = {"msg_type": msg_type, "name": self.name}
-        if self.doc:
-            endpoint["doc"] = self.doc
-        endpoint |= {"request": self.request.describe(), "reply": self.reply.describe()}
-        return json.dumps({"schema": 1, "endpoints": [endpoint]})
+def _name(function: Callable[..., Any]) -> str:
+    name: object = getattr(function, "__name__", None)
+    return name if isinstance(name, str) else type(function).__name__
 
 
 def doc_of(function: Callable[..., Any]) -> str:
@@ -90,13 +32,19 @@ def doc_of(function: Callable[..., Any]) -> str:
     return (inspect.getdoc(function) or "") if inspect.isroutine(function) else ""
 
 
-def contract_of(function: Callable[..., Any], is_async: bool) -> Contract | None:  # noqa: FBT001  # called by the core
-    """Read a function's hints; None if they ask for nothing but a view of the request and a reply of bytes."""
+def contract_of(function: Callable[..., Any], msg_type: int, raises: object) -> Contract | None:
+    """Read a function's hints; None if they ask for nothing but a view of the request and a reply of bytes.
+
+    Raises TypeError for a function that no request can be passed to, and for a hint that cannot travel.
+    """
+    errors = raised(raises)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
+        check(function, _name(function), None)
         return None  # Builtins that do not say.
-    name = getattr(function, "__name__", type(function).__name__)
+    check(function, getattr(function, "__qualname__", _name(function)).rpartition("<locals>.")[2], signature)
+    name = _name(function)
     # Hints in strings may name classes of the function in which the decorator stands.
     around = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
     parameters = [
@@ -104,20 +52,93 @@ def contract_of(function: Callable[..., Any], is_async: bool) -> Contract | None
         for parameter in signature.parameters.values()
         if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}
     ]
-    starred = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in signature.parameters.values())
-    request: Form = RAW
-    if not parameters:
-        if not starred:
-            request = EMPTY
-    elif parameters[0].annotation is not inspect.Parameter.empty:
-        own = parameters[0].name
-        request = form(_resolved(function, own, parameters[0].annotation, around), f"parameter `{own}` of {name}")
-    reply: Form = RAW
+    hints = {
+        own.name: _resolved(function, own.name, own.annotation, around)
+        for own in parameters
+        if own.annotation is not inspect.Parameter.empty
+    }
+    request = _request(name, parameters, hints)
+    reply = RAW
     if signature.return_annotation is not inspect.Signature.empty:
         reply = form(_resolved(function, "return", signature.return_annotation, around), f"the reply of {name}")
-    if request is RAW and isinstance(reply, Raw):
+    if request is RAW and reply.is_raw and not errors:
         return None
-    return Contract(function, request, reply, is_async=is_async)
+    return Contract(
+        name,
+        _description(function, msg_type, request, reply, errors),
+        request.parts,
+        reply.parts,
+        [_parameter(own, hints.get(own.name), name) for own in parameters],
+        [(error.__name__, error, error.__layout__.plan if error.__layout__.fields else None) for error in errors],
+    )
+
+
+def _request(name: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> Form:
+    if not parameters:
+        return EMPTY
+    if len(parameters) == 1:
+        own = parameters[0]
+        if own.name not in hints:
+            return RAW
+        found = form(hints[own.name], f"parameter `{own.name}` of {name}")
+        if found.kind != "fields" and own.default is inspect.Parameter.empty or found.layout is None:
+            return found
+    fields: list[HeadField] = []
+    for own in parameters:
+        place = f"parameter `{own.name}` of {name}"
+        if own.name not in hints:
+            message = f"{place} has no hint; where there are several, each says what travels, such as tachyon.f64"
+            raise TypeError(message)
+        travels = _wire_name(own.name)
+        made = layout(hints[own.name], place)
+        has_default = own.default is not inspect.Parameter.empty
+        default = _default(made, own.default, place) if has_default else None
+        fields.append(HeadField(travels, f"argument `{travels}` of {name}", made, has_default, default))
+    if len({field.name for field in fields}) < len(fields):
+        message = f"{name}: two parameters travel under the same name; an underscore at either end is no difference"
+        raise TypeError(message)
+    if len(fields) == 1 and not isinstance(fields[0].layout, OptionLayout):
+        # One argument travels as itself, and its default is the caller's affair.
+        return whole(fields[0].layout)
+    return Form("fields", HeadLayout(name, fields))
+
+
+def _wire_name(name: str) -> str:
+    """Give the name that an argument travels under: `_x` and `x_` as `x`."""
+    plain = wire_name(name, frozenset())
+    return normal(plain[1:] if plain.startswith("_") and plain[1:].isidentifier() else plain)
+
+
+def _default(made: Layout, default: Any, place: str) -> Any:
+    try:
+        return made.plan.normal(default, f"the default of {place}")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(str(error)) from None
+
+
+def _parameter(own: inspect.Parameter, hint: Any, name: str) -> tuple[str, bool, bool, Any]:
+    """Give what the extension has to know: name, whether it is by position only, whether there is a default, which."""
+    has_default = own.default is not inspect.Parameter.empty and hint is not None
+    default = own.default
+    if has_default and hint not in {bytes, bytearray, memoryview}:
+        place = f"parameter `{own.name}` of {name}"
+        default = _default(layout(hint, place), default, place)
+    return own.name, own.kind is own.POSITIONAL_ONLY, has_default, default if has_default else None
+
+
+def _description(
+    function: Callable[..., Any], msg_type: int, request: Form, reply: Form, errors: list[type[EndpointError]]
+) -> str:
+    """Give the description of the endpoint alone, as JSON."""
+    types = Types()
+    name = _name(function)
+    endpoint: dict[str, Any] = {"msg_type": msg_type, "name": name if name.isidentifier() else f"endpoint_{msg_type}"}
+    if doc := doc_of(function):
+        endpoint["doc"] = doc
+    endpoint |= {"request": request.describe(types), "reply": reply.describe(types)}
+    if errors:
+        endpoint["raises"] = [describe(error, types) for error in errors]
+    return json.dumps({"schema": 2, "types": types.list, "endpoints": [endpoint]})
 
 
 def _resolved(function: Callable[..., Any], name: str, annotation: Any, around: Mapping[str, Any]) -> Any:
@@ -129,7 +150,7 @@ def _resolved(function: Callable[..., Any], name: str, annotation: Any, around: 
     known = {**getattr(plain, "__globals__", {}), **around, **_nonlocals(plain)}
     try:
         return typing.get_type_hints(holder, known, include_extras=True)[name]
-    except NameError as error:
+    except Exception as error:  # noqa: BLE001 - a hint is any expression
         where = "of the reply" if name == "return" else f"of parameter `{name}`"
         message = (
             f"{getattr(plain, '__name__', function)}: the hint {annotation!r} {where} cannot be resolved ({error}); "

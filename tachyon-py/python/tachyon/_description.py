@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from tachyon._names import normal
 from tachyon.errors import TachyonError
 
 if TYPE_CHECKING:
@@ -214,7 +214,8 @@ def from_json(text: str) -> Description:
 def _endpoint(found: dict[str, Any], types: list[Type]) -> EndpointType:
     return EndpointType(
         found["msg_type"],
-        _name(found["name"]),
+        # Any text will do: a closure in Rust is registered under any.
+        normal(found["name"]),
         found.get("doc", ""),
         _form(found["request"], types),
         _form(found["reply"], types),
@@ -273,6 +274,6 @@ def _named(found: dict[str, Any], types: list[Type]) -> Type:
 def _name(found: str) -> str:
     # Generated code has these names, from any peer: each is an identifier, in the form that Python gives it.
     if found.isidentifier():
-        return unicodedata.normalize("NFKC", found)
+        return normal(found)
     message = f"{found!r} is no name"
     raise DescriptionError(message)

@@ -1,118 +1,136 @@
-"""How values lie in memory: one object for each kind of type that a field, a request or a reply can have."""
+"""Types that travel: one object for each kind that a field, an argument, a request or a reply can have.
+
+Each gives its part of a `Plan`, by which the extension reads and writes values, and of a description.
+"""
 
 from __future__ import annotations
 
-import struct
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from tachyon._names import wire_name
-from tachyon.errors import BadRequestError, ReleasedError
+from tachyon._names import OF_ENUMS, OF_STRUCTS, wire_name
+from tachyon._tachyon import Plan
 
 if TYPE_CHECKING:
     import enum
     from collections.abc import Callable
 
-    from tachyon._tachyon import Memory
-
 Json: TypeAlias = str | dict[str, Any]
 
 
-class Layout(Protocol):
-    """A type that travels. `place` names, in errors, whose value it is."""
+class Nodes:
+    """The types of a plan, each once and behind those that it consists of."""
 
-    # The type as errors call it, the same words as in Rust.
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.list: list[tuple[Any, ...]] = []
+        # The layouts too, for their addresses stay theirs as long as they are there.
+        self._known: dict[int, tuple[Layout, int]] = {}
+
+    def of(self, layout: Layout) -> int:
+        """Give the number of a type, which is added if it is new."""
+        if (known := self._known.get(id(layout))) is not None:
+            return known[1]
+        node = layout.node(self)
+        self.list.append(node)
+        at = len(self.list) - 1
+        self._known[id(layout)] = layout, at
+        return at
+
+
+class Types:
+    """The types of a description that have names, each once and behind those that it consists of."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.list: list[dict[str, Any]] = []
+        self._known: dict[int, int] = {}
+
+    def ref(self, layout: Layout, describe: Callable[[], dict[str, Any]]) -> Json:
+        """Refer to a type, which `describe` describes if it is new."""
+        if (known := self._known.get(id(layout))) is None:
+            described = describe()
+            known = self._known[id(layout)] = len(self.list)
+            self.list.append(described)
+        return {"ref": known}
+
+
+class Layout:
+    """A type that travels."""
+
     name: str
-    # Bytes of one value, and what its offset is a multiple of.
-    size: int
-    align: int
-    # What its buffer consists of, in the letters of `memoryview.cast`.
-    form: str
-    # Whether any bytes of the right length are a value.
-    total: bool
+    """The type as errors call it, the same words as in Rust."""
+    form: str = "B"
+    """What the buffer of a value, or of an Array of them, consists of, in the letters of `memoryview.cast`."""
+    is_fixed: bool = True
+    """Whether its values have the same size in every message."""
 
-    def read(self, view: memoryview, at: int) -> Any:
-        """Give the value at `at`."""
+    @cached_property
+    def plan(self) -> Plan:
+        """By which the extension reads and writes whole values."""
+        nodes = Nodes()
+        nodes.of(self)
+        return Plan(nodes.list)
 
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
-        """Put a value there, or raise naming `place`."""
+    def node(self, nodes: Nodes) -> tuple[Any, ...]:
+        """Give the type's part of a plan: its kind, and what the extension has to know of that."""
+        raise NotImplementedError
 
-    def check(self, view: memoryview, at: int, place: str) -> None:
-        """Raise BadRequestError unless a value is there."""
-
-    def describe(self) -> Json:
-        """Give the layout as it is in a description."""
+    def describe(self, types: Types) -> Json:
+        """Give the type as it is in a description."""
         raise NotImplementedError
 
     def dtype(self) -> Any:
         """Give what `numpy.dtype` makes the same type of."""
+        raise NotImplementedError
+
+    @property
+    def array_dtype(self) -> Callable[[], Any] | None:
+        """What gives the dtype of an array of such values; None if numpy has none that says as much."""
+        return lambda: _numpy_dtype(self.dtype())
+
+
+def _numpy_dtype(dtype: Any) -> Any:
+    import numpy as np  # noqa: PLC0415 - asked for when there is an array of numpy's
+
+    return np.dtype(dtype)
 
 
 _CODES = {
-    "u8": "B",
-    "u16": "H",
-    "u32": "I",
-    "u64": "Q",
-    "i8": "b",
-    "i16": "h",
-    "i32": "i",
-    "i64": "q",
-    "f32": "f",
-    "f64": "d",
-    "bool": "?",
+    "u8": ("B", 1),
+    "u16": ("H", 2),
+    "u32": ("I", 4),
+    "u64": ("Q", 8),
+    "i8": ("b", 1),
+    "i16": ("h", 2),
+    "i32": ("i", 4),
+    "i64": ("q", 8),
+    "f32": ("f", 4),
+    "f64": ("d", 8),
+    "bool": ("?", 1),
 }
 
 
-class Primitive:
+class Primitive(Layout):
     """A number or a bool, in the machine's byte order."""
 
     def __init__(self, name: str) -> None:
         """Know the type by its Rust name."""
         self.name = name
-        self.form = _CODES[name]
-        packer = struct.Struct("<" + self.form)
-        self.size = self.align = packer.size
-        self.total = name != "bool"
-        self._pack: Callable[[Any], bytes] = packer.pack
-        self.unpack = packer.unpack_from
-        self._accepted: tuple[type, ...] = (int, float) if name in {"f32", "f64"} else (int,)
+        self.form, self.size = _CODES[name]
 
-    def read(self, view: memoryview, at: int) -> Any:
-        return self.unpack(view, at)[0]
+    def __repr__(self) -> str:
+        """Show the type as it is written."""
+        return f"tachyon.{self.name}"
 
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
-        try:
-            if self.name == "bool" and not isinstance(value, bool) and type(value).__name__ not in {"bool_", "bool"}:
-                self._refuse(value, place)
-            # Not packed in place: a value that does not fit would leave zeros there.
-            view[at : at + self.size] = self._pack(value)
-        except (struct.error, OverflowError):
-            self._refuse(value, place)
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        """Pickle the name: there is one object of each."""
+        return _primitive, (self.name,)
 
-    def _refuse(self, value: object, place: str) -> None:
-        if self.name == "bool":
-            message = f"{place} is a bool, not {type(value).__name__}"
-            raise TypeError(message) from None
-        if self.name in {"f32", "f64"}:
-            if isinstance(value, (int, float)):
-                message = f"{place} is {self.name}, and {value!r} is out of its range"
-                raise OverflowError(message) from None
-            message = f"{place} is a number ({self.name}), not {type(value).__name__}"
-            raise TypeError(message) from None
-        if not hasattr(value, "__index__"):
-            message = f"{place} is a whole number ({self.name}), not {type(value).__name__}"
-            raise TypeError(message) from None
-        signed = self.name.startswith("i")
-        bits = self.size * 8 - signed
-        low = -(1 << bits) if signed else 0
-        message = f"{place} is {self.name}, from {low} to {(1 << bits) - 1}, and {value!r} is out of that range"
-        raise OverflowError(message) from None
+    def node(self, nodes: Nodes) -> tuple[Any, ...]:  # noqa: ARG002
+        return "number", self.name
 
-    def check(self, view: memoryview, at: int, place: str) -> None:
-        if not self.total and view[at] > 1:
-            message = f"{place} is {view[at]}, and bool has no such value"
-            raise BadRequestError(message)
-
-    def describe(self) -> Json:
+    def describe(self, types: Types) -> Json:  # noqa: ARG002
         return self.name
 
     def dtype(self) -> Any:
@@ -122,117 +140,67 @@ class Primitive:
 PRIMITIVES = {name: Primitive(name) for name in _CODES}
 
 
-class FixedBytes:
-    """As many bytes as the annotation says, no more and no fewer."""
+def _primitive(name: str) -> Primitive:
+    return PRIMITIVES[name]
 
-    align = 1
-    form = "B"
-    total = True
+
+class FixedBytes(Layout):
+    """As many bytes as the annotation says, no more and no fewer."""
 
     def __init__(self, length: int) -> None:
         """Be `length` bytes long."""
-        self.size = length
+        self.length = length
         self.name = f"bytes[{length}]"
 
-    def read(self, view: memoryview, at: int) -> bytes:
-        return bytes(view[at : at + self.size])
+    def node(self, nodes: Nodes) -> tuple[Any, ...]:  # noqa: ARG002
+        return "bytes", self.length
 
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
-        try:
-            data = bytes(memoryview(value))
-        except TypeError:
-            message = f"{place} is {self.size} bytes, not {type(value).__name__}"
-            raise TypeError(message) from None
-        if len(data) != self.size:
-            message = f"{place} is {self.size} bytes, and {len(data)} were given"
-            raise ValueError(message)
-        view[at : at + self.size] = data
-
-    def check(self, view: memoryview, at: int, place: str) -> None:
-        pass
-
-    def describe(self) -> Json:
-        return {"kind": "bytes", "len": self.size}
+    def describe(self, types: Types) -> Json:  # noqa: ARG002
+        return {"kind": "bytes", "len": self.length}
 
     def dtype(self) -> Any:
-        return f"V{self.size}"
+        return f"V{self.length}"
 
 
-class FixedStr:
+class FixedStr(Layout):
     """Text of at most so many bytes of UTF-8, filled up with zeros."""
-
-    align = 1
-    form = "B"
-    total = False
 
     def __init__(self, length: int) -> None:
         """Hold up to `length` bytes."""
-        self.size = length
+        self.length = length
         self.name = f"str[{length}]"
 
-    def read(self, view: memoryview, at: int) -> str:
-        return bytes(view[at : at + self.size]).rstrip(b"\0").decode()
+    def node(self, nodes: Nodes) -> tuple[Any, ...]:  # noqa: ARG002
+        return "text", self.length
 
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
-        if not isinstance(value, str):
-            message = f"{place} is text, not {type(value).__name__}"
-            raise TypeError(message)
-        data = value.encode()
-        if len(data) > self.size:
-            message = f"{place} holds {self.size} bytes of UTF-8, and {value!r} has {len(data)}"
-            raise ValueError(message)
-        if data.endswith(b"\0"):
-            message = f"{place} is filled up with zeros, so its text cannot end in one"
-            raise ValueError(message)
-        view[at : at + self.size] = data.ljust(self.size, b"\0")
-
-    def check(self, view: memoryview, at: int, place: str) -> None:
-        try:
-            self.read(view, at)
-        except UnicodeDecodeError:
-            message = f"{place} is no UTF-8, and {self.name} is"
-            raise BadRequestError(message) from None
-
-    def describe(self) -> Json:
-        return {"kind": "str", "len": self.size}
+    def describe(self, types: Types) -> Json:  # noqa: ARG002
+        return {"kind": "str", "len": self.length}
 
     def dtype(self) -> Any:
-        return f"S{self.size}"
+        return f"S{self.length}"
 
 
-class EnumLayout:
+class EnumLayout(Layout):
     """One of the members of an IntEnum."""
 
-    total = False
+    array_dtype = None
 
     def __init__(self, members: type[enum.IntEnum], number: Primitive) -> None:
         """Stand for `members`, each as a `number`."""
         self.members = members
         self.number = number
         self.name = members.__name__
-        self.size, self.align, self.form = number.size, number.align, number.form
-        self.read_number = number.read
-        self._known = frozenset(int(member) for member in members)
+        self.form = number.form
 
-    def read(self, view: memoryview, at: int) -> enum.IntEnum:
-        return self.members(self.read_number(view, at))
+    def node(self, nodes: Nodes) -> tuple[Any, ...]:  # noqa: ARG002
+        known = {int(member): member for member in self.members}
+        return "enum", self.name, self.number.name, known, self.members
 
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
-        try:
-            member = self.members(value)
-        except ValueError:
-            message = f"{place} is a {self.name}, and {value!r} is none"
-            raise ValueError(message) from None
-        self.number.write(view, at, member.value, place)
+    def describe(self, types: Types) -> Json:
+        return types.ref(self, self._described)
 
-    def check(self, view: memoryview, at: int, place: str) -> None:
-        found = self.read_number(view, at)
-        if found not in self._known:
-            message = f"{place} is {found}, and {self.name} has no such value"
-            raise BadRequestError(message)
-
-    def describe(self) -> Json:
-        variants = [{"name": wire_name(member.name), "value": int(member)} for member in self.members]
+    def _described(self) -> dict[str, Any]:
+        variants = [{"name": wire_name(member.name, OF_ENUMS), "value": int(member)} for member in self.members]
         described: dict[str, Any] = {"kind": "enum", "name": self.name}
         if doc := own_doc(self.members):
             described["doc"] = doc
@@ -242,41 +210,138 @@ class EnumLayout:
         return self.number.dtype()
 
 
-def own_doc(described: type) -> str:
+class Text(Layout):
+    """UTF-8 text of any length."""
+
+    name = "str"
+    is_fixed = False
+
+    def node(self, nodes: Nodes) -> tuple[Any, ...]:  # noqa: ARG002
+        return ("str",)
+
+    def describe(self, types: Types) -> Json:  # noqa: ARG002
+        return "str"
+
+
+TEXT = Text()
+
+
+class OptionLayout(Layout):
+    """A value, or None."""
+
+    is_fixed = False
+
+    def __init__(self, of: Layout) -> None:
+        """Hold a value of a type, or none."""
+        self.of = of
+        self.name = f"{of.name} | None"
+
+    def node(self, nodes: Nodes) -> tuple[Any, ...]:
+        return "option", nodes.of(self.of)
+
+    def describe(self, types: Types) -> Json:
+        return {"option": self.of.describe(types)}
+
+
+class HeadField(NamedTuple):
+    """One field of a head: an argument, a field of a Struct without a fixed size, of a declared error."""
+
+    name: str
+    """What travels as its name."""
+    place: str
+    """What errors call it where it stands for itself."""
+    layout: Layout
+    has_default: bool = False
+    default: Any = None
+
+
+class HeadLayout(Layout):
+    """Fields behind a head."""
+
+    is_fixed = False
+
+    def __init__(self, name: str, fields: list[HeadField], cls: type | None = None) -> None:
+        """Have these fields, which `cls` holds; without a class they are arguments."""
+        self.name = name
+        self.fields = fields
+        self.cls: Any = cls
+
+    def node(self, nodes: Nodes) -> tuple[Any, ...]:
+        fields = [
+            (field.name, field.place, nodes.of(field.layout), field.has_default, field.default)
+            for field in self.fields
+        ]
+        return "head", self.name, fields, self.cls
+
+    def describe(self, types: Types) -> Json:
+        return types.ref(self, lambda: self.described(types))
+
+    def described(self, types: Types) -> dict[str, Any]:
+        """Give the description itself, for the list of types."""
+        described: dict[str, Any] = {"kind": "struct", "name": self.name}
+        if doc := own_doc(self.cls):
+            described["doc"] = doc
+        return described | self.head(types)
+
+    def head(self, types: Types) -> dict[str, Any]:
+        """Give the part of a description that says where the fields are."""
+        length, offsets = self.plan.offsets()
+        fields: list[dict[str, Any]] = []
+        for field, offset in zip(self.fields, offsets, strict=True):
+            described = {"name": field.name, "type": field.layout.describe(types), "offset": offset}
+            is_option = isinstance(field.layout, OptionLayout)
+            fields.append(described | ({"default": True} if field.has_default and not is_option else {}))
+        return {"head": length, "fields": fields}
+
+
+class StructField(NamedTuple):
+    """One field of a Struct in memory."""
+
+    name: str
+    layout: Layout
+
+
+class StructLayout(Layout):
+    """Fields one behind the other, without gaps."""
+
+    def __init__(self, cls: Any, fields: list[StructField]) -> None:
+        """Lay out `cls`."""
+        self.cls = cls
+        self.fields = fields
+        self.name: str = cls.__name__
+
+    def node(self, nodes: Nodes) -> tuple[Any, ...]:
+        fields = [(wire_name(field.name, OF_STRUCTS), nodes.of(field.layout)) for field in self.fields]
+        return "struct", self.name, fields, self.cls
+
+    def describe(self, types: Types) -> Json:
+        return types.ref(self, lambda: self._described(types))
+
+    def _described(self, types: Types) -> dict[str, Any]:
+        described: dict[str, Any] = {"kind": "struct", "name": self.name}
+        if doc := own_doc(self.cls):
+            described["doc"] = doc
+        _, offsets = self.plan.offsets()
+        fields = [
+            {"name": wire_name(field.name, OF_STRUCTS), "type": field.layout.describe(types), "offset": offset}
+            for field, offset in zip(self.fields, offsets, strict=True)
+        ]
+        return described | {"size": self.plan.size, "align": self.plan.align, "fields": fields}
+
+    def dtype(self) -> Any:
+        _, offsets = self.plan.offsets()
+        shown = [(field, at) for field, at in zip(self.fields, offsets, strict=True) if not field.name.startswith("_")]
+        return {
+            "names": [field.name for field, _ in shown],
+            "formats": [field.layout.dtype() for field, _ in shown],
+            "offsets": [at for _, at in shown],
+            "itemsize": self.plan.size,
+        }
+
+
+def own_doc(described: Any) -> str:
     """Give a class's own docstring, tidied; empty when it has none."""
     import inspect  # noqa: PLC0415 - costs more than the rest of this module together
 
-    doc = described.__dict__.get("__doc__")
+    doc = getattr(described, "__dict__", {}).get("__doc__")
     return inspect.cleandoc(doc) if isinstance(doc, str) else ""
-
-
-def over(memory: Memory) -> str:
-    """Say what became of a window on memory that is gone."""
-    return (
-        f"this {type(memory).__name__} is a view of a request, which was valid during its call only; "
-        "keep a copy: request.copy()"
-    )
-
-
-def use(memory: Memory, layout: Layout, at: int) -> Any:
-    """Read through a window, saying what is wrong when the memory is gone."""
-    try:
-        return layout.read(memory._view, memory._at + at)
-    except ValueError as error:
-        if "released" in str(error):
-            raise ReleasedError(over(memory)) from None
-        raise
-
-
-def change(memory: Memory, layout: Layout, at: int, value: Any, place: str) -> None:
-    """Write through a window, saying what is wrong when that cannot be."""
-    view = memory._view
-    try:
-        if view.readonly:
-            message = f"this {type(memory).__name__} is a view of a request, which is read-only; change a copy of it"
-            raise TypeError(message)
-        layout.write(view, memory._at + at, value, place)
-    except ValueError as error:
-        if "released" in str(error):
-            raise ReleasedError(over(memory)) from None
-        raise

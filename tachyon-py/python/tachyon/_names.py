@@ -3,23 +3,72 @@
 from __future__ import annotations
 
 import keyword
-from typing import Final
+import unicodedata
+from typing import TYPE_CHECKING, Final
 
-# What every Struct, and every IntEnum, has of its own.
-_OF_STRUCTS: Final = frozenset({"copy", "dtype", "from_bytes"})
-_OF_ENUMS: Final = frozenset(name for name in dir(int) if not name.startswith("_")) | {"mro", "name", "value"}
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+OF_STRUCTS: Final = frozenset({"copy", "dtype", "from_bytes", "replace"})
+"""What every Struct has of its own."""
+
+OF_ENUMS: Final = frozenset(name for name in dir(int) if not name.startswith("_")) | {"mro", "name", "value"}
+"""What every IntEnum has of its own."""
+
+_DUNDERS: Final = 4
 
 
-def _is_reserved(name: str) -> bool:
+def normal(text: str) -> str:
+    """Give a name in the form in which names are compared, NFKC: Python reads every identifier in that form.
+
+    Rust reads identifiers in NFC. So the micro sign U+00B5, which NFC keeps, is the Greek letter U+03BC here.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def is_padding(name: str) -> bool:
+    """Whether a field of that name is padding."""
+    return name.startswith("_")
+
+
+def objection(name: str, own: frozenset[str], owner: str) -> str | None:
+    """Say why a field or a member cannot have a name, and which to use instead; None if it can.
+
+    `owner` is what has the names in `own`: "a Struct" or "an IntEnum".
+    """
+    if not name.isidentifier():
+        return f"{name!r} is no identifier; call it something that is"
+    if name.startswith("__") and name.endswith("__") and len(name) > _DUNDERS:
+        return f"names such as `{name}` are Python's; call it `{'_' + name.strip('_')}`"
+    if keyword.iskeyword(name):
+        return f"`{name}` is a keyword of Python; call it `{name}_`, which travels as `{name}`"
+    if name in own:
+        return f"{owner} has a {name} of its own; call it `{name}_`, which travels as `{name}`"
+    return None
+
+
+def _is_reserved(name: str, own: frozenset[str]) -> bool:
     stem = name.rstrip("_")
-    return keyword.iskeyword(stem) or stem in _OF_STRUCTS or stem in _OF_ENUMS
+    return keyword.iskeyword(stem) or stem in own
 
 
-def python_name(name: str) -> str:
+def python_name(name: str, own: frozenset[str]) -> str:
     """Give the name in Python of something described: with an underscore behind it if Python keeps the name."""
-    return name + "_" if _is_reserved(name) else name
+    return name + "_" if _is_reserved(name, own) else name
 
 
-def wire_name(name: str) -> str:
+def wire_name(name: str, own: frozenset[str]) -> str:
     """Give the name in a description of something in Python; undoes `python_name`."""
-    return name[:-1] if name.endswith("_") and _is_reserved(name) else name
+    return name[:-1] if name.endswith("_") and _is_reserved(name, own) else name
+
+
+def field_names(described: Iterable[str], used: frozenset[str] = frozenset()) -> list[str]:
+    """Give each described field a name in Python: no two alike, and none in `used`."""
+    names: dict[str, None] = {}
+    for field in described:
+        # Two underscores would be mangled, and the name of padding means nothing.
+        name = "_" + field.strip("_") if is_padding(field) else python_name(field, OF_STRUCTS)
+        while name in names or name in used or name == "_":
+            name += "_"
+        names[name] = None
+    return list(names)

@@ -73,6 +73,16 @@ class Pool:
         finally:
             self._give_back(bus)
 
+    def within(self, seconds: float) -> TimedPool:
+        """Return the pool for calls that take so many seconds at most: `pool.within(0.5).call(endpoint, scan, radius)`.
+
+        The limit covers the wait for a caller, too. Each call has the time for itself.
+        """
+        if not seconds >= 0:
+            message = f"a timeout is a number of seconds from 0 up, not {seconds}"
+            raise InvalidArgumentError(message)
+        return TimedPool(self, seconds)
+
     @overload
     def call(
         self,
@@ -109,27 +119,25 @@ class Pool:
         *,
         timeout: float | None = None,
     ) -> _T: ...
-    def call(
-        self,
-        endpoint: RpcEndpoint[Any, Any, Any],
-        payload: Any = None,
-        on_response: Callable[[memoryview], Any] | None = None,
-        *,
-        timeout: float | None = None,
-    ) -> Any:
+    def call(self, endpoint: RpcEndpoint[Any, Any, Any], /, *args: Any, **kwargs: Any) -> Any:
         """Do what `endpoint.call` does, on a caller of the pool.
 
-        `timeout` covers the wait for a caller, too. A request of an `idempotent` endpoint that is lost with its peer is
-        sent again on another caller.
+        `timeout`, of an endpoint with one parameter or none, covers the wait for a caller, too; others have `within`. A
+        request of an `idempotent` endpoint that is lost with its peer is sent again on another caller.
         """
+        timeout = kwargs.pop("timeout", None) if endpoint.__tachyon_single__ else None
+        return self._call(endpoint, timeout, args, kwargs)
+
+    def _call(
+        self, endpoint: RpcEndpoint[Any, Any, Any], timeout: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         deadline = None if timeout is None else time.monotonic() + timeout
         resends = RESENDS if endpoint.idempotent else 0
         while True:
             try:
                 with self.caller(timeout=_left(deadline)) as bus:
-                    if on_response is None:
-                        return endpoint.call(bus, payload, timeout=_left(deadline))
-                    return endpoint.call(bus, payload, on_response, timeout=_left(deadline))
+                    left = _left(deadline)
+                    return endpoint.call(bus if left is None else bus.within(left), *args, **kwargs)
             except (PeerClosedError, PeerDeadError):
                 if resends == 0:
                     raise
@@ -216,6 +224,19 @@ class Pool:
         """Say where the callers connect to and how many there are."""
         state = " closed" if self._closed else ""
         return f"<tachyon.Pool path={os.fspath(self._path)!r} max_size={self._max_size} callers={len(self)}{state}>"
+
+
+class TimedPool:
+    """What `Pool.within` gives: calls on it have so many seconds each."""
+
+    def __init__(self, pool: Pool, seconds: float) -> None:
+        """Call on the callers of `pool`."""
+        self._pool = pool
+        self._seconds = seconds
+
+    def call(self, endpoint: RpcEndpoint[Any, Any, Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Do what `Pool.call` does, within the time."""
+        return self._pool._call(endpoint, self._seconds, args, kwargs)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def _left(deadline: float | None) -> float | None:

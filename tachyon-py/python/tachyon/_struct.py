@@ -1,23 +1,27 @@
-"""Struct: a class whose fields lie in memory as Rust's `repr(C)` lays them out."""
+"""Struct: a class whose fields lie in memory as Rust's `repr(C)` lays them out, or, if one has no fixed size, as values.
+
+Fields have every name but a few, so what a Struct has for itself is called `__tachyon_*__`.
+"""
 
 from __future__ import annotations
 
 import sys
 import typing
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform
 
-from tachyon._hints import layout
-from tachyon._layout import Layout, Primitive, change, over, own_doc, use
-from tachyon._names import wire_name
-from tachyon._tachyon import Memory
-from tachyon.errors import BadRequestError, ReleasedError
+from tachyon._hints import fixed, layout
+from tachyon._layout import HeadField, HeadLayout, Layout, StructField, StructLayout
+from tachyon._names import OF_STRUCTS, is_padding, normal, objection, wire_name
+from tachyon._tachyon import FieldCore, Memory, Values
+from tachyon.errors import ReleasedError
 
 if TYPE_CHECKING:
+    import inspect
     from collections.abc import Callable, Mapping
 
     import numpy as np
 
-    from tachyon._layout import Json
+    from tachyon._tachyon import Plan
 
 _S = TypeVar("_S", bound="Struct")
 
@@ -32,110 +36,133 @@ def pad(*, init: Literal[False] = False) -> Any:
     return _PAD
 
 
-_PAD: typing.Final = object()
+class _Pad:
+    """What `pad` gives; there is one."""
+
+    def __repr__(self) -> str:
+        """Show it as it is written."""
+        return "tachyon.pad()"
+
+    def __reduce__(self) -> str:
+        """Pickle its name, since it is told by its identity."""
+        return "_PAD"
 
 
-class Field:
-    """One field: reads and writes in place."""
+_PAD: typing.Final = _Pad()
 
-    __slots__ = ("at", "layout", "name", "place")
 
-    def __init__(self, name: str, layout: Layout, at: int, place: str) -> None:
-        """Lie `at` bytes after the Struct's beginning."""
+class Field(FieldCore):
+    """One field: reads and writes."""
+
+    __slots__ = ("layout", "name")
+
+    def __new__(cls, plan: Plan, index: int, place: str, *_own: object) -> Self:
+        """Be number `index` of the payload that the plan is of."""
+        return super().__new__(cls, plan, index, place)
+
+    def __init__(self, plan: Plan, index: int, place: str, name: str, layout: Layout) -> None:
+        """Be called `name`."""
+        del plan, index, place
         self.name = name
         self.layout = layout
-        self.at = at
-        self.place = place
 
     @property
     def is_padding(self) -> bool:
-        """Whether nobody reads it."""
-        return self.name.startswith("_")
-
-    def __get__(self, instance: Struct | None, owner: type[Struct]) -> Any:
-        """Give the value; on the class, the field itself."""
-        return self if instance is None else use(instance, self.layout, self.at)
-
-    def __set__(self, instance: Struct, value: Any) -> None:
-        """Write the value, if the field can hold it."""
-        change(instance, self.layout, self.at, value, self.place)
+        """Whether it means nothing."""
+        return is_padding(self.name)
 
     def __repr__(self) -> str:
-        """Say what and where it is."""
-        return f"<{self.place}: {self.layout.name} at offset {self.at}>"
+        """Say what it is."""
+        return f"<{self.place}: {self.layout.name}>"
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[()]]:
+        """Pickle nothing: a class that is pickled by value is laid out again by what it was `_Written` as."""
+        return _LaidOut, ()
 
 
-class NumberField(Field):
-    """A field that is a number, read without a detour."""
-
-    __slots__ = ("_unpack",)
-
-    def __init__(self, name: str, layout: Primitive, at: int, place: str) -> None:
-        """Lie `at` bytes after the Struct's beginning."""
-        super().__init__(name, layout, at, place)
-        self._unpack = layout.unpack
-
-    def __get__(self, instance: Struct | None, owner: type[Struct]) -> Any:
-        """Give the number; on the class, the field itself."""
-        if instance is None:
-            return self
-        try:
-            return self._unpack(instance._view, instance._at + self.at)[0]
-        except ValueError:
-            raise ReleasedError(over(instance)) from None
-
-
-def _hint(name: str, written: Any, module: str, around: Mapping[str, Any], place: str) -> Any:
+def _hint(name: str, written: Any, module: str, around: Mapping[str, Any], owner: str) -> Any:
+    place = f"field `{name}` of {owner}"
     if not isinstance(written, str):
         return written
     holder = type("Holder", (), {"__annotations__": {name: written}, "__module__": module})
     try:
         return typing.get_type_hints(holder, localns=dict(around), include_extras=True)[name]
     except NameError as error:
+        if error.name == owner:
+            message = f"{place}: a Struct cannot contain itself, since a message could nest it without an end"
+            raise TypeError(message) from None
         message = f"{place}: the hint {written!r} cannot be resolved ({error}); import what it names at run time"
         raise TypeError(message) from None
+    except Exception as error:  # noqa: BLE001 - a hint is any expression
+        message = f"{place}: the hint {written!r} cannot be resolved ({error}); import what it names at run time"
+        raise TypeError(message) from None
+
+
+def resolved(cls: type, around: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a class's own hints, but for those of the class itself; `around` has the names where it stands."""
+    written: Mapping[str, Any] = cls.__dict__.get("__annotations__") or (
+        cls.__annotations__ if sys.version_info >= (3, 14) else {}
+    )
+    hints = {name: _hint(name, hint, cls.__module__, around, cls.__name__) for name, hint in written.items()}
+    return {
+        normal(name): hint
+        for name, hint in hints.items()
+        if typing.get_origin(hint) is not ClassVar and hint is not ClassVar
+    }
 
 
 def _own_hints(name: str, written: Mapping[str, Any], module: str, around: Mapping[str, Any]) -> dict[str, Any]:
     hints: dict[str, Any] = {}
     for own, hint in written.items():
         place = f"field `{own}` of {name}"
-        resolved = _hint(own, hint, module, around, place)
+        resolved = _hint(own, hint, module, around, name)
         if typing.get_origin(resolved) is ClassVar or resolved is ClassVar:
             continue
-        if hasattr(Struct, own):
-            message = f"{place}: a Struct has a {own} of its own; call it `{own}_`, which travels as `{own}`"
+        if refused := objection(own, OF_STRUCTS, "a Struct"):
+            message = f"{place}: {refused}"
             raise TypeError(message)
-        hints[own] = resolved
+        hints[normal(own)] = resolved
     if hints:
         return hints
     message = f"{name} has no fields: a Struct is at least one, such as `id: tachyon.u64`"
     raise TypeError(message)
 
 
-def _write_default(field: Field, default: Any, blank: memoryview) -> None:
-    if default is not _PAD:
-        field.layout.write(blank, field.at, default, field.place)
-    elif not field.is_padding:
-        message = f"{field.place}: the name of padding begins with an underscore"
-        raise TypeError(message)
+def _place_fields(cls: Any, hints: Mapping[str, Any], defaults: Mapping[str, Any], *, extensible: bool) -> Layout:
+    """Lay the fields of a class out: without a fixed size if one of them has none."""
+    name: str = cls.__name__
+    layouts = {own: layout(hint, f"field `{own}` of {name}") for own, hint in hints.items()}
+    if not extensible and all(found.is_fixed for found in layouts.values()):
+        for own, default in defaults.items():
+            if default is _PAD and not is_padding(own):
+                message = f"{name}.{own}: the name of padding begins with an underscore"
+                raise TypeError(message)
+        _refuse_gaps(name, layouts)
+        return StructLayout(cls, [StructField(own, found) for own, found in layouts.items()])
+    fields: list[HeadField] = []
+    for own, found in layouts.items():
+        place = f"{name}.{wire_name(own, OF_STRUCTS)}"
+        if is_padding(own):
+            message = f"field `{own}` of {name}: a Struct without a fixed size has no padding; leave it out"
+            raise TypeError(message)
+        default = found.plan.normal(defaults[own], place) if own in defaults else None
+        fields.append(HeadField(wire_name(own, OF_STRUCTS), place, found, own in defaults, default))
+    return HeadLayout(name, fields, cls)
 
 
-def _place_fields(name: str, hints: Mapping[str, Any]) -> tuple[list[Field], int, int]:
-    fields: list[Field] = []
-    end, align = 0, 1
-    for own, hint in hints.items():
-        place = f"field `{own}` of {name}"
-        found = layout(hint, place)
-        if gap := -end % found.align:
+def _is_variable(hints: Mapping[str, Any], name: str) -> bool:
+    return not all(layout(hint, f"field `{own}` of {name}").is_fixed for own, hint in hints.items())
+
+
+def _refuse_gaps(name: str, layouts: Mapping[str, Layout]) -> None:
+    end, widest = 0, 1
+    for own, found in layouts.items():
+        size, align = found.plan.size or 1, found.plan.align or 1
+        if gap := -end % align:
             _refuse_gap(name, gap, end, f"before field `{own}`")
-        short = f"{name}.{own}"
-        kind = NumberField(own, found, end, short) if isinstance(found, Primitive) else Field(own, found, end, short)
-        fields.append(kind)
-        end, align = end + found.size, max(align, found.align)
-    if gap := -end % align:
+        end, widest = end + size, max(widest, align)
+    if gap := -end % widest:
         _refuse_gap(name, gap, end, "at the end")
-    return fields, end, align
 
 
 def _refuse_gap(name: str, gap: int, at: int, where: str) -> typing.NoReturn:
@@ -146,55 +173,146 @@ def _refuse_gap(name: str, gap: int, at: int, where: str) -> typing.NoReturn:
     raise TypeError(message)
 
 
+class _Written(typing.NamedTuple):
+    """Everything about a Struct's fields that its class statement says."""
+
+    hints: dict[str, Any]
+    defaults: dict[str, Any]
+    extensible: bool
+
+
+class _LaidOut:
+    """Stands for a part of a class, in a pickle of the class by value, that is made anew from what was `_Written`."""
+
+
 @dataclass_transform(kw_only_default=True, eq_default=True, field_specifiers=(pad,))
 class _StructType(type):
     """Lays a Struct out when its class is made."""
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, extensible: bool = False
+    ) -> Any:
         """Make the class, or raise naming the field that cannot be laid out."""
         namespace.setdefault("__slots__", ())
-        if "Struct" not in globals():
+        if "VariableStruct" not in globals():
             return super().__new__(mcs, name, bases, namespace)
         for base in bases:
-            if base is not Struct and issubclass(base, Struct):
+            if base not in {Struct, FixedStruct, VariableStruct} and issubclass(base, Struct):
                 message = f"{name}: a Struct is not extended; make a {base.__name__} one of its fields"
                 raise TypeError(message)
+        if not name.isidentifier():
+            message = f"{name!r} is no name of a Struct: it travels, and is an identifier"
+            raise TypeError(message)
+        caller = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+        # As `type` does for a class that is made without a class statement.
+        namespace.setdefault("__module__", caller.f_globals.get("__name__", __name__))
+        if namespace.keys() <= {"__module__", "__slots__"}:
+            # No class statement leaves so little behind: cloudpickle makes a class like this, and then sets its parts.
+            return super().__new__(mcs, name, bases, namespace)
         written = namespace.get("__annotations__")
         if written is None:  # From Python 3.14 on annotations are made when they are asked for.
             written = super().__new__(mcs, name, bases, dict(namespace)).__annotations__
-        hints = _own_hints(name, written, namespace["__module__"], sys._getframe(1).f_locals)  # pyright: ignore[reportPrivateUsage]
+        hints = _own_hints(name, written, namespace["__module__"], caller.f_locals)
         defaults = {own: namespace.pop(own) for own in hints if own in namespace}
-        fields, size, align = _place_fields(name, hints)
-        cls: Any = super().__new__(mcs, name, bases, namespace | {field.name: field for field in fields})
-        blank = memoryview(bytearray(size))
-        for field in fields:
-            if field.name in defaults:
-                _write_default(field, defaults[field.name], blank)
-        required = {field.name for field in fields if not field.is_padding and field.name not in defaults}
-        cls.__layout__ = StructLayout(cls, fields, size, align)
-        cls._blank = bytes(blank)
-        cls._required = frozenset(required)
+        kind = VariableStruct if extensible or _is_variable(hints, name) else FixedStruct
+        bases = tuple(kind if base is Struct else base for base in bases)
+        cls = super().__new__(mcs, name, bases, namespace)
+        _lay_out(cls, _Written(hints, defaults, extensible))
         return cls
 
+    def __init__(
+        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, extensible: bool = False
+    ) -> None:
+        """Do nothing more."""
+        del extensible
+        super().__init__(name, bases, namespace)
+
+    @property
+    def __signature__(cls: Any) -> inspect.Signature:
+        """The constructor's parameters, which are keywords, with their hints and defaults."""
+        import inspect  # noqa: PLC0415 - costs more than this module does
+
+        if "__layout__" not in cls.__dict__:
+            raise AttributeError("__signature__")  # noqa: EM101 - as Python says it
+        written = cls.__tachyon_written__
+        return inspect.Signature(
+            [
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=written.defaults.get(name, inspect.Parameter.empty),
+                    annotation=written.hints[name],
+                )
+                for name in cls.__tachyon_fields__
+            ]
+        )
+
     def __setattr__(cls, name: str, value: object) -> None:
-        """Refuse what would take a field away."""
+        """Refuse what would take a field away; lay a class out that cloudpickle makes."""
+        if isinstance(value, _LaidOut):
+            return
+        if isinstance(value, _Written):
+            # One that was made here, or received before, is sent its parts once more.
+            if "__layout__" not in cls.__dict__:
+                _lay_out(cls, value)
+            return
         if name in cls.__dict__ and isinstance(cls.__dict__[name], Field):
             message = f"{name} is a field of every {cls.__name__}; set it on one of them"
             raise AttributeError(message)
         super().__setattr__(name, value)
 
 
+def _lay_out(cls: Any, written: _Written) -> None:
+    """Give a class its fields and everything that is made of them."""
+    own = _place_fields(cls, written.hints, written.defaults, extensible=written.extensible)
+    plan = own.plan
+    fields = {
+        name: Field(plan, index, f"{cls.__name__}.{name}", name, layout(hint, name))
+        for index, (name, hint) in enumerate(written.hints.items())
+    }
+    shown = {name: field for name, field in fields.items() if not field.is_padding}
+    parts: dict[str, Any] = fields | {
+        "__match_args__": cls.__dict__.get("__match_args__", tuple(shown)),
+        "__tachyon_fields__": shown,
+        "__tachyon_required__": frozenset(shown.keys() - written.defaults.keys()),
+        "__tachyon_written__": written,
+        "__layout__": own,
+    }
+    if isinstance(own, StructLayout):
+        blank = _lend(cls, memoryview(bytearray(plan.size or 0)), 0, plan.size or 0)
+        for name, default in written.defaults.items():
+            if default is not _PAD:
+                fields[name].__set__(blank, default)
+        parts["__tachyon_blank__"] = bytes(cast("Memory", blank))
+    for name, part in parts.items():
+        type.__setattr__(cls, name, part)
+
+
 class _DType:
     """`dtype`, of a class and of its instances."""
 
     def __get__(self, instance: Struct | None, owner: type[Struct]) -> Any:
-        import numpy as np  # noqa: PLC0415 - numpy is optional
+        if isinstance(owner.__dict__.get("__layout__"), HeadLayout):
+            message = f"{owner.__name__} has no dtype, since it has no fixed size"
+            raise AttributeError(message)
+        try:
+            import numpy as np  # noqa: PLC0415 - numpy is optional
+        except ImportError as error:
+            # Not an ImportError: `hasattr`, `help` and `inspect.getmembers` only know this one.
+            message = f"{owner.__name__}.dtype needs numpy, which cannot be imported ({error}); install numpy"
+            raise AttributeError(message) from error
 
         return np.dtype(owner.__layout__.dtype())
 
 
-class Struct(Memory, metaclass=_StructType):
-    """Fields in memory, laid out as in a Rust `#[tachyon::payload]` struct.
+if TYPE_CHECKING:
+    _Shape = Memory
+else:
+    _Shape = object
+
+
+class Struct(_Shape, metaclass=_StructType):
+    """Fields, laid out as in a Rust `#[tachyon::payload]` struct.
 
     ::
 
@@ -203,54 +321,66 @@ class Struct(Memory, metaclass=_StructType):
             quantity: tachyon.i32 = 1
             _pad: Annotated[bytes, 4] = tachyon.pad()
 
-    A Struct that one makes has memory of its own. The one that a handler gets is a view of the request: it is read in
-    place, cannot be changed, and ends with the call; `copy()` is what to keep. Values are checked when they are
-    assigned. `dtype` is the same type for numpy, and the buffer is the bytes as they travel.
+    Values are checked when they are assigned: nothing is converted with loss.
+
+    A Struct of numbers, enums, other such Structs and Annotated bytes, text and arrays has a fixed size. One that is
+    made here has memory of its own. The one that a handler gets alone is a view of the request: it is read in place,
+    cannot be changed, and ends with the call; `copy()` is what to keep. `dtype` is the same type for numpy, and the
+    buffer is the bytes as they travel.
+
+    A Struct with a field of `str`, `bytes`, `list`, `Array`, an array of numpy or `X | None` holds values, and has
+    neither a dtype nor a buffer; `bytes(scan)` is how it travels. In a handler its arrays are views of the request, and
+    all else is the receiver's own. Such a Struct can grow: fields are added at the end, as `X | None = None` or with
+    any other default, which stands for them where the sender does not know them. `extensible=True` in the class
+    statement makes one of a Struct of a fixed size.
+
+    A Struct compares, prints, copies and pickles by its fields, and matches them by position, `case Point(x, y)`, and
+    by name; padding takes no part. A field that has the name of a keyword, or of what every Struct has (`copy`,
+    `dtype`, `from_bytes`, `replace`), is written with an underscore behind it, `class_`, and travels as `class`.
     """
 
     if TYPE_CHECKING:
-        __layout__: ClassVar[StructLayout]
+        __layout__: ClassVar[StructLayout | HeadLayout]
         dtype: ClassVar[np.dtype[np.void]]
         """The same type for numpy: `numpy.frombuffer(data, dtype=PriceRequest.dtype)`."""
-        _blank: ClassVar[bytes]
-        _required: ClassVar[frozenset[str]]
+        __tachyon_fields__: ClassVar[dict[str, Field]]
+        __tachyon_required__: ClassVar[frozenset[str]]
     else:
         dtype = _DType()
 
-        def __new__(cls, **fields: Any) -> Self:
-            """Make a Struct of the given values, the others' defaults, and zeros for padding."""
-            if cls is Struct:
-                message = "a Struct has fields: make a class of it, class PriceRequest(tachyon.Struct): ..."
-                raise TypeError(message)
-            self = _lend(cls, memoryview(bytearray(cls._blank)), 0)
-            own = cls.__layout__.by_name
-            for name, value in fields.items():
-                if name not in own:
-                    message = f"{cls.__name__} has no field `{name}`; it has {', '.join(own)}"
-                    raise TypeError(message)
-                setattr(self, name, value)
-            if missing := cls._required - fields.keys():
-                names = ", ".join(f"`{name}`" for name in own if name in missing)
-                message = f"{cls.__name__} needs a value for {names}"
-                raise TypeError(message)
-            return self
+        def __new__(cls, /, **_fields: Any) -> Self:
+            """Refuse: a class with fields has another."""
+            message = "a Struct has fields: make a class of it, class PriceRequest(tachyon.Struct): ..."
+            raise TypeError(message)
 
-        def __init__(self, **fields: Any) -> None:
+        def __init__(self, /, **fields: Any) -> None:
             """Do nothing more."""
 
     @classmethod
     def from_bytes(cls, data: Any) -> Self:
         """Make a Struct of bytes as they travel, such as a message of a `Bus`.
 
-        Raises BadRequestError if they are too few, too many, or hold a bool or an enum that has no such value.
+        Raises BadRequestError if they are no such value.
         """
-        return checked(cls, memoryview(bytearray(data)), private=True)
+        made: Self = cls.__layout__.plan.decode(data, cls.__name__)
+        return made
 
     def copy(self) -> Self:
         """Make a Struct of the same values with memory of its own."""
-        return _lend(type(self), memoryview(bytearray(self)), 0)
+        return type(self).from_bytes(bytes(self))
 
     __copy__ = copy
+
+    def replace(self, /, **changes: Any) -> Self:
+        """Make a copy in which some fields have other values: `order.replace(quantity=3)`.
+
+        From Python 3.13 on `copy.replace(order, quantity=3)` is the same.
+        """
+        made = self.copy()
+        _set(made, changes)
+        return made
+
+    __replace__ = replace
 
     def __deepcopy__(self, memo: object) -> Self:
         """Make a copy, which is as deep as a Struct is."""
@@ -264,92 +394,85 @@ class Struct(Memory, metaclass=_StructType):
         """Compare field by field with a Struct of the same class."""
         if type(other) is not type(self):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in self.__layout__.by_name)
+        return all(_same(getattr(self, name), getattr(other, name)) for name in self.__tachyon_fields__)
 
-    __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType] - values change
+    __hash__: ClassVar[None] = None  # type: ignore[assignment] # pyright: ignore[reportIncompatibleMethodOverride] - values change
 
     def __repr__(self) -> str:
         """Show the class and its values, as one would write them."""
         try:
-            values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__layout__.by_name)
-        except ReleasedError:
+            values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__tachyon_fields__)
+        except (ReleasedError, AttributeError):
             return f"<{type(self).__name__}, a view of a request that is over>"
         return f"{type(self).__name__}({values})"
 
 
-def _lend(cls: type[_S], view: memoryview, at: int) -> _S:
-    return Memory.__new__(cls, view, at, cls.__layout__.size, "B")
+def _set(made: Struct, values: Mapping[str, Any]) -> None:
+    own = made.__tachyon_fields__
+    for name, value in values.items():
+        if name not in own:
+            message = f"{type(made).__name__} has no field `{name}`; it has {', '.join(own)}"
+            raise TypeError(message)
+        setattr(made, name, value)
+
+
+def _same(mine: Any, theirs: Any) -> bool:
+    if isinstance(mine, list) and isinstance(theirs, list):
+        values, others = cast("list[Any]", mine), cast("list[Any]", theirs)
+        return len(values) == len(others) and all(map(_same, values, others))
+    equal = mine == theirs
+    # An array of numpy compares value by value.
+    return equal if isinstance(equal, bool) else mine.shape == theirs.shape and bool(equal.all())
+
+
+def _check_given(cls: type[Struct], fields: Mapping[str, Any]) -> None:
+    if missing := cls.__tachyon_required__ - fields.keys():
+        names = ", ".join(f"`{name}`" for name in cls.__tachyon_fields__ if name in missing)
+        message = f"{cls.__name__} needs a value for {names}"
+        raise TypeError(message)
+
+
+class FixedStruct(Struct, Memory):
+    """What a Struct of a fixed size is: memory."""
+
+    if TYPE_CHECKING:
+        __tachyon_blank__: ClassVar[bytes]
+    else:
+
+        def __new__(cls, /, **fields: Any) -> Self:
+            """Make a Struct of the given values, the others' defaults, and zeros for padding."""
+            blank = bytearray(cls.__tachyon_blank__)
+            self = _lend(cls, memoryview(blank), 0, len(blank))
+            _set(self, fields)
+            _check_given(cls, fields)
+            return self
+
+
+class VariableStruct(Struct, Values):
+    """What a Struct without a fixed size is: values."""
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, /, **fields: Any) -> Self:
+            """Make a Struct of the given values and the others' defaults."""
+            self = Values.__new__(cls)
+            _set(self, fields)
+            _check_given(cls, fields)
+            for name, field in cls.__tachyon_fields__.items():
+                if name not in fields:
+                    field.reset(self)
+            return self
+
+        def __bytes__(self) -> bytes:
+            """Give the Struct as it travels."""
+            return self.__layout__.plan.encode(self, type(self).__name__)
+
+
+def _lend(cls: type[_S], view: memoryview, at: int, size: int) -> _S:
+    make: Any = Memory.__new__
+    made: _S = make(cls, view, at, size, "B")
+    return made
 
 
 def _unpickled(cls: type[_S], data: bytes) -> _S:
     return cls.from_bytes(data)
-
-
-def checked(cls: type[_S], view: memoryview, *, private: bool = False) -> _S:
-    """Give the Struct that a request is, in place; copied first if it can be invalid, so that it stays what it was.
-
-    Memory that is `private` stays as it is without a copy.
-    """
-    own = cls.__layout__
-    if view.nbytes != own.size:
-        message = f"{view.nbytes} bytes came, and {own.name} has {own.size}"
-        raise BadRequestError(message)
-    if not own.total:
-        view = view if private else memoryview(bytes(view))
-        own.check(view, 0, own.name)
-    return _lend(cls, view, 0)
-
-
-class StructLayout:
-    """The layout of a Struct."""
-
-    form = "B"
-
-    def __init__(self, cls: type[Struct], fields: list[Field], size: int, align: int) -> None:
-        """Lay out `cls`."""
-        self.cls = cls
-        self.fields = fields
-        self.size = size
-        self.align = align
-        self.name = cls.__name__
-        self.total = all(field.layout.total for field in fields)
-        self.by_name = {field.name: field for field in fields if not field.is_padding}
-
-    def read(self, view: memoryview, at: int) -> Struct:
-        view[:0].release()  # a window is made without a look at the memory, and this one may be gone
-        return _lend(self.cls, view, at)
-
-    def write(self, view: memoryview, at: int, value: Any, place: str) -> None:
-        if not isinstance(value, self.cls):
-            message = f"{place} is a {self.name}, not {type(value).__name__}"
-            raise TypeError(message)
-        view[at : at + self.size] = bytes(value)
-
-    def check(self, view: memoryview, at: int, place: str) -> None:
-        for field in self.fields:
-            if not field.layout.total:
-                field.layout.check(view, at + field.at, f"{place}.{wire_name(field.name)}")
-
-    def describe(self) -> Json:
-        described: dict[str, Any] = {"kind": "struct", "name": self.name}
-        if doc := own_doc(self.cls):
-            described["doc"] = doc
-        fields = [
-            {
-                "name": wire_name(field.name),
-                "type": field.layout.describe(),
-                "offset": field.at,
-                "size": field.layout.size,
-            }
-            for field in self.fields
-        ]
-        return described | {"size": self.size, "align": self.align, "fields": fields}
-
-    def dtype(self) -> Any:
-        shown = self.by_name.values()
-        return {
-            "names": [field.name for field in shown],
-            "formats": [field.layout.dtype() for field in shown],
-            "offsets": [field.at for field in shown],
-            "itemsize": self.size,
-        }

@@ -117,10 +117,10 @@ class Memory:
 
     def __new__(cls, view: memoryview, at: int, length: int, form: str, /) -> Self: ...
     @property
-    def _view(self) -> memoryview:
+    def __tachyon_view__(self) -> memoryview:
         """The whole memoryview."""
     @property
-    def _at(self) -> int:
+    def __tachyon_at__(self) -> int:
         """Where in it this begins."""
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
@@ -461,6 +461,14 @@ class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co, _HereT_co]):
         cls, fn: Callable[[bytes], _GivenT], msg_type: int, *, idempotent: bool = False
     ) -> RpcEndpoint[Buffer, _GivenT]: ...
     @overload
+    def __new__(  # type: ignore[overload-overlap]
+        cls, fn: Callable[[Array[_TakenT]], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[Sequence[_TakenT], _GivenT, _Awaited[_GivenT]]: ...
+    @overload
+    def __new__(
+        cls, fn: Callable[[Array[_TakenT]], _GivenT], msg_type: int, *, idempotent: bool = False
+    ) -> RpcEndpoint[Sequence[_TakenT], _GivenT]: ...
+    @overload
     def __new__(
         cls, fn: Callable[[_TakenT], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
     ) -> RpcEndpoint[_TakenT, _GivenT, _Awaited[_GivenT]]: ...
@@ -477,8 +485,6 @@ class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co, _HereT_co]):
     @overload
     def __call__(self: RpcEndpoint[None, Any, _GivenT]) -> _GivenT: ...
     @overload
-    def __call__(self: RpcEndpoint[Array[_TakenT], Any, _GivenT], payload: Sequence[_TakenT]) -> _GivenT: ...
-    @overload
     def __call__(self, payload: _RequestT_contra) -> _HereT_co: ...
     @overload
     def call(
@@ -491,17 +497,6 @@ class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co, _HereT_co]):
         timeout: float | None = None,
     ) -> _GivenT:
         """Call the peer's function, which takes nothing, and return its reply."""
-    @overload
-    def call(
-        self: RpcEndpoint[Array[_TakenT], _GivenT, Any],
-        bus: RpcBus,
-        payload: Sequence[_TakenT],
-        on_response: None = None,
-        spin_threshold: int | None = None,
-        *,
-        timeout: float | None = None,
-    ) -> _GivenT:
-        """Call the peer's function, which takes any number of values, and return its reply."""
     @overload
     def call(
         self,
@@ -534,15 +529,6 @@ class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co, _HereT_co]):
         self: RpcEndpoint[None, _GivenT, Any], bus: RpcBus, payload: None = None, *, timeout: float | None = None
     ) -> _Awaited[_GivenT]:
         """Call the peer's function, which takes nothing, from a coroutine, and return its reply."""
-    @overload
-    def acall(
-        self: RpcEndpoint[Array[_TakenT], _GivenT, Any],
-        bus: RpcBus,
-        payload: Sequence[_TakenT],
-        *,
-        timeout: float | None = None,
-    ) -> _Awaited[_GivenT]:
-        """Call the peer's function, which takes any number of values, from a coroutine, and return its reply."""
     @overload
     def acall(
         self, bus: RpcBus, payload: _RequestT_contra, *, timeout: float | None = None
@@ -599,6 +585,14 @@ class _Decorator(Protocol):
     ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
     @overload
     def __call__(self, function: Callable[[bytes], _GivenT], /) -> RpcEndpoint[Buffer, _GivenT]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[[Array[_TakenT]], _Awaited[_GivenT]], /
+    ) -> RpcEndpoint[Sequence[_TakenT], _GivenT, _Awaited[_GivenT]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[Array[_TakenT]], _GivenT], /
+    ) -> RpcEndpoint[Sequence[_TakenT], _GivenT]: ...
     @overload
     def __call__(
         self, function: Callable[[_TakenT], _Awaited[_GivenT]], /

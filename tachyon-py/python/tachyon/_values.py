@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from tachyon._array import Array, ArrayLayout
+from tachyon._array import Array, ArrayLayout, ListLayout
 from tachyon._description import (
     ArrayType,
     BytesType,
@@ -19,103 +19,174 @@ from tachyon._description import (
     TextType,
     Type,
 )
-from tachyon._forms import EMPTY, RAW, Form, Many, OneStruct, OneValue
-from tachyon._layout import PRIMITIVES, EnumLayout, FixedBytes, FixedStr, Layout
-from tachyon._names import python_name, wire_name
-from tachyon._struct import Struct, StructLayout
+from tachyon._forms import EMPTY, RAW, Form, whole
+from tachyon._layout import (
+    PRIMITIVES,
+    TEXT,
+    EnumLayout,
+    FixedBytes,
+    FixedStr,
+    HeadField,
+    HeadLayout,
+    Layout,
+    OptionLayout,
+    StructLayout,
+)
+from tachyon._names import OF_ENUMS, OF_STRUCTS, field_names, normal, python_name, wire_name
+from tachyon._struct import Struct
 from tachyon.errors import TachyonError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class JsonError(TachyonError, ValueError):
     """JSON that is not what an endpoint takes."""
 
 
-def form_of(described: FormType) -> Form:
-    """Make the form that a description tells of."""
-    if described.type is None and described.head is None:
+def form_of(described: FormType, name: str) -> Form:
+    """Make the form that a description tells of; `name` is what errors call it."""
+    makes = _Maker()
+    if described.head is not None:
+        return Form("fields", HeadLayout(name, makes.fields(described.head, "", name)))
+    if described.type is None:
         return EMPTY if described.form == "empty" else RAW
-    if isinstance(described.type, ListType):
-        return Many(layout_of(described.type.of))
-    made = layout_of(described.type or described.head)
-    return OneStruct(made.cls) if isinstance(made, StructLayout) else OneValue(made)
+    return whole(makes.layout(described.type))
 
 
-def layout_of(described: Type | None) -> Layout:  # noqa: PLR0911 - one for each kind
-    """Make the layout that a description tells of."""
-    match described:
-        case PrimitiveType(name):
-            return PRIMITIVES[name]
-        case BytesType("bytes", length):
-            return FixedBytes(length)
-        case BytesType(_, length):
-            return FixedStr(length)
-        case ArrayType(PrimitiveType("u8"), length):
-            return FixedBytes(length)
-        case ArrayType(of, length):
-            return ArrayLayout(layout_of(of), length)
-        case EnumType(name, _, number, variants):
-            members = cast("type[enum.IntEnum]", enum.IntEnum(name, [(python_name(own), at) for own, at in variants]))
-            return EnumLayout(members, PRIMITIVES[number])
-        case StructType(name, _, _, _, fields):
-            hints = {python_name(field.name): layout_of(field.type) for field in fields}
-            namespace: dict[str, Any] = {"__annotations__": hints, "__module__": __name__}
-            metaclass: Any = type(Struct)
-            made: Layout = metaclass(name, (Struct,), namespace).__layout__
-            return made
-        case TextType() | ListType() | OptionType() | HeadType() | None:
-            message = "only fixed values can be called from the command line"
-            raise JsonError(message)
+class _Maker:
+    """Makes the types of a description, each once."""
+
+    def __init__(self) -> None:
+        # The described ones too, for their addresses stay theirs as long as they are there.
+        self._made: dict[int, tuple[Type, Layout]] = {}
+
+    def layout(self, described: Type) -> Layout:
+        """Make the type that a description tells of."""
+        if (known := self._made.get(id(described))) is None:
+            known = self._made[id(described)] = described, self._layout(described)
+        return known[1]
+
+    def _layout(self, described: Type) -> Layout:  # noqa: PLR0911 - one for each kind
+        match described:
+            case PrimitiveType(name):
+                return PRIMITIVES[name]
+            case TextType():
+                return TEXT
+            case BytesType(kind, length):
+                return FixedBytes(length) if kind == "bytes" else FixedStr(length)
+            case ArrayType(PrimitiveType("u8"), length):
+                return FixedBytes(length)
+            case ArrayType(of, length):
+                return ArrayLayout(self.layout(of), length)
+            case ListType(of):
+                return ListLayout(self.layout(of), "bytes" if of == PrimitiveType("u8") else "list")
+            case OptionType(of):
+                return OptionLayout(self.layout(of))
+            case EnumType(name, _, number, variants):
+                named = [(python_name(own, OF_ENUMS), at) for own, at in variants]
+                return EnumLayout(cast("type[enum.IntEnum]", enum.IntEnum(name, named)), PRIMITIVES[number])
+            case StructType() | HeadType():
+                return self._struct(described)
+
+    def _struct(self, described: StructType | HeadType) -> Layout:
+        names = field_names(field.name for field in described.fields)
+        hints = {name: self.layout(field.type) for name, field in zip(names, described.fields, strict=True)}
+        namespace: dict[str, Any] = {"__annotations__": hints, "__module__": __name__}
+        namespace |= {name: None for name, found in hints.items() if isinstance(found, OptionLayout)}
+        metaclass: Any = type(Struct)
+        made = metaclass(described.name, (Struct,), namespace, extensible=isinstance(described, HeadType))
+        return cast("Layout", made.__layout__)
+
+    def fields(self, described: HeadType, owner: str, name: str) -> list[HeadField]:
+        """Make the fields of a head that no class holds."""
+        return [
+            HeadField(field.name, f"{owner}{field.name} of {name}", self.layout(field.type), field.default)
+            for field in described.fields
+        ]
 
 
-def from_json(form: Form, value: Any, place: str) -> Any:
-    """Make what an endpoint takes of JSON, or raise JsonError naming the place that is wrong."""
-    if isinstance(form, OneStruct):
-        return _value(form.struct.__layout__, value, place)
-    if isinstance(form, OneValue):
-        return _value(form.layout, value, place)
-    if isinstance(form, Many):
-        return [_value(form.of, each, f"{place}[{at}]") for at, each in enumerate(_expect(list, value, place))]
-    if form is EMPTY:
+def encode(form: Form, value: Any, place: str) -> bytes:
+    """Give the message of JSON, or raise JsonError, or what a Struct raises, naming the place that is wrong."""
+    if form.layout is None:
+        if form is RAW:
+            return cast("bytes", _expect(str, value, place).encode())
         if value is not None:
             message = f"{place} is empty; leave the JSON out"
             raise JsonError(message)
+        return b""
+    if not isinstance(form.layout, HeadLayout) or form.kind != "fields":
+        return form.layout.plan.encode(_value(form.layout, value, place), place)
+    fields = form.layout.fields
+    if len(fields) == 1:
+        values = [_value(fields[0].layout, value, place)]
+    else:
+        given = _expect(dict, {} if value is None else value, place)
+        _check_names(given, {field.name: field for field in fields}, place)
+        values = [
+            _value(field.layout, given.get(field.name), f"{place}.{field.name}")
+            for field in fields
+        ]
+    return form.layout.plan.encode_fields(values)
+
+
+def decode(form: Form, data: bytes, place: str) -> Any:
+    """Make a reply into what the json module writes."""
+    if form.layout is None:
         return None
-    return _expect(str, value, place).encode()
+    value = form.layout.plan.decode(data, place)
+    return to_json(value[0] if form.kind == "fields" else value)
 
 
-def _value(layout: Layout, value: Any, place: str) -> Any:
-    if isinstance(layout, StructLayout):
-        return _struct(layout, _expect(dict, value, place), place)
-    if isinstance(layout, ArrayLayout):
-        return [_value(layout.of, each, f"{place}[{at}]") for at, each in enumerate(_expect(list, value, place))]
-    if isinstance(layout, FixedBytes):
-        try:
-            return bytes.fromhex(_expect(str, value, place))
-        except ValueError:
-            message = f"{place} is {layout.size} bytes, two hexadecimal digits each"
-            raise JsonError(message) from None
-    if isinstance(layout, EnumLayout) and isinstance(value, str):
-        names = {wire_name(member.name): member for member in layout.members}
-        if value not in names:
-            message = f"{place} is one of {', '.join(names)}, not {value!r}"
-            raise JsonError(message)
-        return names[value]
-    return value
-
-
-def _struct(layout: StructLayout, given: dict[str, Any], place: str) -> Any:
-    own = {wire_name(name): field for name, field in layout.by_name.items()}
-    for name in own:
-        if name not in given:
+def _check_names(given: Mapping[str, Any], own: Mapping[str, HeadField | Layout], place: str) -> None:
+    for name, field in own.items():
+        found = field if isinstance(field, Layout) else field.layout
+        if name not in given and not isinstance(found, OptionLayout):
             message = f"{place} is an object of {', '.join(own)}, and `{name}` is missing"
             raise JsonError(message)
     for name in given:
         if name not in own:
             message = f"{place} is an object of {', '.join(own)}, and has no `{name}`"
             raise JsonError(message)
-    made = {field.name: _value(field.layout, given[name], f"{place}.{name}") for name, field in own.items()}
-    make: Any = layout.cls
-    return make(**made)
+
+
+def _value(layout: Layout, value: Any, place: str) -> Any:  # noqa: PLR0911 - one for each kind
+    if isinstance(layout, OptionLayout):
+        return None if value is None else _value(layout.of, value, place)
+    if isinstance(layout, (StructLayout, HeadLayout)):
+        return _struct(layout.cls, _expect(dict, value, place), place)
+    if isinstance(layout, FixedBytes) or (isinstance(layout, ListLayout) and layout.shown == "bytes"):
+        try:
+            return bytes.fromhex(_expect(str, value, place))
+        except ValueError:
+            message = f"{place} is {layout.name.replace('list[u8]', 'bytes')}, two hexadecimal digits each"
+            raise JsonError(message) from None
+    if isinstance(layout, (ArrayLayout, ListLayout)):
+        return [_value(layout.of, each, f"{place}[{at}]") for at, each in enumerate(_expect(list, value, place))]
+    if isinstance(layout, EnumLayout):
+        return _member(layout, value, place)
+    return value
+
+
+def _member(layout: EnumLayout, value: Any, place: str) -> Any:
+    names = {wire_name(member.name, OF_ENUMS): member for member in layout.members}
+    found = names.get(normal(value)) if isinstance(value, str) else None
+    if found is None and type(value) is int:
+        found = next((member for member in layout.members if int(member) == value), None)
+    if found is None:
+        message = f"{place} is one of {', '.join(names)}, not {value!r}"
+        raise JsonError(message)
+    return found
+
+
+def _struct(cls: Any, given: dict[str, Any], place: str) -> Any:
+    given = {normal(name): value for name, value in given.items()}
+    own = {wire_name(name, OF_STRUCTS): field for name, field in cls.__tachyon_fields__.items()}
+    _check_names(given, {name: field.layout for name, field in own.items()}, place)
+    made = {
+        field.name: _value(field.layout, given[name], f"{place}.{name}") for name, field in own.items() if name in given
+    }
+    return cls(**made)
 
 
 def _expect(kind: type, value: Any, place: str) -> Any:
@@ -127,11 +198,11 @@ def _expect(kind: type, value: Any, place: str) -> Any:
 
 
 def to_json(value: Any) -> Any:
-    """Make a reply into what the json module writes."""
+    """Make a value into what the json module writes."""
     if isinstance(value, Struct):
-        return {wire_name(name): to_json(getattr(value, name)) for name in value.__layout__.by_name}
-    if isinstance(value, Array):
-        return [to_json(each) for each in list[Any](value)]  # pyright: ignore[reportUnknownArgumentType]
+        return {wire_name(name, OF_STRUCTS): to_json(getattr(value, name)) for name in value.__tachyon_fields__}
+    if isinstance(value, (Array, list)):
+        return [to_json(each) for each in cast("list[Any]", value)]
     if isinstance(value, enum.IntEnum):
-        return wire_name(value.name)
+        return wire_name(value.name, OF_ENUMS)
     return value.hex() if isinstance(value, bytes) else value

@@ -77,13 +77,13 @@ class InvalidArgumentError(TachyonError, ValueError):
 class AddressInUseError(TachyonError, OSError):
     """The socket path is held by a live listener."""
 
-    errno = errno.EADDRINUSE
+    errno: int | None = errno.EADDRINUSE
 
 
 class NotASocketError(TachyonError, FileExistsError):
     """The socket path names something that is not a socket. It is never unlinked."""
 
-    errno = errno.EEXIST
+    errno: int | None = errno.EEXIST
 
 
 class HandshakeError(TachyonError, ConnectionError):
@@ -93,7 +93,7 @@ class HandshakeError(TachyonError, ConnectionError):
 class NoListenerError(HandshakeError, ConnectionRefusedError):
     """Nobody was listening at the path when the timeout passed."""
 
-    errno = errno.ECONNREFUSED
+    errno: int | None = errno.ECONNREFUSED
 
 
 class ServerBusyError(HandshakeError):
@@ -186,18 +186,21 @@ _MEANING = {
 class RpcError(TachyonError, RuntimeError):
     """A request was answered with an error reply.
 
-    `kind` says what went wrong, `msg_type` is the request's, `text` is what the callee chose to tell (often nothing)
-    and `payload` the reply as it came.
+    `kind` says what went wrong, `msg_type` is the request's, `text` is what the callee chose to tell (often nothing),
+    `payload` the reply as it came, and `name` that of the error, if the callee named it. A text that ends in an ellipsis
+    was cut.
     """
 
     kind: ErrorKind
     msg_type: int
     text: str
     payload: bytes
+    name: str
 
-    def __init__(self, kind: int, msg_type: int, text: str = "", payload: bytes = b"") -> None:
+    def __init__(self, kind: int, msg_type: int, text: str = "", payload: bytes = b"", name: str = "") -> None:
         """Describe the failure of one request."""
-        super().__init__(kind, msg_type, text, payload)
+        super().__init__(kind, msg_type, text, payload, name)
+        self.name = name
         known = kind if kind in _MEANING else ErrorKind.UNSPECIFIED
         self.kind = ErrorKind(known)
         self.msg_type = msg_type
@@ -207,7 +210,7 @@ class RpcError(TachyonError, RuntimeError):
     def __str__(self) -> str:
         """Say which request failed, and how."""
         meaning = f"request with msg_type {self.msg_type} failed: {_MEANING[self.kind]}"
-        return f"{meaning}: {self.text}" if self.text else meaning
+        return ": ".join(part for part in (meaning, self.name, self.text) if part)
 
 
 class NoHandlerError(RpcError, KeyError):
@@ -215,4 +218,8 @@ class NoHandlerError(RpcError, KeyError):
 
 
 class HandlerError(RpcError):
-    """A handler failed while serving; its exception, if it raised one, is the `__cause__`."""
+    """A handler failed.
+
+    Where it was served, its exception, if it raised one, is the `__cause__`. Where it was called, this is a declared
+    error of another class than the caller knows: `name` and `text` are the callee's.
+    """

@@ -40,4 +40,4 @@ macro_rules! targets {
     )*};
 }
 
-targets!(consumer, producer, bell, receiver, sender, caller, callee, server, listener, connector, stats);
+targets!(consumer, producer, bell, receiver, sender, caller, callee, server, listener, connector, stats, contract);

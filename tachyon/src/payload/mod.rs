@@ -9,6 +9,7 @@ mod layout;
 mod list;
 mod malformed;
 mod message;
+pub(crate) mod plan;
 mod scratch;
 mod value;
 #[cfg(test)]

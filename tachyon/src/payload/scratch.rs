@@ -31,6 +31,11 @@ impl<'a> Scratch<'a> {
         Self { words: &mut [], is_private: true }
     }
 
+    /// The same room for a shorter time, in which parts may be held that do not live as long as the room.
+    pub(crate) fn reborrow(&mut self) -> Scratch<'_> {
+        Scratch { words: &mut *self.words, is_private: self.is_private }
+    }
+
     /// The bytes of `part`, where no peer can write to them, at an address that is a multiple of 8; `None` when there is
     /// no room, which only a part of another message meets.
     pub(crate) fn hold(&mut self, part: &'a [u8]) -> Option<&'a [u8]> {

@@ -9,7 +9,7 @@ use super::malformed::Malformed;
 use super::scratch::{Scratch, Words};
 
 /// How deep types nest in one another.
-const DEEPEST: usize = 16;
+pub(super) const DEEPEST: usize = 16;
 
 /// A type that travels: numbers, `bool`, arrays of fixed length, `String`, `Vec`, `Option`, and types marked with
 /// [`#[tachyon::payload]`](macro@crate::payload).

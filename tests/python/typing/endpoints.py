@@ -57,7 +57,11 @@ async def from_a_coroutine(bus: RpcBus, point: Point, view: memoryview) -> None:
     assert_type(await worst.acall(bus, [point]), Point)
     assert_type(await slowly(point), Point)
     assert_type(await echo(view), bytes)
-    await mirrored.acall(bus, b"x")  # type: ignore[arg-type] # pyright: ignore[reportCallIssue, reportArgumentType]
+    assert_type(worst([point]), Point)
+    await mirrored.acall(bus, b"x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    await echo.acall(bus, "text")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    await worst.acall(bus, "text")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    await slowly.acall(bus)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 
 
 def from_a_pool(pool: Pool, point: Point) -> None:

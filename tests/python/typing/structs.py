@@ -51,6 +51,7 @@ def fields(order: Order) -> None:
     order.instrument = 3
     order.levels = [1.0, 2.0, 3.0, 4.0]
     order.levels[0] = 5.0
+    assert_type(order.replace(note="again"), Order)
     order.instrument = "three"  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -119,4 +120,16 @@ def calls(bus: RpcBus, order: Order, levels: Sequence[Level]) -> None:
     plain: RpcEndpoint = echo
     dispatcher = tachyon.RpcDispatcher().register(kept).register(plain).register(count)
     dispatcher.handler(7)(lambda payload: payload)
-    best.call(bus, b"x")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def mistakes(bus: RpcBus, order: Order) -> None:
+    """What does not travel is reported at its argument."""
+    best.call(bus, b"x")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+    best.call(bus, order.best)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+    best.call(bus)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    echo.call(bus, "text")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+    forget.call(bus, "text")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
+    echo.call(bus)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    count.call(bus, 3)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue, reportArgumentType]
+    worst.call(bus, [order])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
+    worst.call(bus, order.best)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]

@@ -1,0 +1,183 @@
+"""Errors that an endpoint declares: they travel by their class's name and fields."""
+
+from __future__ import annotations
+
+import string
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, cast, dataclass_transform
+
+from tachyon._hints import layout
+from tachyon._layout import HeadField, HeadLayout, Types, own_doc
+from tachyon._names import objection, wire_name
+from tachyon._struct import resolved
+from tachyon.errors import ErrorKind, RpcError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+OF_ERRORS = frozenset({*(name for name in dir(RpcError) if not name.startswith("_")), "kind", "msg_type", "name", "payload", "text"})
+"""What every error has of its own."""
+
+NO_REQUEST = 0xFFFF
+"""The message type of an error that has not arrived."""
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False, frozen_default=True)
+class EndpointError(RpcError):
+    """An error that an endpoint declares.
+
+    ::
+
+        class NoSensor(tachyon.EndpointError, text="no sensor {sensor}"):
+            sensor: tachyon.u32
+
+        @tachyon.tachyon_rpc(msg_type=4, raises=(NoSensor,))
+        def read(sensor: tachyon.u32) -> tachyon.f64: ...
+
+    The handler raises `NoSensor(sensor=3)`, and so does the call. Fields are keyword arguments and read-only
+    attributes; `str()` gives the text. It is an answer and no failure: the callee reports nothing. One that is not among
+    `raises` travels, too, and arrives as `HandlerError` with its name and text.
+    """
+
+    if TYPE_CHECKING:
+        __layout__: ClassVar[HeadLayout]
+    __tachyon_text__: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, text: str | None = None, **kwargs: Any) -> None:
+        """Read the fields, and see that the text names no others."""
+        super().__init_subclass__(**kwargs)
+        for base in cls.__mro__[1:]:
+            if base is not EndpointError and issubclass(base, EndpointError):
+                message = f"{cls.__name__}: a declared error is not extended; derive from tachyon.EndpointError"
+                raise TypeError(message)
+        cls.__layout__ = HeadLayout(cls.__name__, _fields(cls, sys._getframe(1).f_locals), cls)  # pyright: ignore[reportPrivateUsage]
+        cls.__tachyon_text__ = cls.__name__ if text is None else text
+        _check_text(cls)
+
+    def __init__(self, /, **fields: Any) -> None:
+        """Make an error of its fields."""
+        cls = type(self)
+        if cls is EndpointError:
+            message = "an endpoint's errors are classes of their own: class Busy(tachyon.EndpointError): ..."
+            raise TypeError(message)
+        own = {_attribute(field): field for field in cls.__layout__.fields}
+        for name in fields:
+            if name not in own:
+                message = f"{cls.__name__} has no field `{name}`; it has {', '.join(own) or 'none'}"
+                raise TypeError(message)
+        if missing := [name for name, field in own.items() if name not in fields and not field.has_default]:
+            names = ", ".join(f"`{name}`" for name in missing)
+            message = f"{cls.__name__} needs a value for {names}"
+            raise TypeError(message)
+        values = {
+            name: field.layout.plan.normal(fields[name], field.place) if name in fields else field.default
+            for name, field in own.items()
+        }
+        self._become(values, NO_REQUEST, None)
+
+    def _become(self, values: dict[str, Any], msg_type: int, text: str | None) -> None:
+        own = self.__tachyon_text__.format(**values) if text is None else text
+        RpcError.__init__(self, ErrorKind.HANDLER_FAILED, msg_type, own, b"", type(self).__name__)
+        self.__tachyon_values__: dict[str, Any] = values
+
+    def __str__(self) -> str:
+        """Give the text."""
+        return self.text
+
+    def __repr__(self) -> str:
+        """Show the class and its fields, as one would write them."""
+        values = ", ".join(f"{name}={value!r}" for name, value in self.__tachyon_values__.items())
+        return f"{type(self).__name__}({values})"
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[Any, ...]]:
+        """Pickle the class, the fields and what is known of the request."""
+        return _made, (type(self), self.__tachyon_values__, self.msg_type, self.text)
+
+
+class _Attribute:
+    """One field of an error, which stays as it is."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: EndpointError | None, owner: type[EndpointError]) -> Any:
+        return self if instance is None else instance.__tachyon_values__[self._name]
+
+    def __set__(self, instance: EndpointError, value: object) -> None:
+        message = f"{self._name} is what {type(instance).__name__} was raised with, and stays so"
+        raise AttributeError(message)
+
+
+def _attribute(field: HeadField) -> str:
+    return field.place.rpartition(".")[2]
+
+
+def _fields(cls: type[EndpointError], around: Mapping[str, Any]) -> list[HeadField]:
+    fields: list[HeadField] = []
+    for name, hint in resolved(cls, around).items():
+        if refused := objection(name, OF_ERRORS, "an error"):
+            message = f"field `{name}` of {cls.__name__}: {refused}"
+            raise TypeError(message)
+        found = layout(hint, f"field `{name}` of {cls.__name__}")
+        has_default = name in cls.__dict__
+        default = found.plan.normal(cls.__dict__[name], f"{cls.__name__}.{name}") if has_default else None
+        fields.append(HeadField(wire_name(name, OF_ERRORS), f"{cls.__name__}.{name}", found, has_default, default))
+        setattr(cls, name, _Attribute(name))
+    return fields
+
+
+def _check_text(cls: type[EndpointError]) -> None:
+    own = {_attribute(field) for field in cls.__layout__.fields}
+    try:
+        named = [name for _, name, _, _ in string.Formatter().parse(cls.__tachyon_text__) if name is not None]
+    except ValueError as error:
+        message = f"the text of {cls.__name__} is not one that can be filled in: {error}"
+        raise TypeError(message) from None
+    for name in named:
+        if name not in own:
+            message = f"the text of {cls.__name__} names {{{name}}}, and its fields are {', '.join(sorted(own)) or 'none'}"
+            raise TypeError(message)
+
+
+def _made(cls: type[EndpointError], values: dict[str, Any], msg_type: int, text: str | None) -> EndpointError:
+    error = cls.__new__(cls)
+    error._become(values, msg_type, text)  # pyright: ignore[reportPrivateUsage]
+    return error
+
+
+def received(cls: type[EndpointError], values: tuple[Any, ...], msg_type: int, text: str) -> EndpointError:
+    """Make the error that arrived. Its text is the callee's, unless that hides texts."""
+    named = {_attribute(field): value for field, value in zip(cls.__layout__.fields, values, strict=True)}
+    return _made(cls, named, msg_type, text or None)
+
+
+def sent(error: EndpointError) -> tuple[str, str, bytes]:
+    """Give what travels of an error: its name, its text, and its fields as a head."""
+    own = error.__layout__
+    fields = own.plan.encode_fields(list(error.__tachyon_values__.values())) if own.fields else b""
+    return own.name, error.text, fields
+
+
+def raised(classes: object) -> list[type[EndpointError]]:
+    """Check what an endpoint's `raises` says."""
+    if classes is None:
+        return []
+    given: Iterable[object] = cast("Iterable[object]", classes) if isinstance(classes, (tuple, list)) else (classes,)
+    found: list[type[EndpointError]] = []
+    for each in given:
+        if not (isinstance(each, type) and issubclass(each, EndpointError) and each is not EndpointError):
+            message = f"`raises` has classes that derive from tachyon.EndpointError, not {each!r}"
+            raise TypeError(message)
+        if any(each.__name__ == other.__name__ for other in found):
+            message = f"`raises` has two errors of the name {each.__name__}, by which they travel"
+            raise TypeError(message)
+        found.append(each)
+    return found
+
+
+def describe(error: type[EndpointError], types: Types) -> dict[str, Any]:
+    """Give an error as it is in a description."""
+    described: dict[str, Any] = {"name": error.__name__}
+    if doc := own_doc(error):
+        described["doc"] = doc
+    return described | (error.__layout__.head(types) if error.__layout__.fields else {})

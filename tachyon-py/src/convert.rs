@@ -1,0 +1,599 @@
+//! From Python's values to messages, by a plan: nothing is converted with loss, and nothing is guessed.
+//!
+//! These are the only rules there are: for requests, replies, fields of Structs and values of Arrays.
+#![allow(unsafe_code, reason = "reads whole numbers of any size")]
+
+use core::cell::Cell;
+use core::ffi::c_int;
+use core::ops::{Deref, DerefMut};
+
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple};
+use tachyon::__binding::{Node, Place, Source, TooLong};
+use tachyon::Primitive;
+
+use crate::arrays;
+use crate::errors::TooLargeError;
+use crate::items::Items;
+use crate::lent::type_name;
+use crate::memory::Memory;
+use crate::payload::Payload;
+use crate::plan::{Meta, Plan, Shown};
+use crate::read;
+use crate::values::Values;
+
+/// Longest buffer that is kept between two messages.
+const KEPT: usize = 64 * 1024;
+
+thread_local! {
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// An empty buffer, which goes back to be used again.
+pub(crate) struct Room(Vec<u8>);
+
+impl Room {
+    /// Takes it, so that a conversion that runs Python code which converts has one of its own. While the thread ends there
+    /// is none.
+    #[inline]
+    pub(crate) fn take() -> Self {
+        let mut room = ROOM.try_with(Cell::take).unwrap_or_default();
+        room.clear();
+        Self(room)
+    }
+}
+
+impl Drop for Room {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.capacity() <= KEPT {
+            let room = core::mem::take(&mut self.0);
+            let _ = ROOM.try_with(|kept| kept.set(room));
+        }
+    }
+}
+
+impl Deref for Room {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for Room {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+/// Why a value is refused.
+pub(crate) struct Refused(PyErr);
+
+impl From<PyErr> for Refused {
+    fn from(raised: PyErr) -> Self {
+        Self(raised)
+    }
+}
+
+impl From<TooLong> for Refused {
+    fn from(error: TooLong) -> Self {
+        Self(TooLargeError::new_err(error.to_string()))
+    }
+}
+
+impl From<Refused> for PyErr {
+    fn from(refused: Refused) -> Self {
+        refused.0
+    }
+}
+
+/// The message that a value is, appended to an empty buffer.
+#[inline]
+pub(crate) fn message(plan: &Plan, value: &Bound<'_, PyAny>, place: &Place<'_>, out: &mut Vec<u8>) -> PyResult<()> {
+    Ok(plan.core.write_message(plan.root, value, place, &mut Writer::new(plan), out)?)
+}
+
+/// The message that these values of the fields of a head are.
+#[inline]
+pub(crate) fn fields(plan: &Plan, values: &[Bound<'_, PyAny>], out: &mut Vec<u8>) -> PyResult<()> {
+    Ok(plan.core.write_fields(plan.root, values, &mut Writer::new(plan), out)?)
+}
+
+/// The bytes of a fixed value.
+pub(crate) fn fixed_bytes(
+    plan: &Bound<'_, Plan>,
+    node: usize,
+    value: &Bound<'_, PyAny>,
+    place: &Place<'_>,
+) -> PyResult<Vec<u8>> {
+    let plan = plan.get();
+    let Some((size, _)) = plan.core.layout(node) else { return Err(read::unfit()) };
+    let mut bytes = vec![0; size];
+    fixed(plan, node, value, place, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// What a field holds for a value: the same, as it would arrive, with memory of its own. Arrays of numpy and Structs
+/// without a fixed size stay the objects that they are.
+pub(crate) fn normal<'py>(
+    plan: &Bound<'py, Plan>,
+    node: usize,
+    value: &Bound<'py, PyAny>,
+    place: &Place<'_>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let own = plan.get();
+    match (own.core.node(node), &own.metas[node]) {
+        (Node::Option(_), _) if value.is_none() => Ok(value.clone()),
+        (Node::Option(of), _) => normal(plan, *of, value, place),
+        (Node::Head { name, .. }, Meta::Head { class: Some(class), .. }) => {
+            if value.is_instance(class.bind(value.py()))? { Ok(value.clone()) } else { Err(no(place, name, value)) }
+        }
+        (Node::List(of), Meta::List { shown: Shown::Numpy { .. }, .. }) if arrays::is_numpy(value, "ndarray")? => {
+            values(own, node, *of, value, place, &mut Room::take())?;
+            Ok(value.clone())
+        }
+        _ => anew(plan, node, value, place),
+    }
+}
+
+/// As [`normal`], of a value that is normal already, and not to be shared if it can be changed.
+pub(crate) fn fresh<'py>(
+    plan: &Bound<'py, Plan>,
+    node: usize,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if value.is_none() {
+        return Ok(value.clone());
+    }
+    let core = &plan.get().core;
+    let node = if let Node::Option(of) = *core.node(node) { of } else { node };
+    match core.node(node) {
+        Node::Primitive(_) | Node::Bytes(_) | Node::FixedText(_) | Node::Enum { .. } | Node::Text => Ok(value.clone()),
+        _ => anew(plan, node, value, &Place::Whole("the default")),
+    }
+}
+
+/// What arrives of a value.
+fn anew<'py>(
+    plan: &Bound<'py, Plan>,
+    node: usize,
+    value: &Bound<'py, PyAny>,
+    place: &Place<'_>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (own, mut room) = (plan.get(), Room::take());
+    own.core.write_message(node, value, place, &mut Writer::new(own), &mut room).map_err(PyErr::from)?;
+    read::own_at(plan, node, &room, "")
+}
+
+/// What has the bytes of a message as they are, if the message is an array; the message is then not written anew.
+pub(crate) fn whole_array<'py>(
+    plan: &Plan,
+    value: &Bound<'py, PyAny>,
+    place: &Place<'_>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Node::List(of) = *plan.core.node(plan.root) else { return Ok(None) };
+    if !plan.core.is_total(of) || value.is_exact_instance_of::<PyList>() {
+        return Ok(None);
+    }
+    if let Ok(items) = value.cast::<Items>() {
+        let theirs = items.get().plan.bind(value.py()).get();
+        return Ok(plan.is_same(of, theirs, items.get().of).then(|| value.clone()));
+    }
+    arrays::of_exactly(plan, plan.root, of, value, place)
+}
+
+/// Reads Python's values.
+///
+/// The lifetime is the interpreter's, which the core knows nothing of.
+struct Writer<'a, 'py> {
+    plan: &'a Plan,
+    py: core::marker::PhantomData<Python<'py>>,
+}
+
+impl<'a> Writer<'a, '_> {
+    fn new(plan: &'a Plan) -> Self {
+        Self { plan, py: core::marker::PhantomData }
+    }
+}
+
+impl<'py> Source for Writer<'_, 'py> {
+    type Value = Bound<'py, PyAny>;
+    type Error = Refused;
+
+    #[inline]
+    fn fixed(
+        &mut self,
+        _core: &tachyon::__binding::Plan,
+        node: usize,
+        value: &Self::Value,
+        place: &Place<'_>,
+        out: &mut [u8],
+    ) -> Result<(), Refused> {
+        Ok(fixed(self.plan, node, value, place, out)?)
+    }
+
+    #[inline]
+    fn text(&mut self, value: &Self::Value, place: &Place<'_>, out: &mut Vec<u8>) -> Result<(), Refused> {
+        out.extend_from_slice(text(value, place)?.as_bytes());
+        Ok(())
+    }
+
+    fn values(
+        &mut self,
+        core: &tachyon::__binding::Plan,
+        node: usize,
+        value: &Self::Value,
+        place: &Place<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
+        let Node::List(of) = *core.node(node) else { return Err(read::unfit().into()) };
+        Ok(values(self.plan, node, of, value, place, out).map(drop)?)
+    }
+
+    fn list(
+        &mut self,
+        core: &tachyon::__binding::Plan,
+        node: usize,
+        value: &Self::Value,
+        place: &Place<'_>,
+    ) -> Result<Vec<Self::Value>, Refused> {
+        if arrays::is_array(value)? {
+            let name = core.name(node);
+            return Err(PyTypeError::new_err(format!("{place} is {name}, and this is an array; pass a list")).into());
+        }
+        Ok(sequence(value, place)?)
+    }
+
+    fn option(&mut self, value: &Self::Value) -> Result<Option<Self::Value>, Refused> {
+        Ok(if value.is_none() { None } else { Some(value.clone()) })
+    }
+
+    fn head(
+        &mut self,
+        core: &tachyon::__binding::Plan,
+        node: usize,
+        value: &Self::Value,
+        place: &Place<'_>,
+    ) -> Result<Vec<Self::Value>, Refused> {
+        let Node::Head { name, fields } = core.node(node) else { return Err(read::unfit().into()) };
+        let Meta::Head { class: Some(class), .. } = &self.plan.metas[node] else { return Err(read::unfit().into()) };
+        if !value.is_instance(class.bind(value.py()))? {
+            return Err(no(place, name, value).into());
+        }
+        let own = value.cast::<Values>().map_err(PyErr::from)?;
+        let each = fields.iter().enumerate().map(|(index, field)| {
+            own.get()
+                .get(value.py(), index)
+                .ok_or_else(|| PyValueError::new_err(format!("{place}.{} has no value", field.name)))
+        });
+        Ok(each.collect::<PyResult<_>>()?)
+    }
+}
+
+/// A value is of another type.
+#[cold]
+fn no(place: &Place<'_>, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
+    match type_name(value) {
+        Ok(found) => PyTypeError::new_err(format!("{place} is a {wanted}, not {found}")),
+        Err(raised) => raised,
+    }
+}
+
+/// Writes a fixed value.
+#[inline]
+fn fixed(plan: &Plan, node: usize, value: &Bound<'_, PyAny>, place: &Place<'_>, out: &mut [u8]) -> PyResult<()> {
+    match (plan.core.node(node), &plan.metas[node]) {
+        (Node::Primitive(primitive), _) => number(*primitive, value, place, out),
+        (Node::Bytes(len), _) => {
+            let Some(given) = bytes_like(value, place)? else {
+                let found = type_name(value)?;
+                return Err(PyTypeError::new_err(format!("{place} is {len} bytes, not {found}")));
+            };
+            let given = given.as_slice();
+            if given.len() != *len {
+                let count = given.len();
+                return Err(PyValueError::new_err(format!("{place} is {len} bytes, and {count} were given")));
+            }
+            out.copy_from_slice(given);
+            Ok(())
+        }
+        (Node::FixedText(len), _) => fixed_text(*len, value, place, out),
+        (Node::Enum { name, repr, .. }, Meta::Enum { class, .. }) => {
+            if !value.is_instance(class.bind(value.py()))? {
+                return Err(no(place, name, value));
+            }
+            integer(*repr, value, place, out)
+        }
+        (Node::Struct { name, .. }, Meta::Struct { class }) => {
+            if !value.is_instance(class.bind(value.py()))? {
+                return Err(no(place, name, value));
+            }
+            Memory::read(value.cast::<Memory>()?, 0, out.len(), |bytes| {
+                out.copy_from_slice(bytes);
+                Ok(())
+            })?;
+            // Its memory can be written to by others, through its buffer.
+            checked(plan, node, place, out)
+        }
+        (Node::Array { of, len }, _) => {
+            let mut bytes = Vec::with_capacity(out.len());
+            let count = values(plan, node, *of, value, place, &mut bytes)?;
+            if count != *len {
+                return Err(PyValueError::new_err(format!("{place} is {len} values, and {count} were given")));
+            }
+            out.copy_from_slice(&bytes);
+            Ok(())
+        }
+        _ => Err(read::unfit()),
+    }
+}
+
+/// Refuses bytes that no value is, such as a bool of 2 that was written through a buffer.
+fn checked(plan: &Plan, node: usize, place: &Place<'_>, bytes: &[u8]) -> PyResult<()> {
+    plan.core.check(node, bytes).map_err(|problem| PyValueError::new_err(format!("{place}: {problem}")))
+}
+
+#[inline]
+fn number(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>, out: &mut [u8]) -> PyResult<()> {
+    match primitive {
+        Primitive::F32 | Primitive::F64 => float(primitive, value, place, out),
+        Primitive::Bool => {
+            let is_bool = value.is_instance_of::<PyBool>() || arrays::is_numpy(value, "bool_")?;
+            if !is_bool {
+                return Err(no(place, "bool", value));
+            }
+            out[0] = u8::from(value.is_truthy()?);
+            Ok(())
+        }
+        _ => integer(primitive, value, place, out),
+    }
+}
+
+/// A whole number of Python's, or of numpy's as one of Python's.
+#[inline]
+fn whole<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyInt>>> {
+    if let Ok(int) = value.cast::<PyInt>() {
+        return Ok(if value.is_instance_of::<PyBool>() { None } else { Some(int.clone()) });
+    }
+    if !arrays::is_numpy(value, "integer")? {
+        return Ok(None);
+    }
+    Ok(Some(value.call_method0(pyo3::intern!(value.py(), "__index__"))?.cast_into()?))
+}
+
+/// The number in 128 bits; `None` if it does not fit 64, with or without a sign.
+#[inline]
+fn wide(int: &Bound<'_, PyInt>) -> Option<i128> {
+    let mut overflow: c_int = 0;
+    // SAFETY: an int, and a place for the sign of an overflow.
+    let found = unsafe { ffi::PyLong_AsLongLongAndOverflow(int.as_ptr(), &raw mut overflow) };
+    match overflow {
+        0 => Some(found.into()),
+        1 => int.extract::<u64>().ok().map(i128::from),
+        _ => None,
+    }
+}
+
+#[inline]
+fn integer(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>, out: &mut [u8]) -> PyResult<()> {
+    let Some(int) = whole(value)? else {
+        let found = type_name(value)?;
+        return Err(PyTypeError::new_err(format!("{place} is a whole number ({}), not {found}", primitive.name())));
+    };
+    let is_signed = matches!(primitive, Primitive::I8 | Primitive::I16 | Primitive::I32 | Primitive::I64);
+    let bits = u32::try_from(8 * out.len()).unwrap_or(64) - u32::from(is_signed);
+    let most = (1_i128 << bits) - 1;
+    let least = if is_signed { -most - 1 } else { 0 };
+    match wide(&int) {
+        Some(found) if (least..=most).contains(&found) => {
+            let bytes = found.to_le_bytes();
+            out.copy_from_slice(&bytes[..out.len()]);
+            Ok(())
+        }
+        _ => Err(PyOverflowError::new_err(format!(
+            "{place} is {}, from {least} to {most}, and {} is out of that range",
+            primitive.name(),
+            shown(&int),
+        ))),
+    }
+}
+
+/// A number in an error.
+#[cold]
+fn shown(value: &Bound<'_, PyAny>) -> String {
+    // A huge one is refused by Python, too.
+    value.str().map_or_else(|_| "a huge number".to_owned(), |text| text.to_string_lossy().into_owned())
+}
+
+#[inline]
+fn float(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>, out: &mut [u8]) -> PyResult<()> {
+    let is_single = primitive == Primitive::F32;
+    let found = if let Ok(float) = value.cast::<PyFloat>() { float.value() } else { exact(primitive, value, place)? };
+    if !is_single {
+        out.copy_from_slice(&found.to_le_bytes());
+        return Ok(());
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "Python has no other float to write in")]
+    let single = found as f32;
+    if found.is_finite() && !single.is_finite() {
+        let message = format!("{place} is f32, and {} is out of its range", shown(value));
+        return Err(PyOverflowError::new_err(message));
+    }
+    out.copy_from_slice(&single.to_le_bytes());
+    Ok(())
+}
+
+/// A number that is no `float` as one, if that changes nothing.
+#[cold]
+fn exact(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<f64> {
+    let name = primitive.name();
+    let number = match whole(value)? {
+        Some(int) => int.into_any(),
+        None if arrays::is_numpy(value, "floating")? => value.clone(),
+        None => {
+            let found = type_name(value)?;
+            return Err(PyTypeError::new_err(format!("{place} is a number ({name}), not {found}")));
+        }
+    };
+    let is_whole = number.is_instance_of::<PyInt>();
+    let lost = || {
+        let advice = if is_whole { "; round it first: float(number)" } else { "" };
+        PyOverflowError::new_err(format!("{place} is {name}, which has no {}{advice}", shown(&number)))
+    };
+    let Ok(found) = number.call_method0(pyo3::intern!(value.py(), "__float__")) else { return Err(lost()) };
+    let float: f64 = found.extract()?;
+    #[allow(clippy::cast_possible_truncation, reason = "looked at below")]
+    let kept = if primitive == Primitive::F32 && is_whole { f64::from(float as f32) } else { float };
+    // Whole numbers stay what they are; floats of numpy that are wider than any of ours do, too.
+    if float.is_nan() || (kept.to_bits() == float.to_bits() && found.eq(&number)?) { Ok(float) } else { Err(lost()) }
+}
+
+/// Text.
+#[inline]
+fn text<'a>(value: &'a Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<&'a str> {
+    let Ok(text) = value.cast::<PyString>() else {
+        let found = type_name(value)?;
+        return Err(PyTypeError::new_err(format!("{place} is text, not {found}")));
+    };
+    text.to_str()
+        .map_err(|_| PyValueError::new_err(format!("{place} has half of a surrogate pair in it, which no UTF-8 has")))
+}
+
+fn fixed_text(len: usize, value: &Bound<'_, PyAny>, place: &Place<'_>, out: &mut [u8]) -> PyResult<()> {
+    let given = text(value, place)?;
+    if given.len() > len {
+        let (shown, count) = (value.repr()?, given.len());
+        let message = format!("{place} holds {len} bytes of UTF-8, and {shown} has {count}");
+        return Err(PyValueError::new_err(message));
+    }
+    if given.ends_with('\0') {
+        let message = format!("{place} is filled up with zeros, so its text cannot end in one");
+        return Err(PyValueError::new_err(message));
+    }
+    out.fill(0);
+    out[..given.len()].copy_from_slice(given.as_bytes());
+    Ok(())
+}
+
+/// The bytes of `bytes`, a `bytearray` or a `memoryview`; `None` of others.
+fn bytes_like<'a, 'py>(value: &'a Bound<'py, PyAny>, place: &Place<'_>) -> PyResult<Option<Payload<'a, 'py>>> {
+    let is_like = value.is_instance_of::<PyBytes>()
+        || value.is_instance_of::<PyByteArray>()
+        || value.is_instance_of::<PyMemoryView>();
+    if !is_like {
+        return Ok(None);
+    }
+    Payload::of(value).map(Some).map_err(|error| PyValueError::new_err(format!("{place}: {}", error.value(value.py()))))
+}
+
+/// Appends values of a fixed type, and says how many; `node` is that of the list or the array.
+fn values(
+    plan: &Plan,
+    node: usize,
+    of: usize,
+    value: &Bound<'_, PyAny>,
+    place: &Place<'_>,
+    out: &mut Vec<u8>,
+) -> PyResult<usize> {
+    let Some((size, _)) = plan.core.layout(of) else { return Err(read::unfit()) };
+    let begin = out.len();
+    if let Meta::List { shown: Shown::Bytes | Shown::Memoryview, .. } = &plan.metas[node] {
+        let Some(given) = bytes_like(value, place)? else {
+            return Err(PyTypeError::new_err(format!("{place} is bytes, not {}", type_name(value)?)));
+        };
+        out.extend_from_slice(given.as_slice());
+        return Ok(out.len() - begin);
+    }
+    if value.is_exact_instance_of::<PyList>() || value.is_exact_instance_of::<PyTuple>() {
+        return each(plan, of, size, value, place, out);
+    }
+    if let Ok(items) = value.cast::<Items>() {
+        let theirs = items.get().plan.bind(value.py()).get();
+        if !plan.is_same(of, theirs, items.get().of) {
+            let (mine, theirs) = (plan.core.name(of), theirs.core.name(items.get().of));
+            return Err(PyTypeError::new_err(format!("{place} is an Array of {mine}, and this one is of {theirs}")));
+        }
+        let memory = items.as_super();
+        Memory::read(memory, 0, memory.get().len(), |bytes| {
+            out.extend_from_slice(bytes);
+            Ok(())
+        })?;
+    } else if let Some(array) = arrays::of_exactly(plan, node, of, value, place)? {
+        out.extend_from_slice(Payload::of(&array)?.as_slice());
+    } else {
+        return each(plan, of, size, value, place, out);
+    }
+    if !plan.core.is_total(of) {
+        for (index, bytes) in out[begin..].chunks_exact(size).enumerate() {
+            checked(plan, of, &Place::Item(place, index), bytes)?;
+        }
+    }
+    Ok((out.len() - begin) / size)
+}
+
+/// Appends each value of a sequence.
+fn each(
+    plan: &Plan,
+    of: usize,
+    size: usize,
+    value: &Bound<'_, PyAny>,
+    place: &Place<'_>,
+    out: &mut Vec<u8>,
+) -> PyResult<usize> {
+    let begin = out.len();
+    let mut add = |index: usize, value: &Bound<'_, PyAny>| {
+        let at = begin + index * size;
+        out.resize(at + size, 0);
+        fixed(plan, of, value, &Place::Item(place, index), &mut out[at..])
+    };
+    // By their places: a value that is looked at may run code that changes the list.
+    if let Ok(list) = value.cast_exact::<PyList>() {
+        let count = list.len();
+        for index in 0..count {
+            add(index, &list.get_item(index)?)?;
+        }
+        return Ok(count);
+    }
+    let values = sequence(value, place)?;
+    for (index, value) in values.iter().enumerate() {
+        add(index, value)?;
+    }
+    Ok(values.len())
+}
+
+/// The values of a sequence with a length.
+fn sequence<'py>(value: &Bound<'py, PyAny>, place: &Place<'_>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+        return Ok(tuple.iter().collect());
+    }
+    if let Ok(list) = value.cast_exact::<PyList>() {
+        return Ok(list.iter().collect());
+    }
+    let is_text = value.is_instance_of::<PyString>()
+        || value.is_instance_of::<PyBytes>()
+        || value.is_instance_of::<PyByteArray>();
+    // Sets, generators and dicts are none; mappings of others have keys.
+    let is_sequence = !is_text && is_sequence(value) && !value.hasattr(pyo3::intern!(value.py(), "keys"))?;
+    let Some(count) = is_sequence.then(|| value.len().ok()).flatten() else {
+        let found = type_name(value)?;
+        return Err(PyTypeError::new_err(format!("{place} is a sequence of values, not {found}")));
+    };
+    let mut values = Vec::new();
+    // No more than it says that it has: one may have no end.
+    for each in value.try_iter()?.take(count.saturating_add(1)) {
+        values.push(each?);
+    }
+    if values.len() != count {
+        let found = type_name(value)?;
+        return Err(PyValueError::new_err(format!("{place}: this {found} has not the {count} values that it says")));
+    }
+    Ok(values)
+}
+
+fn is_sequence(value: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::PySequence_Check(value.as_ptr()) != 0 }
+}

@@ -1,0 +1,438 @@
+"""What values become bytes, and which are refused: each cell of the table, in requests, replies and assignments."""
+
+from __future__ import annotations
+
+import array
+import collections
+import enum
+import logging
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import tachyon
+from tachyon import Array, BadReplyError, RpcBus, RpcDispatcher, tachyon_rpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Side(tachyon.IntEnum, repr="u8"):
+    BUY = 1
+    SELL = 2
+
+
+class Other(tachyon.IntEnum, repr="u8"):
+    BUY = 1
+
+
+class Point(tachyon.Struct):
+    x: tachyon.f32
+    y: tachyon.f32
+
+
+class Twin(tachyon.Struct):
+    x: tachyon.f32
+    y: tachyon.f32
+
+
+class Order(tachyon.Struct):
+    price: tachyon.f64
+    side: Side
+    live: tachyon.bool
+    _pad: Annotated[bytes, 6] = tachyon.pad()
+
+
+class Named(tachyon.Struct):
+    name: str
+
+
+class Numbers(enum.IntEnum):
+    ONE = 1
+
+
+HINTS: dict[str, Any] = {
+    "u8": tachyon.u8,
+    "i16": tachyon.i16,
+    "u64": tachyon.u64,
+    "i64": tachyon.i64,
+    "f32": tachyon.f32,
+    "f64": tachyon.f64,
+    "bool": tachyon.bool,
+    "str": str,
+    "bytes": bytes,
+    "enum": Side,
+    "struct": Point,
+    "named": Named,
+    "list_i64": list[tachyon.i64],
+    "array_i64": Array[tachyon.i64],
+    "array_f32": Array[tachyon.f32],
+    "array_bool": Array[tachyon.bool],
+    "array_enum": Array[Side],
+    "array_point": Array[Point],
+    "array_order": Array[Order],
+    "list_str": list[str],
+    "list_point": list[Point],
+    "list_named": list[Named],
+    "nd_i64": npt.NDArray[np.int64],
+    "nd_f32": npt.NDArray[np.float32],
+    "nd_bool": npt.NDArray[np.bool_],
+    "nd_point": Annotated[npt.NDArray[np.void], Point],
+    "four": Annotated[Array[tachyon.f64], 4],
+    "key": Annotated[bytes, 2],
+    "text": Annotated[str, 3],
+    "option": tachyon.u8 | None,
+}
+
+
+class _Holder:
+    """All hints as parameters, replies and fields."""
+
+    def __init__(self, name: str) -> None:
+        hint = HINTS[name]
+
+        def both(value, other):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+            return value
+
+        both.__annotations__ = {"value": hint, "other": tachyon.u8, "return": hint}
+        self.endpoint = tachyon_rpc(1)(both)
+        namespace = {"__annotations__": {"value": hint, "other": str}, "__module__": __name__}
+        self.struct = type(tachyon.Struct)("Held", (tachyon.Struct,), namespace)
+        namespace = {"__annotations__": {"value": hint}, "__module__": __name__}
+        self.alone = type(tachyon.Struct)("Alone", (tachyon.Struct,), namespace)
+
+
+def plain(value: Any) -> Any:
+    """Give a value that compares."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return list(value) if isinstance(value, Array) else value
+
+
+class Ways:
+    """The ways for a value of one hint to become bytes; each gives what it became."""
+
+    def __init__(self, bus: RpcBus, dispatcher: RpcDispatcher, name: str) -> None:
+        self._bus = bus
+        self._held = _Holder(name)
+        self._reply: Any = None
+
+        def answer():  # type: ignore[no-untyped-def] # noqa: ANN202
+            return self._reply
+
+        answer.__annotations__ = {"return": HINTS[name]}
+        self._answer = tachyon_rpc(2)(answer)
+        dispatcher.register(self._held.endpoint).register(self._answer)
+
+    def request(self, value: Any) -> Any:
+        return plain(self._held.endpoint.call(self._bus, value, other=1))
+
+    def reply(self, value: Any) -> Any:
+        self._reply = value
+        try:
+            return plain(self._answer.call(self._bus))
+        except tachyon.RpcError as error:
+            assert error.kind is tachyon.ErrorKind.BAD_REPLY
+            raise BadReplyError(error.text) from error
+
+    def assign(self, value: Any) -> Any:
+        made = self._held.struct(value=value, other="")
+        made.value = value
+        return plain(type(made).from_bytes(bytes(made)).value)
+
+    def assign_alone(self, value: Any) -> Any:
+        made = self._held.alone(value=value)
+        made.value = value
+        return plain(made.value)
+
+    def __iter__(self) -> Iterator[Callable[[Any], Any]]:
+        return iter((self.request, self.reply, self.assign, self.assign_alone))
+
+
+@pytest.fixture
+def ways(path: str, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[str], Ways]]:
+    caplog.set_level(logging.CRITICAL)
+    with ThreadPoolExecutor(2) as pool:
+        listening = pool.submit(RpcBus.listen, path, 1 << 16, 1 << 16)
+        with RpcBus.connect(path) as caller:
+
+            def begin(name: str) -> Ways:
+                dispatcher = RpcDispatcher()
+                made = Ways(caller, dispatcher, name)
+                pool.submit(dispatcher.serve_forever, listening.result())
+                return made
+
+            yield begin
+        listening.result().close()
+
+
+def spaced(values: Any) -> Any:
+    return np.repeat(np.asarray(values), 2)[::2]
+
+
+NAN = float("nan")
+TAKEN = [
+    ("u8", 255, 255),
+    ("u8", np.int64(7), 7),
+    ("u8", Numbers.ONE, 1),
+    ("u64", (1 << 64) - 1, (1 << 64) - 1),
+    ("u64", np.uint64((1 << 64) - 1), (1 << 64) - 1),
+    ("i64", -(1 << 63), -(1 << 63)),
+    ("i16", np.int8(-3), -3),
+    ("f64", 0.1, 0.1),
+    ("f64", 1 << 53, float(1 << 53)),
+    ("f64", np.float32(0.5), 0.5),
+    ("f64", np.float16(0.5), 0.5),
+    ("f64", np.longdouble(0.5), 0.5),
+    ("f64", np.int32(7), 7.0),
+    ("f64", math.inf, math.inf),
+    ("f32", 0.1, float(np.float32(0.1))),
+    ("f32", np.float64(0.1), float(np.float32(0.1))),
+    ("f32", -math.inf, -math.inf),
+    ("f32", 1 << 24, float(1 << 24)),
+    ("bool", True, True),
+    ("bool", np.bool_(0), False),
+    ("str", "aé\0", "aé\0"),
+    ("str", np.str_("x"), "x"),
+    ("bytes", b"ab", b"ab"),
+    ("bytes", bytearray(b"ab"), b"ab"),
+    ("bytes", memoryview(b"ab"), b"ab"),
+    ("key", memoryview(b"ab"), b"ab"),
+    ("text", "é", "é"),
+    ("enum", Side.SELL, Side.SELL),
+    ("struct", Point(x=1.0, y=2.0), Point(x=1.0, y=2.0)),
+    ("named", Named(name="x"), Named(name="x")),
+    ("list_i64", [1, np.int8(-2)], [1, -2]),
+    ("list_i64", (1, 2), [1, 2]),
+    ("list_i64", range(3), [0, 1, 2]),
+    ("list_i64", collections.deque([5]), [5]),
+    ("list_i64", np.array([1, 2]), [1, 2]),
+    ("list_i64", spaced([1, 2]), [1, 2]),
+    ("list_i64", array.array("q", [3]), [3]),
+    ("list_i64", memoryview(array.array("q", [3])), [3]),
+    ("list_i64", [], []),
+    ("array_i64", np.array([1, 2]), [1, 2]),
+    ("array_i64", [1, 2], [1, 2]),
+    ("array_f32", [1, 0.5], [1.0, 0.5]),
+    ("array_bool", [True, np.bool_(0)], [True, False]),
+    ("array_bool", np.array([True]), [True]),
+    ("array_enum", [Side.BUY], [Side.BUY]),
+    ("array_point", [Point(x=1.0, y=2.0)], [Point(x=1.0, y=2.0)]),
+    ("array_point", np.array([(1, 2)], dtype=Point.dtype), [Point(x=1.0, y=2.0)]),
+    ("list_str", ["a", ""], ["a", ""]),
+    ("list_point", (Point(x=1.0, y=2.0),), [Point(x=1.0, y=2.0)]),
+    ("list_named", [Named(name="x")], [Named(name="x")]),
+    ("nd_i64", np.array([1, 2]), [1, 2]),
+    ("nd_i64", np.array([], dtype=np.int64), []),
+    ("nd_i64", spaced([1, 2]), [1, 2]),
+    ("nd_i64", [1, np.int16(2)], [1, 2]),
+    ("nd_i64", array.array("q", [3]), [3]),
+    ("nd_f32", [1, 0.5], [1.0, 0.5]),
+    ("nd_bool", [True], [True]),
+    ("nd_point", np.array([(1, 2)], dtype=Point.dtype), [(1.0, 2.0)]),
+    ("nd_point", [Point(x=1.0, y=2.0)], [(1.0, 2.0)]),
+    ("four", [1, 2, 3, 4], [1.0, 2.0, 3.0, 4.0]),
+    ("four", np.arange(4.0), [0.0, 1.0, 2.0, 3.0]),
+    ("option", None, None),
+    ("option", 3, 3),
+]
+
+SWAPPED = np.dtype([("y", "<f4"), ("x", "<f4")])
+REFUSED = [
+    ("u8", True, TypeError, "is a whole number (u8), not bool"),
+    ("u8", np.bool_(1), TypeError, "is a whole number (u8), not bool"),
+    ("u8", 1.0, TypeError, "is a whole number (u8), not float"),
+    ("u8", np.float64(1), TypeError, "is a whole number (u8), not float64"),
+    ("u8", "7", TypeError, "is a whole number (u8), not str"),
+    ("u8", None, TypeError, "is a whole number (u8), not NoneType"),
+    ("u8", np.array(7), TypeError, "is a whole number (u8), not ndarray"),
+    ("u8", 256, OverflowError, "is u8, from 0 to 255, and 256 is out of that range"),
+    ("u8", np.int64(-1), OverflowError, "and -1 is out of that range"),
+    ("u64", 1 << 64, OverflowError, "is out of that range"),
+    ("u64", -1, OverflowError, "is out of that range"),
+    ("i64", 1 << 63, OverflowError, "is out of that range"),
+    ("i64", 10**6000, OverflowError, "a huge number is out of that range"),
+    ("f64", True, TypeError, "is a number (f64), not bool"),
+    ("f64", np.bool_(1), TypeError, "is a number (f64), not bool"),
+    ("f64", "1", TypeError, "is a number (f64), not str"),
+    ("f64", 1j, TypeError, "is a number (f64), not complex"),
+    ("f64", np.array(1.0), TypeError, "is a number (f64), not ndarray"),
+    ("f64", (1 << 53) + 1, OverflowError, "is f64, which has no 9007199254740993"),
+    ("f64", 10**400, OverflowError, "is f64, which has no"),
+    ("f64", np.longdouble(1) + np.finfo(np.longdouble).eps, OverflowError, "is f64, which has no"),
+    ("f32", (1 << 24) + 1, OverflowError, "is f32, which has no 16777217"),
+    ("f32", 1e39, OverflowError, "is f32, and 1e+39 is out of its range"),
+    ("f32", np.float64(1e39), OverflowError, "is f32, and 1e+39 is out of its range"),
+    ("bool", 1, TypeError, "is a bool, not int"),
+    ("bool", 0, TypeError, "is a bool, not int"),
+    ("bool", np.int8(1), TypeError, "is a bool, not int8"),
+    ("str", b"x", TypeError, "is text, not bytes"),
+    ("str", 7, TypeError, "is text, not int"),
+    ("str", "\ud800", ValueError, "half of a surrogate pair"),
+    ("text", "\ud800", ValueError, "half of a surrogate pair"),
+    ("text", "éé", ValueError, "holds 3 bytes of UTF-8"),
+    ("key", "ab", TypeError, "is 2 bytes, not str"),
+    ("key", b"abc", ValueError, "is 2 bytes, and 3 were given"),
+    ("enum", 1, TypeError, "is a Side, not int"),
+    ("enum", Other.BUY, TypeError, "is a Side, not Other"),
+    ("enum", "BUY", TypeError, "is a Side, not str"),
+    ("struct", {"x": 1.0, "y": 2.0}, TypeError, "is a Point, not dict"),
+    ("struct", Twin(x=1.0, y=2.0), TypeError, "is a Point, not Twin"),
+    ("named", Point(x=1.0, y=2.0), TypeError, "is a Named, not Point"),
+    ("list_i64", "12", TypeError, "is a sequence of values, not str"),
+    ("list_i64", b"12", TypeError, "is a sequence of values, not bytes"),
+    ("list_i64", bytearray(b"12"), TypeError, "is a sequence of values, not bytearray"),
+    ("list_i64", {1, 2}, TypeError, "is a sequence of values, not set"),
+    ("list_i64", {1: 2}, TypeError, "is a sequence of values, not dict"),
+    ("list_i64", iter([1]), TypeError, "is a sequence of values, not list_iterator"),
+    ("list_i64", 7, TypeError, "is a sequence of values, not int"),
+    ("list_i64", [1, 1.5], TypeError, "[1] is a whole number (i64), not float"),
+    ("list_i64", ["7"], TypeError, "[0] is a whole number (i64), not str"),
+    ("list_i64", np.array([1.5]), TypeError, "is an array of int64, and this one is of float64"),
+    ("list_i64", np.array(["7"]), TypeError, "is an array of int64"),
+    ("list_i64", np.array([1], dtype=object), TypeError, "is an array of int64, and this one is of object"),
+    ("list_i64", array.array("d", [1]), TypeError, "is values of i64"),
+    ("list_i64", np.ones((2, 2), dtype=np.int64), ValueError, "has 1 dimension, and this array has 2"),
+    ("array_i64", [1.9], TypeError, "[0] is a whole number (i64), not float"),
+    ("array_i64", np.array(5), ValueError, "has 1 dimension, and this array has 0"),
+    ("array_i64", np.int64(5), ValueError, "has 1 dimension, and this array has 0"),
+    ("array_i64", np.ma.array([1, 2], mask=[0, 1]), TypeError, "has no place for a mask"),
+    ("array_f32", [1e39], OverflowError, "[0] is f32, and 1e+39 is out of its range"),
+    ("array_f32", np.array([1.0]), TypeError, "is an array of float32, and this one is of float64"),
+    ("array_bool", [1], TypeError, "[0] is a bool, not int"),
+    ("array_bool", np.array([2], dtype=np.uint8).view(np.bool_), ValueError, "bool is 2, and bool has no such value"),
+    ("array_enum", [1], TypeError, "[0] is a Side, not int"),
+    ("array_enum", np.array([1], dtype=np.uint8), TypeError, "is values of Side"),
+    ("array_point", [(1.0, 2.0)], TypeError, "[0] is a Point, not tuple"),
+    ("array_point", [Twin(x=1.0, y=2.0)], TypeError, "[0] is a Point, not Twin"),
+    ("array_point", np.zeros(1, dtype=SWAPPED), TypeError, "use astype"),
+    ("array_order", np.zeros(1, dtype=Order.dtype), ValueError, "side is 0, and Side has no such value"),
+    ("list_str", "abc", TypeError, "is a sequence of values, not str"),
+    ("list_str", ["a", 1], TypeError, "[1] is text, not int"),
+    ("list_str", np.array(["a"]), TypeError, "and this is an array"),
+    ("list_named", [Named(name="a"), Point(x=1.0, y=2.0)], TypeError, "[1] is a Named, not Point"),
+    ("nd_i64", [1.9, -2.9], TypeError, "[0] is a whole number (i64), not float"),
+    ("nd_i64", ["7", "8"], TypeError, "[0] is a whole number (i64), not str"),
+    ("nd_i64", np.array([1.9]), TypeError, "is an array of int64, and this one is of float64"),
+    ("nd_i64", np.array([1], dtype=">i8"), TypeError, "use astype"),
+    ("nd_i64", np.array([1], dtype=object), TypeError, "this one is of object"),
+    ("nd_i64", np.ones((2, 1), dtype=np.int64), ValueError, "has 1 dimension, and this array has 2"),
+    ("nd_i64", np.array(5), ValueError, "has 1 dimension, and this array has 0"),
+    ("nd_i64", np.ma.array([1, 2], mask=[0, 1]), TypeError, "has no place for a mask"),
+    ("nd_i64", array.array("d", [1.9, -2.9]), TypeError, "is values of i64"),
+    ("nd_i64", "12", TypeError, "is a sequence of values, not str"),
+    ("nd_f32", [math.inf, 1e39], OverflowError, "[1] is f32, and 1e+39 is out of its range"),
+    ("nd_bool", ["False", ""], TypeError, "[0] is a bool, not str"),
+    ("nd_point", np.zeros(1, dtype=SWAPPED), TypeError, "use astype"),
+    ("nd_point", [(1.0, 2.0)], TypeError, "[0] is a Point, not tuple"),
+    ("four", [1.0], ValueError, "is 4 values, and 1 were given"),
+    ("four", np.arange(3.0), ValueError, "is 4 values, and 3 were given"),
+    ("option", 256, OverflowError, "is out of that range"),
+]
+
+
+def named(rows: list[Any]) -> list[str]:
+    return [f"{at}-{row[0]}" for at, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(("hint", "value", "expected"), TAKEN, ids=named(TAKEN))
+def test_what_is_taken(ways: Callable[[str], Ways], hint: str, value: object, expected: object) -> None:
+    for way in ways(hint):
+        found = way(value)
+        assert found == expected, way
+        assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(("hint", "value", "error", "text"), REFUSED, ids=named(REFUSED))
+def test_what_is_refused(
+    ways: Callable[[str], Ways], hint: str, value: object, error: type[Exception], text: str
+) -> None:
+    all_ways = ways(hint)
+    for way in all_ways:
+        with pytest.raises(BadReplyError if way == all_ways.reply else error) as raised:
+            way(value)
+        assert text in str(raised.value), way
+
+
+def test_no_number_stays_none() -> None:
+    for hint in ("f64", "f32"):
+        made = _Holder(hint).struct(value=NAN, other="")
+        assert math.isnan(made.value)
+
+
+def test_series_are_arrays_of_their_type() -> None:
+    class Series:
+        """As pandas has them: values are looked up by labels, and numpy asks for the whole."""
+
+        def __init__(self, values: Any) -> None:
+            self.values = values
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return self.values
+
+        def __len__(self) -> int:
+            return len(self.values)
+
+        def __getitem__(self, label: str) -> Any:
+            return {"a": 9}[label]
+
+    made = _Holder("nd_i64").struct(value=Series(np.array([1, 2])), other="")
+    assert made.value.tolist() == [1, 2]
+    for hint in ("nd_i64", "array_i64", "list_i64"):
+        with pytest.raises(TypeError, match="use astype"):
+            _Holder(hint).struct(value=Series(np.array([1.9])), other="")
+
+
+def _listening(pool: ThreadPoolExecutor, path: str) -> str:
+    pool.submit(RpcBus.listen, path, 1 << 16, 1 << 16)
+    return path
+
+
+def test_places_are_named_to_the_last_index(path: str) -> None:
+    class Cloud(tachyon.Struct):
+        points: list[Point]
+        clouds: list[Named]
+
+    points = [Point(x=0.0, y=0.0) for _ in range(3)]
+    with pytest.raises(TypeError, match=r"^Cloud\.points\[3\] is a Point, not tuple$"):
+        Cloud(points=[*points, (1, 2)], clouds=[])  # type: ignore[list-item]
+
+    @tachyon_rpc(1)
+    def measure(cloud: Cloud, gains: list[list[tachyon.u8]]) -> None: ...
+
+    cloud = Cloud(points=points, clouds=[Named(name="")])
+    # A list is the Struct's own, and what others put into it is seen when it is sent.
+    cloud.points[1] = 7  # type: ignore[call-overload]
+    with ThreadPoolExecutor(1) as pool, RpcBus.connect(_listening(pool, path)) as bus:
+        with pytest.raises(TypeError, match=r"^measure: cloud\.points\[1\] is a Point, not int$"):
+            measure.call(bus, cloud, [])
+        cloud.points[1] = Point(x=0.0, y=0.0)
+        with pytest.raises(TypeError, match=r"^measure: gains\[1\]\[2\] is a whole number \(u8\), not float$"):
+            measure.call(bus, cloud, [[1], [2, 3, 3.0]])  # type: ignore[list-item]
+
+
+def test_a_sequence_that_lies_about_its_length() -> None:
+    class Endless(collections.UserList[int]):
+        def __iter__(self) -> Any:
+            while True:
+                yield 1
+
+    with pytest.raises(ValueError, match="has not the 2 values that it says"):
+        _Holder("list_i64").struct(value=Endless([1, 2]), other="")
+
+
+def test_values_that_run_code_while_they_are_looked_at() -> None:
+    values: list[Any] = []
+
+    class Sly(np.int64):
+        def __index__(self) -> int:
+            values.clear()
+            return 1
+
+    values.extend([Sly(1), Sly(1), Sly(1)])
+    with pytest.raises(IndexError):
+        _Holder("list_i64").struct(value=values, other="")
