@@ -17,7 +17,7 @@ use tachyon::{CallError, Caller};
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: order_caller SOCKET")?;
     let mut caller = Caller::connect(path)?;
-    let mut book = EndpointsClient::new(&mut caller).with_timeout(Duration::from_secs(5));
+    let mut book = EndpointsClient::new(&mut caller).within(Duration::from_secs(5));
     let order = |price, side| Order { price, quantity: 10, side, account: *b"me\0" };
 
     let mut numbers = Vec::new();
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let again = *book.cancel(&2)?;
     println!("cancelled {}, bid {}", u32::from(first) + u32::from(again), book.quote()?.bid);
 
-    let found = book.find(&numbers)?.into_owned();
+    let found = book.find(&numbers)?;
     let prices: Vec<u64> = found.iter().map(|order| order.price).collect();
     println!("found {prices:?} of {}", found.iter().map(|order| order.quantity).sum::<u32>());
 

@@ -67,7 +67,7 @@ impl fmt::Display for Empty {
 
 /// Places an order and gives its number.
 #[tachyon_rpc(msg_type = 1)]
-fn place(book: &mut Book, order: &Order) -> Result<u64, Empty> {
+fn place(#[state] book: &mut Book, order: &Order) -> Result<u64, Empty> {
     if order.quantity == 0 {
         return Err(Empty);
     }
@@ -79,20 +79,20 @@ fn place(book: &mut Book, order: &Order) -> Result<u64, Empty> {
 /// Takes an order back, and says whether it was there.
 #[tachyon_rpc(msg_type = 2)]
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "requests are borrowed where they lie")]
-fn cancel(book: &mut Book, number: &u64) -> bool {
+fn cancel(#[state] book: &mut Book, number: &u64) -> bool {
     book.orders.remove(number).is_some()
 }
 
 /// The best prices on both sides.
 #[tachyon_rpc(msg_type = 3)]
-fn quote(book: &Book, _: ()) -> Quote {
+fn quote(#[state] book: &Book) -> Quote {
     let of = |side| book.orders.values().filter(move |order| order.side == side).map(|order| order.price);
     Quote { bid: of(Side::Buy).max().unwrap_or(0), ask: of(Side::Sell).min().unwrap_or(0) }
 }
 
 /// The orders of these numbers, without those that are gone.
 #[tachyon_rpc(msg_type = 4)]
-fn find(book: &Book, numbers: &[u64]) -> Vec<Order> {
+fn find(#[state] book: &Book, numbers: &[u64]) -> Vec<Order> {
     numbers.iter().filter_map(|number| book.orders.get(number)).copied().collect()
 }
 

@@ -15,9 +15,8 @@ use tachyon::{Dispatcher, Options, Pool, PoolError, PoolOptions, RpcServer, endp
 
 /// Counts the vowels of a text.
 #[tachyon_rpc(msg_type = 1)]
-fn vowels(text: &[u8]) -> [u8; 8] {
-    let count = text.iter().filter(|letter| b"aeiou".contains(&letter.to_ascii_lowercase())).count() as u64;
-    count.to_le_bytes()
+fn vowels(text: &str) -> u64 {
+    text.chars().filter(|letter| "aeiou".contains(letter.to_ascii_lowercase())).count() as u64
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -38,8 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // For several calls in a row, or to read replies in place, a thread keeps a caller for a while.
     let mut caller = pool.get()?;
     for text in ["shared memory", "rings", "aeiou"] {
-        let reply = vowels::call_timeout(&mut caller, text.as_bytes(), Duration::from_secs(1))?;
-        println!("{text}: {} vowels", u64::from_le_bytes(reply[..].try_into()?));
+        let count = vowels::call(&mut caller.within(Duration::from_secs(1)), text)?;
+        println!("{text}: {count} vowels");
     }
     drop(caller);
 
@@ -53,7 +52,7 @@ fn call_often(pool: &Pool, thread: u64) -> Result<u64, PoolError> {
     for number in 0..1000 {
         let text = format!("thread {thread} counts {number}");
         let reply = pool.request(vowels::MSG_TYPE, text.as_bytes())?;
-        assert_eq!(reply, vowels(text.as_bytes()));
+        assert_eq!(reply, vowels(&text).to_le_bytes());
     }
     Ok(1000)
 }

@@ -81,8 +81,8 @@ fn call(socket: &str, count: usize) -> Result<(), Box<dyn Error>> {
     println!("{}", String::from_utf8(introduced)?);
     for number in 0..count {
         let text = format!("call {number} of process {}, ", std::process::id()).repeat(number % 50);
-        let reply = reverse::call_timeout(&mut caller, text.as_bytes(), LIMIT)?;
-        if *reply != *reverse(text.as_bytes()) {
+        let reply = reverse::call(&mut caller.within(LIMIT), text.as_bytes())?;
+        if reply != reverse(text.as_bytes()) {
             return Err(format!("call {number} came back wrong").into());
         }
     }

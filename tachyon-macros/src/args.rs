@@ -7,9 +7,11 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Expr, Path, Token};
 
 use crate::diag::Report;
+use crate::renamed;
 
 const MSG_TYPE: &str = "msg_type";
 const CRATE: &str = "crate";
+const EXTENSIBLE: &str = "extensible";
 
 /// Whose arguments are read, and with that which ones there may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,8 +22,10 @@ pub(crate) enum Attr {
     Service,
     /// `#[rpc(msg_type = N)]` on a method of that trait.
     Method,
-    /// `#[tachyon::payload(crate = path)]`.
+    /// `#[tachyon::payload(extensible, crate = path)]`.
     Payload,
+    /// `#[tachyon::error(crate = path)]`.
+    Error,
 }
 
 impl Attr {
@@ -43,7 +47,8 @@ impl Attr {
             Attr::Service => format!("unknown argument `{name}`: `tachyon_rpc` on a trait knows `crate`"),
             Attr::Method if name == CRATE => "`crate` stands on the trait, once for all its methods".to_owned(),
             Attr::Method => format!("unknown argument `{name}`: `rpc` knows `msg_type`"),
-            Attr::Payload => format!("unknown argument `{name}`: `payload` knows `crate`"),
+            Attr::Payload => format!("unknown argument `{name}`: `payload` knows `extensible` and `crate`"),
+            Attr::Error => format!("unknown argument `{name}`: `error` knows `crate`"),
         }
     }
 }
@@ -54,6 +59,8 @@ pub(crate) struct Args {
     pub(crate) msg_type: Option<Expr>,
     /// The library that the generated code names: `::tachyon`, unless `crate = path` says otherwise.
     pub(crate) library: Path,
+    /// The word `extensible`, if it is there.
+    pub(crate) extensible: Option<Ident>,
 }
 
 impl Args {
@@ -61,7 +68,15 @@ impl Args {
     pub(crate) fn parse(attr: Attr, tokens: TokenStream, at: Span, report: &mut Report) -> Self {
         let mut msg_type = Slot::new(MSG_TYPE);
         let mut library = Slot::new(CRATE);
+        let mut extensible = Slot::new(EXTENSIBLE);
         for argument in split_at_commas(tokens) {
+            if attr == Attr::Payload
+                && let Ok(word) = syn::parse2::<Ident>(argument.clone())
+                && word == EXTENSIBLE
+            {
+                extensible.fill(&word, Ok(word.clone()), report);
+                continue;
+            }
             let (name, value) = match Argument::parse.parse2(argument) {
                 Ok(Argument { name, value }) => (name, value),
                 Err(error) => {
@@ -78,6 +93,8 @@ impl Args {
                     syn::Error::new_spanned(&value, "`crate` is the path of the library, such as `crate = my_tachyon`")
                 });
                 library.fill(&name, path, report);
+            } else if name == EXTENSIBLE && attr == Attr::Payload {
+                report.at(&value, "`extensible` has no value: write the word alone");
             } else {
                 report.at(&name, attr.unknown(&name));
             }
@@ -89,15 +106,31 @@ impl Args {
                 format!("`msg_type` is missing: write `#[{name}(msg_type = N)]` with a number from 0 to 65534"),
             );
         }
-        Args { msg_type: msg_type.value, library: library.value.unwrap_or_else(default_library) }
+        let library = match library.value {
+            Some(library) => library,
+            None if library.mentioned || !attr.has_crate() => default_library(),
+            None => named_library(at, report),
+        };
+        Args { msg_type: msg_type.value, library, extensible: extensible.value }
     }
 }
 
 impl Args {
     /// For an attribute whose arguments cannot be read at all, which has been reported.
     pub(crate) fn none() -> Self {
-        Args { msg_type: None, library: default_library() }
+        Args { msg_type: None, library: default_library(), extensible: None }
     }
+}
+
+/// The path of the library where nothing is said of it, for code at `at`. Another name than its own has to be said.
+pub(crate) fn named_library(at: Span, report: &mut Report) -> Path {
+    let name = renamed::library().and_then(|name| syn::parse_str::<Ident>(&name).ok());
+    let Some(name) = name else { return default_library() };
+    report.at_span(
+        at,
+        format!("the Cargo.toml of this crate calls the library `{name}`: say so here, by `crate = {name}`"),
+    );
+    syn::parse_quote!(::#name)
 }
 
 /// The path of the library for code that does not rename it.

@@ -39,7 +39,8 @@ pub(crate) fn deprecation(attrs: &[Attribute]) -> TokenStream {
     taken_over(attrs, &|meta| meta.path().is_ident("deprecated").then(|| meta.to_token_stream()))
 }
 
-fn taken_over(attrs: &[Attribute], choose: &dyn Fn(&Meta) -> Option<TokenStream>) -> TokenStream {
+/// What `choose` makes of the attributes, each under the condition of its own.
+pub(crate) fn taken_over(attrs: &[Attribute], choose: &dyn Fn(&Meta) -> Option<TokenStream>) -> TokenStream {
     attrs
         .iter()
         .filter_map(|attr| {

@@ -3,9 +3,11 @@
 use syn::{Attribute, Expr, ExprLit, ExprUnary, GenericParam, Lit, LitInt, ReturnType, Safety, Signature, Type, UnOp};
 
 use crate::args::Args;
+use crate::contract::{is_known_reply, spelled_result};
 use crate::diag::Report;
-use crate::model::{Endpoint, Function, MsgType, ReplyForm, peel};
-use crate::params;
+use crate::model::{Endpoint, Function, MsgType, ReplyForm, last_segment, peel};
+use crate::params::not_a_payload;
+use crate::params::{self, Params};
 
 /// The `msg_type` that marks an error reply.
 pub(crate) const RESERVED: u16 = u16::MAX;
@@ -21,9 +23,11 @@ pub(crate) fn check<'a>(args: &'a Args, function: &'a Function, report: &mut Rep
     qualifiers(&function.sig, report);
     generics(&function.sig, report);
     let params = params::of_function(&function.sig, report);
-    let reply = reply(&function.sig.output, report);
-    let (state, shape) = params?.with_reply(reply?);
-    Some(Endpoint { function, library: &args.library, msg_type: msg_type?, state, shape })
+    let returns = reply(&function.sig.output, report);
+    let params = params?;
+    let returns = returns && slot_result(&function.sig.output, &params, report);
+    let reply = returns.then(|| ReplyForm::of(&function.sig.output, &params))?;
+    Some(Endpoint { function, library: &args.library, msg_type: msg_type?, params, reply })
 }
 
 pub(crate) fn msg_type<'a>(value: &'a Expr, report: &mut Report) -> Option<MsgType<'a>> {
@@ -87,7 +91,7 @@ pub(crate) fn qualifiers(sig: &Signature, report: &mut Report) {
         report.at(abi, "an endpoint cannot be `extern`: the dispatcher calls it as a Rust function");
     }
     if let Some(variadic) = &sig.variadic {
-        report.at(variadic.dots, "an endpoint cannot be variadic: its parameters are the state and the request");
+        report.at(variadic.dots, "an endpoint cannot be variadic: each argument has a type");
     }
 }
 
@@ -104,12 +108,51 @@ pub(crate) fn generics(sig: &Signature, report: &mut Report) {
     }
 }
 
-pub(crate) fn reply<'a>(output: &'a ReturnType, report: &mut Report) -> Option<ReplyForm<'a>> {
-    if let ReturnType::Type(_, ty) = output
-        && let Type::Never(never) = peel(ty)
-    {
-        report.at(never, "an endpoint returns: its caller waits for the reply");
-        return None;
+/// Whether a reply can be made of what the function returns, as far as its spelling tells.
+pub(crate) fn reply(output: &ReturnType, report: &mut Report) -> bool {
+    let ReturnType::Type(_, ty) = output else { return true };
+    match peel(ty) {
+        Type::Never(never) => {
+            report.at(never, "an endpoint returns: its caller waits for the reply");
+            false
+        }
+        Type::ImplTrait(opaque) => {
+            report.at(opaque, "a reply has one type, which both sides know: write it instead of `impl Trait`");
+            false
+        }
+        whole => {
+            let value = spelled_result(whole).map_or(whole, |(value, _)| value);
+            match not_a_reply(value) {
+                Some(advice) => {
+                    report.at(value, advice);
+                    false
+                }
+                None => true,
+            }
+        }
     }
-    Some(ReplyForm::of(output))
+}
+
+/// Whether a function with a reply slot returns nothing else, as far as its spelling tells.
+pub(crate) fn slot_result(output: &ReturnType, params: &Params<'_>, report: &mut Report) -> bool {
+    let ReturnType::Type(_, ty) = output else { return true };
+    let is_unit = |ty: &Type| matches!(peel(ty), Type::Tuple(tuple) if tuple.elems.is_empty());
+    let value = spelled_result(ty).map_or(&**ty, |(value, _)| value);
+    let wrong = params.slot().is_some() && is_known_reply(value) && !is_unit(value);
+    if wrong {
+        report.at(value, "the reply goes into the slot: return nothing, or `Result<(), E>`");
+    }
+    !wrong
+}
+
+/// What to write instead of a type that is known not to travel.
+fn not_a_reply(ty: &Type) -> Option<String> {
+    let name = last_segment(ty).map(|segment| segment.ident.to_string());
+    let borrowed = ["str", "Result", "Box", "Arc", "Cow", "List"];
+    match peel(ty) {
+        Type::Path(_) if name.is_some_and(|name| borrowed.contains(&name.as_str())) => None,
+        Type::Tuple(tuple) if tuple.elems.is_empty() => None,
+        Type::Tuple(_) | Type::Path(_) | Type::Ptr(_) | Type::FnPtr(_) => not_a_payload(ty),
+        _ => None,
+    }
 }

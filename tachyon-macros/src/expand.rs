@@ -9,9 +9,10 @@ use syn::ext::IdentExt;
 use syn::{Path, parse_quote};
 
 use crate::attrs;
-use crate::model::{Endpoint, MsgType, ReplyForm, RequestForm, Shape, State};
-use crate::place::Place;
-use crate::wire;
+use crate::contract::Contract;
+use crate::model::{Endpoint, MsgType};
+use crate::params::{State, without_marks};
+use crate::place::{Place, generated};
 
 /// ```text
 /// /// Doubles.                               /// Doubles.
@@ -26,14 +27,22 @@ use crate::wire;
 ///                                            impl Endpoint for double { .. }
 /// ```
 pub(crate) fn endpoint(endpoint: &Endpoint<'_>, item: &TokenStream) -> TokenStream {
-    let marker = marker(endpoint);
-    let client = client(endpoint);
-    let entry = entry(endpoint);
+    let private = private(endpoint.library);
+    let name = endpoint.function.name();
+    let contract = Contract {
+        private: &private,
+        marker: name.to_token_stream(),
+        name: name.unraw().to_string(),
+        params: &endpoint.params,
+        reply: &endpoint.reply,
+    };
+    let item = without_marks(item.clone());
+    let client = client(endpoint, &contract);
+    let entry = entry(endpoint, &contract);
+    let marker = marker(endpoint, &private, &quote!(#client #entry));
     quote! {
         #item
         #marker
-        #client
-        #entry
     }
 }
 
@@ -43,15 +52,18 @@ pub(crate) fn private(library: &Path) -> Path {
 }
 
 /// ```text
-/// pub fn double(..)   =>   pub struct double {}
+/// pub fn double(..)   =>   #[derive(Emit)] #[__tachyon { impl double { .. } .. }] pub struct double {}
 /// ```
 ///
-/// The braces keep it out of the namespace of values, where the function is.
-fn marker(endpoint: &Endpoint<'_>) -> TokenStream {
+/// The braces keep it out of the namespace of values, where the function is. The implementations are written by a
+/// derive, so that rustc does not warn of a deprecated function there: see [`emit`].
+fn marker(endpoint: &Endpoint<'_>, private: &Path, implementations: &TokenStream) -> TokenStream {
     let name = endpoint.function.name();
     let vis = &endpoint.function.vis;
     let shared = attrs::shared(&endpoint.function.attrs);
     let deprecation = attrs::deprecation(&endpoint.function.attrs);
+    // Not the user's token: a lint about the case of a type's name does not look at a macro's.
+    let named = generated(name);
     let doc = format!(
         "The endpoint made of the function `{}`: its `MSG_TYPE`, its client, and its entry in a dispatch table.",
         name.unraw()
@@ -60,48 +72,56 @@ fn marker(endpoint: &Endpoint<'_>) -> TokenStream {
         #[doc = #doc]
         #shared
         #deprecation
-        #[allow(non_camel_case_types, reason = "an endpoint is called as its function is")]
-        #vis struct #name {}
+        #[derive(#private::Emit)]
+        #[__tachyon { #implementations }]
+        #vis struct #named {}
     }
 }
 
+/// Writes out what `#[__tachyon { .. }]` holds, as the code of a derive.
+///
+/// rustc takes what a derive writes for a part of the item it stands on: it does not warn there of items that the user
+/// has deprecated, which an `#[allow]` would have to turn off, and that would be an error under the user's `forbid`.
+pub(crate) fn emit(item: TokenStream) -> syn::Result<TokenStream> {
+    let item: syn::DeriveInput = syn::parse2(item)?;
+    let mut code = TokenStream::new();
+    for attr in item.attrs.iter().filter(|attr| attr.path().is_ident("__tachyon")) {
+        code.extend(generated(&attr.meta.require_list()?.tokens));
+    }
+    Ok(code)
+}
+
 /// ```text
-/// msg_type = 7        impl double {
-///                         pub const MSG_TYPE: u16 = 7;
-/// payload: &[u8]   =>     pub fn call<'c>(caller: &'c mut Caller, request: &[u8])
-///                             -> Result<ReplyGuard<'c, [u8]>, CallError> { .. }
-///                         pub fn call_timeout<'c>(caller: &'c mut Caller, request: &[u8], timeout: Duration)
-///                             -> Result<ReplyGuard<'c, [u8]>, CallError> { .. }
-///                     }
+/// msg_type = 7           impl double {
+///                            pub const MSG_TYPE: u16 = 7;
+/// (a: u64, b: &str)  =>      pub fn call<#lifetime>(caller: &mut impl Calls, a: u64, b: &str) -> Result<R, CallError> { .. }
+///                            pub fn call_in_place<'c, #lifetime>(caller: &'c mut impl Calls, a: u64, b: &str)
+///                                -> Result<InPlace<'c, R>, CallError> { .. }
+///                        }
 /// ```
 ///
-/// What a client does not use of it is no dead code to rustc, because a macro wrote it. Allowing it in words would count
-/// as a use: an endpoint that is neither called nor listed would no longer be reported as unused.
-fn client(endpoint: &Endpoint<'_>) -> TokenStream {
+/// rustc reports none of it as dead code, because a macro wrote it. Allowing it in words would count as a use: an
+/// endpoint that is neither called nor listed would no longer be reported as unused.
+fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
     let name = endpoint.function.name();
-    let private = private(endpoint.library);
-    let shared = attrs::shared(&endpoint.function.attrs);
+    let private = contract.private;
+    let shared = shared(endpoint);
     let msg_type = msg_type(&endpoint.msg_type);
-    let (param, argument) = request_of_client(&endpoint.shape);
-    let returned = quote_spanned! {Span::mixed_site()=>
-        #private::Result<#private::ReplyGuard<'c, <Self as #private::Endpoint>::Reply>, #private::CallError>
-    };
-    let returned = wire::returned(&endpoint.shape.reply, returned);
-    let called = quote_spanned! {Span::mixed_site()=>
-        #private::call::<Self>(caller, #argument, #private::Option::None)
-    };
-    let called_timeout = quote_spanned! {Span::mixed_site()=>
-        #private::call::<Self>(caller, #argument, #private::Option::Some(timeout))
-    };
-    let called = wire::returned(&endpoint.shape.reply, called);
-    let called_timeout = wire::returned(&endpoint.shape.reply, called_timeout);
-    let assertion = assertion(endpoint, &private);
+    let params = contract.client_params();
+    let caller = contract.caller_name();
+    let lifetime = contract.client_lifetime();
+    let (views, request) = contract.request();
+    let own = quote!(Self);
+    let (returned, spell) = contract.client_reply(&own);
+    let assertion = assertion(endpoint, private);
+    let items = contract.items(&shared);
     let call = format!("Calls `{}` in the other process and waits for its reply.", name.unraw());
-    let call_timeout =
-        format!("Calls `{}` in the other process and waits at most `timeout` for its reply.", name.unraw());
+    let in_place = format!("As `call`, with the reply of `{}` where it lies.", name.unraw());
+    let starts = format!("Sends a call of `{}`, whose reply `Started::finish` waits for.", name.unraw());
     quote_spanned! {Span::mixed_site()=>
+        #items
+
         #shared
-        #[allow(deprecated, reason = "whoever uses the endpoint is warned")]
         #[automatically_derived]
         impl #name {
             /// The number that names this endpoint on the wire.
@@ -112,38 +132,47 @@ fn client(endpoint: &Endpoint<'_>) -> TokenStream {
             /// # Errors
             ///
             /// A `CallError` when the request cannot be sent, when no reply comes, and when the reply is an error.
-            pub fn call<'c>(
-                caller: &'c mut #private::Caller,
-                #param
-            ) -> #returned {
-                #called
+            pub fn call<#lifetime>(#caller: &mut impl #private::Calls, #params) -> #returned {
+                #views
+                #private::call::<Self>(#caller, &#request)#spell
             }
 
-            #[doc = #call_timeout]
+            #[doc = #in_place]
             ///
             /// # Errors
             ///
-            /// As for `call`, and when `timeout` passes without a reply.
-            pub fn call_timeout<'c>(
-                caller: &'c mut #private::Caller,
-                #param
-                timeout: #private::Duration,
-            ) -> #returned {
-                #called_timeout
+            /// As for `call`.
+            pub fn call_in_place<'c, #lifetime>(
+                #caller: &'c mut impl #private::Calls,
+                #params
+            ) -> #private::Result<
+                #private::InPlace<'c, <Self as #private::Contract>::Reply>,
+                #private::CallError<<Self as #private::Contract>::Error>,
+            > {
+                #views
+                #private::call_in_place::<Self>(#caller, &#request)
+            }
+
+            #[doc = #starts]
+            ///
+            /// # Errors
+            ///
+            /// As for `call`; nothing was sent then.
+            pub fn start<#lifetime>(
+                #caller: &mut impl #private::Calls,
+                #params
+            ) -> #private::Result<#private::Started<Self>, #private::CallError<<Self as #private::Contract>::Error>> {
+                #views
+                #private::start::<Self>(#caller, &#request)
             }
         }
         #assertion
     }
 }
 
-/// The parameter of a client's function and what it passes on: nothing where the endpoint takes nothing.
-pub(crate) fn request_of_client(shape: &Shape<'_>) -> (TokenStream, TokenStream) {
-    match shape.request {
-        RequestForm::Nothing | RequestForm::Unit => (quote!(), quote!(&())),
-        RequestForm::Borrowed(ty) => {
-            (quote_spanned!(Span::mixed_site()=> request: &#ty,), quote_spanned!(Span::mixed_site()=> request))
-        }
-    }
+/// The attributes that generated items share with the function.
+fn shared(endpoint: &Endpoint<'_>) -> TokenStream {
+    attrs::shared(&endpoint.function.attrs)
 }
 
 /// ```text
@@ -179,110 +208,49 @@ fn assertion(endpoint: &Endpoint<'_>, private: &Path) -> TokenStream {
 ///                                       impl Endpoint for double {
 ///                                           type State = ();
 ///                                           type Scope = NoState;
-///                                           type Request = [u8];
-/// /// Doubles.                              type Reply = <Vec<u8> as IntoReply>::Wire;
+///                                           type Reply = ..;
+/// /// Doubles.                              type Error = ..;
 /// #[tachyon_rpc(msg_type = 7)]         =>   const MSG_TYPE: u16 = double::MSG_TYPE;
 /// fn double(payload: &[u8])                 const NAME: &'static str = "double";
 ///     -> Vec<u8>                            const DOC: &'static str = "Doubles.";
-///                                           const ENTRY: Entry<()> = Entry::new(SIGNATURE, Stateless(|state, request, reply| {
-///                                               handle::<Self>(request, |request| IntoReply::into_reply(double(request), reply))
-///                                           }));
+///                                           const SIGNATURE: &'static Signature = &Signature::of(..);
+///                                           const ENTRY: Entry<()> = Entry::new(SIGNATURE, Stateless(|..| ..));
 ///                                       }
 /// ```
 ///
-/// Closures, because a function in there would have a name, and that name could be the endpoint's.
-fn entry(endpoint: &Endpoint<'_>) -> TokenStream {
+/// A closure, because a function in there would have a name, and that name could be the endpoint's.
+fn entry(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
     let name = endpoint.function.name();
-    let private = private(endpoint.library);
-    let shared = attrs::shared(&endpoint.function.attrs);
-    let doc = attrs::documentation(&endpoint.function.attrs, &private);
+    let private = contract.private;
+    let shared = shared(endpoint);
+    let doc = attrs::documentation(&endpoint.function.attrs, private);
     let text = name.unraw().to_string();
-    let (state, scope, kind) = match endpoint.state {
-        State::None => (quote!(()), quote!(#private::NoState), quote!(Stateless)),
-        State::Shared(ty) => (ty.to_token_stream(), quote!(#private::Needs<#ty>), quote!(Shared)),
-        State::Exclusive(ty) => (ty.to_token_stream(), quote!(#private::Needs<#ty>), quote!(Exclusive)),
+    let (state, scope, kind) = match endpoint.params.state() {
+        None => (quote!(()), quote!(#private::NoState), quote!(Stateless)),
+        Some(state @ State::Shared(ty)) => (state.ty(), quote!(#private::Needs<#ty>), quote!(Shared)),
+        Some(state @ State::Exclusive(ty)) => (state.ty(), quote!(#private::Needs<#ty>), quote!(Exclusive)),
     };
-    let request = wire::request(&endpoint.shape.request);
-    let reply = wire::reply(&endpoint.shape.reply, &private);
-    let (param, lent) = match endpoint.state {
-        State::None => (quote!(_), None),
-        State::Shared(_) | State::Exclusive(_) => {
-            let state = quote_spanned!(Span::mixed_site()=> state);
-            (state.clone(), Some(quote!(#state,)))
-        }
-    };
-    let answer = answer(&endpoint.shape, &private, &quote!(#name), lent.as_ref(), &quote!(Self));
+    let (reply, error) = (contract.reply_type(), contract.error_type());
+    let signature = contract.signature(&quote!(#name::MSG_TYPE), &quote!(<Self as #private::Endpoint>::DOC));
+    let param =
+        if endpoint.params.state().is_none() { quote!(_) } else { quote_spanned!(Span::mixed_site()=> __state) };
+    let handler = contract.handler(&quote!(#name), None);
     quote_spanned! {Span::mixed_site()=>
         #shared
-        #[allow(deprecated, reason = "whoever uses the endpoint is warned")]
         #[automatically_derived]
         impl #private::Endpoint for #name {
             type State = #state;
             type Scope = #scope;
-            type Request = #request;
             type Reply = #reply;
+            type Error = #error;
             const MSG_TYPE: #private::u16 = #name::MSG_TYPE;
             const NAME: &'static #private::str = #text;
             const DOC: &'static #private::str = #doc;
+            const SIGNATURE: &'static #private::Signature = #signature;
             const ENTRY: #private::Entry<#state> = #private::Entry::new(
                 <Self as #private::Endpoint>::SIGNATURE,
-                #private::EntryHandler::#kind(|#param, request, reply| #answer),
+                #private::EntryHandler::#kind(|#param, __request, __reply| #handler),
             );
         }
     }
-}
-
-/// The body of a handler: from `request` to a reply.
-///
-/// ```text
-/// fn f(request: &T) -> R              =>   handle::<Self>(request, |request| {
-///                                              <R as IntoReply>::into_reply(f(request), reply)
-///                                          })
-/// fn f(state: &S, reply: ReplySlot)   =>   handle::<Self>(request, |_| {
-///                                              answer::<Self, _>(reply, |slot| f(state, slot))
-///                                          })
-/// ```
-///
-/// `contract` has the types that travel. The call itself stands where the return type does: when that is no reply, the
-/// error points there.
-pub(crate) fn answer(
-    shape: &Shape<'_>,
-    private: &Path,
-    function: &TokenStream,
-    state: Option<&TokenStream>,
-    contract: &TokenStream,
-) -> TokenStream {
-    let (param, request) = match shape.request {
-        RequestForm::Nothing => (quote!(_), quote!()),
-        RequestForm::Unit => (quote!(_), quote!((),)),
-        RequestForm::Borrowed(_) => {
-            let request = quote_spanned!(Span::mixed_site()=> request);
-            (request.clone(), quote!(#request,))
-        }
-    };
-    let reply = match &shape.reply {
-        ReplyForm::Slot(_) => quote_spanned! {Span::mixed_site()=>
-            #private::answer::<#contract, _>(reply, |slot| #function(#state #request slot))
-        },
-        form => into_reply(form, private, quote!(#function(#state #request))),
-    };
-    quote_spanned! {Span::mixed_site()=>
-        #private::handle::<#contract>(request, |#param| #reply)
-    }
-}
-
-/// ```text
-/// -> Vec<u8>      =>   <Vec<u8> as IntoReply>::into_reply(double(..), reply)
-/// -> impl Trait   =>   IntoReply::into_reply(double(..), reply)
-/// ```
-///
-/// When the type is not a reply, the error points at the return type: it does so by itself where that type is written
-/// down, and otherwise the call is put there.
-fn into_reply(form: &ReplyForm<'_>, private: &Path, call: TokenStream) -> TokenStream {
-    let (into_reply, call) = match form {
-        ReplyForm::Value(ty) => (quote!(<#ty as #private::IntoReply>::into_reply), call),
-        ReplyForm::Opaque(ty) => (quote!(#private::IntoReply::into_reply), Place::of(ty).take(call)),
-        ReplyForm::Nothing | ReplyForm::Slot(_) => (quote!(<() as #private::IntoReply>::into_reply), call),
-    };
-    quote_spanned!(Span::mixed_site()=> #into_reply(#call, reply))
 }

@@ -1,18 +1,19 @@
-//! What is left standing after a mistake, so that the mistake is all that the user reads about.
+//! What is left standing after a mistake, so that the mistake is the only error.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, FnArg};
+use syn::{Attribute, FnArg, Path, ReturnType, Signature};
 
 use crate::args::Args;
 use crate::attrs;
 use crate::check::{RESERVED, is_tachyon_rpc};
+use crate::contract::{is_owned, spelled_result};
 use crate::diag::Report;
 use crate::expand::private;
 use crate::model::Function;
-use crate::params::takes_request;
+use crate::params::{count_of_arguments, without_marks};
 
 /// The item as it was, and the mistakes.
 pub(crate) fn not_a_function(item: &TokenStream, report: Report) -> TokenStream {
@@ -31,7 +32,7 @@ pub(crate) fn not_a_function(item: &TokenStream, report: Report) -> TokenStream 
 ///                                    impl Endpoint for wrong { .. }
 /// ```
 ///
-/// The stub takes any payload and has the reserved number, which no table counts as a duplicate.
+/// The stub takes any arguments and has the reserved number, which no table counts as a duplicate.
 pub(crate) fn endpoint(
     args: &Args,
     function: &Function,
@@ -39,21 +40,18 @@ pub(crate) fn endpoint(
     report: Result<(), TokenStream>,
 ) -> TokenStream {
     let errors = report.err();
+    let item = without_marks(without_repeated_attribute(item));
     if function.sig.inputs.iter().any(|input| matches!(input, FnArg::Receiver(_))) {
         // A method: a type beside it, inside of an `impl`, would be the next mistake.
         return quote!(#item #errors);
     }
-    let item = without_repeated_attribute(item);
     let private = private(&args.library);
     let vis = &function.vis;
     let name = function.name();
     let text = name.unraw().to_string();
     let shared = attrs::shared(&function.attrs);
-    let (generics, payload) = if takes_request(&function.sig) {
-        (quote!(, P: ?#private::Sized), quote!(_payload: &P,))
-    } else {
-        (quote!(), quote!())
-    };
+    let arguments = stub_arguments(&function.sig, &private);
+    let reply = stub_reply(&function.sig.output, &private);
     quote_spanned! {Span::mixed_site()=>
         #item
         #errors
@@ -69,19 +67,25 @@ pub(crate) fn endpoint(
         impl #name {
             pub const MSG_TYPE: #private::u16 = #RESERVED;
 
-            pub fn call<'c #generics>(
-                caller: &'c mut #private::Caller,
-                #payload
-            ) -> #private::Result<#private::ReplyGuard<'c, [#private::u8]>, #private::CallError> {
-                #private::call::<Self>(caller, &[], #private::Option::None)
+            pub fn call(
+                _caller: &mut impl #private::Calls,
+                #arguments
+            ) -> #private::Result<#reply, #private::CallError> {
+                loop {}
             }
 
-            pub fn call_timeout<'c #generics>(
-                caller: &'c mut #private::Caller,
-                #payload
-                timeout: #private::Duration,
-            ) -> #private::Result<#private::ReplyGuard<'c, [#private::u8]>, #private::CallError> {
-                #private::call::<Self>(caller, &[], #private::Option::Some(timeout))
+            pub fn start(
+                _caller: &mut impl #private::Calls,
+                #arguments
+            ) -> #private::Result<#private::Started<Self>, #private::CallError> {
+                loop {}
+            }
+
+            pub fn call_in_place<'c>(
+                _caller: &'c mut impl #private::Calls,
+                #arguments
+            ) -> #private::Result<#private::InPlace<'c, #private::Vec<#private::u8>>, #private::CallError> {
+                loop {}
             }
         }
 
@@ -90,13 +94,32 @@ pub(crate) fn endpoint(
         impl #private::Endpoint for #name {
             type State = ();
             type Scope = #private::NoState;
-            type Request = [#private::u8];
-            type Reply = [#private::u8];
+            type Reply = #private::Vec<#private::u8>;
+            type Error = #private::Undeclared;
             const MSG_TYPE: #private::u16 = #name::MSG_TYPE;
             const NAME: &'static #private::str = #text;
             const DOC: &'static #private::str = "";
+            const SIGNATURE: &'static #private::Signature =
+                &#private::Signature::of(#RESERVED, #text, "", #private::Form::Bytes, #private::Form::Bytes, &[]);
             const ENTRY: #private::Entry<()> =
                 #private::Entry::shared(#RESERVED, #text, "", |_state, _request, reply| reply.bytes(&[]));
+        }
+    }
+}
+
+/// Parameters that take anything, as many as there are arguments.
+pub(crate) fn stub_arguments(sig: &Signature, private: &Path) -> TokenStream {
+    let names = (0..count_of_arguments(sig)).map(|at| format_ident!("_argument_{}", at, span = Span::mixed_site()));
+    names.map(|name| quote!(#name: impl #private::Sized,)).collect()
+}
+
+/// The type of a reply as the function spells it; bytes where that is borrowed.
+pub(crate) fn stub_reply(output: &ReturnType, private: &Path) -> TokenStream {
+    match output {
+        ReturnType::Default => quote!(()),
+        ReturnType::Type(_, ty) => {
+            let value = spelled_result(ty).map_or(&**ty, |(value, _)| value);
+            if is_owned(value) { value.to_token_stream() } else { quote!(#private::Vec<#private::u8>) }
         }
     }
 }

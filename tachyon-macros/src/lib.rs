@@ -4,18 +4,22 @@
 //! (what the attribute stands on), `check` and `params` (the rules), and then `expand` when all rules hold or `fallback`
 //! when one does not. `service` does the same for a trait, `payload` for `#[tachyon::payload]`, each with files of the
 //! same names. `wire` knows which types travel, `diag` carries the mistakes, `place` puts those that only rustc can find
-//! where they belong, `attrs` knows which attributes are shared. `table` is the whole of `endpoints!`.
+//! where they belong, `attrs` knows which attributes are shared, `renamed` how the crate calls the library. `table` is
+//! the whole of `endpoints!`.
 
 mod args;
 mod attrs;
 mod check;
+mod contract;
 mod diag;
+mod error;
 mod expand;
 mod fallback;
 mod model;
 mod params;
 mod payload;
 mod place;
+mod renamed;
 mod service;
 mod table;
 #[cfg(test)]
@@ -34,8 +38,9 @@ use crate::model::Function;
 /// function:
 ///
 /// - `echo::MSG_TYPE` is the number that travels on the wire;
-/// - `echo::call(&mut caller, &request)` and `echo::call_timeout(&mut caller, &request, timeout)` call the function in
-///   the other process and give its reply, in place in shared memory, as what the function returns;
+/// - `echo::call(&mut caller, ..)` calls the function in the other process and returns its reply, owned;
+///   `echo::call_in_place` lends the reply where it lies, and `echo::start` sends without waiting. `caller.within(time)`
+///   in place of `caller` limits the time;
 /// - `impl Endpoint for echo` is its place in a dispatch table, see [`endpoints!`].
 ///
 /// [`use`]: https://doc.rust-lang.org/reference/items/use-declarations.html
@@ -43,15 +48,20 @@ use crate::model::Function;
 /// # The function
 ///
 /// It is a free function, at any depth of modules or inside another function. It is not `async`, `unsafe`, `extern` or
-/// generic. Its parameters, each only if it needs it:
+/// generic. Its parameters, in any order:
 ///
-/// - the state of the dispatcher, `&S` or `&mut S`, as the first of two;
-/// - the request: `&[u8]`, `&T` or `&[T]` of payload types (see [`macro@payload`]), as it lies in shared memory, or `_: ()`
-///   where there is state and no request. A request that is nothing of the kind never reaches the function;
-/// - a `ReplySlot<'_, T>`, to write the reply in place instead of returning it.
+/// - arguments, which travel: numbers and `bool`, `&str`, `&[T]` of fixed payloads, `List<'_, T>` of others, types marked
+///   with [`macro@payload`] (as `&T`, `T`, or `TRef<'_>` for one without a fixed size), an `Option` of these, and owned
+///   `String` and `Vec<T>`. A request that is nothing of the kind never reaches the function;
+/// - `#[state] state: &S` or `&mut S`, the state of the dispatcher;
+/// - `#[context] cx: &Context`, who calls and until when the reply is awaited;
+/// - last, a `ReplySlot<'_, T>`, to write the reply in place instead of returning it.
 ///
-/// It returns bytes (`Vec<u8>`, `&[u8]`, `String`, ..), a payload, several of them (`Vec<T>`, `&[T]`, `[T; N]`, ..),
-/// nothing, or a `Result` of one of these, whose error implements `Display`: on `Err` the caller gets an error reply.
+/// One argument is the whole request. Several, and an `Option` alone, are fields by the names of the parameters: both
+/// sides compare the names, and may add optional ones at the end.
+///
+/// It returns a value that travels, owned or borrowed, nothing, or a `Result` of one of these. An error marked with
+/// [`macro@error`] arrives as itself, any other that implements `Display` as its text.
 ///
 /// # The trait
 ///
@@ -81,7 +91,7 @@ use crate::model::Function;
 /// assert_eq!(CounterService::dispatcher(Sum(0)).len(), 1);
 ///
 /// fn client(caller: &mut Caller) -> Result<u64, CallError> {
-///     Ok(*CounterClient::new(caller).add(&[1, 2, 3])?)
+///     CounterClient::new(caller).add(&[1, 2, 3])
 /// }
 /// ```
 ///
@@ -106,20 +116,20 @@ use crate::model::Function;
 ///     payload.to_vec()
 /// }
 ///
-/// /// Adds up the bytes of the request.
+/// /// Greets a person so many times.
 /// #[tachyon_rpc(msg_type = 2)]
-/// fn sum(payload: &[u8]) -> Result<[u8; 4], &'static str> {
-///     if payload.is_empty() {
-///         return Err("nothing to add up");
+/// fn greet(name: &str, times: u32, greeting: Option<&str>) -> Result<String, &'static str> {
+///     if times == 0 {
+///         return Err("no greeting at all");
 ///     }
-///     Ok(payload.iter().copied().map(u32::from).sum::<u32>().to_be_bytes())
+///     Ok(format!("{} {name}! ", greeting.unwrap_or("Hello")).repeat(times as usize))
 /// }
 ///
 /// assert_eq!(echo(b"x"), b"x"); // still the plain function
 /// assert_eq!(echo::MSG_TYPE, 1);
-/// assert_eq!(sum::DOC, "Adds up the bytes of the request.");
+/// assert_eq!(greet::DOC, "Greets a person so many times.");
 ///
-/// let dispatcher = tachyon::Dispatcher::new(endpoints![echo, sum]);
+/// let dispatcher = tachyon::Dispatcher::new(endpoints![echo, greet]);
 /// assert_eq!(dispatcher.len(), 2);
 /// ```
 #[proc_macro_attribute]
@@ -155,8 +165,8 @@ pub fn tachyon_rpc(args: proc_macro::TokenStream, item: proc_macro::TokenStream)
 ///
 /// /// Counts the bytes of the request.
 /// #[tachyon_rpc(msg_type = 2)]
-/// fn length(payload: &[u8]) -> [u8; 8] {
-///     (payload.len() as u64).to_be_bytes()
+/// fn length(payload: &[u8]) -> u64 {
+///     payload.len() as u64
 /// }
 ///
 /// let dispatcher = Dispatcher::new(endpoints![greetings::hello, length]);
@@ -234,6 +244,71 @@ pub fn endpoints(names: proc_macro::TokenStream) -> proc_macro::TokenStream {
 #[proc_macro_attribute]
 pub fn payload(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     payload::payload(args.into(), &item.into()).into()
+}
+
+/// Writes the code of an endpoint or a service. No part of the public API.
+#[doc(hidden)]
+#[proc_macro_derive(Emit, attributes(__tachyon))]
+pub fn emit(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    expand::emit(item.into()).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Makes an enum the errors that an endpoint declares: they travel by name and fields, and arrive typed.
+///
+/// Each variant is an error, with named fields or none, and a text in `#[error("..")]`. The text shows fields in braces,
+/// as [`format!`] does: `{sensor}`, `{limit:?}`, `{ratio:.2}`. Fields are of any type that a payload's field may have,
+/// see [`macro@payload`].
+///
+/// It implements [`Display`](std::fmt::Display) by the texts, [`Error`](std::error::Error), [`Debug`] unless the enum
+/// derives it, and `DeclaredError`. Put it above the enum's derives.
+///
+/// A variant may get more fields at its end, if they are `Option`s, and the enum more variants: a caller that does not
+/// know a name gets the error with its name and text.
+///
+/// # Arguments
+///
+/// - `crate` (optional): the path of the `tachyon` library, where it is not called `::tachyon`.
+///
+/// # Errors
+///
+/// Every broken rule is a compile error at the token that breaks it, and says what to write instead.
+///
+/// # Examples
+///
+/// ```
+/// use tachyon::DeclaredError;
+///
+/// #[tachyon::error]
+/// enum ScanError {
+///     /// There is none of this number.
+///     #[error("no sensor {sensor}")]
+///     NoSensor { sensor: u32 },
+///     /// Another scan is under way.
+///     #[error("busy")]
+///     Busy,
+/// }
+///
+/// assert_eq!(ScanError::NoSensor { sensor: 3 }.to_string(), "no sensor 3");
+/// assert_eq!(ScanError::Busy.to_string(), "busy");
+/// assert_eq!(ScanError::VARIANTS[0].name, "NoSensor");
+/// ```
+#[proc_macro_attribute]
+pub fn error(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    error::error(args.into(), &item.into()).into()
+}
+
+/// Writes the code of declared errors, for [`macro@error`], which is what to write.
+#[doc(hidden)]
+#[proc_macro_derive(DeclaredError, attributes(__tachyon))]
+pub fn derive_error(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    error::derive(&item.into()).into()
+}
+
+/// Writes the code of a payload, for [`macro@payload`], which is what to write.
+#[doc(hidden)]
+#[proc_macro_derive(Payload, attributes(__tachyon))]
+pub fn derive_payload(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    payload::derive::derive(&item.into()).into()
 }
 
 fn endpoint(args: TokenStream, item: &TokenStream) -> TokenStream {

@@ -5,6 +5,9 @@ use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, LitInt, Path, ReturnType, Signature, Type, Visibility};
 
+use crate::params::Params;
+use crate::wire::Slot;
+
 /// A function's head. Its body is never parsed: the macro has no business with it.
 pub(crate) struct Function {
     pub(crate) attrs: Vec<Attribute>,
@@ -93,8 +96,8 @@ pub(crate) struct Endpoint<'a> {
     pub(crate) function: &'a Function,
     pub(crate) library: &'a Path,
     pub(crate) msg_type: MsgType<'a>,
-    pub(crate) state: State<'a>,
-    pub(crate) shape: Shape<'a>,
+    pub(crate) params: Params<'a>,
+    pub(crate) reply: ReplyForm<'a>,
 }
 
 /// Where the number comes from.
@@ -105,32 +108,6 @@ pub(crate) enum MsgType<'a> {
     Constant(&'a syn::ExprPath),
 }
 
-/// What the handler does with the dispatcher's state.
-pub(crate) enum State<'a> {
-    /// Nothing: it has no parameter for it.
-    None,
-    /// It takes `&S`.
-    Shared(&'a Type),
-    /// It takes `&mut S`.
-    Exclusive(&'a Type),
-}
-
-/// What travels to a function and back.
-pub(crate) struct Shape<'a> {
-    pub(crate) request: RequestForm<'a>,
-    pub(crate) reply: ReplyForm<'a>,
-}
-
-/// How the request reaches the function.
-pub(crate) enum RequestForm<'a> {
-    /// No parameter.
-    Nothing,
-    /// A parameter of type `()`.
-    Unit,
-    /// `&T`, where `T` is a payload or a slice of payloads.
-    Borrowed(&'a Type),
-}
-
 /// How the function's answer becomes a reply.
 pub(crate) enum ReplyForm<'a> {
     /// No return type: an empty reply.
@@ -139,12 +116,25 @@ pub(crate) enum ReplyForm<'a> {
     Value(&'a Type),
     /// A type that can not, because it contains `impl Trait`.
     Opaque(&'a Type),
-    /// The function writes it itself, through a last parameter `ReplySlot<'_, T>`; bytes if there is no `T`.
-    Slot(Option<&'a Type>),
+    /// The function writes it itself, through a last parameter `ReplySlot<'_, T>`.
+    Slot {
+        /// Its `T`; bytes if there is none.
+        wire: Option<&'a Type>,
+        /// What the function returns.
+        returned: Option<&'a Type>,
+    },
 }
 
 impl<'a> ReplyForm<'a> {
-    pub(crate) fn of(output: &'a ReturnType) -> Self {
+    /// The form of what a function with these parameters returns.
+    pub(crate) fn of(output: &'a ReturnType, params: &Params<'a>) -> Self {
+        if let Some(Slot { wire }) = params.slot() {
+            let returned = match output {
+                ReturnType::Default => None,
+                ReturnType::Type(_, ty) => Some(&**ty),
+            };
+            return ReplyForm::Slot { wire, returned };
+        }
         match output {
             ReturnType::Default => ReplyForm::Nothing,
             ReturnType::Type(_, ty) if mentions_impl(ty.to_token_stream()) => ReplyForm::Opaque(ty),

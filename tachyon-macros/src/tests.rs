@@ -76,15 +76,19 @@ fn functions_that_are_right() {
         "fn r#match([first, rest @ ..]: &[core::primitive::u8]) -> Result<(), impl Display> { .. }",
         "/// Doc. \n #[inline] pub(in a::b) fn f((payload): (&([u8]))) -> m!() where u8: Copy { not parsed $ at all }",
         "fn f() -> f64 { .. }",
-        "fn f(_: ()) {}",
         "fn f(orders: &[Order]) -> Vec<Side> { .. }",
         "fn f(order: &a::b::Order) -> Result<Price, impl Display> { .. }",
         "fn f(numbers: &[f64; 3]) -> [f64; 3] { .. }",
-        "fn f(book: &Book, order: &Order) -> Price { .. }",
-        "fn f(book: &mut Book, _: ()) {}",
-        "fn f(book: &mut Book, _: (), reply: ReplySlot<'_>) {}",
-        "fn f(book: &dyn Prices, order: &Order, reply: tachyon::ReplySlot<'_, [f64]>) -> Result<(), E> { .. }",
+        "fn f(#[state] book: &Book, order: &Order) -> Price { .. }",
+        "fn f(order: &Order, #[context] cx: &Context<'_>, #[state] book: &mut Book) -> Price { .. }",
+        "fn f(#[state] book: &mut Book) {}",
+        "fn f(#[state] book: &mut Book, reply: ReplySlot<'_>) {}",
+        "fn f(#[state] book: &dyn Prices, order: &Order, reply: tachyon::ReplySlot<'_, [f64]>) -> Result<(), E> { .. }",
         "fn f(reply: ReplySlot<Price>) {}",
+        "fn f(a: u64, b: &u64, c: &str, d: String, e: &[f32], g: Vec<Order>, h: Order, i: &Order, j: [u8; 4]) {}",
+        "fn f(a: Option<u64>, b: Option<&str>, c: Option<&[f32]>, d: Option<Order>, e: Option<ScanRef<'_>>) {}",
+        "fn f(a: List<'_, String>, b: Vec<String>, c: Vec<Vec<f32>>, d: ScanRef<'_>) -> Vec<String> { .. }",
+        "fn f(_a: u64, r#type: u64) -> Option<u64> { .. }",
     ] {
         assert_eq!(messages("msg_type = 1", item), [""; 0], "{item}");
     }
@@ -101,33 +105,59 @@ fn functions_that_are_wrong() {
         ("fn f<const N: usize>(_: &[u8]) {}", vec!["no const parameters"]),
         ("fn f(&self) {}", vec!["free function"]),
         ("fn f(self: Box<Self>, _: &[u8]) {}", vec!["free function"]),
-        ("fn f(_: u8, _: u16) {}", vec!["the first of two parameters is the state", "so write `&u16`"]),
-        ("fn f(_: &S, _: &A, _: &B) {}", vec!["too many parameters"]),
-        ("fn f(_: &impl Sized, _: &A) {}", vec!["the state has one type"]),
-        ("fn f(_: &'static S, _: &A) {}", vec!["not for `'static`"]),
-        ("fn f(_: &mut S) {}", vec!["write `_: ()` after it"]),
-        ("fn f(_: Order) {}", vec!["so write `&Order`"]),
-        ("fn f(_: Vec<Order>) {}", vec!["write `&[Order]`"]),
+        ("fn f(_: u8, _: u16) {}", vec!["has a name", "has a name"]),
+        ("fn f(_: Option<u8>) {}", vec!["has a name"]),
+        ("fn f(a: u8, _a: u16) {}", vec!["there is a `a` already"]),
+        ("fn f(#[state] a: &A, #[state] b: &B) {}", vec!["a dispatcher has one state"]),
+        ("fn f(#[context] a: &Context, #[context] b: &Context) {}", vec!["a call has one context"]),
+        ("fn f(#[context] #[state] a: &A) {}", vec!["keep one mark"]),
+        ("fn f(#[state] _: &impl Sized, _: &A) {}", vec!["the state has one type"]),
+        ("fn f(#[state] _: &'static S, _: &A) {}", vec!["not for `'static`"]),
+        ("fn f(#[state] s: S) {}", vec!["write `#[state] state: &S`"]),
+        ("fn f(#[context] s: Context) {}", vec!["write `#[context] cx: &Context`"]),
+        ("fn f(cx: &Context, x: u8) {}", vec!["write `#[context] cx: &Context`"]),
+        ("fn f(r: Request<'_>) {}", vec!["write `#[context] cx: &Context`"]),
+        ("fn f(_: &mut S) {}", vec!["with `#[state]`"]),
+        ("fn f(_: ()) {}", vec!["leave the parameter out"]),
+        ("fn f(r: ReplySlot<'_>, x: u8) {}", vec!["the last parameter"]),
         ("fn f(_: &Vec<u8>) {}", vec!["write `&[u8]`"]),
-        ("fn f(_: String) {}", vec!["`str::from_utf8`"]),
-        ("fn f(_: &str) {}", vec!["`str::from_utf8`"]),
+        ("fn f(_: &Vec<String>) {}", vec!["write `List<'_, String>`"]),
+        ("fn f(_: &[String]) {}", vec!["write `List<'_, String>`"]),
+        ("fn f(_: &[&str]) {}", vec!["write `List<'_, String>`"]),
+        ("fn f(_: &String) {}", vec!["write `&str`"]),
+        ("fn f(_: str) {}", vec!["write `&str`"]),
         ("fn f(_: &usize) {}", vec!["write `u64` or `u32`"]),
+        ("fn f(a: usize, b: u8) {}", vec!["write `u64` or `u32`"]),
+        ("fn f(_: HashMap<u8, u8>) {}", vec!["`HashMap` does not travel"]),
         ("fn f(_: &[char]) {}", vec!["`char::from_u32`"]),
         ("fn f(_: &[[u128; 2]]) {}", vec!["aligned to 16"]),
-        ("fn f(_: &&u8) {}", vec!["a reference means nothing"]),
-        ("fn f(_: &Option<u8>) {}", vec!["the layout of `Option`"]),
-        ("fn f(_: (u8, u8)) {}", vec!["a request is taken as"]),
+        ("fn f(_: &&u8) {}", vec!["write `u8`"]),
+        ("fn f(_: &Option<u8>) {}", vec!["write `Option<u8>`"]),
+        ("fn f(a: Option<&u8>) {}", vec!["write `Option<T>`"]),
+        ("fn f(a: Option<Option<u8>>) {}", vec!["not another `Option`"]),
+        ("fn f(a: Vec<Option<u8>>) {}", vec!["not options"]),
+        ("fn f(_: (u8, u8)) {}", vec!["the fields of a tuple have no names"]),
         ("fn f(_: &mut [u8]) {}", vec!["borrowed read-only"]),
         ("fn f(_: &'static [u8]) {}", vec!["not for `'static`"]),
         ("fn f(_: impl Sized) {}", vec!["`impl Trait`"]),
-        ("fn f(_: *const [u8]) {}", vec!["a request is taken as"]),
+        ("fn f(_: *const [u8]) {}", vec!["an address means nothing"]),
         ("fn f(_: &[u8]) -> ! { .. }", vec!["an endpoint returns"]),
+        ("fn f() -> impl Sized { .. }", vec!["a reply has one type"]),
+        ("fn f() -> usize { .. }", vec!["write `u64` or `u32`"]),
+        ("fn f() -> Result<(u8, u8), E> { .. }", vec!["the fields of a tuple"]),
         ("fn f(#[cfg(a)] _: &[u8]) {}", vec!["cannot be conditional"]),
         ("#[tachyon_rpc(msg_type = 2)] fn f(_: &[u8]) {}", vec!["keep one `tachyon_rpc`"]),
-        ("async unsafe fn f<T>(_: T) -> ! { .. }", vec!["`async`", "`unsafe`", "type", "so write `&T`", "returns"]),
+        ("async unsafe fn f<T>(_: &mut T) -> ! { .. }", vec!["`async`", "`unsafe`", "type", "read-only", "returns"]),
     ] {
         assert_messages("msg_type = 1", item, &expected);
     }
+}
+
+#[test]
+fn marks_are_taken_off_the_parameters() {
+    let item = tokens("fn f(#[state] a: &A, #[context] cx: &Context, #[allow(x)] b: u8) { #[state] let x = (1, 2); }");
+    let kept = tokens("fn f(a: &A, cx: &Context, #[allow(x)] b: u8) { #[state] let x = (1, 2); }");
+    assert_eq!(crate::params::without_marks(item).to_string(), kept.to_string());
 }
 
 #[test]
@@ -202,7 +232,12 @@ fn services() {
         ),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(r: &R); }", vec!["takes `&self` or `&mut self`"]),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(self: Box<Self>); }", vec!["called again and again"]),
-        ("", "trait T { #[rpc(msg_type = 1)] fn f(&self, a: &A, b: &B); }", vec!["its state is `self`"]),
+        ("", "trait T { #[rpc(msg_type = 1)] fn f(&self, a: &A, b: &B); }", vec![]),
+        (
+            "",
+            "trait T { #[rpc(msg_type = 1)] fn f(&self, #[state] a: &A, b: &B); }",
+            vec!["a method's state is `self`"],
+        ),
         ("", "trait T { #[rpc(msg_type = 1)] fn new(&self); }", vec!["choose another name"]),
         (
             "",
@@ -228,19 +263,28 @@ fn payloads() {
         ("struct S { a: u8, b: u32 }", vec!["are 3 bytes of it before `b`: add the field `_pad: [u8; 3]` there"]),
         ("struct S { a: u16, b: [u8; 1] }", vec!["is 1 byte of it after `b`"]),
         ("struct S { a: u8, b: u16, c: u8, d: u64 }", vec!["before `b`", "before `d`"]),
-        ("struct S { a: &'static u8 }", vec!["a reference means nothing"]),
+        ("struct S { a: &'static u8, b: &'static str, c: &'a [u8] }", vec!["`u8`", "`String`", "`Vec<u8>`"]),
+        ("struct S { a: String, b: Vec<u8>, c: Option<u8>, d: Vec<Vec<Nested>>, e: Option<Vec<String>> }", vec![]),
+        ("struct S { a: std::string::String, b: alloc::vec::Vec<u8>, c: core::option::Option<(u8)>, d: u8 }", vec![]),
+        ("#[repr(C)] struct S { a: String }", vec!["lie in a head"]),
+        ("struct S { a: String, _pad: u8 }", vec!["leave `_pad` out"]),
+        ("struct S { a: Vec<Option<u8>>, b: Option<Option<u8>> }", vec!["`Vec<u8>`", "`Option<u8>`"]),
+        ("struct S { a: [Vec<u8>; 2], b: Vec<[String; N]> }", vec!["`Vec<Vec<u8>>`", "`Vec<String>`"]),
+        ("struct S { a: Vec<S>, b: Option<Vec<Self>>, c: [S; 1] }", vec!["contain itself"; 3]),
+        ("struct S { a: Vec<usize>, b: Option<Box<str>>, c: () }", vec!["u64", "`String`", "leave the field out"]),
+        ("struct S { a: HashMap<u8, u8>, b: HashSet<u8>, c: Rc<[u8]> }", vec!["key", "`Vec<u8>`", "`Vec<u8>`"]),
         ("struct S { a: *const u8, b: fn() }", vec!["an address", "an address"]),
         (
             "struct S { a: usize, b: isize, c: char, d: u128, e: i128 }",
             vec!["u64", "i64", "u32", "16 bytes", "16 bytes"],
         ),
         (
-            "struct S { a: String, b: Vec<u8>, c: [u8], d: Box<u8> }",
-            vec!["fixed length", "elsewhere", "fixed length", "an address"],
+            "struct S { a: str, b: PathBuf, c: [u8], d: Box<u8> }",
+            vec!["`String`", "no UTF-8", "`Vec<u8>`", "write `u8`"],
         ),
         (
-            "struct S { a: (u8, u8), b: Option<u8>, c: NonZeroU8, d: dyn Any }",
-            vec!["tuple", "Option", "plain number", "fixed layout"],
+            "struct S { a: (u8, u8), b: Result<u8, u8>, c: NonZeroU8, d: dyn Any }",
+            vec!["tuple", "Result", "plain number", "one type"],
         ),
         ("struct S<T> { a: T }", vec!["no generics"]),
         ("struct S(u8);", vec!["have names"]),
@@ -261,11 +305,49 @@ fn payloads() {
     ] {
         assert_all(&crate::payload::messages(tokens(""), &tokens(item)), &expected, item);
     }
-    assert_all(
-        &crate::payload::messages(tokens("msg_type = 1, crate = a"), &tokens("struct S { a: u8 }")),
-        &["knows `crate`"],
-        "",
-    );
+    for (args, item, expected) in [
+        ("msg_type = 1, crate = a", "struct S { a: u8 }", vec!["knows `extensible` and `crate`"]),
+        ("extensible", "struct S { a: u8, b: u64 }", vec![]),
+        ("crate = a, extensible,", "struct S { a: Name }", vec![]),
+        ("extensible, extensible", "struct S { a: u8 }", vec!["given twice"]),
+        ("extensible = 1", "struct S { a: u8 }", vec!["write the word alone"]),
+        ("extensible", "#[repr(u8)] enum E { A }", vec!["leave `extensible` out"]),
+    ] {
+        assert_all(&crate::payload::messages(tokens(args), &tokens(item)), &expected, args);
+    }
+}
+
+#[test]
+fn errors() {
+    for (item, expected) in [
+        (
+            "#[derive(Debug)] enum E { #[error(\"a {b:?} {c:>d$}\")] A { b: u8, c: Vec<Name>, d: u32 }, #[error(\"\")] B }",
+            vec![],
+        ),
+        ("enum E { #[doc = \"x\"] #[error(\"{type}\")] A { r#type: Option<String> } }", vec![]),
+        ("enum E { A, B {}, C { a: u8 } }", vec!["`A` has no text", "`B` has no text", "`C` has no text"]),
+        ("enum E { #[error(\"a\")] A(u8) }", vec!["have names"]),
+        ("enum E { #[error(\"{a} {b}\")] A { a: u8 } }", vec!["no field `b`: its fields are `a`"]),
+        ("enum E { #[error(\"{a}\")] A }", vec!["no field `a`: it has no fields"]),
+        ("enum E { #[error(\"{} {0} {a:1$}\")] A { a: u8 } }", vec!["by its name, such as `{a}`"; 3]),
+        ("enum E { #[error(\"{a:w$}\")] A { a: u8 } }", vec!["no field `w`"]),
+        ("enum E { #[error(\"a\", b)] A, #[error] B, #[error = \"c\"] C }", vec!["one literal"; 3]),
+        ("enum E { #[error(transparent)] A { a: u8 } }", vec!["its own name"]),
+        ("enum E { #[error(\"a\")] #[error(\"b\")] A }", vec!["keep one"]),
+        ("enum E { #[error(\"a\")] A { #[from] a: String, #[cfg(b)] b: u8 } }", vec!["no source", "conditional"]),
+        ("enum E { #[error(\"a\")] A { a: usize, b: &'static str, _c: u8 } }", vec!["u64", "an error owns", "padding"]),
+        ("enum E<T> { #[error(\"a\")] A { a: T } }", vec!["no generics"]),
+        ("#[derive(Debug, thiserror::Error)] enum E { #[error(\"a\")] A }", vec!["implements `Error`"]),
+        ("#[derive(derive_more::Display)] enum E { #[error(\"a\")] A }", vec!["implements `Display`"]),
+        ("#[tachyon::error] enum E { #[error(\"a\")] A }", vec!["keep one `error`"]),
+        ("enum E {}", vec!["without a variant"]),
+        ("struct Busy;", vec!["write `enum BusyError { .. }`"]),
+        ("fn f() {}", vec!["stands on an enum"]),
+    ] {
+        assert_all(&crate::error::messages(tokens(""), &tokens(item)), &expected, item);
+    }
+    let item = tokens("enum E { #[error(\"a\")] A }");
+    assert_all(&crate::error::messages(tokens("extensible = 1"), &item), &["knows `crate`"], "");
 }
 
 /// Pieces that, in any order, come near to what the macros expect or stay far from it.
@@ -360,13 +442,64 @@ fn any_type() -> impl Strategy<Value = String> {
         .prop_map(|(a, b, c, kind)| format!("{a} {kind} {b} {{ {c} }}"))
 }
 
+/// What the attribute's own derive makes of its output, as rustc would hand it on.
+fn derived(output: &str, derive: impl Fn(&TokenStream) -> TokenStream) -> Option<String> {
+    let attribute = |item: &syn::Item| match item {
+        syn::Item::Struct(item) => item.attrs.iter().any(|attr| attr.path().is_ident("__tachyon")),
+        syn::Item::Enum(item) => item.attrs.iter().any(|attr| attr.path().is_ident("__tachyon")),
+        _ => false,
+    };
+    let file: syn::File = syn::parse_str(output).ok()?;
+    let item = file.items.into_iter().find(attribute)?;
+    Some(derive(&quote::quote!(#item)).to_string())
+}
+
 proptest! {
     #[test]
     fn odd_payloads_never_panic(args in any_tokens(), item in prop_oneof![any_tokens(), any_type()]) {
         if let (Ok(args), Ok(item)) = (args.parse::<TokenStream>(), item.parse::<TokenStream>()) {
             let output = crate::payload::payload(args, &item).to_string();
             prop_assert!(output.contains("compile_error") || syn::parse_str::<syn::File>(&output).is_ok(), "{output}");
+            if let Some(code) = derived(&output, crate::payload::derive::derive) {
+                prop_assert!(syn::parse_str::<syn::File>(&code).is_ok(), "{code}");
+            }
         }
+    }
+
+    #[test]
+    fn odd_errors_never_panic(args in any_tokens(), text in ".{0,12}", item in prop_oneof![any_tokens(), any_type()]) {
+        let item = item.replace("\"text\"", &format!("#[error({text:?})]")).replace("struct", "enum");
+        if let (Ok(args), Ok(item)) = (args.parse::<TokenStream>(), item.parse::<TokenStream>()) {
+            let output = crate::error::error(args, &item).to_string();
+            prop_assert!(output.contains("compile_error") || syn::parse_str::<syn::File>(&output).is_ok(), "{output}");
+            if let Some(code) = derived(&output, crate::error::derive) {
+                prop_assert!(syn::parse_str::<syn::File>(&code).is_ok(), "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn odd_fields_never_panic(
+        extensible in any::<bool>(),
+        types in proptest::collection::vec(
+            proptest::sample::select([
+                "u8", "bool", "[f32; N]", "String", "Vec<Name>", "Option<Vec<u8>>", "Name", "[Name; 2]", "usize",
+                "&'static str", "&str", "Box<u8>", "(u8, u8)", "[u8]", "dyn Any", "Self", "Vec<S>", "!", "fn()",
+            ].as_slice()), 1..5),
+    ) {
+        let fields: String = types.iter().enumerate().map(|(at, ty)| format!("a{at}: {ty},")).collect();
+        for (args, item) in [
+            (if extensible { "extensible" } else { "" }, format!("#[derive(Debug, PartialEq)] struct S {{ {fields} }}")),
+            ("", format!("#[repr(u8)] enum E {{ A {{ {fields} }}, B }}")),
+        ] {
+            let output = crate::payload::payload(tokens(args), &tokens(&item)).to_string();
+            let code = derived(&output, crate::payload::derive::derive);
+            prop_assert!(code.is_none_or(|code| syn::parse_str::<syn::File>(&code).is_ok()), "{output}");
+        }
+        let item = format!("enum E {{ #[error(\"{{a0}}\")] A {{ {fields} }}, #[error(\"b\")] B }}");
+        let output = crate::error::error(tokens(""), &tokens(&item)).to_string();
+        let code = derived(&output, crate::error::derive).expect("an enum without generics");
+        prop_assert!(syn::parse_str::<syn::File>(&code).is_ok(), "{code}");
     }
 
     #[test]

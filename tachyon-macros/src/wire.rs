@@ -1,147 +1,12 @@
-//! Which types can travel, as far as their names tell, and how the types of replies are written down again.
+//! Types as they can be written in constants, and reply slots.
 
-use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote};
-use syn::{GenericArgument, Lifetime, Path, PathArguments, Type, TypeArray};
+use proc_macro2::Span;
+use syn::{GenericArgument, Lifetime, Path, PathArguments, Type};
 
-use crate::model::{ReplyForm, RequestForm, last_segment, peel, type_arguments};
-use crate::place::Place;
-
-/// What to write instead of a type that cannot be part of a payload; `None` when it may be one.
-pub(crate) fn not_a_payload(ty: &Type) -> Option<String> {
-    let text = || ty.to_token_stream().to_string().replace(" < ", "<").replace(" >", ">");
-    Some(match peel(ty) {
-        Type::Array(TypeArray { elem, .. }) => return not_a_payload(elem),
-        Type::Reference(_) => {
-            "a reference means nothing in another process: hold the value itself, or an array of fixed length"
-                .to_owned()
-        }
-        Type::Ptr(_) | Type::FnPtr(_) => {
-            "an address means nothing in another process: hold the value itself, or a number that both sides know"
-                .to_owned()
-        }
-        Type::Slice(_) => "a slice has no fixed length: write an array, such as `[u8; 16]`".to_owned(),
-        Type::Tuple(_) => "a tuple's layout is not fixed: write a struct marked with `#[tachyon::payload]`".to_owned(),
-        Type::TraitObject(_) | Type::ImplTrait(_) => {
-            "a payload is one type of fixed layout: write a struct or an enum marked with `#[tachyon::payload]`"
-                .to_owned()
-        }
-        Type::Never(_) | Type::Infer(_) => format!("`{}` is no type that has bytes", text()),
-        Type::Path(_) => {
-            let name = last_segment(ty)?.ident.to_string();
-            match name.as_str() {
-                "usize" => "`usize` differs between machines and languages: write `u64` or `u32`".to_owned(),
-                "isize" => "`isize` differs between machines and languages: write `i64` or `i32`".to_owned(),
-                "u128" | "i128" => format!(
-                    "`{name}` is aligned to 16 bytes and a payload to 8 at most: write `[u64; 2]`, or `[u8; 16]`"
-                ),
-                "char" => "`char` is not a type of other languages: write `u32`, and check it with `char::from_u32`"
-                    .to_owned(),
-                "str" | "String" | "CString" | "OsString" | "PathBuf" => format!(
-                    "`{name}` has no fixed length: write an array, such as `[u8; 16]`, and check it with \
-                     `str::from_utf8`"
-                ),
-                "Vec" | "VecDeque" | "HashMap" | "BTreeMap" | "HashSet" | "BTreeSet" => format!(
-                    "`{name}` holds its elements elsewhere: write an array of fixed length, or send a slice of payloads"
-                ),
-                "Box" | "Rc" | "Arc" | "Cow" | "NonNull" => {
-                    format!("`{name}` is an address, which means nothing in another process: hold the value itself")
-                }
-                "Option" | "Result" => format!(
-                    "the layout of `{name}` is not fixed: write a `bool` beside the value, or an enum of its own"
-                ),
-                "NonZero" | "NonZeroU8" | "NonZeroU16" | "NonZeroU32" | "NonZeroU64" => {
-                    format!("`{name}` does not describe itself: write the plain number, and check it")
-                }
-                _ => return None,
-            }
-        }
-        _ => return None,
-    })
-}
-
-/// Size and alignment of a type, as far as its name tells.
-pub(crate) fn known_layout(ty: &Type) -> Option<(usize, usize)> {
-    match peel(ty) {
-        Type::Array(TypeArray { elem, len, .. }) => {
-            let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Int(len), .. }) = len else { return None };
-            let (size, align) = known_layout(elem)?;
-            Some((size.checked_mul(len.base10_parse().ok()?)?, align))
-        }
-        ty => {
-            let size = match primitive(ty)?.as_str() {
-                "u8" | "i8" | "bool" => 1,
-                "u16" | "i16" => 2,
-                "u32" | "i32" | "f32" => 4,
-                "u64" | "i64" | "f64" => 8,
-                _ => return None,
-            };
-            Some((size, size))
-        }
-    }
-}
-
-/// Whether any bytes are a value of the type, as far as its name tells.
-pub(crate) fn is_plain_data(ty: &Type) -> bool {
-    match peel(ty) {
-        Type::Array(TypeArray { elem, .. }) => is_plain_data(elem),
-        ty => known_layout(ty).is_some() && primitive(ty).is_some_and(|name| name != "bool"),
-    }
-}
-
-/// The name of a type that is written as one, or as a path to a primitive of the standard library.
-fn primitive(ty: &Type) -> Option<String> {
-    let Type::Path(path) = ty else { return None };
-    let words: Vec<String> = path.path.segments.iter().map(|segment| segment.to_token_stream().to_string()).collect();
-    match &words[..] {
-        [name] if path.qself.is_none() => Some(name.clone()),
-        [library, module, name] if module == "primitive" && (library == "core" || library == "std") => {
-            Some(name.clone())
-        }
-        _ => None,
-    }
-}
-
-/// The type a request consists of.
-pub(crate) fn request(form: &RequestForm<'_>) -> TokenStream {
-    match form {
-        RequestForm::Nothing | RequestForm::Unit => quote!(()),
-        RequestForm::Borrowed(ty) => ty.to_token_stream(),
-    }
-}
-
-/// The type a reply consists of.
-///
-/// ```text
-/// -> Result<Vec<T>, E>       =>   <Result<Vec<T>, E> as IntoReply>::Wire
-/// -> &[u8]                   =>   <&'static [u8] as IntoReply>::Wire
-/// -> Result<T, impl Error>   =>   <Result<T, Opaque> as IntoReply>::Wire
-/// ```
-pub(crate) fn reply(form: &ReplyForm<'_>, private: &Path) -> TokenStream {
-    match form {
-        ReplyForm::Nothing => quote!(()),
-        ReplyForm::Slot(None) => quote!([#private::u8]),
-        ReplyForm::Slot(Some(ty)) => ty.to_token_stream(),
-        ReplyForm::Opaque(ty) if matches!(peel(ty), Type::ImplTrait(_)) => quote!([#private::u8]),
-        ReplyForm::Value(ty) | ReplyForm::Opaque(ty) => {
-            let mut ty = (*ty).clone();
-            write_down(&mut ty, private);
-            // In place of the type, so that this is where the error is when it is no reply.
-            Place::of(&ty).stand_in(quote!(<#ty as #private::IntoReply>::Wire))
-        }
-    }
-}
-
-/// A piece of a client, in place of what the endpoint returns: when that is no reply, this is where the error is.
-pub(crate) fn returned(form: &ReplyForm<'_>, returned: TokenStream) -> TokenStream {
-    match form {
-        ReplyForm::Nothing | ReplyForm::Slot(None) => returned,
-        ReplyForm::Value(ty) | ReplyForm::Opaque(ty) | ReplyForm::Slot(Some(ty)) => Place::of(ty).stand_in(returned),
-    }
-}
+use crate::model::{last_segment, type_arguments};
 
 /// Gives names to what has none in the type of a constant: lifetimes, and types after `impl`.
-fn write_down(ty: &mut Type, private: &Path) {
+pub(crate) fn write_down(ty: &mut Type, private: &Path) {
     match ty {
         Type::Group(group) => write_down(&mut group.elem, private),
         Type::Paren(paren) => write_down(&mut paren.elem, private),
@@ -183,6 +48,7 @@ fn write_down(ty: &mut Type, private: &Path) {
 }
 
 /// A parameter `ReplySlot<'_, T>`.
+#[derive(Clone, Copy)]
 pub(crate) struct Slot<'a> {
     /// Its `T`; bytes if there is none.
     pub(crate) wire: Option<&'a Type>,

@@ -278,7 +278,7 @@ impl CallError {
     /// The same, of an endpoint that declares errors.
     #[cold]
     pub(crate) fn widen<E>(self) -> CallError<E> {
-        self.convert(|error| error.never())
+        self.convert(Undeclared::never)
     }
 }
 

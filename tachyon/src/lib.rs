@@ -8,10 +8,8 @@
 //! use tachyon::{Callee, Caller, Dispatcher, endpoints, tachyon_rpc};
 //!
 //! #[tachyon_rpc(msg_type = 1)]
-//! fn shout(payload: &[u8]) -> Result<String, std::string::FromUtf8Error> {
-//!     // Copied before it is checked: a hostile peer could change what was checked.
-//!     let text = String::from_utf8(payload.to_vec())?;
-//!     Ok(text.to_uppercase())
+//! fn shout(text: &str, times: u32) -> String {
+//!     text.to_uppercase().repeat(times as usize)
 //! }
 //!
 //! # let dir = tempfile::tempdir()?;
@@ -26,8 +24,8 @@
 //!
 //! // another process
 //! let mut caller = Caller::connect(&path)?;
-//! assert_eq!(&*shout::call(&mut caller, b"hello")?, b"HELLO");
-//! assert_eq!(shout(b"plain function")?, "PLAIN FUNCTION");
+//! assert_eq!(shout::call(&mut caller, "hello", 2)?, "HELLOHELLO");
+//! assert_eq!(shout("plain function", 1), "PLAIN FUNCTION");
 //! # drop(caller);
 //! # callee.join().unwrap()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -36,8 +34,8 @@
 //! # Trust
 //!
 //! A peer runs as the same user and is not assumed to be correct: nothing it writes can make this process touch memory
-//! it should not, hang or crash. It can change the bytes of a payload while they are read in place; copy first
-//! (`to_vec`) where that matters.
+//! it should not, hang or crash. It can change the bytes of `&[u8]`, of `&[T]` and of fixed payloads while they are read
+//! in place; text and everything else that is checked is copied first.
 
 #[cfg(feature = "tokio")]
 pub mod aio;
@@ -79,7 +77,7 @@ pub use describe::{
     HeadDescription, Mismatch, Signature, StructDescription, TypeDescription, VariantDescription,
 };
 pub use dispatch::{
-    CallInfo, CallerInfo, Dispatcher, Endpoint, Entry, EntryHandler, ExclusiveHandler, HandlerError, IntoReply, Layer,
+    CallerInfo, Context, Dispatcher, Endpoint, Entry, EntryHandler, ExclusiveHandler, HandlerError, IntoReply, Layer,
     Needs, NoState, Outcome, OwnedHandler, Replied, Reply, ReplyInPlace, ReplyRoom, ReplySlot, Request, Scope, Served,
     SharedHandler, SlotError, SlotResult,
 };
@@ -89,14 +87,14 @@ pub use error::{
 };
 pub use options::Options;
 pub use payload::{
-    EnumLayout, Field, Form, HeadField, HeadLayout, Layout, Malformed, Payload, Primitive, StructLayout, ValueType,
-    Variant, Wire,
+    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, HeadField, HeadLayout, Layout, List, ListIter, Malformed,
+    Pass, Primitive, ReplyValue, StructLayout, Undeclared, Value, ValueType, Variant,
 };
 pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
 pub use ring::MAX_CAPACITY;
-pub use rpc::{Callee, Caller, ErrorKind, ReplyGuard, RpcBus, RpcError, RpcRxGuard, RpcTxGuard};
+pub use rpc::{Callee, Caller, Calls, ErrorKind, InPlace, RpcBus, RpcError, RpcRxGuard, RpcTxGuard, Started, Within};
 pub use server::{Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
-pub use tachyon_macros::{endpoints, payload, tachyon_rpc};
+pub use tachyon_macros::{endpoints, error, payload, tachyon_rpc};
 #[cfg(feature = "tracing")]
 pub use trace::TracingLayer;
 pub use type_id::{MSG_TYPE_ERROR, ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};

@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::bus::State;
 use crate::error::{CallError, ConnectError};
 use crate::options::Options;
-use crate::rpc::Caller;
+use crate::rpc::{Caller, Calls, sealed};
 use crate::wait::{Deadline, INTERRUPT_SLICE};
 
 /// How long `get` waits unless told otherwise.
@@ -289,6 +289,14 @@ impl Deref for PooledCaller<'_> {
 impl DerefMut for PooledCaller<'_> {
     fn deref_mut(&mut self) -> &mut Caller {
         self.caller.as_mut().expect("the caller is taken out only by `drop`")
+    }
+}
+
+impl sealed::Sealed for PooledCaller<'_> {}
+
+impl Calls for PooledCaller<'_> {
+    fn parts(&mut self) -> (&mut Caller, Option<Duration>) {
+        (self, None)
     }
 }
 

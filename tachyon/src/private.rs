@@ -2,37 +2,61 @@
 //!
 //! The macros and this crate are pinned to the same version, so the two sides of this boundary always match.
 
-mod contract;
+mod declared;
+mod endpoint;
 mod gaps;
 mod message;
 mod select;
 mod table;
 
+pub use core::clone::Clone;
+pub use core::cmp::PartialEq;
 pub use core::concat;
-pub use core::marker::Sized;
-pub use core::mem::{align_of, offset_of, size_of};
+pub use core::convert::From;
+pub use core::error::Error;
+pub use core::fmt::{self, Debug};
+pub use core::format_args;
+pub use core::marker::{Copy, Sized};
+pub use core::mem::{align_of, size_of};
 pub use core::option::Option;
-pub use core::primitive::{i128, str, u8, u16, usize};
+pub use core::primitive::{bool, i8, i16, i32, i64, i128, str, u8, u16, u32, u64, usize};
 pub use core::result::Result;
 pub use core::time::Duration;
-pub use zerocopy;
+pub use std::string::String;
+pub use std::vec::Vec;
 
-pub use self::contract::{Method, MethodOf, Stub, answer, call, handle};
-pub use self::gaps::{IsPayload, assert_no_gap_after, assert_no_gap_before, assert_not_empty};
+pub use tachyon_macros::{DeclaredError, Emit, Payload};
+
+pub use self::declared::{declared, zeros};
+pub use self::endpoint::{
+    ErrorTravels, InSlot, IsDeclared, IsInSlot, IsReply, IsShown, NotDeclared, NotInSlot, NotReply, NotShown, ReplyOf,
+    Spelled, answer, answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
+};
+pub use self::gaps::{
+    IsFixed, NotFixed, Shape, assert_aligned, assert_fixed, assert_fixed_element, assert_no_gap_after,
+    assert_no_gap_before, assert_not_empty, behind, never_compiled, number, shape,
+};
 pub use self::message::Opaque;
 pub use self::select::{
-    IsArgument, IsValue, NotArgument, NotValue, Parameter, Select, Slot, Take, can_be_parameter, travels,
+    IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
+    can_be_element, can_be_lent, can_be_parameter, travels,
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
 pub use crate::describe::Signature;
 pub use crate::dispatch::{
-    Dispatcher, Endpoint, Entry, EntryHandler, HandlerError, IntoReply, Needs, NoState, Replied, Reply,
+    Context, Dispatcher, Endpoint, Entry, EntryHandler, HandlerError, How, IntoReply, Needs, NoState, Pick, Replied,
+    Reply, Request, SlotOf, SlotResult,
 };
 pub use crate::error::CallError;
 pub use crate::payload::{
-    Element, EnumLayout, Field, Layout, Malformed, Payload, Primitive, StructLayout, Variant, Wire,
+    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, Layout, List, Malformed,
+    Message, Pass, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer, align8,
+    deeper, deepest, list_len, offsets, own_list, read_list, write_list,
 };
-pub use crate::rpc::{Caller, ReplyGuard};
+pub use crate::rpc::Within as Limited;
+pub use crate::rpc::{
+    Body, Borrowed, Caller, Calls, Contract, Fields, InPlace, Started, Whole, call, call_in_place, start,
+};
 
 /// The `msg_type` that marks an error reply.
 const RESERVED: u16 = u16::MAX;

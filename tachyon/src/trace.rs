@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::span::EnteredSpan;
 use tracing::{Level, Span, field, info, span, warn};
 
-use crate::dispatch::{CallInfo, Layer, Outcome};
+use crate::dispatch::{Context, Layer, Outcome};
 use crate::server::{Leaving, ServerEvent};
 
 /// A [`Layer`] that opens a span per call, named `call`, at level `DEBUG`. What the handler records lies inside it, unless
@@ -41,7 +41,7 @@ thread_local! {
 }
 
 impl Layer for TracingLayer {
-    fn before(&self, call: &CallInfo<'_>) {
+    fn before(&self, call: &Context<'_>) {
         if call.overlaps {
             return;
         }
@@ -49,7 +49,7 @@ impl Layer for TracingLayer {
         OPEN.with_borrow_mut(|open| open.push((call.correlation_id, entered)));
     }
 
-    fn after(&self, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
+    fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {
         // Taken out first: a subscriber may do anything, and must not find the list borrowed.
         let span = OPEN.with_borrow_mut(|open| {
             open.pop_if(|(correlation_id, _)| !call.overlaps && *correlation_id == call.correlation_id)
@@ -68,7 +68,7 @@ impl Layer for TracingLayer {
 }
 
 /// The span of a call, without what is known once it has ended.
-fn open(call: &CallInfo<'_>) -> Span {
+fn open(call: &Context<'_>) -> Span {
     span!(
         Level::DEBUG,
         "call",

@@ -1,10 +1,11 @@
-"""What a callee says about itself becomes code that calls it: on the command line, in both languages."""
+"""The description of a callee becomes code that calls it: on the command line, in both languages."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tachyon import RpcBus
+from tachyon._cli_describe import table
 from tachyon._codegen import python
 from tachyon._description import DescriptionError, from_json
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 BINARIES = Path(os.environ.get("TACHYON_EXAMPLES", ROOT / "target/release"))
+GENERATED = ROOT / "tests/tests/generated"
 LIMIT = 30.0
 
 ODD = '''
@@ -302,6 +305,29 @@ def test_types_of_one_name_are_told_apart() -> None:
     two = struct("X", ("a", "i8", 0, 1), size=1)
     source = python(from_json(described(struct("Y", ("one", one, 0, 1), ("two", two, 1, 1), size=2))))
     assert "    one: X\n    two: X2\n" in source
+
+
+def test_every_form_becomes_code(tmp_path: Path) -> None:
+    """Text, lists, options, payloads with a head, arguments by name and declared errors."""
+    source = python(from_json((GENERATED / "contract.json").read_text()))
+    if "UPDATE" in os.environ:
+        (GENERATED / "contract.py").write_text(source)
+    assert source == (GENERATED / "contract.py").read_text()
+    file = tmp_path / "contract.py"
+    file.write_text(source)
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--check", str(file)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_every_form_is_shown_as_a_function() -> None:
+    lines = table(from_json((GENERATED / "contract.json").read_text())).splitlines()
+    shown = [re.split(r" {2,}", line, maxsplit=2)[1] for line in lines[1:]]
+    assert shown[0] == "filter(scan: Scan, radius: f32, tags: list[u32]) -> Scan raises NoSensor, Busy"
+    assert shown[1].endswith("mount: option[Mount]) -> option[list[Scan]] raises Busy, None, Side, Self")
+    assert shown[2] == "names(str) -> list[str] raises Busy"
+    assert shown[3] == "mount(Mount) raises Self"
+    assert lines[1].endswith("raises NoSensor, Busy  Leaves out points.")
 
 
 @pytest.mark.parametrize("language", ["python", "rust"])

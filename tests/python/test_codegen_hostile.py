@@ -1,23 +1,27 @@
-"""Whatever a callee says about itself, the Python made of it is types and endpoints, and nothing it made up."""
+"""From any description, the Python made of it is types and endpoints, and nothing else."""
 
 from __future__ import annotations
 
 import ast
 import doctest
 import io
+import itertools
 import json
 import random
 import re
 import tokenize
 import types
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import tachyon
 from tachyon._codegen import python
 from tachyon._description import DescriptionError, from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAMES = [
     "a",
@@ -105,6 +109,11 @@ class Maker:
     def name(self) -> Any:
         return self.random.choice(NO_NAMES if self.random.random() < 0.003 else NAMES)
 
+    def names(self) -> Iterator[Any]:
+        """Give different names, mostly."""
+        names = self.random.sample(NAMES, 8)
+        return (self.name() if self.seldom() else name for name in names)
+
     def doc(self) -> str:
         doc = self.random.choice(DOCS)
         return doc + self.random.choice(DOCS) if self.random.random() < 0.3 else doc
@@ -142,26 +151,26 @@ class Maker:
 
     def head(self, depth: int, least: int = 0) -> dict[str, Any]:
         fields, end = [], 4
-        for _ in range(max(least, self.random.choice([0, 1, 2, 3]))):
+        for name in itertools.islice(self.names(), max(least, self.random.choice([0, 1, 2, 3]))):
             value, size, align = self.value(depth + 1)
             offset = end + -end % align + self.seldom()
-            field = {"name": self.name(), "type": value, "offset": offset}
+            field = {"name": name, "type": value, "offset": offset}
             fields.append(field | {"default": True} if self.seldom() else field)
             end = offset + size
         return {"head": end + self.seldom(), "fields": fields}
 
     def raises(self) -> list[Any]:
         errors = self.random.choice([0, 0, 1, 2]) if self.variable else 0
-        return [{"name": self.name(), "doc": self.doc()} | self.head(2) for _ in range(errors)]
+        return [{"name": name, "doc": self.doc()} | self.head(2) for name in itertools.islice(self.names(), errors)]
 
     def struct(self, depth: int) -> tuple[Any, int, int]:
         fields, end, most = [], 0, 1
-        for _ in range(self.random.choice([1, 1, 2, 3])):
+        for name in itertools.islice(self.names(), self.random.choice([1, 1, 2, 3])):
             layout, size, align = self.layout(depth + 1)
             if (gap := -end % align) and not self.seldom():
-                fields.append({"name": "_pad", "type": {"kind": "bytes", "len": gap}, "offset": end, "size": gap})
+                fields.append({"name": f"_pad{end}", "type": {"kind": "bytes", "len": gap}, "offset": end, "size": gap})
                 end += gap
-            fields.append({"name": self.name(), "type": layout, "offset": end, "size": size + self.seldom()})
+            fields.append({"name": name, "type": layout, "offset": end, "size": size})
             end, most = end + size, max(most, align)
         if (gap := -end % most) and not self.seldom():
             fields.append({"name": "_end", "type": {"kind": "bytes", "len": gap}, "offset": end, "size": gap})
@@ -411,6 +420,15 @@ def test_a_name_cannot_take_the_place_of_what_the_module_uses(name: str) -> None
                 "name": "E",
                 "repr": "u8",
                 "variants": [{"name": "A", "value": 1}, {"name": "A", "value": 2}],
+            },
+            "E has the name `A` twice",
+        ),
+        (
+            {
+                "kind": "enum",
+                "name": "E",
+                "repr": "u8",
+                "variants": [{"name": "A", "value": 1}, {"name": "B", "value": 1}],
             },
             "a name or a value twice",
         ),

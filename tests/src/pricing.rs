@@ -87,13 +87,13 @@ pub fn echo(payload: &[u8]) -> &[u8] {
 
 /// Prices an instrument.
 #[tachyon_rpc(msg_type = 2)]
-pub fn price(book: &Book, request: &PriceRequest) -> Result<PriceReply, Unknown> {
+pub fn price(#[state] book: &Book, request: &PriceRequest) -> Result<PriceReply, Unknown> {
     price_of(book, request)
 }
 
 /// Takes an order and gives its number.
 #[tachyon_rpc(msg_type = 3)]
-pub fn order(book: &mut Book, _order: &Order) -> u64 {
+pub fn order(#[state] book: &mut Book, _order: &Order) -> u64 {
     book.orders += 1;
     book.orders
 }
@@ -106,7 +106,7 @@ pub fn sum(numbers: &[f64]) -> f64 {
 
 /// All prices, by instrument.
 #[tachyon_rpc(msg_type = 5)]
-pub fn prices(book: &Book, (): ()) -> Vec<PriceReply> {
+pub fn prices(#[state] book: &Book) -> Vec<PriceReply> {
     let mut instruments: Vec<_> = book.prices.keys().copied().collect();
     instruments.sort_unstable();
     instruments

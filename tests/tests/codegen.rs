@@ -16,7 +16,7 @@ use tachyon_tests::Peer;
 #[path = "generated/endpoints.rs"]
 mod generated;
 
-/// What the generator makes of names and layouts that Rust does not have: it compiles, and that is all.
+/// The output for names and layouts that Rust does not have: it compiles, and that is all.
 #[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic, reason = "as it is generated")]
 #[rustfmt::skip]
 #[path = "generated/odd.rs"]
@@ -32,7 +32,7 @@ fn peer() -> (tempfile::TempDir, Peer, Caller) {
     (folder, peer, caller)
 }
 
-/// What rustfmt makes of it by itself, whatever this repository's settings are.
+/// The text as rustfmt leaves it, without this repository's settings.
 fn rustfmt(source: &str) -> String {
     let settings = tempfile::tempdir().unwrap();
     std::fs::write(settings.path().join("rustfmt.toml"), "").unwrap();
@@ -73,15 +73,15 @@ fn generated_code_calls_the_callee_it_came_from() {
     let (_folder, peer, mut caller) = peer();
     let mut client = EndpointsClient::new(&mut caller);
     let price = PriceRequest { instrument: 7, quantity: 100 };
-    assert_eq!(*client.price(&price).unwrap(), PriceReply { bid: 99.0, ask: 101.0 });
+    assert_eq!(client.price(&price).unwrap(), PriceReply { bid: 99.0, ask: 101.0 });
     let order = Order { price, account: *b"alice\0", side: Side::Sell, partial: true };
-    assert_eq!(*client.order(&order).unwrap(), 1);
-    assert_eq!(*client.sides(&[order, order]).unwrap(), [Side::Sell, Side::Sell]);
+    assert_eq!(client.order(&order).unwrap(), 1);
+    assert_eq!(client.sides(&[order, order]).unwrap(), [Side::Sell, Side::Sell]);
     assert_eq!(client.turned(&order).unwrap().side, Side::Buy);
-    assert_eq!(*client.sum(&[1.0, 2.0]).unwrap(), 3.0);
-    assert_eq!(*client.squares(&3).unwrap(), [0, 1, 4]);
+    assert_eq!(client.sum(&[1.0, 2.0]).unwrap(), 3.0);
+    assert_eq!(client.squares(&3).unwrap(), [0, 1, 4]);
     assert_eq!(client.prices().unwrap().len(), 2);
-    assert_eq!(*client.echo(b"bytes").unwrap(), *b"bytes");
+    assert_eq!(client.echo(b"bytes").unwrap(), *b"bytes");
     client.nothing().unwrap();
     drop(caller);
     peer.finish();
@@ -144,6 +144,27 @@ fn the_original_and_its_stand_in_describe_the_same() {
     peer.finish();
 }
 
+/// Text, lists, options, payloads with a head, arguments by name and declared errors.
+#[test]
+fn every_form_becomes_code() {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/generated/contract.json");
+    let description = Description::from_json(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let source = codegen::rust(&description);
+    assert_checked_in("contract.rs", &source);
+    assert_eq!(codegen::rust(&Description::from_json(&description.to_json()).unwrap()), source);
+}
+
+#[test]
+fn the_example_of_the_documentation_is_a_description() {
+    let page = include_str!("../../docs/describe.md");
+    let (_, rest) = page.split_once("```json\n").unwrap();
+    let (json, rest) = rest.split_once("```\n").unwrap();
+    let description = Description::from_json(json).unwrap();
+    let written: Description = Description::from_json(&description.to_json()).unwrap();
+    assert_eq!(written, description);
+    assert!(rest.contains(&format!("```text\n{}\n```", description.endpoints[0])));
+}
+
 #[test]
 fn odd_descriptions_still_become_code() {
     let json = r#"{"schema": 1, "endpoints": [
@@ -152,7 +173,7 @@ fn odd_descriptions_still_become_code() {
         {"msg_type": 3, "name": "new", "request": {"form": "slice", "layout": {"kind": "str", "len": 3}}, "reply": {"form": "empty"}},
         {"msg_type": 4, "name": "twice", "request": {"form": "payload", "layout":
             {"kind": "struct", "name": "Odd-Name", "size": 24, "align": 8, "fields": [
-                {"name": "class", "type": "u8", "offset": 0, "size": 1},
+                {"name": "gr\u00f6\u00dfe", "type": "u8", "offset": 0, "size": 1},
                 {"name": "crate", "type": "f64", "offset": 8, "size": 8},
                 {"name": "match", "type": {"kind": "bytes", "len": 3}, "offset": 16, "size": 3}]}},
          "reply": {"form": "payload", "layout": {"kind": "enum", "name": "Result", "repr": "i8", "variants": [

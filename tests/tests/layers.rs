@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tachyon::{CallError, CallInfo, Caller, Dispatcher, ErrorKind, Layer, Outcome, RpcServer, ServerOptions, Stopper};
+use tachyon::{CallError, Caller, Context, Dispatcher, ErrorKind, Layer, Outcome, RpcServer, ServerOptions, Stopper};
 use tachyon_tests::Peer;
 
 fn socket() -> (tempfile::TempDir, PathBuf) {
@@ -36,11 +36,11 @@ struct CallEntry {
 }
 
 impl Layer for Diary {
-    fn before(&self, call: &CallInfo<'_>) {
+    fn before(&self, call: &Context<'_>) {
         self.entries.lock().unwrap().push(format!("{} before {}", self.name, call.correlation_id));
     }
 
-    fn after(&self, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
+    fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {
         self.entries.lock().unwrap().push(format!("{} after {}", self.name, call.correlation_id));
         let entry = CallEntry {
             msg_type: call.msg_type,
@@ -143,11 +143,11 @@ fn a_callee_has_layers_too() {
 struct Panicking;
 
 impl Layer for Panicking {
-    fn before(&self, _call: &CallInfo<'_>) {
+    fn before(&self, _call: &Context<'_>) {
         panic!("before");
     }
 
-    fn after(&self, _call: &CallInfo<'_>, _outcome: &Outcome, _took: Duration) {
+    fn after(&self, _call: &Context<'_>, _outcome: &Outcome, _took: Duration) {
         std::panic::panic_any(PanicsWhenDropped);
     }
 }

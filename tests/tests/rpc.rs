@@ -99,25 +99,25 @@ fn every_failure_is_answered_and_the_bus_stays_usable() {
         let (_folder, path) = socket();
         let callee = peer("callee", &path, &["4096", "4096", "adaptive", if with_text { "text" } else { "no text" }]);
         let mut caller = Caller::connect(&path).unwrap();
-        for (msg_type, kind, text) in [
-            (404, ErrorKind::NoHandler, "no endpoint"),
-            (2, ErrorKind::HandlerFailed, "refused 3 bytes"),
-            (3, ErrorKind::HandlerFailed, "panicked: on purpose"),
-            (4, ErrorKind::ReplyTooLarge, "1048576"),
+        // Raw endpoints, and numbers without one, answer with the two bytes that any caller understands.
+        for (msg_type, kind) in [
+            (404, ErrorKind::NoHandler),
+            (2, ErrorKind::HandlerFailed),
+            (3, ErrorKind::HandlerFailed),
+            (4, ErrorKind::ReplyTooLarge),
         ] {
             let error = match caller.request(msg_type, b"abc") {
                 Err(CallError::Remote(error)) => error,
                 other => panic!("{msg_type}: {other:?}"),
             };
             assert_eq!((error.kind, error.msg_type), (kind, msg_type));
-            assert_eq!(error.text.contains(text), with_text, "{error:?}");
+            assert_eq!(error.text, "", "{error:?}");
             assert_echoes(&mut caller);
 
             let call = caller.call(msg_type, b"abc").unwrap();
             let reply = caller.wait(call).unwrap();
             assert_eq!(reply.msg_type(), MSG_TYPE_ERROR);
-            assert_eq!(reply[..2], msg_type.to_be_bytes());
-            assert_eq!(reply.len() > 2, with_text);
+            assert_eq!(*reply, msg_type.to_be_bytes());
         }
         assert_eq!(caller.state(), State::Open);
         drop(caller);

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tachyon::{CallError, Caller, ErrorKind, Payload};
+use tachyon::{CallError, Caller, ErrorKind, Fixed};
 use tachyon_tests::Peer;
 use tachyon_tests::pricing::{
     self, Order, PriceReply, PriceRequest, PricingClient, Side, echo, flags, flags_reached, in_place, no_zero, nothing,
@@ -31,25 +31,26 @@ fn every_form_goes_there_and_back() {
         let (_folder, path) = socket();
         let callee = peer("functions", &path, &[forward, reverse]);
         let mut caller = Caller::connect(&path).unwrap();
-        assert_eq!(*echo::call(&mut caller, b"bytes").unwrap(), *b"bytes");
+        assert_eq!(echo::call(&mut caller, b"bytes").unwrap(), *b"bytes");
         let reply = price::call(&mut caller, &PriceRequest { instrument: 7, quantity: 100 }).unwrap();
-        assert_eq!((reply.bid, reply.ask, reply.msg_type()), (99.0, 101.0, 2));
-        let owned: PriceReply = reply.into_owned();
+        assert_eq!((reply.bid, reply.ask), (99.0, 101.0));
+        let in_place = price::call_in_place(&mut caller, &PriceRequest { instrument: 7, quantity: 100 }).unwrap();
+        let owned: PriceReply = in_place.into_owned();
         assert_eq!(owned, PriceReply { bid: 99.0, ask: 101.0 });
-        assert_eq!(*order::call(&mut caller, &an_order(Side::Buy)).unwrap(), 1);
-        assert_eq!(*order::call(&mut caller, &an_order(Side::Sell)).unwrap(), 2);
-        assert_eq!(*sum::call(&mut caller, &[1.5, 2.5, 3.0]).unwrap(), 7.0);
-        assert_eq!(*sum::call(&mut caller, &[]).unwrap(), 0.0);
+        assert_eq!(order::call(&mut caller, &an_order(Side::Buy)).unwrap(), 1);
+        assert_eq!(order::call(&mut caller, &an_order(Side::Sell)).unwrap(), 2);
+        assert_eq!(sum::call(&mut caller, &[1.5, 2.5, 3.0]).unwrap(), 7.0);
+        assert_eq!(sum::call(&mut caller, &[]).unwrap(), 0.0);
         let all = prices::call(&mut caller).unwrap();
         assert_eq!(all.iter().map(|reply| reply.bid).collect::<Vec<_>>(), [100.0, 20.0]);
-        assert_eq!(all.into_owned().len(), 2);
+        assert_eq!(all.len(), 2);
         nothing::call(&mut caller).unwrap();
-        assert_eq!(*squares::call(&mut caller, &5).unwrap(), [0, 1, 4, 9, 16]);
+        assert_eq!(squares::call(&mut caller, &5).unwrap(), [0, 1, 4, 9, 16]);
         assert!(squares::call(&mut caller, &0).unwrap().is_empty());
         let orders = [an_order(Side::Buy), an_order(Side::Sell)];
-        assert_eq!(*sides::call(&mut caller, &orders).unwrap(), [Side::Buy, Side::Sell]);
-        let turned = turned::call_timeout(&mut caller, &orders[0], Duration::from_secs(9)).unwrap();
-        assert_eq!(*turned, orders[1]);
+        assert_eq!(sides::call(&mut caller, &orders).unwrap(), [Side::Buy, Side::Sell]);
+        let turned = turned::call(&mut caller.within(Duration::from_secs(9)), &orders[0]).unwrap();
+        assert_eq!(turned, orders[1]);
         drop(turned);
         drop(caller);
         assert_eq!(callee.finish(), "2");
@@ -72,9 +73,10 @@ fn what_is_no_request_never_reaches_the_handler() {
     for (msg_type, payload, text) in [
         (2, &[0; 7][..], "7 bytes came, and PriceRequest has 16"),
         (2, &[0; 17][..], "17 bytes came, and PriceRequest has 16"),
-        (4, &[0; 9][..], "9 bytes came, which is no multiple of the 8 of f64"),
+        (4, &[0; 9][..], "the request: 9 bytes came, which is no multiple of the 8 of f64"),
         (5, &[0; 1][..], "1 bytes came where none are expected"),
-        (6, &[0; 1][..], "1 bytes came where none are expected"),
+        // It takes and gives nothing, so its caller gets no words.
+        (6, &[0; 1][..], ""),
         (3, &[0; 24][..], "Order.side is 0, and Side has no such value"),
     ] {
         assert_eq!(raw(msg_type, payload), (ErrorKind::BadRequest, text.to_owned()), "{msg_type}");
@@ -84,12 +86,13 @@ fn what_is_no_request_never_reaches_the_handler() {
     assert_eq!(raw(9, &bytes).1, "Order.partial is 2, and bool has no such value");
     // Faults of the handler, for comparison, and the connection is as good as before.
     assert_eq!(raw(2, &[0; 16]), (ErrorKind::HandlerFailed, "instrument 0 is not known".to_owned()));
-    assert_eq!(raw(8, &[]), (ErrorKind::BadReply, "dropped its reply slot without answering".to_owned()));
+    // An endpoint that takes nothing and gives bytes is raw: its caller gets no words.
+    assert_eq!(raw(8, &[]), (ErrorKind::BadReply, String::new()));
     let (kind, text) = raw(7, &1000u32.to_le_bytes());
     assert_eq!(kind, ErrorKind::ReplyTooLarge);
     assert!(text.contains("8000 bytes can never fit the reverse ring of 256"), "{text}");
     assert_eq!(remote(silent::call(&mut caller).map(drop)).0, ErrorKind::BadReply);
-    assert_eq!(*order::call(&mut caller, &an_order(Side::Buy)).unwrap(), 1);
+    assert_eq!(order::call(&mut caller, &an_order(Side::Buy)).unwrap(), 1);
     drop(caller);
     callee.finish();
 }
@@ -100,7 +103,7 @@ fn replies_that_came_early_are_as_good_as_any() {
     let callee = peer("functions", &path, &["4096", "4096"]);
     let mut caller = Caller::connect(&path).unwrap();
     let request = PriceRequest { instrument: 7, quantity: 0 };
-    price::call(&mut caller, &request).unwrap().into_owned();
+    price::call(&mut caller, &request).unwrap();
     let early: Vec<_> = (0..100).map(|_| caller.call(6, &[]).unwrap()).collect();
     for _ in 0..10 {
         assert_eq!(price::call(&mut caller, &request).unwrap().ask, 100.0);
@@ -117,16 +120,16 @@ fn a_service_is_called_by_its_contract() {
     let (_folder, path) = socket();
     let callee = peer("service", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
-    let mut client = PricingClient::new(&mut caller).with_timeout(Duration::from_secs(9));
+    let mut client = PricingClient::new(&mut caller).within(Duration::from_secs(9));
     assert_eq!(client.price(&PriceRequest { instrument: 8, quantity: 0 }).unwrap().bid, 20.0);
-    assert_eq!(*client.order(&an_order(Side::Sell)).unwrap(), 1);
-    assert_eq!(*client.order(&an_order(Side::Sell)).unwrap(), 2);
-    assert_eq!(*client.orders().unwrap(), 2);
-    assert_eq!(*client.running(&[1.0, 2.0, 3.0]).unwrap(), [1.0, 3.0, 6.0]);
+    assert_eq!(client.order(&an_order(Side::Sell)).unwrap(), 1);
+    assert_eq!(client.order(&an_order(Side::Sell)).unwrap(), 2);
+    assert_eq!(client.orders().unwrap(), 2);
+    assert_eq!(client.running(&[1.0, 2.0, 3.0]).unwrap(), [1.0, 3.0, 6.0]);
     let (kind, text) = remote(client.price(&PriceRequest { instrument: 9, quantity: 0 }).map(drop));
     assert_eq!((kind, text.as_str()), (ErrorKind::HandlerFailed, "instrument 9 is not known"));
     client.reset().unwrap();
-    assert_eq!(*client.orders().unwrap(), 0);
+    assert_eq!(client.orders().unwrap(), 0);
     drop(caller);
     assert_eq!(callee.finish(), "0");
 }
@@ -146,7 +149,7 @@ fn a_mismatch_names_the_field_before_anything_is_called() {
         );
     }
     // Bytes are bytes, and an endpoint that is not there is told by the callee itself.
-    assert_eq!(*echo::call(&mut caller, b"raw").unwrap(), *b"raw");
+    assert_eq!(echo::call(&mut caller, b"raw").unwrap(), *b"raw");
     assert_eq!(remote(sum::call(&mut caller, &[1.0]).map(drop)).0, ErrorKind::NoHandler);
     assert_eq!(caller.outstanding(), 0);
     drop(caller);
@@ -168,7 +171,7 @@ fn a_callee_that_cannot_describe_itself_is_taken_at_its_word() {
     assert_eq!(error.to_string(), "price: the reply cannot be read: 3 bytes came, and PriceReply has 16");
     let error = sides::call(&mut caller, &[an_order(Side::Buy)]).unwrap_err();
     assert!(error.to_string().contains("is 7, and Side has no such value"), "{error}");
-    assert_eq!(*sum::call(&mut caller, &[4.0]).unwrap(), 4.0);
+    assert_eq!(sum::call(&mut caller, &[4.0]).unwrap(), 4.0);
     drop(caller);
     callee.finish();
 }
@@ -220,14 +223,14 @@ fn replies_are_written_where_they_are_read() {
     let callee = peer("slots", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
     for _ in 0..3 {
-        assert_eq!(*in_place::call(&mut caller, &1.5).unwrap(), PriceReply { bid: 1.5, ask: 2.5 });
+        assert_eq!(in_place::call(&mut caller, &1.5).unwrap(), PriceReply { bid: 1.5, ask: 2.5 });
         let (kind, text) = remote(no_zero::call(&mut caller).map(drop));
         assert_eq!(kind, ErrorKind::HandlerFailed);
         assert!(text.contains("begins as zeros"), "{text}");
-        assert_eq!(*flags::call(&mut caller, &3).unwrap(), [true, false, false]);
+        assert_eq!(flags::call(&mut caller, &3).unwrap(), [true, false, false]);
         let (kind, text) = remote(flags::call(&mut caller, &65).map(drop));
         assert_eq!((kind, text.as_str()), (ErrorKind::HandlerFailed, "panicked: cannot send 65 values of 64"));
-        assert_eq!(remote(withdrawn::call(&mut caller).map(drop)).1, "withdrawn");
+        assert_eq!(remote(withdrawn::call(&mut caller).map(drop)), (ErrorKind::HandlerFailed, String::new()));
     }
     drop(caller);
     callee.finish();
@@ -239,8 +242,8 @@ fn replies_that_not_all_bytes_are_lie_apart_until_they_are_sent() {
     let (_folder, path) = socket();
     let callee = peer("slots", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
-    assert_eq!(*numbers_reached::call(&mut caller).unwrap(), [1]);
-    assert_eq!(*flags_reached::call(&mut caller).unwrap(), [false]);
+    assert_eq!(numbers_reached::call(&mut caller).unwrap(), [1]);
+    assert_eq!(flags_reached::call(&mut caller).unwrap(), [false]);
     drop(caller);
     callee.finish();
 }
@@ -261,7 +264,7 @@ fn a_description_that_is_none_is_an_error_and_no_more() {
 
 #[test]
 fn layouts_are_those_of_the_compiler() {
-    let tachyon::Layout::Struct(layout) = <Order as Payload>::LAYOUT else { panic!("a struct") };
+    let tachyon::Layout::Struct(layout) = <Order as Fixed>::LAYOUT else { panic!("a struct") };
     assert_eq!((layout.name, layout.size, layout.align), ("Order", size_of::<Order>(), 8));
     let offsets: Vec<_> = layout.fields.iter().map(|field| (field.name, field.offset)).collect();
     assert_eq!(offsets, [("price", 0), ("account", 16), ("side", 22), ("partial", 23)]);

@@ -27,11 +27,11 @@ fn callers_of_a_server_share_its_state_and_may_change_it() {
     let (_folder, path) = socket();
     let _server = peer("server", &path, &[]);
     let (mut first, mut second) = (Caller::connect(&path).unwrap(), Caller::connect(&path).unwrap());
-    let reply = price::call(&mut first, &REQUEST).unwrap().into_owned();
+    let reply = price::call(&mut first, &REQUEST).unwrap();
     assert_eq!((reply.bid.to_bits(), reply.ask.to_bits()), (99f64.to_bits(), 101f64.to_bits()));
-    assert_eq!(*order::call(&mut first, &ORDER).unwrap(), 1);
-    assert_eq!(*order::call_timeout(&mut second, &ORDER, PATIENCE).unwrap(), 2);
-    assert_eq!(*order::call(&mut first, &ORDER).unwrap(), 3);
+    assert_eq!(order::call(&mut first, &ORDER).unwrap(), 1);
+    assert_eq!(order::call(&mut second.within(PATIENCE), &ORDER).unwrap(), 2);
+    assert_eq!(order::call(&mut first, &ORDER).unwrap(), 3);
     assert_eq!(sum::call(&mut second, &[1.5, 2.5]).unwrap().to_bits(), 4f64.to_bits());
 }
 
@@ -61,13 +61,13 @@ fn a_reply_written_in_place_waits_for_room_without_stopping_others() {
     let count = 200_u32;
     let calls: Vec<u64> = (0..8).map(|_| greedy.call(7, &count.to_le_bytes()).unwrap()).collect();
     for _ in 0..50 {
-        assert_eq!(*echo::call_timeout(&mut other, b"served", PATIENCE).unwrap(), *b"served");
+        assert_eq!(echo::call(&mut other.within(PATIENCE), b"served").unwrap(), *b"served");
     }
     let expected: Vec<u8> = (0..u64::from(count)).flat_map(|number| (number * number).to_le_bytes()).collect();
     for call in calls {
         assert_eq!(*greedy.wait_timeout(call, PATIENCE).unwrap(), *expected);
     }
-    assert_eq!(squares::call(&mut greedy, &3).unwrap().into_owned(), [0, 1, 4]);
+    assert_eq!(squares::call(&mut greedy, &3).unwrap(), [0, 1, 4]);
 }
 
 #[test]
@@ -97,12 +97,12 @@ fn the_next_callee_is_asked_again_what_it_means() {
     drop(callee); // by SIGKILL
     let _callee = peer("differs", &path, &[]);
     let error = loop {
-        match price::call_timeout(&mut caller, &REQUEST, PATIENCE) {
+        match price::call(&mut caller.within(PATIENCE), &REQUEST) {
             // Sent before the end was noticed.
             Err(CallError::Closed | CallError::PeerDead) => {}
             outcome => break outcome.unwrap_err(),
         }
     };
     assert!(matches!(error, CallError::Mismatch(_)), "{error}");
-    assert_eq!(*echo::call(&mut caller, b"usable").unwrap(), *b"usable");
+    assert_eq!(echo::call(&mut caller, b"usable").unwrap(), *b"usable");
 }

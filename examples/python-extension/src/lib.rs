@@ -38,7 +38,7 @@ impl fmt::Display for Unknown {
 
 /// Keeps quotes, and says how many there are.
 #[tachyon_rpc(msg_type = 1)]
-fn keep(quotes: &mut Quotes, new: &[Quote]) -> u64 {
+fn keep(#[state] quotes: &mut Quotes, new: &[Quote]) -> u64 {
     quotes.0.extend(new.iter().map(|quote| (quote.instrument, *quote)));
     quotes.0.len() as u64
 }
@@ -46,7 +46,7 @@ fn keep(quotes: &mut Quotes, new: &[Quote]) -> u64 {
 /// The latest quote of an instrument.
 #[tachyon_rpc(msg_type = 2)]
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "requests are borrowed where they lie")]
-fn latest(quotes: &Quotes, instrument: &u64) -> Result<Quote, Unknown> {
+fn latest(#[state] quotes: &Quotes, instrument: &u64) -> Result<Quote, Unknown> {
     quotes.0.get(instrument).copied().ok_or(Unknown(*instrument))
 }
 

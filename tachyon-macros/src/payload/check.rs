@@ -3,13 +3,16 @@
 //! What depends on the size of another type, only the compiler knows: that is checked in constants of the generated
 //! code.
 
+use proc_macro2::Ident;
 use quote::quote;
 use syn::ext::IdentExt;
-use syn::{Fields, FieldsNamed, ItemEnum, ItemStruct, Meta};
+use syn::{Field, Fields, FieldsNamed, ItemEnum, ItemStruct, Meta, Type};
 
 use super::model::Declared;
+use super::spelling::{Spelled, known_layout, refused};
+use crate::args::Args;
 use crate::diag::Report;
-use crate::wire::{known_layout, not_a_payload};
+use crate::model::peel;
 
 /// The integers that can stand for an enum's variant.
 const INTEGERS: [&str; 8] = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64"];
@@ -17,7 +20,7 @@ const INTEGERS: [&str; 8] = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64
 const EMPTY: &str = "a payload has at least one field: use `()` for a request or a reply of nothing";
 
 /// Applies every rule. The type is sound only if `report` is empty afterwards.
-pub(crate) fn check(declared: &Declared, report: &mut Report) {
+pub(crate) fn check(args: &Args, declared: &Declared, report: &mut Report) {
     let generics = declared.generics();
     if !generics.params.is_empty() || generics.where_clause.is_some() {
         let (params, clause) = (&generics.params, &generics.where_clause);
@@ -29,14 +32,24 @@ pub(crate) fn check(declared: &Declared, report: &mut Report) {
         }
     }
     match declared {
-        Declared::Struct(item) => check_struct(item, &declared.reprs(), report),
-        Declared::Enum(item) => check_enum(item, &declared.reprs(), report),
+        Declared::Struct(item) => check_struct(item, &declared.reprs(), declared.is_variable(args), report),
+        Declared::Enum(item) => {
+            if let Some(extensible) = &args.extensible {
+                report.at(extensible, "an enum has a fixed size and does not grow: leave `extensible` out");
+            }
+            check_enum(item, &declared.reprs(), report);
+        }
     }
 }
 
-fn check_struct(item: &ItemStruct, reprs: &[Meta], report: &mut Report) {
+fn check_struct(item: &ItemStruct, reprs: &[Meta], variable: bool, report: &mut Report) {
     for repr in reprs {
-        if !repr.path().is_ident("C") {
+        if variable {
+            report.at(
+                repr,
+                "the fields of a variable payload lie in a head, whatever their order in memory: leave this out",
+            );
+        } else if !repr.path().is_ident("C") {
             report.at(repr, "a payload struct is `repr(C)`, which `payload` adds: leave this out");
         }
     }
@@ -46,17 +59,9 @@ fn check_struct(item: &ItemStruct, reprs: &[Meta], report: &mut Report) {
         Fields::Named(fields) => {
             let mut sound = true;
             for field in &fields.named {
-                for attr in &field.attrs {
-                    if attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr") {
-                        report.at(attr, "the layout of a payload cannot be conditional: put the `cfg` on the type");
-                    }
-                }
-                if let Some(advice) = not_a_payload(&field.ty) {
-                    report.at(&field.ty, advice);
-                    sound = false;
-                }
+                sound &= check_field(item, field, variable, report);
             }
-            if sound {
+            if sound && !variable {
                 padding(fields, report);
             }
         }
@@ -65,6 +70,55 @@ fn check_struct(item: &ItemStruct, reprs: &[Meta], report: &mut Report) {
             "the fields of a payload have names, by which the two sides compare them: write `{ name: Type }`",
         ),
         Fields::Unit => report.at(&item.ident, EMPTY),
+    }
+}
+
+/// Whether the field's type may be right.
+fn check_field(item: &ItemStruct, field: &Field, variable: bool, report: &mut Report) -> bool {
+    for attr in &field.attrs {
+        if attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr") {
+            report.at(attr, "the layout of a payload cannot be conditional: put the `cfg` on the type");
+        }
+    }
+    if variable
+        && let Some(name) = field.ident.as_ref().map(IdentExt::unraw)
+        && name.to_string().starts_with('_')
+    {
+        report.at(
+            &field.ident,
+            format!(
+                "a name that begins with `_` is padding, and a variable payload has none: leave `{name}` out, or \
+                     rename it"
+            ),
+        );
+    }
+    if let Some((at, advice)) = refused(&field.ty) {
+        report.at(at, advice);
+        return false;
+    }
+    if let Some(itself) = mention(&field.ty, &item.ident) {
+        report.at(
+            itself,
+            format!(
+                "a payload cannot contain itself: hold the `{}`s in one `Vec`, and the place of each in there as a `u32`",
+                item.ident.unraw()
+            ),
+        );
+        return false;
+    }
+    true
+}
+
+/// The type itself in the type of one of its fields.
+fn mention<'a>(ty: &'a Type, name: &Ident) -> Option<&'a Type> {
+    match Spelled::of(ty) {
+        Spelled::List(of) | Spelled::Option(of) => mention(of, name),
+        Spelled::Fixed | Spelled::Text => None,
+        Spelled::Unknown => match peel(ty) {
+            Type::Array(array) => mention(&array.elem, name),
+            Type::Path(path) if path.path.is_ident(name) || path.path.is_ident("Self") => Some(ty),
+            _ => None,
+        },
     }
 }
 

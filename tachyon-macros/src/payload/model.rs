@@ -2,7 +2,10 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
-use syn::{Attribute, Generics, Item, ItemEnum, ItemStruct};
+use syn::{Attribute, Fields, Generics, Item, ItemEnum, ItemStruct};
+
+use super::spelling::Spelled;
+use crate::args::Args;
 
 /// What the attribute stands on.
 pub(crate) enum Declared {
@@ -48,6 +51,16 @@ impl Declared {
                 item.attrs.retain(keep);
                 item.into_token_stream()
             }
+        }
+    }
+
+    /// Whether the type has a head: a field of it is spelled as one without a fixed size, or the attribute says so.
+    pub(crate) fn is_variable(&self, args: &Args) -> bool {
+        match self {
+            Declared::Struct(ItemStruct { fields: Fields::Named(fields), .. }) => {
+                args.extensible.is_some() || fields.named.iter().any(|field| Spelled::of(&field.ty).is_variable())
+            }
+            _ => false,
         }
     }
 

@@ -8,13 +8,13 @@ use syn::{FnArg, ReceiverKind, Signature, TraitItem};
 
 use super::model::{Declared, Method, Service, Trait};
 use crate::args::Args;
-use crate::check::{generics, msg_type, qualifiers, reply};
+use crate::check::{generics, msg_type, qualifiers, reply, slot_result};
 use crate::diag::Report;
-use crate::model::MsgType;
+use crate::model::{MsgType, ReplyForm};
 use crate::params;
 
 /// Names of the client's own functions.
-const TAKEN: [&str; 2] = ["new", "with_timeout"];
+const TAKEN: [&str; 2] = ["new", "within"];
 
 /// Applies every rule.
 ///
@@ -62,9 +62,11 @@ fn method<'a>(declared: &'a Declared, report: &mut Report) -> Option<Method<'a>>
     generics(sig, report);
     let exclusive = receiver(sig, report);
     let params = params::of_method(sig, report);
-    let reply = reply(&sig.output, report);
-    let (_, shape) = params?.with_reply(reply?);
-    Some(Method { declared: &declared.method, msg_type: number?, exclusive: exclusive?, shape })
+    let returns = reply(&sig.output, report);
+    let params = params?;
+    let returns = returns && slot_result(&sig.output, &params, report);
+    let reply = returns.then(|| ReplyForm::of(&sig.output, &params))?;
+    Some(Method { declared: &declared.method, msg_type: number?, exclusive: exclusive?, params, reply })
 }
 
 /// Whether the method takes `&mut self`.

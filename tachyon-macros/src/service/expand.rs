@@ -7,66 +7,86 @@ use syn::ext::IdentExt;
 
 use super::model::{Method, Service};
 use crate::attrs;
-use crate::expand::{answer, msg_type, private, request_of_client};
+use crate::contract::Contract;
+use crate::expand::{msg_type, private};
 use crate::model::MsgType;
-use crate::place::Place;
-use crate::wire;
+use crate::place::{Place, generated};
 
 /// ```text
 ///                                       pub trait Pricing { .. }
 /// #[tachyon_rpc]
 /// pub trait Pricing {                   pub struct PricingService {}
-///     #[rpc(msg_type = 1)]              impl Method<0> for PricingService { .. }   // what travels, as types
-///     fn price(&self, request: &Q)  =>  impl PricingService { endpoints(), dispatcher() }
-///         -> R;
-/// }                                     pub struct PricingClient<'c> { .. }
+///     #[rpc(msg_type = 1)]              pub struct PricingMethod<const AT: usize> {}
+///     fn price(&self, request: &Q)  =>  impl Contract for PricingMethod<0> { .. }   // what travels, as types
+///         -> R;                         impl PricingService { endpoints(), dispatcher() }
+/// }
+///                                       pub struct PricingClient<'c> { .. }
 ///                                       impl PricingClient<'_> { pub fn price(&mut self, request: &Q) -> .. }
 /// ```
 pub(crate) fn service(service: &Service<'_>) -> TokenStream {
     let item = &service.declared.item;
     let private = private(service.library);
-    let contract = contract(service, &private);
+    let contracts = contracts(service, &private);
     let server = server(service, &private);
     let client = client(service, &private);
+    let shared = attrs::shared(&item.attrs);
+    let (vis, name) = (&item.vis, generated(service.declared.service_name()));
+    let doc = format!("The service `{}`: a dispatch table for anything that implements it.", item.ident.unraw());
+    // As with an endpoint: see `expand::emit`.
     quote! {
         #item
-        #contract
-        #server
-        #client
+
+        #[doc = #doc]
+        #shared
+        #[derive(#private::Emit)]
+        #[__tachyon { #contracts #server #client }]
+        #vis struct #name {}
+    }
+}
+
+/// The contract of the method at a place.
+fn contract_of<'a>(service: &'a Service<'_>, private: &'a Path, at: usize) -> Contract<'a> {
+    let method = &service.methods[at];
+    let marker = service.declared.method_name();
+    Contract {
+        private,
+        marker: quote!(#marker<#at>),
+        name: method.declared.sig.ident.unraw().to_string(),
+        params: &method.params,
+        reply: &method.reply,
     }
 }
 
 /// ```text
-/// #[rpc(msg_type = 1)]                   impl Method<0> for PricingService {
-/// fn price(&self, request: &Q)      =>       type Request = Q;
-///     -> Result<R, E>;                       type Reply = <Result<R, E> as IntoReply>::Wire;
-///                                            const SIGNATURE: &'static Signature = &Signature::new(1, "price", "..");
+/// #[rpc(msg_type = 1)]                   impl Contract for PricingMethod<0> {
+/// fn price(&self, request: &Q)      =>       type Reply = ..;
+///     -> Result<R, E>;                       type Error = ..;
+///                                            const SIGNATURE: &'static Signature = &Signature::of(1, "price", ..);
 ///                                        }
 /// ```
-///
-/// Every type that travels is written down here and nowhere else, so that a mistake in it is reported once.
-fn contract(service: &Service<'_>, private: &Path) -> TokenStream {
-    let name = service.declared.service_name();
+fn contracts(service: &Service<'_>, private: &Path) -> TokenStream {
+    let marker = service.declared.method_name();
+    let vis = &service.declared.item.vis;
     let mut tokens = TokenStream::new();
     let (mut listed, mut asserted) = (Vec::new(), Vec::new());
     for (ordinal, method) in service.methods.iter().enumerate() {
         let sig = &method.declared.sig;
         let shared = conditions(service, method);
-        let request = wire::request(&method.shape.request);
-        let reply = wire::reply(&method.shape.reply, private);
+        let contract = contract_of(service, private, ordinal);
         let number = msg_type(&method.msg_type);
         let text = sig.ident.unraw().to_string();
         let doc = attrs::documentation(&method.declared.attrs, private);
+        let items = contract.items(&shared);
+        let (reply, error) = (contract.reply_type(), contract.error_type());
+        let signature = contract.signature(&number, &doc);
         tokens.extend(quote_spanned! {Span::mixed_site()=>
+            #items
             #shared
             #[automatically_derived]
-            impl #private::Method<#ordinal> for #name {
-                type Request = #request;
+            impl #private::Contract for #marker<#ordinal> {
                 type Reply = #reply;
-                const SIGNATURE: &'static #private::Signature = &#private::Signature::new::<
-                    <Self as #private::Method<#ordinal>>::Request,
-                    <Self as #private::Method<#ordinal>>::Reply,
-                >(#number, #text, #doc);
+                type Error = #error;
+                const SIGNATURE: &'static #private::Signature = #signature;
             }
         });
         listed.push(quote!(#shared #private::Listed::new(#ordinal, #text, #private::Option::Some(#number))));
@@ -80,6 +100,9 @@ fn contract(service: &Service<'_>, private: &Path) -> TokenStream {
     }
     let shared = attrs::shared(&service.declared.item.attrs);
     quote_spanned! {Span::mixed_site()=>
+        #[doc(hidden)]
+        #shared
+        #vis struct #marker<const AT: #private::usize> {}
         #tokens
         #shared
         const _: () = {
@@ -106,34 +129,27 @@ fn conditions(service: &Service<'_>, method: &Method<'_>) -> TokenStream {
 /// ```
 fn server(service: &Service<'_>, private: &Path) -> TokenStream {
     let item = &service.declared.item;
-    let (trait_name, vis) = (&item.ident, &item.vis);
-    let name = service.declared.service_name();
+    let trait_name = &item.ident;
+    let (name, marker) = (service.declared.service_name(), service.declared.method_name());
     let shared = attrs::shared(&item.attrs);
     let entries = service.methods.iter().enumerate().map(|(ordinal, method)| {
-        let sig = &method.declared.sig;
-        let function = &sig.ident;
+        let function = &method.declared.sig.ident;
         let shared = attrs::shared(&method.declared.attrs);
-        let contract = quote!(#private::MethodOf<#name, #ordinal>);
+        let contract = contract_of(service, private, ordinal);
         let function = quote_spanned!(Span::mixed_site()=> <Implementor as #trait_name>::#function);
-        let state = quote_spanned!(Span::mixed_site()=> state,);
-        let answer = answer(&method.shape, private, &function, Some(&state), &contract);
+        let state = quote_spanned!(Span::mixed_site()=> __state);
+        let handler = contract.handler(&function, Some(&state));
         let kind = if method.exclusive { quote!(Exclusive) } else { quote!(Shared) };
         quote_spanned! {Span::mixed_site()=>
             #shared
             #private::Entry::new(
-                <#name as #private::Method<#ordinal>>::SIGNATURE,
-                #private::EntryHandler::#kind(|state, request, reply| #answer),
+                <#marker<#ordinal> as #private::Contract>::SIGNATURE,
+                #private::EntryHandler::#kind(|__state, __request, __reply| #handler),
             )
         }
     });
-    let doc = format!("The service `{}`: a dispatch table for anything that implements it.", trait_name.unraw());
     quote_spanned! {Span::mixed_site()=>
-        #[doc = #doc]
         #shared
-        #vis struct #name {}
-
-        #shared
-        #[allow(deprecated, reason = "whoever calls the endpoint is warned")]
         #[automatically_derived]
         impl #name {
             /// The table of an implementor, which is the state of the dispatcher that gets it.
@@ -154,13 +170,13 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
 /// ```text
 /// pub trait Pricing              =>   pub struct PricingClient<'c> { caller, timeout }
 ///     fn price(&self,                 impl PricingClient<'_> {
-///         request: &Q) -> R;              pub fn price(&mut self, request: &Q) -> Result<ReplyGuard<'_, R>, CallError>;
+///         request: &Q) -> R;              pub fn price(&mut self, request: &Q) -> Result<R, CallError>;
 ///                                     }
 /// ```
 fn client(service: &Service<'_>, private: &Path) -> TokenStream {
     let item = &service.declared.item;
     let (trait_name, vis) = (item.ident.unraw(), &item.vis);
-    let (name, contract_name) = (service.declared.client_name(), service.declared.service_name());
+    let (name, marker) = (service.declared.client_name(), service.declared.method_name());
     let shared = attrs::shared(&item.attrs);
     let doc = format!("The client of the service `{trait_name}`: its methods call those of an implementor elsewhere.");
     let methods = service.methods.iter().enumerate().map(|(ordinal, method)| {
@@ -168,14 +184,12 @@ fn client(service: &Service<'_>, private: &Path) -> TokenStream {
         let docs = method.declared.attrs.iter().filter(|attr| attr.path().is_ident("doc"));
         let deprecation = attrs::deprecation(&method.declared.attrs);
         let shared = attrs::shared(&method.declared.attrs);
-        let (param, argument) = request_of_client(&method.shape);
-        let contract = quote!(#private::MethodOf<#contract_name, #ordinal>);
-        let returned = quote!(#private::Result<#private::ReplyGuard<'_, <#contract_name as #private::Method<#ordinal>>::Reply>, #private::CallError>);
-        let returned = wire::returned(&method.shape.reply, returned);
-        let body = quote_spanned! {Span::mixed_site()=>
-            #private::call::<#contract>(self.caller, #argument, self.timeout)
-        };
-        let body = wire::returned(&method.shape.reply, body);
+        let contract = contract_of(service, private, ordinal);
+        let own = quote!(#marker<#ordinal>);
+        let params = contract.client_params();
+        let lifetime = contract.client_lifetime();
+        let (views, request) = contract.request();
+        let (returned, spell) = contract.client_reply(&own);
         let called = format!("Calls `{}` and waits for its reply.", function.unraw());
         let docs = if docs.clone().next().is_some() {
             docs.map(ToTokens::to_token_stream).collect()
@@ -190,11 +204,9 @@ fn client(service: &Service<'_>, private: &Path) -> TokenStream {
             /// A `CallError` when the request cannot be sent, when no reply comes, and when the reply is an error.
             #shared
             #deprecation
-            pub fn #function(
-                &mut self,
-                #param
-            ) -> #returned {
-                #body
+            pub fn #function<#lifetime>(&mut self, #params) -> #returned {
+                #views
+                #private::call::<#own>(&mut #private::Limited::new(self.caller, self.timeout), &#request)#spell
             }
         }
     });
@@ -216,7 +228,7 @@ fn client(service: &Service<'_>, private: &Path) -> TokenStream {
 
             /// The same client, whose calls take at most `timeout` each.
             #[must_use]
-            pub fn with_timeout(self, timeout: #private::Duration) -> Self {
+            pub fn within(self, timeout: #private::Duration) -> Self {
                 Self { caller: self.caller, timeout: #private::Option::Some(timeout) }
             }
 

@@ -7,7 +7,7 @@ use super::model::Trait;
 use crate::args::Args;
 use crate::attrs;
 use crate::expand::private;
-use crate::params::takes_request;
+use crate::fallback::{stub_arguments, stub_reply};
 
 /// The trait, the mistakes, and stubs of the client and the service: every method takes any request and gives bytes.
 pub(crate) fn service(args: &Args, declared: &Trait, report: Result<(), TokenStream>) -> TokenStream {
@@ -19,20 +19,17 @@ pub(crate) fn service(args: &Args, declared: &Trait, report: Result<(), TokenStr
     let shared = attrs::shared(&item.attrs);
     let methods = declared.methods.iter().map(|declared| {
         let name = &declared.method.sig.ident;
-        let (generics, request) = if takes_request(&declared.method.sig) {
-            (quote!(<P: ?#private::Sized>), quote!(_request: &P))
-        } else {
-            (quote!(), quote!())
-        };
-        if name == "new" || name == "with_timeout" {
+        if name == "new" || name == "within" {
             return quote!();
         }
+        let arguments = stub_arguments(&declared.method.sig, &private);
+        let reply = stub_reply(&declared.method.sig.output, &private);
         quote_spanned! {Span::mixed_site()=>
-            pub fn #name #generics(
+            pub fn #name(
                 &mut self,
-                #request
-            ) -> #private::Result<#private::ReplyGuard<'_, [#private::u8]>, #private::CallError> {
-                #private::call::<#private::Stub>(self.caller, &(), #private::Option::None)
+                #arguments
+            ) -> #private::Result<#reply, #private::CallError> {
+                loop {}
             }
         }
     });
@@ -73,7 +70,7 @@ pub(crate) fn service(args: &Args, declared: &Trait, report: Result<(), TokenStr
                 Self { caller }
             }
 
-            pub fn with_timeout(self, _timeout: #private::Duration) -> Self {
+            pub fn within(self, _timeout: #private::Duration) -> Self {
                 self
             }
 

@@ -4,11 +4,12 @@ use proc_macro2::{Ident, TokenStream};
 use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{Attribute, ItemTrait, Path, TraitItem, TraitItemFn};
+use syn::{Attribute, FnArg, ItemTrait, Path, TraitItem, TraitItemFn};
 
 use crate::args::{Args, Attr};
 use crate::diag::Report;
-use crate::model::{MsgType, Shape};
+use crate::model::{MsgType, ReplyForm};
+use crate::params::{Params, is_mark};
 
 /// A trait, and what the attributes of its methods say.
 pub(crate) struct Trait {
@@ -38,6 +39,11 @@ impl Trait {
             if let TraitItem::Fn(method) = part {
                 let args = take_rpc(&mut method.attrs, report);
                 methods.push(Declared { method: method.clone(), args });
+                for input in &mut method.sig.inputs {
+                    if let FnArg::Typed(param) = input {
+                        param.attrs.retain(|attr| !is_mark(attr));
+                    }
+                }
             }
         }
         Ok(Trait { item, methods })
@@ -46,6 +52,11 @@ impl Trait {
     /// The name of the item that stands for the service.
     pub(crate) fn service_name(&self) -> Ident {
         format_ident!("{}Service", self.item.ident.unraw(), span = self.item.ident.span())
+    }
+
+    /// The name of the type that stands for a method, by its place.
+    pub(crate) fn method_name(&self) -> Ident {
+        format_ident!("{}Method", self.item.ident.unraw(), span = self.item.ident.span())
     }
 
     /// The name of the client.
@@ -98,5 +109,6 @@ pub(crate) struct Method<'a> {
     pub(crate) msg_type: MsgType<'a>,
     /// Whether it takes `&mut self`.
     pub(crate) exclusive: bool,
-    pub(crate) shape: Shape<'a>,
+    pub(crate) params: Params<'a>,
+    pub(crate) reply: ReplyForm<'a>,
 }

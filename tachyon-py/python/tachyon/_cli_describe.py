@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
 
+# The widest column of a table.
+_WIDEST = 50
+
+
 class CommandError(TachyonError):
     """Something given on the command line that cannot be used."""
 
@@ -79,7 +83,8 @@ def table(description: Description) -> str:
     for endpoint in description:
         about = endpoint.doc.partition("\n")[0]
         rows.append(tuple(map(printable, (str(endpoint.msg_type), str(endpoint), about))))
-    widths = [max(len(row[column]) for row in rows) for column in range(2)] + [0]
+    # One long function does not move the documentation of all others.
+    widths = [min(max(len(row[column]) for row in rows), _WIDEST) for column in range(2)] + [0]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )

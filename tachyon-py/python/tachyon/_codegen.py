@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 # The width that formatters wrap at unless told otherwise.
 _WIDTH: Final = 88
-# What the generated module itself refers to.
+# Names that the generated module itself refers to.
 _USED: Final = ("tachyon", "Annotated", "NotImplementedError", "None", "bytes", "list", "memoryview", "str")
-# What every exception of an endpoint has of its own.
+# Attributes that every exception of an endpoint has.
 _OF_ERRORS: Final = frozenset(dir(RpcError)) | frozenset(RpcError.__annotations__)
 # 65535 marks error replies.
 _LAST_MSG_TYPE: Final = 65534
@@ -359,7 +359,7 @@ def _shown(line: str) -> str:
 
 
 def _doc(text: str) -> list[str]:
-    """Write a docstring, whatever is in it."""
+    """Write a docstring of any text."""
     escaped = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     lines = [_shown(line) for line in escaped.strip().split("\n")]
     if lines == [""]:

@@ -1,4 +1,4 @@
-"""What a callee says about its endpoints, as data."""
+"""The endpoints of a callee, as data."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ Type: TypeAlias = (
 
 @dataclass(frozen=True)
 class FormType:
-    """What a request or a reply consists of: `value` has a type, `fields` a head."""
+    """The form of a request or a reply: `value` has a type, `fields` a head."""
 
     form: Literal["empty", "bytes", "value", "fields"]
     type: Type | None = None
@@ -174,7 +174,7 @@ class EndpointType:
 
 @dataclass(frozen=True)
 class Description:
-    """What a callee offers, by ascending message type."""
+    """The endpoints of a callee, by ascending message type."""
 
     endpoints: tuple[EndpointType, ...]
     json: str
@@ -272,7 +272,7 @@ def _named(found: dict[str, Any], types: list[Type]) -> Type:
 
 
 def _name(found: str) -> str:
-    # What becomes a name in generated code is one, from any peer, and the one that Python takes it for.
+    # Generated code has these names, from any peer: each is an identifier, in the form that Python gives it.
     if found.isidentifier():
         return normal(found)
     message = f"{found!r} is no name"

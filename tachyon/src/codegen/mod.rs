@@ -1,6 +1,6 @@
-//! Source code from a callee's description: the other half of the contract, for whoever has only the callee.
+//! Source code from a callee's description: the other half of the contract, for a program that has the callee alone.
 //!
-//! What comes out compiles, passes rustfmt unchanged, and agrees with the callee it came from. `tachyon codegen` is
+//! The output compiles, passes rustfmt unchanged, and agrees with the callee it came from. `tachyon codegen` is
 //! this on the command line.
 
 mod names;

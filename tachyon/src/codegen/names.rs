@@ -85,7 +85,7 @@ impl Taken {
     }
 }
 
-/// What the macro calls the view of a payload.
+/// The macro's name for the view of a payload.
 pub(super) fn view(payload: &str) -> String {
     format!("{}Ref", payload.strip_prefix("r#").unwrap_or(payload))
 }

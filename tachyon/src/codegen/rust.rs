@@ -9,7 +9,7 @@ use crate::describe::{Description, EndpointDescription, FormDescription};
 /// Where rustfmt breaks a line.
 const WIDTH: usize = 100;
 
-/// What generated code means by these names: no type of the callee's may take their place.
+/// Names that generated code refers to: no type of the callee's may take their place.
 const USED: [&str; 21] = [
     "Endpoints",
     "EndpointsClient",
@@ -53,7 +53,8 @@ const USED: [&str; 21] = [
 /// ```
 pub fn rust(description: &Description) -> String {
     let mut types = Types::new(&USED);
-    let mut taken = Taken::with(&["new", "with_timeout"]);
+    // The client has these itself.
+    let mut taken = Taken::with(&["new", "with_timeout", "within", "metadata", "into_inner"]);
     let methods: Vec<String> =
         description.endpoints.iter().map(|endpoint| method(endpoint, &mut types, &mut taken)).collect();
     let mut source = String::from("// Generated from a callee's description by `tachyon codegen rust`.\n");

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::names::{Taken, camel_case, is_camel_case, is_exact, is_snake_case, view};
 use crate::describe::{
-    EndpointDescription, EnumDescription, FieldDescription, HeadDescription, StructDescription, TypeDescription, Writer,
+    EndpointDescription, EnumDescription, FieldDescription, HeadDescription, StructDescription, TypeDescription,
+    TypeJson, Writer,
 };
 use crate::payload::Primitive;
 
@@ -13,8 +14,8 @@ use crate::payload::Primitive;
 pub(super) struct Types<'a> {
     taken: Taken,
     indexes: Writer<'a>,
-    /// The name of each type that was written, by its index. Two layouts of one name get two names.
-    written: HashMap<usize, String>,
+    /// The name of each type that was written, by the reference to it. Two layouts of one name get two names.
+    written: HashMap<TypeJson, String>,
     pub(super) source: String,
 }
 
@@ -34,22 +35,21 @@ impl<'a> Types<'a> {
             TypeDescription::Text => "String".to_owned(),
             TypeDescription::List(of) => format!("Vec<{}>", self.owned(of)),
             TypeDescription::Option(of) => format!("Option<{}>", self.owned(of)),
-            TypeDescription::Enum(description) if !is_enum(description) => description.repr.name().to_owned(),
-            TypeDescription::Enum(_) | TypeDescription::Struct(_) | TypeDescription::Variable(_) => {
-                let index = self.indexes.index(value_type).unwrap_or_default();
-                if let Some(name) = self.written.get(&index) {
-                    return name.clone();
-                }
-                let name = match value_type {
-                    TypeDescription::Struct(description) => self.structure(description),
-                    TypeDescription::Variable(description) => self.variable(description),
-                    TypeDescription::Enum(description) => self.enumeration(description),
-                    _ => String::new(),
-                };
-                self.written.insert(index, name.clone());
-                name
-            }
+            TypeDescription::Enum(description) => self.named(value_type, |types| types.enumeration(description)),
+            TypeDescription::Struct(description) => self.named(value_type, |types| types.structure(description)),
+            TypeDescription::Variable(description) => self.named(value_type, |types| types.variable(description)),
         }
+    }
+
+    /// The name of a type that is written once, by `define`.
+    fn named(&mut self, value_type: &'a TypeDescription, define: impl FnOnce(&mut Self) -> String) -> String {
+        let reference = self.indexes.reference(value_type);
+        if let Some(name) = self.written.get(&reference) {
+            return name.clone();
+        }
+        let name = define(self);
+        self.written.insert(reference, name.clone());
+        name
     }
 
     /// The type of a parameter: numbers by value, everything else lent.
@@ -61,9 +61,10 @@ impl<'a> Types<'a> {
             TypeDescription::Option(of) if of.is_fixed() => format!("Option<{}>", self.owned(of)),
             TypeDescription::Option(of) => format!("Option<{}>", self.lent(of)),
             TypeDescription::Variable(_) => format!("{}<'_>", view(&self.owned(value_type))),
-            TypeDescription::Primitive(_) => self.owned(value_type),
-            TypeDescription::Enum(description) if !is_enum(description) => self.owned(value_type),
-            _ => format!("&{}", self.owned(value_type)),
+            _ => {
+                let owned = self.owned(value_type);
+                if is_number(&owned) { owned } else { format!("&{owned}") }
+            }
         }
     }
 
@@ -114,7 +115,11 @@ impl<'a> Types<'a> {
         };
     }
 
+    /// The enum, or its number if Rust has no such enum.
     fn enumeration(&mut self, description: &EnumDescription) -> String {
+        if !is_enum(description) {
+            return description.repr.name().to_owned();
+        }
         let name = self.taken.claim(&description.name);
         self.source.push('\n');
         document(&mut self.source, "", &description.doc, &format!("The payload `{}`.", description.name));
@@ -137,7 +142,9 @@ impl<'a> Types<'a> {
     /// The type of an endpoint's errors, which gets its definition; `None` if the endpoint declares none that Rust can
     /// name. The names travel, so a variant has exactly the name that was declared.
     pub(super) fn errors(&mut self, endpoint: &'a EndpointDescription) -> Option<String> {
-        let (variants, others): (Vec<_>, Vec<_>) = endpoint.raises.iter().partition(|error| is_exact(&error.name));
+        let mut names = HashSet::new();
+        let (variants, others): (Vec<_>, Vec<_>) =
+            endpoint.raises.iter().partition(|error| is_exact(&error.name) && names.insert(&error.name));
         if variants.is_empty() {
             return None;
         }
@@ -150,7 +157,7 @@ impl<'a> Types<'a> {
             for field in &error.fields {
                 let ty = self.owned(&field.value_type);
                 let name = fields.add(&field.name, &ty, &in_head(field));
-                if is_shown(&field.value_type) && !name.starts_with("r#") {
+                if (is_number(&ty) || ty == "String") && !name.starts_with("r#") {
                     shown.push(format!("{name} {{{name}}}"));
                 }
             }
@@ -181,13 +188,9 @@ impl<'a> Types<'a> {
     }
 }
 
-/// Whether a value of the type can stand in a text.
-fn is_shown(value_type: &TypeDescription) -> bool {
-    match value_type {
-        TypeDescription::Primitive(_) | TypeDescription::Text => true,
-        TypeDescription::Enum(description) => !is_enum(description),
-        _ => false,
-    }
+/// Whether a type in the source is a number: no other type has such a name.
+fn is_number(ty: &str) -> bool {
+    Primitive::ALL.iter().any(|primitive| primitive.name() == ty)
 }
 
 fn in_head(field: &FieldDescription) -> String {
@@ -197,8 +200,8 @@ fn in_head(field: &FieldDescription) -> String {
     }
 }
 
-/// Whether Rust has such an enum: some variants, each with a value of its own, of a whole number. What is none travels as
-/// its number.
+/// Whether Rust has such an enum: some variants, each with a value of its own, of a whole number. Any other enum
+/// travels as its number.
 fn is_enum(description: &EnumDescription) -> bool {
     let bits = description.repr.size() * 8;
     let range = match description.repr {
@@ -263,7 +266,7 @@ fn lay_out(description: &StructDescription, types: &[String], fields: &mut Field
 
 fn pad(fields: &mut Fields, gap: usize) {
     if gap > 0 {
-        fields.add("_pad", &format!("[u8; {gap}]"), "Nobody reads these.");
+        fields.add("_pad", &format!("[u8; {gap}]"), "Padding.");
     }
 }
 
@@ -321,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn code_in_a_text_is_no_test_of_whoever_compiles_it() {
+    fn code_in_a_text_is_no_test_of_the_generated_crate() {
         let documented = |doc| {
             let mut source = String::new();
             document(&mut source, "", doc, "");

@@ -13,7 +13,7 @@ use super::description::{
 };
 use crate::payload::Primitive;
 
-/// What this side and the callee do not agree about.
+/// A difference between this side and the callee.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{difference}")]
 #[non_exhaustive]
@@ -76,7 +76,7 @@ impl Comparison<'_> {
     /// Errors that one side alone declares arrive at the other as errors without a type.
     fn errors(&mut self, here: &[HeadDescription], there: &[HeadDescription]) -> Compared {
         for error in here {
-            if let Some(other) = there.iter().find(|other| is_one_name(&other.name, &error.name)) {
+            if let Some(other) = counterpart(there, &error.name, |other| &other.name) {
                 self.heads(error, other, &Owner::Payload(&error.name))?;
             }
         }
@@ -192,15 +192,14 @@ impl Comparison<'_> {
         let owner = Owner::Payload(name);
         let place = |field: &str| format!("field `{field}` of {name}");
         for field in here.fields.iter().filter(is_content) {
-            let is_same = |other: &FieldDescription| other.offset == field.offset;
-            let Some(other) = counterpart(&there.fields, &field.name, |field| &field.name, is_same) else {
+            let Some(other) = counterpart(&there.fields, &field.name, |field| &field.name) else {
                 return self.differ(&format!("{} is {} here, missing at the callee", place(&field.name), at(field)));
             };
             self.field(field, other, &owner)?;
         }
-        let surplus = there.fields.iter().filter(is_content).find(|other| {
-            counterpart(&here.fields, &other.name, |field| &field.name, |field| field.offset == other.offset).is_none()
-        });
+        let is_missing =
+            |other: &&FieldDescription| counterpart(&here.fields, &other.name, |field| &field.name).is_none();
+        let surplus = there.fields.iter().filter(is_content).find(is_missing);
         if let Some(surplus) = surplus {
             let sentence = format!("{} is missing here, {} at the callee", place(&surplus.name), at(surplus));
             return self.differ(&sentence);
@@ -218,8 +217,7 @@ impl Comparison<'_> {
             return self.differ(&format!("{name} is a {here} here, a {there} at the callee"));
         }
         for variant in &here.variants {
-            let is_same = |other: &VariantDescription| other.value == variant.value;
-            let theirs = match counterpart(&there.variants, &variant.name, |variant| &variant.name, is_same) {
+            let theirs = match counterpart(&there.variants, &variant.name, |variant| &variant.name) {
                 Some(other) if other.value == variant.value => continue,
                 Some(other) => other.value.to_string(),
                 None => "missing".to_owned(),
@@ -227,9 +225,9 @@ impl Comparison<'_> {
             let VariantDescription { name: own, value } = variant;
             return self.differ(&format!("variant `{own}` of {name} is {value} here, {theirs} at the callee"));
         }
-        let surplus = there.variants.iter().find(|other| {
-            counterpart(&here.variants, &other.name, |variant| &variant.name, |own| own.value == other.value).is_none()
-        });
+        let is_missing =
+            |other: &&VariantDescription| counterpart(&here.variants, &other.name, |variant| &variant.name).is_none();
+        let surplus = there.variants.iter().find(is_missing);
         match surplus {
             Some(VariantDescription { name: own, value }) => {
                 self.differ(&format!("variant `{own}` of {name} is missing here, {value} at the callee"))
@@ -239,7 +237,7 @@ impl Comparison<'_> {
     }
 }
 
-/// What has fields.
+/// The owner of fields.
 enum Owner<'a> {
     /// The endpoint.
     Arguments,
@@ -273,7 +271,8 @@ fn is_one_name(one: &str, other: &str) -> bool {
     normal(plain(one)) == normal(plain(other))
 }
 
-fn normal(name: &str) -> Cow<'_, str> {
+/// A name in the form that all languages agree on.
+pub(super) fn normal(name: &str) -> Cow<'_, str> {
     if name.is_ascii() { Cow::Borrowed(name) } else { Cow::Owned(name.nfkc().collect()) }
 }
 
@@ -282,19 +281,12 @@ fn plain(name: &str) -> &str {
     name.strip_suffix('_').unwrap_or(name)
 }
 
-/// The one of `theirs` that has a name: the same in everything, or else of the same name, or else of one that only a
-/// trailing `_` tells apart. So what has `a` beside `a_` agrees with itself.
-fn counterpart<'a, T>(
-    theirs: &'a [T],
-    name: &str,
-    name_of: impl Fn(&T) -> &str,
-    is_same: impl Fn(&T) -> bool,
-) -> Option<&'a T> {
-    let has_name = |other: &&T| normal(name_of(other)) == normal(name);
+/// The one of `theirs` that has a name, or else one that only a trailing `_` tells apart. So `a` beside `a_` agrees with
+/// itself.
+fn counterpart<'a, T>(theirs: &'a [T], name: &str, name_of: impl Fn(&T) -> &str) -> Option<&'a T> {
     theirs
         .iter()
-        .find(|other| has_name(other) && is_same(other))
-        .or_else(|| theirs.iter().find(has_name))
+        .find(|other| normal(name_of(other)) == normal(name))
         .or_else(|| theirs.iter().find(|other| is_one_name(name_of(other), name)))
 }
 
@@ -443,7 +435,6 @@ mod tests {
         };
         agree(&two("a", "a_"), &two("a", "a_"));
         agree(&two("a_", "a"), &two("a_", "a"));
-        agree(&two("a", "a"), &two("a", "a"));
         agree(&two("class", "b"), &two("class_", "b"));
         assert!(
             differ(&two("a", "a_"), &two("a_", "a")).contains("field `a` of PriceRequest is i64 at offset 0 here, f64")
@@ -607,6 +598,9 @@ mod tests {
         };
         let here = raises(&no_sensor(r#""u32""#, 4));
         here.agree_with(&raises(r#"{"name": "Busy"}"#)).unwrap();
+        let two = raises(&format!(r#"{{"name": "NoSensor_"}}, {}"#, no_sensor(r#""u32""#, 4)));
+        two.agree_with(&two).unwrap();
+        here.agree_with(&two).unwrap();
         here.agree_with(&raises(&format!(r#"{{"name": "Busy"}}, {}"#, no_sensor(r#""u32""#, 4)))).unwrap();
         assert_eq!(
             difference(&here, &raises(&no_sensor(r#""u16""#, 2))),

@@ -9,13 +9,13 @@ pub(crate) struct Chunk<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-/// What a caller may ask of any callee.
+/// The operations that a caller may ask of any callee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub(crate) enum Operation {
     /// Are you there? The reply is empty.
     Ping = 0,
-    /// What do you offer? A [`Query`], answered with a [`Chunk`].
+    /// Describe your endpoints. A [`Query`], answered with a [`Chunk`].
     Describe = 1,
 }
 

@@ -11,7 +11,7 @@ use super::json;
 use super::signature::Signature;
 use crate::payload::{Form, HeadLayout, Layout, Primitive, ValueType};
 
-/// What a callee offers. `docs/describe.md` defines its JSON.
+/// The endpoints of a callee. `docs/describe.md` defines its JSON.
 ///
 /// ```
 /// use tachyon::{Description, Dispatcher, endpoints, tachyon_rpc};
@@ -146,9 +146,9 @@ pub struct EndpointDescription {
     pub name: String,
     /// Its documentation; may be empty.
     pub doc: String,
-    /// What it takes.
+    /// The request.
     pub request: FormDescription,
-    /// What it gives.
+    /// The reply.
     pub reply: FormDescription,
     /// The errors that it declares, by name and fields.
     pub raises: Vec<HeadDescription>,
@@ -222,7 +222,7 @@ fn parameters(f: &mut fmt::Formatter<'_>, head: &HeadDescription) -> fmt::Result
     Ok(())
 }
 
-/// What a request or a reply consists of.
+/// The form of a request or a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FormDescription {

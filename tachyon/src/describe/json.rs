@@ -3,7 +3,7 @@
 //! Types stand in a list, each once, and refer to earlier ones by their index. In memory a reference is a shared type,
 //! so a short JSON never becomes a large tree, and has no cycle.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::de::value::MapAccessDeserializer;
@@ -11,6 +11,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::compare::normal;
 use super::description::{
     DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
     HeadDescription, StructDescription, TypeDescription, VariantDescription,
@@ -84,7 +85,7 @@ struct ErrorJson {
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct FieldJson {
+pub(crate) struct FieldJson {
     name: String,
     #[serde(rename = "type")]
     value_type: TypeJson,
@@ -95,7 +96,7 @@ pub(super) struct FieldJson {
 
 /// A type as it stands in JSON.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum TypeJson {
+pub(crate) enum TypeJson {
     Primitive(Primitive),
     Text,
     Array {
@@ -119,7 +120,7 @@ pub(super) enum TypeJson {
 /// A type with a name, of which a description has one entry.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub(super) enum NamedJson {
+pub(crate) enum NamedJson {
     Struct {
         name: String,
         #[serde(skip_serializing_if = "String::is_empty")]
@@ -140,7 +141,7 @@ pub(super) enum NamedJson {
 /// A struct is fixed, with a size, or variable, with a head.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(untagged)]
-pub(super) enum Extent {
+pub(crate) enum Extent {
     Fixed { size: usize, align: usize },
     Variable { head: usize },
 }
@@ -349,13 +350,10 @@ impl Reader {
         {
             return Err(invalid(format!("the reply of {name} has fields, and a reply has no more than one, `value`")));
         }
-        let mut names = std::collections::HashSet::new();
+        let mut names = Names::default();
         let mut raises = Vec::with_capacity(json.raises.len());
         for ErrorJson { name: error, doc, head, fields } in json.raises {
-            let error = checked_name(error)?;
-            if !names.insert(error.clone()) {
-                return Err(invalid(format!("{name} declares the error {error} twice")));
-            }
+            names.add(&error, &name)?;
             raises.push(self.head(error, doc, head.unwrap_or(HEAD_LEN), fields)?.0);
         }
         Ok(EndpointDescription { msg_type: json.msg_type, name, doc: json.doc, request, reply, raises })
@@ -429,12 +427,10 @@ impl Reader {
                 }
                 NamedJson::Enum { name, doc, repr, variants } => {
                     let name = checked_name(name)?;
-                    let variants = variants
-                        .into_iter()
-                        .map(|VariantDescription { name, value }| {
-                            Ok(VariantDescription { name: checked_name(name)?, value })
-                        })
-                        .collect::<Result<_, DescribeError>>()?;
+                    let mut names = Names::default();
+                    for variant in &variants {
+                        names.add(&variant.name, &name)?;
+                    }
                     (TypeDescription::Enum(Arc::new(EnumDescription { name, doc, repr, variants })), 0)
                 }
             },
@@ -467,7 +463,7 @@ impl Reader {
         if !matches!(align, 1 | 2 | 4 | 8) {
             return Err(invalid(format!("{name} is aligned to {align}, and payloads are to 1, 2, 4 or 8")));
         }
-        let (fields, depth) = self.fields(fields)?;
+        let (fields, depth) = self.fields(fields, &name)?;
         if let Some(field) = fields.iter().find(|field| !field.value_type.is_fixed()) {
             return Err(invalid(format!("field `{}` of {name} is not fixed, and {name} has no head", field.name)));
         }
@@ -482,8 +478,8 @@ impl Reader {
         len: usize,
         fields: Vec<FieldJson>,
     ) -> Result<(HeadDescription, usize), DescribeError> {
-        let (fields, depth) = self.fields(fields)?;
         let place = || if name.is_empty() { "the arguments" } else { &name };
+        let (fields, depth) = self.fields(fields, place())?;
         let mut end = HEAD_LEN;
         for field in &fields {
             // A type without bytes may have any alignment in a description, but none of 0.
@@ -508,13 +504,15 @@ impl Reader {
         Ok((HeadDescription { name, doc, len, fields }, depth))
     }
 
-    fn fields(&self, fields: Vec<FieldJson>) -> Result<(Vec<FieldDescription>, usize), DescribeError> {
+    fn fields(&self, fields: Vec<FieldJson>, owner: &str) -> Result<(Vec<FieldDescription>, usize), DescribeError> {
         let mut deepest = 0;
+        let mut names = Names::default();
         let mut read = Vec::with_capacity(fields.len());
         for FieldJson { name, value_type, offset, default } in fields {
             let (value_type, depth) = self.value_type(value_type)?;
             deepest = deepest.max(depth);
-            read.push(FieldDescription { name: checked_name(name)?, value_type, offset, default });
+            names.add(&name, owner)?;
+            read.push(FieldDescription { name, value_type, offset, default });
         }
         Ok((read, deepest))
     }
@@ -525,11 +523,29 @@ fn invalid(what: String) -> DescribeError {
 }
 
 fn checked_name(name: String) -> Result<String, DescribeError> {
+    check_name(&name).map(|()| name)
+}
+
+fn check_name(name: &str) -> Result<(), DescribeError> {
     if name.len() > LONGEST_NAME {
         let what = format!("the name that begins with `{}`", name.chars().take(20).collect::<String>());
         return Err(DescribeError::TooLong { what, len: name.len(), most: LONGEST_NAME });
     }
-    Ok(name)
+    Ok(())
+}
+
+/// Names in one place, each of which stands there once.
+#[derive(Default)]
+struct Names(HashSet<String>);
+
+impl Names {
+    fn add(&mut self, name: &str, owner: &str) -> Result<(), DescribeError> {
+        check_name(name)?;
+        if self.0.insert(normal(name).into_owned()) {
+            return Ok(());
+        }
+        Err(invalid(format!("{owner} has the name `{name}` twice")))
+    }
 }
 
 /// The description as it is written.
@@ -596,7 +612,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The type as a field has it: types with a name are references.
-    pub(super) fn reference(&mut self, value_type: &'a TypeDescription) -> TypeJson {
+    pub(crate) fn reference(&mut self, value_type: &'a TypeDescription) -> TypeJson {
         match value_type {
             TypeDescription::Primitive(primitive) => TypeJson::Primitive(*primitive),
             TypeDescription::Text => TypeJson::Text,
@@ -638,14 +654,6 @@ impl<'a> Writer<'a> {
         }
         self.by_address.insert(address, at);
         TypeJson::Ref(at)
-    }
-
-    /// The index of a type with a name; `None` for other types.
-    pub(crate) fn index(&mut self, value_type: &'a TypeDescription) -> Option<usize> {
-        match self.reference(value_type) {
-            TypeJson::Ref(at) => Some(at),
-            _ => None,
-        }
     }
 }
 
@@ -874,7 +882,14 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
         let twice = FILTER_JSON.replace(r#""name":"Busy","doc":"Later.""#, r#""name":"NoSensor""#);
-        assert!(read(&twice).unwrap_err().to_string().contains("filter declares the error NoSensor twice"));
+        assert!(read(&twice).unwrap_err().to_string().contains("filter has the name `NoSensor` twice"));
+        for twice in [
+            FILTER_JSON.replace(r#""name":"y""#, r#""name":"x""#),
+            FILTER_JSON.replace("radius", "scan"),
+            FILTER_JSON.replace("radius", "\u{b5}").replace("tags", "\u{3bc}"),
+        ] {
+            assert!(read(&twice).unwrap_err().to_string().ends_with("twice"), "{twice}");
+        }
         let long = FILTER_JSON.replace("taken_at", &"x".repeat(300));
         assert!(matches!(read(&long), Err(DescribeError::TooLong { len: 300, most: LONGEST_NAME, .. })));
     }

@@ -1,4 +1,4 @@
-//! What a callee says about its endpoints: their names, and how their requests and replies lie in memory.
+//! Descriptions of endpoints: their names, and how their requests and replies lie in memory.
 //!
 //! A [`Signature`] is what an endpoint knows about itself, as a constant. A [`Description`] is the same as data: it
 //! travels as JSON, which `docs/describe.md` defines, and may come from any language.
@@ -15,5 +15,5 @@ pub use description::{
     DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
     HeadDescription, StructDescription, TypeDescription, VariantDescription,
 };
-pub(crate) use json::Writer;
+pub(crate) use json::{TypeJson, Writer};
 pub use signature::Signature;

@@ -1,6 +1,6 @@
 //! What an endpoint says about itself, as a constant.
 
-use crate::payload::{Form, HeadLayout, Wire};
+use crate::payload::{Form, HeadLayout};
 
 /// An endpoint's number, name, documentation, and what it takes and gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,11 +14,6 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// The signature of an endpoint that takes a `Q` and gives an `R`.
-    pub const fn new<Q: Wire + ?Sized, R: Wire + ?Sized>(msg_type: u16, name: &'static str, doc: &'static str) -> Self {
-        Self::of(msg_type, name, doc, Q::FORM, R::FORM, &[])
-    }
-
     /// The signature of an endpoint by the forms of what it takes and gives, and the errors that it declares.
     pub const fn of(
         msg_type: u16,

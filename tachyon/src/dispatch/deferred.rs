@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::caller_info::CallerInfo;
 use super::desk::{Answered, Desk};
 use super::handler::{Due, HandlerError, Replied, Reply};
-use super::layer::{self, CallInfo, Outcome};
+use super::layer::{self, Context, Outcome};
 use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
 use crate::error::ServeError;
@@ -53,8 +53,8 @@ impl Deferred {
     }
 
     /// As layers see it.
-    fn info<'a>(&self, name: &'a str) -> CallInfo<'a> {
-        CallInfo {
+    fn info<'a>(&self, name: &'a str) -> Context<'a> {
+        Context {
             msg_type: self.msg_type,
             name,
             caller: self.caller,

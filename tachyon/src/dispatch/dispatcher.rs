@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::control;
 use super::desk::{Answered, Desk, Lent};
 use super::endpoint::{Endpoint, Entry};
-use super::into_reply::IntoReply;
+use super::into_reply::{IntoReply, or_text};
 use super::layer::Layer;
 use super::table::{OwnedHandler, Table};
 use super::watched::Origin;
@@ -40,7 +40,7 @@ use crate::wait::Deadline;
 /// });
 ///
 /// let mut caller = Caller::connect(&path)?;
-/// assert_eq!(&*echo::call(&mut caller, b"hello")?, b"hello");
+/// assert_eq!(echo::call(&mut caller, b"hello")?, b"hello");
 /// assert_eq!(&*caller.request(2, b"hello")?, b"5");
 /// drop(caller);
 /// callee.join().unwrap()?;
@@ -105,7 +105,7 @@ impl<S: ?Sized> Dispatcher<S> {
     ///
     /// # Errors
     /// [`RegisterError`]: the message type is taken or reserved. The table is as it was.
-    pub fn register<R: IntoReply>(
+    pub fn register<R: IntoReply<Error: fmt::Display>>(
         &mut self,
         msg_type: u16,
         name: &str,
@@ -114,7 +114,7 @@ impl<S: ?Sized> Dispatcher<S> {
         self.register_handler(
             msg_type,
             name,
-            Box::new(move |_, request, reply| handler(request.payload()).into_reply(reply)),
+            Box::new(move |_, request, reply| or_text(handler(request.payload()), reply)),
         )
     }
 

@@ -3,7 +3,8 @@
 use super::handler::{HandlerError, Replied, Reply, Request};
 use super::scope::Scope;
 use crate::describe::Signature;
-use crate::payload::Wire;
+use crate::payload::{DeclaredError, Form, Message};
+use crate::rpc::Contract;
 
 /// A function made callable from another process; `#[tachyon_rpc]` implements it on a type of the function's name.
 #[diagnostic::on_unimplemented(
@@ -17,10 +18,10 @@ pub trait Endpoint {
     /// Which tables may list it: [`NoState`](crate::NoState) those of any state, [`Needs<S>`](crate::Needs) those of
     /// `S`.
     type Scope: Scope<State = Self::State>;
-    /// What it takes.
-    type Request: Wire + ?Sized;
-    /// What it gives.
-    type Reply: Wire + ?Sized;
+    /// What it returns, owned.
+    type Reply: Message;
+    /// The error that it declares; [`Undeclared`](crate::Undeclared) if it declares none.
+    type Error: DeclaredError;
     /// The number that requests name the endpoint by, 0 to 65534.
     const MSG_TYPE: u16;
     /// The function's name.
@@ -28,10 +29,15 @@ pub trait Endpoint {
     /// The function's doc comment.
     const DOC: &'static str;
     /// All of the above, to compare with what the other side means.
-    const SIGNATURE: &'static Signature =
-        &Signature::new::<Self::Request, Self::Reply>(Self::MSG_TYPE, Self::NAME, Self::DOC);
+    const SIGNATURE: &'static Signature;
     /// What goes into the table of a [`Dispatcher`](crate::Dispatcher).
     const ENTRY: Entry<Self::State>;
+}
+
+impl<E: Endpoint> Contract for E {
+    type Reply = E::Reply;
+    type Error = E::Error;
+    const SIGNATURE: &'static Signature = E::SIGNATURE;
 }
 
 /// A handler that may run beside others, since it only reads the state.
@@ -61,7 +67,8 @@ pub struct Entry<S: ?Sized> {
 impl<S: ?Sized> Entry<S> {
     /// An entry of bytes to bytes whose handler only reads the state.
     pub const fn shared(msg_type: u16, name: &'static str, doc: &'static str, handler: SharedHandler<S>) -> Self {
-        Self { signature: Signature::new::<[u8], [u8]>(msg_type, name, doc), handler: EntryHandler::Shared(handler) }
+        let signature = Signature::of(msg_type, name, doc, Form::Bytes, Form::Bytes, &[]);
+        Self { signature, handler: EntryHandler::Shared(handler) }
     }
 
     /// An entry of a signature.

@@ -6,13 +6,14 @@ use core::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use super::caller_info::CallerInfo;
+use super::layer::Context;
 use super::slot::SlotError;
 use crate::aligned::AlignedBytes;
 use crate::bus::Outgoing;
 use crate::error::{Halt, Unsent};
 #[cfg(feature = "python")]
 use crate::native::{HostReply, HostRoom};
-use crate::payload::{DeclaredError, Malformed, Wire, view};
+use crate::payload::{DeclaredError, Malformed, Message, ReplyValue, SHORT, Value, with_scratch};
 use crate::ring::{MessageHeader, Reservation};
 use crate::rpc::{ErrorBody, ErrorKind};
 use crate::slice;
@@ -71,18 +72,30 @@ impl<'a> Request<'a> {
         self.asked.payload
     }
 
-    /// Hands the request to `handler` as what the endpoint takes. One that is nothing of the kind never gets there.
+    /// Reads the request as a `T` and lends it to `handler`.
     ///
     /// # Errors
-    /// The request is no `W`: its caller gets [`BadRequest`](ErrorKind::BadRequest). Otherwise what `handler` says.
+    /// The request is no `T`: its caller gets [`BadRequest`](ErrorKind::BadRequest). Otherwise what `handler` returns.
     #[inline]
-    pub fn read<W: Wire + ?Sized>(
+    pub fn read<T: Value>(
         &self,
-        handler: impl FnOnce(&W) -> Result<Replied, HandlerError>,
+        handler: impl FnOnce(T::View<'_>) -> Result<Replied, HandlerError>,
     ) -> Result<Replied, HandlerError> {
-        match view::<W>(self.asked.payload) {
-            Ok(request) => handler(&request),
-            Err(problem) => Err(problem.into()),
+        let message = self.asked.payload;
+        with_scratch(T::COPIES, message, |message, scratch| handler(T::read_message(message, scratch, "the request")?))
+    }
+
+    /// The context of the request, for the endpoint `name`.
+    #[inline]
+    pub(crate) fn context(self, name: &str) -> Context<'_> {
+        Context {
+            msg_type: self.msg_type(),
+            name,
+            caller: self.caller(),
+            correlation_id: self.correlation_id(),
+            request_size: self.asked.payload.len(),
+            overlaps: false,
+            deadline: self.asked.deadline,
         }
     }
 
@@ -162,6 +175,27 @@ impl<'a> Reply<'a> {
             #[cfg(feature = "python")]
             Way::Host(_) => None,
         }
+    }
+
+    /// Answers with a value, waiting for room.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes).
+    #[inline]
+    pub fn value<T: ReplyValue>(self, value: &T) -> Result<Replied, HandlerError> {
+        if let Some(bytes) = value.bytes() {
+            return self.bytes(bytes);
+        }
+        let view = value.view();
+        let len = <T::Message as Message>::len(view);
+        if len <= SHORT {
+            let mut bytes = [0; SHORT];
+            <T::Message as Message>::write(view, &mut bytes[..len]);
+            return self.bytes(&bytes[..len]);
+        }
+        let mut room = self.reserve(len)?;
+        <T::Message as Message>::write(view, &mut room);
+        Ok(room.commit(len))
     }
 
     /// Answers with a copy of `payload`, waiting for room.

@@ -1,107 +1,92 @@
-//! What a handler may return.
+//! From what a handler returns to a reply on its way.
 
-use std::borrow::Cow;
-use std::fmt::Display;
-use std::sync::Arc;
+use core::fmt::Display;
 
 use super::handler::{HandlerError, Replied, Reply};
-use crate::payload::{Element, Wire};
+use crate::payload::{DeclaredError, Message, ReplyValue, Undeclared};
 
-/// A value that can be sent as a reply.
+/// What an endpoint may return: a [`ReplyValue`], or a `Result` of one.
 #[diagnostic::on_unimplemented(
     message = "an endpoint cannot reply with `{Self}`",
     label = "not a reply",
-    note = "an endpoint returns bytes (`Vec<u8>`, `&[u8]`, `[u8; N]`, `String`, ..), a payload (a number, `bool`, a \
-            type marked with `#[tachyon::payload]`), several of them (`Vec<T>`, `&[T]`, `[T; N]`, `Box<[T]>`, \
-            `Cow<[T]>`), nothing for an empty reply, or a `Result` of one of these whose error implements `Display`"
+    note = "an endpoint returns a number, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, a type marked with \
+            `#[tachyon::payload]`, a borrowed one of these, nothing, or a `Result` of one of these"
 )]
 pub trait IntoReply {
     /// What the caller gets.
-    type Wire: Wire + ?Sized;
+    type Message: Message;
+    /// The error, of a `Result`.
+    type Error;
 
     /// Writes the value into the reply.
     ///
     /// # Errors
-    ///
-    /// When the value says that the handler failed, and when the reply cannot be sent.
-    fn into_reply(self, reply: Reply<'_>) -> Result<Replied, HandlerError>;
-}
-
-// The note above lists what is a reply, so that rustc need not list these implementations as well. That for `Result` is
-// named by it, because there the type inside is what is wrong.
-
-/// Implements the trait for types that lend the slice that travels.
-macro_rules! slices {
-    ($([$($generics:tt)*] $ty:ty => $element:ty),* $(,)?) => {$(
-        #[diagnostic::do_not_recommend]
-        impl<$($generics)*> IntoReply for $ty {
-            type Wire = [$element];
-
-            #[inline]
-            fn into_reply(self, reply: Reply<'_>) -> Result<Replied, HandlerError> {
-                reply.bytes(Wire::bytes(AsRef::<[$element]>::as_ref(&self)))
-            }
-        }
-    )*};
-}
-
-slices! {
-    [T: Element] Vec<T> => T,
-    [T: Element] &Vec<T> => T,
-    [T: Element] &[T] => T,
-    [T: Element] Box<[T]> => T,
-    [T: Element] Arc<[T]> => T,
-    [T: Element + Clone] Cow<'_, [T]> => T,
-    [T: Element, const N: usize] [T; N] => T,
-    [T: Element, const N: usize] &[T; N] => T,
-    [] String => u8,
-    [] &String => u8,
-    [] &str => u8,
-}
-
-/// Implements the trait for payloads of this crate, as `#[tachyon::payload]` does for the user's.
-macro_rules! payloads {
-    ($($ty:ty),* $(,)?) => {$(
-        #[diagnostic::do_not_recommend]
-        impl IntoReply for $ty {
-            type Wire = Self;
-
-            #[inline]
-            fn into_reply(self, reply: Reply<'_>) -> Result<Replied, HandlerError> {
-                reply.bytes(Wire::bytes(&self))
-            }
-        }
-    )*};
-}
-
-payloads!(u8, u16, u32, u64, i8, i16, i32, i64, f32, f64, bool);
-
-#[diagnostic::do_not_recommend]
-impl IntoReply for Cow<'_, str> {
-    type Wire = [u8];
-
-    fn into_reply(self, reply: Reply<'_>) -> Result<Replied, HandlerError> {
-        reply.bytes(self.as_bytes())
-    }
+    /// The outer one is the handler's own; the inner one says that the reply cannot be sent.
+    fn into_reply(self, reply: Reply<'_>) -> Result<Result<Replied, HandlerError>, Self::Error>;
 }
 
 #[diagnostic::do_not_recommend]
-impl IntoReply for () {
-    type Wire = ();
-
-    fn into_reply(self, reply: Reply<'_>) -> Result<Replied, HandlerError> {
-        reply.bytes(&[])
-    }
-}
-
-impl<T: IntoReply, E: Display> IntoReply for Result<T, E> {
-    type Wire = T::Wire;
+impl<T: ReplyValue> IntoReply for T {
+    type Message = T::Message;
+    type Error = Undeclared;
 
     #[inline]
-    fn into_reply(self, reply: Reply<'_>) -> Result<Replied, HandlerError> {
-        match self {
-            Ok(value) => value.into_reply(reply),
-            Err(error) => Err(HandlerError::failed(error)),
-        }
+    fn into_reply(self, reply: Reply<'_>) -> Result<Result<Replied, HandlerError>, Undeclared> {
+        Ok(reply.value(&self))
+    }
+}
+
+impl<T: ReplyValue, E> IntoReply for Result<T, E> {
+    type Message = T::Message;
+    type Error = E;
+
+    #[inline]
+    fn into_reply(self, reply: Reply<'_>) -> Result<Result<Replied, HandlerError>, E> {
+        Ok(reply.value(&self?))
+    }
+}
+
+/// As the text of its error, where the endpoint declares none.
+#[inline]
+pub(super) fn or_text<R: IntoReply<Error: Display>>(value: R, reply: Reply<'_>) -> Result<Replied, HandlerError> {
+    value.into_reply(reply).unwrap_or_else(|error| Err(HandlerError::failed(error)))
+}
+
+/// How the error of an endpoint travels: 2 by name and fields, 1 as its text, 0 stands in for a type that was refused.
+#[derive(Debug)]
+pub struct How<const KIND: u8>;
+
+/// An error of type `E`, by how it travels.
+pub trait Pick<E> {
+    /// The type that the caller gets.
+    type Error: DeclaredError;
+
+    /// What the dispatcher answers with.
+    fn error(error: E) -> HandlerError;
+}
+
+impl<E: DeclaredError> Pick<E> for How<2> {
+    type Error = E;
+
+    #[cold]
+    fn error(error: E) -> HandlerError {
+        HandlerError::declared(&error)
+    }
+}
+
+impl<E: Display> Pick<E> for How<1> {
+    type Error = Undeclared;
+
+    #[cold]
+    fn error(error: E) -> HandlerError {
+        HandlerError::failed(error)
+    }
+}
+
+impl<E> Pick<E> for How<0> {
+    type Error = Undeclared;
+
+    fn error(_error: E) -> HandlerError {
+        unreachable!("the type was refused when this was compiled")
     }
 }

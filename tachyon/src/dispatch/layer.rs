@@ -12,7 +12,7 @@ use crate::wait::Deadline;
 /// Layers see requests without an endpoint too, and those whose deadline has passed before their turn; control requests
 /// (`ping`) they do not see. They are called on the serving thread, which attends to nothing else meanwhile: with
 /// several workers, from all of them. A layer cannot change a request or its reply. Calls whose handler runs elsewhere
-/// ([`CallInfo::overlaps`]) are seen when they are taken and when they have been answered.
+/// ([`Context::overlaps`]) are seen when they are taken and when they have been answered.
 ///
 /// A layer that panics takes nothing from the caller: the panic is reported by the panic hook and the call goes on as
 /// if the layer had returned.
@@ -20,14 +20,14 @@ use crate::wait::Deadline;
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
 /// use std::time::Duration;
-/// use tachyon::{CallInfo, Dispatcher, Layer, Outcome};
+/// use tachyon::{Context, Dispatcher, Layer, Outcome};
 ///
 /// /// Counts calls that took too long.
 /// #[derive(Default)]
 /// struct Slow(AtomicU64);
 ///
 /// impl Layer for Slow {
-///     fn after(&self, call: &CallInfo<'_>, _outcome: &Outcome, took: Duration) {
+///     fn after(&self, call: &Context<'_>, _outcome: &Outcome, took: Duration) {
 ///         if took > Duration::from_millis(10) {
 ///             self.0.fetch_add(1, Ordering::Relaxed);
 ///             eprintln!("`{}` took {took:?} for process {:?}", call.name, call.caller.pid);
@@ -40,33 +40,34 @@ use crate::wait::Deadline;
 /// ```
 pub trait Layer: Send + Sync {
     /// A request is about to be handled. Layers are asked in the order they were added.
-    fn before(&self, call: &CallInfo<'_>) {
+    fn before(&self, call: &Context<'_>) {
         let _ = call;
     }
 
     /// A request has been handled and answered, on the same thread as `before`, unless the call
-    /// [overlaps](CallInfo::overlaps) others; in reverse order. `took` is the time from the last `before` to the reply
+    /// [overlaps](Context::overlaps) others; in reverse order. `took` is the time from the last `before` to the reply
     /// in the ring.
-    fn after(&self, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
+    fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {
         let _ = (call, outcome, took);
     }
 }
 
 /// A shared layer is one too, so that its owner can read what it has gathered.
 impl<L: Layer + ?Sized> Layer for std::sync::Arc<L> {
-    fn before(&self, call: &CallInfo<'_>) {
+    fn before(&self, call: &Context<'_>) {
         (**self).before(call);
     }
 
-    fn after(&self, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
+    fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {
         (**self).after(call, outcome, took);
     }
 }
 
-/// A request, as a [`Layer`] sees it.
+/// What is known of a call besides its arguments: for layers, and for a handler that has a parameter
+/// `#[context] cx: &Context`.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct CallInfo<'a> {
+pub struct Context<'a> {
     /// The request's message type.
     pub msg_type: u16,
     /// The endpoint's name; empty when no endpoint has the message type.
@@ -83,7 +84,7 @@ pub struct CallInfo<'a> {
     pub(super) deadline: Deadline,
 }
 
-impl CallInfo<'_> {
+impl Context<'_> {
     /// How long the caller still waits: `None` when it set no deadline, zero when that has passed. Reads the clock.
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.remaining()
@@ -105,14 +106,14 @@ pub enum Outcome {
 pub(super) type Layers = Vec<Box<dyn Layer>>;
 
 /// Has every layer see a request before its handler.
-pub(super) fn before(layers: &Layers, call: &CallInfo<'_>) {
+pub(super) fn before(layers: &Layers, call: &Context<'_>) {
     for layer in layers {
         guard(|| layer.before(call));
     }
 }
 
 /// Has every layer see how a request ended.
-pub(super) fn after(layers: &Layers, call: &CallInfo<'_>, outcome: &Outcome, took: Duration) {
+pub(super) fn after(layers: &Layers, call: &Context<'_>, outcome: &Outcome, took: Duration) {
     for layer in layers.iter().rev() {
         guard(|| layer.after(call, outcome, took));
     }

@@ -27,12 +27,12 @@ pub use endpoint::{Endpoint, Entry, EntryHandler, ExclusiveHandler, SharedHandle
 #[cfg(feature = "python")]
 pub(crate) use handler::{Asked, Due};
 pub use handler::{HandlerError, Replied, Reply, ReplyRoom, Request};
-pub use into_reply::IntoReply;
-pub use layer::{CallInfo, Layer, Outcome};
+pub use into_reply::{How, IntoReply, Pick};
+pub use layer::{Context, Layer, Outcome};
 pub(crate) use scope::{EntryIn, Join};
 pub use scope::{Needs, NoState, Scope};
 pub(crate) use slot::answer_in_slot;
-pub use slot::{ReplyInPlace, ReplySlot, SlotError, SlotResult};
+pub use slot::{ReplyInPlace, ReplySlot, SlotError, SlotOf, SlotResult};
 pub use table::OwnedHandler;
 #[cfg(feature = "tokio")]
 pub(crate) use task::{Answer, Work};

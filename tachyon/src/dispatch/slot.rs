@@ -1,21 +1,41 @@
-//! Writing a reply where it will be read.
+//! Reply slots: replies that an endpoint writes where its caller reads them.
 
-use core::fmt::Display;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 use thiserror::Error;
-use zerocopy::TryFromBytes;
 
 use super::handler::{HandlerError, Replied, Reply, ReplyRoom};
-use crate::payload::{Payload, Wire};
+use super::into_reply::Pick;
+use crate::payload::{Fixed, Message, Pass, ReplyValue, Undeclared, Value, lend_all_mut, lend_private};
 use crate::rpc::ErrorKind;
+
+/// What a reply slot is for: a value, or a slice of fixed payloads.
+#[diagnostic::on_unimplemented(
+    message = "a reply slot cannot hold `{Self}`",
+    label = "not a type that travels",
+    note = "`ReplySlot<'_>` holds bytes, `ReplySlot<'_, T>` one value, `ReplySlot<'_, [T]>` several fixed payloads"
+)]
+pub trait SlotOf {
+    /// The message that travels.
+    type Message: Value;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Value> SlotOf for T {
+    type Message = T;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Fixed> SlotOf for [T] {
+    type Message = Vec<T>;
+}
 
 /// The reply slot of one request: a last parameter of an endpoint that writes its reply in place, without a buffer in
 /// between.
 ///
-/// `W` is what the endpoint gives: `ReplySlot<'_>` bytes, `ReplySlot<'_, T>` one payload, `ReplySlot<'_, [T]>` a slice.
-/// Whoever drops it unanswered leaves the caller with an error reply.
+/// `W` is what the endpoint replies with: `ReplySlot<'_>` bytes, `ReplySlot<'_, T>` one value, `ReplySlot<'_, [T]>` a
+/// slice. A slot that is dropped unanswered is an error reply.
 ///
 /// ```
 /// use tachyon::{ReplySlot, SlotError, tachyon_rpc};
@@ -33,7 +53,7 @@ use crate::rpc::ErrorKind;
 /// ```
 #[derive(Debug)]
 #[must_use = "a slot that is not answered is an error reply"]
-pub struct ReplySlot<'a, W: Wire + ?Sized = [u8]> {
+pub struct ReplySlot<'a, W: ?Sized = [u8]> {
     reply: Reply<'a>,
     outcome: &'a mut Outcome,
     wire: PhantomData<fn(&W)>,
@@ -68,13 +88,13 @@ pub enum SlotError {
     Gone,
 }
 
-impl<'a, W: Wire + ?Sized> ReplySlot<'a, W> {
-    /// Answers with a copy of `value`.
+impl<'a, W: SlotOf + ?Sized> ReplySlot<'a, W> {
+    /// Answers with a copy of `value`: a reference to it, or what a handler would be lent of it.
     ///
     /// # Errors
     /// [`SlotError`]: it can never fit, or the caller is gone.
-    pub fn write(self, value: &W) -> Result<(), SlotError> {
-        match self.reply.bytes(value.bytes()) {
+    pub fn write<'v>(self, value: impl Pass<'v, W::Message>) -> Result<(), SlotError> {
+        match self.reply.value(&Passed::<W::Message>(value.pass())) {
             Ok(replied) => {
                 *self.outcome = Outcome::Answered(replied);
                 Ok(())
@@ -91,13 +111,24 @@ impl<'a, W: Wire + ?Sized> ReplySlot<'a, W> {
     }
 }
 
+/// A view as a value to reply with.
+struct Passed<'v, T: Value>(T::View<'v>);
+
+impl<T: Value> ReplyValue for Passed<'_, T> {
+    type Message = T;
+
+    fn view(&self) -> <T as Message>::View<'_> {
+        <T as Value>::shrink(self.0)
+    }
+}
+
 fn note(outcome: &mut Outcome, error: HandlerError) -> SlotError {
     let told = error.slot_error();
     *outcome = Outcome::Failed(error);
     told
 }
 
-impl<'a, T: Payload> ReplySlot<'a, T> {
+impl<'a, T: Fixed> ReplySlot<'a, T> {
     /// Takes room for the reply, to be filled in. It holds whatever was there before; zeros if not all bytes are a
     /// value of the type.
     ///
@@ -105,15 +136,15 @@ impl<'a, T: Payload> ReplySlot<'a, T> {
     /// [`SlotError`]: it can never fit, zeros are no value of the type, or the caller is gone.
     pub fn reserve(self) -> Result<ReplyInPlace<'a, T>, SlotError> {
         let (mut room, outcome) = self.room(size_of::<T>())?;
-        if const { !<T as Payload>::LAYOUT.accepts_any_bytes() } {
+        if const { !T::LAYOUT.accepts_any_bytes() } {
             room = room.kept_apart();
-            T::try_ref_from_bytes(&room).map_err(|_| SlotError::NoZero)?;
+            lend_private::<T>(&room).map_err(|_| SlotError::NoZero)?;
         }
         Ok(ReplyInPlace { room, outcome, wire: PhantomData })
     }
 }
 
-impl<'a, T: Payload> ReplySlot<'a, [T]> {
+impl<'a, T: Fixed> ReplySlot<'a, [T]> {
     /// Takes room for a reply of `len` values, to be filled in. They hold whatever was there before; zeros if not all
     /// bytes are a value of the type.
     ///
@@ -122,9 +153,9 @@ impl<'a, T: Payload> ReplySlot<'a, [T]> {
     pub fn reserve(self, len: usize) -> Result<ReplyInPlace<'a, [T]>, SlotError> {
         // Saturating: no ring is that large, so the error is the right one.
         let (mut room, outcome) = self.room(len.saturating_mul(size_of::<T>()))?;
-        if const { !<T as Payload>::LAYOUT.accepts_any_bytes() } {
+        if const { !T::LAYOUT.accepts_any_bytes() } {
             room = room.kept_apart();
-            <[T]>::try_ref_from_bytes(&room).map_err(|_| SlotError::NoZero)?;
+            lend_private::<T>(&room).map_err(|_| SlotError::NoZero)?;
         }
         Ok(ReplyInPlace { room, outcome, wire: PhantomData })
     }
@@ -134,13 +165,13 @@ impl<'a, T: Payload> ReplySlot<'a, [T]> {
 /// nothing.
 #[derive(Debug)]
 #[must_use = "a reply that is not committed is not sent"]
-pub struct ReplyInPlace<'a, W: Wire + ?Sized> {
+pub struct ReplyInPlace<'a, W: ?Sized> {
     room: ReplyRoom<'a>,
     outcome: &'a mut Outcome,
     wire: PhantomData<fn(&W)>,
 }
 
-impl<W: Wire + ?Sized> ReplyInPlace<'_, W> {
+impl<W: ?Sized> ReplyInPlace<'_, W> {
     /// Sends the reply.
     pub fn commit(self) {
         let len = self.room.len();
@@ -148,7 +179,7 @@ impl<W: Wire + ?Sized> ReplyInPlace<'_, W> {
     }
 }
 
-impl<T: Payload> ReplyInPlace<'_, [T]> {
+impl<T: Fixed> ReplyInPlace<'_, [T]> {
     /// Sends the first `len` values of the reply.
     ///
     /// # Panics
@@ -160,46 +191,50 @@ impl<T: Payload> ReplyInPlace<'_, [T]> {
     }
 }
 
-/// What was looked at before.
-#[track_caller]
-fn valid<T, E>(found: Result<T, E>) -> T {
-    let Ok(value) = found else {
-        unreachable!(
-            "it was valid when it was reserved, its caller cannot reach it, and only safe code has written to it"
-        )
-    };
-    value
+/// The values of a room that was checked when it was reserved.
+fn values<'r, T: Fixed>(room: &'r ReplyRoom<'_>) -> &'r [T] {
+    let Ok(values) = lend_private(room) else { unreachable!("{CHECKED}") };
+    values
 }
 
-impl<T: Payload> Deref for ReplyInPlace<'_, T> {
+/// As [`values`], to be changed.
+fn values_mut<'r, T: Fixed>(room: &'r mut ReplyRoom<'_>) -> &'r mut [T] {
+    let Some(values) = lend_all_mut(room) else { unreachable!("{CHECKED}") };
+    values
+}
+
+const CHECKED: &str =
+    "a room is valid when it is reserved, its caller cannot reach it, and only values of the type are written to it";
+
+impl<T: Fixed> Deref for ReplyInPlace<'_, T> {
     type Target = T;
 
     #[inline]
     fn deref(&self) -> &T {
-        valid(T::try_ref_from_bytes(&self.room))
+        &values(&self.room)[0]
     }
 }
 
-impl<T: Payload> DerefMut for ReplyInPlace<'_, T> {
+impl<T: Fixed> DerefMut for ReplyInPlace<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        valid(T::try_mut_from_bytes(&mut self.room))
+        &mut values_mut(&mut self.room)[0]
     }
 }
 
-impl<T: Payload> Deref for ReplyInPlace<'_, [T]> {
+impl<T: Fixed> Deref for ReplyInPlace<'_, [T]> {
     type Target = [T];
 
     #[inline]
     fn deref(&self) -> &[T] {
-        valid(<[T]>::try_ref_from_bytes(&self.room))
+        values(&self.room)
     }
 }
 
-impl<T: Payload> DerefMut for ReplyInPlace<'_, [T]> {
+impl<T: Fixed> DerefMut for ReplyInPlace<'_, [T]> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        valid(<[T]>::try_mut_from_bytes(&mut self.room))
+        values_mut(&mut self.room)
     }
 }
 
@@ -207,36 +242,44 @@ impl<T: Payload> DerefMut for ReplyInPlace<'_, [T]> {
 #[diagnostic::on_unimplemented(
     message = "an endpoint with a reply slot cannot return `{Self}`",
     label = "the reply goes into the slot",
-    note = "it returns nothing, or a `Result<(), E>` whose error implements `Display`"
+    note = "it returns nothing, or a `Result<(), E>`"
 )]
 pub trait SlotResult {
+    /// The error, of a `Result`.
+    type Error;
+
     /// What went wrong, if anything.
     #[doc(hidden)]
-    fn failure(self) -> Option<HandlerError>;
+    fn failure(self) -> Option<Self::Error>;
 }
 
 #[diagnostic::do_not_recommend]
 impl SlotResult for () {
-    fn failure(self) -> Option<HandlerError> {
+    type Error = Undeclared;
+
+    fn failure(self) -> Option<Undeclared> {
         None
     }
 }
 
-impl<E: Display> SlotResult for Result<(), E> {
-    fn failure(self) -> Option<HandlerError> {
-        self.err().map(HandlerError::failed)
+impl<E> SlotResult for Result<(), E> {
+    type Error = E;
+
+    fn failure(self) -> Option<E> {
+        self.err()
     }
 }
 
 /// Lends a handler the slot and sees what became of it.
-pub(crate) fn answer_in_slot<W: Wire + ?Sized, R: SlotResult>(
+pub(crate) fn answer_in_slot<W: ?Sized, H: Pick<R::Error>, R: SlotResult>(
     reply: Reply<'_>,
     handler: impl FnOnce(ReplySlot<'_, W>) -> R,
 ) -> Result<Replied, HandlerError> {
     let mut outcome = Outcome::Unanswered;
     let failure = handler(ReplySlot { reply, outcome: &mut outcome, wire: PhantomData }).failure();
     match (outcome, failure) {
-        (Outcome::Failed(error), _) | (_, Some(error)) => Err(error),
+        (Outcome::Failed(error), _) => Err(error),
+        (_, Some(error)) => Err(H::error(error)),
         (Outcome::Answered(replied), None) => Ok(replied),
         (Outcome::Unanswered, None) => {
             Err(HandlerError::new(ErrorKind::BadReply, "dropped its reply slot without answering"))

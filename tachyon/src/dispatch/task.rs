@@ -6,7 +6,7 @@ use super::deferred::Deferred;
 use super::desk::Desk;
 use super::dispatcher::Dispatcher;
 use super::handler::{HandlerError, Replied, Reply};
-use super::into_reply::IntoReply;
+use super::into_reply::{IntoReply, or_text};
 use super::watched::Origin;
 use crate::bus::Incoming;
 use crate::describe::EndpointDescription;
@@ -58,14 +58,14 @@ impl<S: ?Sized> Dispatcher<S> {
     ) -> Result<&mut Self, RegisterError>
     where
         F: Future<Output = R> + Send + 'static,
-        R: IntoReply + Send + 'static,
+        R: IntoReply<Error: core::fmt::Display> + Send + 'static,
     {
         let handler = std::sync::Arc::new(handler);
         let start = move |request: Vec<u8>| -> Work {
             let handler = std::sync::Arc::clone(&handler);
             Box::pin(async move {
                 let reply = handler(request).await;
-                Box::new(move |to: Reply<'_>| reply.into_reply(to)) as Answer
+                Box::new(move |to: Reply<'_>| or_text(reply, to)) as Answer
             })
         };
         self.desk.table.insert_async(EndpointDescription::bytes(msg_type, name), Box::new(start))?;

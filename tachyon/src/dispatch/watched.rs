@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::caller_info::CallerInfo;
 use super::control;
 use super::desk::{Desk, LATE, Lent};
-use super::layer::{self, CallInfo, Outcome};
+use super::layer::{self, Context, Outcome};
 use super::table::Registered;
 use crate::bus::{Incoming, Outgoing};
 use crate::error::ServeError;
@@ -48,7 +48,7 @@ impl<S: ?Sized> Desk<S> {
         let registered = self.find(frame.type_id);
         let call = (!self.layers.is_empty()).then(|| {
             let caller = origin.caller.copied();
-            CallInfo {
+            Context {
                 msg_type,
                 name: registered.map_or("", Registered::name),
                 caller: caller.unwrap_or_else(|| CallerInfo::new(1, &incoming.connection.peer)),

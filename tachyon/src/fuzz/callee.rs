@@ -26,7 +26,7 @@ pub(crate) fn dispatcher() -> Dispatcher {
     let double: OwnedHandler<()> =
         Box::new(|(), request, reply| request.read::<u64>(|number| reply.bytes(&number.wrapping_mul(2).to_le_bytes())));
     let any: OwnedHandler<()> = Box::new(|(), request, reply| {
-        request.read::<[bool]>(|flags| {
+        request.read::<Vec<bool>>(|flags| {
             assert!(flags.iter().all(|flag| u8::from(*flag) < 2));
             reply.bytes(&[u8::from(flags.contains(&true))])
         })

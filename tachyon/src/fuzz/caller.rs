@@ -5,18 +5,30 @@ use std::time::Duration;
 
 use super::hostile::{CAPACITY, attack};
 use super::pair::Pair;
-use crate::describe::Signature;
 use crate::error::CallError;
 use crate::handshake::Role;
 use crate::ring::{Consumer, MessageHeader, Producer};
 use crate::rpc::Caller;
+use crate::tachyon_rpc;
 use crate::type_id::{ROUTE_CONTROL, make_type_id};
 
 const AT_ONCE: Duration = Duration::ZERO;
 
-/// What typed calls mean by their endpoints.
-static NUMBER: Signature = Signature::new::<u64, u64>(1, "number", "");
-static FLAGS: Signature = Signature::new::<[u16], [bool]>(2, "flags", "");
+#[tachyon_rpc(msg_type = 1, crate = crate)]
+fn number(number: &u64) -> u64 {
+    *number
+}
+
+#[tachyon_rpc(msg_type = 2, crate = crate)]
+fn flags(numbers: &[u16]) -> Vec<bool> {
+    numbers.iter().map(|number| *number != 0).collect()
+}
+
+/// Replies with a list, which is copied and checked, or an error's text.
+#[tachyon_rpc(msg_type = 3, crate = crate)]
+fn words(text: &str, most: u32) -> Result<Vec<String>, String> {
+    Ok(text.split(' ').take(most as usize).map(str::to_owned).collect())
+}
 
 /// Calls by number and by type, waiting in any order, while the callee answers, floods, lies and writes over the rings.
 ///
@@ -116,11 +128,14 @@ pub fn caller(data: &[u8]) {
                         0..4 => caller.describe_timeout(AT_ONCE).map(|description| {
                             core::hint::black_box(description.to_json());
                         }),
-                        4..8 => caller.request_typed::<u64, u64>(&NUMBER, &7, Some(AT_ONCE)).map(|reply| {
-                            core::hint::black_box(*reply);
+                        4..6 => number::call(&mut caller.within(AT_ONCE), &7).map(|reply| {
+                            core::hint::black_box(reply);
                         }),
-                        8..12 => caller.request_typed::<[u16], [bool]>(&FLAGS, &[1], Some(AT_ONCE)).map(|reply| {
-                            assert!(reply.iter().all(|flag| u8::from(*flag) < 2));
+                        6..9 => flags::call_in_place(&mut caller.within(AT_ONCE), &[1]).map(|reply| {
+                            assert!(reply.get().iter().all(|flag| u8::from(*flag) < 2));
+                        }),
+                        9..12 => words::call(&mut caller.within(AT_ONCE), "a b", 2).map(|reply| {
+                            assert!(reply.iter().all(|word| str::from_utf8(word.as_bytes()).is_ok()));
                         }),
                         _ => caller.ping(AT_ONCE).map(drop),
                     };

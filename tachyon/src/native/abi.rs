@@ -36,6 +36,7 @@ pub(crate) struct Text {
 }
 
 impl Text {
+    #[cfg(feature = "python")]
     pub(crate) const fn of(text: &str) -> Self {
         Self { data: text.as_ptr(), len: text.len() }
     }

@@ -33,6 +33,7 @@ impl<T: Fixed> Argument<'_> for T {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Argument<'_> for String {
     type Wire = Self;
 
@@ -41,6 +42,7 @@ impl Argument<'_> for String {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a> Argument<'a> for &'a str {
     type Wire = String;
 

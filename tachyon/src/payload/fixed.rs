@@ -211,6 +211,7 @@ pub(crate) fn lend_all_mut<T: Fixed>(bytes: &mut [u8]) -> Option<&mut [T]> {
 /// # Panics
 /// When the two differ in length.
 #[inline]
+#[allow(clippy::cast_ptr_alignment, reason = "looked at before it is read")]
 pub(crate) fn copy_once(from: &[u8], to: &mut [u8]) {
     /// Up to so many bytes, word by word costs less than a call.
     const SHORT: usize = 64;
@@ -220,13 +221,13 @@ pub(crate) fn copy_once(from: &[u8], to: &mut [u8]) {
         let mut at = 0;
         for word in &mut words {
             // SAFETY: eight bytes are there, at a multiple of 8 from an aligned beginning.
-            let read = unsafe { ptr::read_volatile(from.as_ptr().add(at).cast::<u64>()) };
+            let read = unsafe { ptr::read_volatile(from.as_ptr().wrapping_add(at).cast::<u64>()) };
             word.copy_from_slice(&read.to_ne_bytes());
             at += 8;
         }
         for (byte, at) in words.into_remainder().iter_mut().zip(at..) {
             // SAFETY: the byte is inside of `from`, which is as long as `to`.
-            *byte = unsafe { ptr::read_volatile(from.as_ptr().add(at)) };
+            *byte = unsafe { ptr::read_volatile(from.as_ptr().wrapping_add(at)) };
         }
         return;
     }

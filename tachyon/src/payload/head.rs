@@ -17,7 +17,7 @@ pub(crate) const PAIR: (usize, usize) = (8, 4);
 
 /// The next multiple of 8.
 #[inline]
-pub(crate) const fn align8(len: usize) -> usize {
+pub const fn align8(len: usize) -> usize {
     // No slice is so long that this overflows.
     (len + 7) & !7
 }

@@ -104,7 +104,10 @@ fn count_of(part: &[u8]) -> usize {
 }
 
 /// Copies a list's part and reads each value once.
-pub(crate) fn read_list<'a, T: Value>(
+///
+/// # Errors
+/// [`Malformed`]: the part is no list, or one of its values is none.
+pub fn read_list<'a, T: Value>(
     part: &'a [u8],
     scratch: &mut Scratch<'a>,
     place: &'static str,
@@ -121,6 +124,16 @@ pub(crate) fn read_list<'a, T: Value>(
     Ok(List(Source::Part(part)))
 }
 
+/// Length of a list's part.
+pub fn list_len<T: Value>(list: List<'_, T>) -> usize {
+    list.part_len()
+}
+
+/// Writes a list's part.
+pub fn write_list<T: Value>(list: List<'_, T>, out: &mut [u8]) {
+    list.write(out);
+}
+
 /// Where the pairs of a list end.
 ///
 /// # Errors
@@ -134,7 +147,7 @@ pub(crate) fn check_list(part: &[u8], place: &str) -> Result<usize, Malformed> {
 }
 
 /// Owned values of a list.
-pub(crate) fn own_list<T: Value>(list: List<'_, T>) -> Vec<T> {
+pub fn own_list<T: Value>(list: List<'_, T>) -> Vec<T> {
     /// Most bytes that are reserved before there is a value for each: a value may be larger than its bytes.
     const STEP: usize = 64 * 1024;
     let mut values = Vec::with_capacity(list.len().min(STEP / size_of::<T>().max(1)));

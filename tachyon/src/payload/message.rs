@@ -39,7 +39,7 @@ pub trait Message: Sized + 'static {
 
     /// The bytes of the message, if they lie somewhere as they are.
     #[doc(hidden)]
-    fn bytes<'a>(view: Self::View<'a>) -> Option<&'a [u8]>;
+    fn bytes(view: Self::View<'_>) -> Option<&[u8]>;
 
     /// An owned value of a view.
     fn own(view: Self::View<'_>) -> Self;
@@ -75,7 +75,7 @@ impl<T: Value> Message for T {
     }
 
     #[inline]
-    fn bytes<'a>(view: Self::View<'a>) -> Option<&'a [u8]> {
+    fn bytes(view: Self::View<'_>) -> Option<&[u8]> {
         T::message_bytes(view)
     }
 
@@ -109,7 +109,7 @@ impl Message for () {
     fn write((): (), _out: &mut [u8]) {}
 
     #[inline]
-    fn bytes<'a>((): Self::View<'a>) -> Option<&'a [u8]> {
+    fn bytes((): Self::View<'_>) -> Option<&[u8]> {
         Some(&[])
     }
 
@@ -117,7 +117,7 @@ impl Message for () {
     fn own((): ()) {}
 
     #[inline]
-    fn shrink<'s, 'l: 's>((): ()) -> Self::View<'s> {}
+    fn shrink<'s, 'l: 's>((): Self::View<'l>) -> Self::View<'s> {}
 }
 
 /// A value that an endpoint may return: a [`Message`], a reference to one, or what it is lent as.

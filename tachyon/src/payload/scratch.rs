@@ -77,15 +77,19 @@ thread_local! {
     static WORDS: Cell<Words> = const { Cell::new(Words(Vec::new())) };
 }
 
-/// Lends room for a message of `len` bytes; none where `copies` says that nothing is copied.
+/// Lends `message` to `read`, with room for copies of its parts; with none where `copies` says that nothing is copied.
 #[inline]
-pub(crate) fn with_scratch<R>(copies: bool, len: usize, read: impl FnOnce(&mut Scratch<'_>) -> R) -> R {
+pub(crate) fn with_scratch<R>(
+    copies: bool,
+    message: &[u8],
+    read: impl for<'m> FnOnce(&'m [u8], &mut Scratch<'m>) -> R,
+) -> R {
     if !copies {
-        return read(&mut Scratch::new(&mut []));
+        return read(message, &mut Scratch::new(&mut []));
     }
     // Taken, so that a handler that reads another message has room of its own.
     let mut words = WORDS.take();
-    let outcome = read(&mut words.room(len));
+    let outcome = read(message, &mut words.room(message.len()));
     words.shrink();
     WORDS.set(words);
     outcome

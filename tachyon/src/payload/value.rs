@@ -6,7 +6,7 @@ use super::head::{Head, PAIR, Writer, align8, offsets};
 use super::layout::{HeadField, HeadLayout, Layout, Primitive, ValueType};
 use super::list::{List, own_list, read_list};
 use super::malformed::Malformed;
-use super::scratch::Scratch;
+use super::scratch::{Scratch, Words};
 
 /// How deep types nest in one another.
 pub(super) const DEEPEST: usize = 16;
@@ -122,7 +122,7 @@ pub trait Value: Sized + 'static {
     /// The bytes of the message, if they lie somewhere as they are.
     #[doc(hidden)]
     #[inline]
-    fn message_bytes<'a>(_view: Self::View<'a>) -> Option<&'a [u8]> {
+    fn message_bytes(_view: Self::View<'_>) -> Option<&[u8]> {
         None
     }
 
@@ -143,6 +143,32 @@ pub trait Value: Sized + 'static {
     #[inline]
     fn bytes(&self) -> Option<&[u8]> {
         Self::message_bytes(self.view())
+    }
+
+    /// The value of a whole message, such as one of a [`Bus`](crate::Bus).
+    ///
+    /// ```
+    /// use tachyon::Value;
+    ///
+    /// #[tachyon::payload]
+    /// #[derive(Debug, PartialEq)]
+    /// struct Note { at: u64, text: String }
+    ///
+    /// let note = Note { at: 7, text: "ready".into() };
+    /// assert_eq!(Note::from_bytes(&note.to_bytes()), Ok(note));
+    /// ```
+    ///
+    /// # Errors
+    /// [`Malformed`]: the bytes are no message of the type.
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        Self::read_message(bytes, &mut Words::default().room(bytes.len()), "the message").map(Self::own)
+    }
+
+    /// The bytes of a whole message.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; Self::message_len(self.view())];
+        Self::write_message(self.view(), &mut bytes);
+        bytes
     }
 
     /// The value as a view.
@@ -170,7 +196,7 @@ pub trait Value: Sized + 'static {
 
     #[doc(hidden)]
     #[inline]
-    fn list_bytes<'a>(_list: Self::List<'a>) -> Option<&'a [u8]> {
+    fn list_bytes(_list: Self::List<'_>) -> Option<&[u8]> {
         None
     }
 
@@ -199,6 +225,19 @@ pub const fn deeper(inner: usize) -> usize {
     inner + 1
 }
 
+/// The most of `depths`.
+pub const fn deepest(depths: &[usize]) -> usize {
+    let (mut most, mut at) = (0, 0);
+    while at < depths.len() {
+        if depths[at] > most {
+            most = depths[at];
+        }
+        at += 1;
+    }
+    most
+}
+
+#[diagnostic::do_not_recommend]
 impl<T: Fixed> Value for T {
     type View<'a> = T;
     type List<'a> = &'a [T];
@@ -289,7 +328,7 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn shrink<'s, 'l: 's>(view: T) -> T {
+    fn shrink<'s, 'l: 's>(view: Self::View<'l>) -> Self::View<'s> {
         view
     }
 
@@ -312,7 +351,7 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn list_bytes<'a>(list: Self::List<'a>) -> Option<&'a [u8]> {
+    fn list_bytes(list: Self::List<'_>) -> Option<&[u8]> {
         Some(bytes_of(list))
     }
 
@@ -348,6 +387,7 @@ fn held_list<'a, T: Fixed>(
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Value for String {
     type View<'a> = &'a str;
     type List<'a> = List<'a, Self>;
@@ -374,7 +414,7 @@ impl Value for String {
     }
 
     #[inline]
-    fn message_bytes<'a>(view: Self::View<'a>) -> Option<&'a [u8]> {
+    fn message_bytes(view: Self::View<'_>) -> Option<&[u8]> {
         Some(view.as_bytes())
     }
 
@@ -425,6 +465,7 @@ impl Value for String {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: Value> Value for Vec<T> {
     type View<'a> = T::List<'a>;
     type List<'a> = List<'a, Self>;
@@ -451,7 +492,7 @@ impl<T: Value> Value for Vec<T> {
     }
 
     #[inline]
-    fn message_bytes<'a>(view: Self::View<'a>) -> Option<&'a [u8]> {
+    fn message_bytes(view: Self::View<'_>) -> Option<&[u8]> {
         T::list_bytes(view)
     }
 
@@ -501,6 +542,7 @@ impl<T: Value> Value for Vec<T> {
 /// The head of a whole message that is an `Option` alone.
 const OPTION: [usize; 2] = offsets([PAIR]);
 
+#[diagnostic::do_not_recommend]
 impl<T: Value> Value for Option<T> {
     type View<'a> = Option<T::View<'a>>;
     type List<'a> = List<'a, Self>;

@@ -3,12 +3,12 @@
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
 
-use super::head::{Head, Writer, align8, offsets};
-use super::list::{List, own_list, read_list};
+use super::head::{Head, Writer, offsets};
+use super::list::{List, own_list};
 use super::scratch::{Scratch, Words};
 use super::*;
 
-/// What `#[tachyon::payload]` makes of `struct Scan { taken_at: u64, frame: String, points: Vec<[f32; 2]>, note: Option<String> }`.
+#[crate::payload(crate = crate)]
 #[derive(Debug, Clone, PartialEq)]
 struct Scan {
     taken_at: u64,
@@ -16,104 +16,6 @@ struct Scan {
     points: Vec<[f32; 2]>,
     note: Option<String>,
     flags: Vec<bool>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct ScanRef<'a> {
-    taken_at: u64,
-    frame: &'a str,
-    points: &'a [[f32; 2]],
-    note: Option<&'a str>,
-    flags: &'a [bool],
-}
-
-const AT: [usize; 6] =
-    offsets([u64::HEAD, String::HEAD, <Vec<[f32; 2]>>::HEAD, <Option<String>>::HEAD, <Vec<bool>>::HEAD]);
-
-impl Value for Scan {
-    type View<'a> = ScanRef<'a>;
-    type List<'a> = List<'a, Self>;
-    const TYPE: &'static ValueType =
-        &ValueType::Variable(&HeadLayout { name: "Scan", doc: "", len: AT[5], fields: &[] });
-    const LIST_FORM: Form = Form::Value(&ValueType::List(Self::TYPE));
-    const COPIES: bool = true;
-    const LIST_COPIES: bool = true;
-    const DEPTH: usize = 2;
-
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, _place: &'static str) -> Result<ScanRef<'a>, Malformed> {
-        let mut head = Head::<[u8; AT[5]]>::open(part, "Scan")?;
-        Ok(ScanRef {
-            taken_at: u64::get(&mut head, AT[0], scratch, "Scan.taken_at")?,
-            frame: String::get(&mut head, AT[1], scratch, "Scan.frame")?,
-            points: <Vec<[f32; 2]>>::get(&mut head, AT[2], scratch, "Scan.points")?,
-            note: <Option<String>>::get(&mut head, AT[3], scratch, "Scan.note")?,
-            flags: <Vec<bool>>::get(&mut head, AT[4], scratch, "Scan.flags")?,
-        })
-    }
-
-    fn len(view: ScanRef<'_>) -> usize {
-        let end = u64::grow(align8(AT[5]), view.taken_at);
-        let end = String::grow(end, view.frame);
-        let end = <Vec<[f32; 2]>>::grow(end, view.points);
-        let end = <Option<String>>::grow(end, view.note);
-        <Vec<bool>>::grow(end, view.flags)
-    }
-
-    fn write(view: ScanRef<'_>, out: &mut [u8]) {
-        let mut writer = Writer::new(out, AT[5]);
-        u64::put(&mut writer, AT[0], view.taken_at);
-        String::put(&mut writer, AT[1], view.frame);
-        <Vec<[f32; 2]>>::put(&mut writer, AT[2], view.points);
-        <Option<String>>::put(&mut writer, AT[3], view.note);
-        <Vec<bool>>::put(&mut writer, AT[4], view.flags);
-    }
-
-    fn view(&self) -> ScanRef<'_> {
-        let Self { taken_at, frame, points, note, flags } = self;
-        ScanRef { taken_at: *taken_at, frame, points, note: note.as_deref(), flags }
-    }
-
-    fn own(view: ScanRef<'_>) -> Self {
-        Self {
-            taken_at: view.taken_at,
-            frame: view.frame.to_owned(),
-            points: view.points.to_vec(),
-            note: view.note.map(str::to_owned),
-            flags: view.flags.to_vec(),
-        }
-    }
-
-    fn shrink<'s, 'l: 's>(view: ScanRef<'l>) -> ScanRef<'s> {
-        view
-    }
-
-    fn read_list<'a>(
-        part: &'a [u8],
-        scratch: &mut Scratch<'a>,
-        place: &'static str,
-    ) -> Result<List<'a, Self>, Malformed> {
-        read_list(part, scratch, place)
-    }
-
-    fn list_len(list: List<'_, Self>) -> usize {
-        list.part_len()
-    }
-
-    fn write_list(list: List<'_, Self>, out: &mut [u8]) {
-        list.write(out);
-    }
-
-    fn list(values: &[Self]) -> List<'_, Self> {
-        List::from(values)
-    }
-
-    fn own_list(list: List<'_, Self>) -> Vec<Self> {
-        own_list(list)
-    }
-
-    fn shrink_list<'s, 'l: 's>(list: List<'l, Self>) -> List<'s, Self> {
-        list
-    }
 }
 
 fn scan() -> Scan {

@@ -1,48 +1,122 @@
-//! Looking at the parts of a payload, where only the compiler knows them.
+//! Rules of fixed payloads that only the compiler can apply: it knows the sizes of other types.
 
 use core::marker::PhantomData;
 
 use super::message::Message;
-use crate::payload::Element;
+use crate::payload::Fixed;
 
-/// Asks, by being written down, whether a type is a payload.
-pub struct IsPayload<T: Element>(PhantomData<T>);
+/// Asks whether `T` is a fixed payload.
+pub struct IsFixed<T>(PhantomData<T>);
 
-/// Looks for padding between a field and the one before it, which ends at `end`.
+impl<T: Fixed> IsFixed<T> {
+    /// It is.
+    pub const YES: bool = true;
+}
+
+/// Answers for all types that are none.
+pub trait NotFixed {
+    /// It is none.
+    const YES: bool = false;
+}
+
+impl<T> NotFixed for IsFixed<T> {}
+
+/// Where a struct's fields lie, by the rules of C.
+#[derive(Clone, Copy)]
+pub struct Shape<const N: usize> {
+    /// Distance of each field from the struct's beginning, in bytes.
+    pub offsets: [usize; N],
+    /// Bytes between each field and the one before.
+    gaps: [usize; N],
+    /// Where the last field ends.
+    end: usize,
+}
+
+/// The shape of a struct whose fields have these sizes and alignments.
+pub const fn shape<const N: usize>(fields: [(usize, usize); N]) -> Shape<N> {
+    let (mut offsets, mut gaps, mut end, mut at) = ([0; N], [0; N], 0usize, 0);
+    while at < N {
+        let (size, align) = fields[at];
+        offsets[at] = end.next_multiple_of(align);
+        gaps[at] = offsets[at] - end;
+        end = offsets[at] + size;
+        at += 1;
+    }
+    Shape { offsets, gaps, end }
+}
+
+/// Refuses a type that travels but has no fixed size, as a field of a fixed payload.
 ///
 /// # Panics
 ///
-/// When there is some. The macro calls this in constants only, so the panic is a compile error, and `#[track_caller]`
-/// puts it where the macro wants it: at the field.
+/// When it is one. The macro calls this in constants only, so the panic is a compile error, and `#[track_caller]` puts
+/// it where the macro wants it: at the field's type.
 #[track_caller]
-pub const fn assert_no_gap_before(field: &str, offset: usize, end: usize) {
-    if offset == end {
+pub const fn assert_fixed(is_value: bool, is_fixed: bool, ty: &str) {
+    if is_fixed || !is_value {
         return;
     }
-    let mut message = gap(offset - end);
+    let mut message = Message::new();
+    message.push("`");
+    message.push(ty);
+    message.push("` has no fixed size: mark the struct `#[tachyon::payload(extensible)]`");
+    panic!("{}", message.text());
+}
+
+/// As [`assert_fixed`], of the elements of an array.
+///
+/// # Panics
+///
+/// As [`assert_fixed`].
+#[track_caller]
+pub const fn assert_fixed_element(is_value: bool, is_fixed: bool, ty: &str) {
+    if is_fixed || !is_value {
+        return;
+    }
+    let mut message = Message::new();
+    message.push("`");
+    message.push(ty);
+    message.push("` has no fixed size, and the elements of an array have one: write `Vec<");
+    message.push(ty);
+    message.push(">`");
+    panic!("{}", message.text());
+}
+
+/// Looks for padding between a field and the one before it.
+///
+/// # Panics
+///
+/// When there is some, as [`assert_fixed`].
+#[track_caller]
+pub const fn assert_no_gap_before<const N: usize>(field: &str, shape: &Shape<N>, at: usize) {
+    if shape.gaps[at] == 0 {
+        return;
+    }
+    let mut message = gap(shape.gaps[at]);
     message.push(" before `");
     message.push(field);
     message.push("`: add the field `_pad: [u8; ");
-    message.push_number(offset - end);
+    message.push_number(shape.gaps[at]);
     message.push("]` there, or put larger fields first");
     panic!("{}", message.text());
 }
 
-/// Looks for padding after the last field, which ends at `end`.
+/// Looks for padding after the last field of a struct of `size` bytes.
 ///
 /// # Panics
 ///
 /// As [`assert_no_gap_before`].
 #[track_caller]
-pub const fn assert_no_gap_after(field: &str, size: usize, end: usize) {
-    if size == end {
+pub const fn assert_no_gap_after<const N: usize>(field: &str, shape: &Shape<N>, size: usize) {
+    if size == shape.end {
         return;
     }
-    let mut message = gap(size - end);
+    assert!(size > shape.end, "a payload is `repr(C)` and nothing else");
+    let mut message = gap(size - shape.end);
     message.push(" after `");
     message.push(field);
     message.push("`: add the field `_pad: [u8; ");
-    message.push_number(size - end);
+    message.push_number(size - shape.end);
     message.push("]` at the end");
     panic!("{}", message.text());
 }
@@ -57,12 +131,52 @@ pub const fn assert_not_empty(size: usize) {
     assert!(size != 0, "a payload has at least one byte: use `()` for a request or a reply of nothing");
 }
 
+/// Looks at the alignment of a payload.
+///
+/// # Panics
+///
+/// When it is more than a ring's, as [`assert_no_gap_before`].
+#[track_caller]
+pub const fn assert_aligned(align: usize) {
+    assert!(align <= 8, "a payload is aligned to 8 bytes at most: leave `repr(align)` out");
+}
+
 const fn gap(bytes: usize) -> Message {
     let mut message = Message::new();
-    message.push("a payload has no padding, and there are ");
+    message.push("a payload has no padding, and there ");
+    message.push(if bytes == 1 { "is " } else { "are " });
     message.push_number(bytes);
     message.push(if bytes == 1 { " byte of it" } else { " bytes of it" });
     message
+}
+
+/// The bytes from `at` on.
+///
+/// # Panics
+///
+/// When there are fewer.
+#[inline]
+pub fn behind(bytes: &[u8], at: usize) -> &[u8] {
+    &bytes[at..]
+}
+
+/// The bytes of a number at the beginning of `bytes`.
+///
+/// # Panics
+///
+/// When there are fewer.
+#[inline]
+pub fn number<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    *bytes.first_chunk().expect("a value of the type has so many bytes")
+}
+
+/// The body of code that stands in for what was refused.
+///
+/// # Panics
+///
+/// Always, in a program that was never compiled.
+pub fn never_compiled() -> ! {
+    unreachable!("the type was refused when this was compiled")
 }
 
 #[cfg(test)]
@@ -71,20 +185,45 @@ mod tests {
 
     #[test]
     fn fields_side_by_side_pass() {
-        assert_no_gap_before("b", 8, 8);
-        assert_no_gap_after("b", 16, 16);
+        let shape = shape([(8, 8), (4, 4), (4, 2)]);
+        assert_eq!(shape.offsets, [0, 8, 12]);
+        for at in 0..3 {
+            assert_no_gap_before("b", &shape, at);
+        }
+        assert_no_gap_after("b", &shape, 16);
         assert_not_empty(1);
+        assert_aligned(8);
+        assert_fixed(true, true, "T");
+        assert_fixed(false, false, "T");
     }
 
     #[test]
     #[should_panic(expected = "there are 4 bytes of it before `b`: add the field `_pad: [u8; 4]` there")]
     fn a_gap_between_is_named() {
-        assert_no_gap_before("b", 8, 4);
+        assert_no_gap_before("b", &shape([(4, 4), (8, 8)]), 1);
     }
 
     #[test]
-    #[should_panic(expected = "there are 7 bytes of it after `live`: add the field `_pad: [u8; 7]` at the end")]
+    #[should_panic(expected = "there is 1 byte of it after `live`: add the field `_pad: [u8; 1]` at the end")]
     fn a_gap_at_the_end_is_named() {
-        assert_no_gap_after("live", 16, 9);
+        assert_no_gap_after("live", &shape([(2, 2), (1, 1)]), 4);
+    }
+
+    #[test]
+    #[should_panic(expected = "`Scan` has no fixed size: mark the struct `#[tachyon::payload(extensible)]`")]
+    fn a_variable_type_is_named() {
+        assert_fixed(true, false, "Scan");
+    }
+
+    #[test]
+    #[should_panic(expected = "`Scan` has no fixed size, and the elements of an array have one: write `Vec<Scan>`")]
+    fn a_variable_element_is_named() {
+        assert_fixed_element(true, false, "Scan");
+    }
+
+    #[test]
+    #[should_panic(expected = "at most")]
+    fn a_payload_is_not_aligned_to_more_than_a_ring() {
+        assert_aligned(16);
     }
 }

@@ -6,7 +6,9 @@
 
 use core::marker::PhantomData;
 
-use crate::payload::{Argument, Value};
+use crate::dispatch::{HandlerError, Replied, Request};
+use crate::payload::{Argument, Fixed, Value, with_scratch};
+use crate::rpc::{Body, Borrowed, Whole};
 
 /// Asks whether `T` travels.
 pub struct IsValue<T>(PhantomData<T>);
@@ -53,6 +55,18 @@ pub trait Slot<T> {
 
     /// The other way.
     fn own(view: <Self::Wire as Value>::View<'_>) -> T;
+
+    /// A request of one.
+    fn body(value: &T) -> impl Body;
+
+    /// Lends a request that is one.
+    ///
+    /// # Errors
+    /// It is not, or the handler's error.
+    fn lend(
+        request: Request<'_>,
+        handler: impl FnOnce(&T) -> Result<Replied, HandlerError>,
+    ) -> Result<Replied, HandlerError>;
 }
 
 impl<T: Value> Slot<T> for Select<true> {
@@ -67,6 +81,21 @@ impl<T: Value> Slot<T> for Select<true> {
     fn own(view: T::View<'_>) -> T {
         T::own(view)
     }
+
+    #[inline]
+    fn body(value: &T) -> impl Body {
+        Borrowed(value)
+    }
+
+    #[inline]
+    fn lend(
+        request: Request<'_>,
+        handler: impl FnOnce(&T) -> Result<Replied, HandlerError>,
+    ) -> Result<Replied, HandlerError> {
+        with_scratch(T::LEND_COPIES, request.payload(), |message, scratch| {
+            T::lend(message, scratch, "the request", handler)?
+        })
+    }
 }
 
 impl<T> Slot<T> for Select<false> {
@@ -77,6 +106,17 @@ impl<T> Slot<T> for Select<false> {
     }
 
     fn own(_view: u8) -> T {
+        unreachable!("the type was refused when this was compiled")
+    }
+
+    fn body(_value: &T) -> impl Body {
+        Whole::<()>::new(())
+    }
+
+    fn lend(
+        _request: Request<'_>,
+        _handler: impl FnOnce(&T) -> Result<Replied, HandlerError>,
+    ) -> Result<Replied, HandlerError> {
         unreachable!("the type was refused when this was compiled")
     }
 }
@@ -93,6 +133,12 @@ impl<P: Argument<'static>> Parameter<P> for Select<true> {
 
 impl<P> Parameter<P> for Select<false> {
     type Wire = u8;
+}
+
+/// What travels for the argument at place `AT`, where its spelling does not tell.
+pub trait Travels<const AT: usize> {
+    /// It.
+    type Wire: Value;
 }
 
 /// Makes the parameter `P` of what travels for it.
@@ -113,6 +159,55 @@ impl<'a, P, W: Value> Take<'a, P, W> for Select<false> {
         unreachable!("the type was refused when this was compiled")
     }
 }
+
+/// The view of a slice that a caller passes for a parameter `&[T]` of which `W` travels.
+pub trait PassSlice<'s, T, W: Value> {
+    /// It.
+    fn pass(values: &'s [T]) -> W::View<'s>;
+}
+
+impl<'s, T: Value> PassSlice<'s, T, Vec<T>> for Select<true> {
+    #[inline]
+    fn pass(values: &'s [T]) -> T::List<'s> {
+        T::list(values)
+    }
+}
+
+impl<'s, T, W: Value> PassSlice<'s, T, W> for Select<false> {
+    fn pass(_values: &'s [T]) -> W::View<'s> {
+        unreachable!("the type was refused when this was compiled")
+    }
+}
+
+/// A value that a parameter `&T` takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel",
+    label = "not a type that travels",
+    note = "mark the dispatcher's state with `#[state]` and the context with `#[context]`; an argument is a number, \
+            `bool`, `&str`, `&[T]`, or of a type marked with `#[tachyon::payload]`"
+)]
+pub trait Lendable {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Value> Lendable for T {}
+
+/// The one place where a type that a parameter `&T` cannot take is an error.
+pub const fn can_be_lent<T: Lendable>() {}
+
+/// A value of a slice that a parameter `&[T]` takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be in a slice",
+    label = "not a fixed payload",
+    note = "`&[T]` takes numbers, `bool`, arrays of these, and fixed payloads marked with `#[tachyon::payload]`; for \
+            values without a fixed size write `List<'_, T>`"
+)]
+pub trait InSlice {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Fixed> InSlice for T {}
+
+/// The one place where a type that a slice cannot hold is an error.
+pub const fn can_be_element<T: InSlice>() {}
 
 /// The one place where a type that does not travel is an error: called in a constant, by its name.
 pub const fn travels<T: Value>() {}

@@ -12,6 +12,7 @@ use crate::bus::{Established, Incoming, MOST_PER_LOOK, Outgoing, State, room_whi
 use crate::error::{CallError, ConnectError, Halt, ListenError, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
+use crate::payload::Words;
 use crate::ring::{Fault, Frame, MessageHeader, Reservation};
 use crate::slice;
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
@@ -50,6 +51,8 @@ pub struct Caller {
     pub(crate) pending: Pending,
     pub(super) again: Option<Box<Again>>,
     pub(crate) agreed: Agreed,
+    /// Where parts of typed replies are copied.
+    pub(super) words: Words,
 }
 
 impl Caller {
@@ -102,6 +105,7 @@ impl Caller {
             pending: Pending::new(),
             again: None,
             agreed: Agreed::default(),
+            words: Words::default(),
         }
     }
 

@@ -20,7 +20,7 @@ pub struct RpcRxGuard<'a> {
 impl<'a> RpcRxGuard<'a> {
     /// A guard of the direction's loan.
     #[inline]
-    pub(super) fn over(incoming: &'a mut Incoming) -> Self {
+    pub(crate) fn over(incoming: &'a mut Incoming) -> Self {
         Self { incoming }
     }
 

@@ -7,6 +7,7 @@ mod cancel_tests;
 mod control;
 mod fault;
 mod guard;
+mod in_place;
 #[cfg(test)]
 mod overflow_tests;
 mod pending;
@@ -25,10 +26,12 @@ pub(crate) use control::{control_reply, is_cancel, is_control, refusal, try_answ
 pub(crate) use fault::ErrorBody;
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
+pub use in_place::InPlace;
 pub(crate) use pending::Meaning;
 pub(crate) use pieces::Pieces;
 pub(crate) use request::{OpenRequest, open_loan, open_request};
 #[cfg(feature = "tokio")]
 pub(crate) use round_trip::RESENDS;
-pub use typed::ReplyGuard;
+pub(crate) use typed::sealed;
+pub use typed::{Body, Borrowed, Calls, Contract, Fields, Started, Whole, Within, call, call_in_place, start};
 pub use undecided::RpcBus;

@@ -3,8 +3,8 @@
 use crate::describe::{Chunk, Description, Query};
 use crate::error::CallError;
 
-/// Longest description a caller puts together: 256 bytes for each of 65535 endpoints. Reading it takes, at the deepest
-/// nesting that is read, some 40 times as much memory.
+/// Longest description a caller puts together: 256 bytes for each of 65535 endpoints. Reading it takes up to some 20
+/// times as much memory.
 const LONGEST: usize = 16 << 20;
 
 /// The pieces that have come so far.

@@ -143,7 +143,7 @@ impl Caller {
 
     /// What the error reply that was taken says; it is released.
     #[cold]
-    fn refused(&mut self) -> CallError {
+    pub(super) fn refused(&mut self) -> CallError {
         let guard = self.lend();
         match guard.error() {
             Some(error) => CallError::refused(error),

@@ -1,80 +1,170 @@
-//! Calls whose request and reply are types, not bytes.
+//! Calls of typed endpoints: what a generated client is made over.
 
-use core::borrow::Borrow;
-use core::fmt;
-use core::ops::Deref;
+use core::marker::PhantomData;
 use core::ptr;
 use std::collections::HashSet;
 use std::time::Duration;
 
 use super::caller::Caller;
-use super::fault::ErrorKind;
+use super::fault::{ErrorKind, RpcError};
 use super::guard::RpcRxGuard;
+use super::in_place::InPlace;
 use crate::describe::{EndpointDescription, Signature};
 use crate::error::CallError;
-use crate::payload::Wire;
+use crate::payload::{DeclaredError, Malformed, Message, SHORT, Value};
+use crate::slice;
+use crate::type_id::{MSG_TYPE_ERROR, msg_type};
 use crate::wait::Deadline;
 
-/// The reply to a call: a payload, a slice of payloads, bytes or nothing. Derefs to it; dropping it releases its room
-/// to the peer.
-///
-/// It lies in the ring where it came, unless it has a `bool` or an enum in it: those are copied before they are
-/// checked. [`into_owned`](Self::into_owned) takes it away in either case.
-pub struct ReplyGuard<'c, W: Wire + ?Sized> {
-    guard: RpcRxGuard<'c>,
-    /// The value, when it can't be lent from the guard.
-    copied: Option<W::Owned>,
+/// What generated clients call over: a [`Caller`], a [`PooledCaller`](crate::PooledCaller), or one of these
+/// [`within`](Caller::within) a time. Only this crate implements it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot make calls",
+    label = "not a caller",
+    note = "pass a `&mut Caller`, a `&mut PooledCaller`, or what their `within` returns"
+)]
+pub trait Calls: sealed::Sealed {
+    /// The caller, and how long a call may take.
+    #[doc(hidden)]
+    fn parts(&mut self) -> (&mut Caller, Option<Duration>);
 }
 
-impl<'c, W: Wire + ?Sized> ReplyGuard<'c, W> {
+pub(crate) mod sealed {
+    /// Keeps [`Calls`](super::Calls) to this crate.
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for Caller {}
+
+impl Calls for Caller {
     #[inline]
-    fn new(guard: RpcRxGuard<'c>, signature: &Signature) -> Result<Self, CallError> {
-        if W::in_place(&guard).is_some() {
-            return Ok(Self { guard, copied: None });
-        }
-        match W::read(&guard) {
-            Ok(value) => Ok(Self { guard, copied: Some(value) }),
-            Err(problem) => Err(CallError::BadReply { endpoint: signature.name().to_owned(), problem }),
-        }
-    }
-
-    /// The reply for good, without its room in the ring.
-    ///
-    /// # Panics
-    /// Never: the reply was checked when it came.
-    pub fn into_owned(mut self) -> W::Owned {
-        match self.copied.take() {
-            Some(value) => value,
-            None => W::read(&self.guard).expect("what may be lent in place is valid whatever its bytes are"),
-        }
-    }
-
-    /// Which call this answers.
-    pub fn correlation_id(&self) -> u64 {
-        self.guard.correlation_id()
-    }
-
-    /// The message type of the endpoint that answered.
-    pub fn msg_type(&self) -> u16 {
-        self.guard.msg_type()
+    fn parts(&mut self) -> (&mut Caller, Option<Duration>) {
+        (self, None)
     }
 }
 
-impl<W: Wire + ?Sized> Deref for ReplyGuard<'_, W> {
-    type Target = W;
+/// A caller whose calls take a limited time each: see [`Caller::within`].
+#[derive(Debug)]
+pub struct Within<'c, C = Caller> {
+    calls: &'c mut C,
+    timeout: Option<Duration>,
+}
+
+impl<'c, C> Within<'c, C> {
+    /// A caller whose calls take at most `timeout` each, or any time.
+    #[doc(hidden)]
+    pub fn new(calls: &'c mut C, timeout: Option<Duration>) -> Self {
+        Self { calls, timeout }
+    }
+}
+
+impl<C: Calls> sealed::Sealed for Within<'_, C> {}
+
+impl<C: Calls> Calls for Within<'_, C> {
+    #[inline]
+    fn parts(&mut self) -> (&mut Caller, Option<Duration>) {
+        (self.calls.parts().0, self.timeout)
+    }
+}
+
+/// What travels, as types: of an endpoint, or of a service's method.
+pub trait Contract {
+    /// What the caller gets.
+    type Reply: Message;
+    /// The error that is declared.
+    type Error: DeclaredError;
+    /// All of it, described.
+    const SIGNATURE: &'static Signature;
+}
+
+/// What a request consists of.
+pub trait Body {
+    /// Its bytes, if they lie somewhere as they are.
+    fn bytes(&self) -> Option<&[u8]>;
+
+    /// How many there are.
+    fn size(&self) -> usize;
+
+    /// Writes them.
+    fn write(&self, out: &mut [u8]);
+}
+
+/// A request of one value, or of none.
+pub struct Whole<'v, M: Message>(M::View<'v>);
+
+impl<'v, M: Message> Whole<'v, M> {
+    /// The request of a view.
+    #[inline]
+    pub fn new(view: M::View<'v>) -> Self {
+        Self(view)
+    }
+}
+
+impl<M: Message> Body for Whole<'_, M> {
+    #[inline]
+    fn bytes(&self) -> Option<&[u8]> {
+        M::bytes(M::shrink(self.0))
+    }
 
     #[inline]
-    fn deref(&self) -> &W {
-        match &self.copied {
-            Some(value) => value.borrow(),
-            None => W::in_place(&self.guard).expect("it could be lent in place when it came"),
-        }
+    fn size(&self) -> usize {
+        M::len(self.0)
+    }
+
+    #[inline]
+    fn write(&self, out: &mut [u8]) {
+        M::write(self.0, out);
     }
 }
 
-impl<W: Wire + fmt::Debug + ?Sized> fmt::Debug for ReplyGuard<'_, W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
+/// A request of one value by reference.
+pub struct Borrowed<'v, T>(pub &'v T);
+
+impl<T: Value> Body for Borrowed<'_, T> {
+    #[inline]
+    fn bytes(&self) -> Option<&[u8]> {
+        self.0.bytes()
+    }
+
+    #[inline]
+    fn size(&self) -> usize {
+        T::message_len(self.0.view())
+    }
+
+    #[inline]
+    fn write(&self, out: &mut [u8]) {
+        T::write_message(self.0.view(), out);
+    }
+}
+
+/// A request of fields.
+pub struct Fields<F> {
+    size: usize,
+    write: F,
+}
+
+impl<F: Fn(&mut [u8])> Fields<F> {
+    /// A request of `size` bytes, which `write` fills.
+    #[inline]
+    pub fn new(size: usize, write: F) -> Self {
+        Self { size, write }
+    }
+}
+
+impl<F: Fn(&mut [u8])> Body for Fields<F> {
+    #[inline]
+    fn bytes(&self) -> Option<&[u8]> {
+        None
+    }
+
+    #[inline]
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    #[inline]
+    fn write(&self, out: &mut [u8]) {
+        (self.write)(out);
     }
 }
 
@@ -113,23 +203,61 @@ impl Agreed {
 }
 
 impl Caller {
-    /// Calls the endpoint of a signature and waits for its reply. The first call of a typed endpoint on a connection
-    /// asks the callee what it means by it.
+    /// This caller with `timeout` for each call, the wait for room included. The callee learns of the limit, so that it
+    /// need not begin work whose result comes too late.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("rpc.sock");
+    /// use std::time::Duration;
+    /// use tachyon::{CallError, Callee, Caller, tachyon_rpc};
+    /// # let listen_at = path.clone();
+    ///
+    /// #[tachyon_rpc(msg_type = 1)]
+    /// fn add(a: u64, b: u64) -> u64 {
+    ///     a + b
+    /// }
+    ///
+    /// let callee = std::thread::spawn(move || Callee::listen(&listen_at, 1 << 16, 1 << 16)); // serves nothing
+    /// let mut caller = Caller::connect(&path)?;
+    /// let late = add::call(&mut caller.within(Duration::from_millis(20)), 1, 2);
+    /// assert!(matches!(late, Err(CallError::TimedOut)));
+    /// # drop(callee);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn within(&mut self, timeout: Duration) -> Within<'_> {
+        Within::new(self, Some(timeout))
+    }
+
+    /// Sends a request to the endpoint of a signature. The first one of a typed endpoint on a connection compares the two
+    /// sides' descriptions.
     #[inline]
-    pub(crate) fn request_typed<Q: Wire + ?Sized, R: Wire + ?Sized>(
+    fn call_typed(
         &mut self,
         signature: &'static Signature,
-        request: &Q,
-        timeout: Option<Duration>,
-    ) -> Result<ReplyGuard<'_, R>, CallError> {
-        let deadline = Deadline::from(timeout);
-        let call = self.call_typed(signature, request.bytes(), deadline)?;
-        self.finish(call, deadline)?;
-        ReplyGuard::new(self.answered()?, signature)
+        body: &impl Body,
+        deadline: Deadline,
+    ) -> Result<u64, CallError> {
+        if let Some(bytes) = body.bytes() {
+            return self.call_typed_bytes(signature, bytes, deadline);
+        }
+        let len = body.size();
+        if len <= SHORT {
+            let mut bytes = [0; SHORT];
+            body.write(&mut bytes[..len]);
+            return self.call_typed_bytes(signature, &bytes[..len], deadline);
+        }
+        self.call_typed_slow(signature, deadline, &mut |caller: &mut Self| {
+            let mut reservation = caller.take_room(len, deadline)?;
+            body.write(slice::reserved_mut(&mut reservation, &caller.outgoing));
+            let header = caller.header(signature.msg_type(), deadline);
+            caller.outgoing.publish(reservation, len, header);
+            Ok(caller.pending.sent())
+        })
     }
 
     #[inline]
-    fn call_typed(
+    fn call_typed_bytes(
         &mut self,
         signature: &'static Signature,
         request: &[u8],
@@ -140,39 +268,91 @@ impl Caller {
         {
             return Ok(call);
         }
-        self.call_typed_slow(signature, request, deadline)
+        self.call_typed_slow(signature, deadline, &mut |caller: &mut Self| {
+            caller.send(signature.msg_type(), request, deadline)
+        })
     }
 
     #[inline(never)]
     fn call_typed_slow(
         &mut self,
         signature: &'static Signature,
-        request: &[u8],
         deadline: Deadline,
+        send: &mut dyn FnMut(&mut Self) -> Result<u64, CallError>,
     ) -> Result<u64, CallError> {
         self.revive(deadline)?;
-        match self.agree_and_send(signature, request, deadline) {
-            // The next callee is asked again what it means.
+        match self.agree_and_send(signature, deadline, send) {
+            // The next callee may mean something else.
             Err(CallError::Closed | CallError::PeerDead) if self.reconnects() => {
                 self.reconnect(deadline)?;
-                self.agree_and_send(signature, request, deadline)
+                self.agree_and_send(signature, deadline, send)
             }
             outcome => outcome,
         }
     }
 
     /// Sends a request over the present connection, to a callee that means the same by it.
-    #[inline]
     fn agree_and_send(
         &mut self,
         signature: &'static Signature,
-        request: &[u8],
         deadline: Deadline,
+        send: &mut dyn FnMut(&mut Self) -> Result<u64, CallError>,
     ) -> Result<u64, CallError> {
         if signature.is_typed() && !self.agreed.knows(signature) {
             self.agree(signature, deadline)?;
         }
-        self.send(signature.msg_type(), request, deadline)
+        send(self)
+    }
+
+    /// Waits for the reply to a call and gives it, owned.
+    #[inline]
+    fn finish_typed<C: Contract>(&mut self, call: u64, deadline: Deadline) -> Result<C::Reply, CallError<C::Error>> {
+        self.take_typed::<C::Error>(C::SIGNATURE, call, deadline)?;
+        let Self { incoming, words, .. } = self;
+        let guard = RpcRxGuard::over(incoming);
+        let copied = if C::Reply::COPIES { guard.len() } else { 0 };
+        let owned = C::Reply::read(&guard, &mut words.room(copied), "the reply").map(C::Reply::own);
+        words.shrink();
+        owned.map_err(|problem| unreadable(C::SIGNATURE, problem))
+    }
+
+    /// Waits for the reply to a call and lends it.
+    #[inline]
+    fn finish_typed_in_place<C: Contract>(
+        &mut self,
+        call: u64,
+        deadline: Deadline,
+    ) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
+        self.take_typed::<C::Error>(C::SIGNATURE, call, deadline)?;
+        let Self { incoming, words, .. } = self;
+        words.shrink();
+        let guard = RpcRxGuard::over(incoming);
+        let copied = if C::Reply::COPIES { guard.len() } else { 0 };
+        InPlace::read(guard, &mut words.room(copied)).map_err(|problem| unreadable(C::SIGNATURE, problem))
+    }
+
+    /// Takes the reply to a call as the loan of the reverse ring, unless it is an error.
+    #[inline]
+    fn take_typed<E: DeclaredError>(
+        &mut self,
+        signature: &'static Signature,
+        call: u64,
+        deadline: Deadline,
+    ) -> Result<(), CallError<E>> {
+        self.finish(call, deadline).map_err(CallError::widen)?;
+        if msg_type(self.incoming.loan.type_id) == MSG_TYPE_ERROR {
+            return Err(self.refused_typed(signature));
+        }
+        Ok(())
+    }
+
+    /// The declared error that an error reply names.
+    #[cold]
+    fn refused_typed<E: DeclaredError>(&mut self, signature: &'static Signature) -> CallError<E> {
+        match self.refused() {
+            CallError::Remote(error) => typed_error(error, signature),
+            other => other.widen(),
+        }
     }
 
     #[cold]
@@ -205,4 +385,92 @@ impl Caller {
         self.agreed.note(key);
         Ok(())
     }
+}
+
+/// The declared error that a callee named.
+#[cold]
+fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static Signature) -> CallError<E> {
+    match E::decode(&error.name, &error.fields) {
+        Some(Ok(declared)) => CallError::Failed(declared),
+        Some(Err(problem)) => CallError::BadReply { endpoint: signature.name().to_owned(), problem },
+        None => CallError::Remote(error),
+    }
+}
+
+/// Calls an endpoint and gives its reply, owned.
+///
+/// # Errors
+/// As the generated function says.
+#[inline]
+pub fn call<C: Contract>(calls: &mut impl Calls, body: &impl Body) -> Result<C::Reply, CallError<C::Error>> {
+    let (caller, timeout) = calls.parts();
+    let deadline = Deadline::from(timeout);
+    let call = caller.call_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
+    caller.finish_typed::<C>(call, deadline)
+}
+
+/// As [`call`], with the reply where it lies.
+///
+/// # Errors
+/// As [`call`].
+#[inline]
+pub fn call_in_place<'c, C: Contract>(
+    calls: &'c mut impl Calls,
+    body: &impl Body,
+) -> Result<InPlace<'c, C::Reply>, CallError<C::Error>> {
+    let (caller, timeout) = calls.parts();
+    let deadline = Deadline::from(timeout);
+    let call = caller.call_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
+    caller.finish_typed_in_place::<C>(call, deadline)
+}
+
+/// Sends a request.
+///
+/// # Errors
+/// As [`call`].
+#[inline]
+pub fn start<C: Contract>(calls: &mut impl Calls, body: &impl Body) -> Result<Started<C>, CallError<C::Error>> {
+    let (caller, timeout) = calls.parts();
+    let deadline = Deadline::from(timeout);
+    let call = caller.call_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
+    Ok(Started { call, deadline, contract: PhantomData })
+}
+
+/// A call that was sent. Dropping it leaves the call outstanding: [`Caller::forget`] gives it up.
+#[derive(Debug)]
+#[must_use = "a call that is not finished stays outstanding"]
+pub struct Started<C> {
+    call: u64,
+    deadline: Deadline,
+    contract: PhantomData<fn() -> C>,
+}
+
+impl<C: Contract> Started<C> {
+    /// The number of the call.
+    pub fn correlation_id(&self) -> u64 {
+        self.call
+    }
+
+    /// Waits for the reply, for as long as the call may take.
+    ///
+    /// # Errors
+    /// As the generated `call`.
+    #[inline]
+    pub fn finish(self, caller: &mut Caller) -> Result<C::Reply, CallError<C::Error>> {
+        caller.finish_typed::<C>(self.call, self.deadline)
+    }
+
+    /// As [`finish`](Self::finish), with the reply where it lies.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    #[inline]
+    pub fn finish_in_place(self, caller: &mut Caller) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
+        caller.finish_typed_in_place::<C>(self.call, self.deadline)
+    }
+}
+
+#[cold]
+fn unreadable<E>(signature: &'static Signature, problem: Malformed) -> CallError<E> {
+    CallError::BadReply { endpoint: signature.name().to_owned(), problem }
 }

@@ -54,8 +54,8 @@ use crate::wait::PollingMode;
 ///
 /// let mut first = Caller::connect(&path)?;
 /// let mut second = Caller::connect(&path)?;
-/// assert_eq!(&*double::call(&mut first, b"ab")?, b"abab");
-/// assert_eq!(&*double::call(&mut second, b"x")?, b"xx");
+/// assert_eq!(double::call(&mut first, b"ab")?, b"abab");
+/// assert_eq!(double::call(&mut second, b"x")?, b"xx");
 ///
 /// stopper.stop();
 /// service.join().unwrap()?;

@@ -1,16 +1,16 @@
 //! Whether generated Rust is what the generator may write, and nothing else.
 //!
-//! A parser of all of Rust takes longer than everything else that is done with a description. What may be generated is
+//! A parser of all of Rust takes longer than everything else that is done with a description. Generated code is
 //! a small part of Rust in fixed lines, so this goes through it line by line, and allows less than the parser does: no
 //! item, attribute, expression or comment that is not spelled out here, no name twice, no type that is not defined.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 const FIRST: &str = "// Generated from a callee's description by `tachyon codegen rust`.";
 
 const NUMBERS: [&str; 11] = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f32", "f64", "bool"];
 
-/// What an identifier cannot be without `r#`: the words that Rust keeps for itself.
+/// Identifiers that need `r#`: the words that Rust keeps for itself.
 const KEYWORDS: [&str; 52] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
     "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
@@ -18,13 +18,16 @@ const KEYWORDS: [&str; 52] = [
     "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// What generated code names without a path, and what the macro makes of the trait: no type may be called so.
-const USED: [&str; 8] =
-    ["Endpoints", "EndpointsClient", "EndpointsService", "Result", "String", "Vec", "Copy", "tachyon"];
+/// Names that generated code uses without a path, and those that the macro makes of the trait: no type has them.
+const USED: [&str; 10] =
+    ["Endpoints", "EndpointsClient", "EndpointsService", "Result", "String", "Vec", "Option", "str", "Copy", "tachyon"];
 
-/// Panics unless `source` is payload types, each in its lines, and then one trait.
+/// The client has these itself.
+const METHODS: [&str; 5] = ["new", "with_timeout", "within", "metadata", "into_inner"];
+
+/// Panics unless `source` is payload types and errors, each in its lines, and then one trait.
 pub(crate) fn check(source: &str) {
-    let checked = Checker { lines: source.split('\n'), line: "", types: HashSet::new() }.file();
+    let checked = Checker { lines: source.split('\n'), line: "", types: HashMap::new() }.file();
     assert!(checked.is_some(), "not what the generator may write:\n{source}");
 }
 
@@ -32,7 +35,15 @@ struct Checker<'a> {
     lines: core::str::Split<'a, char>,
     /// The line that is looked at.
     line: &'a str,
-    types: HashSet<&'a str>,
+    types: HashMap<&'a str, Kind>,
+}
+
+/// The kind of type that a name stands for.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Fixed,
+    Variable,
+    Error,
 }
 
 impl<'a> Checker<'a> {
@@ -56,12 +67,21 @@ impl<'a> Checker<'a> {
             if self.pass("#[tachyon::tachyon_rpc]").is_some() {
                 break;
             }
-            self.pass("#[tachyon::payload]")?;
-            if self.pass("#[derive(Debug, Clone, Copy, PartialEq)]").is_some() {
-                self.structure()?;
+            if self.pass("#[tachyon::error]").is_some() {
+                self.errors()?;
+            } else if self.pass("#[tachyon::payload(extensible)]").is_some() {
+                self.pass("#[derive(Debug, Clone, PartialEq)]")?;
+                self.structure(Kind::Variable)?;
             } else {
-                self.pass("#[derive(Debug, Clone, Copy, PartialEq, Eq)]")?;
-                self.enumeration()?;
+                self.pass("#[tachyon::payload]")?;
+                if self.pass("#[derive(Debug, Clone, Copy, PartialEq)]").is_some() {
+                    self.structure(Kind::Fixed)?;
+                } else if self.pass("#[derive(Debug, Clone, PartialEq)]").is_some() {
+                    self.structure(Kind::Variable)?;
+                } else {
+                    self.pass("#[derive(Debug, Clone, Copy, PartialEq, Eq)]")?;
+                    self.enumeration()?;
+                }
             }
         }
         self.service()?;
@@ -107,19 +127,65 @@ impl<'a> Checker<'a> {
         Some(())
     }
 
-    fn structure(&mut self) -> Option<()> {
+    fn structure(&mut self, kind: Kind) -> Option<()> {
         self.allow("", &["non_camel_case_types", "non_snake_case"])?;
-        let name = self.line.strip_prefix("pub struct ")?.strip_suffix(" {")?;
+        let name = self.line.strip_prefix("pub struct ")?;
+        if let Some(name) = name.strip_suffix(" {}") {
+            (kind == Kind::Variable).then_some(())?;
+            self.step()?;
+            return self.define(name, kind);
+        }
+        let name = name.strip_suffix(" {")?;
         self.step()?;
+        self.fields("    ", "pub ", kind)?;
+        self.pass("}")?;
+        self.define(name, kind)
+    }
+
+    /// One field or more, each with its documentation.
+    fn fields(&mut self, indent: &str, visibility: &str, kind: Kind) -> Option<()> {
         let mut fields = HashSet::new();
-        while self.pass("}").is_none() {
-            self.documentation("    ")?;
-            let (field, ty) = self.line.strip_prefix("    pub ")?.strip_suffix(',')?.split_once(": ")?;
-            (is_identifier(field) && fields.insert(field) && self.is_type(ty)).then_some(())?;
+        while self.line.trim_start().starts_with("///") {
+            self.documentation(indent)?;
+            let line = self.line.strip_prefix(indent)?.strip_prefix(visibility)?;
+            let (field, ty) = line.strip_suffix(',')?.split_once(": ")?;
+            let is_type = if kind == Kind::Fixed { self.is_fixed(ty) } else { self.is_owned(ty) };
+            (is_identifier(field) && fields.insert(field) && is_type).then_some(())?;
             self.step()?;
         }
-        (!fields.is_empty()).then_some(())?;
-        self.define(name)
+        (!fields.is_empty()).then_some(())
+    }
+
+    fn errors(&mut self) -> Option<()> {
+        self.pass("#[derive(Debug, Clone, PartialEq)]")?;
+        self.allow("", &["non_camel_case_types", "non_snake_case"])?;
+        let name = self.line.strip_prefix("pub enum ")?.strip_suffix(" {")?;
+        self.step()?;
+        let mut names = HashSet::new();
+        while self.pass("}").is_none() {
+            self.documentation("    ")?;
+            let text = self.line.strip_prefix("    #[error(\"")?.strip_suffix("\")]")?;
+            self.step()?;
+            let (variant, is_empty) = match self.line.strip_prefix("    ")?.strip_suffix(',') {
+                Some(variant) => (variant, true),
+                None => (self.line.strip_prefix("    ")?.strip_suffix(" {")?, false),
+            };
+            self.step()?;
+            (is_identifier(variant) && names.insert(variant)).then_some(())?;
+            // The variant's name, and values of fields by their names: `Name: field {field}`.
+            let plain = variant.strip_prefix("r#").unwrap_or(variant);
+            let (text, shown) = text.split_once(": ").map_or((text, None), |(text, shown)| (text, Some(shown)));
+            let is_shown = |part: &str| {
+                part.split_once(' ').is_some_and(|(name, value)| is_identifier(name) && value == format!("{{{name}}}"))
+            };
+            (text == plain && shown.is_none_or(|shown| !is_empty && shown.split(", ").all(is_shown))).then_some(())?;
+            if !is_empty {
+                self.fields("        ", "", Kind::Error)?;
+                self.pass("    },")?;
+            }
+        }
+        (!names.is_empty()).then_some(())?;
+        self.define(name, Kind::Error)
     }
 
     fn enumeration(&mut self) -> Option<()> {
@@ -138,12 +204,18 @@ impl<'a> Checker<'a> {
             self.step()?;
         }
         (!names.is_empty()).then_some(())?;
-        self.define(name)
+        self.define(name, Kind::Fixed)
     }
 
-    fn define(&mut self, name: &'a str) -> Option<()> {
-        let is_free = !USED.contains(&name) && !NUMBERS.contains(&name);
-        (is_identifier(name) && is_free && self.types.insert(name)).then_some(())
+    fn define(&mut self, name: &'a str, kind: Kind) -> Option<()> {
+        let is_view = |name: &str| {
+            let payload = name.strip_suffix("Ref").unwrap_or_default();
+            [payload, &format!("r#{payload}")].iter().any(|name| self.types.get(name) == Some(&Kind::Variable))
+        };
+        let view = format!("{}Ref", name.strip_prefix("r#").unwrap_or(name));
+        let is_taken = self.types.contains_key(name) || (kind == Kind::Variable && self.types.contains_key(&*view));
+        let is_free = !USED.contains(&name) && !NUMBERS.contains(&name) && !is_taken && !is_view(name);
+        (is_identifier(name) && is_free && self.types.insert(name, kind).is_none()).then_some(())
     }
 
     fn service(&mut self) -> Option<()> {
@@ -151,7 +223,7 @@ impl<'a> Checker<'a> {
             return Some(());
         }
         self.pass("pub trait Endpoints {")?;
-        let mut names = HashSet::from(["new", "with_timeout"]);
+        let mut names = HashSet::from(METHODS);
         loop {
             let name = self.method()?;
             names.insert(name).then_some(())?;
@@ -169,38 +241,77 @@ impl<'a> Checker<'a> {
         self.step()?;
         self.allow("    ", &["non_snake_case"])?;
         let (name, rest) = self.line.strip_prefix("    fn ")?.split_once('(')?;
+        let mut params = HashSet::new();
         let reply = if rest.is_empty() {
             // A parameter per line.
             self.step()?;
             self.pass("        &self,")?;
-            if let Some(request) = self.line.strip_prefix("        request: ") {
-                self.is_request(request.strip_suffix(',')?).then_some(())?;
+            while let Some(param) = self.line.strip_prefix("        ") {
+                params.insert(self.param(param.strip_suffix(',')?)?).then_some(())?;
                 self.step()?;
             }
             self.line.strip_prefix("    ) -> ")?
         } else {
-            let (params, reply) = rest.split_once(") -> ")?;
-            match params.strip_prefix("&self, request: ") {
-                Some(request) => self.is_request(request).then_some(())?,
-                None => (params == "&self").then_some(())?,
+            let (list, reply) = rest.split_once(") -> ")?;
+            let mut list = list.split(", ");
+            (list.next() == Some("&self")).then_some(())?;
+            let mut list = list.peekable();
+            while let Some(param) = list.next() {
+                // The comma behind a lifetime is part of a type.
+                let whole = match list.peek() {
+                    Some(rest) if param.ends_with("<'_") => format!("{param}, {rest}"),
+                    _ => param.to_owned(),
+                };
+                if whole.len() > param.len() {
+                    list.next();
+                }
+                self.param(&whole)?;
+                params.insert(param.split_once(": ")?.0).then_some(())?;
             }
             reply
         };
-        let reply = reply.strip_prefix("Result<")?.strip_suffix(", String>;")?;
-        let one = reply.strip_prefix("Vec<").map_or(Some(reply), |rest| rest.strip_suffix('>'))?;
-        (is_identifier(name) && (reply == "()" || self.is_type(one))).then_some(())?;
+        let (reply, error) = reply.strip_prefix("Result<")?.strip_suffix(">;")?.rsplit_once(", ")?;
+        let is_error = error == "String" || self.types.get(error) == Some(&Kind::Error);
+        (is_identifier(name) && is_error && (reply == "()" || self.is_owned(reply))).then_some(())?;
         self.step()?;
         Some(name)
     }
 
-    fn is_request(&self, request: &str) -> bool {
-        let Some(lent) = request.strip_prefix('&') else { return false };
-        let slice = lent.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        self.is_type(lent) || slice.is_some_and(|element| self.is_type(element))
+    /// A parameter; gives its name.
+    fn param<'b>(&self, param: &'b str) -> Option<&'b str> {
+        let (name, ty) = param.split_once(": ")?;
+        (is_identifier(name) && self.is_lent(ty)).then_some(name)
     }
 
-    /// A number, a type that was defined, or arrays of one.
-    fn is_type(&self, mut ty: &str) -> bool {
+    /// The type of a parameter: numbers by value, everything else lent.
+    fn is_lent(&self, ty: &str) -> bool {
+        let inside = |head: &str| ty.strip_prefix(head).and_then(|rest| rest.strip_suffix('>'));
+        if let Some(of) = inside("Option<") {
+            return self.is_lent(of) || self.is_fixed(of);
+        }
+        if let Some(of) = inside("tachyon::List<'_, ") {
+            return self.is_owned(of);
+        }
+        if let Some(view) = ty.strip_suffix("Ref<'_>") {
+            let names = [view, &format!("r#{view}")];
+            return names.iter().any(|name| self.types.get(name) == Some(&Kind::Variable));
+        }
+        let Some(lent) = ty.strip_prefix('&') else { return NUMBERS.contains(&ty) };
+        let slice = lent.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        lent == "str" || self.is_fixed(lent) || slice.is_some_and(|element| self.is_fixed(element))
+    }
+
+    /// The type of a field or a reply.
+    fn is_owned(&self, ty: &str) -> bool {
+        let inside = |head: &str| ty.strip_prefix(head).and_then(|rest| rest.strip_suffix('>'));
+        match inside("Vec<").or_else(|| inside("Option<")) {
+            Some(of) => self.is_owned(of),
+            None => ty == "String" || self.types.get(ty) == Some(&Kind::Variable) || self.is_fixed(ty),
+        }
+    }
+
+    /// A number, a fixed type that was defined, or arrays of one.
+    fn is_fixed(&self, mut ty: &str) -> bool {
         while let Some(array) = ty.strip_prefix('[') {
             let Some((of, len)) = array.strip_suffix(']').and_then(|array| array.rsplit_once("; ")) else {
                 return false;
@@ -210,7 +321,7 @@ impl<'a> Checker<'a> {
             }
             ty = of;
         }
-        NUMBERS.contains(&ty) || self.types.contains(ty)
+        NUMBERS.contains(&ty) || self.types.get(ty) == Some(&Kind::Fixed)
     }
 }
 
@@ -221,7 +332,11 @@ fn is_identifier(name: &str) -> bool {
     is_keyword == plain.is_some()
         && !["", "_", "crate", "self", "super", "Self"].contains(&name)
         && !name.starts_with(|first: char| first.is_ascii_digit())
-        && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_alphanumeric())
+        && name.chars().all(|letter| {
+            // The parser of all of Rust knows the other alphabets.
+            let is_foreign = !letter.is_ascii() && !letter.is_whitespace() && !is_misleading(letter);
+            letter == '_' || letter.is_ascii_alphanumeric() || is_foreign
+        })
 }
 
 /// Whether rustdoc may take a line for code, which `cargo test` would run.
@@ -243,9 +358,15 @@ mod tests {
         pub enum Side {\n    /// Travels as 1.\n    Buy = 1,\n}\n\
         \n/// ````text\n/// ```\n///     code\n/// ````\n#[tachyon::payload]\n#[derive(Debug, Clone, Copy, PartialEq)]\n\
         pub struct Order {\n    /// At offset 0.\n    pub sides: [[Side; 2]; 3],\n}\n\
+        \n/// Text.\n#[tachyon::payload]\n#[derive(Debug, Clone, PartialEq)]\npub struct Scan {\n\
+        \u{20}   /// At offset 4 of the head.\n    pub notes: Option<Vec<String>>,\n}\n\
+        \n/// Errors.\n#[tachyon::error]\n#[derive(Debug, Clone, PartialEq)]\npub enum LongError {\n\
+        \u{20}   /// Two.\n    #[error(\"Two: a {a}\")]\n    Two {\n        /// At offset 4 of the head.\n        a: u8,\n    },\n\
+        \u{20}   /// Busy.\n    #[error(\"Busy\")]\n    Busy,\n}\n\
         \n/// The endpoints of the callee.\n#[tachyon::tachyon_rpc]\npub trait Endpoints {\n\
         \u{20}   /// First.\n    #[rpc(msg_type = 1)]\n    fn order(&self, request: &[Order]) -> Result<Vec<u8>, String>;\n\
-        \n    /// Second.\n    #[rpc(msg_type = 2)]\n    fn long(\n        &self,\n        request: &Order,\n    ) -> Result<(), String>;\n\
+        \n    /// Second.\n    #[rpc(msg_type = 2)]\n    fn long(\n        &self,\n        request: &Order,\n        scan: ScanRef<'_>,\n    ) -> Result<Vec<Scan>, LongError>;\n\
+        \n    /// Third.\n    #[rpc(msg_type = 3)]\n    fn more(&self, a: u8, b: tachyon::List<'_, Scan>, c: Option<&str>) -> Result<(), String>;\n\
         }\n";
 
     #[test]
@@ -278,9 +399,24 @@ mod tests {
             ("fn order(", "fn fn("),
             ("    #[rpc(msg_type = 2)]", "    #[rpc(msg_type = 70000)]"),
             ("Result<Vec<u8>, String>;", "Result<Vec<u8>, String> { loop {} }"),
+            ("Option<Vec<String>>", "Option<Vec<evil>>"),
+            ("pub notes: Option<Vec<String>>", "notes: Option<Vec<String>>"),
+            ("pub struct Scan {", "pub struct OrderRef {"),
+            ("pub struct Order {", "pub struct ScanRef {"),
+            ("Vec<Scan>, LongError", "Vec<Scan>, Order"),
+            ("Vec<Scan>, LongError", "Vec<Scan>, Missing"),
+            ("ScanRef<'_>", "OrderRef<'_>"),
+            ("c: Option<&str>", "c: Option<&mut str>"),
+            ("c: Option<&str>", "b: Option<&str>"),
+            ("a: u8, b", "a: u8 = evil(), b"),
+            ("List<'_, Scan>", "List<'_, Missing>"),
+            ("Two: a {a}", "Two: a {evil()}"),
+            ("(\"Busy\")", "(\"Idle\")"),
+            ("(\"Busy\")]", "(\"Busy\", evil())]"),
+            ("    Busy,\n", "    Busy,\n    /// Busy.\n    #[error(\"Busy\")]\n    Busy,\n"),
             ("pub trait Endpoints {\n", "pub trait Endpoints {\n    const EVIL: u8 = 1;\n"),
-            ("    ) -> Result<(), String>;\n}\n", "    ) -> Result<(), String>;\n}\nmod evil;\n"),
-            ("    ) -> Result<(), String>;\n}\n", "    ) -> Result<(), String>;\n}"),
+            ("c: Option<&str>) -> Result<(), String>;\n}\n", "c: Option<&str>) -> Result<(), String>;\n}\nmod evil;\n"),
+            ("c: Option<&str>) -> Result<(), String>;\n}\n", "c: Option<&str>) -> Result<(), String>;\n}"),
         ] {
             let spoilt = SOURCE.replacen(from, to, 1);
             assert_ne!(spoilt, SOURCE, "{from}");

@@ -18,7 +18,10 @@ pub(crate) fn check(source: &str) {
             }
             Item::Enum(item) => {
                 check_attributes(&item.attrs);
-                item.variants.iter().for_each(|variant| check_attributes(&variant.attrs));
+                for variant in &item.variants {
+                    check_attributes(&variant.attrs);
+                    variant.fields.iter().for_each(|field| check_attributes(&field.attrs));
+                }
             }
             Item::Trait(item) => {
                 check_attributes(&item.attrs);
@@ -34,7 +37,8 @@ fn check_attributes(attributes: &[Attribute]) {
     for attribute in attributes {
         let path: Vec<String> = attribute.path().segments.iter().map(|segment| segment.ident.to_string()).collect();
         let path = path.join("::");
-        let known = ["doc", "derive", "repr", "allow", "tachyon::payload", "tachyon::tachyon_rpc"];
+        let known =
+            ["doc", "derive", "repr", "allow", "tachyon::payload", "tachyon::error", "tachyon::tachyon_rpc", "error"];
         assert!(known.contains(&path.as_str()), "an attribute {path}");
     }
 }

@@ -4,16 +4,17 @@
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(non_camel_case_types, reason = "the name is the callee's")]
+#[allow(non_snake_case, reason = "the name is the callee's")]
 pub struct Odd_Name {
     /// At offset 0.
-    pub class: u8,
-    /// Nobody reads these.
+    pub größe: u8,
+    /// Padding.
     pub _pad: [u8; 7],
     /// At offset 8.
     pub crate_: f64,
     /// At offset 16.
     pub r#match: [u8; 3],
-    /// Nobody reads these.
+    /// Padding.
     pub _pad_: [u8; 5],
 }
 

@@ -21,7 +21,7 @@ struct Calling(Caller);
 impl Asker for Calling {
     #[inline]
     fn ask(&mut self, payload: &[u8]) -> Outcome<usize> {
-        Ok(echo::call(&mut self.0, payload)?.len())
+        Ok(echo::call_in_place(&mut self.0, payload)?.get().len())
     }
 }
 

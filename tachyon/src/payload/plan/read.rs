@@ -99,7 +99,7 @@ pub fn read_message<B: Build>(
     build: &mut B,
 ) -> Result<B::Value, B::Error> {
     let copies = plan.facts[node].copies && !is_private;
-    with_scratch(copies, message.len(), |scratch| {
+    with_scratch(copies, message, |message, scratch| {
         let mut reader = Reader { plan, build, is_held: false };
         let mut scratch = if is_private { Scratch::private() } else { scratch.reborrow() };
         if let Some((size, _)) = plan.layout(node) {

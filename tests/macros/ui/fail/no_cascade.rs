@@ -17,7 +17,7 @@ fn wrong_number_too(payload: &[u8]) -> &[u8] {
 }
 
 #[tachyon_rpc(msg_type = 3)]
-fn wrong_type(_payload: &str) {}
+fn wrong_type(_size: usize, _name: &str) {}
 
 #[tachyon_rpc(msg_type = 4)]
 fn right(_payload: &[u8]) {}
@@ -25,8 +25,7 @@ fn right(_payload: &[u8]) {}
 fn uses(caller: &mut Caller) -> Result<(), CallError> {
     let reply = wrong_number::call(caller, b"request")?;
     assert_eq!(reply.len(), 7);
-    drop(reply);
-    wrong_type::call_timeout(caller, "request", Duration::from_secs(1))?;
+    wrong_type::call(&mut caller.within(Duration::from_secs(1)), 1, "name")?;
     Ok(())
 }
 

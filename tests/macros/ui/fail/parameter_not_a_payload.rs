@@ -1,4 +1,4 @@
-use tachyon::tachyon_rpc;
+use tachyon::{List, tachyon_rpc};
 
 struct Order;
 
@@ -8,4 +8,17 @@ fn typed(_order: &Order) {}
 #[tachyon_rpc(msg_type = 2)]
 fn typed_slice(_orders: &[Order]) {}
 
-fn main() {}
+#[tachyon_rpc(msg_type = 3)]
+fn several(_a: u64, _order: &Order, _orders: &[Order], _by_value: Order) -> u64 {
+    1
+}
+
+#[tachyon_rpc(msg_type = 4)]
+fn optional(_order: Option<Order>) {}
+
+#[tachyon_rpc(msg_type = 5)]
+fn list(_orders: Vec<Order>, _nested: Vec<Vec<Order>>) {}
+
+fn main() {
+    let _: Option<List<'_, String>> = None;
+}

@@ -31,8 +31,25 @@ fn opaque(_payload: &[u8]) -> impl Display {
 }
 
 #[tachyon_rpc(msg_type = 6)]
-fn optional(payload: &[u8]) -> Option<&[u8]> {
-    Some(payload)
+fn optional(_payload: &[u8]) -> Option<Price> {
+    None
+}
+
+#[tachyon_rpc(msg_type = 8)]
+fn pair(x: u64) -> (u64, u64) {
+    (x, x)
+}
+
+#[tachyon_rpc(msg_type = 9)]
+fn map(_x: u64) -> Result<std::collections::HashMap<u64, u64>, String> {
+    Err(String::new())
+}
+
+type Answer = Result<u64, String>;
+
+#[tachyon_rpc(msg_type = 10)]
+fn alias(x: u64) -> Answer {
+    Ok(x)
 }
 
 #[tachyon_rpc(msg_type = 7)]

@@ -30,10 +30,10 @@ trait Faulty {
     fn by_value(self: Box<Self>);
 
     #[rpc(msg_type = 7)]
-    fn two_requests(&self, one: &[u8], other: &[u8]);
+    fn marked_state(&self, #[state] one: &[u8], other: &[u8]);
 
     #[rpc(msg_type = 8)]
-    fn with_timeout(&self);
+    fn within(&self);
 
     #[rpc(msg_type = 9)]
     async unsafe fn qualified<T>(&self, request: T) -> !;

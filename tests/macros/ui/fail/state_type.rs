@@ -3,15 +3,21 @@ use tachyon::tachyon_rpc;
 struct Book;
 
 #[tachyon_rpc(msg_type = 1)]
-fn by_value(_book: Book, _payload: &[u8]) {}
+fn by_value(#[state] _book: Book, _payload: &[u8]) {}
 
 #[tachyon_rpc(msg_type = 2)]
-fn open(_book: &impl Sized, _payload: &[u8]) {}
+fn open(#[state] _book: &impl Sized, _payload: &[u8]) {}
 
 #[tachyon_rpc(msg_type = 3)]
-fn forever(_book: &'static Book, _payload: &[u8]) {}
+fn forever(#[state] _book: &'static Book, _payload: &[u8]) {}
 
 #[tachyon_rpc(msg_type = 4)]
-fn alone(_book: &mut Book) {}
+fn unmarked(_book: &mut Book) {}
+
+#[tachyon_rpc(msg_type = 5)]
+fn unmarked_and_shared(_book: &Book) {}
+
+#[tachyon_rpc(msg_type = 6)]
+fn two(#[state] _book: &Book, #[state] _other: &Book) {}
 
 fn main() {}

@@ -5,10 +5,10 @@ struct Book;
 struct Ledger;
 
 #[tachyon_rpc(msg_type = 1)]
-fn price(_book: &Book, _payload: &[u8]) {}
+fn price(#[state] _book: &Book, _payload: &[u8]) {}
 
 #[tachyon_rpc(msg_type = 3)]
-fn balance(_ledger: &mut Ledger, _: ()) {}
+fn balance(#[state] _ledger: &mut Ledger) {}
 
 #[tachyon_rpc(msg_type = 2)]
 fn echo(_payload: &[u8]) {}

@@ -25,6 +25,10 @@ struct Duration;
 struct Sized;
 struct LISTED;
 struct Wire;
+struct Value;
+struct Select;
+struct String;
+struct Vec;
 struct Payload;
 struct Layout;
 struct Needs;
@@ -72,7 +76,8 @@ fn answer(request: &[Payloads]) -> &[Payloads] {
 }
 
 #[tachyon_rpc(msg_type = 4)]
-fn contract(state: &state, reply: &u64) -> u64 {
+fn contract(#[state] state: &state, reply: &u64, argument_0: u64, head: &[f32], scratch: u8) -> u64 {
+    let _ = (argument_0, head, scratch);
     let _ = state;
     *reply
 }

@@ -4,7 +4,7 @@
 #![deny(rust_2018_idioms, single_use_lifetimes, let_underscore_drop, clippy::all, clippy::pedantic)]
 #![allow(clippy::trivially_copy_pass_by_ref, reason = "a request is borrowed, whatever its size")]
 
-use tachyon::{Layout, Payload, Primitive, ReplySlot, SlotError, endpoints, tachyon_rpc};
+use tachyon::{Fixed, Layout, Primitive, ReplySlot, SlotError, endpoints, tachyon_rpc};
 
 mod vendored {
     pub(crate) use ::tachyon as ipc;
@@ -112,20 +112,20 @@ fn array(request: &[f64; 3]) -> [f64; 3] {
 
 /// Changes its state.
 #[tachyon_rpc(msg_type = 6)]
-fn count(state: &mut State, (): ()) -> u64 {
+fn count(#[state] state: &mut State) -> u64 {
     state.calls += 1;
     state.calls
 }
 
 /// Reads it.
 #[tachyon_rpc(msg_type = 7)]
-fn calls(state: &State, _request: &[u8]) -> u64 {
+fn calls(#[state] state: &State, _request: &[u8]) -> u64 {
     state.calls
 }
 
 /// Writes a payload in place.
 #[tachyon_rpc(msg_type = 8)]
-fn in_place(state: &State, request: &Made, reply: ReplySlot<'_, Numbers>) -> Result<(), SlotError> {
+fn in_place(#[state] state: &State, request: &Made, reply: ReplySlot<'_, Numbers>) -> Result<(), SlotError> {
     let mut numbers = reply.reserve()?;
     numbers.a = state.calls + u64::from(request.value);
     numbers.commit();
@@ -169,7 +169,7 @@ fn main() {
     assert_eq!(nested(&one), Ok(numbers));
     assert_eq!(levels(&[one]), [Level::Low]);
     let mut state = State { calls: 0 };
-    assert_eq!((count(&mut state, ()), calls(&state, b"")), (1, 1));
+    assert_eq!((count(&mut state), calls(&state, b"")), (1, 1));
     assert_eq!(wrapped(&Wrapped { plain: Plain { value: [[9; 3]; 2] } }).value, 9);
     let _ = (plain, number, array, in_place, bytes_in_place);
 }

@@ -38,8 +38,8 @@ mod importing {
     pub(crate) fn check() {
         assert_eq!(echo(b"x"), b"x");
         assert_eq!(echo::MSG_TYPE, 1);
-        let _ = echo::call;
-        let _ = echo::call_timeout;
+        let _ = |caller: &mut tachyon::Caller| echo::call(caller, b"x");
+        let _ = |caller: &mut tachyon::Caller| echo::call_in_place(caller, b"x").map(drop);
     }
 }
 
@@ -161,7 +161,7 @@ fn main() {
     #[expect(deprecated, reason = "to see that it is")]
     let _ = endpoints![old];
 
-    let _ = only_called::call;
+    let _ = |caller: &mut tachyon::Caller| only_called::call(caller, &[]);
 
     let empty: &'static [Entry<String>] = endpoints![];
     assert!(empty.is_empty());

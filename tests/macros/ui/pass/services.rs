@@ -37,7 +37,7 @@ pub(crate) mod contract {
 
         /// Has a body, and writes in place.
         #[rpc(msg_type = 4)]
-        fn all(&self, (): (), reply: ReplySlot<'_, [u64]>) -> Result<(), SlotError> {
+        fn all(&self, reply: ReplySlot<'_, [u64]>) -> Result<(), SlotError> {
             reply.write(&[1, 2, 3])
         }
 
@@ -108,13 +108,13 @@ use contract::{OracleClient, OracleService, Question};
 use tachyon::{CallError, Caller};
 
 fn asks(caller: &mut Caller) -> Result<u64, CallError> {
-    let mut client = OracleClient::new(caller).with_timeout(std::time::Duration::from_secs(1));
-    let answer = *client.answer(&Question { number: 1 })?;
-    let answers = client.answers(&[Question { number: 1 }])?.into_owned();
+    let mut client = OracleClient::new(caller).within(std::time::Duration::from_secs(1));
+    let answer = client.answer(&Question { number: 1 })?;
+    let answers = client.answers(&[Question { number: 1 }])?;
     client.learn(b"text")?;
     assert_eq!(client.all()?.len(), 3);
-    assert_eq!(*client.r#type()?, *b"fixed");
-    assert_eq!(*client.here()?, [1, 2]);
+    assert_eq!(client.r#type()?, "fixed");
+    assert_eq!(client.here()?, [1, 2]);
     Ok(answer + answers.len() as u64)
 }
 

@@ -1,0 +1,31 @@
+//! A type without a fixed size whose name does not say so, in a payload that seems fixed.
+
+#[tachyon::payload]
+struct Scan {
+    name: String,
+}
+
+type Name = String;
+
+#[tachyon::payload]
+struct Nested {
+    kind: u8,
+    scan: Scan,
+}
+
+#[tachyon::payload]
+struct Alias {
+    name: Name,
+}
+
+#[tachyon::payload]
+struct Array {
+    scans: [Scan; 2],
+}
+
+#[tachyon::payload]
+struct Listed {
+    names: Vec<[[Name; 2]; 2]>,
+}
+
+fn main() {}

@@ -1,0 +1,50 @@
+//! What is used of a payload with a mistake, or of its view, is not a further mistake.
+use std::collections::HashMap;
+
+use tachyon::Value;
+
+#[tachyon::payload]
+#[derive(Clone)]
+struct Scan {
+    name: String,
+    points: Vec<u32>,
+    size: usize,
+}
+
+#[tachyon::payload]
+struct Holder {
+    scans: Vec<Scan>,
+    last: Option<Scan>,
+    scan: Scan,
+}
+
+#[tachyon::payload]
+struct Opaque {
+    map: HashMap<u8, u8>,
+}
+
+#[tachyon::payload]
+struct Opaques {
+    all: Vec<Opaque>,
+}
+
+#[tachyon::payload]
+#[derive(Clone, Copy)]
+struct Fixed {
+    size: usize,
+}
+
+#[tachyon::payload]
+struct Wrapped {
+    fixed: Fixed,
+}
+
+fn names<'a>(scan: ScanRef<'a>, holder: HolderRef<'a>) -> (&'a str, Scan) {
+    let _ = holder.scans;
+    let _ = ScanRef::from(&scan.into_owned()).points;
+    (scan.name, Scan::own(scan))
+}
+
+fn main() {
+    let _ = names;
+}

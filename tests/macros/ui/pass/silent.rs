@@ -1,0 +1,119 @@
+//! Crates that forbid what generated code might do: it needs no `allow`, which would be an error here.
+#![forbid(
+    dead_code,
+    deprecated,
+    elided_lifetimes_in_paths,
+    explicit_outlives_requirements,
+    missing_docs,
+    missing_debug_implementations,
+    non_ascii_idents,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    single_use_lifetimes,
+    trivial_bounds,
+    trivial_casts,
+    trivial_numeric_casts,
+    unreachable_pub,
+    unsafe_code,
+    unused_imports,
+    unused_lifetimes,
+    unused_qualifications,
+    unused_results,
+    variant_size_differences
+)]
+#![deny(warnings)]
+
+/// All of it is public: nothing is unused.
+pub mod api {
+    /// A variant of which went.
+    #[tachyon::payload]
+    #[derive(Debug)]
+    #[repr(u8)]
+    pub enum Side {
+        /// Buys.
+        Buy = 1,
+        /// Sells.
+        Sell,
+        /// Swaps.
+        #[deprecated = "gone since 2.0"]
+        Swap,
+    }
+
+    /// A field of which went.
+    #[tachyon::payload]
+    #[derive(Debug)]
+    pub struct Order {
+        /// How many.
+        pub quantity: u64,
+        /// Where.
+        #[deprecated = "ignored since 2.0"]
+        pub venue: u64,
+        /// Whether.
+        pub side: Side,
+        _pad: [u8; 7],
+    }
+
+    /// Went as a whole.
+    #[deprecated = "use `Order`"]
+    #[tachyon::payload]
+    #[derive(Debug)]
+    pub struct Trade {
+        /// How many.
+        pub quantity: u64,
+    }
+
+    /// Texts, one of which went.
+    #[tachyon::payload]
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Note {
+        /// By whom.
+        pub author: String,
+        /// What.
+        #[deprecated = "ignored since 2.0"]
+        pub text: Option<String>,
+        /// Why.
+        pub because: Vec<Why>,
+    }
+
+    /// A reason.
+    #[tachyon::payload(extensible)]
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Why {
+        /// Its number.
+        pub number: u32,
+    }
+
+    /// A list that went as a whole.
+    #[deprecated = "use `Note`"]
+    #[tachyon::payload]
+    #[derive(Debug)]
+    pub struct Notes {
+        /// All of them.
+        pub notes: Vec<Note>,
+    }
+}
+
+/// What is private, and used.
+#[tachyon::payload]
+#[derive(Debug)]
+struct Quote {
+    bid: u64,
+    ok: bool,
+    _pad: [u8; 7],
+}
+
+/// What is private, and has a view that no code names.
+#[tachyon::payload]
+#[derive(Debug)]
+struct Text {
+    text: String,
+}
+
+fn main() {
+    let quote = Quote { bid: 1, ok: true, _pad: [0; 7] };
+    let text = Text { text: format!("{quote:?}") };
+    assert!(text.text.contains("bid: 1") && quote.bid == 1 && quote.ok);
+    let why = api::Why { number: 7 };
+    assert_eq!(api::WhyRef::from(&why).into_owned(), why);
+}
