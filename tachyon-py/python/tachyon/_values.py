@@ -159,7 +159,8 @@ def _value(layout: Layout, value: Any, place: str) -> Any:  # noqa: PLR0911 - on
         try:
             return bytes.fromhex(_expect(str, value, place))
         except ValueError:
-            message = f"{place} is {layout.name.replace('list[u8]', 'bytes')}, two hexadecimal digits each"
+            length = f"{layout.length} bytes" if isinstance(layout, FixedBytes) else "bytes"
+            message = f"{place} is {length}, two hexadecimal digits each"
             raise JsonError(message) from None
     if isinstance(layout, (ArrayLayout, ListLayout)):
         return [_value(layout.of, each, f"{place}[{at}]") for at, each in enumerate(_expect(list, value, place))]
