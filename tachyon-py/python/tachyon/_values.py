@@ -48,7 +48,12 @@ def layout_of(described: Type) -> Layout:  # noqa: PLR0911 - one for each kind
             return EnumLayout(members, PRIMITIVES[number])
         case StructType(name, _, _, _, fields):
             names = field_names(field.name for field in fields)
-            hints = {name: layout_of(field.type) for name, field in zip(names, fields, strict=True)}
+            layouts = [layout_of(field.type) for field in fields]
+            # A Struct's layout is no hint, and its class is.
+            hints = {
+                own: made.cls if isinstance(made, StructLayout) else made
+                for own, made in zip(names, layouts, strict=True)
+            }
             namespace: dict[str, Any] = {"__annotations__": hints, "__module__": __name__}
             metaclass: Any = type(Struct)
             made: Layout = metaclass(name, (Struct,), namespace).__layout__
