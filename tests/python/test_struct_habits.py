@@ -72,7 +72,7 @@ def test_the_signature_shows_keywords_hints_and_defaults() -> None:
     assert {each.kind for each in shown.values()} == {inspect.Parameter.KEYWORD_ONLY}
     assert [each.default for each in shown.values()] == [inspect.Parameter.empty, Side.SELL, 2.0]
     assert shown["side"].annotation is Side
-    assert str(inspect.signature(Point)).startswith("(*, x: typing.Annotated[float, tachyon.f64], side: ")
+    assert "Annotated[float, tachyon.f64], side: " in str(inspect.signature(Point))
     assert "fields" in inspect.signature(tachyon.Struct).parameters
 
 
