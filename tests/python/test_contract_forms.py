@@ -302,7 +302,7 @@ def changed(at: int, data: bytes) -> bytes:
 def test_bad_bytes_never_reach_a_handler(bus: RpcBus) -> None:
     whole = bytes(scan())
     length, offsets = Scan.__layout__.plan.offsets()
-    at = dict(zip(Scan.__tachyon_fields__, offsets, strict=True))
+    at = dict(zip(Scan.__layout__.by_name, offsets, strict=True))
     pairs = {name: struct.unpack_from("<II", whole, at[name]) for name in ("frame", "points", "note", "tags", "flags")}
     word = struct.Struct("<I").pack
     found = len(whole)

@@ -139,7 +139,7 @@ def test_all_else_is_refused_before_a_call(
 def _scan(cls: Any) -> Any:
     known = {"taken_at": 1, "gain": 0.5, "note": None}
     try:
-        return cls(frame="a", **{name: known[name] for name in cls.__tachyon_fields__ if name in known})
+        return cls(frame="a", **{name: known[name] for name in cls.__layout__.by_name if name in known})
     except TypeError:
         return cls(frame=1, taken_at=1)
 

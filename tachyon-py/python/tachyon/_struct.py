@@ -10,7 +10,7 @@ import typing
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform
 
 from tachyon._hints import fixed, layout
-from tachyon._layout import HeadField, HeadLayout, Layout, StructField, StructLayout
+from tachyon._layout import HeadField, HeadLayout, LaidOut, Layout, StructField, StructLayout
 from tachyon._names import OF_STRUCTS, is_padding, normal, objection, wire_name
 from tachyon._tachyon import FieldCore, Memory, Values
 from tachyon.errors import ReleasedError
@@ -77,7 +77,7 @@ class Field(FieldCore):
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[()]]:
         """Pickle nothing: a class that is pickled by value is laid out again by what it was `_Written` as."""
-        return _LaidOut, ()
+        return LaidOut, ()
 
 
 def _hint(name: str, written: Any, module: str, around: Mapping[str, Any], owner: str) -> Any:
@@ -181,10 +181,6 @@ class _Written(typing.NamedTuple):
     extensible: bool
 
 
-class _LaidOut:
-    """Stands for a part of a class, in a pickle of the class by value, that is made anew from what was `_Written`."""
-
-
 @dataclass_transform(kw_only_default=True, eq_default=True, field_specifiers=(pad,))
 class _StructType(type):
     """Lays a Struct out when its class is made."""
@@ -243,13 +239,13 @@ class _StructType(type):
                     default=written.defaults.get(name, inspect.Parameter.empty),
                     annotation=written.hints[name],
                 )
-                for name in cls.__tachyon_fields__
+                for name in cls.__layout__.by_name
             ]
         )
 
     def __setattr__(cls, name: str, value: object) -> None:
         """Refuse what would take a field away; lay a class out that cloudpickle makes."""
-        if isinstance(value, _LaidOut):
+        if isinstance(value, LaidOut):
             return
         if isinstance(value, _Written):
             # One that was made here, or received before, is sent its parts once more.
@@ -271,9 +267,9 @@ def _lay_out(cls: Any, written: _Written) -> None:
         for index, (name, hint) in enumerate(written.hints.items())
     }
     shown = {name: field for name, field in fields.items() if not field.is_padding}
+    own.by_name = shown
     parts: dict[str, Any] = fields | {
         "__match_args__": cls.__dict__.get("__match_args__", tuple(shown)),
-        "__tachyon_fields__": shown,
         "__tachyon_required__": frozenset(shown.keys() - written.defaults.keys()),
         "__tachyon_written__": written,
         "__layout__": own,
@@ -343,13 +339,13 @@ class Struct(_Shape, metaclass=_StructType):
         __layout__: ClassVar[StructLayout | HeadLayout]
         dtype: ClassVar[np.dtype[np.void]]
         """The same type for numpy: `numpy.frombuffer(data, dtype=PriceRequest.dtype)`."""
-        __tachyon_fields__: ClassVar[dict[str, Field]]
         __tachyon_required__: ClassVar[frozenset[str]]
     else:
         dtype = _DType()
 
-        def __new__(cls, /, **_fields: Any) -> Self:
+        def __new__(cls, /, **fields: Any) -> Self:
             """Refuse: a class with fields has another."""
+            del fields
             message = "a Struct has fields: make a class of it, class PriceRequest(tachyon.Struct): ..."
             raise TypeError(message)
 
@@ -394,21 +390,21 @@ class Struct(_Shape, metaclass=_StructType):
         """Compare field by field with a Struct of the same class."""
         if type(other) is not type(self):
             return NotImplemented
-        return all(_same(getattr(self, name), getattr(other, name)) for name in self.__tachyon_fields__)
+        return all(_same(getattr(self, name), getattr(other, name)) for name in self.__layout__.by_name)
 
     __hash__: ClassVar[None] = None  # type: ignore[assignment] # pyright: ignore[reportIncompatibleMethodOverride] - values change
 
     def __repr__(self) -> str:
         """Show the class and its values, as one would write them."""
         try:
-            values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__tachyon_fields__)
+            values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__layout__.by_name)
         except (ReleasedError, AttributeError):
             return f"<{type(self).__name__}, a view of a request that is over>"
         return f"{type(self).__name__}({values})"
 
 
 def _set(made: Struct, values: Mapping[str, Any]) -> None:
-    own = made.__tachyon_fields__
+    own = made.__layout__.by_name
     for name, value in values.items():
         if name not in own:
             message = f"{type(made).__name__} has no field `{name}`; it has {', '.join(own)}"
@@ -428,7 +424,7 @@ def _same(mine: Any, theirs: Any) -> bool:
 
 def _check_given(cls: type[Struct], fields: Mapping[str, Any]) -> None:
     if missing := cls.__tachyon_required__ - fields.keys():
-        names = ", ".join(f"`{name}`" for name in cls.__tachyon_fields__ if name in missing)
+        names = ", ".join(f"`{name}`" for name in cls.__layout__.by_name if name in missing)
         message = f"{cls.__name__} needs a value for {names}"
         raise TypeError(message)
 
@@ -459,7 +455,7 @@ class VariableStruct(Struct, Values):
             self = Values.__new__(cls)
             _set(self, fields)
             _check_given(cls, fields)
-            for name, field in cls.__tachyon_fields__.items():
+            for name, field in cls.__layout__.by_name.items():
                 if name not in fields:
                     field.reset(self)
             return self

@@ -590,9 +590,7 @@ class _Decorator(Protocol):
         self, function: Callable[[Array[_TakenT]], _Awaited[_GivenT]], /
     ) -> RpcEndpoint[Sequence[_TakenT], _GivenT, _Awaited[_GivenT]]: ...
     @overload
-    def __call__(
-        self, function: Callable[[Array[_TakenT]], _GivenT], /
-    ) -> RpcEndpoint[Sequence[_TakenT], _GivenT]: ...
+    def __call__(self, function: Callable[[Array[_TakenT]], _GivenT], /) -> RpcEndpoint[Sequence[_TakenT], _GivenT]: ...
     @overload
     def __call__(
         self, function: Callable[[_TakenT], _Awaited[_GivenT]], /
