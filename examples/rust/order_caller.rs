@@ -22,13 +22,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut numbers = Vec::new();
     for (price, side) in [(9_900, Side::Buy), (10_000, Side::Buy), (10_100, Side::Sell)] {
-        numbers.push(*book.place(&order(price, side))?);
+        numbers.push(book.place(&order(price, side))?);
     }
-    let quote = *book.quote()?;
+    let quote = book.quote()?;
     println!("placed {numbers:?}, bid {}, ask {}", quote.bid, quote.ask);
 
-    let first = *book.cancel(&2)?;
-    let again = *book.cancel(&2)?;
+    let first = book.cancel(&2)?;
+    let again = book.cancel(&2)?;
     println!("cancelled {}, bid {}", u32::from(first) + u32::from(again), book.quote()?.bid);
 
     let found = book.find(&numbers)?;
