@@ -192,6 +192,33 @@ struct Call<'py> {
 }
 
 impl RpcEndpoint {
+    /// The bus of a call, which may be given by name as the seed's was, and the seconds that it leaves the call.
+    #[inline]
+    fn bus<'py>(
+        &self,
+        method: &str,
+        bus: Option<&Bound<'py, PyAny>>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<(Bound<'py, RpcBus>, Option<f64>)> {
+        if let Some(bus) = bus {
+            return TimedBus::open(bus);
+        }
+        let named = match kwargs {
+            Some(kwargs) if self.contract.as_ref().is_none_or(|contract| contract.get().is_single()) => {
+                let named = kwargs.get_item("bus")?;
+                if named.is_some() {
+                    kwargs.del_item("bus")?;
+                }
+                named
+            }
+            _ => None,
+        };
+        match named {
+            Some(bus) => TimedBus::open(&bus),
+            None => Err(PyTypeError::new_err(format!("{method}() missing 1 required positional argument: 'bus'"))),
+        }
+    }
+
     /// What a call is to send, by the endpoint's parameters.
     #[inline]
     fn prepare<'py>(
@@ -340,14 +367,14 @@ impl RpcEndpoint {
     ///
     /// With one parameter, or none, it is `call(bus, payload=None, on_response=None, spin_threshold=None, *,
     /// timeout=None)`: `on_response` gets a memoryview of the reply's bytes in place, valid during the call only.
-    #[pyo3(signature = (bus, /, *args, **kwargs))]
+    #[pyo3(signature = (bus=None, /, *args, **kwargs), text_signature = "($self, bus, /, *args, **kwargs)")]
     fn call<'py>(
         &self,
-        bus: &Bound<'py, PyAny>,
+        bus: Option<&Bound<'py, PyAny>>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (bus, within) = TimedBus::open(bus)?;
+        let (bus, within) = self.bus("call", bus, kwargs)?;
         let call = self.prepare("call", within, args, kwargs)?;
         self.exchange(&bus, &call)
     }
@@ -358,16 +385,16 @@ impl RpcEndpoint {
     /// calls wait their turn while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
     /// usable, and its late reply is dropped. Errors are those of `call`. With one parameter, or none, it is
     /// `acall(bus, payload=None, *, timeout=None)`.
-    #[pyo3(signature = (bus, /, *args, **kwargs))]
+    #[pyo3(signature = (bus=None, /, *args, **kwargs), text_signature = "($self, bus, /, *args, **kwargs)")]
     fn acall<'py>(
         slf: &Bound<'py, Self>,
-        bus: &Bound<'py, PyAny>,
+        bus: Option<&Bound<'py, PyAny>>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let (bus, within) = TimedBus::open(bus)?;
         let this = slf.get();
+        let (bus, within) = this.bus("acall", bus, kwargs)?;
         let Call { written, timeout, .. } = this.prepare("acall", within, args, kwargs)?;
         let payload = match written {
             Written::Nothing => PyBytes::new(py, &[]).into_any(),

@@ -120,7 +120,12 @@ def named(x: tachyon.u8, _class: tachyon.u8) -> tachyon.u8: ...  # type: ignore[
 
 
 POINT = Point(x=2.0, y=0.0)
-SERVERS = {"bus": PLAIN + ON_A_BUS, "server": PLAIN + AT_A_SERVER, "loop": ASYNC + IN_A_LOOP, "mixed": PLAIN + IN_A_LOOP}
+SERVERS = {
+    "bus": PLAIN + ON_A_BUS,
+    "server": PLAIN + AT_A_SERVER,
+    "loop": ASYNC + IN_A_LOOP,
+    "mixed": PLAIN + IN_A_LOOP,
+}
 
 
 def by_call(path: str) -> Callable[..., Any]:
@@ -231,6 +236,11 @@ def test_raw_and_one_argument_calls_are_the_seeds(peer: Callable[[str], Peer], p
         assert one.call(bus, 5, bytes) == (5).to_bytes(4, "little")
         assert one.call(bus, value=5, on_response=len) == 4
         assert nothing.call(bus, None, bytes) == b"\3"
+        assert echo.call(bus=bus, payload=b"abc") == b"abc"
+        assert nothing.call(bus=bus) == 3
+        for endpoint in (echo, add):
+            with pytest.raises(TypeError, match=r"^call\(\) missing 1 required positional argument: 'bus'$"):
+                endpoint.call(payload=b"abc")  # type: ignore[call-overload]
         with pytest.raises(TypeError, match=r"call\(\) takes from 1 to 4 positional arguments but 5 were given"):
             echo.call(bus, b"abc", None, None, 1)  # type: ignore[call-overload]
         with pytest.raises(ValueError, match="a timeout is a number of seconds"):
@@ -303,7 +313,7 @@ def test_parameters_that_cannot_travel_are_refused_at_the_decorator() -> None:
     with pytest.raises(TypeError, match="parameter `b` of f has no hint; where there are several, each says"):
 
         @tachyon_rpc(1)
-        def f(a: tachyon.u8, b) -> None: ...  # type: ignore[no-untyped-def] # noqa: ANN001
+        def f(a: tachyon.u8, b) -> None: ...  # type: ignore[no-untyped-def]
 
     with pytest.raises(TypeError, match="two parameters travel under the same name"):
 

@@ -58,7 +58,7 @@ class Scan(tachyon.Struct):
 
 SERVICE = (
     TYPES
-    + '''
+    + """
 import logging
 logging.disable()
 kept = []
@@ -149,17 +149,17 @@ def bad_list() -> list[str]:
 
 with tachyon.RpcBus.listen(path, 1 << 20, 1 << 20) as bus:
     dispatcher.serve_forever(bus)
-'''
+"""
 )
 
-exec(TYPES)  # noqa: S102 - the same classes on both sides, written once
+exec(TYPES)
 
 
 def endpoint(msg_type: int, takes: dict[str, Any], gives: Any) -> Any:
     """Make an endpoint of its hints."""
     names = ", ".join(takes)
     namespace: dict[str, Any] = {}
-    exec(f"def called({names}): ...", namespace)  # noqa: S102
+    exec(f"def called({names}): ...", namespace)
     function = namespace["called"]
     function.__annotations__ = takes | {"return": gives}
     function.__name__ = NAMES[msg_type]
@@ -169,7 +169,23 @@ def endpoint(msg_type: int, takes: dict[str, Any], gives: Any) -> Any:
 NAMES = {
     number: name
     for number, name in enumerate(
-        "back text texts lists scans maybe points look remember keeps_arrays side_of half none bad_text bad_list".split(),
+        [
+            "back",
+            "text",
+            "texts",
+            "lists",
+            "scans",
+            "maybe",
+            "points",
+            "look",
+            "remember",
+            "keeps_arrays",
+            "side_of",
+            "half",
+            "none",
+            "bad_text",
+            "bad_list",
+        ],
         start=1,
     )
 }
@@ -207,7 +223,11 @@ def bus(peer: Callable[[str], Peer], path: str) -> Iterator[RpcBus]:
 
 def test_a_variable_struct_there_and_back(bus: RpcBus) -> None:
     back = endpoint(1, {"scan": Scan}, Scan)
-    for each in (scan(), scan(note=None, best=None, gain=None, names=[], points=[], frame=""), Scan(taken_at=1, frame="x", points=[])):
+    for each in (
+        scan(),
+        scan(note=None, best=None, gain=None, names=[], points=[], frame=""),
+        Scan(taken_at=1, frame="x", points=[]),
+    ):
         found = back.call(bus, each)
         assert found == each
         assert bytes(found) == bytes(each)
@@ -246,7 +266,16 @@ LOOK = {"scan": Scan, "keep": tachyon.bool, "text": str, "more": npt.NDArray[np.
 def test_what_is_lent_to_a_handler_and_what_is_its_own(bus: RpcBus) -> None:
     look = endpoint(8, LOOK, list[str])
     said = look.call(bus, scan(), True, "x", [1, 2], b"raw")
-    assert said[:8] == ["Array", "False", "bytes", "memoryview", "True", "False", "True", str(Point).replace(__name__, "__main__")]
+    assert said[:8] == [
+        "Array",
+        "False",
+        "bytes",
+        "memoryview",
+        "True",
+        "False",
+        "True",
+        str(Point).replace(__name__, "__main__"),
+    ]
     assert "is a view of a request, which is read-only" in said[8]
     assert said[9:] == ["[1, 2]", "raw"]
     said = endpoint(9, {}, list[str]).call(bus)
@@ -274,7 +303,9 @@ def test_other_meanings_are_found_before_the_first_call(bus: RpcBus) -> None:
         with pytest.raises(LayoutMismatchError):
             endpoint(2, {"value": hint}, str).call(bus, value)
     other = type(tachyon.Struct)(
-        "Scan", (tachyon.Struct,), {"__annotations__": {"taken_at": tachyon.u64, "frame": bytes}, "__module__": __name__}
+        "Scan",
+        (tachyon.Struct,),
+        {"__annotations__": {"taken_at": tachyon.u64, "frame": bytes}, "__module__": __name__},
     )
     with pytest.raises(LayoutMismatchError, match="frame"):
         endpoint(1, {"scan": other}, other).call(bus, other(taken_at=1, frame=b""))
@@ -309,7 +340,10 @@ def test_bad_bytes_never_reach_a_handler(bus: RpcBus) -> None:
     assert refused(bus, b"") == "the head of Scan is 0 bytes by its own word, and 0 came"
     assert refused(bus, changed(0, word(3))) == f"the head of Scan is 3 bytes by its own word, and {found} came"
     assert "4294967295 bytes by its own word" in refused(bus, changed(0, word(0xFFFFFFFF)))
-    assert refused(bus, changed(0, word(at["note"] + 4))) == "Scan.note is cut: the sender's fields are others than those here"
+    assert (
+        refused(bus, changed(0, word(at["note"] + 4)))
+        == "Scan.note is cut: the sender's fields are others than those here"
+    )
     assert refused(bus, changed(0, word(at["points"]))).startswith("Scan.points is missing")
     for bad in (1, pairs["frame"][0] + 4, 0xFFFFFFF8, 8):
         expected = f"Scan.frame should be the 3 bytes at {bad} of {found}, and there is no part"

@@ -47,7 +47,7 @@ class Unlisted(tachyon.EndpointError, text="nothing knows of {what}"):
     what: str
 '''
 
-SERVICE = '''
+SERVICE = """
 logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
 dispatcher = tachyon.RpcDispatcher(**{settings})
 
@@ -68,7 +68,7 @@ dispatcher = tachyon.RpcDispatcher(**{settings})
     if how == "failed":
         raise LookupError("on purpose")
     return sensor / 2
-'''
+"""
 
 ON_A_BUS = """
 with tachyon.RpcBus.listen(path, 1 << 16, 1 << {size}) as bus:
@@ -77,7 +77,7 @@ with tachyon.RpcBus.listen(path, 1 << 16, 1 << {size}) as bus:
 AT_A_SERVER = "\ndispatcher.serve_forever(tachyon.RpcServer(path))\n"
 IN_A_LOOP = "\nasyncio.run(dispatcher.serve_async(tachyon.RpcServer(path)))\n"
 
-exec(ERRORS)  # noqa: S102 - the same classes on both sides, written once
+exec(ERRORS)
 G: Any = globals()
 NoSensor, Busy, Broken, Unlisted = G["NoSensor"], G["Busy"], G["Broken"], G["Unlisted"]
 
@@ -126,7 +126,12 @@ def test_declared_errors_arrive_as_their_classes(
     with pytest.raises(NoSensor) as raised:
         call(path, 3, "missing")
     error = raised.value
-    assert (str(error), error.sensor, error.text, error.kind) == ("no sensor 3", 3, "no sensor 3", ErrorKind.HANDLER_FAILED)
+    assert (str(error), error.sensor, error.text, error.kind) == (
+        "no sensor 3",
+        3,
+        "no sensor 3",
+        ErrorKind.HANDLER_FAILED,
+    )
     assert (error.msg_type, error.name) == (4, "NoSensor")
     assert isinstance(error, RpcError)
     assert isinstance(error, EndpointError)

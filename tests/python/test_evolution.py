@@ -49,7 +49,9 @@ with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
 
 GROWN = {
     "an option": changed("    frame: str\n", "    frame: str\n    note: str | None = None\n"),
-    "an option with a value as its default": changed("    frame: str\n", "    frame: str\n    note: str | None = 'new'\n"),
+    "an option with a value as its default": changed(
+        "    frame: str\n", "    frame: str\n    note: str | None = 'new'\n"
+    ),
     "a number with a default": changed("    frame: str\n", "    frame: str\n    gain: tachyon.f64 = 1.5\n"),
     "a list with a default": changed("    frame: str\n", "    frame: str\n    names: list[str] = ['x']\n"),
     "a Struct with a default": changed("    frame: str\n", "    frame: str\n    at: Point = Point(x=1.0)\n").replace(
@@ -67,7 +69,10 @@ REFUSED = {
         changed("    frame: str\n", "    frame: str\n    gain: tachyon.f64\n"),
         "`gain`",
     ),
-    "an argument without a default": (changed("radius: tachyon.f32)", "radius: tachyon.f32, gain: tachyon.f64)"), "`gain`"),
+    "an argument without a default": (
+        changed("radius: tachyon.f32)", "radius: tachyon.f32, gain: tachyon.f64)"),
+        "`gain`",
+    ),
     "another type": (changed("radius: tachyon.f32", "radius: tachyon.f64"), "argument `radius` of filtered is"),
     "another name": (changed("radius: tachyon.f32", "size: tachyon.f32"), "`radius`"),
     "another order": (changed("scan: Scan, radius: tachyon.f32", "radius: tachyon.f32, scan: Scan"), "`scan`"),
@@ -86,7 +91,7 @@ REFUSED = {
 def build(code: str) -> dict[str, Any]:
     """Make the endpoints of one build in this process."""
     space: dict[str, Any] = {"tachyon": tachyon, "tachyon_rpc": tachyon.tachyon_rpc, "__name__": "build"}
-    exec(textwrap.dedent(code), space)  # noqa: S102 - the same text as in the other process
+    exec(textwrap.dedent(code), space)
     return space
 
 
@@ -123,7 +128,10 @@ def test_a_newer_caller_of_an_older_callee(peer: Callable[[str], Peer], path: st
 @pytest.mark.parametrize("change", REFUSED)
 @pytest.mark.parametrize("newer_serves", [False, True])
 def test_all_else_is_refused_before_a_call(
-    peer: Callable[[str], Peer], path: str, change: str, newer_serves: bool  # noqa: FBT001
+    peer: Callable[[str], Peer],
+    path: str,
+    change: str,
+    newer_serves: bool,
 ) -> None:
     new, text = REFUSED[change]
     callee = served(peer, new if newer_serves else OLD)

@@ -15,7 +15,6 @@ import pytest
 import tachyon
 from tachyon._codegen import python
 from tachyon._contract import contract_of
-from tachyon._layout import Types
 from tachyon._description import (
     ArrayType,
     BytesType,
@@ -26,6 +25,7 @@ from tachyon._description import (
     StructType,
     from_json,
 )
+from tachyon._layout import Types
 from tachyon._names import OF_ENUMS, OF_STRUCTS, normal, python_name, wire_name
 from tachyon._values import encode, form_of, to_json
 

@@ -82,7 +82,7 @@ def _request(name: str, parameters: list[inspect.Parameter], hints: Mapping[str,
         if own.name not in hints:
             return RAW
         found = form(hints[own.name], f"parameter `{own.name}` of {name}")
-        if found.kind != "fields" and own.default is inspect.Parameter.empty or found.layout is None:
+        if (found.kind != "fields" and own.default is inspect.Parameter.empty) or found.layout is None:
             return found
     fields: list[HeadField] = []
     for own in parameters:

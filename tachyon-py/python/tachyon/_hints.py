@@ -126,8 +126,8 @@ def layout(hint: Any, place: str) -> Layout:
             message = f"{place}: {shown(hint)} does not say how it lies in memory; write {advice}"
             raise TypeError(message)
     message = (
-        f"{place}: {shown(hint)} cannot travel; numbers such as tachyon.u64, bool, str, bytes, Structs, tachyon.IntEnum, "
-        "list, tachyon.Array and numpy.typing.NDArray of these, and `X | None` do"
+        f"{place}: {shown(hint)} cannot travel; numbers such as tachyon.u64, bool, str, bytes, Structs, "
+        "tachyon.IntEnum, list, tachyon.Array and numpy.typing.NDArray of these, and `X | None` do"
     )
     raise TypeError(message)
 
@@ -207,8 +207,17 @@ def _option(hint: Any, place: str) -> Layout:
 
 
 _DTYPES = {
-    **{"u1": "u8", "u2": "u16", "u4": "u32", "u8": "u64", "i1": "i8", "i2": "i16", "i4": "i32", "i8": "i64"},
-    **{"f4": "f32", "f8": "f64", "b1": "bool"},
+    "u1": "u8",
+    "u2": "u16",
+    "u4": "u32",
+    "u8": "u64",
+    "i1": "i8",
+    "i2": "i16",
+    "i4": "i32",
+    "i8": "i64",
+    "f4": "f32",
+    "f8": "f64",
+    "b1": "bool",
 }
 
 

@@ -188,8 +188,6 @@ class FixedStr(Layout):
 class EnumLayout(Layout):
     """One of the members of an IntEnum."""
 
-    array_dtype = None
-
     def __init__(self, members: type[enum.IntEnum], number: Primitive) -> None:
         """Stand for `members`, each as a `number`."""
         self.members = members
@@ -213,6 +211,10 @@ class EnumLayout(Layout):
 
     def dtype(self) -> Any:
         return self.number.dtype()
+
+    @property
+    def array_dtype(self) -> None:
+        """None: numbers of numpy's are no members."""
 
 
 class Text(Layout):
@@ -288,8 +290,7 @@ class HeadLayout(ClassLayout):
 
     def node(self, nodes: Nodes) -> tuple[Any, ...]:
         fields = [
-            (field.name, field.place, nodes.of(field.layout), field.has_default, field.default)
-            for field in self.fields
+            (field.name, field.place, nodes.of(field.layout), field.has_default, field.default) for field in self.fields
         ]
         return "head", self.name, fields, self.cls
 

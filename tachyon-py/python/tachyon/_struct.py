@@ -1,4 +1,4 @@
-"""Struct: a class whose fields lie in memory as Rust's `repr(C)` lays them out, or, if one has no fixed size, as values.
+"""Struct: a class whose fields lie in memory as Rust's `repr(C)` lays them out, or that holds values.
 
 Fields have every name but a few, so what a Struct has for itself is called `__tachyon_*__`.
 """
@@ -9,7 +9,7 @@ import sys
 import typing
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform
 
-from tachyon._hints import fixed, layout
+from tachyon._hints import layout
 from tachyon._layout import HeadField, HeadLayout, LaidOut, Layout, StructField, StructLayout
 from tachyon._names import OF_STRUCTS, is_padding, normal, objection, wire_name
 from tachyon._tachyon import FieldCore, Memory, Values
@@ -55,16 +55,15 @@ class Field(FieldCore):
     """One field: reads and writes."""
 
     __slots__ = ("layout", "name")
+    layout: Layout
+    name: str
 
-    def __new__(cls, plan: Plan, index: int, place: str, *_own: object) -> Self:
-        """Be number `index` of the payload that the plan is of."""
-        return super().__new__(cls, plan, index, place)
-
-    def __init__(self, plan: Plan, index: int, place: str, name: str, layout: Layout) -> None:
-        """Be called `name`."""
-        del plan, index, place
+    def __new__(cls, plan: Plan, index: int, place: str, name: str, layout: Layout) -> Self:
+        """Be number `index` of the payload that the plan is of, called `name`."""
+        self = super().__new__(cls, plan, index, place)
         self.name = name
         self.layout = layout
+        return self
 
     @property
     def is_padding(self) -> bool:
@@ -100,9 +99,9 @@ def _hint(name: str, written: Any, module: str, around: Mapping[str, Any], owner
 
 def resolved(cls: type, around: Mapping[str, Any]) -> dict[str, Any]:
     """Give a class's own hints, but for those of the class itself; `around` has the names where it stands."""
-    written: Mapping[str, Any] = cls.__dict__.get("__annotations__") or (
-        cls.__annotations__ if sys.version_info >= (3, 14) else {}
-    )
+    import inspect  # noqa: PLC0415 - costs more than this module does
+
+    written = inspect.get_annotations(cls)
     hints = {name: _hint(name, hint, cls.__module__, around, cls.__name__) for name, hint in written.items()}
     return {
         normal(name): hint
@@ -128,7 +127,9 @@ def _own_hints(name: str, written: Mapping[str, Any], module: str, around: Mappi
     raise TypeError(message)
 
 
-def _place_fields(cls: Any, hints: Mapping[str, Any], defaults: Mapping[str, Any], *, extensible: bool) -> Layout:
+def _place_fields(
+    cls: Any, hints: Mapping[str, Any], defaults: Mapping[str, Any], *, extensible: bool
+) -> StructLayout | HeadLayout:
     """Lay the fields of a class out: without a fixed size if one of them has none."""
     name: str = cls.__name__
     layouts = {own: layout(hint, f"field `{own}` of {name}") for own, hint in hints.items()}
@@ -185,9 +186,7 @@ class _Written(typing.NamedTuple):
 class _StructType(type):
     """Lays a Struct out when its class is made."""
 
-    def __new__(
-        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, extensible: bool = False
-    ) -> Any:
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, extensible: bool = False) -> Any:
         """Make the class, or raise naming the field that cannot be laid out."""
         namespace.setdefault("__slots__", ())
         if "VariableStruct" not in globals():
@@ -290,7 +289,7 @@ class _DType:
     def __get__(self, instance: Struct | None, owner: type[Struct]) -> Any:
         if isinstance(owner.__dict__.get("__layout__"), HeadLayout):
             message = f"{owner.__name__} has no dtype, since it has no fixed size"
-            raise AttributeError(message)
+            raise AttributeError(message)  # noqa: TRY004 - what an attribute that is not there raises
         try:
             import numpy as np  # noqa: PLC0415 - numpy is optional
         except ImportError as error:
@@ -413,13 +412,14 @@ def _set(made: Struct, values: Mapping[str, Any]) -> None:
 
 
 def _same(mine: Any, theirs: Any) -> bool:
-    if isinstance(mine, list) and isinstance(theirs, list):
-        values, others = cast("list[Any]", mine), cast("list[Any]", theirs)
-        return len(values) == len(others) and all(map(_same, values, others))
-    if hasattr(mine, "shape"):
-        # An array of numpy compares value by value.
-        return mine.shape == theirs.shape and bool((mine == theirs).all())
-    return bool(mine == theirs)
+    if isinstance(mine, list):
+        values: list[Any] = mine  # pyright: ignore[reportUnknownVariableType]
+        return isinstance(theirs, list) and len(values) == len(theirs) and all(map(_same, values, theirs))  # pyright: ignore[reportUnknownArgumentType]
+    shape: Any = getattr(mine, "shape", None)
+    if shape is None:
+        return bool(mine == theirs)
+    # An array of numpy compares value by value, if there are as many.
+    return shape == theirs.shape and bool((mine == theirs).all())
 
 
 def _check_given(cls: type[Struct], fields: Mapping[str, Any]) -> None:
@@ -445,7 +445,13 @@ class FixedStruct(Struct, Memory):
             return self
 
 
-class VariableStruct(Struct, Values):
+if TYPE_CHECKING:
+    _Held = object
+else:
+    _Held = Values
+
+
+class VariableStruct(Struct, _Held):
     """What a Struct without a fixed size is: values."""
 
     if not TYPE_CHECKING:

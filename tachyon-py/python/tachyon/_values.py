@@ -128,10 +128,7 @@ def encode(form: Form, value: Any, place: str) -> bytes:
     else:
         given = _expect(dict, {} if value is None else value, place)
         _check_names(given, {field.name: field for field in fields}, place)
-        values = [
-            _value(field.layout, given.get(field.name), f"{place}.{field.name}")
-            for field in fields
-        ]
+        values = [_value(field.layout, given.get(field.name), f"{place}.{field.name}") for field in fields]
     return form.layout.plan.encode_fields(values)
 
 
@@ -155,7 +152,7 @@ def _check_names(given: Mapping[str, Any], own: Mapping[str, HeadField | Layout]
             raise JsonError(message)
 
 
-def _value(layout: Layout, value: Any, place: str) -> Any:  # noqa: PLR0911 - one for each kind
+def _value(layout: Layout, value: Any, place: str) -> Any:
     if isinstance(layout, OptionLayout):
         return None if value is None else _value(layout.of, value, place)
     if isinstance(layout, (StructLayout, HeadLayout)):
