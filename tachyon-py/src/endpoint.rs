@@ -228,14 +228,14 @@ impl RpcEndpoint {
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Call<'py>> {
-        let contract = self.contract.as_ref().map(|contract| contract.get());
+        let contract = self.contract.as_ref().map(Py::get);
         let Some(contract) = contract.filter(|contract| !contract.is_single()) else {
             let own = contract.and_then(|contract| contract.parameter(args.py()));
             let Single { payload, on_response, spin_threshold, timeout } = Single::of(method, args, kwargs, own)?;
             let written = match (contract, payload) {
                 (None, Some(payload)) if !payload.is_none() => Written::Object(payload),
                 (None, _) => return Err(no_payload()),
-                (Some(contract), payload) => self.single(contract, args.py(), payload)?,
+                (Some(contract), payload) => Self::single(contract, args.py(), payload)?,
             };
             let spins = args::spins(spin_threshold.map(|given| given.extract()).transpose()?)?;
             let timeout = args::sooner(timeout.map(|given| given.extract()).transpose()?, within);
@@ -247,12 +247,7 @@ impl RpcEndpoint {
 
     /// The request of a typed endpoint with one parameter, or none.
     #[inline]
-    fn single<'py>(
-        &self,
-        contract: &Contract,
-        py: Python<'py>,
-        payload: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<Written<'py>> {
+    fn single<'py>(contract: &Contract, py: Python<'py>, payload: Option<Bound<'py, PyAny>>) -> PyResult<Written<'py>> {
         let is_raw = contract.takes_bytes();
         match payload {
             // A call of the seed's may say that there is nothing.
@@ -274,7 +269,7 @@ impl RpcEndpoint {
             Written::Room(room) => Payload::Written(room),
             Written::Object(object) => Payload::of(object)?,
         };
-        let own = self.contract.as_ref().map(|contract| contract.get());
+        let own = self.contract.as_ref().map(Py::get);
         let contract = own.filter(|contract| contract.is_typed());
         let limit = args::limit(*timeout)?;
         let asking = Asking { msg_type: self.msg_type, spins: *spins, limit, idempotent: self.idempotent, contract };

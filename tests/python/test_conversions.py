@@ -136,8 +136,9 @@ class Ways:
         try:
             return plain(self._answer.call(self._bus))
         except tachyon.RpcError as error:
-            assert error.kind is tachyon.ErrorKind.BAD_REPLY
-            raise BadReplyError(error.text) from error
+            if error.kind is tachyon.ErrorKind.BAD_REPLY:
+                raise BadReplyError(error.text) from error
+            raise
 
     def assign(self, value: Any) -> Any:
         made = self._held.struct(value=value, other="")

@@ -219,7 +219,7 @@ def described(made: Any) -> Any:
     return types.list[-1]
 
 
-def plain(described: Any) -> Any:
+def plain(described: Any) -> Any:  # noqa: PLR0911 - one for each kind
     """Leave a type's names out: what is left is what lies in memory."""
     match described:
         case FormType():
