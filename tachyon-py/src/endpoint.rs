@@ -142,7 +142,8 @@ impl<'py> Single<'py> {
                 format!("{method}() takes from {least} to {most} positional arguments but {given} were given");
             return Err(PyTypeError::new_err(message));
         }
-        let get = |at: usize| args.get_item(at).ok();
+        // An index beyond the end would make an exception.
+        let get = |at: usize| if at < args.len() { args.get_item(at).ok() } else { None };
         let mut found = Self { payload: get(0), on_response: get(1), spin_threshold: get(2), timeout: None };
         if let Some(kwargs) = kwargs {
             for (key, value) in kwargs.iter() {
