@@ -65,14 +65,13 @@ fn dependencies(manifest: &str) -> Vec<Dependency> {
             if at == found.len() {
                 found.push(Dependency { name, ..Dependency::default() });
             }
-            match word {
-                Some(word) => say(&mut found[at], word, value),
-                None => {
-                    let table = value.trim().trim_start_matches('{').trim_end_matches('}');
-                    for (word, value) in table.split(',').filter_map(|pair| pair.split_once('=')) {
-                        say(&mut found[at], word.trim(), value);
-                    }
-                }
+            if let Some(word) = word {
+                say(&mut found[at], word, value);
+                continue;
+            }
+            let table = value.trim().trim_start_matches('{').trim_end_matches('}');
+            for (word, value) in table.split(',').filter_map(|pair| pair.split_once('=')) {
+                say(&mut found[at], word.trim(), value);
             }
         } else if is_one && let Some(dependency) = found.last_mut() {
             say(dependency, key.trim(), value);

@@ -224,7 +224,7 @@ impl<'a> Payload<'a> {
             let owned = part.own(&quote_spanned!(Span::mixed_site()=> self.#name), private);
             quote_spanned!(Span::mixed_site()=> #name: #owned)
         });
-        let doc = format!("An owned [`{text}`]: a copy of every part.");
+        let doc = format!("An owned `{text}`: a copy of every part.");
         quote_spanned! {Span::mixed_site()=>
             #[automatically_derived]
             impl #view<'_> {
