@@ -33,13 +33,6 @@ impl Place {
         tokens.into_iter().collect()
     }
 
-    /// `before ty after` there, with the user's own `ty` in the middle.
-    pub(crate) fn take_around(self, before: TokenStream, ty: impl ToTokens, after: TokenStream) -> TokenStream {
-        let (before, after) = (self.take(before), self.take(after));
-        let ty = ty.into_token_stream();
-        quote::quote!(#before #ty #after)
-    }
-
     /// Moves `expression` there. Its names keep their meaning: a span's place and its scope are separate.
     pub(crate) fn take(self, expression: TokenStream) -> TokenStream {
         let mut tokens: Vec<TokenTree> = expression.into_iter().collect();

@@ -30,8 +30,9 @@ pub use tachyon_macros::{DeclaredError, Payload};
 pub use self::contract::{Method, MethodOf, Stub, answer, call, handle};
 pub use self::declared::{declared, zeros};
 pub use self::gaps::{
-    IsFixed, NotFixed, Shape, assert_aligned, assert_fixed, assert_fixed_element, assert_no_gap_after,
-    assert_no_gap_before, assert_not_empty, behind, never_compiled, number, shape,
+    Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,
+    assert_fixed_element, assert_no_gap_after, assert_no_gap_before, assert_not_empty, behind, never_compiled, number,
+    shape,
 };
 pub use self::message::Opaque;
 pub use self::select::{

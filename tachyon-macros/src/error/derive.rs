@@ -52,7 +52,7 @@ fn declared(item: &ItemEnum, found: &Found, private: &Path) -> TokenStream {
     let decoded = variants.iter().map(Declared::decoded);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
-            use #private::{NotFixed as _, NotValue as _};
+            use #private::{NotDefined as _, NotFixed as _, NotValue as _};
             #(#travels)*
             #debug
 

@@ -51,13 +51,15 @@ fn structure(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
     let replies = replies(name, &bounds, private);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
-            use #private::{NotFixed as _, NotValue as _};
+            use #private::{NotDefined as _, NotFixed as _, NotValue as _};
             const __SHAPE: #private::Shape<#count> = #private::shape([
                 #((#private::size_of::<#types>(), #private::align_of::<#types>())),*
             ]);
             const __IS_FIXED: #private::bool = #is_fixed;
             #(#asserted)*
             #gaps
+            #[automatically_derived]
+            impl #private::Defined for #name {}
             #copies
             #[automatically_derived]
             unsafe impl #private::Fixed for #name #bounds {

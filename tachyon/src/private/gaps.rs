@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 
 use super::message::Message;
+use super::select::Select;
 use crate::payload::Fixed;
 
 /// Asks whether `T` is a fixed payload.
@@ -20,6 +21,39 @@ pub trait NotFixed {
 }
 
 impl<T> NotFixed for IsFixed<T> {}
+
+/// A payload of which a mistake is reported where it is defined: that it does not travel then is no further mistake.
+pub trait Defined {}
+
+/// Asks whether `T` is one.
+pub struct IsDefined<T>(PhantomData<T>);
+
+impl<T: Defined> IsDefined<T> {
+    /// It is.
+    pub const YES: bool = true;
+}
+
+/// Answers for all types that are none.
+pub trait NotDefined {
+    /// It is none.
+    const YES: bool = false;
+}
+
+impl<T> NotDefined for IsDefined<T> {}
+
+/// The type of which is asked whether it travels: `T`, but for one of which that was asked before.
+pub trait Asked<T> {
+    /// It.
+    type Type;
+}
+
+impl<T> Asked<T> for Select<false> {
+    type Type = T;
+}
+
+impl<T> Asked<T> for Select<true> {
+    type Type = u8;
+}
 
 /// Where a struct's fields lie, by the rules of C.
 #[derive(Clone, Copy)]
