@@ -31,8 +31,8 @@ pub use self::contract::{Method, MethodOf, Stub, answer, call, handle};
 pub use self::declared::{declared, zeros};
 pub use self::gaps::{
     Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,
-    assert_fixed_element, assert_no_gap_after, assert_no_gap_before, assert_not_empty, behind, never_compiled, number,
-    shape,
+    assert_fixed_element, assert_no_gap_after, assert_no_gap_before, assert_not_empty, assert_number, behind,
+    never_compiled, number, shape,
 };
 pub use self::message::Opaque;
 pub use self::select::{

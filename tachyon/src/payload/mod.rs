@@ -17,7 +17,7 @@ mod value_tests;
 
 pub use argument::{Argument, Pass};
 pub use declared::{DeclaredError, Undeclared};
-pub use element::Element;
+pub(crate) use element::Element;
 pub use fixed::Fixed;
 pub(crate) use fixed::{lend_all_mut, lend_private};
 pub(crate) use form::view;

@@ -175,6 +175,16 @@ pub const fn assert_aligned(align: usize) {
     assert!(align <= 8, "a payload is aligned to 8 bytes at most: leave `repr(align)` out");
 }
 
+/// Looks at the size of an enum.
+///
+/// # Panics
+///
+/// When it is not that of its number, as [`assert_no_gap_before`].
+#[track_caller]
+pub const fn assert_number(size: usize, number: usize) {
+    assert!(size == number, "a payload enum is as large as its number: leave `repr(align)` out");
+}
+
 const fn gap(bytes: usize) -> Message {
     let mut message = Message::new();
     message.push("a payload has no padding, and there ");
@@ -227,6 +237,7 @@ mod tests {
         assert_no_gap_after("b", &shape, 16);
         assert_not_empty(1);
         assert_aligned(8);
+        assert_number(2, 2);
         assert_fixed(true, true, "T");
         assert_fixed(false, false, "T");
     }
@@ -253,6 +264,12 @@ mod tests {
     #[should_panic(expected = "`Scan` has no fixed size, and the elements of an array have one: write `Vec<Scan>`")]
     fn a_variable_element_is_named() {
         assert_fixed_element(true, false, "Scan");
+    }
+
+    #[test]
+    #[should_panic(expected = "as large as its number")]
+    fn an_enum_is_not_larger_than_its_number() {
+        assert_number(8, 1);
     }
 
     #[test]
