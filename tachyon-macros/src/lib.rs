@@ -2,10 +2,10 @@
 //!
 //! One call of `#[tachyon_rpc]` goes through the files in this order: `args` (what stands in the parentheses), `model`
 //! (what the attribute stands on), `check` and `params` (the rules), and then `expand` when all rules hold or `fallback`
-//! when one does not. `service` does the same for a trait, `payload` for `#[tachyon::payload]`, each with files of the
-//! same names. `wire` knows which types travel, `diag` carries the mistakes, `place` puts those that only rustc can find
-//! where they belong, `attrs` knows which attributes are shared, `renamed` how the crate calls the library. `table` is
-//! the whole of `endpoints!`.
+//! when one does not. `service` does the same for a trait, `payload` for `#[tachyon::payload]` and `error` for
+//! `#[tachyon::error]`; these two leave the code to derives of their own. `wire` and `payload::spelling` know which types
+//! travel, `diag` carries the mistakes, `place` puts those that only rustc can find where they belong, `attrs` knows
+//! which attributes are shared, `renamed` how the crate calls the library. `table` is the whole of `endpoints!`.
 
 mod args;
 mod attrs;

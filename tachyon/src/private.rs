@@ -36,7 +36,7 @@ pub use self::gaps::{
 };
 pub use self::message::Opaque;
 pub use self::select::{
-    IsArgument, IsValue, NotArgument, NotValue, Parameter, Select, Slot, Take, can_be_parameter, travels,
+    IsArgument, IsValue, NotArgument, NotValue, Parameter, Select, Slot, Take, Travels, can_be_parameter, travels,
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
 pub use crate::describe::Signature;

@@ -242,7 +242,6 @@ pub(crate) fn copies(name: &TokenStream, bounds: &TokenStream, found: &Found, pr
 pub(crate) fn reply_by_reference(name: &TokenStream, bounds: &TokenStream, private: &Path) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #[automatically_derived]
-        #[diagnostic::do_not_recommend]
         impl #private::ReplyValue for &#name #bounds {
             type Message = #name;
 

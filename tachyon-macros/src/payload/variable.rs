@@ -156,7 +156,6 @@ impl<'a> Payload<'a> {
         let lists = lists(name, private);
         quote_spanned! {Span::mixed_site()=>
             #[automatically_derived]
-            #[diagnostic::do_not_recommend]
             impl #private::Value for #name {
                 type View<'a> = #view<'a>;
                 type List<'a> = #private::List<'a, #name>;
@@ -300,7 +299,6 @@ impl<'a> Payload<'a> {
         let Payload { private, name, view, .. } = self;
         quote_spanned! {Span::mixed_site()=>
             #[automatically_derived]
-            #[diagnostic::do_not_recommend]
             impl<'a> #private::Argument<'a> for #view<'a> {
                 type Wire = #name;
 
@@ -311,7 +309,6 @@ impl<'a> Payload<'a> {
             }
 
             #[automatically_derived]
-            #[diagnostic::do_not_recommend]
             impl<'a> #private::Argument<'a> for #name {
                 type Wire = #name;
 
@@ -321,7 +318,6 @@ impl<'a> Payload<'a> {
             }
 
             #[automatically_derived]
-            #[diagnostic::do_not_recommend]
             impl<'s> #private::Pass<'s, #name> for #view<'s> {
                 #[inline]
                 fn pass(self) -> #view<'s> {
@@ -330,7 +326,6 @@ impl<'a> Payload<'a> {
             }
 
             #[automatically_derived]
-            #[diagnostic::do_not_recommend]
             impl #private::ReplyValue for #view<'_> {
                 type Message = #name;
 
