@@ -4,7 +4,8 @@
 #[shm::payload(crate = shm)]
 #[derive(Debug, PartialEq)]
 struct Point {
-    x: f32,
+    x: f64,
+    y: f64,
 }
 
 #[shm::payload(crate = shm)]
@@ -23,12 +24,12 @@ enum ScanError {
 
 #[shm::tachyon_rpc(msg_type = 1, crate = shm)]
 fn double(point: &Point) -> Point {
-    Point { x: 2.0 * point.x }
+    Point { x: 2.0 * point.x, y: point.y }
 }
 
 #[test]
 fn the_name_that_the_attributes_say_is_used() {
-    let scan = Scan { points: vec![double(&Point { x: 1.0 })], frame: "base".into() };
+    let scan = Scan { points: vec![double(&Point { x: 1.0, y: 0.0 })], frame: "base".into() };
     assert_eq!(ScanRef::from(&scan).into_owned(), scan);
     assert_eq!(ScanError::NoSensor { sensor: 3 }.to_string(), "no sensor 3");
     assert_eq!(shm::endpoints![crate = shm; double].len(), 1);
