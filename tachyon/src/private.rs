@@ -33,8 +33,9 @@ pub use self::endpoint::{
     Spelled, answer, answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
 };
 pub use self::gaps::{
-    IsFixed, NotFixed, Shape, assert_aligned, assert_fixed, assert_fixed_element, assert_no_gap_after,
-    assert_no_gap_before, assert_not_empty, behind, never_compiled, number, shape,
+    Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,
+    assert_fixed_element, assert_no_gap_after, assert_no_gap_before, assert_not_empty, assert_number, behind,
+    never_compiled, number, shape,
 };
 pub use self::message::Opaque;
 pub use self::select::{
