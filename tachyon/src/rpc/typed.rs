@@ -170,7 +170,7 @@ impl<F: Fn(&mut [u8])> Body for Fields<F> {
 
 /// The endpoints of a connection whose two sides mean the same.
 ///
-/// Signatures are constants, so their address tells them apart; two copies of one are compared twice, no more.
+/// Signatures are statics, so that their address tells them apart.
 #[derive(Debug, Default)]
 pub(crate) struct Agreed {
     latest: usize,
