@@ -40,11 +40,14 @@ fn main() -> Outcome {
             let three = Three { a: 1.0, b: 2.0, c: 3.0 };
             typed(count, |caller| fixed_3::start(caller, black_box(&three)), Started::finish)
         }
-        "fields-3" => typed(
-            count,
-            |caller| fields_3::start(caller, black_box(1.0), black_box(2.0), black_box(3.0)),
-            Started::finish,
-        ),
+        "fields-3" => {
+            let three = Three { a: 1.0, b: 2.0, c: 3.0 };
+            let start = |caller: &mut Caller| {
+                let Three { a, b, c } = *black_box(&three);
+                fields_3::start(caller, a, b, c)
+            };
+            typed(count, start, Started::finish)
+        }
         "fields-option" => {
             typed(count, |caller| fields_option::start(caller, 1.0, 2.0, 3.0, black_box(Some(4.0))), Started::finish)
         }
@@ -80,12 +83,12 @@ struct Three {
 
 #[tachyon_rpc(msg_type = 2)]
 fn fixed_3(three: &Three) {
-    black_box((three.a, three.b, three.c));
+    black_box(*three);
 }
 
 #[tachyon_rpc(msg_type = 3)]
 fn fields_3(a: f64, b: f64, c: f64) {
-    black_box((a, b, c));
+    black_box(Three { a, b, c });
 }
 
 #[tachyon_rpc(msg_type = 4)]

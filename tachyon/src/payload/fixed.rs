@@ -133,10 +133,13 @@ fn lend_checked<T: Fixed>(bytes: &[u8]) -> Option<&[T]> {
 /// The value that `bytes` are, in place, as [`lend_all`].
 #[inline]
 pub(crate) fn lend<T: Fixed>(bytes: &[u8]) -> Option<&T> {
-    match lend_all(bytes)? {
-        [one] => Some(one),
-        _ => None,
+    let start: *const T = bytes.as_ptr().cast();
+    if const { !T::LAYOUT.accepts_any_bytes() } || bytes.len() != size_of::<T>() || !start.is_aligned() {
+        return None;
     }
+    // SAFETY: the bytes are aligned and as many as a value has, any bytes are one, and they stay borrowed for as long as
+    // the value.
+    Some(unsafe { &*start })
 }
 
 /// The values that `bytes` are, if each of them is valid. The bytes are in nobody else's reach.

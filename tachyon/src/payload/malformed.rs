@@ -112,36 +112,43 @@ pub enum Malformed {
 impl Malformed {
     /// The same, of the value at `place`.
     #[cold]
+    #[inline(never)]
     pub(crate) fn at(self, place: &str) -> Self {
         Self::In { place: place.to_owned(), problem: Box::new(self) }
     }
 
     #[cold]
+    #[inline(never)]
     pub(crate) fn head(name: &str, said: usize, found: usize) -> Self {
         Self::Head { name: name.to_owned(), said, found }
     }
 
     #[cold]
+    #[inline(never)]
     pub(crate) fn missing(place: &str) -> Self {
         Self::Missing { place: place.to_owned() }
     }
 
     #[cold]
+    #[inline(never)]
     pub(crate) fn cut(place: &str) -> Self {
         Self::Cut { place: place.to_owned() }
     }
 
     #[cold]
+    #[inline(never)]
     pub(crate) fn part(place: &str, offset: usize, len: usize, found: usize) -> Self {
         Self::Part { place: place.to_owned(), offset, len, found }
     }
 
     #[cold]
+    #[inline(never)]
     pub(crate) fn text(place: &str, at: usize) -> Self {
         Self::Text { place: place.to_owned(), at }
     }
 
     #[cold]
+    #[inline(never)]
     pub(crate) fn count(place: &str, count: usize, found: usize) -> Self {
         Self::Count { place: place.to_owned(), count, found }
     }

@@ -31,3 +31,10 @@ pub use value::{Value, deeper, deepest};
 
 /// Up to so many bytes, a message is written to the stack and copied: what a slot of a ring holds.
 pub(crate) const SHORT: usize = 232;
+
+/// Lends `len` bytes of the stack, at most [`SHORT`]. Few bytes cost less to clear.
+#[inline]
+pub(crate) fn on_stack<R>(len: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
+    const FEW: usize = 64;
+    if len <= FEW { write(&mut [0; FEW][..len]) } else { write(&mut [0; SHORT][..len]) }
+}

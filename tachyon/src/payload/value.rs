@@ -300,16 +300,10 @@ impl<T: Fixed> Value for T {
         _place: &'static str,
         take: impl FnOnce(&Self) -> R,
     ) -> Result<R, Malformed> {
-        if let Some(value) = fixed::lend(message) {
-            return Ok(take(value));
+        match fixed::lend(message) {
+            Some(value) => Ok(take(value)),
+            None => held_one(message, scratch).map(|value| take(&value)),
         }
-        if message.len() == size_of::<T>()
-            && let Some(held) = scratch.hold(message)
-            && let [value] = fixed::lend_private(held)?
-        {
-            return Ok(take(value));
-        }
-        Ok(take(&fixed::read(message)?))
     }
 
     #[inline]
@@ -367,6 +361,36 @@ impl<T: Fixed> Value for T {
     #[inline]
     fn shrink_list<'s, 'l: 's>(list: &'l [T]) -> &'s [T] {
         list
+    }
+}
+
+/// The value of a message that cannot be lent where it lies: in scratch, so that a large one is not on the stack.
+#[inline(never)]
+fn held_one<'a, T: Fixed>(message: &'a [u8], scratch: &mut Scratch<'a>) -> Result<Held<'a, T>, Malformed> {
+    if message.len() == size_of::<T>()
+        && let Some(held) = scratch.hold(message)
+        && let [value] = fixed::lend_private(held)?
+    {
+        return Ok(Held::Scratch(value));
+    }
+    fixed::read(message).map(|value| Held::Own(Box::new(value)))
+}
+
+/// A value that was copied.
+enum Held<'a, T> {
+    Scratch(&'a T),
+    /// Of a message at an odd address, which no ring has.
+    Own(Box<T>),
+}
+
+impl<T> core::ops::Deref for Held<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Scratch(value) => value,
+            Self::Own(value) => value,
+        }
     }
 }
 
