@@ -13,7 +13,7 @@ use crate::bus::Outgoing;
 use crate::error::{Halt, Unsent};
 #[cfg(feature = "python")]
 use crate::native::{HostReply, HostRoom};
-use crate::payload::{DeclaredError, Malformed, Message, ReplyValue, SHORT, Value, on_stack, with_scratch};
+use crate::payload::{DeclaredError, Message, Refused, ReplyValue, SHORT, Value, on_stack, with_scratch};
 use crate::ring::{MessageHeader, Reservation};
 use crate::rpc::{ErrorBody, ErrorKind};
 use crate::slice;
@@ -362,10 +362,10 @@ impl Failure {
 }
 
 /// A request that is not what its endpoint takes.
-impl From<Malformed> for HandlerError {
+impl From<Refused> for HandlerError {
     #[cold]
     #[inline(never)]
-    fn from(problem: Malformed) -> Self {
+    fn from(problem: Refused) -> Self {
         Self::new(ErrorKind::BadRequest, problem)
     }
 }

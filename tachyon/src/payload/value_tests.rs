@@ -95,7 +95,7 @@ fn message<T: Value>(value: &T) -> Vec<u64> {
     words
 }
 
-fn read<T: Value>(bytes: &[u8]) -> Result<T, Malformed> {
+fn read<T: Value>(bytes: &[u8]) -> Result<T, Refused> {
     let mut words = Words::default();
     T::read_message(bytes, &mut words.room(bytes.len()), "the request").map(T::own)
 }
@@ -179,7 +179,7 @@ mod builds {
 }
 
 /// A value as a peer reads it that knows the type as `B`.
-fn sent<A: Value, B: Value>(value: &A) -> Result<B, Malformed> {
+fn sent<A: Value, B: Value>(value: &A) -> Result<B, Refused> {
     let len = A::message_len(value.view());
     read(&message(value).as_bytes()[..len])
 }

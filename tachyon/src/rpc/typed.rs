@@ -11,7 +11,7 @@ use super::guard::RpcRxGuard;
 use super::in_place::InPlace;
 use crate::describe::{EndpointDescription, Signature};
 use crate::error::CallError;
-use crate::payload::{DeclaredError, Malformed, Message, SHORT, Scratch, Value, on_stack};
+use crate::payload::{DeclaredError, Message, Refused, SHORT, Scratch, Value, on_stack};
 use crate::slice;
 use crate::type_id::{MSG_TYPE_ERROR, msg_type};
 use crate::wait::Deadline;
@@ -402,7 +402,7 @@ impl Caller {
 fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static Signature) -> CallError<E> {
     match E::decode(&error.name, &error.fields) {
         Some(Ok(declared)) => CallError::Failed(declared),
-        Some(Err(problem)) => CallError::BadReply { endpoint: signature.name().to_owned(), problem },
+        Some(Err(problem)) => unreadable(signature, problem),
         None => CallError::Remote(error),
     }
 }
@@ -481,6 +481,6 @@ impl<C: Contract> Started<C> {
 }
 
 #[cold]
-fn unreadable<E>(signature: &'static Signature, problem: Malformed) -> CallError<E> {
-    CallError::BadReply { endpoint: signature.name().to_owned(), problem }
+fn unreadable<E>(signature: &'static Signature, problem: Refused) -> CallError<E> {
+    CallError::BadReply { endpoint: signature.name().to_owned(), problem: *problem }
 }
