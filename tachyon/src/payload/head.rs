@@ -7,7 +7,7 @@ use super::fixed::{Fixed, bytes_of, copy_once, read_private};
 use super::malformed::{Malformed, Refused};
 
 /// Most bytes of a head: a reader copies it to the stack.
-pub const MAX_HEAD: usize = 4096;
+pub(crate) const MAX_HEAD: usize = 4096;
 
 /// Bytes before the first field: the head's length.
 const BEFORE: usize = 4;

@@ -1,4 +1,5 @@
 //! Why bytes are not a value of a type.
+#![allow(clippy::unnecessary_box_returns, reason = "as `Refused` says")]
 
 use thiserror::Error;
 

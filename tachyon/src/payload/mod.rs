@@ -20,7 +20,7 @@ pub use declared::{DeclaredError, Undeclared};
 pub use fixed::Fixed;
 pub(crate) use fixed::{lend_all_mut, lend_private};
 pub use form::Form;
-pub use head::{Head, MAX_HEAD, Writer, align8, offsets};
+pub use head::{Head, Writer, align8, offsets};
 pub use layout::{EnumLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant};
 pub use list::{List, ListIter, list_len, own_list, read_list, write_list};
 pub use malformed::{Malformed, Refused};
