@@ -231,6 +231,16 @@ impl<'a> Payload<'a> {
                 pub fn into_owned(self) -> #name {
                     #name { #(#owned),* }
                 }
+
+                /// The same for a shorter time, so that fields may be replaced by local values:
+                /// `Ref { field: &local, ..view.shorten() }`.
+                #[inline]
+                pub fn shorten<'s>(self) -> #view<'s>
+                where
+                    Self: 's,
+                {
+                    <#name as #private::Value>::shrink(self)
+                }
             }
 
             #[automatically_derived]
