@@ -259,8 +259,7 @@ pub fn everything(
     format!(
         "{byte} {number} {flag} {grade:?} {text} {owned} {marks:?} {numbers:?} {texts:?} {rows:?} {scan:?} {second:?} \
          {third:?} {scans:?} {maybe:?} {other:?} {point:?} {mark:?} {array:?} {} {}",
-        cx.name,
-        cx.msg_type
+        cx.name, cx.msg_type
     )
 }
 

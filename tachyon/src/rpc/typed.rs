@@ -392,6 +392,8 @@ impl Caller {
 fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static Signature) -> CallError<E> {
     match E::decode(&error.name, &error.fields) {
         Some(Ok(declared)) => CallError::Failed(declared),
+        // Its fields were too long to travel.
+        Some(Err(_)) if error.fields.is_empty() => CallError::Remote(error),
         Some(Err(problem)) => CallError::BadReply { endpoint: signature.name().to_owned(), problem },
         None => CallError::Remote(error),
     }
