@@ -4,6 +4,7 @@
 
 pub mod chaos;
 pub mod contract;
+pub mod evolution;
 pub mod fork;
 pub mod hostile;
 pub mod mishaps;

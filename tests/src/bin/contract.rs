@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tachyon::{Callee, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions};
 use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, one};
+use tachyon_tests::evolution::{Reached, new, old};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -20,6 +21,8 @@ fn main() -> Outcome {
         ("sensor", [size]) => callee(SensorsService::dispatcher(Sensor::default()), path, size.parse()?),
         ("one_server", [workers]) => server(&Dispatcher::new(one::ECHOES), path, workers.parse()?),
         ("many_server", [workers]) => server(&many(false), path, workers.parse()?),
+        ("old", [size]) => callee(Dispatcher::with_state(Reached::default(), old::TABLE), path, size.parse()?),
+        ("new", [size]) => callee(Dispatcher::with_state(Reached::default(), new::TABLE), path, size.parse()?),
         ("hostile", []) => hostile(path),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
