@@ -86,6 +86,28 @@ pub struct Origin {
     pub more: Option<Vec<Point>>,
 }
 
+/// One field of every kind that bytes can be wrong for.
+#[tachyon::payload]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Small {
+    /// A value that not all bytes are.
+    pub flag: bool,
+    /// Another.
+    pub grade: Grade,
+    /// Text.
+    pub text: String,
+    /// Any bytes, of a multiple of 4.
+    pub numbers: Vec<u32>,
+    /// A list.
+    pub names: Vec<String>,
+    /// Values that not all bytes are.
+    pub marks: Vec<Mark>,
+    /// One that may not be there.
+    pub maybe: Option<Grade>,
+    /// A head of its own.
+    pub inner: Option<Origin>,
+}
+
 /// What the endpoints keep.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -328,6 +350,64 @@ pub fn long_text(count: u32, #[state] ledger: &Ledger, end: &str) -> String {
     "x".repeat(count as usize) + end
 }
 
+/// Takes one value with a head.
+#[tachyon_rpc(msg_type = 108)]
+pub fn takes_one(#[state] ledger: &Ledger, value: SmallRef<'_>) -> u64 {
+    ledger.note() + value.numbers.len() as u64
+}
+
+/// Takes values of every kind as fields.
+#[tachyon_rpc(msg_type = 109)]
+pub fn takes_several(
+    #[state] ledger: &Ledger,
+    flag: bool,
+    grade: Grade,
+    text: &str,
+    marks: &[Mark],
+    rows: Vec<Vec<bool>>,
+    value: Small,
+    maybe: Option<&str>,
+) -> u64 {
+    drop((flag, grade, text, marks, rows, value, maybe));
+    ledger.note()
+}
+
+/// Takes texts alone.
+#[tachyon_rpc(msg_type = 130)]
+pub fn takes_texts(#[state] ledger: &Ledger, texts: List<'_, String>) -> u64 {
+    texts.iter().map(|text| text.len() as u64).sum::<u64>() + ledger.note()
+}
+
+/// Takes flags alone.
+#[tachyon_rpc(msg_type = 131)]
+pub fn takes_flags(#[state] ledger: &Ledger, flags: &[bool]) -> u64 {
+    flags.len() as u64 + ledger.note()
+}
+
+/// Takes a grade by reference.
+#[tachyon_rpc(msg_type = 132)]
+pub fn takes_grade(#[state] ledger: &Ledger, grade: &Grade) -> u64 {
+    *grade as u64 + ledger.note()
+}
+
+/// Takes text alone.
+#[tachyon_rpc(msg_type = 133)]
+pub fn takes_text(#[state] ledger: &Ledger, text: &str) -> u64 {
+    text.len() as u64 + ledger.note()
+}
+
+/// Takes what may not be there.
+#[tachyon_rpc(msg_type = 134)]
+pub fn takes_maybe(#[state] ledger: &Ledger, number: Option<u32>) -> u64 {
+    u64::from(number.unwrap_or(0)) + ledger.note()
+}
+
+/// Gives a value with a head.
+#[tachyon_rpc(msg_type = 135)]
+pub fn gives_small() -> Small {
+    a_small()
+}
+
 /// Fails in every way.
 #[tachyon_rpc(msg_type = 110)]
 pub fn fails(#[state] ledger: &Ledger, how: u32, text: &str) -> Scanned<Scan> {
@@ -485,6 +565,14 @@ pub const TABLE: &[Entry<Ledger>] = endpoints![
     shared_texts,
     constant,
     fallible,
+    takes_one,
+    takes_several,
+    takes_texts,
+    takes_flags,
+    takes_grade,
+    takes_text,
+    takes_maybe,
+    gives_small,
 ];
 
 /// A mark.
@@ -495,6 +583,20 @@ pub const fn a_mark() -> Mark {
 /// An origin.
 pub fn an_origin() -> Origin {
     Origin { sensor: "north".to_owned(), at: Point { x: 1.0, y: 2.0 }, more: Some(vec![Point { x: 3.0, y: 4.0 }]) }
+}
+
+/// A value with something in every field.
+pub fn a_small() -> Small {
+    Small {
+        flag: true,
+        grade: Grade::Good,
+        text: "gr\u{fc}n".to_owned(),
+        numbers: vec![1, 2, 3],
+        names: vec!["a".to_owned(), "bc".to_owned()],
+        marks: vec![a_mark()],
+        maybe: Some(Grade::Poor),
+        inner: Some(Origin { sensor: "n".to_owned(), more: None, ..an_origin() }),
+    }
 }
 
 /// A scan of `points` points, with something in every field.

@@ -56,7 +56,7 @@ macro_rules! build {
 pub mod old {
     use tachyon::{Entry, endpoints, tachyon_rpc};
 
-    use super::{AtomicU64, Attempt, Ordering, Reached};
+    use super::{Attempt, Ordering, Reached};
 
     #[tachyon::payload]
     #[derive(Debug, Clone, PartialEq)]
@@ -247,7 +247,7 @@ pub mod old {
 pub mod new {
     use tachyon::{Entry, endpoints, tachyon_rpc};
 
-    use super::{AtomicU64, Attempt, Ordering, Reached};
+    use super::{Attempt, Ordering, Reached};
 
     #[tachyon::payload]
     #[derive(Debug, Clone, PartialEq)]
