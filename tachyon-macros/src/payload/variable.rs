@@ -97,7 +97,7 @@ impl<'a> Payload<'a> {
     /// ```
     fn views(&self) -> Vec<TokenStream> {
         let private = self.private;
-        let lends = self.parts.iter().any(|part| !matches!(part.spelled, Spelled::Fixed));
+        let lends = self.parts.iter().any(|part| lends(&part.field.ty));
         let natural = self.parts.iter().enumerate().map(|(at, part)| {
             // A lifetime that no field has is an error.
             if part.spelled.is_known() && (lends || at > 0) {
@@ -231,6 +231,16 @@ impl<'a> Payload<'a> {
                 pub fn into_owned(self) -> #name {
                     #name { #(#owned),* }
                 }
+
+                /// The same for a shorter time, so that fields may be replaced by local values:
+                /// `Ref { field: &local, ..view.shorten() }`.
+                #[inline]
+                pub fn shorten<'s>(self) -> #view<'s>
+                where
+                    Self: 's,
+                {
+                    <#name as #private::Value>::shrink(self)
+                }
             }
 
             #[automatically_derived]
@@ -335,6 +345,15 @@ impl<'a> Payload<'a> {
                 }
             }
         }
+    }
+}
+
+/// Whether the view of a type has a lifetime.
+fn lends(ty: &syn::Type) -> bool {
+    match Spelled::of(ty) {
+        Spelled::Option(of) => lends(of),
+        Spelled::Fixed => false,
+        Spelled::Text | Spelled::List(_) | Spelled::Unknown => true,
     }
 }
 

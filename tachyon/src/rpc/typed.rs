@@ -402,6 +402,8 @@ impl Caller {
 fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static Signature) -> CallError<E> {
     match E::decode(&error.name, &error.fields) {
         Some(Ok(declared)) => CallError::Failed(declared),
+        // Its fields were too long to travel.
+        Some(Err(_)) if error.fields.is_empty() => CallError::Remote(error),
         Some(Err(problem)) => unreadable(signature, problem),
         None => CallError::Remote(error),
     }
@@ -481,6 +483,7 @@ impl<C: Contract> Started<C> {
 }
 
 #[cold]
+#[allow(clippy::boxed_local, reason = "as readers return it")]
 fn unreadable<E>(signature: &'static Signature, problem: Refused) -> CallError<E> {
     CallError::BadReply { endpoint: signature.name().to_owned(), problem: *problem }
 }

@@ -32,6 +32,7 @@ impl Plan {
 
     /// What is wrong with `bytes`, which are as long as the type and not a value of it.
     #[cold]
+    #[allow(clippy::unnecessary_box_returns, reason = "as `Refused` says")]
     pub(super) fn invalid(&self, node: usize, bytes: &[u8]) -> Refused {
         let place = self.name(node);
         Box::new(self.find(node, bytes, &place).unwrap_or(Malformed::Value { name: place.clone(), found: 0, place }))
