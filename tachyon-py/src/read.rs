@@ -15,12 +15,12 @@ use crate::values::Values;
 
 /// Why there is no value.
 pub(crate) enum Unread {
-    Malformed(Malformed),
+    Malformed(Box<Malformed>),
     Raised(PyErr),
 }
 
-impl From<Malformed> for Unread {
-    fn from(problem: Malformed) -> Self {
+impl From<Box<Malformed>> for Unread {
+    fn from(problem: Box<Malformed>) -> Self {
         Self::Malformed(problem)
     }
 }

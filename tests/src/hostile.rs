@@ -236,6 +236,15 @@ impl Segment {
         Ok(())
     }
 
+    /// Changes bytes of a message that fits its slot, whether it was published or not.
+    ///
+    /// # Errors
+    /// The system's refusal to write.
+    pub fn rewrite(&self, position: u64, at: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let (slot, _) = self.slot(position);
+        pwrite(&self.memory, bytes, slot + PAYLOAD + at).map(drop)
+    }
+
     /// The address of the arena.
     pub fn arena(&self) -> u64 {
         SLOTS + self.shape.slots * self.shape.stride

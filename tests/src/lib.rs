@@ -3,6 +3,8 @@
 //! The other process is the program `peer` of this crate; [`Peer`] starts it and makes sure that it ends.
 
 pub mod chaos;
+pub mod contract;
+pub mod evolution;
 pub mod fork;
 pub mod hostile;
 pub mod mishaps;

@@ -42,7 +42,7 @@ pub(super) fn payload(item: &ItemStruct, found: &Found, private: &Path) -> Token
     quote_spanned! {Span::mixed_site()=>
         #view_type
         const _: () = {
-            use #private::{NotFixed as _, NotValue as _};
+            use #private::{NotDefined as _, NotFixed as _, NotValue as _};
             #(#travels)*
             #(type #aliases = #wires;)*
             const __AT: [#private::usize; #count + 1] = #offsets;
@@ -97,7 +97,7 @@ impl<'a> Payload<'a> {
     /// ```
     fn views(&self) -> Vec<TokenStream> {
         let private = self.private;
-        let lends = self.parts.iter().any(|part| !matches!(part.spelled, Spelled::Fixed));
+        let lends = self.parts.iter().any(|part| lends(&part.field.ty));
         let natural = self.parts.iter().enumerate().map(|(at, part)| {
             // A lifetime that no field has is an error.
             if part.spelled.is_known() && (lends || at > 0) {
@@ -223,13 +223,23 @@ impl<'a> Payload<'a> {
             let owned = part.own(&quote_spanned!(Span::mixed_site()=> self.#name), private);
             quote_spanned!(Span::mixed_site()=> #name: #owned)
         });
-        let doc = format!("An owned [`{text}`]: a copy of every part.");
+        let doc = format!("An owned `{text}`: a copy of every part.");
         quote_spanned! {Span::mixed_site()=>
             #[automatically_derived]
             impl #view<'_> {
                 #[doc = #doc]
                 pub fn into_owned(self) -> #name {
                     #name { #(#owned),* }
+                }
+
+                /// The same for a shorter time, so that fields may be replaced by local values:
+                /// `Ref { field: &local, ..view.shorten() }`.
+                #[inline]
+                pub fn shorten<'s>(self) -> #view<'s>
+                where
+                    Self: 's,
+                {
+                    <#name as #private::Value>::shrink(self)
                 }
             }
 
@@ -335,6 +345,15 @@ impl<'a> Payload<'a> {
                 }
             }
         }
+    }
+}
+
+/// Whether the view of a type has a lifetime.
+fn lends(ty: &syn::Type) -> bool {
+    match Spelled::of(ty) {
+        Spelled::Option(of) => lends(of),
+        Spelled::Fixed => false,
+        Spelled::Text | Spelled::List(_) | Spelled::Unknown => true,
     }
 }
 

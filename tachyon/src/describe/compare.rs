@@ -170,8 +170,8 @@ impl Comparison<'_> {
         }
         // Two payloads that differ in this alone may well have one name.
         let shown = |one: &TypeDescription, other: &TypeDescription| match (one, other) {
-            (Struct(one), Variable(_)) => format!("a fixed {}", one.name),
-            (Variable(one), Struct(_)) => format!("a {} with a head", one.name),
+            (Struct(one), Variable(_)) => format!("a fixed payload {}", one.name),
+            (Variable(one), Struct(_)) => format!("a payload {} with a head", one.name),
             _ => one.name(),
         };
         let (ours, theirs) = (shown(here, there), shown(there, here));
@@ -583,7 +583,7 @@ mod tests {
         let fixed = r#"{"kind": "struct", "name": "Scan", "size": 4, "align": 4, "fields": []}"#;
         assert_eq!(
             difference(&scans, &filter(fixed, r#"{"form": "value", "type": {"list": {"ref": 0}}}"#, EMPTY, "")),
-            "filter: each element of the request is a Scan with a head here, a fixed Scan at the callee"
+            "filter: each element of the request is a payload Scan with a head here, a fixed payload Scan at the callee"
         );
     }
 

@@ -58,6 +58,6 @@ impl Signature {
 
     /// Whether two sides can disagree about what travels.
     pub(crate) const fn is_typed(&self) -> bool {
-        self.request.is_typed() || self.reply.is_typed()
+        self.request.is_typed() || self.reply.is_typed() || !self.raises.is_empty()
     }
 }

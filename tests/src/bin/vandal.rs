@@ -3,17 +3,24 @@
 use std::error::Error;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate};
-use rustix::io::pwrite;
-use tachyon_tests::hostile::{BUS, Connection, SINK, SOURCE, Segment, hear};
+use rustix::io::{Errno, pwrite};
+use rustix::net::{RecvFlags, recv};
+use tachyon::Value;
+use tachyon_tests::contract;
+use tachyon_tests::hostile::{BUS, Connection, RPC, SINK, SOURCE, Segment, hear};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [role, path] = &arguments[..] else { return Err("usage: vandal sender|receiver PATH".into()) };
+    let [role, path] = &arguments[..] else { return Err("usage: vandal sender|receiver|caller PATH".into()) };
+    if role == "caller" {
+        return rewrite(Path::new(path));
+    }
     let sends = role == "sender";
     let connection = Connection::connect(Path::new(path), BUS, if sends { SOURCE } else { SINK })?;
     let [ring] = &connection.rings[..] else { return Err("not welcomed with one ring".into()) };
@@ -44,6 +51,59 @@ fn main() -> Outcome {
     // Until the other side hangs up, or kills us.
     while !hear(&connection.socket)?.0.is_empty() {}
     Ok(())
+}
+
+/// Sends a callee requests for its endpoint 1 and changes them while they are read, for as long as it listens.
+fn rewrite(path: &Path) -> Outcome {
+    let connection = Connection::connect(path, RPC, SOURCE)?;
+    let [requests, replies] = &connection.rings[..] else { return Err("not welcomed with two rings".into()) };
+    let valid = contract::a_small().to_bytes();
+    let len = valid.len() as u64;
+    let next = AtomicU64::new(0);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| -> Result<(), Errno> {
+            while requests.state()? == 0 && hear_nothing(&connection.socket) {
+                let position = next.load(Ordering::Relaxed);
+                // Few at a time, so that most are written to while they are read.
+                if position < requests.released()? + 8 {
+                    requests.publish(position, position + 1, &valid)?;
+                    next.store(position + 1, Ordering::Relaxed);
+                    connection.ring()?;
+                }
+                // Every reply is given back unread.
+                let given_back = replies.released()?;
+                if replies.is_published(given_back)? {
+                    replies.release(given_back + 1)?;
+                }
+            }
+            Ok(())
+        });
+        let changed = scope.spawn(|| -> Result<(), Errno> {
+            let mut random = fastrand::Rng::with_seed(7);
+            while !over.load(Ordering::Relaxed) {
+                let position = next.load(Ordering::Relaxed).saturating_sub(random.u64(1..8));
+                let at = random.u64(..len);
+                let changed = [random.u8(..)];
+                requests.rewrite(position, at, &changed)?;
+                // Back again, so that about half of the requests are read well.
+                requests.rewrite(position, 0, &valid)?;
+            }
+            Ok(())
+        });
+        let sent = sent.join();
+        over.store(true, Ordering::Relaxed);
+        drop(changed.join());
+        // The callee ends the connection when it has seen enough.
+        drop(sent);
+        Ok(())
+    })
+}
+
+/// Whether the peer is still there, whatever it said.
+fn hear_nothing(socket: &OwnedFd) -> bool {
+    let mut bytes = [0; 64];
+    !matches!(recv(socket, &mut bytes, RecvFlags::DONTWAIT), Ok((_, 0)) | Err(Errno::CONNRESET | Errno::PIPE))
 }
 
 #[expect(clippy::print_stdout, reason = "this is how a test hears of its peer")]

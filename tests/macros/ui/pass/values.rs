@@ -65,6 +65,15 @@ struct Size {
     height: u32,
 }
 
+/// Has grown by what lends nothing.
+#[tachyon::payload(extensible)]
+#[derive(Debug, Clone, PartialEq)]
+struct Grown {
+    depth: Option<u32>,
+    width: u32,
+    flags: Option<[bool; 2]>,
+}
+
 /// Not comparable by itself, in one that is.
 #[tachyon::payload]
 #[derive(PartialEq)]
@@ -161,11 +170,23 @@ fn main() {
     let lent = SizesRef::from(&sizes);
     assert_eq!((lent.first.width, lent.first.into_owned().height, lent.unit), (1, 2, "px"));
     assert!(sizes == lent.into_owned() && size == SizeRef::from(&size).into_owned());
+    let grown = Grown { depth: Some(1), width: 2, flags: None };
+    let lent = GrownRef::from(&grown);
+    assert_eq!((lent.depth, lent.width, lent.flags), (Some(1), 2, None));
+    assert_eq!(lent.into_owned(), grown);
+    assert_eq!(replaced(view), "local");
     let made = Made { many: vec![1], number: 2 };
     assert_eq!((MadeRef::from(&made).many, made.number), (&[1][..], 2));
     let made = MadeOf { many: vec![], number: sizes_cause() };
     assert_eq!(MadeOfRef::from(&made).number.name, "none");
     assert!(made.many.is_empty());
+}
+
+/// A view that came from elsewhere takes fields that live shorter.
+fn replaced(view: ScanRef<'_>) -> String {
+    let (frame, causes) = (String::from("local"), [sizes_cause()]);
+    let made = ScanRef { frame: &frame, causes: causes.as_slice().into(), ..view.shorten() };
+    made.frame.to_owned()
 }
 
 fn sizes_cause() -> Cause {

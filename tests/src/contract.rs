@@ -1,0 +1,636 @@
+//! A contract of every form: each kind of argument alone, beside others and optional, each kind of reply and of error.
+
+#![allow(clippy::missing_errors_doc, reason = "endpoints of tests")]
+
+use core::fmt;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tachyon::{Context, Entry, List, ReplySlot, SlotError, endpoints, tachyon_rpc};
+
+/// How well a sensor sees.
+#[tachyon::payload]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Grade {
+    /// Well.
+    Good = 1,
+    /// Not well.
+    Poor = 700,
+}
+
+/// Fixed, and any bytes are one.
+#[tachyon::payload]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// To the right.
+    pub x: f32,
+    /// Upwards.
+    pub y: f32,
+}
+
+/// Fixed, and not any bytes are one.
+#[tachyon::payload]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mark {
+    /// Where.
+    pub at: Point,
+    /// How sure.
+    pub grade: Grade,
+    /// Whether it still is there.
+    pub valid: bool,
+    /// A gap.
+    pub _pad: [u8; 5],
+}
+
+/// Variable, with every kind of field.
+#[tachyon::payload]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scan {
+    /// Nanoseconds since the epoch.
+    pub taken_at: u64,
+    /// What the points are relative to.
+    pub frame: String,
+    /// What was seen.
+    pub points: Vec<Point>,
+    /// In words.
+    pub note: Option<String>,
+    /// What stands out.
+    pub marks: Vec<Mark>,
+    /// Names of it.
+    pub tags: Vec<String>,
+    /// What it comes from.
+    pub origin: Origin,
+    /// What else it comes from.
+    pub sources: Vec<Origin>,
+    /// Numbers in rows.
+    pub rows: Vec<Vec<i32>>,
+    /// Whether it is whole.
+    pub complete: bool,
+    /// How well.
+    pub grade: Option<Grade>,
+    /// A better origin.
+    pub corrected: Option<Origin>,
+}
+
+/// Variable, inside of another.
+#[tachyon::payload]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Origin {
+    /// Which sensor.
+    pub sensor: String,
+    /// Where it stands.
+    pub at: Point,
+    /// Where else.
+    pub more: Option<Vec<Point>>,
+}
+
+/// One field of every kind that bytes can be wrong for.
+#[tachyon::payload]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Small {
+    /// A value that not all bytes are.
+    pub flag: bool,
+    /// Another.
+    pub grade: Grade,
+    /// Text.
+    pub text: String,
+    /// Any bytes, of a multiple of 4.
+    pub numbers: Vec<u32>,
+    /// A list.
+    pub names: Vec<String>,
+    /// Values that not all bytes are.
+    pub marks: Vec<Mark>,
+    /// One that may not be there.
+    pub maybe: Option<Grade>,
+    /// A head of its own.
+    pub inner: Option<Origin>,
+}
+
+/// What the endpoints keep.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Requests that reached a handler with state.
+    pub reached: AtomicU64,
+}
+
+impl Ledger {
+    fn note(&self) -> u64 {
+        self.reached.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// Why a scan fails.
+#[tachyon::error]
+#[derive(Clone, PartialEq)]
+pub enum ScanError {
+    /// There is none of this number.
+    #[error("no sensor {sensor}")]
+    NoSensor {
+        /// The number asked for.
+        sensor: u32,
+    },
+    /// Another scan is under way.
+    #[error("busy")]
+    Busy,
+    /// Fields of every kind.
+    #[error("{why}")]
+    Odd {
+        /// A text.
+        why: String,
+        /// A payload.
+        origin: Option<Origin>,
+        /// Others.
+        marks: Vec<Mark>,
+    },
+}
+
+/// An error without a declaration.
+#[derive(Debug)]
+pub struct Plain(pub String);
+
+impl fmt::Display for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A `Result` by its value alone.
+pub type Scanned<T> = Result<T, ScanError>;
+
+/// A list of endpoints that send back their one argument.
+macro_rules! echoes {
+    ($($number:literal $name:ident: $taken:ty => $returned:ty = |$value:ident| $made:expr;)*) => {
+        $(
+            /// Sends back its argument.
+            #[tachyon_rpc(msg_type = $number)]
+            pub fn $name($value: $taken) -> $returned {
+                $made
+            }
+        )*
+
+        /// All that send back their one argument.
+        pub const ECHOES: &[Entry<()>] = endpoints![$($name),*];
+    };
+}
+
+/// Endpoints of one argument.
+#[allow(clippy::trivially_copy_pass_by_ref, clippy::needless_pass_by_value, reason = "every form")]
+pub mod one {
+    use super::{Entry, Grade, List, Mark, Origin, Point, Scan, ScanRef, endpoints, tachyon_rpc};
+
+    echoes! {
+        1 value_u8: u8 => u8 = |v| v;
+        2 value_u16: u16 => u16 = |v| v;
+        3 value_u32: u32 => u32 = |v| v;
+        4 value_u64: u64 => u64 = |v| v;
+        5 value_i8: i8 => i8 = |v| v;
+        6 value_i16: i16 => i16 = |v| v;
+        7 value_i32: i32 => i32 = |v| v;
+        8 value_i64: i64 => i64 = |v| v;
+        9 value_f32: f32 => f32 = |v| v;
+        10 value_f64: f64 => f64 = |v| v;
+        11 value_bool: bool => bool = |v| v;
+        12 value_enum: Grade => Grade = |v| v;
+        13 value_array: [u16; 3] => [u16; 3] = |v| v;
+        14 value_grid: [[i8; 2]; 2] => [[i8; 2]; 2] = |v| v;
+        15 value_marks: [Mark; 2] => [Mark; 2] = |v| v;
+        16 value_point: Point => Point = |v| v;
+        17 value_mark: Mark => Mark = |v| v;
+        18 lent_u64: &u64 => u64 = |v| *v;
+        19 lent_bool: &bool => bool = |v| *v;
+        20 lent_enum: &Grade => Grade = |v| *v;
+        21 lent_array: &[u16; 3] => [u16; 3] = |v| *v;
+        22 lent_point: &Point => Point = |v| *v;
+        23 lent_mark: &Mark => Mark = |v| *v;
+        24 text: &str => &str = |v| v;
+        25 owned_text: String => String = |v| v;
+        26 bytes: &[u8] => &[u8] = |v| v;
+        27 owned_bytes: Vec<u8> => Vec<u8> = |v| v;
+        28 numbers: &[f64] => &[f64] = |v| v;
+        29 bools: &[bool] => &[bool] = |v| v;
+        30 enums: &[Grade] => &[Grade] = |v| v;
+        31 points: &[Point] => &[Point] = |v| v;
+        32 marks: &[Mark] => &[Mark] = |v| v;
+        33 arrays: &[[u8; 3]] => &[[u8; 3]] = |v| v;
+        34 owned_marks: Vec<Mark> => Vec<Mark> = |v| v;
+        35 texts: List<'_, String> => List<'_, String> = |v| v;
+        36 owned_texts: Vec<String> => Vec<String> = |v| v;
+        37 rows: List<'_, Vec<f32>> => List<'_, Vec<f32>> = |v| v;
+        38 owned_rows: Vec<Vec<bool>> => Vec<Vec<bool>> = |v| v;
+        39 deep_rows: Vec<Vec<Vec<String>>> => Vec<Vec<Vec<String>>> = |v| v;
+        40 scan: ScanRef<'_> => ScanRef<'_> = |v| v;
+        41 owned_scan: Scan => Scan = |v| v;
+        42 lent_scan: &Scan => Scan = |v| v.clone();
+        43 scans: List<'_, Scan> => List<'_, Scan> = |v| v;
+        44 owned_scans: Vec<Scan> => Vec<Scan> = |v| v;
+        45 maybe_u32: Option<u32> => Option<u32> = |v| v;
+        46 maybe_bool: Option<bool> => Option<bool> = |v| v;
+        47 maybe_enum: Option<Grade> => Option<Grade> = |v| v;
+        48 maybe_array: Option<[u16; 3]> => Option<[u16; 3]> = |v| v;
+        49 maybe_mark: Option<Mark> => Option<Mark> = |v| v;
+        50 maybe_text: Option<&str> => Option<String> = |v| v.map(str::to_owned);
+        51 maybe_owned_text: Option<String> => Option<String> = |v| v;
+        52 maybe_numbers: Option<&[f32]> => Option<Vec<f32>> = |v| v.map(<[f32]>::to_vec);
+        53 maybe_marks: Option<&[Mark]> => Option<Vec<Mark>> = |v| v.map(<[Mark]>::to_vec);
+        54 maybe_owned_marks: Option<Vec<Mark>> => Option<Vec<Mark>> = |v| v;
+        55 maybe_texts: Option<List<'_, String>> => Option<Vec<String>> = |v| v.map(List::to_vec);
+        56 maybe_scan: Option<ScanRef<'_>> => Option<Scan> = |v| v.map(ScanRef::into_owned);
+        57 maybe_owned_scan: Option<Scan> => Option<Scan> = |v| v;
+        58 maybe_scans: Option<List<'_, Scan>> => Option<Vec<Scan>> = |v| v.map(List::to_vec);
+        59 maybe_owned_scans: Option<Vec<Scan>> => Option<Vec<Scan>> = |v| v;
+        60 origins: Vec<Origin> => Vec<Origin> = |v| v;
+    }
+}
+
+/// Takes nothing, and gives nothing.
+#[tachyon_rpc(msg_type = 100)]
+pub fn nothing(#[state] ledger: &Ledger) {
+    ledger.note();
+}
+
+/// One of everything beside the others, with state and context between them.
+#[tachyon_rpc(msg_type = 101)]
+#[allow(clippy::too_many_arguments, reason = "it is the point")]
+pub fn everything(
+    byte: u8,
+    #[state] ledger: &Ledger,
+    number: &u64,
+    flag: bool,
+    grade: Grade,
+    #[context] cx: &Context<'_>,
+    text: &str,
+    owned: String,
+    marks: &[Mark],
+    numbers: Vec<f64>,
+    texts: List<'_, String>,
+    rows: Vec<Vec<u8>>,
+    scan: ScanRef<'_>,
+    second: Scan,
+    third: &Scan,
+    scans: Vec<Scan>,
+    maybe: Option<&str>,
+    other: Option<ScanRef<'_>>,
+    point: Point,
+    mark: &Mark,
+    array: [u16; 3],
+) -> String {
+    ledger.note();
+    let texts: Vec<_> = texts.iter().collect();
+    format!(
+        "{byte} {number} {flag} {grade:?} {text} {owned} {marks:?} {numbers:?} {texts:?} {rows:?} {scan:?} {second:?} \
+         {third:?} {scans:?} {maybe:?} {other:?} {point:?} {mark:?} {array:?} {} {}",
+        cx.name, cx.msg_type
+    )
+}
+
+/// Moves all points, into a slot.
+#[tachyon_rpc(msg_type = 102)]
+pub fn moved(
+    #[state] ledger: &Ledger,
+    scan: ScanRef<'_>,
+    #[context] cx: &Context<'_>,
+    by: f32,
+    tag: Option<&str>,
+    reply: ReplySlot<'_, Scan>,
+) -> Result<(), SlotError> {
+    ledger.note();
+    let points: Vec<Point> = scan.points.iter().map(|point| Point { x: point.x + by, y: point.y + by }).collect();
+    let tags = [tag.unwrap_or(cx.name)];
+    reply.write(ScanRef { points: &points, tags: tags.as_slice().into(), ..scan.shorten() })
+}
+
+/// Writes texts into a slot, or an error that it declares.
+#[tachyon_rpc(msg_type = 103)]
+pub fn split(text: &str, at: char_code::Code, reply: ReplySlot<'_, Vec<String>>) -> Result<(), ScanError> {
+    if text.is_empty() {
+        return Err(ScanError::Busy);
+    }
+    let parts: Vec<&str> = text.split(char::from(at.number)).collect();
+    // A reply that cannot be sent is noted in the slot.
+    drop(reply.write(parts.as_slice()));
+    Ok(())
+}
+
+/// A type in a module of its own.
+pub mod char_code {
+    /// One byte of text.
+    #[tachyon::payload]
+    #[derive(Debug, Clone, Copy)]
+    pub struct Code {
+        /// The byte.
+        pub number: u8,
+    }
+}
+
+/// Adds up, after so many milliseconds.
+#[tachyon_rpc(msg_type = 104)]
+pub fn add_slowly(a: u64, b: u64, milliseconds: u64) -> u64 {
+    std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+    a + b
+}
+
+/// How many requests have reached a handler with state.
+#[tachyon_rpc(msg_type = 105)]
+pub fn reached(#[state] ledger: &Ledger) -> u64 {
+    ledger.reached.load(Ordering::Relaxed)
+}
+
+/// So many bytes.
+#[tachyon_rpc(msg_type = 106)]
+pub fn zeros(count: u32) -> Vec<u8> {
+    vec![0; count as usize]
+}
+
+/// A text of so many bytes, with a count.
+#[tachyon_rpc(msg_type = 107)]
+pub fn long_text(count: u32, #[state] ledger: &Ledger, end: &str) -> String {
+    ledger.note();
+    "x".repeat(count as usize) + end
+}
+
+/// Takes one value with a head.
+#[tachyon_rpc(msg_type = 108)]
+pub fn takes_one(#[state] ledger: &Ledger, value: SmallRef<'_>) -> u64 {
+    ledger.note() + value.numbers.len() as u64
+}
+
+/// Takes values of every kind as fields.
+#[tachyon_rpc(msg_type = 109)]
+pub fn takes_several(
+    #[state] ledger: &Ledger,
+    flag: bool,
+    grade: Grade,
+    text: &str,
+    marks: &[Mark],
+    rows: Vec<Vec<bool>>,
+    value: Small,
+    maybe: Option<&str>,
+) -> u64 {
+    drop((flag, grade, text, marks, rows, value, maybe));
+    ledger.note()
+}
+
+/// Takes texts alone.
+#[tachyon_rpc(msg_type = 130)]
+pub fn takes_texts(#[state] ledger: &Ledger, texts: List<'_, String>) -> u64 {
+    texts.iter().map(|text| text.len() as u64).sum::<u64>() + ledger.note()
+}
+
+/// Takes flags alone.
+#[tachyon_rpc(msg_type = 131)]
+pub fn takes_flags(#[state] ledger: &Ledger, flags: &[bool]) -> u64 {
+    flags.len() as u64 + ledger.note()
+}
+
+/// Takes a grade by reference.
+#[tachyon_rpc(msg_type = 132)]
+pub fn takes_grade(#[state] ledger: &Ledger, grade: &Grade) -> u64 {
+    *grade as u64 + ledger.note()
+}
+
+/// Takes text alone.
+#[tachyon_rpc(msg_type = 133)]
+pub fn takes_text(#[state] ledger: &Ledger, text: &str) -> u64 {
+    text.len() as u64 + ledger.note()
+}
+
+/// Takes what may not be there.
+#[tachyon_rpc(msg_type = 134)]
+pub fn takes_maybe(#[state] ledger: &Ledger, number: Option<u32>) -> u64 {
+    u64::from(number.unwrap_or(0)) + ledger.note()
+}
+
+/// Gives a value with a head.
+#[tachyon_rpc(msg_type = 135)]
+pub fn gives_small() -> Small {
+    a_small()
+}
+
+/// Fails in every way.
+#[tachyon_rpc(msg_type = 110)]
+pub fn fails(#[state] ledger: &Ledger, how: u32, text: &str) -> Scanned<Scan> {
+    ledger.note();
+    Err(match how {
+        0 => ScanError::Busy,
+        1 => ScanError::NoSensor { sensor: 3 },
+        2 => ScanError::Odd { why: text.to_owned(), origin: None, marks: vec![] },
+        3 => ScanError::Odd { why: text.to_owned(), origin: Some(an_origin()), marks: vec![a_mark()] },
+        // More fields than travel.
+        4 => ScanError::Odd { why: text.to_owned(), origin: None, marks: vec![a_mark(); 300] },
+        _ => panic!("{text}"),
+    })
+}
+
+/// Fails with a text.
+#[tachyon_rpc(msg_type = 111)]
+pub fn fails_in_words(text: &str, times: u32) -> Result<u32, Plain> {
+    if times == 0 { Ok(0) } else { Err(Plain(text.repeat(times as usize))) }
+}
+
+/// Fails with a text, and is raw.
+#[tachyon_rpc(msg_type = 112)]
+pub fn fails_raw(payload: &[u8]) -> Result<Vec<u8>, Plain> {
+    Err(Plain(String::from_utf8_lossy(payload).into_owned()))
+}
+
+/// Fails with a declared error, where text comes from the library.
+#[tachyon_rpc(msg_type = 113)]
+pub fn parses(text: &str, radix: u32) -> Result<u64, std::num::ParseIntError> {
+    u64::from_str_radix(text, radix)
+}
+
+/// Gives what is owned elsewhere.
+#[tachyon_rpc(msg_type = 120)]
+pub fn shared_text(upper: bool) -> Arc<str> {
+    if upper { "TEXT".into() } else { "text".into() }
+}
+
+/// Gives text that may be borrowed.
+#[tachyon_rpc(msg_type = 121)]
+pub fn cow_text(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() { Cow::Borrowed(text) } else { Cow::Owned(text.replace(|c: char| !c.is_ascii(), "?")) }
+}
+
+/// Gives payloads that may be borrowed.
+#[tachyon_rpc(msg_type = 122)]
+pub fn cow_marks(marks: &[Mark]) -> Cow<'_, [Mark]> {
+    Cow::Borrowed(&marks[..marks.len().min(2)])
+}
+
+/// Gives a box.
+#[tachyon_rpc(msg_type = 123)]
+pub fn boxed(points: &[Point]) -> Box<[Point]> {
+    points.into()
+}
+
+/// Gives what is shared.
+#[tachyon_rpc(msg_type = 124)]
+pub fn shared_texts(texts: List<'_, String>) -> Arc<[String]> {
+    texts.iter().map(str::to_owned).collect()
+}
+
+/// Gives what lies for good.
+#[tachyon_rpc(msg_type = 125)]
+pub fn constant() -> &'static [u16; 3] {
+    &[1, 2, 3]
+}
+
+/// May fail, and may give nothing.
+#[tachyon_rpc(msg_type = 126)]
+pub fn fallible(scan: ScanRef<'_>, take: bool) -> Result<Option<Scan>, ScanError> {
+    if scan.frame.is_empty() { Err(ScanError::Busy) } else { Ok(take.then(|| scan.into_owned())) }
+}
+
+/// Sensors, as a service.
+#[tachyon_rpc]
+pub trait Sensors {
+    /// Several arguments.
+    #[rpc(msg_type = 201)]
+    fn filter(&self, scan: ScanRef<'_>, radius: f32, tags: &[u32], limit: Option<u64>) -> Result<Scan, ScanError>;
+
+    /// Changes the state, and knows its caller.
+    #[rpc(msg_type = 202)]
+    fn rename(&mut self, #[context] cx: &Context<'_>, from: &str, to: &str) -> Option<String>;
+
+    /// One variable payload, and a slot.
+    #[rpc(msg_type = 203)]
+    fn doubled(&self, scan: ScanRef<'_>, reply: ReplySlot<'_, Vec<Scan>>) -> Result<(), SlotError> {
+        reply.write(&[scan.into_owned(), scan.into_owned()])
+    }
+
+    /// Nothing.
+    #[rpc(msg_type = 204)]
+    fn reset(&mut self);
+
+    /// Borrowed from the implementor.
+    #[rpc(msg_type = 205)]
+    fn name(&self) -> &str;
+}
+
+/// The one sensor of the tests.
+#[derive(Debug, Default)]
+pub struct Sensor {
+    name: String,
+}
+
+impl Sensors for Sensor {
+    fn filter(&self, scan: ScanRef<'_>, radius: f32, tags: &[u32], limit: Option<u64>) -> Result<Scan, ScanError> {
+        if let Some(&sensor) = tags.iter().find(|tag| **tag > 100) {
+            return Err(ScanError::NoSensor { sensor });
+        }
+        let mut scan = scan.into_owned();
+        scan.points.retain(|point| point.x.hypot(point.y) <= radius);
+        scan.taken_at = limit.unwrap_or(scan.taken_at);
+        Ok(scan)
+    }
+
+    fn rename(&mut self, cx: &Context<'_>, from: &str, to: &str) -> Option<String> {
+        assert_eq!((cx.name, cx.msg_type), ("rename", 202));
+        let renamed = self.name == from;
+        if renamed {
+            to.clone_into(&mut self.name);
+        }
+        renamed.then(|| self.name.clone())
+    }
+
+    fn reset(&mut self) {
+        self.name.clear();
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// All endpoints with the ledger as their state, or with none.
+pub const TABLE: &[Entry<Ledger>] = endpoints![
+    nothing,
+    everything,
+    moved,
+    split,
+    add_slowly,
+    reached,
+    zeros,
+    long_text,
+    fails,
+    fails_in_words,
+    fails_raw,
+    parses,
+    shared_text,
+    cow_text,
+    cow_marks,
+    boxed,
+    shared_texts,
+    constant,
+    fallible,
+    takes_one,
+    takes_several,
+    takes_texts,
+    takes_flags,
+    takes_grade,
+    takes_text,
+    takes_maybe,
+    gives_small,
+];
+
+/// A mark.
+pub const fn a_mark() -> Mark {
+    Mark { at: Point { x: 0.5, y: -1.0 }, grade: Grade::Poor, valid: true, _pad: [0; 5] }
+}
+
+/// An origin.
+pub fn an_origin() -> Origin {
+    Origin { sensor: "north".to_owned(), at: Point { x: 1.0, y: 2.0 }, more: Some(vec![Point { x: 3.0, y: 4.0 }]) }
+}
+
+/// A value with something in every field.
+pub fn a_small() -> Small {
+    Small {
+        flag: true,
+        grade: Grade::Good,
+        text: "gr\u{fc}n".to_owned(),
+        numbers: vec![1, 2, 3],
+        names: vec!["a".to_owned(), "bc".to_owned()],
+        marks: vec![a_mark()],
+        maybe: Some(Grade::Poor),
+        inner: Some(Origin { sensor: "n".to_owned(), more: None, ..an_origin() }),
+    }
+}
+
+/// A scan of `points` points, with something in every field.
+pub fn a_scan(points: u16) -> Scan {
+    Scan {
+        taken_at: 7,
+        frame: "gr\u{fc}n".to_owned(),
+        points: (0..points).map(|at| Point { x: at.into(), y: 1.0 }).collect(),
+        note: Some(String::new()),
+        marks: vec![a_mark(); 2],
+        tags: vec!["a".to_owned(), String::new(), "long ".repeat(9)],
+        origin: an_origin(),
+        sources: vec![an_origin(), Origin { more: None, ..an_origin() }],
+        rows: vec![vec![1, -2], vec![], vec![3]],
+        complete: true,
+        grade: Some(Grade::Good),
+        corrected: None,
+    }
+}
+
+/// A scan with nothing in it.
+pub fn an_empty_scan() -> Scan {
+    Scan {
+        taken_at: 0,
+        frame: String::new(),
+        points: vec![],
+        note: None,
+        marks: vec![],
+        tags: vec![],
+        origin: Origin { sensor: String::new(), at: Point { x: 0.0, y: 0.0 }, more: None },
+        sources: vec![],
+        rows: vec![],
+        complete: false,
+        grade: None,
+        corrected: Some(an_origin()),
+    }
+}
