@@ -14,7 +14,10 @@ from tachyon import Array, RpcBus, RpcDispatcher
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(os.environ.get("TACHYON_PROGRAMS", ROOT / "target/debug"))
 AT_WORK = 2.0
-"""Seconds for which requests are rewritten while they are read."""
+"""Seconds for which requests are rewritten while they are read, at least."""
+
+LIMIT = 20.0
+"""At most."""
 
 
 class Grade(tachyon.IntEnum, repr="u16"):
@@ -78,12 +81,17 @@ def test_requests_that_are_rewritten_while_they_are_read(path: str) -> None:
     with subprocess.Popen([program, "caller", path], stdout=subprocess.DEVNULL) as vandal:
         served = 0
         with RpcBus.listen(path, 1 << 16, 1 << 16, timeout=20.0) as bus:
-            end = time.monotonic() + AT_WORK
-            while time.monotonic() < end:
+            begun = time.monotonic()
+
+            def is_enough() -> bool:
+                took = time.monotonic() - begun
+                # On a busy machine it takes longer to see everything once.
+                return took > LIMIT or (took > AT_WORK and served > seen["valid"] > 100 and seen["changed"] > 0)
+
+            while not is_enough():
                 # An error is a failure of the handler; a request that is refused is none.
                 dispatcher.serve_once(bus, timeout=20.0)
                 served += 1
         assert vandal.wait(20) == 0
-    assert seen["valid"] > 100
-    assert served > seen["valid"]
+    assert served > seen["valid"] > 100
     assert seen["changed"] > 0
