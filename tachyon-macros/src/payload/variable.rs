@@ -116,6 +116,7 @@ impl<'a> Payload<'a> {
             format!("[`{text}`] in place: a handler receives it, and a caller may send it without an owned `{text}`.");
         let vis = generated(&item.vis);
         let deprecation = attrs::deprecation(&item.attrs);
+        let non_exhaustive = attrs::non_exhaustive(&item.attrs);
         let fields = parts.iter().zip(types).map(|(part, ty)| {
             let Part { field, name, text: field_text, .. } = part;
             let vis = generated(&field.vis);
@@ -132,6 +133,7 @@ impl<'a> Payload<'a> {
         quote_spanned! {Span::mixed_site()=>
             #[doc = #doc]
             #deprecation
+            #non_exhaustive
             #vis struct #view<'a> {
                 #(#fields),*
             }
