@@ -35,6 +35,12 @@ RUST = (
     "one-way-32",
     "one-way-1024",
     "batch-32",
+    "fixed-3",
+    "fields-3",
+    "fields-option",
+    "fields-list",
+    "fields-text",
+    "fields-texts-10",
     "dispatch-1",
     "dispatch-1000",
 )

@@ -183,15 +183,19 @@ impl Contract<'_> {
         let (private, name) = (self.private, &self.name);
         let request = self.request_form();
         let (reply, error) = (self.reply_type(), self.error_type());
+        // A static has one address, by which a connection remembers what it has compared.
         quote! {
-            &#private::Signature::of(
-                #msg_type,
-                #name,
-                #doc,
-                #request,
-                <#reply as #private::Message>::FORM,
-                <#error as #private::DeclaredError>::VARIANTS,
-            )
+            {
+                static __SIGNATURE: #private::Signature = #private::Signature::of(
+                    #msg_type,
+                    #name,
+                    #doc,
+                    #request,
+                    <#reply as #private::Message>::FORM,
+                    <#error as #private::DeclaredError>::VARIANTS,
+                );
+                &__SIGNATURE
+            }
         }
     }
 

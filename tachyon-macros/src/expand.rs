@@ -232,7 +232,7 @@ fn entry(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
         Some(state @ State::Exclusive(ty)) => (state.ty(), quote!(#private::Needs<#ty>), quote!(Exclusive)),
     };
     let (reply, error) = (contract.reply_type(), contract.error_type());
-    let signature = contract.signature(&quote!(#name::MSG_TYPE), &quote!(<Self as #private::Endpoint>::DOC));
+    let signature = contract.signature(&quote!(#name::MSG_TYPE), &quote!(<#name as #private::Endpoint>::DOC));
     let param =
         if endpoint.params.state().is_none() { quote!(_) } else { quote_spanned!(Span::mixed_site()=> __state) };
     let handler = contract.handler(&quote!(#name), None);

@@ -2,10 +2,10 @@
 //!
 //! One call of `#[tachyon_rpc]` goes through the files in this order: `args` (what stands in the parentheses), `model`
 //! (what the attribute stands on), `check` and `params` (the rules), and then `expand` when all rules hold or `fallback`
-//! when one does not. `service` does the same for a trait, `payload` for `#[tachyon::payload]`, each with files of the
-//! same names. `wire` knows which types travel, `diag` carries the mistakes, `place` puts those that only rustc can find
-//! where they belong, `attrs` knows which attributes are shared, `renamed` how the crate calls the library. `table` is
-//! the whole of `endpoints!`.
+//! when one does not. `service` does the same for a trait, `payload` for `#[tachyon::payload]` and `error` for
+//! `#[tachyon::error]`; these two leave the code to derives of their own. `wire` and `payload::spelling` know which types
+//! travel, `diag` carries the mistakes, `place` puts those that only rustc can find where they belong, `attrs` knows
+//! which attributes are shared, `renamed` how the crate calls the library. `table` is the whole of `endpoints!`.
 
 mod args;
 mod attrs;
@@ -189,17 +189,40 @@ pub fn endpoints(names: proc_macro::TokenStream) -> proc_macro::TokenStream {
     table::expand(names.into()).into()
 }
 
-/// Makes a struct or an enum a payload: a type that travels as it lies in memory, and describes itself.
+/// Makes a struct or an enum a payload: a type that travels, and describes itself.
 ///
-/// It adds `repr(C)`, the derives of zerocopy (which the crate need not depend on) and `impl Payload`, whose `LAYOUT`
-/// names every field with its type and offset. Two sides compare these before they exchange the first payload.
+/// Put it above the type's derives, which it looks at. The two sides compare the descriptions of their payloads, field
+/// by field, before they exchange the first message.
 ///
-/// A struct has named fields of `u8` to `u64`, `i8` to `i64`, `f32`, `f64`, `bool`, arrays of these, and other payloads,
-/// and no padding: gaps are fields of their own, such as `_pad: [u8; 4]`. An enum has `#[repr(u8)]` or a larger integer,
-/// and variants without fields. A value that the type does not have is refused when it arrives.
+/// # Fixed payloads
+///
+/// A payload has one size, and its bytes are the same in every message, if no field is spelled `String`, `Vec` or
+/// `Option`. Its fields are `u8` to `u64`, `i8` to `i64`, `f32`, `f64`, `bool`, arrays of these, and other fixed
+/// payloads, without padding: gaps are fields of their own, such as `_pad: [u8; 4]`. An enum has `#[repr(u8)]` or a larger
+/// integer, and variants without fields. A value that the type does not have is refused when it arrives.
+///
+/// The macro adds `#[repr(C)]`, `Clone` and `Copy` (unless the type derives them), and `impl Fixed`. A handler is lent
+/// the payload where it lies, `&T`; a copy, if it has a `bool` or an enum.
+///
+/// # Variable payloads
+///
+/// A struct with a field `String`, `Vec<T>` or `Option<T>` is variable, where `T` is of any type that travels; so is one
+/// with another variable payload in it. A macro cannot see through names: where `String` hides behind an alias, or the
+/// one variable field is `scan: Scan`, write `#[tachyon::payload(extensible)]`. The order of fields is free, and there is
+/// no padding. A payload cannot contain itself.
+///
+/// The macro adds `impl Value`, and beside a struct `Scan` a struct `ScanRef<'a>` with the same fields, borrowed: `&str`
+/// for `String`, `&[T]` for a `Vec` of fixed payloads, `List<'_, T>` for a `Vec` of others, an `Option` of these. A
+/// handler takes a `ScanRef<'_>`, or an owned `Scan`; a caller passes a `&Scan`, or a `ScanRef` that it makes of what it
+/// has. `ScanRef` is `Copy`, made by `ScanRef::from(&scan)`, and owned by `into_owned`; it has `Debug` and `PartialEq` if
+/// `Scan` derives them.
+///
+/// A variable payload grows: fields of type `Option` may be added at its end, on either side first. A fixed one does
+/// not, unless it is `extensible` from its first day.
 ///
 /// # Arguments
 ///
+/// - `extensible` (optional): the struct is variable although no field's type says so.
 /// - `crate` (optional): the path of the `tachyon` library, where it is not called `::tachyon`.
 ///
 /// # Errors
@@ -230,6 +253,25 @@ pub fn endpoints(names: proc_macro::TokenStream) -> proc_macro::TokenStream {
 ///     if order.instrument == 0 { Err("no such instrument") } else { Ok(1) }
 /// }
 /// # let _ = (Side::Buy, Side::Sell, order);
+/// ```
+///
+/// A variable payload, and what it is lent as:
+///
+/// ```
+/// #[tachyon::payload]
+/// #[derive(Debug, Clone, PartialEq)]
+/// struct Scan {
+///     taken_at: u64,
+///     frame: String,
+///     points: Vec<[f32; 2]>,
+///     note: Option<String>,
+/// }
+///
+/// let scan = Scan { taken_at: 7, frame: "base".into(), points: vec![[0.0, 1.0]], note: None };
+/// let lent = ScanRef::from(&scan);
+/// let (frame, points): (&str, &[[f32; 2]]) = (lent.frame, lent.points);
+/// assert_eq!((frame, points.len()), ("base", 1));
+/// assert_eq!(ScanRef { note: Some("moved"), ..lent }.into_owned().note, Some("moved".to_owned()));
 /// ```
 ///
 /// Padding does not compile:

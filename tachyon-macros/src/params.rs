@@ -254,7 +254,7 @@ fn context(param: &PatType, report: &mut Report) -> bool {
 }
 
 /// Whether a reference is lent for as long as the endpoint runs.
-fn is_elided(lifetime: Option<&syn::Lifetime>, generics: &Generics, what: &str, report: &mut Report) -> bool {
+fn is_elided(lifetime: Option<&Lifetime>, generics: &Generics, what: &str, report: &mut Report) -> bool {
     match lifetime {
         Some(lifetime) if lifetime.ident != "_" => {
             // A lifetime of the function's own is reported where it is declared.

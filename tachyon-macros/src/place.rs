@@ -20,11 +20,17 @@ impl Place {
         Place { first, last: spans.last().unwrap_or(first) }
     }
 
-    /// `before ty after` there, with the user's own `ty` in the middle.
-    pub(crate) fn take_around(self, before: TokenStream, ty: impl ToTokens, after: TokenStream) -> TokenStream {
-        let (before, after) = (self.take(before), self.take(after));
-        let ty = ty.into_token_stream();
-        quote::quote!(#before #ty #after)
+    /// Gives the two ends of a generated type to the user's tokens for good, scope and all: rustc takes what is wrong
+    /// with the whole for a mistake of theirs, and reports it once for all the types that stand in for them.
+    pub(crate) fn stand_in(self, ty: TokenStream) -> TokenStream {
+        let mut tokens: Vec<TokenTree> = ty.into_iter().collect();
+        if let Some(first) = tokens.first_mut() {
+            first.set_span(self.first);
+        }
+        if let Some(last) = tokens.last_mut() {
+            last.set_span(self.last);
+        }
+        tokens.into_iter().collect()
     }
 
     /// Moves `expression` there. Its names keep their meaning: a span's place and its scope are separate.

@@ -5,7 +5,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Path, Token};
 
-use crate::args::{default_library, split_at_commas};
+use crate::args::{named_library, split_at_commas};
 use crate::diag::Report;
 use crate::expand::private;
 use crate::place::Place;
@@ -56,7 +56,8 @@ impl Listed {
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     let mut report = Report::default();
     let (library, names) = library(tokens, &mut report);
-    let private = private(&library.unwrap_or_else(default_library));
+    let library = library.unwrap_or_else(|| named_library(Span::call_site(), &mut report));
+    let private = private(&library);
     let mut endpoints = Vec::new();
     for name in split_at_commas(names) {
         match Listed::parse.parse2(name) {

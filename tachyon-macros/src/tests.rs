@@ -487,7 +487,7 @@ proptest! {
                 "&'static str", "&str", "Box<u8>", "(u8, u8)", "[u8]", "dyn Any", "Self", "Vec<S>", "!", "fn()",
             ].as_slice()), 1..5),
     ) {
-        let fields: String = types.iter().enumerate().map(|(at, ty)| format!("a{at}: {ty},")).collect();
+        let fields = types.iter().enumerate().map(|(at, ty)| format!("a{at}: {ty},")).collect::<Vec<_>>().concat();
         for (args, item) in [
             (if extensible { "extensible" } else { "" }, format!("#[derive(Debug, PartialEq)] struct S {{ {fields} }}")),
             ("", format!("#[repr(u8)] enum E {{ A {{ {fields} }}, B }}")),

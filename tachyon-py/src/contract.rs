@@ -267,7 +267,7 @@ impl Contract {
             Form::Fields(plan) => {
                 let mut room = Room::take();
                 // Its one field is called so.
-                convert::fields(plan.get(), &[value.clone()], &mut room).map(|()| Written::Room(room))
+                convert::fields(plan.get(), core::slice::from_ref(&value), &mut room).map(|()| Written::Room(room))
             }
             Form::View | Form::Bytes | Form::ByteArray => return Ok(Written::Object(value)),
         };

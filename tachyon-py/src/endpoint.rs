@@ -142,7 +142,8 @@ impl<'py> Single<'py> {
                 format!("{method}() takes from {least} to {most} positional arguments but {given} were given");
             return Err(PyTypeError::new_err(message));
         }
-        let get = |at: usize| args.get_item(at).ok();
+        // An index beyond the end would make an exception.
+        let get = |at: usize| if at < args.len() { args.get_item(at).ok() } else { None };
         let mut found = Self { payload: get(0), on_response: get(1), spin_threshold: get(2), timeout: None };
         if let Some(kwargs) = kwargs {
             for (key, value) in kwargs.iter() {
@@ -192,6 +193,33 @@ struct Call<'py> {
 }
 
 impl RpcEndpoint {
+    /// The bus of a call, which may be given by name as the seed's was, and the seconds that it leaves the call.
+    #[inline]
+    fn bus<'py>(
+        &self,
+        method: &str,
+        bus: Option<&Bound<'py, PyAny>>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<(Bound<'py, RpcBus>, Option<f64>)> {
+        if let Some(bus) = bus {
+            return TimedBus::open(bus);
+        }
+        let named = match kwargs {
+            Some(kwargs) if self.contract.as_ref().is_none_or(|contract| contract.get().is_single()) => {
+                let named = kwargs.get_item("bus")?;
+                if named.is_some() {
+                    kwargs.del_item("bus")?;
+                }
+                named
+            }
+            _ => None,
+        };
+        match named {
+            Some(bus) => TimedBus::open(&bus),
+            None => Err(PyTypeError::new_err(format!("{method}() missing 1 required positional argument: 'bus'"))),
+        }
+    }
+
     /// What a call is to send, by the endpoint's parameters.
     #[inline]
     fn prepare<'py>(
@@ -201,14 +229,14 @@ impl RpcEndpoint {
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Call<'py>> {
-        let contract = self.contract.as_ref().map(|contract| contract.get());
+        let contract = self.contract.as_ref().map(Py::get);
         let Some(contract) = contract.filter(|contract| !contract.is_single()) else {
             let own = contract.and_then(|contract| contract.parameter(args.py()));
             let Single { payload, on_response, spin_threshold, timeout } = Single::of(method, args, kwargs, own)?;
             let written = match (contract, payload) {
                 (None, Some(payload)) if !payload.is_none() => Written::Object(payload),
                 (None, _) => return Err(no_payload()),
-                (Some(contract), payload) => self.single(contract, args.py(), payload)?,
+                (Some(contract), payload) => Self::single(contract, args.py(), payload)?,
             };
             let spins = args::spins(spin_threshold.map(|given| given.extract()).transpose()?)?;
             let timeout = args::sooner(timeout.map(|given| given.extract()).transpose()?, within);
@@ -220,12 +248,7 @@ impl RpcEndpoint {
 
     /// The request of a typed endpoint with one parameter, or none.
     #[inline]
-    fn single<'py>(
-        &self,
-        contract: &Contract,
-        py: Python<'py>,
-        payload: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<Written<'py>> {
+    fn single<'py>(contract: &Contract, py: Python<'py>, payload: Option<Bound<'py, PyAny>>) -> PyResult<Written<'py>> {
         let is_raw = contract.takes_bytes();
         match payload {
             // A call of the seed's may say that there is nothing.
@@ -247,7 +270,7 @@ impl RpcEndpoint {
             Written::Room(room) => Payload::Written(room),
             Written::Object(object) => Payload::of(object)?,
         };
-        let own = self.contract.as_ref().map(|contract| contract.get());
+        let own = self.contract.as_ref().map(Py::get);
         let contract = own.filter(|contract| contract.is_typed());
         let limit = args::limit(*timeout)?;
         let asking = Asking { msg_type: self.msg_type, spins: *spins, limit, idempotent: self.idempotent, contract };
@@ -340,14 +363,14 @@ impl RpcEndpoint {
     ///
     /// With one parameter, or none, it is `call(bus, payload=None, on_response=None, spin_threshold=None, *,
     /// timeout=None)`: `on_response` gets a memoryview of the reply's bytes in place, valid during the call only.
-    #[pyo3(signature = (bus, /, *args, **kwargs))]
+    #[pyo3(signature = (bus=None, /, *args, **kwargs), text_signature = "($self, bus, /, *args, **kwargs)")]
     fn call<'py>(
         &self,
-        bus: &Bound<'py, PyAny>,
+        bus: Option<&Bound<'py, PyAny>>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (bus, within) = TimedBus::open(bus)?;
+        let (bus, within) = self.bus("call", bus, kwargs)?;
         let call = self.prepare("call", within, args, kwargs)?;
         self.exchange(&bus, &call)
     }
@@ -358,16 +381,16 @@ impl RpcEndpoint {
     /// calls wait their turn while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
     /// usable, and its late reply is dropped. Errors are those of `call`. With one parameter, or none, it is
     /// `acall(bus, payload=None, *, timeout=None)`.
-    #[pyo3(signature = (bus, /, *args, **kwargs))]
+    #[pyo3(signature = (bus=None, /, *args, **kwargs), text_signature = "($self, bus, /, *args, **kwargs)")]
     fn acall<'py>(
         slf: &Bound<'py, Self>,
-        bus: &Bound<'py, PyAny>,
+        bus: Option<&Bound<'py, PyAny>>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let (bus, within) = TimedBus::open(bus)?;
         let this = slf.get();
+        let (bus, within) = this.bus("acall", bus, kwargs)?;
         let Call { written, timeout, .. } = this.prepare("acall", within, args, kwargs)?;
         let payload = match written {
             Written::Nothing => PyBytes::new(py, &[]).into_any(),

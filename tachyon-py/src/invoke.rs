@@ -85,6 +85,10 @@ pub(crate) fn new<'py>(
     class: &Bound<'py, PyType>,
     arguments: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: two types. Unlike `issubclass` this asks neither of them.
+    if unsafe { ffi::PyType_IsSubtype(class.as_type_ptr(), base.as_type_ptr()) } == 0 {
+        return Err(PySystemError::new_err("an object is made of a class that does not derive from its own"));
+    }
     // SAFETY: a type on the heap, as all of this extension are.
     let slot = unsafe { ffi::PyType_GetSlot(base.as_type_ptr(), ffi::Py_tp_new) };
     if slot.is_null() {
@@ -92,7 +96,7 @@ pub(crate) fn new<'py>(
     }
     // SAFETY: the function in this slot has this type.
     let make = unsafe { core::mem::transmute::<*mut core::ffi::c_void, ffi::newfunc>(slot) };
-    // SAFETY: `class` derives from `base`, and the arguments are a tuple.
+    // SAFETY: `class` derives from `base`, as was just seen, and the arguments are a tuple.
     let made = unsafe { make(class.as_type_ptr(), arguments.as_ptr(), ptr::null_mut()) };
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(class.py(), made) }

@@ -91,7 +91,7 @@ impl Memory {
         check(at + len <= this.len && begin + len <= buffer.0.len.cast_unsigned())?;
         // SAFETY: an exported buffer has so many bytes, until it is released. Who writes to them meanwhile is a peer, whose
         // bytes are values whatever they are, or a thread that has to wait for the interpreter's lock.
-        read(unsafe { slice::from_raw_parts(buffer.0.buf.cast::<u8>().add(begin), len) })
+        read(unsafe { slice::from_raw_parts(buffer.0.buf.cast::<u8>().wrapping_add(begin), len) })
     }
 
     /// Writes bytes at `at`, which are within.
@@ -108,7 +108,7 @@ impl Memory {
             )));
         }
         // SAFETY: so many bytes are there, may be written, and are not those of `bytes`, which is Rust's own memory.
-        unsafe { bytes.as_ptr().copy_to_nonoverlapping(buffer.0.buf.cast::<u8>().add(begin), bytes.len()) };
+        unsafe { bytes.as_ptr().copy_to_nonoverlapping(buffer.0.buf.cast::<u8>().wrapping_add(begin), bytes.len()) };
         Ok(())
     }
 }

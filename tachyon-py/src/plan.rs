@@ -197,7 +197,7 @@ impl Plan {
         Ok(Self { core, metas, root, lends })
     }
 
-    /// Give the message that a value is, or raise TypeError, ValueError or OverflowError naming `place`.
+    /// Give the message that a value is, or raise `TypeError`, `ValueError` or `OverflowError` naming `place`.
     fn encode<'py>(&self, value: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyBytes>> {
         let mut room = Room::take();
         convert::message(self, value, &Place::Whole(place), &mut room)?;
@@ -211,7 +211,7 @@ impl Plan {
         Ok(PyBytes::new(values.py(), &room))
     }
 
-    /// Give the value that a message is, for good, or raise BadRequestError.
+    /// Give the value that a message is, for good, or raise `BadRequestError`.
     fn decode<'py>(slf: &Bound<'py, Self>, data: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyAny>> {
         if let Ok(data) = data.cast::<PyBytes>() {
             return read::own(slf, data.as_bytes(), true, place);

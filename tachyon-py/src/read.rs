@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PySystemError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyList, PyMemoryView, PySlice, PyString, PyTuple, PyType};
+use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyList, PyMemoryView, PySlice, PyString, PyTuple};
 use tachyon::__binding::{Build, Bytes, Node, read_message};
 use tachyon::{Malformed, Primitive};
 
@@ -15,12 +15,12 @@ use crate::values::Values;
 
 /// Why there is no value.
 pub(crate) enum Unread {
-    Malformed(Malformed),
+    Malformed(Box<Malformed>),
     Raised(PyErr),
 }
 
-impl From<Malformed> for Unread {
-    fn from(problem: Malformed) -> Self {
+impl From<Box<Malformed>> for Unread {
+    fn from(problem: Box<Malformed>) -> Self {
         Self::Malformed(problem)
     }
 }
@@ -262,13 +262,10 @@ pub(crate) fn fixed<'py>(
         }
         (Node::Enum { repr, .. }, Meta::Enum { members, .. }) => {
             let found = number(py, *repr, bytes)?;
-            match members.bind(py).get_item(&found)? {
-                Some(member) => Ok(member),
-                None => {
-                    let name = plan.get().core.name(node);
-                    Err(BadRequestError::new_err(format!("{found} is no value of {name}")))
-                }
-            }
+            members.bind(py).get_item(&found)?.ok_or_else(|| {
+                let name = plan.get().core.name(node);
+                BadRequestError::new_err(format!("{found} is no value of {name}"))
+            })
         }
         (Node::Struct { .. }, Meta::Struct { class }) => {
             let window = window()?;

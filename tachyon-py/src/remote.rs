@@ -41,14 +41,10 @@ pub(crate) fn remote_error(
 
 /// Give the exception that an error reply of a kind stands for.
 #[pyfunction]
-pub(crate) fn read_error<'py>(
-    py: Python<'py>,
-    kind: u16,
-    payload: Bound<'py, PyBytes>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
+pub(crate) fn read_error<'py>(py: Python<'py>, kind: u16, payload: Bound<'py, PyBytes>) -> Option<Bound<'py, PyAny>> {
     let type_id = tachyon::make_type_id(kind, tachyon::MSG_TYPE_ERROR);
-    let error = tachyon::__binding::decode_error(type_id, payload.as_bytes());
-    Ok(error.map(|error| remote_error(&error, payload, None).into_value(py).into_bound(py).into_any()))
+    let error = tachyon::__binding::decode_error(type_id, payload.as_bytes())?;
+    Some(remote_error(&error, payload, None).into_value(py).into_bound(py).into_any())
 }
 
 /// Return the message type of the request that an error reply, or the error raised for it, is about.

@@ -33,8 +33,9 @@ pub use self::endpoint::{
     Spelled, answer, answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
 };
 pub use self::gaps::{
-    IsFixed, NotFixed, Shape, assert_aligned, assert_fixed, assert_fixed_element, assert_no_gap_after,
-    assert_no_gap_before, assert_not_empty, behind, never_compiled, number, shape,
+    Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,
+    assert_fixed_element, assert_no_gap_after, assert_no_gap_before, assert_not_empty, assert_number, behind,
+    never_compiled, number, shape,
 };
 pub use self::message::Opaque;
 pub use self::select::{
@@ -48,10 +49,12 @@ pub use crate::dispatch::{
     Reply, Request, SlotOf, SlotResult,
 };
 pub use crate::error::CallError;
+/// What readers return.
+pub use crate::payload::Refused as Malformed;
 pub use crate::payload::{
-    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, Layout, List, Malformed,
-    Message, Pass, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer, align8,
-    deeper, deepest, list_len, offsets, own_list, read_list, write_list,
+    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, Layout, List, Message, Pass,
+    Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer, align8, deeper,
+    deepest, list_len, offsets, own_list, read_list, write_list,
 };
 pub use crate::rpc::Within as Limited;
 pub use crate::rpc::{

@@ -240,7 +240,7 @@ def test_a_text_cannot_control_the_terminal(peer: Callable[[str], Peer], path: s
 dispatcher = tachyon.RpcDispatcher()
 
 @dispatcher.handler(1)
-def f(payload):
+def f(payload) -> tachyon.u8:
     """Clears \x1b[2J the screen, \u202e and turns it."""
     raise ValueError("\x1b[2J and\rover\u2028.")
 

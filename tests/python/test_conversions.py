@@ -95,7 +95,7 @@ class _Holder:
     def __init__(self, name: str) -> None:
         hint = HINTS[name]
 
-        def both(value, other):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        def both(value, other):  # type: ignore[no-untyped-def]
             return value
 
         both.__annotations__ = {"value": hint, "other": tachyon.u8, "return": hint}
@@ -121,7 +121,7 @@ class Ways:
         self._held = _Holder(name)
         self._reply: Any = None
 
-        def answer():  # type: ignore[no-untyped-def] # noqa: ANN202
+        def answer():  # type: ignore[no-untyped-def]
             return self._reply
 
         answer.__annotations__ = {"return": HINTS[name]}
@@ -136,8 +136,9 @@ class Ways:
         try:
             return plain(self._answer.call(self._bus))
         except tachyon.RpcError as error:
-            assert error.kind is tachyon.ErrorKind.BAD_REPLY
-            raise BadReplyError(error.text) from error
+            if error.kind is tachyon.ErrorKind.BAD_REPLY:
+                raise BadReplyError(error.text) from error
+            raise
 
     def assign(self, value: Any) -> Any:
         made = self._held.struct(value=value, other="")

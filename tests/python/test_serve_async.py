@@ -172,18 +172,18 @@ def test_no_more_than_asked_for(serve: Callable[[str], Peer], path: str) -> None
 def test_callers_are_answered_whatever_happens(serve: Callable[[str], Peer], path: str) -> None:
     server = serve("")
     with RpcBus.connect(path) as bus:
-        for endpoint, payload, kind, text in (
-            (fails, b"", ErrorKind.HANDLER_FAILED, "on purpose"),
-            (gives_up, b"", ErrorKind.HANDLER_FAILED, "Cancelled"),
-            (buffers, b"\x04", ErrorKind.BAD_REPLY, "str"),
-            (buffers, b"\x05", ErrorKind.REPLY_TOO_LARGE, "1048576"),
-            (buffers, b"\x09", ErrorKind.HANDLER_FAILED, "IndexError"),
-            (missing, b"", ErrorKind.NO_HANDLER, ""),
+        for endpoint, payload, kind in (
+            (fails, b"", ErrorKind.HANDLER_FAILED),
+            (gives_up, b"", ErrorKind.HANDLER_FAILED),
+            (buffers, b"\x04", ErrorKind.BAD_REPLY),
+            (buffers, b"\x05", ErrorKind.REPLY_TOO_LARGE),
+            (buffers, b"\x09", ErrorKind.HANDLER_FAILED),
+            (missing, b"", ErrorKind.NO_HANDLER),
         ):
             with pytest.raises(tachyon.RpcError) as caught:
                 endpoint.call(bus, payload, timeout=5)
-            assert caught.value.kind == kind
-            assert text in caught.value.text
+            # Callers of bytes are told the kind alone.
+            assert (caught.value.kind, caught.value.text) == (kind, "")
         replies = [buffers.call(bus, bytes([number]) + b"rest", timeout=5) for number in range(4)]
         assert replies == [b"b", b"ba", b"\x02rest", b"rest"]
         # Its timeout is over before its handler is done; the late reply is dropped.

@@ -9,7 +9,9 @@ use std::hint::black_box;
 use std::thread;
 use std::time::Duration;
 
-use tachyon::{Callee, Caller, Dispatcher, Entry, Options, Receiver, Sender, endpoints, tachyon_rpc};
+use tachyon::{
+    CallError, Callee, Caller, Dispatcher, Entry, List, Options, Receiver, Sender, Started, endpoints, tachyon_rpc,
+};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -34,6 +36,32 @@ fn main() -> Outcome {
         "one-way-32" => one_way(32, count),
         "one-way-1024" => one_way(1024, count),
         "batch-32" => batches(32, count),
+        "fixed-3" => {
+            let three = Three { a: 1.0, b: 2.0, c: 3.0 };
+            typed(count, |caller| fixed_3::start(caller, black_box(&three)), Started::finish)
+        }
+        "fields-3" => {
+            let three = Three { a: 1.0, b: 2.0, c: 3.0 };
+            let start = |caller: &mut Caller| {
+                let Three { a, b, c } = *black_box(&three);
+                fields_3::start(caller, a, b, c)
+            };
+            typed(count, start, Started::finish)
+        }
+        "fields-option" => {
+            typed(count, |caller| fields_option::start(caller, 1.0, 2.0, 3.0, black_box(Some(4.0))), Started::finish)
+        }
+        "fields-list" => {
+            let list = [0.5; 16];
+            typed(count, |caller| fields_list::start(caller, 1.0, 2.0, 3.0, black_box(&list)), Started::finish)
+        }
+        "fields-text" => {
+            typed(count, |caller| fields_text::start(caller, 1.0, 2.0, 3.0, black_box("eleven byte")), Started::finish)
+        }
+        "fields-texts-10" => {
+            let texts = ["eleven byte"; 10];
+            typed(count, |caller| fields_texts::start(caller, 1.0, 2.0, 3.0, black_box(&texts)), Started::finish)
+        }
         "dispatch-1" => dispatch(1, count),
         "dispatch-1000" => dispatch(1000, count),
         _ => Err("no such operation".into()),
@@ -43,6 +71,71 @@ fn main() -> Outcome {
 #[tachyon_rpc(msg_type = 1)]
 fn echo(payload: &[u8]) -> &[u8] {
     payload
+}
+
+/// The same three numbers as one payload and as arguments, and one argument more of each kind.
+#[tachyon::payload]
+struct Three {
+    a: f64,
+    b: f64,
+    c: f64,
+}
+
+#[tachyon_rpc(msg_type = 2)]
+fn fixed_3(three: &Three) {
+    black_box(*three);
+}
+
+#[tachyon_rpc(msg_type = 3)]
+fn fields_3(a: f64, b: f64, c: f64) {
+    black_box(Three { a, b, c });
+}
+
+#[tachyon_rpc(msg_type = 4)]
+fn fields_option(a: f64, b: f64, c: f64, d: Option<f64>) {
+    black_box((a, b, c, d));
+}
+
+#[tachyon_rpc(msg_type = 5)]
+fn fields_list(a: f64, b: f64, c: f64, d: &[f32]) {
+    black_box((a, b, c, d));
+}
+
+#[tachyon_rpc(msg_type = 6)]
+fn fields_text(a: f64, b: f64, c: f64, d: &str) {
+    black_box((a, b, c, d));
+}
+
+#[tachyon_rpc(msg_type = 7)]
+fn fields_texts(a: f64, b: f64, c: f64, d: List<'_, String>) {
+    black_box((a, b, c));
+    for text in d {
+        black_box(text);
+    }
+}
+
+/// Typed calls of one endpoint.
+fn typed<C>(
+    count: u32,
+    start: impl Fn(&mut Caller) -> Result<Started<C>, CallError>,
+    finish: impl Fn(Started<C>, &mut Caller) -> Result<(), CallError>,
+) -> Outcome {
+    let (mut caller, mut callee) = call_ends()?;
+    let table = endpoints![fixed_3, fields_3, fields_option, fields_list, fields_text, fields_texts];
+    let mut dispatcher = Dispatcher::new(table);
+    // The first call compares descriptions, which takes a callee that serves meanwhile.
+    let served = thread::scope(|scope| {
+        let serving = scope.spawn(|| dispatcher.serve_once(&mut callee));
+        let first = start(&mut caller).and_then(|started| finish(started, &mut caller));
+        first.and_then(|()| serving.join().map_err(|_| CallError::Closed))
+    })?;
+    served?;
+    for _ in 0..count {
+        let started = start(&mut caller)?;
+        dispatcher.serve_once(&mut callee)?;
+        finish(started, &mut caller)?;
+    }
+    Ok(())
 }
 
 /// A caller and its callee.

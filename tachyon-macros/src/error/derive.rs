@@ -3,6 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
+use syn::spanned::Spanned;
 use syn::{ItemEnum, LitStr, Path, Variant};
 
 use super::text::{self, Braced};
@@ -54,7 +55,7 @@ fn declared(item: &ItemEnum, found: &Found, private: &Path) -> TokenStream {
     let decoded = variants.iter().map(Declared::decoded);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
-            use #private::{NotFixed as _, NotValue as _};
+            use #private::{NotDefined as _, NotFixed as _, NotValue as _};
             #(#travels)*
             #(#offsets)*
             #debug
@@ -137,7 +138,7 @@ impl<'a> Declared<'a> {
 
     /// What patterns bind the fields to: no name that the code has another use for.
     fn bound(&self) -> Vec<Ident> {
-        (0..self.parts.len()).map(bound).collect()
+        self.parts.iter().enumerate().map(|(at, part)| bound(at, part)).collect()
     }
 
     fn wires(&self) -> Vec<TokenStream> {
@@ -153,9 +154,9 @@ impl<'a> Declared<'a> {
         let used: Vec<(usize, &Part<'_>)> =
             parts.iter().enumerate().filter(|(_, part)| used.contains(&part.text)).collect();
         let names = used.iter().map(|(_, part)| &part.name);
-        let bindings = used.iter().map(|(at, _)| bound(*at));
+        let bindings = used.iter().map(|(at, part)| bound(*at, part));
         let arguments = used.iter().map(|(at, part)| {
-            let bound = bound(*at);
+            let bound = bound(*at, part);
             // Without its `r#`: that is how the text names it.
             let argument = Ident::new(&part.text, Span::mixed_site());
             quote_spanned!(Span::mixed_site()=> #argument = #bound)
@@ -242,9 +243,9 @@ impl<'a> Declared<'a> {
     }
 }
 
-/// The name of the field at this place.
-fn bound(at: usize) -> Ident {
-    Ident::new(&format!("field{at}"), Span::mixed_site())
+/// The name of the field at this place, where its type stands: of that is what rustc finds wrong with it.
+fn bound(at: usize, part: &Part<'_>) -> Ident {
+    Ident::new(&format!("field{at}"), Span::mixed_site().located_at(part.field.ty.span()))
 }
 
 /// The fields that a text shows.

@@ -164,22 +164,27 @@ impl<'a> Part<'a> {
     /// one.
     ///
     /// ```text
-    /// points: Vec<Point>   =>   const _: fn() = travels::<Point>;
-    /// points: [Point; 2]   =>   const _: fn() = travels::<Point>;
+    /// points: Vec<Point>   =>   const _: fn() = travels::<<Select<{ IsDefined::<Point>::YES }> as Asked<Point>>::Type>;
+    /// points: [Point; 2]   =>   const _: fn() = travels::<..>;
     ///                           const _: () = assert_fixed_element(IsValue::<Point>::YES, IsFixed::<Point>::YES, "Point");
     /// ```
     pub(crate) fn travels(&self, size: Size, shared: &TokenStream, private: &Path) -> TokenStream {
         let (ty, size) = innermost(&self.field.ty, size);
         let own = crate::attrs::shared(&self.field.attrs);
         let place = Place::of(ty);
-        let call = place.take_around(quote!(#private::travels::<), ty, quote!(>));
-        let travels = quote_spanned!(Span::mixed_site()=> #shared #own const _: fn() = #call;);
+        let written = generated(ty);
+        let asked = place.stand_in(quote_spanned! {Span::mixed_site()=>
+            <#private::Select<{ #private::IsDefined::<#written>::YES }> as #private::Asked<#written>>::Type
+        });
+        let travels = quote_spanned! {Span::mixed_site()=>
+            #shared #own const _: fn() = #private::travels::<#asked>;
+        };
         let assert = match size {
             Size::Any => return travels,
             Size::Fixed => quote!(assert_fixed),
             Size::Element => quote!(assert_fixed_element),
         };
-        let (text, ty) = (text(ty), generated(ty));
+        let (text, ty) = (text(ty), written);
         let assert = place.take(quote_spanned! {Span::mixed_site()=>
             #private::#assert(#private::IsValue::<#ty>::YES, #private::IsFixed::<#ty>::YES, #text)
         });

@@ -19,8 +19,9 @@ use crate::place::{Place, generated};
 ///                                  };
 /// ```
 ///
-/// The implementation is sound: all fields are `Fixed`, which its bounds say, the constants look for padding and at the
-/// alignment, and the struct is `repr(C)`, so that `__SHAPE` has the fields' places.
+/// The implementation is sound: the struct has these fields and no others, all of them are `Fixed`, which its bounds say,
+/// the constants look for padding and at the alignment, and the struct is `repr(C)`, so that `__SHAPE` has the fields'
+/// places.
 pub(super) fn payload(declared: &Declared, found: &Found, private: &Path) -> TokenStream {
     match declared {
         Declared::Struct(item) => structure(item, found, private),
@@ -49,15 +50,19 @@ fn structure(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
         }
     });
     let replies = reply_by_reference(name, &bounds, private);
+    let fields = fields(name, &parts);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
-            use #private::{NotFixed as _, NotValue as _};
+            use #private::{NotDefined as _, NotFixed as _, NotValue as _};
             const __SHAPE: #private::Shape<#count> = #private::shape([
                 #((#private::size_of::<#types>(), #private::align_of::<#types>())),*
             ]);
             const __IS_FIXED: #private::bool = #is_fixed;
             #(#asserted)*
+            #fields
             #gaps
+            #[automatically_derived]
+            impl #private::Defined for #name {}
             #copies
             #[automatically_derived]
             unsafe impl #private::Fixed for #name #bounds {
@@ -70,6 +75,22 @@ fn structure(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
                 }
             }
             #replies
+        };
+    }
+}
+
+/// Another attribute may change the struct after this derive has seen it: these are the fields that it has to have.
+///
+/// ```text
+/// a: A   =>   const _: fn(&Name) = |Name { a: field0 }| { let _: &A = field0; };
+/// ```
+fn fields(name: &TokenStream, parts: &[Part<'_>]) -> TokenStream {
+    let names = parts.iter().map(|part| &part.name);
+    let types = parts.iter().map(|part| &part.ty);
+    let bound: Vec<Ident> = (0..parts.len()).map(|at| Ident::new(&format!("field{at}"), Span::mixed_site())).collect();
+    quote_spanned! {Span::mixed_site()=>
+        const _: fn(&#name) = |#name { #(#names: #bound),* }| {
+            #(let _: &#types = #bound;)*
         };
     }
 }
@@ -165,8 +186,12 @@ fn enumeration(item: &ItemEnum, declared: &Declared, found: &Found, private: &Pa
     let texts = item.variants.iter().map(|variant| variant.ident.unraw().to_string());
     let copies = copies(name, &TokenStream::new(), found, private);
     let replies = reply_by_reference(name, &TokenStream::new(), private);
+    let size = Place::of(&item.ident).take(quote_spanned! {Span::mixed_site()=>
+        #private::assert_number(#private::size_of::<#name>(), #private::size_of::<#private::#integer>())
+    });
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
+            const _: () = #size;
             #copies
             #[automatically_derived]
             unsafe impl #private::Fixed for #name {

@@ -45,7 +45,7 @@ pub(super) fn payload(item: &ItemStruct, found: &Found, private: &Path) -> Token
     quote_spanned! {Span::mixed_site()=>
         #view_type
         const _: () = {
-            use #private::{NotFixed as _, NotValue as _};
+            use #private::{NotDefined as _, NotFixed as _, NotValue as _};
             #(#travels)*
             #(type #aliases = #wires;)*
             const __AT: [#private::usize; #count + 1] = #offsets;
@@ -228,7 +228,7 @@ impl<'a> Payload<'a> {
             let owned = part.own(&quote_spanned!(Span::mixed_site()=> self.#name), private);
             quote_spanned!(Span::mixed_site()=> #name: #owned)
         });
-        let doc = format!("An owned [`{text}`]: a copy of every part.");
+        let doc = format!("An owned `{text}`: a copy of every part.");
         quote_spanned! {Span::mixed_site()=>
             #[automatically_derived]
             impl #view<'_> {

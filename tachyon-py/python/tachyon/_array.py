@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, overload
 
 from tachyon._layout import Layout
 from tachyon._tachyon import Items
@@ -47,10 +47,10 @@ class Array(Items, Sequence[_T]):
         """Compare value by value with any sequence."""
         if not isinstance(other, Sequence) or isinstance(other, (str, bytes)):
             return NotImplemented
-        values = cast("Sequence[Any]", other)
+        values: Sequence[Any] = other  # pyright: ignore[reportUnknownVariableType]
         return len(self) == len(values) and all(mine == theirs for mine, theirs in zip(self, values, strict=True))
 
-    __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType] - values change
+    __hash__: ClassVar[None] = None  # type: ignore[assignment] # pyright: ignore[reportIncompatibleMethodOverride] - values change
 
     def __repr__(self) -> str:
         """Show the values as a list."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import sys
@@ -81,7 +82,7 @@ def _request(name: str, parameters: list[inspect.Parameter], hints: Mapping[str,
         if own.name not in hints:
             return RAW
         found = form(hints[own.name], f"parameter `{own.name}` of {name}")
-        if found.kind != "fields" and own.default is inspect.Parameter.empty or found.layout is None:
+        if (found.kind != "fields" and own.default is inspect.Parameter.empty) or found.layout is None:
             return found
     fields: list[HeadField] = []
     for own in parameters:
@@ -144,8 +145,7 @@ def _description(
 def _resolved(function: Callable[..., Any], name: str, annotation: Any, around: Mapping[str, Any]) -> Any:
     if not isinstance(annotation, str):
         return annotation
-    plain = inspect.unwrap(function)
-    plain = getattr(plain, "__func__", plain)
+    plain = _runs(function)
     holder = type("Holder", (), {"__annotations__": {name: annotation}, "__module__": ""})
     known = {**getattr(plain, "__globals__", {}), **around, **_nonlocals(plain)}
     try:
@@ -153,10 +153,25 @@ def _resolved(function: Callable[..., Any], name: str, annotation: Any, around: 
     except Exception as error:  # noqa: BLE001 - a hint is any expression
         where = "of the reply" if name == "return" else f"of parameter `{name}`"
         message = (
-            f"{getattr(plain, '__name__', function)}: the hint {annotation!r} {where} cannot be resolved ({error}); "
+            f"{_name(function)}: the hint {annotation!r} {where} cannot be resolved ({error}); "
             "import what it names at run time, or leave the hint out"
         )
         raise TypeError(message) from None
+
+
+def _runs(function: Any) -> Any:
+    """Find the function, in whose module its hints are to be read, of a partial, a method, a wrapper or an object."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        elif hasattr(function, "__wrapped__"):
+            function = inspect.unwrap(function)
+        elif hasattr(function, "__func__"):
+            function = function.__func__
+        elif hasattr(function, "__globals__") or not hasattr(type(function).__call__, "__globals__"):
+            return function
+        else:
+            function = type(function).__call__
 
 
 def _nonlocals(function: Any) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from tachyon.errors import ErrorKind, RpcError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-OF_ERRORS = frozenset({*(name for name in dir(RpcError) if not name.startswith("_")), "kind", "msg_type", "name", "payload", "text"})
+OF_ERRORS = frozenset(
+    {*(name for name in dir(RpcError) if not name.startswith("_")), "kind", "msg_type", "name", "payload", "text"}
+)
 """What every error has of its own."""
 
 NO_REQUEST = 0xFFFF
@@ -35,8 +37,8 @@ class EndpointError(RpcError):
         def read(sensor: tachyon.u32) -> tachyon.f64: ...
 
     The handler raises `NoSensor(sensor=3)`, and so does the call. Fields are keyword arguments and read-only
-    attributes; `str()` gives the text. It is an answer and no failure: the callee reports nothing. One that is not among
-    `raises` travels, too, and arrives as `HandlerError` with its name and text.
+    attributes; `str()` gives the text. It is an answer and no failure: the callee reports nothing. One that is not
+    among `raises` travels, too, and arrives as `HandlerError` with its name and text.
     """
 
     if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class EndpointError(RpcError):
             if base is not EndpointError and issubclass(base, EndpointError):
                 message = f"{cls.__name__}: a declared error is not extended; derive from tachyon.EndpointError"
                 raise TypeError(message)
-        cls.__layout__ = HeadLayout(cls.__name__, _fields(cls, sys._getframe(1).f_locals), cls)  # pyright: ignore[reportPrivateUsage]
+        cls.__layout__ = HeadLayout(cls.__name__, _fields(cls, sys._getframe(1).f_locals))  # pyright: ignore[reportPrivateUsage]
         cls.__tachyon_text__ = cls.__name__ if text is None else text
         _check_text(cls)
 
@@ -135,7 +137,9 @@ def _check_text(cls: type[EndpointError]) -> None:
         raise TypeError(message) from None
     for name in named:
         if name not in own:
-            message = f"the text of {cls.__name__} names {{{name}}}, and its fields are {', '.join(sorted(own)) or 'none'}"
+            message = (
+                f"the text of {cls.__name__} names {{{name}}}, and its fields are {', '.join(sorted(own)) or 'none'}"
+            )
             raise TypeError(message)
 
 

@@ -190,8 +190,9 @@ class Description:
 
     def __getitem__(self, name: str | int) -> EndpointType:
         """Find an endpoint by its name, or by its message type."""
+        wanted = normal(name) if isinstance(name, str) else name
         for endpoint in self.endpoints:
-            if name in {endpoint.name, endpoint.msg_type}:
+            if wanted in {endpoint.name, endpoint.msg_type}:
                 return endpoint
         raise KeyError(name)
 

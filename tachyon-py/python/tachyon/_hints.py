@@ -57,7 +57,8 @@ class IntEnum(enum.IntEnum):
             # then sets `__tachyon_repr__`.
             if cls.__module__ == enum.__name__:
                 return
-            raise TypeError(_silent(cls))
+            message = f'{cls.__name__} does not say which number stands for it: class {cls.__name__}(..., repr="u8")'
+            raise TypeError(message)
         number = PRIMITIVES.get(repr)
         if number is None or repr in {"f32", "f64", "bool"}:
             message = f"the repr of {cls.__name__} is one of u8 to u64 and i8 to i64, not {repr!r}"
@@ -71,11 +72,6 @@ class IntEnum(enum.IntEnum):
                 raise TypeError(message)
             number.plan.encode(int(member), f"{cls.__name__}.{name}")
         cls.__tachyon_repr__ = number.name
-
-
-def _silent(enumeration: type) -> str:
-    name = enumeration.__name__
-    return f'{name} does not say which number stands for it: class {name}(..., repr="u8")'
 
 
 _ENUMS: Final[dict[type[enum.IntEnum], EnumLayout]] = {}
@@ -130,8 +126,8 @@ def layout(hint: Any, place: str) -> Layout:
             message = f"{place}: {shown(hint)} does not say how it lies in memory; write {advice}"
             raise TypeError(message)
     message = (
-        f"{place}: {shown(hint)} cannot travel; numbers such as tachyon.u64, bool, str, bytes, Structs, tachyon.IntEnum, "
-        "list, tachyon.Array and numpy.typing.NDArray of these, and `X | None` do"
+        f"{place}: {shown(hint)} cannot travel; numbers such as tachyon.u64, bool, str, bytes, Structs, "
+        "tachyon.IntEnum, list, tachyon.Array and numpy.typing.NDArray of these, and `X | None` do"
     )
     raise TypeError(message)
 
@@ -182,7 +178,7 @@ def _variable(hint: Any, place: str) -> Layout | None:
     if _is_numpy(plain):
         return _numpy(plain, notes, place)
     kind = get_origin(plain) or plain
-    if kind in {typing.Union, types.UnionType}:
+    if kind is typing.Union or kind is types.UnionType:
         return _option(plain, place)
     for known, (how, advice) in _LISTS.items():
         if kind is known:
@@ -211,8 +207,17 @@ def _option(hint: Any, place: str) -> Layout:
 
 
 _DTYPES = {
-    **{"u1": "u8", "u2": "u16", "u4": "u32", "u8": "u64", "i1": "i8", "i2": "i16", "i4": "i32", "i8": "i64"},
-    **{"f4": "f32", "f8": "f64", "b1": "bool"},
+    "u1": "u8",
+    "u2": "u16",
+    "u4": "u32",
+    "u8": "u64",
+    "i1": "i8",
+    "i2": "i16",
+    "i4": "i32",
+    "i8": "i64",
+    "f4": "f32",
+    "f8": "f64",
+    "b1": "bool",
 }
 
 

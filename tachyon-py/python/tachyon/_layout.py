@@ -72,6 +72,11 @@ class Layout:
         nodes.of(self)
         return Plan(nodes.list)
 
+    @property
+    def size(self) -> int | None:
+        """Bytes of a value; None if that depends on the value."""
+        return self.plan.size
+
     def node(self, nodes: Nodes) -> tuple[Any, ...]:
         """Give the type's part of a plan: its kind, and what the extension has to know of that."""
         raise NotImplementedError
@@ -117,7 +122,7 @@ class Primitive(Layout):
     def __init__(self, name: str) -> None:
         """Know the type by its Rust name."""
         self.name = name
-        self.form, self.size = _CODES[name]
+        self.form, self._size = _CODES[name]
 
     def __repr__(self) -> str:
         """Show the type as it is written."""
@@ -134,7 +139,7 @@ class Primitive(Layout):
         return self.name
 
     def dtype(self) -> Any:
-        return "<" + self.form if self.size > 1 else self.form
+        return "<" + self.form if self._size > 1 else self.form
 
 
 PRIMITIVES = {name: Primitive(name) for name in _CODES}
@@ -183,8 +188,6 @@ class FixedStr(Layout):
 class EnumLayout(Layout):
     """One of the members of an IntEnum."""
 
-    array_dtype = None
-
     def __init__(self, members: type[enum.IntEnum], number: Primitive) -> None:
         """Stand for `members`, each as a `number`."""
         self.members = members
@@ -208,6 +211,10 @@ class EnumLayout(Layout):
 
     def dtype(self) -> Any:
         return self.number.dtype()
+
+    @property
+    def array_dtype(self) -> None:
+        """None: numbers of numpy's are no members."""
 
 
 class Text(Layout):
@@ -243,6 +250,21 @@ class OptionLayout(Layout):
         return {"option": self.of.describe(types)}
 
 
+class LaidOut:
+    """Stands for a part of a class, in a pickle of the class by value, that is made anew when the class is."""
+
+
+class ClassLayout(Layout):
+    """The type of the values of a class."""
+
+    by_name: dict[str, Any]
+    """The fields of the class."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[()]]:
+        """Pickle nothing: the class is laid out again."""
+        return LaidOut, ()
+
+
 class HeadField(NamedTuple):
     """One field of a head: an argument, a field of a Struct without a fixed size, of a declared error."""
 
@@ -255,7 +277,7 @@ class HeadField(NamedTuple):
     default: Any = None
 
 
-class HeadLayout(Layout):
+class HeadLayout(ClassLayout):
     """Fields behind a head."""
 
     is_fixed = False
@@ -268,8 +290,7 @@ class HeadLayout(Layout):
 
     def node(self, nodes: Nodes) -> tuple[Any, ...]:
         fields = [
-            (field.name, field.place, nodes.of(field.layout), field.has_default, field.default)
-            for field in self.fields
+            (field.name, field.place, nodes.of(field.layout), field.has_default, field.default) for field in self.fields
         ]
         return "head", self.name, fields, self.cls
 
@@ -301,7 +322,7 @@ class StructField(NamedTuple):
     layout: Layout
 
 
-class StructLayout(Layout):
+class StructLayout(ClassLayout):
     """Fields one behind the other, without gaps."""
 
     def __init__(self, cls: Any, fields: list[StructField]) -> None:

@@ -36,6 +36,7 @@ def objection(name: str, own: frozenset[str], owner: str) -> str | None:
 
     `owner` is what has the names in `own`: "a Struct" or "an IntEnum".
     """
+    name = normal(name)
     if not name.isidentifier():
         return f"{name!r} is no identifier; call it something that is"
     if name.startswith("__") and name.endswith("__") and len(name) > _DUNDERS:

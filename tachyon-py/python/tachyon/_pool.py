@@ -6,19 +6,17 @@ import contextlib
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from tachyon._tachyon import RpcBus, RpcEndpoint
 from tachyon.errors import BusClosedError, InvalidArgumentError, PeerClosedError, PeerDeadError, TimedOutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator
     from types import TracebackType
 
-    from tachyon._array import Array
-
 _T = TypeVar("_T")
-_TakenT = TypeVar("_TakenT")
+_ParametersT = ParamSpec("_ParametersT")
 _GivenT = TypeVar("_GivenT")
 
 RESENDS = 2
@@ -86,40 +84,32 @@ class Pool:
     @overload
     def call(
         self,
-        endpoint: RpcEndpoint[None, _GivenT, Any],
-        payload: None = None,
-        on_response: None = None,
-        *,
-        timeout: float | None = None,
+        endpoint: RpcEndpoint[_ParametersT, _GivenT, Any],
+        /,
+        *args: _ParametersT.args,
+        **kwargs: _ParametersT.kwargs,
     ) -> _GivenT: ...
     @overload
     def call(
         self,
-        endpoint: RpcEndpoint[Array[_TakenT], _GivenT, Any],
-        payload: Sequence[_TakenT],
+        endpoint: RpcEndpoint[..., _GivenT, Any],
+        /,
+        payload: Any = None,
         on_response: None = None,
         *,
-        timeout: float | None = None,
+        timeout: float | None,
     ) -> _GivenT: ...
     @overload
     def call(
         self,
-        endpoint: RpcEndpoint[_TakenT, _GivenT, Any],
-        payload: _TakenT,
-        on_response: None = None,
-        *,
-        timeout: float | None = None,
-    ) -> _GivenT: ...
-    @overload
-    def call(
-        self,
-        endpoint: RpcEndpoint[_TakenT, Any, Any],
-        payload: _TakenT,
+        endpoint: RpcEndpoint[..., Any, Any],
+        /,
+        payload: Any,
         on_response: Callable[[memoryview], _T],
         *,
         timeout: float | None = None,
     ) -> _T: ...
-    def call(self, endpoint: RpcEndpoint[Any, Any, Any], /, *args: Any, **kwargs: Any) -> Any:
+    def call(self, endpoint: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Do what `endpoint.call` does, on a caller of the pool.
 
         `timeout`, of an endpoint with one parameter or none, covers the wait for a caller, too; others have `within`. A
@@ -129,7 +119,7 @@ class Pool:
         return self._call(endpoint, timeout, args, kwargs)
 
     def _call(
-        self, endpoint: RpcEndpoint[Any, Any, Any], timeout: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, endpoint: RpcEndpoint[..., Any, Any], timeout: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         deadline = None if timeout is None else time.monotonic() + timeout
         resends = RESENDS if endpoint.idempotent else 0
@@ -158,7 +148,7 @@ class Pool:
                 bus = self._idle.pop() if self._idle else None
             try:
                 # The peer may have gone while this one lay idle.
-                if bus is not None and bus._recycle():  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+                if bus is not None and bus._recycle():  # pyright: ignore[reportPrivateUsage]
                     return bus
                 if bus is None:
                     return RpcBus.connect(
@@ -171,7 +161,7 @@ class Pool:
             self._leave(None)
 
     def _give_back(self, bus: RpcBus) -> None:
-        fit = bus._recycle()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        fit = bus._recycle()  # pyright: ignore[reportPrivateUsage]
         if not fit:
             bus.close()
         self._leave(bus if fit else None)
@@ -234,9 +224,16 @@ class TimedPool:
         self._pool = pool
         self._seconds = seconds
 
-    def call(self, endpoint: RpcEndpoint[Any, Any, Any], /, *args: Any, **kwargs: Any) -> Any:
+    def call(
+        self,
+        endpoint: RpcEndpoint[_ParametersT, _GivenT, Any],
+        /,
+        *args: _ParametersT.args,
+        **kwargs: _ParametersT.kwargs,
+    ) -> _GivenT:
         """Do what `Pool.call` does, within the time."""
-        return self._pool._call(endpoint, self._seconds, args, kwargs)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        given: _GivenT = self._pool._call(endpoint, self._seconds, args, kwargs)  # pyright: ignore[reportPrivateUsage]
+        return given
 
 
 def _left(deadline: float | None) -> float | None:

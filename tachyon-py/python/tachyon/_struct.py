@@ -1,4 +1,4 @@
-"""Struct: a class whose fields lie in memory as Rust's `repr(C)` lays them out, or, if one has no fixed size, as values.
+"""Struct: a class whose fields lie in memory as Rust's `repr(C)` lays them out, or that holds values.
 
 Fields have every name but a few, so what a Struct has for itself is called `__tachyon_*__`.
 """
@@ -9,8 +9,8 @@ import sys
 import typing
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform
 
-from tachyon._hints import fixed, layout
-from tachyon._layout import HeadField, HeadLayout, Layout, StructField, StructLayout
+from tachyon._hints import layout
+from tachyon._layout import HeadField, HeadLayout, LaidOut, Layout, StructField, StructLayout
 from tachyon._names import OF_STRUCTS, is_padding, normal, objection, wire_name
 from tachyon._tachyon import FieldCore, Memory, Values
 from tachyon.errors import ReleasedError
@@ -55,16 +55,15 @@ class Field(FieldCore):
     """One field: reads and writes."""
 
     __slots__ = ("layout", "name")
+    layout: Layout
+    name: str
 
-    def __new__(cls, plan: Plan, index: int, place: str, *_own: object) -> Self:
-        """Be number `index` of the payload that the plan is of."""
-        return super().__new__(cls, plan, index, place)
-
-    def __init__(self, plan: Plan, index: int, place: str, name: str, layout: Layout) -> None:
-        """Be called `name`."""
-        del plan, index, place
+    def __new__(cls, plan: Plan, index: int, place: str, name: str, layout: Layout) -> Self:
+        """Be number `index` of the payload that the plan is of, called `name`."""
+        self = super().__new__(cls, plan, index, place)
         self.name = name
         self.layout = layout
+        return self
 
     @property
     def is_padding(self) -> bool:
@@ -77,7 +76,7 @@ class Field(FieldCore):
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[()]]:
         """Pickle nothing: a class that is pickled by value is laid out again by what it was `_Written` as."""
-        return _LaidOut, ()
+        return LaidOut, ()
 
 
 def _hint(name: str, written: Any, module: str, around: Mapping[str, Any], owner: str) -> Any:
@@ -100,9 +99,9 @@ def _hint(name: str, written: Any, module: str, around: Mapping[str, Any], owner
 
 def resolved(cls: type, around: Mapping[str, Any]) -> dict[str, Any]:
     """Give a class's own hints, but for those of the class itself; `around` has the names where it stands."""
-    written: Mapping[str, Any] = cls.__dict__.get("__annotations__") or (
-        cls.__annotations__ if sys.version_info >= (3, 14) else {}
-    )
+    import inspect  # noqa: PLC0415 - costs more than this module does
+
+    written = inspect.get_annotations(cls)
     hints = {name: _hint(name, hint, cls.__module__, around, cls.__name__) for name, hint in written.items()}
     return {
         normal(name): hint
@@ -128,7 +127,9 @@ def _own_hints(name: str, written: Mapping[str, Any], module: str, around: Mappi
     raise TypeError(message)
 
 
-def _place_fields(cls: Any, hints: Mapping[str, Any], defaults: Mapping[str, Any], *, extensible: bool) -> Layout:
+def _place_fields(
+    cls: Any, hints: Mapping[str, Any], defaults: Mapping[str, Any], *, extensible: bool
+) -> StructLayout | HeadLayout:
     """Lay the fields of a class out: without a fixed size if one of them has none."""
     name: str = cls.__name__
     layouts = {own: layout(hint, f"field `{own}` of {name}") for own, hint in hints.items()}
@@ -181,17 +182,11 @@ class _Written(typing.NamedTuple):
     extensible: bool
 
 
-class _LaidOut:
-    """Stands for a part of a class, in a pickle of the class by value, that is made anew from what was `_Written`."""
-
-
 @dataclass_transform(kw_only_default=True, eq_default=True, field_specifiers=(pad,))
 class _StructType(type):
     """Lays a Struct out when its class is made."""
 
-    def __new__(
-        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, extensible: bool = False
-    ) -> Any:
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, extensible: bool = False) -> Any:
         """Make the class, or raise naming the field that cannot be laid out."""
         namespace.setdefault("__slots__", ())
         if "VariableStruct" not in globals():
@@ -243,13 +238,13 @@ class _StructType(type):
                     default=written.defaults.get(name, inspect.Parameter.empty),
                     annotation=written.hints[name],
                 )
-                for name in cls.__tachyon_fields__
+                for name in cls.__layout__.by_name
             ]
         )
 
     def __setattr__(cls, name: str, value: object) -> None:
         """Refuse what would take a field away; lay a class out that cloudpickle makes."""
-        if isinstance(value, _LaidOut):
+        if isinstance(value, LaidOut):
             return
         if isinstance(value, _Written):
             # One that was made here, or received before, is sent its parts once more.
@@ -271,9 +266,9 @@ def _lay_out(cls: Any, written: _Written) -> None:
         for index, (name, hint) in enumerate(written.hints.items())
     }
     shown = {name: field for name, field in fields.items() if not field.is_padding}
+    own.by_name = shown
     parts: dict[str, Any] = fields | {
         "__match_args__": cls.__dict__.get("__match_args__", tuple(shown)),
-        "__tachyon_fields__": shown,
         "__tachyon_required__": frozenset(shown.keys() - written.defaults.keys()),
         "__tachyon_written__": written,
         "__layout__": own,
@@ -294,7 +289,7 @@ class _DType:
     def __get__(self, instance: Struct | None, owner: type[Struct]) -> Any:
         if isinstance(owner.__dict__.get("__layout__"), HeadLayout):
             message = f"{owner.__name__} has no dtype, since it has no fixed size"
-            raise AttributeError(message)
+            raise AttributeError(message)  # noqa: TRY004 - what an attribute that is not there raises
         try:
             import numpy as np  # noqa: PLC0415 - numpy is optional
         except ImportError as error:
@@ -343,13 +338,13 @@ class Struct(_Shape, metaclass=_StructType):
         __layout__: ClassVar[StructLayout | HeadLayout]
         dtype: ClassVar[np.dtype[np.void]]
         """The same type for numpy: `numpy.frombuffer(data, dtype=PriceRequest.dtype)`."""
-        __tachyon_fields__: ClassVar[dict[str, Field]]
         __tachyon_required__: ClassVar[frozenset[str]]
     else:
         dtype = _DType()
 
-        def __new__(cls, /, **_fields: Any) -> Self:
+        def __new__(cls, /, **fields: Any) -> Self:
             """Refuse: a class with fields has another."""
+            del fields
             message = "a Struct has fields: make a class of it, class PriceRequest(tachyon.Struct): ..."
             raise TypeError(message)
 
@@ -394,21 +389,21 @@ class Struct(_Shape, metaclass=_StructType):
         """Compare field by field with a Struct of the same class."""
         if type(other) is not type(self):
             return NotImplemented
-        return all(_same(getattr(self, name), getattr(other, name)) for name in self.__tachyon_fields__)
+        return all(_same(getattr(self, name), getattr(other, name)) for name in self.__layout__.by_name)
 
     __hash__: ClassVar[None] = None  # type: ignore[assignment] # pyright: ignore[reportIncompatibleMethodOverride] - values change
 
     def __repr__(self) -> str:
         """Show the class and its values, as one would write them."""
         try:
-            values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__tachyon_fields__)
+            values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__layout__.by_name)
         except (ReleasedError, AttributeError):
             return f"<{type(self).__name__}, a view of a request that is over>"
         return f"{type(self).__name__}({values})"
 
 
 def _set(made: Struct, values: Mapping[str, Any]) -> None:
-    own = made.__tachyon_fields__
+    own = made.__layout__.by_name
     for name, value in values.items():
         if name not in own:
             message = f"{type(made).__name__} has no field `{name}`; it has {', '.join(own)}"
@@ -417,17 +412,19 @@ def _set(made: Struct, values: Mapping[str, Any]) -> None:
 
 
 def _same(mine: Any, theirs: Any) -> bool:
-    if isinstance(mine, list) and isinstance(theirs, list):
-        values, others = cast("list[Any]", mine), cast("list[Any]", theirs)
-        return len(values) == len(others) and all(map(_same, values, others))
-    equal = mine == theirs
-    # An array of numpy compares value by value.
-    return equal if isinstance(equal, bool) else mine.shape == theirs.shape and bool(equal.all())
+    if isinstance(mine, list):
+        values: list[Any] = mine  # pyright: ignore[reportUnknownVariableType]
+        return isinstance(theirs, list) and len(values) == len(theirs) and all(map(_same, values, theirs))  # pyright: ignore[reportUnknownArgumentType]
+    shape: Any = getattr(mine, "shape", None)
+    if shape is None:
+        return bool(mine == theirs)
+    # An array of numpy compares value by value, if there are as many.
+    return shape == theirs.shape and bool((mine == theirs).all())
 
 
 def _check_given(cls: type[Struct], fields: Mapping[str, Any]) -> None:
     if missing := cls.__tachyon_required__ - fields.keys():
-        names = ", ".join(f"`{name}`" for name in cls.__tachyon_fields__ if name in missing)
+        names = ", ".join(f"`{name}`" for name in cls.__layout__.by_name if name in missing)
         message = f"{cls.__name__} needs a value for {names}"
         raise TypeError(message)
 
@@ -448,7 +445,13 @@ class FixedStruct(Struct, Memory):
             return self
 
 
-class VariableStruct(Struct, Values):
+if TYPE_CHECKING:
+    _Held = object
+else:
+    _Held = Values
+
+
+class VariableStruct(Struct, _Held):
     """What a Struct without a fixed size is: values."""
 
     if not TYPE_CHECKING:
@@ -458,7 +461,7 @@ class VariableStruct(Struct, Values):
             self = Values.__new__(cls)
             _set(self, fields)
             _check_given(cls, fields)
-            for name, field in cls.__tachyon_fields__.items():
+            for name, field in cls.__layout__.by_name.items():
                 if name not in fields:
                     field.reset(self)
             return self

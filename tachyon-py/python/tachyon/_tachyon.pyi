@@ -4,11 +4,23 @@ import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from types import GenericAlias, TracebackType
-from typing import Any, Final, Generic, Literal, Protocol, Self, TypeAlias, final, overload, type_check_only
+from typing import (
+    Any,
+    Final,
+    Generic,
+    Literal,
+    Protocol,
+    Self,
+    TypeAlias,
+    final,
+    overload,
+    type_check_only,
+)
 
-from typing_extensions import Buffer, CapsuleType, TypeVar, disjoint_base
+from typing_extensions import Buffer, CapsuleType, ParamSpec, TypeVar, disjoint_base
 
 from tachyon._array import Array
+from tachyon._declared import EndpointError
 from tachyon._description import Description
 from tachyon.errors import ErrorKind, RpcError
 
@@ -16,12 +28,16 @@ __all__ = [
     "MSG_TYPE_ERROR",
     "Bus",
     "Comparison",
+    "Contract",
     "CurrentCall",
+    "FieldCore",
+    "Items",
     "LoopCalls",
     "LoopRequest",
     "LoopServing",
     "Memory",
     "Message",
+    "Plan",
     "RpcBus",
     "RpcDispatcher",
     "RpcEndpoint",
@@ -33,7 +49,9 @@ __all__ = [
     "RxGuard",
     "RxMsgView",
     "Sight",
+    "TimedBus",
     "TxGuard",
+    "Values",
     "__version__",
     "_current_call",
     "_decode_error",
@@ -43,6 +61,7 @@ __all__ = [
     "msg_type",
     "ping",
     "read_description",
+    "read_error",
     "route_id",
     "tachyon_rpc",
 ]
@@ -50,12 +69,15 @@ __all__ = [
 _T = TypeVar("_T")
 _Path: TypeAlias = str | os.PathLike[str]
 _Bytes: TypeAlias = bytes | bytearray | memoryview
-_RequestT_contra = TypeVar("_RequestT_contra", default=Buffer, contravariant=True)
+_ParametersT = ParamSpec("_ParametersT", default=[Buffer])
+_OwnT = ParamSpec("_OwnT")
+_TakenT_contra = TypeVar("_TakenT_contra", contravariant=True)
 _ReplyT_co = TypeVar("_ReplyT_co", default=bytes, covariant=True)
 _HereT_co = TypeVar("_HereT_co", default=_ReplyT_co, covariant=True)
 _TakenT = TypeVar("_TakenT")
 _GivenT = TypeVar("_GivenT")
 _Awaited: TypeAlias = Coroutine[Any, Any, _GivenT]
+_Raises: TypeAlias = type[EndpointError] | Sequence[type[EndpointError]] | None
 
 __version__: Final[str]
 MSG_TYPE_ERROR: Final = 0xFFFF
@@ -70,13 +92,13 @@ def route_id(type_id: int) -> int:
 def msg_type(type_id: int) -> int:
     """Return the message type of a type id: its lower 16 bits."""
 
-def tachyon_rpc(msg_type: int, *, idempotent: bool = False) -> _Decorator:
+def tachyon_rpc(msg_type: int, *, idempotent: bool = False, raises: _Raises = None) -> _Decorator:
     """Bind a function to a message type, 0 to 65534.
 
     Its type hints say what travels; without hints the function gets a memoryview of the request in place, valid during
     the call only, and returns bytes. An `async def` function gets a copy of the request, and is served by
     `serve_async`. An endpoint is `idempotent` if a request that was lost with its peer may be sent again to the next
-    one, by a bus that reconnects.
+    one, by a bus that reconnects. `raises` are the errors that it declares, classes of `EndpointError`.
     """
 
 def _current_call() -> CurrentCall | None:
@@ -87,6 +109,9 @@ def codegen_rust(json: str, /) -> str:
 
 def read_description(json: str, /) -> str:
     """Check a description in JSON, of any schema that is known, and give it in the schema of this version."""
+
+def read_error(kind: int, payload: bytes) -> RpcError:
+    """Give the exception that an error reply of a kind stands for."""
 
 def _decode_error(payload: Buffer | RpcError) -> int:
     """Return the message type of the request that an error reply, or the error raised for it, is about."""
@@ -123,6 +148,86 @@ class Memory:
     def __tachyon_at__(self) -> int:
         """Where in it this begins."""
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@disjoint_base
+class Items(Memory):
+    """Values of one type, where they lie: what an Array is."""
+
+    def __new__(cls, view: memoryview, at: int, length: int, form: str, plan: Plan, of: int, /) -> Self: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+    def __setitem__(self, index: Any, value: Any, /) -> None: ...
+
+@disjoint_base
+class Values:
+    """The values of a Struct that has no fixed size, in the order of its fields."""
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
+
+@disjoint_base
+class FieldCore:
+    """One field of a Struct: reads and writes."""
+
+    def __new__(cls, plan: Plan, index: int, place: str, *_args: object) -> Self: ...
+    @overload
+    def __get__(self, instance: None, owner: type | None = None, /) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> Any: ...
+    def __set__(self, instance: Any, value: Any, /) -> None: ...
+    def __delete__(self, instance: Any, /) -> None: ...
+    def reset(self, instance: Any) -> None:
+        """Give a Struct the field's default."""
+    @property
+    def place(self) -> str:
+        """Its place in errors."""
+
+@final
+class Plan:
+    """The types of one hint, by which the extension reads and writes values; `tachyon._layout` makes them."""
+
+    def __new__(cls, nodes: list[tuple[Any, ...]]) -> Self: ...
+    def encode(self, value: Any, place: str) -> bytes:
+        """Give the message that a value is, or raise TypeError, ValueError or OverflowError naming `place`."""
+    def encode_fields(self, values: list[Any]) -> bytes:
+        """Give the message that the values of the fields of a head are."""
+    def decode(self, data: Buffer, place: str) -> Any:
+        """Give the value that a message is, for good, or raise BadRequestError."""
+    def normal(self, value: Any, place: str) -> Any:
+        """Give what a variable Struct's field, or a default, holds for a value."""
+    def offsets(self) -> tuple[int, list[int]]:
+        """Where a Struct's values end, or the head of others, and where each of their fields begins."""
+    @property
+    def size(self) -> int | None:
+        """The bytes of a fixed value, None for others."""
+    @property
+    def align(self) -> int | None:
+        """What a fixed value's offset is a multiple of, None for others."""
+
+@final
+class Contract:
+    """What an endpoint's hints ask for; `tachyon._contract` makes it."""
+
+    def __new__(
+        cls,
+        name: str,
+        json: str,
+        request: tuple[str, Plan | None],
+        reply: tuple[str, Plan | None],
+        parameters: list[tuple[str, bool, bool, Any]],
+        raises: list[tuple[str, type[EndpointError], Plan | None]],
+    ) -> Self: ...
+    @property
+    def key(self) -> int:
+        """Tells agreements apart."""
+    @property
+    def typed(self) -> bool:
+        """Whether the two sides can mean different things."""
+    def describe(self) -> str:
+        """Give the description of the endpoint alone, as JSON."""
+    def decode(self, data: bytes) -> Any:
+        """Give the value of a reply, for good."""
+    def declared_error(self, kind: int, payload: bytes) -> EndpointError | None:
+        """Give the exception that the endpoint declares for an error reply of a kind and its bytes, None for others."""
 
 @final
 class Bus:
@@ -312,6 +417,11 @@ class RpcBus:
         """
     def ping(self, *, timeout: float | None = None) -> float:
         """Ask the peer whether it is there, and return the seconds its answer took."""
+    def within(self, seconds: float) -> TimedBus:
+        """Return the bus for calls that take so many seconds at most: `endpoint.call(bus.within(0.5), scan, radius)`.
+
+        The limit covers a whole call, and travels with its request. Each call has the time for itself.
+        """
     def set_numa_node(self, node_id: int) -> None:
         """Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message."""
     def set_polling_mode(self, pure_spin: int) -> None:
@@ -421,10 +531,11 @@ class RpcRxGuard:
     ) -> None: ...
 
 @final
-class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co, _HereT_co]):
+class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     """A function bound to a message type. Calling it runs it here; `call` and `acall` run it in the peer.
 
-    What it takes and gives is in its function's type hints; without hints that is bytes.
+    What it takes and gives is in its function's type hints; without hints that is bytes. Its parameters to a type
+    checker are those of the function; one of bytes takes any buffer, and one of an Array alone any sequence.
     """
 
     __name__: str
@@ -432,92 +543,120 @@ class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co, _HereT_co]):
     __wrapped__: Callable[..., Any]
     @overload
     def __new__(
-        cls, fn: Callable[[], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
-    ) -> RpcEndpoint[None, _GivenT, _Awaited[_GivenT]]: ...
+        cls,
+        fn: Callable[[memoryview], _Awaited[_Bytes]],
+        msg_type: int,
+        *,
+        idempotent: bool = False,
+        raises: _Raises = None,
+    ) -> RpcEndpoint[[Buffer], bytes, _Awaited[bytes]]: ...
     @overload
     def __new__(
-        cls, fn: Callable[[], _GivenT], msg_type: int, *, idempotent: bool = False
-    ) -> RpcEndpoint[None, _GivenT]: ...
-    @overload
-    def __new__(  # type: ignore[overload-overlap]
-        cls, fn: Callable[[memoryview], _Awaited[_Bytes]], msg_type: int, *, idempotent: bool = False
-    ) -> RpcEndpoint[Buffer, bytes, _Awaited[bytes]]: ...
-    @overload
-    def __new__(  # type: ignore[overload-overlap]
-        cls, fn: Callable[[memoryview], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
-    ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
-    @overload
-    def __new__(cls, fn: Callable[[memoryview], _Bytes], msg_type: int, *, idempotent: bool = False) -> RpcEndpoint: ...  # type: ignore[overload-overlap]
+        cls,
+        fn: Callable[[memoryview], _Awaited[_GivenT]],
+        msg_type: int,
+        *,
+        idempotent: bool = False,
+        raises: _Raises = None,
+    ) -> RpcEndpoint[[Buffer], _GivenT, _Awaited[_GivenT]]: ...
     @overload
     def __new__(
-        cls, fn: Callable[[memoryview], _GivenT], msg_type: int, *, idempotent: bool = False
-    ) -> RpcEndpoint[Buffer, _GivenT]: ...
-    @overload
-    def __new__(  # type: ignore[overload-overlap]
-        cls, fn: Callable[[bytes], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
-    ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
+        cls, fn: Callable[[memoryview], _Bytes], msg_type: int, *, idempotent: bool = False, raises: _Raises = None
+    ) -> RpcEndpoint[[Buffer], bytes]: ...
     @overload
     def __new__(
-        cls, fn: Callable[[bytes], _GivenT], msg_type: int, *, idempotent: bool = False
-    ) -> RpcEndpoint[Buffer, _GivenT]: ...
-    @overload
-    def __new__(  # type: ignore[overload-overlap]
-        cls, fn: Callable[[Array[_TakenT]], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
-    ) -> RpcEndpoint[Sequence[_TakenT], _GivenT, _Awaited[_GivenT]]: ...
+        cls, fn: Callable[[memoryview], _GivenT], msg_type: int, *, idempotent: bool = False, raises: _Raises = None
+    ) -> RpcEndpoint[[Buffer], _GivenT]: ...
     @overload
     def __new__(
-        cls, fn: Callable[[Array[_TakenT]], _GivenT], msg_type: int, *, idempotent: bool = False
-    ) -> RpcEndpoint[Sequence[_TakenT], _GivenT]: ...
+        cls,
+        fn: Callable[[bytes], _Awaited[_GivenT]],
+        msg_type: int,
+        *,
+        idempotent: bool = False,
+        raises: _Raises = None,
+    ) -> RpcEndpoint[[Buffer], _GivenT, _Awaited[_GivenT]]: ...
     @overload
     def __new__(
-        cls, fn: Callable[[_TakenT], _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False
-    ) -> RpcEndpoint[_TakenT, _GivenT, _Awaited[_GivenT]]: ...
+        cls, fn: Callable[[bytes], _GivenT], msg_type: int, *, idempotent: bool = False, raises: _Raises = None
+    ) -> RpcEndpoint[[Buffer], _GivenT]: ...
     @overload
     def __new__(
-        cls, fn: Callable[[_TakenT], _GivenT], msg_type: int, *, idempotent: bool = False
-    ) -> RpcEndpoint[_TakenT, _GivenT]: ...
+        cls,
+        fn: Callable[[Array[_TakenT]], _Awaited[_GivenT]],
+        msg_type: int,
+        *,
+        idempotent: bool = False,
+        raises: _Raises = None,
+    ) -> RpcEndpoint[[Sequence[_TakenT]], _GivenT, _Awaited[_GivenT]]: ...
+    @overload
+    def __new__(
+        cls, fn: Callable[[Array[_TakenT]], _GivenT], msg_type: int, *, idempotent: bool = False, raises: _Raises = None
+    ) -> RpcEndpoint[[Sequence[_TakenT]], _GivenT]: ...
+    @overload
+    def __new__(
+        cls, fn: Callable[_OwnT, _Awaited[_GivenT]], msg_type: int, *, idempotent: bool = False, raises: _Raises = None
+    ) -> RpcEndpoint[_OwnT, _GivenT, _Awaited[_GivenT]]: ...
+    @overload
+    def __new__(
+        cls, fn: Callable[_OwnT, _GivenT], msg_type: int, *, idempotent: bool = False, raises: _Raises = None
+    ) -> RpcEndpoint[_OwnT, _GivenT]: ...
     @property
     def msg_type(self) -> int:
         """The message type its requests and replies carry."""
     @property
     def idempotent(self) -> bool:
         """Whether a request may be handled twice where it was made once."""
+    @property
+    def __tachyon_single__(self) -> bool:
+        """Whether it is called with one value, or none, and with the settings of such a call."""
+    def __call__(self, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _HereT_co: ...
     @overload
-    def __call__(self: RpcEndpoint[None, Any, _GivenT]) -> _GivenT: ...
-    @overload
-    def __call__(self, payload: _RequestT_contra) -> _HereT_co: ...
+    def call(self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _ReplyT_co:
+        """Call the peer's function with its arguments, and return its reply.
+
+        The time of a call on `bus.within(0.5)` travels with the request: its handler sees it in `current_call()`. A
+        typed endpoint's first call on a connection asks the peer what it means by the endpoint; if that differs, this
+        raises `LayoutMismatchError` and calls nothing.
+        """
     @overload
     def call(
-        self: RpcEndpoint[None, _GivenT, Any],
-        bus: RpcBus,
+        self: _TakesNothing,
+        bus: RpcBus | TimedBus,
         payload: None = None,
         on_response: None = None,
         spin_threshold: int | None = None,
         *,
         timeout: float | None = None,
-    ) -> _GivenT:
+    ) -> _ReplyT_co:
         """Call the peer's function, which takes nothing, and return its reply."""
     @overload
     def call(
-        self,
-        bus: RpcBus,
-        payload: _RequestT_contra,
+        self: _TakesNothing,
+        bus: RpcBus | TimedBus,
+        payload: None,
+        on_response: Callable[[memoryview], _T],
+        spin_threshold: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> _T:
+        """Call the peer's function, which takes nothing, and return what `on_response` makes of the reply's bytes."""
+    @overload
+    def call(
+        self: _TakesOne[_TakenT],
+        bus: RpcBus | TimedBus,
+        payload: _TakenT,
         on_response: None = None,
         spin_threshold: int | None = None,
         *,
         timeout: float | None = None,
     ) -> _ReplyT_co:
-        """Call the peer's function and return a copy of its reply.
-
-        The `timeout` travels with the request: its handler sees it in `current_call()`. A typed endpoint's first call
-        on a connection asks the peer what it means by the endpoint; if that differs, this raises
-        `LayoutMismatchError` and calls nothing.
-        """
+        """Call the peer's function, which takes one value, and return its reply."""
     @overload
     def call(
-        self,
-        bus: RpcBus,
-        payload: _RequestT_contra,
+        self: _TakesOne[_TakenT],
+        bus: RpcBus | TimedBus,
+        payload: _TakenT,
         on_response: Callable[[memoryview], _T],
         spin_threshold: int | None = None,
         *,
@@ -526,21 +665,42 @@ class RpcEndpoint(Generic[_RequestT_contra, _ReplyT_co, _HereT_co]):
         """Call the peer's function and return what `on_response` makes of the reply's bytes, lent to it in place."""
     @overload
     def acall(
-        self: RpcEndpoint[None, _GivenT, Any], bus: RpcBus, payload: None = None, *, timeout: float | None = None
-    ) -> _Awaited[_GivenT]:
-        """Call the peer's function, which takes nothing, from a coroutine, and return its reply."""
-    @overload
-    def acall(
-        self, bus: RpcBus, payload: _RequestT_contra, *, timeout: float | None = None
+        self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs
     ) -> Coroutine[Any, Any, _ReplyT_co]:
-        """Call the peer's function from a coroutine, and return a copy of its reply.
+        """Call the peer's function from a coroutine, and return its reply.
 
         Any number of calls may be under way on one bus, which belongs to the running event loop from the first one on;
         calls wait their turn while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
         usable, and its late reply is dropped. Errors are those of `call`.
         """
+    @overload
+    def acall(
+        self: _TakesNothing, bus: RpcBus | TimedBus, payload: None = None, *, timeout: float | None = None
+    ) -> Coroutine[Any, Any, _ReplyT_co]:
+        """Call the peer's function, which takes nothing, from a coroutine, and return its reply."""
+    @overload
+    def acall(
+        self: _TakesOne[_TakenT], bus: RpcBus | TimedBus, payload: _TakenT, *, timeout: float | None = None
+    ) -> Coroutine[Any, Any, _ReplyT_co]:
+        """Call the peer's function, which takes one value, from a coroutine, and return its reply."""
     @classmethod
     def __class_getitem__(cls, item: object) -> GenericAlias: ...
+
+@type_check_only
+class _TakesOne(Protocol[_TakenT_contra]):
+    """An endpoint that one value is enough for."""
+
+    def __call__(self, payload: _TakenT_contra, /) -> object: ...
+
+@type_check_only
+class _TakesNothing(Protocol):
+    """An endpoint that nothing is enough for."""
+
+    def __call__(self) -> object: ...
+
+@final
+class TimedBus:
+    """What `RpcBus.within` gives: calls on it have so many seconds each."""
 
 @final
 class RustEndpoint:
@@ -563,54 +723,48 @@ class _Decorator(Protocol):
 
     @overload
     def __call__(
-        self, function: Callable[[], _Awaited[_GivenT]], /
-    ) -> RpcEndpoint[None, _GivenT, _Awaited[_GivenT]]: ...
-    @overload
-    def __call__(self, function: Callable[[], _GivenT], /) -> RpcEndpoint[None, _GivenT]: ...
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[[memoryview], _Awaited[_Bytes]], /
-    ) -> RpcEndpoint[Buffer, bytes, _Awaited[bytes]]: ...
+    ) -> RpcEndpoint[[Buffer], bytes, _Awaited[bytes]]: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
         self, function: Callable[[memoryview], _Awaited[_GivenT]], /
-    ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
+    ) -> RpcEndpoint[[Buffer], _GivenT, _Awaited[_GivenT]]: ...
     @overload
-    def __call__(self, function: Callable[[memoryview], _Bytes], /) -> RpcEndpoint: ...  # type: ignore[overload-overlap]
+    def __call__(self, function: Callable[[memoryview], _Bytes], /) -> RpcEndpoint[[Buffer], bytes]: ...
     @overload
-    def __call__(self, function: Callable[[memoryview], _GivenT], /) -> RpcEndpoint[Buffer, _GivenT]: ...
+    def __call__(self, function: Callable[[memoryview], _GivenT], /) -> RpcEndpoint[[Buffer], _GivenT]: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
         self, function: Callable[[bytes], _Awaited[_GivenT]], /
-    ) -> RpcEndpoint[Buffer, _GivenT, _Awaited[_GivenT]]: ...
+    ) -> RpcEndpoint[[Buffer], _GivenT, _Awaited[_GivenT]]: ...
     @overload
-    def __call__(self, function: Callable[[bytes], _GivenT], /) -> RpcEndpoint[Buffer, _GivenT]: ...
+    def __call__(self, function: Callable[[bytes], _GivenT], /) -> RpcEndpoint[[Buffer], _GivenT]: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
         self, function: Callable[[Array[_TakenT]], _Awaited[_GivenT]], /
-    ) -> RpcEndpoint[Sequence[_TakenT], _GivenT, _Awaited[_GivenT]]: ...
+    ) -> RpcEndpoint[[Sequence[_TakenT]], _GivenT, _Awaited[_GivenT]]: ...
     @overload
     def __call__(
         self, function: Callable[[Array[_TakenT]], _GivenT], /
-    ) -> RpcEndpoint[Sequence[_TakenT], _GivenT]: ...
+    ) -> RpcEndpoint[[Sequence[_TakenT]], _GivenT]: ...
     @overload
     def __call__(
-        self, function: Callable[[_TakenT], _Awaited[_GivenT]], /
-    ) -> RpcEndpoint[_TakenT, _GivenT, _Awaited[_GivenT]]: ...
+        self, function: Callable[_OwnT, _Awaited[_GivenT]], /
+    ) -> RpcEndpoint[_OwnT, _GivenT, _Awaited[_GivenT]]: ...
     @overload
-    def __call__(self, function: Callable[[_TakenT], _GivenT], /) -> RpcEndpoint[_TakenT, _GivenT]: ...
+    def __call__(self, function: Callable[_OwnT, _GivenT], /) -> RpcEndpoint[_OwnT, _GivenT]: ...
 
 @final
 class RpcDispatcher:
     """Routes requests to the endpoints registered for their message type."""
 
     def __new__(cls, *, hide_error_text: bool = False) -> Self: ...
-    def register(self, endpoint: RpcEndpoint[Any, Any, Any] | RustEndpoint) -> Self:
+    def register(self, endpoint: RpcEndpoint[..., Any, Any] | RustEndpoint) -> Self:
         """Add an endpoint; return the dispatcher, for chaining.
 
         Endpoints that an extension in Rust exported go into the same table; see `RustEndpoint`.
         """
-    def handler(self, msg_type: int, *, idempotent: bool = False) -> _Decorator:
+    def handler(self, msg_type: int, *, idempotent: bool = False, raises: _Raises = None) -> _Decorator:
         """Do what `tachyon_rpc` does, and register the endpoint."""
     def serve_once(self, bus: RpcBus, spin_threshold: int | None = None, *, timeout: float | None = None) -> None:
         """Wait for one request, run its handler and reply.

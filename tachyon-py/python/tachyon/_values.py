@@ -91,9 +91,14 @@ class _Maker:
 
     def _struct(self, described: StructType | HeadType) -> Layout:
         names = field_names(field.name for field in described.fields)
-        hints = {name: self.layout(field.type) for name, field in zip(names, described.fields, strict=True)}
+        layouts = {name: self.layout(field.type) for name, field in zip(names, described.fields, strict=True)}
+        # A Struct's layout is no hint, and its class is.
+        hints = {
+            name: found.cls if isinstance(found, (StructLayout, HeadLayout)) else found
+            for name, found in layouts.items()
+        }
         namespace: dict[str, Any] = {"__annotations__": hints, "__module__": __name__}
-        namespace |= {name: None for name, found in hints.items() if isinstance(found, OptionLayout)}
+        namespace |= {name: None for name, found in layouts.items() if isinstance(found, OptionLayout)}
         metaclass: Any = type(Struct)
         made = metaclass(described.name, (Struct,), namespace, extensible=isinstance(described, HeadType))
         return cast("Layout", made.__layout__)
@@ -123,10 +128,7 @@ def encode(form: Form, value: Any, place: str) -> bytes:
     else:
         given = _expect(dict, {} if value is None else value, place)
         _check_names(given, {field.name: field for field in fields}, place)
-        values = [
-            _value(field.layout, given.get(field.name), f"{place}.{field.name}")
-            for field in fields
-        ]
+        values = [_value(field.layout, given.get(field.name), f"{place}.{field.name}") for field in fields]
     return form.layout.plan.encode_fields(values)
 
 
@@ -150,7 +152,7 @@ def _check_names(given: Mapping[str, Any], own: Mapping[str, HeadField | Layout]
             raise JsonError(message)
 
 
-def _value(layout: Layout, value: Any, place: str) -> Any:  # noqa: PLR0911 - one for each kind
+def _value(layout: Layout, value: Any, place: str) -> Any:
     if isinstance(layout, OptionLayout):
         return None if value is None else _value(layout.of, value, place)
     if isinstance(layout, (StructLayout, HeadLayout)):
@@ -159,7 +161,8 @@ def _value(layout: Layout, value: Any, place: str) -> Any:  # noqa: PLR0911 - on
         try:
             return bytes.fromhex(_expect(str, value, place))
         except ValueError:
-            message = f"{place} is {layout.name.replace('list[u8]', 'bytes')}, two hexadecimal digits each"
+            length = f"{layout.length} bytes" if isinstance(layout, FixedBytes) else "bytes"
+            message = f"{place} is {length}, two hexadecimal digits each"
             raise JsonError(message) from None
     if isinstance(layout, (ArrayLayout, ListLayout)):
         return [_value(layout.of, each, f"{place}[{at}]") for at, each in enumerate(_expect(list, value, place))]
@@ -181,7 +184,7 @@ def _member(layout: EnumLayout, value: Any, place: str) -> Any:
 
 def _struct(cls: Any, given: dict[str, Any], place: str) -> Any:
     given = {normal(name): value for name, value in given.items()}
-    own = {wire_name(name, OF_STRUCTS): field for name, field in cls.__tachyon_fields__.items()}
+    own = {wire_name(name, OF_STRUCTS): field for name, field in cls.__layout__.by_name.items()}
     _check_names(given, {name: field.layout for name, field in own.items()}, place)
     made = {
         field.name: _value(field.layout, given[name], f"{place}.{name}") for name, field in own.items() if name in given
@@ -200,7 +203,7 @@ def _expect(kind: type, value: Any, place: str) -> Any:
 def to_json(value: Any) -> Any:
     """Make a value into what the json module writes."""
     if isinstance(value, Struct):
-        return {wire_name(name, OF_STRUCTS): to_json(getattr(value, name)) for name in value.__tachyon_fields__}
+        return {wire_name(name, OF_STRUCTS): to_json(getattr(value, name)) for name in value.__layout__.by_name}
     if isinstance(value, (Array, list)):
         return [to_json(each) for each in cast("list[Any]", value)]
     if isinstance(value, enum.IntEnum):

@@ -186,9 +186,9 @@ _MEANING = {
 class RpcError(TachyonError, RuntimeError):
     """A request was answered with an error reply.
 
-    `kind` says what went wrong, `msg_type` is the request's, `text` is what the callee chose to tell (often nothing),
-    `payload` the reply as it came, and `name` that of the error, if the callee named it. A text that ends in an ellipsis
-    was cut.
+    `kind` says what went wrong, `msg_type` is the request's, `text` is what the callee says of it (often nothing),
+    `payload` the reply as it came, and `name` that of the error, if the callee named it. A text that ends in an
+    ellipsis was cut.
     """
 
     kind: ErrorKind

@@ -13,7 +13,7 @@ use crate::bus::Outgoing;
 use crate::error::{Halt, Unsent};
 #[cfg(feature = "python")]
 use crate::native::{HostReply, HostRoom};
-use crate::payload::{DeclaredError, Malformed, Message, ReplyValue, SHORT, Value, with_scratch};
+use crate::payload::{DeclaredError, Message, Refused, ReplyValue, SHORT, Value, on_stack, with_scratch};
 use crate::ring::{MessageHeader, Reservation};
 use crate::rpc::{ErrorBody, ErrorKind};
 use crate::slice;
@@ -189,9 +189,10 @@ impl<'a> Reply<'a> {
         let view = value.view();
         let len = <T::Message as Message>::len(view);
         if len <= SHORT {
-            let mut bytes = [0; SHORT];
-            <T::Message as Message>::write(view, &mut bytes[..len]);
-            return self.bytes(&bytes[..len]);
+            return on_stack(len, |bytes| {
+                <T::Message as Message>::write(view, bytes);
+                self.bytes(bytes)
+            });
         }
         let mut room = self.reserve(len)?;
         <T::Message as Message>::write(view, &mut room);
@@ -361,9 +362,10 @@ impl Failure {
 }
 
 /// A request that is not what its endpoint takes.
-impl From<Malformed> for HandlerError {
+impl From<Refused> for HandlerError {
     #[cold]
-    fn from(problem: Malformed) -> Self {
+    #[inline(never)]
+    fn from(problem: Refused) -> Self {
         Self::new(ErrorKind::BadRequest, problem)
     }
 }

@@ -3,7 +3,7 @@
 use crate::binding::{Build, Bytes, Node, Place, Plan, PlanField, Source, TooLong, read_message};
 use crate::fuzz::Input;
 use crate::payload::{
-    Form, Head, HeadLayout, List, Malformed, Primitive, Scratch, Value, ValueType, Words, Writer, align8, offsets,
+    Form, Head, HeadLayout, List, Primitive, Refused, Scratch, Value, ValueType, Words, Writer, align8, offsets,
     own_list, read_list,
 };
 
@@ -54,7 +54,7 @@ impl Value for Scan {
     const LIST_COPIES: bool = true;
     const DEPTH: usize = 3;
 
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, _place: &'static str) -> Result<ScanRef<'a>, Malformed> {
+    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, _place: &'static str) -> Result<ScanRef<'a>, Refused> {
         let mut head = Head::<[u8; AT[8]]>::open(part, "Scan")?;
         Ok(ScanRef {
             taken_at: u64::get(&mut head, AT[0], scratch, "Scan.taken_at")?,
@@ -117,7 +117,7 @@ impl Value for Scan {
         part: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<List<'a, Self>, Malformed> {
+    ) -> Result<List<'a, Self>, Refused> {
         read_list(part, scratch, place)
     }
 
@@ -237,25 +237,25 @@ struct Trees;
 
 impl Build for Trees {
     type Value = Tree;
-    type Error = Malformed;
+    type Error = Refused;
 
-    fn fixed(&mut self, _plan: &Plan, _node: usize, bytes: Bytes<'_>) -> Result<Tree, Malformed> {
+    fn fixed(&mut self, _plan: &Plan, _node: usize, bytes: Bytes<'_>) -> Result<Tree, Refused> {
         Ok(Tree::Bytes(bytes.get().to_vec()))
     }
 
-    fn text(&mut self, text: &str) -> Result<Tree, Malformed> {
+    fn text(&mut self, text: &str) -> Result<Tree, Refused> {
         Ok(Tree::Text(text.to_owned()))
     }
 
-    fn values(&mut self, _plan: &Plan, _node: usize, bytes: Bytes<'_>) -> Result<Tree, Malformed> {
+    fn values(&mut self, _plan: &Plan, _node: usize, bytes: Bytes<'_>) -> Result<Tree, Refused> {
         Ok(Tree::Bytes(bytes.get().to_vec()))
     }
 
-    fn list(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, Malformed> {
+    fn list(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, Refused> {
         Ok(Tree::Many(values))
     }
 
-    fn some(&mut self, value: Tree) -> Result<Tree, Malformed> {
+    fn some(&mut self, value: Tree) -> Result<Tree, Refused> {
         Ok(Tree::Some(Box::new(value)))
     }
 
@@ -263,11 +263,11 @@ impl Build for Trees {
         Tree::None
     }
 
-    fn default(&mut self, _plan: &Plan, _node: usize, _field: usize) -> Result<Tree, Malformed> {
+    fn default(&mut self, _plan: &Plan, _node: usize, _field: usize) -> Result<Tree, Refused> {
         Ok(Tree::None)
     }
 
-    fn head(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, Malformed> {
+    fn head(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, Refused> {
         Ok(Tree::Many(values))
     }
 }

@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::fmt;
 
 use super::layout::HeadLayout;
-use super::malformed::Malformed;
+use super::malformed::Refused;
 
 /// The errors that an endpoint declares: an enum marked with [`#[tachyon::error]`](macro@crate::error), which
 /// implements this.
@@ -25,7 +25,7 @@ pub trait DeclaredError: std::error::Error + Send + Sync + Sized + 'static {
 
     /// The error of this name; `None` when there is none.
     #[doc(hidden)]
-    fn decode(name: &str, fields: &[u8]) -> Option<Result<Self, Malformed>>;
+    fn decode(name: &str, fields: &[u8]) -> Option<Result<Self, Refused>>;
 }
 
 /// The error type of an endpoint that declares none: it has no value.
@@ -54,7 +54,7 @@ impl DeclaredError for Undeclared {
         match self.0 {}
     }
 
-    fn decode(_name: &str, _fields: &[u8]) -> Option<Result<Self, Malformed>> {
+    fn decode(_name: &str, _fields: &[u8]) -> Option<Result<Self, Refused>> {
         None
     }
 }
@@ -123,7 +123,7 @@ mod tests {
     }
 
     /// An `E` as a caller receives it that knows the errors as `F`.
-    fn sent<E: DeclaredError, F: DeclaredError>(error: &E) -> Option<Result<F, Malformed>> {
+    fn sent<E: DeclaredError, F: DeclaredError>(error: &E) -> Option<Result<F, Refused>> {
         let (name, fields) = error.encode();
         let mut aligned = AlignedBytes::zeroed(fields.len());
         aligned.copy_from_slice(&fields);

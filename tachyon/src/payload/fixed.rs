@@ -6,7 +6,7 @@ use core::ptr;
 use core::slice::{from_raw_parts, from_raw_parts_mut};
 
 use super::layout::{Layout, Primitive};
-use super::malformed::{Malformed, invalid};
+use super::malformed::{Malformed, Refused, invalid};
 
 /// A type whose bytes are the same in every process: [`#[tachyon::payload]`](macro@crate::payload) implements it for
 /// structs and enums, this crate for numbers, `bool` and arrays.
@@ -133,10 +133,13 @@ fn lend_checked<T: Fixed>(bytes: &[u8]) -> Option<&[T]> {
 /// The value that `bytes` are, in place, as [`lend_all`].
 #[inline]
 pub(crate) fn lend<T: Fixed>(bytes: &[u8]) -> Option<&T> {
-    match lend_all(bytes)? {
-        [one] => Some(one),
-        _ => None,
+    let start: *const T = bytes.as_ptr().cast();
+    if const { !T::LAYOUT.accepts_any_bytes() } || bytes.len() != size_of::<T>() || !start.is_aligned() {
+        return None;
     }
+    // SAFETY: the bytes are aligned and as many as a value has, any bytes are one, and they stay borrowed for as long as
+    // the value.
+    Some(unsafe { &*start })
 }
 
 /// The values that `bytes` are, if each of them is valid. The bytes are in nobody else's reach.
@@ -144,16 +147,16 @@ pub(crate) fn lend<T: Fixed>(bytes: &[u8]) -> Option<&T> {
 /// # Errors
 /// [`Malformed`]: they are no whole number of values, or one has no such value.
 #[inline]
-pub(crate) fn lend_private<T: Fixed>(bytes: &[u8]) -> Result<&[T], Malformed> {
+pub(crate) fn lend_private<T: Fixed>(bytes: &[u8]) -> Result<&[T], Refused> {
     let each = size_of::<T>();
     if !bytes.len().is_multiple_of(each) {
-        return Err(Malformed::Remainder { name: T::LAYOUT.name(), each, found: bytes.len() });
+        return Err(Malformed::Remainder { name: T::LAYOUT.name(), each, found: bytes.len() }.into());
     }
     if const { !T::LAYOUT.accepts_any_bytes() } && !bytes.chunks_exact(each).all(|bytes| T::is_valid(bytes)) {
         let wrong = bytes.chunks_exact(each).find(|bytes| !T::is_valid(bytes)).unwrap_or_default();
         return Err(invalid(T::LAYOUT, wrong));
     }
-    lend_checked(bytes).ok_or(Malformed::Misaligned)
+    lend_checked(bytes).ok_or_else(|| Malformed::Misaligned.into())
 }
 
 /// A copy of the value that `bytes` are, checked after it was copied.
@@ -161,9 +164,9 @@ pub(crate) fn lend_private<T: Fixed>(bytes: &[u8]) -> Result<&[T], Malformed> {
 /// # Errors
 /// [`Malformed`]: they are as many as no value has, or the type has no such value.
 #[inline]
-pub(crate) fn read<T: Fixed>(bytes: &[u8]) -> Result<T, Malformed> {
+pub(crate) fn read<T: Fixed>(bytes: &[u8]) -> Result<T, Refused> {
     if bytes.len() != size_of::<T>() {
-        return Err(Malformed::Length { name: T::LAYOUT.name(), expected: size_of::<T>(), found: bytes.len() });
+        return Err(Malformed::Length { name: T::LAYOUT.name(), expected: size_of::<T>(), found: bytes.len() }.into());
     }
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the value has so many bytes, the borrow of `value` ends with the call, and `copy_once` writes each byte.
@@ -178,7 +181,7 @@ pub(crate) fn read<T: Fixed>(bytes: &[u8]) -> Result<T, Malformed> {
 
 /// As [`read`], for bytes of the right length that are in nobody else's reach.
 #[inline]
-pub(crate) fn read_private<T: Fixed>(bytes: &[u8]) -> Result<T, Malformed> {
+pub(crate) fn read_private<T: Fixed>(bytes: &[u8]) -> Result<T, Refused> {
     debug_assert_eq!(bytes.len(), size_of::<T>());
     if bytes.len() != size_of::<T>() || const { !T::LAYOUT.accepts_any_bytes() } && !T::is_valid(bytes) {
         return Err(invalid(T::LAYOUT, bytes));

@@ -4,10 +4,10 @@
 //! message for it once.
 
 use super::fixed::{Fixed, bytes_of, copy_once, read_private};
-use super::malformed::Malformed;
+use super::malformed::{Malformed, Refused};
 
 /// Most bytes of a head: a reader copies it to the stack.
-pub const MAX_HEAD: usize = 4096;
+pub(crate) const MAX_HEAD: usize = 4096;
 
 /// Bytes before the first field: the head's length.
 const BEFORE: usize = 4;
@@ -63,7 +63,7 @@ impl<'a, const N: usize> Head<'a, [u8; N]> {
     /// # Errors
     /// [`Malformed`]: the head ends behind the part, or before its own length.
     #[inline]
-    pub fn open(part: &'a [u8], name: &'static str) -> Result<Self, Malformed> {
+    pub fn open(part: &'a [u8], name: &'static str) -> Result<Self, Refused> {
         let mut copy = [0; N];
         if let Some(known) = part.get(..N) {
             copy_once(known, &mut copy);
@@ -80,7 +80,7 @@ impl<'a, B: AsRef<[u8]>> Head<'a, B> {
     /// # Errors
     /// As [`open`](Head::open).
     #[inline]
-    pub(crate) fn over(copy: B, part: &'a [u8], name: &str) -> Result<Self, Malformed> {
+    pub(crate) fn over(copy: B, part: &'a [u8], name: &str) -> Result<Self, Refused> {
         let known = copy.as_ref();
         let said = match known.first_chunk() {
             Some(len) if part.len() >= BEFORE => u32::from_le_bytes(*len) as usize,
@@ -94,7 +94,7 @@ impl<'a, B: AsRef<[u8]>> Head<'a, B> {
 
     /// The bytes of the field at `at`, of this size; `None` when the sender does not know the field.
     #[inline]
-    fn field(&self, at: usize, size: usize, place: &str) -> Result<Option<&[u8]>, Malformed> {
+    fn field(&self, at: usize, size: usize, place: &str) -> Result<Option<&[u8]>, Refused> {
         if at + size <= self.len {
             return Ok(Some(&self.copy.as_ref()[at..at + size]));
         }
@@ -106,7 +106,7 @@ impl<'a, B: AsRef<[u8]>> Head<'a, B> {
     /// # Errors
     /// [`Malformed`]: it is missing, cut, or its type has no such value.
     #[inline]
-    pub(crate) fn fixed<T: Fixed>(&self, at: usize, place: &str) -> Result<T, Malformed> {
+    pub(crate) fn fixed<T: Fixed>(&self, at: usize, place: &str) -> Result<T, Refused> {
         match self.field(at, size_of::<T>(), place)? {
             Some(bytes) => read_private(bytes).map_err(|problem| problem.at(place)),
             None => Err(Malformed::missing(place)),
@@ -117,7 +117,7 @@ impl<'a, B: AsRef<[u8]>> Head<'a, B> {
     ///
     /// # Errors
     /// [`Malformed`]: it is cut.
-    pub(crate) fn fixed_bytes(&self, at: usize, size: usize, place: &str) -> Result<Option<&[u8]>, Malformed> {
+    pub(crate) fn fixed_bytes(&self, at: usize, size: usize, place: &str) -> Result<Option<&[u8]>, Refused> {
         self.field(at, size, place)
     }
 
@@ -126,7 +126,7 @@ impl<'a, B: AsRef<[u8]>> Head<'a, B> {
     /// # Errors
     /// [`Malformed`]: the pair is cut, or what it names is not behind the part before it and inside of the message.
     #[inline]
-    pub(crate) fn part(&mut self, at: usize, place: &str) -> Result<Option<&'a [u8]>, Malformed> {
+    pub(crate) fn part(&mut self, at: usize, place: &str) -> Result<Option<&'a [u8]>, Refused> {
         let Some(pair) = self.field(at, PAIR.0, place)? else { return Ok(None) };
         let pair = Pair::decode(pair);
         cut(self.part, pair, &mut self.end, place)
@@ -157,7 +157,7 @@ impl Pair {
 /// # Errors
 /// [`Malformed`] otherwise.
 #[inline]
-pub(crate) fn cut<'a>(blob: &'a [u8], pair: Pair, end: &mut usize, place: &str) -> Result<Option<&'a [u8]>, Malformed> {
+pub(crate) fn cut<'a>(blob: &'a [u8], pair: Pair, end: &mut usize, place: &str) -> Result<Option<&'a [u8]>, Refused> {
     let (offset, len) = (pair.offset as usize, pair.len as usize);
     if offset == 0 && len == 0 {
         return Ok(None);

@@ -1,4 +1,5 @@
 //! Why bytes are not a value of a type.
+#![allow(clippy::unnecessary_box_returns, reason = "as `Refused` says")]
 
 use thiserror::Error;
 
@@ -109,51 +110,67 @@ pub enum Malformed {
     },
 }
 
+/// As readers return it: one word, so that what they usually return stays small.
+pub type Refused = Box<Malformed>;
+
+impl From<Refused> for Malformed {
+    fn from(refused: Refused) -> Self {
+        *refused
+    }
+}
+
 impl Malformed {
     /// The same, of the value at `place`.
     #[cold]
-    pub(crate) fn at(self, place: &str) -> Self {
-        Self::In { place: place.to_owned(), problem: Box::new(self) }
+    #[inline(never)]
+    pub(crate) fn at(self: Box<Self>, place: &str) -> Box<Self> {
+        Box::new(Self::In { place: place.to_owned(), problem: self })
     }
 
     #[cold]
-    pub(crate) fn head(name: &str, said: usize, found: usize) -> Self {
-        Self::Head { name: name.to_owned(), said, found }
+    #[inline(never)]
+    pub(crate) fn head(name: &str, said: usize, found: usize) -> Box<Self> {
+        Box::new(Self::Head { name: name.to_owned(), said, found })
     }
 
     #[cold]
-    pub(crate) fn missing(place: &str) -> Self {
-        Self::Missing { place: place.to_owned() }
+    #[inline(never)]
+    pub(crate) fn missing(place: &str) -> Box<Self> {
+        Box::new(Self::Missing { place: place.to_owned() })
     }
 
     #[cold]
-    pub(crate) fn cut(place: &str) -> Self {
-        Self::Cut { place: place.to_owned() }
+    #[inline(never)]
+    pub(crate) fn cut(place: &str) -> Box<Self> {
+        Box::new(Self::Cut { place: place.to_owned() })
     }
 
     #[cold]
-    pub(crate) fn part(place: &str, offset: usize, len: usize, found: usize) -> Self {
-        Self::Part { place: place.to_owned(), offset, len, found }
+    #[inline(never)]
+    pub(crate) fn part(place: &str, offset: usize, len: usize, found: usize) -> Box<Self> {
+        Box::new(Self::Part { place: place.to_owned(), offset, len, found })
     }
 
     #[cold]
-    pub(crate) fn text(place: &str, at: usize) -> Self {
-        Self::Text { place: place.to_owned(), at }
+    #[inline(never)]
+    pub(crate) fn text(place: &str, at: usize) -> Box<Self> {
+        Box::new(Self::Text { place: place.to_owned(), at })
     }
 
     #[cold]
-    pub(crate) fn count(place: &str, count: usize, found: usize) -> Self {
-        Self::Count { place: place.to_owned(), count, found }
+    #[inline(never)]
+    pub(crate) fn count(place: &str, count: usize, found: usize) -> Box<Self> {
+        Box::new(Self::Count { place: place.to_owned(), count, found })
     }
 }
 
 /// Says what is wrong with `bytes`, which are as long as the type and not a value of it.
 #[cold]
-pub(super) fn invalid(layout: &Layout, bytes: &[u8]) -> Malformed {
-    find(layout, bytes, &layout.name()).unwrap_or_else(|| {
+pub(super) fn invalid(layout: &Layout, bytes: &[u8]) -> Box<Malformed> {
+    Box::new(find(layout, bytes, &layout.name()).unwrap_or_else(|| {
         // Only a peer that writes while we read gets here: what was wrong is already gone.
         Malformed::Value { place: layout.name(), found: 0, name: layout.name() }
-    })
+    }))
 }
 
 /// The first place in `bytes` that has no value.

@@ -3,7 +3,7 @@
 use super::fixed::Fixed;
 use super::form::Form;
 use super::list::List;
-use super::malformed::Malformed;
+use super::malformed::{Malformed, Refused};
 use super::scratch::Scratch;
 use super::value::Value;
 
@@ -26,8 +26,7 @@ pub trait Message: Sized + 'static {
 
     /// The value that a message is.
     #[doc(hidden)]
-    fn read<'a>(message: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str)
-    -> Result<Self::View<'a>, Malformed>;
+    fn read<'a>(message: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Refused>;
 
     /// Length of the message.
     #[doc(hidden)]
@@ -56,11 +55,7 @@ impl<T: Value> Message for T {
     const COPIES: bool = <T as Value>::COPIES;
 
     #[inline]
-    fn read<'a>(
-        message: &'a [u8],
-        scratch: &mut Scratch<'a>,
-        place: &'static str,
-    ) -> Result<Self::View<'a>, Malformed> {
+    fn read<'a>(message: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Refused> {
         T::read_message(message, scratch, place)
     }
 
@@ -96,8 +91,8 @@ impl Message for () {
     const COPIES: bool = false;
 
     #[inline]
-    fn read<'a>(message: &'a [u8], _scratch: &mut Scratch<'a>, _place: &'static str) -> Result<(), Malformed> {
-        if message.is_empty() { Ok(()) } else { Err(Malformed::NotEmpty { found: message.len() }) }
+    fn read<'a>(message: &'a [u8], _scratch: &mut Scratch<'a>, _place: &'static str) -> Result<(), Refused> {
+        if message.is_empty() { Ok(()) } else { Err(Malformed::NotEmpty { found: message.len() }.into()) }
     }
 
     #[inline]

@@ -20,10 +20,10 @@ pub use declared::{DeclaredError, Undeclared};
 pub use fixed::Fixed;
 pub(crate) use fixed::{lend_all_mut, lend_private};
 pub use form::Form;
-pub use head::{Head, MAX_HEAD, Writer, align8, offsets};
+pub use head::{Head, Writer, align8, offsets};
 pub use layout::{EnumLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant};
 pub use list::{List, ListIter, list_len, own_list, read_list, write_list};
-pub use malformed::Malformed;
+pub use malformed::{Malformed, Refused};
 pub use message::{Message, ReplyValue};
 pub use scratch::Scratch;
 pub(crate) use scratch::{Words, with_scratch};
@@ -31,3 +31,10 @@ pub use value::{Value, deeper, deepest};
 
 /// Up to so many bytes, a message is written to the stack and copied: what a slot of a ring holds.
 pub(crate) const SHORT: usize = 232;
+
+/// Lends `len` bytes of the stack, at most [`SHORT`]. Few bytes cost less to clear.
+#[inline]
+pub(crate) fn on_stack<R>(len: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
+    const FEW: usize = 64;
+    if len <= FEW { write(&mut [0; FEW][..len]) } else { write(&mut [0; SHORT][..len]) }
+}

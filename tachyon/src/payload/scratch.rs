@@ -26,6 +26,11 @@ impl<'a> Scratch<'a> {
         Self { words, is_private: false }
     }
 
+    /// No room, for values that are not copied.
+    pub(crate) fn none() -> Self {
+        Self::new(&mut [])
+    }
+
     /// For a message in memory of this process, at an address that is a multiple of 8.
     pub(crate) fn private() -> Self {
         Self { words: &mut [], is_private: true }
@@ -85,7 +90,7 @@ pub(crate) fn with_scratch<R>(
     read: impl for<'m> FnOnce(&'m [u8], &mut Scratch<'m>) -> R,
 ) -> R {
     if !copies {
-        return read(message, &mut Scratch::new(&mut []));
+        return read(message, &mut Scratch::none());
     }
     // Taken, so that a handler that reads another message has room of its own.
     let mut words = WORDS.take();

@@ -5,7 +5,7 @@ use super::form::Form;
 use super::head::{Head, PAIR, Writer, align8, offsets};
 use super::layout::{HeadField, HeadLayout, Layout, Primitive, ValueType};
 use super::list::{List, own_list, read_list};
-use super::malformed::Malformed;
+use super::malformed::{Malformed, Refused};
 use super::scratch::{Scratch, Words};
 
 /// How deep types nest in one another.
@@ -61,7 +61,7 @@ pub trait Value: Sized + 'static {
         at: usize,
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self::View<'a>, Malformed> {
+    ) -> Result<Self::View<'a>, Refused> {
         match head.part(at, place)? {
             Some(part) => Self::read(part, scratch, place),
             None => Err(Malformed::missing(place)),
@@ -84,7 +84,7 @@ pub trait Value: Sized + 'static {
 
     /// The value that a part is.
     #[doc(hidden)]
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Malformed>;
+    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Refused>;
 
     /// Length of the part.
     #[doc(hidden)]
@@ -101,7 +101,7 @@ pub trait Value: Sized + 'static {
         message: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self::View<'a>, Malformed> {
+    ) -> Result<Self::View<'a>, Refused> {
         Self::read(message, scratch, place)
     }
 
@@ -134,7 +134,7 @@ pub trait Value: Sized + 'static {
         scratch: &mut Scratch<'a>,
         place: &'static str,
         take: impl FnOnce(&Self) -> R,
-    ) -> Result<R, Malformed> {
+    ) -> Result<R, Refused> {
         Ok(take(&Self::own(Self::read_message(message, scratch, place)?)))
     }
 
@@ -161,7 +161,7 @@ pub trait Value: Sized + 'static {
     /// # Errors
     /// [`Malformed`]: the bytes are no message of the type.
     fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
-        Self::read_message(bytes, &mut Words::default().room(bytes.len()), "the message").map(Self::own)
+        Ok(Self::own(Self::read_message(bytes, &mut Words::default().room(bytes.len()), "the message")?))
     }
 
     /// The bytes of a whole message.
@@ -182,11 +182,8 @@ pub trait Value: Sized + 'static {
     fn shrink<'s, 'l: 's>(view: Self::View<'l>) -> Self::View<'s>;
 
     #[doc(hidden)]
-    fn read_list<'a>(
-        part: &'a [u8],
-        scratch: &mut Scratch<'a>,
-        place: &'static str,
-    ) -> Result<Self::List<'a>, Malformed>;
+    fn read_list<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str)
+    -> Result<Self::List<'a>, Refused>;
 
     #[doc(hidden)]
     fn list_len(list: Self::List<'_>) -> usize;
@@ -260,7 +257,7 @@ impl<T: Fixed> Value for T {
         at: usize,
         _scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<T, Malformed> {
+    ) -> Result<T, Refused> {
         head.fixed(at, place)
     }
 
@@ -275,7 +272,7 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn read<'a>(part: &'a [u8], _scratch: &mut Scratch<'a>, place: &'static str) -> Result<T, Malformed> {
+    fn read<'a>(part: &'a [u8], _scratch: &mut Scratch<'a>, place: &'static str) -> Result<T, Refused> {
         fixed::read(part).map_err(|problem| problem.at(place))
     }
 
@@ -290,7 +287,7 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn read_message<'a>(message: &'a [u8], _scratch: &mut Scratch<'a>, _place: &'static str) -> Result<T, Malformed> {
+    fn read_message<'a>(message: &'a [u8], _scratch: &mut Scratch<'a>, _place: &'static str) -> Result<T, Refused> {
         fixed::read(message)
     }
 
@@ -300,17 +297,11 @@ impl<T: Fixed> Value for T {
         scratch: &mut Scratch<'a>,
         _place: &'static str,
         take: impl FnOnce(&Self) -> R,
-    ) -> Result<R, Malformed> {
-        if let Some(value) = fixed::lend(message) {
-            return Ok(take(value));
+    ) -> Result<R, Refused> {
+        match fixed::lend(message) {
+            Some(value) => Ok(take(value)),
+            None => held_one(message, scratch).map(|value| take(&value)),
         }
-        if message.len() == size_of::<T>()
-            && let Some(held) = scratch.hold(message)
-            && let [value] = fixed::lend_private(held)?
-        {
-            return Ok(take(value));
-        }
-        Ok(take(&fixed::read(message)?))
     }
 
     #[inline]
@@ -334,7 +325,7 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn read_list<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<&'a [T], Malformed> {
+    fn read_list<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<&'a [T], Refused> {
         match fixed::lend_all(part) {
             Some(values) => Ok(values),
             None => held_list(part, scratch, place),
@@ -371,20 +362,46 @@ impl<T: Fixed> Value for T {
     }
 }
 
+/// The value of a message that cannot be lent where it lies: in scratch, so that a large one is not on the stack.
+#[inline(never)]
+fn held_one<'a, T: Fixed>(message: &'a [u8], scratch: &mut Scratch<'a>) -> Result<Held<'a, T>, Refused> {
+    if message.len() == size_of::<T>()
+        && let Some(held) = scratch.hold(message)
+        && let [value] = fixed::lend_private(held)?
+    {
+        return Ok(Held::Scratch(value));
+    }
+    fixed::read(message).map(|value| Held::Own(Box::new(value)))
+}
+
+/// A value that was copied.
+enum Held<'a, T> {
+    Scratch(&'a T),
+    /// Of a message at an odd address, which no ring has.
+    Own(Box<T>),
+}
+
+impl<T> core::ops::Deref for Held<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Self::Scratch(value) => value,
+            Self::Own(value) => value,
+        }
+    }
+}
+
 /// The values of a part that cannot be lent where they lie.
-fn held_list<'a, T: Fixed>(
-    part: &'a [u8],
-    scratch: &mut Scratch<'a>,
-    place: &'static str,
-) -> Result<&'a [T], Malformed> {
+fn held_list<'a, T: Fixed>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<&'a [T], Refused> {
     let each = size_of::<T>();
     if !part.len().is_multiple_of(each) {
-        let problem = Malformed::Remainder { name: T::LAYOUT.name(), each, found: part.len() };
+        let problem = Refused::from(Malformed::Remainder { name: T::LAYOUT.name(), each, found: part.len() });
         return Err(problem.at(place));
     }
     match scratch.hold(part) {
         Some(held) => fixed::lend_private(held).map_err(|problem| problem.at(place)),
-        None => Err(Malformed::Misaligned.at(place)),
+        None => Err(Refused::from(Malformed::Misaligned).at(place)),
     }
 }
 
@@ -399,8 +416,8 @@ impl Value for String {
     const DEPTH: usize = 1;
 
     #[inline]
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<&'a str, Malformed> {
-        let Some(held) = scratch.hold(part) else { return Err(Malformed::Misaligned.at(place)) };
+    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<&'a str, Refused> {
+        let Some(held) = scratch.hold(part) else { return Err(Refused::from(Malformed::Misaligned).at(place)) };
         core::str::from_utf8(held).map_err(|error| Malformed::text(place, error.valid_up_to()))
     }
 
@@ -437,7 +454,7 @@ impl Value for String {
         part: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<List<'a, Self>, Malformed> {
+    ) -> Result<List<'a, Self>, Refused> {
         read_list(part, scratch, place)
     }
 
@@ -481,7 +498,7 @@ impl<T: Value> Value for Vec<T> {
     const DEPTH: usize = deeper(T::DEPTH);
 
     #[inline]
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<T::List<'a>, Malformed> {
+    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<T::List<'a>, Refused> {
         T::read_list(part, scratch, place)
     }
 
@@ -518,7 +535,7 @@ impl<T: Value> Value for Vec<T> {
         part: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<List<'a, Self>, Malformed> {
+    ) -> Result<List<'a, Self>, Refused> {
         read_list(part, scratch, place)
     }
 
@@ -571,7 +588,7 @@ impl<T: Value> Value for Option<T> {
         at: usize,
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self::View<'a>, Malformed> {
+    ) -> Result<Self::View<'a>, Refused> {
         match head.part(at, place)? {
             Some(part) => T::read(part, scratch, place).map(Some),
             None => Ok(None),
@@ -590,7 +607,7 @@ impl<T: Value> Value for Option<T> {
         }
     }
 
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Malformed> {
+    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Refused> {
         Self::read_message(part, scratch, place)
     }
 
@@ -606,7 +623,7 @@ impl<T: Value> Value for Option<T> {
         message: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self::View<'a>, Malformed> {
+    ) -> Result<Self::View<'a>, Refused> {
         let mut head = Head::<[u8; OPTION[1]]>::open(message, place)?;
         Self::get(&mut head, OPTION[0], scratch, place)
     }
@@ -629,7 +646,7 @@ impl<T: Value> Value for Option<T> {
         part: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<List<'a, Self>, Malformed> {
+    ) -> Result<List<'a, Self>, Refused> {
         read_list(part, scratch, place)
     }
 

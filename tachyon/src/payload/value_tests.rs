@@ -18,6 +18,71 @@ struct Scan {
     flags: Vec<bool>,
 }
 
+#[crate::payload(crate = crate)]
+#[derive(Debug, PartialEq)]
+#[repr(i16)]
+enum Kind {
+    Lidar = -1,
+    Radar = 300,
+}
+
+#[crate::payload(crate = crate)]
+#[derive(Debug, PartialEq)]
+struct Point {
+    at: [f32; 3],
+    kind: Kind,
+    is_ground: bool,
+    _pad: [u8; 1],
+}
+
+type Name = String;
+
+#[crate::payload(extensible, crate = crate)]
+#[derive(Debug, Clone, PartialEq)]
+struct Tag {
+    name: Name,
+    kind: Kind,
+}
+
+/// Values of every kind in one another.
+#[crate::payload(crate = crate)]
+#[derive(Debug, Clone, PartialEq)]
+struct Survey {
+    origin: Point,
+    corners: [Point; 2],
+    first: Tag,
+    tags: Vec<Tag>,
+    points: Vec<Point>,
+    scans: Vec<Scan>,
+    best: Option<Scan>,
+    kind: Option<Kind>,
+    rows: Vec<Vec<Point>>,
+    last: Option<Vec<Tag>>,
+}
+
+fn point(x: f32) -> Point {
+    Point { at: [x; 3], kind: Kind::Radar, is_ground: x > 1.0, _pad: [0] }
+}
+
+fn tag(name: &str) -> Tag {
+    Tag { name: name.into(), kind: Kind::Lidar }
+}
+
+fn survey() -> Survey {
+    Survey {
+        origin: point(0.0),
+        corners: [point(1.0), point(2.0)],
+        first: tag("first"),
+        tags: vec![tag(""), tag("second")],
+        points: vec![point(3.0); 3],
+        scans: vec![scan(), Scan { note: Some("n".into()), flags: vec![true], ..scan() }],
+        best: Some(scan()),
+        kind: Some(Kind::Lidar),
+        rows: vec![vec![], vec![point(4.0)]],
+        last: Some(vec![tag("last")]),
+    }
+}
+
 fn scan() -> Scan {
     Scan { taken_at: 7, frame: "ab".into(), points: vec![], note: None, flags: vec![] }
 }
@@ -30,7 +95,7 @@ fn message<T: Value>(value: &T) -> Vec<u64> {
     words
 }
 
-fn read<T: Value>(bytes: &[u8]) -> Result<T, Malformed> {
+fn read<T: Value>(bytes: &[u8]) -> Result<T, Refused> {
     let mut words = Words::default();
     T::read_message(bytes, &mut words.room(bytes.len()), "the request").map(T::own)
 }
@@ -77,6 +142,83 @@ fn values_come_back_as_they_were_sent() {
     there_and_back(&String::from("text"));
     there_and_back(&vec![true, false]);
     there_and_back(&17.5f64);
+    there_and_back(&survey());
+    there_and_back(&Survey { tags: vec![], best: None, kind: None, last: None, rows: vec![], ..survey() });
+    there_and_back(&vec![survey(); 2]);
+}
+
+/// `Scan` of an older build, and of a newer one.
+mod builds {
+    use super::Tag;
+
+    #[crate::payload(crate = crate)]
+    #[derive(Debug, Clone, PartialEq)]
+    pub(super) struct Older {
+        pub(super) taken_at: u64,
+        pub(super) frame: String,
+    }
+
+    #[crate::payload(crate = crate)]
+    #[derive(Debug, Clone, PartialEq)]
+    pub(super) struct Newer {
+        pub(super) taken_at: u64,
+        pub(super) frame: String,
+        pub(super) gain: Option<u8>,
+        pub(super) tags: Option<Vec<Tag>>,
+    }
+
+    /// Adds what is not optional.
+    #[crate::payload(crate = crate)]
+    #[derive(Debug)]
+    pub(super) struct Stricter {
+        pub(super) taken_at: u64,
+        pub(super) frame: String,
+        pub(super) gain: u8,
+        pub(super) tag: Tag,
+    }
+}
+
+/// A value as a peer reads it that knows the type as `B`.
+fn sent<A: Value, B: Value>(value: &A) -> Result<B, Refused> {
+    let len = A::message_len(value.view());
+    read(&message(value).as_bytes()[..len])
+}
+
+#[test]
+fn fields_are_added_at_the_end_on_either_side_first() {
+    use builds::{Newer, Older, Stricter};
+    let older = Older { taken_at: 1, frame: "f".into() };
+    let newer = Newer { taken_at: 1, frame: "f".into(), gain: Some(3), tags: Some(vec![tag("t")]) };
+    assert_eq!(sent(&older), Ok(Newer { gain: None, tags: None, ..newer.clone() }));
+    assert_eq!(sent(&newer), Ok(older.clone()));
+    // In lists and behind one another, too: each value has a head of its own.
+    assert_eq!(sent(&vec![newer.clone(), newer.clone()]), Ok(vec![older.clone(), older.clone()]));
+    assert_eq!(sent(&Some(newer)), Ok(Some(older.clone())));
+    let problem = sent::<_, Stricter>(&older).map(drop).unwrap_err().to_string();
+    assert!(problem.starts_with("Stricter.gain is missing"), "{problem}");
+}
+
+#[test]
+fn payloads_say_what_reading_them_takes() {
+    fn takes<T: Value>() -> (bool, bool, usize) {
+        (T::COPIES, T::LEND_COPIES, T::DEPTH)
+    }
+    assert_eq!(takes::<Numbers>(), (false, false, 3));
+    assert_eq!(takes::<Vec<Numbers>>(), (true, true, 4));
+    assert_eq!(takes::<Tag>(), (true, true, 2));
+    assert_eq!(takes::<Survey>(), (true, true, 5));
+    assert_eq!(takes::<Point>(), (false, true, 1));
+    let ValueType::Variable(head) = Survey::TYPE else { panic!("a variable payload") };
+    assert_eq!((head.fields[2].name, head.fields[2].value_type), ("first", Tag::TYPE));
+    assert!(head.fields.is_sorted_by_key(|field| field.offset));
+}
+
+/// Of variable size, and nothing in it needs a copy.
+#[crate::payload(crate = crate)]
+#[derive(Debug)]
+struct Numbers {
+    all: Vec<u32>,
+    one: Option<f64>,
 }
 
 #[test]
@@ -162,5 +304,28 @@ proptest! {
             there_and_back(scans);
         }
         prop_assert_eq!(copied, private);
+    }
+
+    #[test]
+    fn a_changed_survey_is_refused_or_another_survey(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), 0u8..64), 1..6), cut in 0usize..40,
+    ) {
+        let mut words = message(&survey());
+        let bytes = words.as_mut_bytes();
+        for (at, byte) in changes {
+            bytes[at.index(bytes.len())] = byte;
+        }
+        let bytes = &words.as_bytes()[..words.as_bytes().len().saturating_sub(cut)];
+        let copied = read::<Survey>(bytes);
+        let private = Survey::read_message(bytes, &mut Scratch::private(), "the request").map(<Survey as Value>::own);
+        if let Ok(survey) = &copied {
+            let text: usize = survey.tags.iter().map(|tag| tag.name.len()).sum();
+            prop_assert!(text + 16 * survey.points.len() + 32 * survey.scans.len() <= bytes.len());
+            let lent = <Survey as Value>::view(survey);
+            prop_assert_eq!(lent.tags.iter().count(), survey.tags.len());
+            prop_assert!(lent.rows.iter().flatten().all(|point| matches!(point.kind, Kind::Lidar | Kind::Radar)));
+        }
+        // Numbers that equal nothing, not even themselves, are shown alike.
+        prop_assert_eq!(format!("{copied:?}"), format!("{private:?}"));
     }
 }

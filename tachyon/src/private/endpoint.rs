@@ -35,7 +35,7 @@ pub fn context<'a>(request: Request<'a>, name: &'a str) -> Context<'a> {
 /// It is not.
 #[inline]
 pub fn empty(request: Request<'_>) -> Result<(), HandlerError> {
-    Ok(<() as Message>::read(request.payload(), &mut Scratch::new(&mut []), "the request")?)
+    Ok(<() as Message>::read(request.payload(), &mut Scratch::none(), "the request")?)
 }
 
 /// Answers with what a handler returned: `S` is its type, `H` how its error travels.

@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 
 use super::message::Message;
+use super::select::Select;
 use crate::payload::Fixed;
 
 /// Asks whether `T` is a fixed payload.
@@ -20,6 +21,39 @@ pub trait NotFixed {
 }
 
 impl<T> NotFixed for IsFixed<T> {}
+
+/// A payload of which a mistake is reported where it is defined: that it does not travel then is no further mistake.
+pub trait Defined {}
+
+/// Asks whether `T` is one.
+pub struct IsDefined<T>(PhantomData<T>);
+
+impl<T: Defined> IsDefined<T> {
+    /// It is.
+    pub const YES: bool = true;
+}
+
+/// Answers for all types that are none.
+pub trait NotDefined {
+    /// It is none.
+    const YES: bool = false;
+}
+
+impl<T> NotDefined for IsDefined<T> {}
+
+/// The type of which is asked whether it travels: `T`, but for one of which that was asked before.
+pub trait Asked<T> {
+    /// It.
+    type Type;
+}
+
+impl<T> Asked<T> for Select<false> {
+    type Type = T;
+}
+
+impl<T> Asked<T> for Select<true> {
+    type Type = u8;
+}
 
 /// Where a struct's fields lie, by the rules of C.
 #[derive(Clone, Copy)]
@@ -141,6 +175,16 @@ pub const fn assert_aligned(align: usize) {
     assert!(align <= 8, "a payload is aligned to 8 bytes at most: leave `repr(align)` out");
 }
 
+/// Looks at the size of an enum.
+///
+/// # Panics
+///
+/// When it is not that of its number, as [`assert_no_gap_before`].
+#[track_caller]
+pub const fn assert_number(size: usize, number: usize) {
+    assert!(size == number, "a payload enum is as large as its number: leave `repr(align)` out");
+}
+
 const fn gap(bytes: usize) -> Message {
     let mut message = Message::new();
     message.push("a payload has no padding, and there ");
@@ -193,6 +237,7 @@ mod tests {
         assert_no_gap_after("b", &shape, 16);
         assert_not_empty(1);
         assert_aligned(8);
+        assert_number(2, 2);
         assert_fixed(true, true, "T");
         assert_fixed(false, false, "T");
     }
@@ -219,6 +264,12 @@ mod tests {
     #[should_panic(expected = "`Scan` has no fixed size, and the elements of an array have one: write `Vec<Scan>`")]
     fn a_variable_element_is_named() {
         assert_fixed_element(true, false, "Scan");
+    }
+
+    #[test]
+    #[should_panic(expected = "as large as its number")]
+    fn an_enum_is_not_larger_than_its_number() {
+        assert_number(8, 1);
     }
 
     #[test]

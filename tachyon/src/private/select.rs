@@ -209,8 +209,20 @@ impl<T: Fixed> InSlice for T {}
 /// The one place where a type that a slice cannot hold is an error.
 pub const fn can_be_element<T: InSlice>() {}
 
+/// A type that travels: its own trait, because rustc would list all implementors of [`Value`] that a crate has.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel",
+    label = "not a type that travels",
+    note = "numbers, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>` and types marked with `#[tachyon::payload]` \
+            travel"
+)]
+pub trait ValueTravels {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Value> ValueTravels for T {}
+
 /// The one place where a type that does not travel is an error: called in a constant, by its name.
-pub const fn travels<T: Value>() {}
+pub const fn travels<T: ValueTravels>() {}
 
 /// The same of a parameter.
 pub const fn can_be_parameter<P: Argument<'static>>() {}

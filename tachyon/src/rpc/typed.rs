@@ -11,7 +11,7 @@ use super::guard::RpcRxGuard;
 use super::in_place::InPlace;
 use crate::describe::{EndpointDescription, Signature};
 use crate::error::CallError;
-use crate::payload::{DeclaredError, Malformed, Message, SHORT, Value};
+use crate::payload::{DeclaredError, Message, Refused, SHORT, Scratch, Value, on_stack};
 use crate::slice;
 use crate::type_id::{MSG_TYPE_ERROR, msg_type};
 use crate::wait::Deadline;
@@ -170,7 +170,7 @@ impl<F: Fn(&mut [u8])> Body for Fields<F> {
 
 /// The endpoints of a connection whose two sides mean the same.
 ///
-/// Signatures are constants, so their address tells them apart; two copies of one are compared twice, no more.
+/// Signatures are statics, so that their address tells them apart.
 #[derive(Debug, Default)]
 pub(crate) struct Agreed {
     latest: usize,
@@ -243,9 +243,10 @@ impl Caller {
         }
         let len = body.size();
         if len <= SHORT {
-            let mut bytes = [0; SHORT];
-            body.write(&mut bytes[..len]);
-            return self.call_typed_bytes(signature, &bytes[..len], deadline);
+            return on_stack(len, |bytes| {
+                body.write(bytes);
+                self.call_typed_bytes(signature, bytes, deadline)
+            });
         }
         self.call_typed_slow(signature, deadline, &mut |caller: &mut Self| {
             let mut reservation = caller.take_room(len, deadline)?;
@@ -310,9 +311,13 @@ impl Caller {
         self.take_typed::<C::Error>(C::SIGNATURE, call, deadline)?;
         let Self { incoming, words, .. } = self;
         let guard = RpcRxGuard::over(incoming);
-        let copied = if C::Reply::COPIES { guard.len() } else { 0 };
-        let owned = C::Reply::read(&guard, &mut words.room(copied), "the reply").map(C::Reply::own);
-        words.shrink();
+        let owned = if C::Reply::COPIES {
+            let owned = C::Reply::read(&guard, &mut words.room(guard.len()), "the reply").map(C::Reply::own);
+            words.shrink();
+            owned
+        } else {
+            C::Reply::read(&guard, &mut Scratch::none(), "the reply").map(C::Reply::own)
+        };
         owned.map_err(|problem| unreadable(C::SIGNATURE, problem))
     }
 
@@ -325,10 +330,15 @@ impl Caller {
     ) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
         self.take_typed::<C::Error>(C::SIGNATURE, call, deadline)?;
         let Self { incoming, words, .. } = self;
-        words.shrink();
         let guard = RpcRxGuard::over(incoming);
-        let copied = if C::Reply::COPIES { guard.len() } else { 0 };
-        InPlace::read(guard, &mut words.room(copied)).map_err(|problem| unreadable(C::SIGNATURE, problem))
+        let read = if C::Reply::COPIES {
+            words.shrink();
+            let mut scratch = words.room(guard.len());
+            InPlace::read(guard, &mut scratch)
+        } else {
+            InPlace::read(guard, &mut Scratch::none())
+        };
+        read.map_err(|problem| unreadable(C::SIGNATURE, problem))
     }
 
     /// Takes the reply to a call as the loan of the reverse ring, unless it is an error.
@@ -394,7 +404,7 @@ fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static Signature)
         Some(Ok(declared)) => CallError::Failed(declared),
         // Its fields were too long to travel.
         Some(Err(_)) if error.fields.is_empty() => CallError::Remote(error),
-        Some(Err(problem)) => CallError::BadReply { endpoint: signature.name().to_owned(), problem },
+        Some(Err(problem)) => unreadable(signature, problem),
         None => CallError::Remote(error),
     }
 }
@@ -473,6 +483,7 @@ impl<C: Contract> Started<C> {
 }
 
 #[cold]
-fn unreadable<E>(signature: &'static Signature, problem: Malformed) -> CallError<E> {
-    CallError::BadReply { endpoint: signature.name().to_owned(), problem }
+#[allow(clippy::boxed_local, reason = "as readers return it")]
+fn unreadable<E>(signature: &'static Signature, problem: Refused) -> CallError<E> {
+    CallError::BadReply { endpoint: signature.name().to_owned(), problem: *problem }
 }

@@ -48,6 +48,73 @@ def worst(points: Array[Point]) -> Point:
     return points[-1]
 
 
+@tachyon_rpc(msg_type=6)
+def scaled(point: Point, by: tachyon.f64 = 2.0, tags: list[tachyon.u8] | None = None) -> Point:
+    """Take several arguments."""
+    return Point(x=point.x * by, y=float(len(tags or [])))
+
+
+def with_arguments(bus: RpcBus, pool: Pool, point: Point) -> None:
+    """Calls have the function's own parameters."""
+    assert_type(scaled.call(bus, point, 0.5, [1, 2]), Point)
+    assert_type(scaled.call(bus.within(0.5), point, tags=[1]), Point)
+    assert_type(pool.call(scaled, point, by=1.0), Point)
+    assert_type(pool.within(0.5).call(scaled, point, 1.0, None), Point)
+    assert_type(scaled(point, 1.0), Point)
+    assert_type(mirrored.call(bus, point, len), int)
+    assert_type(mirrored.call(bus, point, timeout=0.5), Point)
+    assert_type(mirrored.call(bus, payload=point, on_response=bytes), bytes)
+    assert_type(count.call(bus, None, bytes, timeout=0.5), bytes)
+    scaled.call(bus, point, "x")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
+    scaled.call(bus, point, 0.5, ["a"])  # type: ignore[list-item] # pyright: ignore[reportArgumentType, reportCallIssue]
+    scaled.call(bus)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    scaled.call(bus, point, bye=1.0)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+    pool.within(0.5).call(scaled, point, "x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    mirrored.call(bus, 3)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+class NoSensor(tachyon.EndpointError, text="no sensor {sensor}"):
+    """An error with a field."""
+
+    sensor: tachyon.u32
+
+
+@tachyon_rpc(msg_type=7, raises=(NoSensor,))
+def read(sensor: tachyon.u32) -> tachyon.f64:
+    """Raise what is declared."""
+    raise NoSensor(sensor=sensor)
+
+
+def errors(bus: RpcBus) -> int:
+    """Fields of errors are keyword arguments, and stay as they are."""
+    NoSensor(3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    NoSensor(sensor="x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    try:
+        read.call(bus, 3)
+    except NoSensor as error:
+        error.sensor = 4  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
+        return error.sensor
+    return 0
+
+
+class Scan(tachyon.Struct):
+    """A Struct without a fixed size."""
+
+    frame: str
+    points: Array[Point]
+    note: str | None = None
+
+
+def variable(point: Point) -> None:
+    """Its fields are what they are written as."""
+    scan = Scan(frame="a", points=[point])
+    assert_type(scan.frame, str)
+    assert_type(scan.note, str | None)
+    assert_type(scan.points[0], Point)
+    scan.points = [point]
+    scan.frame = 3  # type: ignore[assignment] # pyright: ignore[reportAttributeAccessIssue]
+
+
 async def from_a_coroutine(bus: RpcBus, point: Point, view: memoryview) -> None:
     """Replies are what the functions give, not their coroutines."""
     assert_type(await mirrored.acall(bus, point, timeout=1.0), Point)
@@ -58,10 +125,10 @@ async def from_a_coroutine(bus: RpcBus, point: Point, view: memoryview) -> None:
     assert_type(await slowly(point), Point)
     assert_type(await echo(view), bytes)
     assert_type(worst([point]), Point)
-    await mirrored.acall(bus, b"x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    await echo.acall(bus, "text")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    await mirrored.acall(bus, b"x")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
+    await echo.acall(bus, "text")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
     await worst.acall(bus, "text")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
-    await slowly.acall(bus)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    await slowly.acall(bus)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
 
 
 def from_a_pool(pool: Pool, point: Point) -> None:
@@ -76,7 +143,7 @@ def from_a_pool(pool: Pool, point: Point) -> None:
 
 def serving(rust: RustEndpoint) -> None:
     """All kinds go into one table."""
-    here: RpcEndpoint[Point, Point, Coroutine[Any, Any, Point]] = slowly
+    here: RpcEndpoint[[Point], Point, Coroutine[Any, Any, Point]] = slowly
     dispatcher = RpcDispatcher().register(mirrored).register(here).register(rust)
     assert_type(rust.msg_type, int)
     dispatcher.register(len)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]

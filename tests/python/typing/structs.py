@@ -116,7 +116,7 @@ def calls(bus: RpcBus, order: Order, levels: Sequence[Level]) -> None:
     forget.call(bus, b"key")
     assert_type(echo.call(bus, b"x", on_response=len), int)
     assert_type(best(order), Level)
-    kept: RpcEndpoint[Order, Level] = best
+    kept: RpcEndpoint[[Order], Level] = best
     plain: RpcEndpoint = echo
     dispatcher = tachyon.RpcDispatcher().register(kept).register(plain).register(count)
     dispatcher.handler(7)(lambda payload: payload)

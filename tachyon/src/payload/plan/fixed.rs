@@ -2,7 +2,7 @@
 
 use super::{Node, Plan};
 use crate::payload::layout::Primitive;
-use crate::payload::malformed::Malformed;
+use crate::payload::malformed::{Malformed, Refused};
 
 impl Plan {
     /// Whether `bytes`, of the type's length and in nobody else's reach, are a value.
@@ -26,15 +26,16 @@ impl Plan {
     ///
     /// # Errors
     /// [`Malformed`] when they are none.
-    pub fn check(&self, node: usize, bytes: &[u8]) -> Result<(), Malformed> {
+    pub fn check(&self, node: usize, bytes: &[u8]) -> Result<(), Refused> {
         if self.is_valid(node, bytes) { Ok(()) } else { Err(self.invalid(node, bytes)) }
     }
 
     /// What is wrong with `bytes`, which are as long as the type and not a value of it.
     #[cold]
-    pub(super) fn invalid(&self, node: usize, bytes: &[u8]) -> Malformed {
+    #[allow(clippy::unnecessary_box_returns, reason = "as `Refused` says")]
+    pub(super) fn invalid(&self, node: usize, bytes: &[u8]) -> Refused {
         let place = self.name(node);
-        self.find(node, bytes, &place).unwrap_or(Malformed::Value { name: place.clone(), found: 0, place })
+        Box::new(self.find(node, bytes, &place).unwrap_or(Malformed::Value { name: place.clone(), found: 0, place }))
     }
 
     fn find(&self, node: usize, bytes: &[u8], place: &str) -> Option<Malformed> {
@@ -43,7 +44,7 @@ impl Plan {
             Node::Primitive(Primitive::Bool) if bytes[0] > 1 => wrong(i128::from(bytes[0])),
             Node::FixedText(_) => {
                 let error = core::str::from_utf8(trimmed(bytes)).err()?;
-                Some(Malformed::text(place, error.valid_up_to()))
+                Some(*Malformed::text(place, error.valid_up_to()))
             }
             Node::Array { of, .. } => {
                 let mut each = bytes.chunks_exact(self.size(*of)).enumerate();

@@ -4,7 +4,7 @@ use super::{Node, Plan, PlanField};
 use crate::payload::fixed::copy_once;
 use crate::payload::head::{Head, MAX_HEAD, PAIR, Pair, cut};
 use crate::payload::list::check_list;
-use crate::payload::malformed::Malformed;
+use crate::payload::malformed::{Malformed, Refused};
 use crate::payload::scratch::{Scratch, with_scratch};
 
 /// A longer head is copied to the heap.
@@ -21,7 +21,7 @@ pub trait Build {
     /// A value.
     type Value;
     /// Why there is none.
-    type Error: From<Malformed>;
+    type Error: From<Refused>;
 
     /// A fixed value.
     ///
@@ -128,7 +128,9 @@ impl<B: Build> Reader<'_, B> {
     ) -> Result<B::Value, B::Error> {
         match &self.plan.nodes[node] {
             Node::Text => {
-                let Some(held) = scratch.hold(part) else { return Err(Malformed::Misaligned.at(place).into()) };
+                let Some(held) = scratch.hold(part) else {
+                    return Err(Refused::from(Malformed::Misaligned).at(place).into());
+                };
                 match core::str::from_utf8(held) {
                     Ok(text) => self.build.text(text),
                     Err(error) => Err(Malformed::text(place, error.valid_up_to()).into()),
@@ -157,15 +159,22 @@ impl<B: Build> Reader<'_, B> {
         scratch: &mut Scratch<'a>,
         place: Option<&str>,
     ) -> Result<B::Value, B::Error> {
-        let at = |problem: Malformed| place.map_or(problem.clone(), |place| problem.at(place)).into();
+        let at = |problem: Refused| {
+            match place {
+                Some(place) => problem.at(place),
+                None => problem,
+            }
+            .into()
+        };
         if bytes.len() != size {
-            let problem = Malformed::Length { name: self.plan.name(node), expected: size, found: bytes.len() };
+            let problem =
+                Refused::from(Malformed::Length { name: self.plan.name(node), expected: size, found: bytes.len() });
             return Err(at(problem));
         }
         if self.plan.is_total(node) {
             return self.build.fixed(self.plan, node, self.in_place(bytes));
         }
-        let Some(held) = scratch.hold(bytes) else { return Err(at(Malformed::Misaligned)) };
+        let Some(held) = scratch.hold(bytes) else { return Err(at(Malformed::Misaligned.into())) };
         if !self.plan.is_valid(node, held) {
             return Err(at(self.plan.invalid(node, held)));
         }
@@ -187,13 +196,13 @@ impl<B: Build> Reader<'_, B> {
     ) -> Result<B::Value, B::Error> {
         let each = self.plan.size(of);
         if !part.len().is_multiple_of(each) {
-            let problem = Malformed::Remainder { name: self.plan.name(of), each, found: part.len() };
+            let problem = Refused::from(Malformed::Remainder { name: self.plan.name(of), each, found: part.len() });
             return Err(problem.at(place).into());
         }
         if self.plan.is_total(of) {
             return self.build.values(self.plan, node, self.in_place(part));
         }
-        let Some(held) = scratch.hold(part) else { return Err(Malformed::Misaligned.at(place).into()) };
+        let Some(held) = scratch.hold(part) else { return Err(Refused::from(Malformed::Misaligned).at(place).into()) };
         if let Some(wrong) = held.chunks_exact(each).find(|bytes| !self.plan.is_valid(of, bytes)) {
             return Err(self.plan.invalid(of, wrong).at(place).into());
         }
@@ -209,7 +218,7 @@ impl<B: Build> Reader<'_, B> {
         scratch: &mut Scratch<'a>,
         place: &str,
     ) -> Result<B::Value, B::Error> {
-        let Some(part) = scratch.hold(part) else { return Err(Malformed::Misaligned.at(place).into()) };
+        let Some(part) = scratch.hold(part) else { return Err(Refused::from(Malformed::Misaligned).at(place).into()) };
         let end_of_pairs = check_list(part, place)?;
         let before = core::mem::replace(&mut self.is_held, true);
         let pairs = part[8..end_of_pairs].chunks_exact(8);

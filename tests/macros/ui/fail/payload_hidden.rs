@@ -28,4 +28,17 @@ struct Listed {
     names: Vec<[[Name; 2]; 2]>,
 }
 
+/// That it does not travel is no further mistake.
+#[tachyon::payload]
+struct Outer {
+    nested: Nested,
+    aliases: [Alias; 2],
+}
+
+#[tachyon::payload]
+struct OuterList {
+    nested: Vec<Nested>,
+    outer: Option<Outer>,
+}
+
 fn main() {}

@@ -25,16 +25,30 @@ struct Duration;
 struct Sized;
 struct LISTED;
 struct Wire;
-struct Value;
-struct Select;
-struct String;
-struct Vec;
 struct Payload;
 struct Layout;
 struct Needs;
 struct Method;
 struct Implementor;
 struct ReplySlot;
+struct Value;
+struct Fixed;
+struct Head;
+struct Writer;
+struct Scratch;
+struct List;
+struct Malformed;
+struct Select;
+struct Slot;
+struct String;
+struct Vec;
+struct Debug;
+struct Clone;
+struct Copy;
+struct PartialEq;
+struct From;
+struct Error;
+struct Display;
 struct state {}
 struct slot {}
 trait call {}
@@ -58,16 +72,56 @@ fn handle(payload: &[u8]) -> ::std::vec::Vec<u8> {
 }
 
 #[::tachyon::payload]
+#[derive(::std::fmt::Debug, ::std::cmp::PartialEq)]
 struct field {
     r#fn: u64,
     core: [f32; 2],
 }
 
 #[::tachyon::payload]
+#[derive(::std::fmt::Debug, ::std::cmp::PartialEq)]
 #[repr(u64)]
 enum Payloads {
     Some = 1,
     None = 18_446_744_073_709_551_615,
+}
+
+/// Names that the code of a variable payload has a use for.
+#[::tachyon::payload]
+#[derive(::std::fmt::Debug, ::std::clone::Clone, ::std::cmp::PartialEq)]
+struct variable {
+    head: ::std::string::String,
+    writer: ::std::vec::Vec<field>,
+    scratch: ::std::option::Option<::std::vec::Vec<::std::string::String>>,
+    part: ::core::primitive::u64,
+    view: Payloads,
+    place: more,
+    end: [field; 2],
+    out: bool,
+    f: ::std::vec::Vec<u8>,
+}
+
+/// More of them.
+#[::tachyon::payload(extensible)]
+#[derive(::std::fmt::Debug, ::std::clone::Clone, ::std::cmp::PartialEq)]
+struct more {
+    len: f64,
+    read: f64,
+    write: f64,
+    own: f64,
+}
+
+/// And of a declared error's.
+#[::tachyon::error]
+enum errors {
+    #[error("{name} {fields:?} {f}")]
+    Ok { name: ::std::string::String, fields: ::std::vec::Vec<more>, f: u8, writer: Payloads },
+    #[error("err")]
+    Err,
+    #[error("some")]
+    Some,
+    #[error("none")]
+    None,
 }
 
 #[tachyon_rpc(msg_type = 3)]
@@ -92,4 +146,25 @@ trait Service {
 
 fn main() {
     let _ = endpoints![echo, handle, answer, contract];
+    let one = field { r#fn: 1, core: [0.0; 2] };
+    let variable = variable {
+        head: ::std::string::String::new(),
+        writer: ::std::vec![one],
+        scratch: ::std::option::Option::None,
+        part: 1,
+        view: Payloads::Some,
+        place: more { len: 1.0, read: 0.0, write: 0.0, own: 0.0 },
+        end: [one; 2],
+        out: true,
+        f: ::std::vec![1],
+    };
+    let lent: variableRef<'_> = ::std::convert::From::from(&variable);
+    ::std::assert!(lent.into_owned() == variable);
+    ::std::assert_eq!(::std::string::ToString::to_string(&errors::Err), "err");
+}
+
+/// What no code has a use for.
+fn unused() -> [errors; 3] {
+    let name = ::std::string::String::new();
+    [errors::Some, errors::None, errors::Ok { name, fields: ::std::vec![], f: 1, writer: Payloads::None }]
 }

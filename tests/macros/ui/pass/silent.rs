@@ -170,6 +170,42 @@ pub mod contract {
     pub trait Nothing {}
 }
 
+/// Errors, and what they are made of.
+pub mod errors {
+    /// Why it failed.
+    #[tachyon::error]
+    pub enum ScanError {
+        /// None of the number.
+        #[error("no sensor {sensor}, {reason:?}")]
+        NoSensor {
+            /// Its number.
+            sensor: u32,
+            /// A list.
+            #[deprecated = "ignored since 2.0"]
+            reasons: Vec<u8>,
+            /// Why.
+            reason: Option<super::api::Why>,
+        },
+        /// Gone.
+        #[error("busy")]
+        #[deprecated = "gone since 2.0"]
+        Busy,
+    }
+
+    /// Gone as a whole.
+    #[deprecated = "use `ScanError`"]
+    #[tachyon::error]
+    #[derive(Debug)]
+    pub enum Old {
+        /// Always.
+        #[error("of {trade:?}")]
+        Always {
+            /// What.
+            trade: u32,
+        },
+    }
+}
+
 /// What is private, and used.
 #[tachyon::payload]
 #[derive(Debug)]

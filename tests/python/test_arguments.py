@@ -1,0 +1,332 @@
+"""Arguments of calls: by position and by name, with defaults, in every way to call and to serve."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import tachyon
+from tachyon import Pool, RpcBus, tachyon_rpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Peer
+
+ENDPOINTS = """
+import asyncio
+import tachyon
+from tachyon import current_call, tachyon_rpc
+
+dispatcher = tachyon.RpcDispatcher()
+
+class Point(tachyon.Struct):
+    x: tachyon.f32
+    y: tachyon.f32
+
+@dispatcher.handler(1)
+{async_}def area(point: Point, scale: tachyon.f64 = 2.0, tags: list[str] = ["d"], note: str | None = None) -> str:
+    {pause}
+    return f"{{point.x * scale}} {{tags}} {{note}}"
+
+@dispatcher.handler(2)
+{async_}def left(a: tachyon.u8, b: tachyon.u8) -> tachyon.f64:
+    return current_call().remaining or -1.0
+
+@dispatcher.handler(3)
+{async_}def slow(a: tachyon.u8, seconds: tachyon.f64) -> tachyon.u8:
+    {sleep}
+    return a
+
+@dispatcher.handler(4)
+{async_}def add(a: tachyon.u8, b: tachyon.u8, /) -> tachyon.u64:
+    return a + b
+
+@dispatcher.handler(5)
+{async_}def echo(payload):
+    return bytes(payload)
+
+@dispatcher.handler(6)
+{async_}def one(value: tachyon.u32 = 7) -> tachyon.u32:
+    return value
+
+@dispatcher.handler(7)
+{async_}def odd(timeout: tachyon.u8, on_response: tachyon.u8, payload: tachyon.u8, bus: tachyon.u8) -> list[tachyon.u8]:
+    return [timeout, on_response, payload, bus]
+
+@dispatcher.handler(8)
+{async_}def nothing() -> tachyon.u8:
+    return 3
+
+@dispatcher.handler(9)
+{async_}def named(_x: tachyon.u8, class_: tachyon.u8) -> tachyon.u8:
+    return _x + class_
+"""
+
+PLAIN = ENDPOINTS.format(async_="", pause="pass", sleep="__import__('time').sleep(seconds)")
+ASYNC = ENDPOINTS.format(async_="async ", pause="await asyncio.sleep(0)", sleep="await asyncio.sleep(seconds)")
+
+ON_A_BUS = """
+with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
+    dispatcher.serve_forever(bus)
+"""
+AT_A_SERVER = "\ndispatcher.serve_forever(tachyon.RpcServer(path))\n"
+IN_A_LOOP = "\nasyncio.run(dispatcher.serve_async(tachyon.RpcServer(path)))\n"
+
+
+class Point(tachyon.Struct):
+    x: tachyon.f32
+    y: tachyon.f32
+
+
+@tachyon_rpc(1)
+def area(point: Point, scale: tachyon.f64 = 3.0, tags: list[str] = ["c"], note: str | None = None) -> str: ...  # type: ignore[empty-body] # noqa: B006
+
+
+@tachyon_rpc(2)
+def left(a: tachyon.u8, b: tachyon.u8) -> tachyon.f64: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(3)
+def slow(a: tachyon.u8, seconds: tachyon.f64) -> tachyon.u8: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(4)
+def add(a: tachyon.u8, b: tachyon.u8, /) -> tachyon.u64: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(5)
+def echo(payload: memoryview) -> bytes: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(6)
+def one(value: tachyon.u32 = 9) -> tachyon.u32: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(7)
+def odd(timeout: tachyon.u8, on_response: tachyon.u8, payload: tachyon.u8, bus: tachyon.u8) -> list[tachyon.u8]: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(8)
+def nothing() -> tachyon.u8: ...  # type: ignore[empty-body]
+
+
+@tachyon_rpc(9)
+def named(x: tachyon.u8, _class: tachyon.u8) -> tachyon.u8: ...  # type: ignore[empty-body]
+
+
+POINT = Point(x=2.0, y=0.0)
+SERVERS = {
+    "bus": PLAIN + ON_A_BUS,
+    "server": PLAIN + AT_A_SERVER,
+    "loop": ASYNC + IN_A_LOOP,
+    "mixed": PLAIN + IN_A_LOOP,
+}
+
+
+def by_call(path: str) -> Callable[..., Any]:
+    def call(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
+        with RpcBus.connect(path) as bus:
+            return endpoint.call(bus, *args, **kwargs)
+
+    return call
+
+
+def by_acall(path: str) -> Callable[..., Any]:
+    def call(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
+        async def run() -> Any:
+            with RpcBus.connect(path) as bus:
+                return await endpoint.acall(bus, *args, **kwargs)
+
+        return asyncio.run(run())
+
+    return call
+
+
+def by_pool(path: str) -> Callable[..., Any]:
+    def call(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
+        with Pool(path, 1) as pool:
+            return pool.call(endpoint, *args, **kwargs)
+
+    return call
+
+
+def by_timed_pool(path: str) -> Callable[..., Any]:
+    def call(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
+        with Pool(path, 1) as pool:
+            return pool.within(20.0).call(endpoint, *args, **kwargs)
+
+    return call
+
+
+@pytest.mark.parametrize("served", ["server", "loop", "mixed"])
+@pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
+def test_arguments_arrive(
+    peer: Callable[[str], Peer], path: str, served: str, way: Callable[[str], Callable[..., Any]]
+) -> None:
+    callee = peer(SERVERS[served])
+    call = way(path)
+    # The caller's defaults, and not the callee's, stand for what it leaves out.
+    assert call(area, POINT) == "6.0 ['c'] None"
+    assert call(area, POINT, 0.5) == "1.0 ['c'] None"
+    assert call(area, POINT, 0.5, ["a", "b"], "n") == "1.0 ['a', 'b'] n"
+    assert call(area, note="n", point=POINT, tags=[]) == "6.0 [] n"
+    assert call(area, POINT, tags=("x",)) == "6.0 ['x'] None"
+    assert call(add, 200, 100) == 300
+    assert call(one) == 9
+    assert call(one, 5) == 5
+    assert call(one, value=6) == 6
+    assert call(one, payload=6) == 6
+    assert call(odd, 1, 2, 3, 4) == [1, 2, 3, 4]
+    assert call(odd, payload=1, timeout=2, bus=3, on_response=4) == [2, 4, 1, 3]
+    assert call(nothing) == 3
+    assert call(nothing, None) == 3
+    assert call(named, 3, _class=4) == 7
+    assert call(echo, b"abc") == b"abc"
+    assert call(echo, payload=b"abc", timeout=20) == b"abc"
+    callee.kill()
+
+
+@pytest.mark.parametrize("way", [by_call, by_acall, by_pool])
+def test_wrong_calls_are_told_as_those_of_functions(
+    peer: Callable[[str], Peer], path: str, way: Callable[[str], Callable[..., Any]]
+) -> None:
+    callee = peer(SERVERS["server"])
+    call = way(path)
+    method = "acall" if way is by_acall else "call"
+    for args, kwargs, text in (
+        ((), {}, "area() missing 1 required positional argument: 'point'"),
+        ((POINT, 1.0, [], None, 5), {}, "area() takes from 1 to 4 positional arguments but 5 were given"),
+        ((POINT,), {"point": POINT}, "area() got multiple values for argument 'point'"),
+        ((POINT,), {"scael": 1.0}, "area() got an unexpected keyword argument 'scael'"),
+        ((POINT,), {"timeout": 1.0}, "area() got an unexpected keyword argument 'timeout'; limit the call by the bus"),
+        ((POINT, 1.0, [], "", print), {}, "area() takes from 1 to 4 positional arguments but 5 were given"),
+        ((POINT, print), {}, "area: scale is a number (f64), not builtin_function_or_method"),
+    ):
+        with pytest.raises(TypeError) as raised:
+            call(area, *args, **kwargs)
+        assert str(raised.value).startswith(text)
+    for endpoint, args, kwargs, text in (
+        (add, (), {}, "add() missing 2 required positional arguments: 'a' and 'b'"),
+        (odd, (), {}, "odd() missing 4 required positional arguments: 'timeout', 'on_response', 'payload', and 'bus'"),
+        (add, (1,), {"b": 2}, "add() got an unexpected keyword argument 'b'"),
+        (add, (1, 2, 3), {}, "add() takes 2 positional arguments but 3 were given"),
+        (nothing, (1,), {}, "nothing() takes 0 positional arguments but 1 was given"),
+        (one, (1,), {"value": 2}, f"{method}() got multiple values for argument 'value'"),
+        (one, (1,), {"valeu": 2}, f"{method}() got an unexpected keyword argument 'valeu'"),
+        (echo, (), {}, "this endpoint takes bytes: endpoint.call(bus, payload)"),
+        (echo, (None,), {}, "this endpoint takes bytes: endpoint.call(bus, payload)"),
+    ):
+        with pytest.raises(TypeError) as raised:
+            call(endpoint, *args, **kwargs)
+        assert str(raised.value) == text
+    callee.kill()
+
+
+def test_raw_and_one_argument_calls_are_the_seeds(peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(SERVERS["bus"])
+    with RpcBus.connect(path) as bus:
+        assert echo.call(bus, b"abc", bytes) == b"abc"
+        assert echo.call(bus, b"abc", lambda reply: len(reply), 1, timeout=5.0) == 3
+        assert echo.call(bus, payload=b"abc", on_response=None, spin_threshold=0, timeout=None) == b"abc"
+        assert one.call(bus, 5, bytes) == (5).to_bytes(4, "little")
+        assert one.call(bus, value=5, on_response=len) == 4
+        assert nothing.call(bus, None, bytes) == b"\3"
+        assert echo.call(bus=bus, payload=b"abc") == b"abc"
+        assert nothing.call(bus=bus) == 3
+        for endpoint in (echo, add):
+            with pytest.raises(TypeError, match=r"^call\(\) missing 1 required positional argument: 'bus'$"):
+                endpoint.call(payload=b"abc")  # type: ignore[call-overload]
+        with pytest.raises(TypeError, match=r"call\(\) takes from 1 to 4 positional arguments but 5 were given"):
+            echo.call(bus, b"abc", None, None, 1)  # type: ignore[call-overload]
+        with pytest.raises(ValueError, match="a timeout is a number of seconds"):
+            echo.call(bus, b"abc", timeout=-1)
+    callee.join()
+
+
+def test_deadlines_of_calls_with_several_arguments(peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(SERVERS["server"])
+    with RpcBus.connect(path) as bus:
+        assert left.call(bus, 1, 2) == -1.0
+        assert 0 < left.call(bus.within(20.0), 1, 2) <= 20.0
+        begun = time.monotonic()
+        with pytest.raises(TimeoutError):
+            slow.call(bus.within(0.05), 3, 0.4)
+        assert time.monotonic() - begun < 0.35
+        # The bus is as good as ever, and has no limit of its own.
+        assert slow.call(bus, 3, 0.0) == 3
+        # Of two limits the sooner one holds.
+        assert 0 < one.call(bus.within(20.0), 1, timeout=0.5) == 1
+        assert repr(bus.within(0.5)) == "<tachyon.RpcBus within 0.5 seconds>"
+        for bad in (-1.0, float("nan")):
+            with pytest.raises(ValueError, match="a timeout is a number of seconds"):
+                bus.within(bad)
+        with pytest.raises(TypeError, match="calls are made on an RpcBus, not on str"):
+            left.call("bus", 1, 2)  # type: ignore[arg-type]
+
+    async def run() -> None:
+        with RpcBus.connect(path) as bus:
+            assert 0 < await left.acall(bus.within(20.0), 1, 2) <= 20.0
+            with pytest.raises(TimeoutError):
+                await slow.acall(bus.within(0.05), 3, 0.4)
+
+    asyncio.run(run())
+    with Pool(path, 1) as pool:
+        assert 0 < pool.within(20.0).call(left, 1, b=2) <= 20.0
+        with pool.caller(), pytest.raises(TimeoutError, match="all 1 callers of the pool stayed in use"):
+            pool.within(0.05).call(left, 1, 2)
+        with pytest.raises(ValueError, match="a timeout is a number of seconds"):
+            pool.within(-1.0)
+    callee.kill()
+
+
+def test_threads_share_an_endpoint(peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(SERVERS["server"])
+    found: list[int] = []
+    with Pool(path, 4) as pool:
+
+        def work(number: int) -> None:
+            found.extend(pool.call(add, number, each) - each for each in range(100))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(found) == sorted(number for number in range(4) for _ in range(100))
+    callee.kill()
+
+
+def test_an_endpoint_is_the_function_that_it_was() -> None:
+    @tachyon_rpc(1)
+    def scaled(value: tachyon.u8, by: tachyon.u8 = 2) -> tachyon.u8:
+        return value * by
+
+    assert (scaled(3), scaled(3, 4), scaled(value=3, by=5)) == (6, 12, 15)
+
+
+def test_parameters_that_cannot_travel_are_refused_at_the_decorator() -> None:
+    with pytest.raises(TypeError, match="parameter `b` of f has no hint; where there are several, each says"):
+
+        @tachyon_rpc(1)
+        def f(a: tachyon.u8, b) -> None: ...  # type: ignore[no-untyped-def]
+
+    with pytest.raises(TypeError, match="two parameters travel under the same name"):
+
+        @tachyon_rpc(1)
+        def g(x: tachyon.u8, _x: tachyon.u8) -> None: ...
+
+    with pytest.raises(TypeError, match="the default of parameter `a` of h is u8"):
+
+        @tachyon_rpc(1)
+        def h(a: tachyon.u8 = 256) -> None: ...
+
+    with pytest.raises(TypeError, match="have more than 4096 bytes beside others"):
+        from typing import Annotated  # noqa: PLC0415
+
+        @tachyon_rpc(1)
+        def i(a: Annotated[bytes, 4096], b: tachyon.u8) -> None: ...

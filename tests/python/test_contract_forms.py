@@ -1,0 +1,469 @@
+"""Every form of requests and replies, between two processes: what the callee gets, and what the caller gets back."""
+
+from __future__ import annotations
+
+import pickle
+import resource
+import struct
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import tachyon
+from tachyon import ErrorKind, LayoutMismatchError, RpcBus, RpcError, tachyon_rpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Peer
+
+TYPES = '''
+from typing import Annotated, Any
+import numpy as np, numpy.typing as npt
+import tachyon
+from tachyon import Array, tachyon_rpc
+
+class Side(tachyon.IntEnum, repr="u8"):
+    BUY = 1
+    SELL = 2
+
+class Point(tachyon.Struct):
+    x: tachyon.f32
+    y: tachyon.f32
+
+class Tag(tachyon.Struct):
+    name: str
+    side: Side
+
+class Scan(tachyon.Struct):
+    """A turn of the sensor."""
+
+    taken_at: tachyon.u64
+    frame: str
+    points: Array[Point]
+    note: str | None = None
+    live: tachyon.bool = True
+    flags: Array[tachyon.bool] = []
+    data: bytes = b""
+    numbers: npt.NDArray[np.float64] = np.zeros(0)
+    tags: list[Tag] = []
+    names: list[str] = []
+    best: Tag | None = None
+    gain: tachyon.f64 | None = None
+    origin: Point = Point(x=0.0, y=0.0)
+    four: Annotated[Array[tachyon.u16], 4] = [1, 2, 3, 4]
+'''
+
+SERVICE = (
+    TYPES
+    + """
+import logging
+logging.disable()
+kept = []
+dispatcher = tachyon.RpcDispatcher()
+
+@dispatcher.handler(1)
+def back(scan: Scan) -> Scan:
+    return scan
+
+@dispatcher.handler(2)
+def text(value: str) -> str:
+    assert type(value) is str
+    return value[::-1]
+
+@dispatcher.handler(3)
+def texts(values: list[str]) -> list[str]:
+    return sorted(values)
+
+@dispatcher.handler(4)
+def lists(values: list[list[tachyon.u16]]) -> list[list[tachyon.u16]]:
+    return values[::-1]
+
+@dispatcher.handler(5)
+def scans(values: list[Scan]) -> list[Scan]:
+    return values
+
+@dispatcher.handler(6)
+def maybe(value: str | None) -> str | None:
+    return None if value is None else value + "!"
+
+@dispatcher.handler(7)
+def points(values: list[Point]) -> list[Point]:
+    assert all(type(value) is Point for value in values)
+    values[0].x += 1.0
+    return values
+
+@dispatcher.handler(8)
+def look(scan: Scan, keep: tachyon.bool, text: str, more: npt.NDArray[np.int32], raw: memoryview) -> list[str]:
+    said = [type(scan.points).__name__, str(scan.numbers.flags.owndata), type(scan.data).__name__, type(raw).__name__]
+    said += [str(memoryview(scan.points).readonly), str(more.flags.writeable), str(raw.readonly)]
+    said.append(type(scan.origin).__name__)
+    scan.origin.x = 7.0
+    scan.frame = "changed"
+    try:
+        scan.points[0] = Point(x=0.0, y=0.0)
+    except TypeError as error:
+        said.append(str(error))
+    said += [str(more.tolist()), bytes(raw).decode()]
+    if keep:
+        kept[:] = [scan, scan.copy()]
+        # An array of numpy would be a view that is kept, and fail the call.
+        scan.numbers = np.zeros(1)
+    return said
+
+@dispatcher.handler(9)
+def remember() -> list[str]:
+    lent, copied = kept
+    said = [lent.frame, repr(lent), str(copied.points), copied.numbers.tolist().__repr__(), str(copied.flags[:])]
+    for attempt in (lambda: lent.points[0], lent.copy, lambda: bytes(lent)):
+        try:
+            attempt()
+        except tachyon.ReleasedError as error:
+            said.append(type(error).__name__)
+    return said
+
+@dispatcher.handler(10)
+def keeps_arrays(scan: Scan) -> None:
+    kept.append(scan.numbers)
+
+@dispatcher.handler(11)
+def side_of(value: Side | None) -> Side | None:
+    return value
+
+@dispatcher.handler(12)
+def half(value: tachyon.f64 | None) -> tachyon.f64 | None:
+    return None if value is None else value / 2
+
+@dispatcher.handler(13)
+def none(value: tachyon.u8) -> None:
+    assert value == 1
+
+@dispatcher.handler(14)
+def bad_text() -> str:
+    return "\\ud800"
+
+@dispatcher.handler(15)
+def bad_list() -> list[str]:
+    return ["a", 7]
+
+with tachyon.RpcBus.listen(path, 1 << 20, 1 << 20) as bus:
+    dispatcher.serve_forever(bus)
+"""
+)
+
+exec(TYPES)
+
+
+def endpoint(msg_type: int, takes: dict[str, Any], gives: Any) -> Any:
+    """Make an endpoint of its hints."""
+    names = ", ".join(takes)
+    namespace: dict[str, Any] = {}
+    exec(f"def called({names}): ...", namespace)
+    function = namespace["called"]
+    function.__annotations__ = takes | {"return": gives}
+    function.__name__ = NAMES[msg_type]
+    return tachyon_rpc(msg_type)(function)
+
+
+NAMES = dict(
+    enumerate(
+        [
+            *("back", "text", "texts", "lists", "scans", "maybe", "points", "look", "remember", "keeps_arrays"),
+            *("side_of", "half", "none", "bad_text", "bad_list"),
+        ],
+        start=1,
+    )
+)
+G: Any = globals()
+Scan, Point, Tag, Side = G["Scan"], G["Point"], G["Tag"], G["Side"]
+
+
+def scan(**changes: Any) -> Any:
+    full = {
+        "taken_at": 7,
+        "frame": "aé",
+        "points": [Point(x=1.0, y=2.0), Point(x=3.0, y=4.0)],
+        "note": "seen",
+        "live": False,
+        "flags": [True, False, True],
+        "data": b"\0\1",
+        "numbers": np.arange(3.0),
+        "tags": [Tag(name="t", side=Side.SELL)],
+        "names": ["", "b"],
+        "best": Tag(name="best", side=Side.BUY),
+        "gain": 0.5,
+        "origin": Point(x=5.0, y=6.0),
+        "four": [9, 8, 7, 6],
+    }
+    return Scan(**full | changes)
+
+
+@pytest.fixture
+def bus(peer: Callable[[str], Peer], path: str) -> Iterator[RpcBus]:
+    child = peer(SERVICE)
+    with RpcBus.connect(path) as connected:
+        yield connected
+    child.join()
+
+
+def test_a_variable_struct_there_and_back(bus: RpcBus) -> None:
+    back = endpoint(1, {"scan": Scan}, Scan)
+    for each in (
+        scan(),
+        scan(note=None, best=None, gain=None, names=[], points=[], frame=""),
+        Scan(taken_at=1, frame="x", points=[]),
+    ):
+        found = back.call(bus, each)
+        assert found == each
+        assert bytes(found) == bytes(each)
+    found = back.call(bus, scan=scan())
+    # Replies are the caller's own.
+    found.points[0].x = 9.0
+    found.numbers[0] = 4.5
+    found.tags.append(Tag(name="new", side=Side.BUY))
+    assert (found.points[0].x, found.numbers[0], len(found.tags)) == (9.0, 4.5, 2)
+    assert back.call(bus, found) == found
+
+
+def test_every_form_there_and_back(bus: RpcBus) -> None:
+    assert endpoint(2, {"value": str}, str).call(bus, "abé") == "éba"
+    assert endpoint(2, {"value": str}, str).call(bus, "") == ""
+    assert endpoint(3, {"values": list[str]}, list[str]).call(bus, ["b", "", "aé"]) == ["", "aé", "b"]
+    assert endpoint(3, {"values": list[str]}, list[str]).call(bus, []) == []
+    lists = endpoint(4, {"values": list[list[tachyon.u16]]}, list[list[tachyon.u16]])
+    assert lists.call(bus, [[1], [], (2, 3)]) == [[2, 3], [], [1]]
+    two = [scan(), scan(note=None)]
+    assert endpoint(5, {"values": list[Scan]}, list[Scan]).call(bus, two) == two
+    maybe = endpoint(6, {"value": str | None}, str | None)
+    assert (maybe.call(bus, "a"), maybe.call(bus, None), maybe.call(bus, value=None)) == ("a!", None, None)
+    points = endpoint(7, {"values": list[Point]}, list[Point])
+    assert points.call(bus, [Point(x=1.0, y=0.0)]) == [Point(x=2.0, y=0.0)]
+    side_of = endpoint(11, {"value": Side | None}, Side | None)
+    assert (side_of.call(bus, Side.SELL), side_of.call(bus, None)) == (Side.SELL, None)
+    half = endpoint(12, {"value": tachyon.f64 | None}, tachyon.f64 | None)
+    assert (half.call(bus, 3), half.call(bus, None)) == (1.5, None)
+    assert endpoint(13, {"value": tachyon.u8}, None).call(bus, 1) is None
+
+
+LOOK = {"scan": Scan, "keep": tachyon.bool, "text": str, "more": npt.NDArray[np.int32], "raw": memoryview}
+
+
+def test_what_is_lent_to_a_handler_and_what_is_its_own(bus: RpcBus) -> None:
+    look = endpoint(8, LOOK, list[str])
+    said = look.call(bus, scan(), keep=True, text="x", more=[1, 2], raw=b"raw")
+    assert said[:8] == [
+        "Array",
+        "False",
+        "bytes",
+        "memoryview",
+        "True",
+        "False",
+        "True",
+        "Point",
+    ]
+    assert "is a view of a request, which is read-only" in said[8]
+    assert said[9:] == ["[1, 2]", "raw"]
+    said = endpoint(9, {}, list[str]).call(bus)
+    assert said[0] == "changed"
+    assert said[1] == "<Scan, a view of a request that is over>"
+    assert said[2:5] == ["[Point(x=1.0, y=2.0), Point(x=3.0, y=4.0)]", "[0.0, 1.0, 2.0]", "[True, False, True]"]
+    assert said[5:] == ["ReleasedError"] * 3
+
+
+def test_an_array_that_is_kept_fails_its_call(bus: RpcBus) -> None:
+    with pytest.raises(RpcError, match="the handler kept a view of the request"):
+        endpoint(10, {"scan": Scan}, None).call(bus, scan())
+
+
+def test_replies_that_are_not_what_the_hint_says(bus: RpcBus) -> None:
+    with pytest.raises(RpcError, match="bad_text: the reply has half of a surrogate pair") as raised:
+        endpoint(14, {}, str).call(bus)
+    assert raised.value.kind is ErrorKind.BAD_REPLY
+    with pytest.raises(RpcError, match=r"bad_list: the reply\[1\] is text, not int"):
+        endpoint(15, {}, list[str]).call(bus)
+
+
+def test_other_meanings_are_found_before_the_first_call(bus: RpcBus) -> None:
+    for hint, value in ((tachyon.u8, 1), (list[str], ["a"]), (str | None, "a")):
+        with pytest.raises(LayoutMismatchError):
+            endpoint(2, {"value": hint}, str).call(bus, value)
+    other = type(tachyon.Struct)(
+        "Scan",
+        (tachyon.Struct,),
+        {"__annotations__": {"taken_at": tachyon.u64, "frame": bytes}, "__module__": __name__},
+    )
+    with pytest.raises(LayoutMismatchError, match="frame"):
+        endpoint(1, {"scan": other}, other).call(bus, other(taken_at=1, frame=b""))
+    with pytest.raises(LayoutMismatchError, match="text"):
+        takes = LOOK | {"text": tachyon.u64}
+        endpoint(8, takes, list[str]).call(bus, scan(), keep=True, text=1, more=[], raw=b"")
+
+
+def refused(bus: RpcBus, payload: bytes, msg_type: int = 1) -> str:
+    """Send bytes as they are, and give what the callee says of them."""
+    with bus.wait(bus.call(payload, msg_type), timeout=10) as reply:
+        assert reply.error_kind is ErrorKind.BAD_REQUEST
+        data = bytes(reply)
+    name_len, text_len = struct.unpack_from("<HI", data, 2)
+    assert name_len == 0
+    return data[8 : 8 + text_len].decode()
+
+
+def changed(at: int, data: bytes) -> bytes:
+    whole = bytearray(bytes(scan()))
+    whole[at : at + len(data)] = data
+    return bytes(whole)
+
+
+def test_bad_bytes_never_reach_a_handler(bus: RpcBus) -> None:
+    whole = bytes(scan())
+    length, offsets = Scan.__layout__.plan.offsets()
+    at = dict(zip(Scan.__layout__.by_name, offsets, strict=True))
+    pairs = {name: struct.unpack_from("<II", whole, at[name]) for name in ("frame", "points", "note", "tags", "flags")}
+    word = struct.Struct("<I").pack
+    found = len(whole)
+    assert refused(bus, b"") == "the head of Scan is 0 bytes by its own word, and 0 came"
+    assert refused(bus, changed(0, word(3))) == f"the head of Scan is 3 bytes by its own word, and {found} came"
+    assert "4294967295 bytes by its own word" in refused(bus, changed(0, word(0xFFFFFFFF)))
+    assert (
+        refused(bus, changed(0, word(at["note"] + 4)))
+        == "Scan.note is cut: the sender's fields are others than those here"
+    )
+    assert refused(bus, changed(0, word(at["points"]))).startswith("Scan.points is missing")
+    for bad in (1, pairs["frame"][0] + 4, 0xFFFFFFF8, 8):
+        expected = f"Scan.frame should be the 3 bytes at {bad} of {found}, and there is no part"
+        assert refused(bus, changed(at["frame"], word(bad))) == expected
+    assert "Scan.frame should be the 4294967295 bytes" in refused(bus, changed(at["frame"] + 4, word(0xFFFFFFFF)))
+    # The same part twice.
+    assert refused(bus, changed(at["points"], word(pairs["frame"][0]))).startswith("Scan.points should be the 16 bytes")
+    assert refused(bus, changed(at["points"] + 4, word(7))) == (
+        "Scan.points: 7 bytes came, which is no multiple of the 8 of Point"
+    )
+    assert refused(bus, changed(pairs["frame"][0] + 1, b"\xff")) == "Scan.frame is no UTF-8 from byte 1 on"
+    assert refused(bus, changed(at["live"], b"\2")) == "Scan.live: bool is 2, and bool has no such value"
+    assert refused(bus, changed(pairs["flags"][0] + 2, b"\7")) == "Scan.flags: bool is 7, and bool has no such value"
+    tags = pairs["tags"][0]
+    assert "Scan.tags is a list of 4294967295 by its own word" in refused(bus, changed(tags, word(0xFFFFFFFF)))
+    assert "Scan.tags should be the" in refused(bus, changed(tags + 8, word(8)))
+    side = whole.index(b"t\0\0", tags) - 8
+    assert refused(bus, changed(tags + 16 + 12, b"\5")) == "Tag.side: Side is 5, and Side has no such value"
+    assert side > tags
+    assert refused(bus, b"\xff", 2) == "the request is no UTF-8 from byte 0 on"
+    assert refused(bus, b"\1", 3) == "the request is a list of 0 by its own word, and has 1 bytes"
+    assert refused(bus, bytes(8), 6).startswith("the head of maybe is 0 bytes")
+    assert length <= 256
+    # The callee is none the worse.
+    assert endpoint(2, {"value": str}, str).call(bus, "ab") == "ba"
+
+
+def test_absurd_lengths_allocate_nothing() -> None:
+    heads = [struct.pack("<IIII", 16, 0, 16, 0xFFFFFFF0), struct.pack("<II", 0x1FFFFFFF, 0) + bytes(32)]
+
+    class Texts(tachyon.Struct):
+        values: list[str]
+
+    class Numbers(tachyon.Struct):
+        values: list[tachyon.u8]
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for made in (Texts, Numbers):
+        for data in [*heads, struct.pack("<III", 12, 16, 12) + bytes(4) + struct.pack("<II", 0xFFFFFFFF, 0) + bytes(4)]:
+            if made is Numbers and data is not heads[0]:
+                continue
+            with pytest.raises(tachyon.BadRequestError):
+                made.from_bytes(data)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 16
+
+
+def test_habits_of_a_variable_struct() -> None:
+    one = scan()
+    assert one == scan()
+    assert one != scan(numbers=np.zeros(3))
+    assert one != scan(numbers=np.zeros(2))
+    assert one != scan(names=["", "c"])
+    assert one != 7
+    assert Scan.from_bytes(bytes(one)) == one
+    assert pickle.loads(pickle.dumps(Tag(name="x", side=Side.BUY), 5)) == Tag(name="x", side=Side.BUY)
+    assert repr(Tag(name="x", side=Side.BUY)) == "Tag(name='x', side=<Side.BUY: 1>)"
+    copy = one.copy()
+    copy.tags[0].name = "other"
+    copy.names.append("z")
+    assert (one.tags[0].name, one.names) == ("t", ["", "b"])
+    assert one.replace(frame="y").frame == "y"
+    with pytest.raises(TypeError, match="Scan has no field `frme`"):
+        one.replace(frme="y")
+    with pytest.raises(TypeError, match="Scan needs a value for `frame`, `points`"):
+        Scan(taken_at=1)
+    with pytest.raises(TypeError):
+        memoryview(one)
+    with pytest.raises(AttributeError, match="Scan has no dtype, since it has no fixed size"):
+        one.dtype  # noqa: B018
+    with pytest.raises(TypeError):
+        hash(one)
+    with pytest.raises(TypeError, match="is a part of every Scan"):
+        del one.frame
+    match Tag(name="x", side=Side.BUY):
+        case Tag(name, side):
+            assert (name, side) == ("x", Side.BUY)
+    # Defaults that can be changed are each Struct's own.
+    first, second = (Scan(taken_at=1, frame="", points=[]) for _ in range(2))
+    first.names.append("x")
+    first.origin.x = 3.0
+    first.four[0] = 0
+    assert (second.names, second.origin.x, second.four[0]) == ([], 0.0, 1)
+
+
+def test_a_struct_has_values_of_its_own() -> None:
+    point = Point(x=1.0, y=2.0)
+    names = ["a"]
+    made = scan(origin=point, names=names, points=[point])
+    point.x, names[0] = 9.0, "b"
+    assert (made.origin.x, made.names, made.points[0].x) == (1.0, ["a"], 1.0)
+    # Those without a fixed size, and arrays of numpy, are held as they are.
+    tag, numbers = Tag(name="x", side=Side.BUY), np.arange(2.0)
+    made = scan(best=tag, numbers=numbers)
+    assert made.best is tag
+    assert made.numbers is numbers
+
+
+def test_a_struct_that_cannot_be() -> None:
+    with pytest.raises(TypeError, match="field `inner` of Node: a Struct cannot contain itself"):
+
+        class Node(tachyon.Struct):
+            inner: Node | None = None  # type: ignore[name-defined]
+
+    def nested(depth: int) -> Any:
+        hint: Any = str
+        for _ in range(depth):
+            hint = list[hint]
+        return type(tachyon.Struct)("Deep", (tachyon.Struct,), {"__annotations__": {"a": hint}, "__module__": __name__})
+
+    nested(14)
+    with pytest.raises(TypeError, match="types nest at most 16 deep"):
+        nested(15)
+    with pytest.raises(TypeError, match="have more than 4096 bytes beside others"):
+
+        class Wide(tachyon.Struct):
+            data: Annotated[bytes, 4096]
+            text: str
+
+    with pytest.raises(TypeError, match="an array has one dimension here, and this hint has 2"):
+
+        class Image(tachyon.Struct):
+            pixels: np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+    with pytest.raises(OverflowError, match=r"Bad\.size is u8"):
+
+        class Bad(tachyon.Struct):
+            name: str
+            size: tachyon.u8 = 256
+
+
+def test_extensible_structs_have_a_head() -> None:
+    class Plain(tachyon.Struct, extensible=True):
+        number: tachyon.u16
+
+    assert bytes(Plain(number=3)) == bytes.fromhex("0600000003000000")
+    assert Plain.from_bytes(bytes(Plain(number=3))).number == 3

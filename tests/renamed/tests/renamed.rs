@@ -1,0 +1,41 @@
+//! The macros in a crate whose `Cargo.toml` calls the library by another name.
+
+/// A point.
+#[shm::payload(crate = shm)]
+#[derive(Debug, PartialEq)]
+struct Point {
+    x: f64,
+    y: f64,
+}
+
+#[shm::payload(crate = shm)]
+#[derive(Debug, Clone, PartialEq)]
+struct Scan {
+    points: Vec<Point>,
+    frame: String,
+}
+
+#[shm::error(crate = shm)]
+#[derive(PartialEq)]
+enum ScanError {
+    #[error("no sensor {sensor}")]
+    NoSensor { sensor: u32 },
+}
+
+#[shm::tachyon_rpc(msg_type = 1, crate = shm)]
+fn double(point: &Point) -> Point {
+    Point { x: 2.0 * point.x, y: point.y }
+}
+
+#[test]
+fn the_name_that_the_attributes_say_is_used() {
+    let scan = Scan { points: vec![double(&Point { x: 1.0, y: 0.0 })], frame: "base".into() };
+    assert_eq!(ScanRef::from(&scan).into_owned(), scan);
+    assert_eq!(ScanError::NoSensor { sensor: 3 }.to_string(), "no sensor 3");
+    assert_eq!(shm::endpoints![crate = shm; double].len(), 1);
+}
+
+#[test]
+fn an_attribute_that_does_not_say_it_is_refused() {
+    trybuild::TestCases::new().compile_fail("ui/*.rs");
+}
