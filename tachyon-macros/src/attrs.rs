@@ -39,6 +39,11 @@ pub(crate) fn deprecation(attrs: &[Attribute]) -> TokenStream {
     taken_over(attrs, &|meta| meta.path().is_ident("deprecated").then(|| meta.to_token_stream()))
 }
 
+/// The attribute of a payload that may get more fields, which its view then gets, too.
+pub(crate) fn non_exhaustive(attrs: &[Attribute]) -> TokenStream {
+    taken_over(attrs, &|meta| meta.path().is_ident("non_exhaustive").then(|| meta.to_token_stream()))
+}
+
 /// What `choose` makes of the attributes, each under the condition of its own.
 pub(crate) fn taken_over(attrs: &[Attribute], choose: &dyn Fn(&Meta) -> Option<TokenStream>) -> TokenStream {
     attrs

@@ -52,12 +52,14 @@ impl Contract<'_> {
         if self.params.are_fields() {
             let heads = self.wires().map(|wire| quote!(<#wire as #private::Value>::HEAD));
             let count = self.params.arguments().count() + 1;
+            let types: TokenStream = self.params.arguments().map(|argument| argument.ty.to_token_stream()).collect();
+            let offsets = Place::of(types).take(quote!(#private::offsets([#(#heads),*])));
             items.extend(quote_spanned! {Span::mixed_site()=>
                 #shared
                 #[automatically_derived]
                 impl #marker {
                     #[doc(hidden)]
-                    const __AT: [#private::usize; #count] = #private::offsets([#(#heads),*]);
+                    const __AT: [#private::usize; #count] = #offsets;
                 }
             });
         }

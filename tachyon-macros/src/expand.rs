@@ -74,6 +74,7 @@ fn marker(endpoint: &Endpoint<'_>, private: &Path, implementations: &TokenStream
         #deprecation
         #[derive(#private::Emit)]
         #[__tachyon { #implementations }]
+        #[non_exhaustive]
         #vis struct #named {}
     }
 }

@@ -362,6 +362,8 @@ fn endpoint(args: TokenStream, item: &TokenStream) -> TokenStream {
     let function = match Function::parse(item.clone()) {
         Ok(function) => function,
         Err(error) => {
+            // Alone: what stands in the parentheses is of no use there.
+            let mut report = Report::default();
             report.syntax(error);
             return fallback::not_a_function(item, report);
         }

@@ -3,7 +3,7 @@
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
-use syn::{Attribute, FnArg, Generics, Pat, PatType, Signature, Type, TypeReference};
+use syn::{Attribute, FnArg, Generics, Lifetime, Pat, PatType, Signature, Type, TypeReference};
 
 use crate::diag::Report;
 use crate::model::{last_segment, peel, type_arguments};
@@ -254,7 +254,7 @@ fn context(param: &PatType, report: &mut Report) -> bool {
 }
 
 /// Whether a reference is lent for as long as the endpoint runs.
-fn is_elided(lifetime: Option<&syn::Lifetime>, generics: &Generics, what: &str, report: &mut Report) -> bool {
+fn is_elided(lifetime: Option<&Lifetime>, generics: &Generics, what: &str, report: &mut Report) -> bool {
     match lifetime {
         Some(lifetime) if lifetime.ident != "_" => {
             // A lifetime of the function's own is reported where it is declared.
@@ -274,7 +274,33 @@ fn argument<'a>(param: &'a PatType, generics: &Generics, report: &mut Report) ->
         _ => None,
     };
     let kind = kind(peel(ty), ty, generics, report)?;
-    Some(Argument { name, ty, kind })
+    match lifetime_in(ty.to_token_stream()) {
+        Some(lifetime) if !generics.lifetimes().any(|declared| declared.lifetime == lifetime) => {
+            let advice = format!("an argument lives while the endpoint runs, not for `{lifetime}`: write `'_`");
+            report.at(lifetime, advice);
+            None
+        }
+        _ => Some(Argument { name, ty, kind }),
+    }
+}
+
+/// The first lifetime with a name that a type mentions.
+fn lifetime_in(ty: TokenStream) -> Option<Lifetime> {
+    let mut tokens = ty.into_iter();
+    while let Some(token) = tokens.next() {
+        let found = match token {
+            TokenTree::Group(group) => lifetime_in(group.stream()),
+            TokenTree::Punct(quote) if quote.as_char() == '\'' => match tokens.next() {
+                Some(TokenTree::Ident(name)) if name != "_" => Some(Lifetime { apostrophe: quote.span(), ident: name }),
+                _ => None,
+            },
+            _ => None,
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
 }
 
 /// The name of an argument as both sides compare it.
@@ -468,5 +494,6 @@ impl State<'_> {
 
 /// What to write instead of a type that does not travel, as far as its spelling tells.
 pub(crate) fn not_a_payload(ty: &Type) -> Option<String> {
-    refused(ty).map(|(_, advice)| advice)
+    let (_, advice) = refused(ty)?;
+    Some(advice.replace("a payload owns its fields", "a value owns its parts").replace("a field has", "a value has"))
 }

@@ -36,10 +36,10 @@ impl Listed {
 /// ```text
 ///                     {
 ///                         use ::tachyon::__private::NotAnEndpoint as _;
-///                         const LISTED: &[Listed] = &[Listed::new(0, "a", Probe::<a>::MSG_TYPE),
+///                         const _LISTED: &[Listed] = &[Listed::new(0, "a", Probe::<a>::MSG_TYPE),
 ///                                                     Listed::new(1, "b::c", Probe::<b::c>::MSG_TYPE)];
-/// endpoints![a, b::c] =>  const _: () = assert_own_msg_type(LISTED, 0);
-///                         const _: () = assert_own_msg_type(LISTED, 1);
+/// endpoints![a, b::c] =>  const _: () = assert_own_msg_type(_LISTED, 0);
+///                         const _: () = assert_own_msg_type(_LISTED, 1);
 ///                         const {
 ///                             let table = Table::new();
 ///                             let table = table.with::<a>();
@@ -51,7 +51,8 @@ impl Listed {
 ///
 /// The numbers are compared in constants of their own: each mistake is reported, and at the name that made it. What is
 /// no endpoint has no number there, and is reported once, by the table. A name is known by its ordinal, not its index,
-/// because a `#[cfg]` may take names out. Each `with` settles a bit more of the table's state.
+/// because a `#[cfg]` may take names out. Each `with` settles a bit more of the table's state. An empty table compares
+/// nothing: `_LISTED` begins with a `_`, since an `allow` would be an error under the user's `forbid`.
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     let mut report = Report::default();
     let (library, names) = library(tokens, &mut report);
@@ -71,7 +72,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     for (ordinal, Listed { conditions, path }) in endpoints.iter().enumerate() {
         let text = path.to_token_stream().to_string().replace(' ', "");
         listed.push(quote!(#(#conditions)* #private::Listed::new(#ordinal, #text, #private::Probe::<#path>::MSG_TYPE)));
-        let assert = Place::of(path).take(quote!(#private::assert_own_msg_type(LISTED, #ordinal)));
+        let assert = Place::of(path).take(quote!(#private::assert_own_msg_type(_LISTED, #ordinal)));
         asserted.push(quote!(#(#conditions)* const _: () = #assert;));
         // In place of the name, so that this is where the error is when its state is another one.
         let table = Ident::new("table", Span::mixed_site());
@@ -94,10 +95,8 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         {
             #errors
-            #[allow(unused_imports, reason = "it serves the names that are no endpoints")]
             use #private::NotAnEndpoint as _;
-            #[allow(dead_code, reason = "an empty table compares nothing")]
-            const LISTED: &[#private::Listed] = &[#(#listed),*];
+            const _LISTED: &[#private::Listed] = &[#(#listed),*];
             #(#asserted)*
             #table
         }

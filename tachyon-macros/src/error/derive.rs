@@ -31,9 +31,10 @@ pub(crate) fn derive(item: &TokenStream) -> TokenStream {
 /// enum ScanError { #[error("no sensor {sensor}")] NoSensor { sensor: u32 } }
 /// =>
 /// const _: () = {
+///     const __AT0: [usize; 2] = offsets([..]);
 ///     impl Debug, Display and Error for ScanError
 ///     impl DeclaredError for ScanError {
-///         const VARIANTS: &'static [HeadLayout] = &[{ const __AT: [usize; 2] = ..; HeadLayout { name: "NoSensor", .. } }];
+///         const VARIANTS: &'static [HeadLayout] = &[HeadLayout { name: "NoSensor", .. }];
 ///         fn encode(&self) -> (&'static str, Vec<u8>) { match self { Self::NoSensor { sensor } => { .. } } }
 ///         fn decode(name: &str, fields: &[u8]) -> Option<Result<Self, Malformed>> { match name { "NoSensor" => { .. } } }
 ///     }
@@ -42,11 +43,13 @@ pub(crate) fn derive(item: &TokenStream) -> TokenStream {
 fn declared(item: &ItemEnum, found: &Found, private: &Path) -> TokenStream {
     let name = &generated(&item.ident);
     let shared = attrs::shared(&item.attrs);
-    let variants: Vec<Declared<'_>> = item.variants.iter().map(|variant| Declared::of(variant, private)).collect();
+    let variants = item.variants.iter().enumerate().map(|(place, variant)| Declared::of(place, variant, private));
+    let variants: Vec<Declared<'_>> = variants.collect();
     let travels = variants.iter().flat_map(|variant| variant.parts.iter()).filter(|part| !part.spelled.is_known());
     let travels = travels.map(|part| part.travels(Size::Any, &shared, private));
     let debug = (!found.has("Debug")).then(|| debug(name, &variants, private));
     let shown = variants.iter().map(Declared::shown);
+    let offsets = variants.iter().map(|variant| &variant.offsets);
     let layouts = variants.iter().map(Declared::layout);
     let encoded = variants.iter().map(Declared::encoded);
     let decoded = variants.iter().map(Declared::decoded);
@@ -54,6 +57,7 @@ fn declared(item: &ItemEnum, found: &Found, private: &Path) -> TokenStream {
         const _: () = {
             use #private::{NotDefined as _, NotFixed as _, NotValue as _};
             #(#travels)*
+            #(#offsets)*
             #debug
 
             #[automatically_derived]
@@ -100,12 +104,14 @@ struct Declared<'a> {
     /// Its name on the wire.
     text: String,
     parts: Vec<Part<'a>>,
-    /// The constant of its fields' offsets.
-    at: TokenStream,
+    /// The name of the constant of its fields' offsets.
+    at: Ident,
+    /// That constant: one for all uses, so that a head that is too long is one error.
+    offsets: TokenStream,
 }
 
 impl<'a> Declared<'a> {
-    fn of(variant: &'a Variant, private: &'a Path) -> Self {
+    fn of(place: usize, variant: &'a Variant, private: &'a Path) -> Self {
         let parts: Vec<Part<'_>> = variant.fields.iter().filter_map(Part::of).collect();
         let count = parts.len();
         let heads = parts.iter().map(|part| {
@@ -114,13 +120,15 @@ impl<'a> Declared<'a> {
         });
         let offsets = quote_spanned!(Span::mixed_site()=> #private::offsets([#(#heads),*]));
         let offsets = Place::of(&variant.ident).take(offsets);
+        let at = Ident::new(&format!("__AT{place}"), Span::mixed_site());
         Declared {
             private,
             variant,
             name: generated(&variant.ident),
             text: variant.ident.unraw().to_string(),
             parts,
-            at: quote_spanned!(Span::mixed_site()=> const __AT: [#private::usize; #count + 1] = #offsets;),
+            offsets: quote_spanned!(Span::mixed_site()=> const #at: [#private::usize; #count + 1] = #offsets;),
+            at,
         }
     }
 
@@ -170,15 +178,14 @@ impl<'a> Declared<'a> {
         let texts = parts.iter().map(|part| &part.text);
         quote_spanned! {Span::mixed_site()=>
             {
-                #at
                 #private::HeadLayout {
                     name: #text,
                     doc: #doc,
-                    len: __AT[#count],
+                    len: #at[#count],
                     fields: &[#(#private::HeadField {
                         name: #texts,
                         value_type: <#wires as #private::Value>::TYPE,
-                        offset: __AT[#places],
+                        offset: #at[#places],
                     }),*],
                 }
             }
@@ -197,13 +204,12 @@ impl<'a> Declared<'a> {
         let views = parts.iter().zip(&bound).map(|(part, bound)| part.view(&quote!(#bound), private));
         quote_spanned! {Span::mixed_site()=>
             Self::#name { #(#names: #bound),* } => {
-                #at
                 #(let #bound = #views;)*
-                let end = #private::align8(__AT[#count]);
+                let end = #private::align8(#at[#count]);
                 #(let end = <#wires as #private::Value>::grow(end, #bound);)*
                 let mut head = #private::zeros(end);
-                let mut writer = #private::Writer::new(&mut head, __AT[#count]);
-                #(<#wires as #private::Value>::put(&mut writer, __AT[#places], #bound);)*
+                let mut writer = #private::Writer::new(&mut head, #at[#count]);
+                #(<#wires as #private::Value>::put(&mut writer, #at[#places], #bound);)*
                 (#text, head)
             }
         }
@@ -217,20 +223,19 @@ impl<'a> Declared<'a> {
             };
         }
         let count = parts.len();
-        let fields = parts.iter().enumerate().map(|(at, part)| {
+        let fields = parts.iter().enumerate().map(|(index, part)| {
             let (name, wire) = (&part.name, part.wire(private));
             let place = format!("{text}.{}", part.text);
             let view = quote_spanned! {Span::mixed_site()=>
-                <#wire as #private::Value>::get(&mut head, __AT[#at], scratch, #place)?
+                <#wire as #private::Value>::get(&mut head, #at[#index], scratch, #place)?
             };
             let own = part.own(&view, private);
             quote_spanned!(Span::mixed_site()=> #name: #own)
         });
         quote_spanned! {Span::mixed_site()=>
             #text => {
-                #at
                 #private::Option::Some(#private::declared(fields, |fields, scratch| {
-                    let mut head = #private::Head::<[#private::u8; __AT[#count]]>::open(fields, #text)?;
+                    let mut head = #private::Head::<[#private::u8; #at[#count]]>::open(fields, #text)?;
                     #private::Result::Ok(Self::#name { #(#fields),* })
                 }))
             }

@@ -18,6 +18,7 @@ use crate::place::{Place, generated};
 ///     type __F0 = u64;
 ///     type __F1 = <Select<{ IsValue::<Vec<Point>>::YES }> as Slot<Vec<Point>>>::Wire;
 ///     const __AT: [usize; 3] = offsets([<__F0 as Value>::HEAD, <__F1 as Value>::HEAD]);
+///     const __DEPTH: usize = deeper(deepest(&[<__F0 as Value>::DEPTH, <__F1 as Value>::DEPTH]));
 ///     impl ScanRef<'_> { pub fn into_owned(self) -> Scan { .. } }
 ///     impl Value for Scan { .. }
 ///     ..
@@ -36,6 +37,8 @@ pub(super) fn payload(item: &ItemStruct, found: &Found, private: &Path) -> Token
     let count = parts.len();
     let offsets = quote_spanned!(Span::mixed_site()=> #private::offsets([#(<#aliases as #private::Value>::HEAD),*]));
     let offsets = Place::of(&item.ident).take(offsets);
+    let depths = quote_spanned!(Span::mixed_site()=> &[#(<#aliases as #private::Value>::DEPTH),*]);
+    let depth = Place::of(&item.ident).take(quote!(#private::deeper(#private::deepest(#depths))));
     let travels = parts.iter().filter(|part| !part.spelled.is_known());
     let travels = travels.map(|part| part.travels(Size::Any, shared, private));
     let by_reference = reply_by_reference(name, &TokenStream::new(), private);
@@ -46,6 +49,7 @@ pub(super) fn payload(item: &ItemStruct, found: &Found, private: &Path) -> Token
             #(#travels)*
             #(type #aliases = #wires;)*
             const __AT: [#private::usize; #count + 1] = #offsets;
+            const __DEPTH: #private::usize = #depth;
             #value
             #conversions
             #repeated
@@ -116,6 +120,7 @@ impl<'a> Payload<'a> {
             format!("[`{text}`] in place: a handler receives it, and a caller may send it without an owned `{text}`.");
         let vis = generated(&item.vis);
         let deprecation = attrs::deprecation(&item.attrs);
+        let non_exhaustive = attrs::non_exhaustive(&item.attrs);
         let fields = parts.iter().zip(types).map(|(part, ty)| {
             let Part { field, name, text: field_text, .. } = part;
             let vis = generated(&field.vis);
@@ -132,6 +137,7 @@ impl<'a> Payload<'a> {
         quote_spanned! {Span::mixed_site()=>
             #[doc = #doc]
             #deprecation
+            #non_exhaustive
             #vis struct #view<'a> {
                 #(#fields),*
             }
@@ -172,8 +178,7 @@ impl<'a> Payload<'a> {
                 const LIST_FORM: #private::Form = #private::Form::Value(&#private::ValueType::List(Self::TYPE));
                 const COPIES: #private::bool = false #(|| <#wires as #private::Value>::COPIES)*;
                 const LIST_COPIES: #private::bool = true;
-                const DEPTH: #private::usize =
-                    #private::deeper(#private::deepest(&[#(<#wires as #private::Value>::DEPTH),*]));
+                const DEPTH: #private::usize = __DEPTH;
 
                 fn read<'a>(
                     part: &'a [#private::u8],

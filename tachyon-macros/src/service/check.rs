@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use quote::quote;
+use proc_macro2::{TokenStream, TokenTree};
+use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::{FnArg, ReceiverKind, Signature, TraitItem};
 
@@ -60,6 +61,7 @@ fn method<'a>(declared: &'a Declared, report: &mut Report) -> Option<Method<'a>>
     }
     qualifiers(sig, report);
     generics(sig, report);
+    implementor(sig, report);
     let exclusive = receiver(sig, report);
     let params = params::of_method(sig, report);
     let returns = reply(&sig.output, report);
@@ -67,6 +69,25 @@ fn method<'a>(declared: &'a Declared, report: &mut Report) -> Option<Method<'a>>
     let returns = returns && slot_result(&sig.output, &params, report);
     let reply = returns.then(|| ReplyForm::of(&sig.output, &params))?;
     Some(Method { declared: &declared.method, msg_type: number?, exclusive: exclusive?, params, reply })
+}
+
+/// Refuses the implementor's type beside `self`: the caller's side has none.
+fn implementor(sig: &Signature, report: &mut Report) {
+    let params = sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(param) => Some(param.ty.to_token_stream()),
+        FnArg::Receiver(_) => None,
+    });
+    for found in params.chain([sig.output.to_token_stream()]).filter_map(implementor_in) {
+        report.at(found, "`Self` is another type for each implementor: name the type that travels");
+    }
+}
+
+fn implementor_in(tokens: TokenStream) -> Option<TokenTree> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Group(group) => implementor_in(group.stream()),
+        TokenTree::Ident(ref name) if name == "Self" => Some(token),
+        _ => None,
+    })
 }
 
 /// Whether the method takes `&mut self`.

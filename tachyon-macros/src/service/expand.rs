@@ -40,6 +40,7 @@ pub(crate) fn service(service: &Service<'_>) -> TokenStream {
         #shared
         #[derive(#private::Emit)]
         #[__tachyon { #contracts #server #client }]
+        #[non_exhaustive]
         #vis struct #name {}
     }
 }
@@ -91,7 +92,7 @@ fn contracts(service: &Service<'_>, private: &Path) -> TokenStream {
         });
         listed.push(quote!(#shared #private::Listed::new(#ordinal, #text, #private::Option::Some(#number))));
         let place = Place::of(&number);
-        let own = place.take(quote!(#private::assert_own_msg_type(LISTED, #ordinal)));
+        let own = place.take(quote!(#private::assert_own_msg_type(_LISTED, #ordinal)));
         asserted.push(quote!(#shared const _: () = #own;));
         if let MsgType::Constant(_) = method.msg_type {
             let assert = place.take(quote!(#private::assert_msg_type(#number)));
@@ -102,12 +103,12 @@ fn contracts(service: &Service<'_>, private: &Path) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #[doc(hidden)]
         #shared
+        #[non_exhaustive]
         #vis struct #marker<const AT: #private::usize> {}
         #tokens
         #shared
         const _: () = {
-            #[allow(dead_code, reason = "a service without methods compares nothing")]
-            const LISTED: &[#private::Listed] = &[#(#listed),*];
+            const _LISTED: &[#private::Listed] = &[#(#listed),*];
             #(#asserted)*
         };
     }
@@ -149,12 +150,20 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
         }
     });
     quote_spanned! {Span::mixed_site()=>
+        // Not in `endpoints` itself: here it makes use of the trait's methods, also where there are only callers.
+        #shared
+        #[automatically_derived]
+        impl<Implementor: #trait_name + 'static> #private::Serves<#name> for #private::PhantomData<Implementor> {
+            type Implementor = Implementor;
+            const ENTRIES: &'static [#private::Entry<Implementor>] = &[#(#entries),*];
+        }
+
         #shared
         #[automatically_derived]
         impl #name {
             /// The table of an implementor, which is the state of the dispatcher that gets it.
             pub fn endpoints<Implementor: #trait_name + 'static>() -> &'static [#private::Entry<Implementor>] {
-                const { &[#(#entries),*] }
+                <#private::PhantomData<Implementor> as #private::Serves<#name>>::ENTRIES
             }
 
             /// A dispatcher that serves an implementor.

@@ -217,6 +217,7 @@ pub trait Value: Sized + 'static {
 ///
 /// # Panics
 /// When that is too deep; called in constants, where it is a compile error.
+#[track_caller]
 pub const fn deeper(inner: usize) -> usize {
     assert!(inner < DEEPEST, "types nest at most 16 deep in one another");
     inner + 1
@@ -486,7 +487,10 @@ impl Value for String {
 impl<T: Value> Value for Vec<T> {
     type View<'a> = T::List<'a>;
     type List<'a> = List<'a, Self>;
-    const TYPE: &'static ValueType = &ValueType::List(T::TYPE);
+    const TYPE: &'static ValueType = {
+        let _ = Self::DEPTH;
+        &ValueType::List(T::TYPE)
+    };
     const FORM: Form = T::LIST_FORM;
     const LIST_FORM: Form = Form::Value(&ValueType::List(Self::TYPE));
     const COPIES: bool = T::LIST_COPIES;
@@ -563,7 +567,10 @@ const OPTION: [usize; 2] = offsets([PAIR]);
 impl<T: Value> Value for Option<T> {
     type View<'a> = Option<T::View<'a>>;
     type List<'a> = List<'a, Self>;
-    const TYPE: &'static ValueType = &ValueType::Option(T::TYPE);
+    const TYPE: &'static ValueType = {
+        let _ = Self::DEPTH;
+        &ValueType::Option(T::TYPE)
+    };
     const FORM: Form = Form::Fields(&HeadLayout {
         name: "",
         doc: "",

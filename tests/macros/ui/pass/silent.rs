@@ -94,6 +94,82 @@ pub mod api {
     }
 }
 
+/// Endpoints and services.
+pub mod contract {
+    use tachyon::{Context, List, tachyon_rpc};
+
+    use super::api::{Note, NoteRef};
+
+    /// Why not.
+    #[tachyon::error]
+    #[non_exhaustive]
+    pub enum Failure {
+        /// It went.
+        #[error("busy for {seconds} s")]
+        #[deprecated = "never happens"]
+        Busy {
+            /// How long.
+            seconds: u32,
+        },
+        /// It is not there.
+        #[error("closed")]
+        Closed,
+    }
+
+    /// May get more fields, and its view with it.
+    #[tachyon::payload]
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub struct Grown {
+        /// Some.
+        pub text: String,
+    }
+
+    /// Several arguments.
+    ///
+    /// # Errors
+    ///
+    /// Never in order.
+    #[tachyon_rpc(msg_type = 1)]
+    pub fn several(
+        #[state] state: &u64,
+        #[context] cx: &Context<'_>,
+        names: List<'_, String>,
+        note: NoteRef<'_>,
+        grown: Option<GrownRef<'_>>,
+    ) -> Result<Note, Failure> {
+        let known = *state + names.len() as u64 + u64::from(cx.msg_type) + u64::from(grown.is_some());
+        if known == 0 { Err(Failure::Closed) } else { Ok(note.into_owned()) }
+    }
+
+    /// Went as a whole.
+    #[deprecated = "use `several`"]
+    #[tachyon_rpc(msg_type = 2)]
+    pub fn old(left: u64, right: &str) -> u64 {
+        left + right.len() as u64
+    }
+
+    /// A service, of which one method went.
+    #[tachyon_rpc]
+    pub trait Desk {
+        /// One.
+        ///
+        /// # Errors
+        ///
+        /// Never in order.
+        #[rpc(msg_type = 1)]
+        fn one(&self, note: NoteRef<'_>, left: u64) -> Result<Note, Failure>;
+        /// Another.
+        #[deprecated = "use `one`"]
+        #[rpc(msg_type = 2)]
+        fn two(&mut self, texts: List<'_, String>);
+    }
+
+    /// A service without methods.
+    #[tachyon_rpc]
+    pub trait Nothing {}
+}
+
 /// Errors, and what they are made of.
 pub mod errors {
     /// Why it failed.
@@ -152,4 +228,7 @@ fn main() {
     assert!(text.text.contains("bid: 1") && quote.bid == 1 && quote.ok);
     let why = api::Why { number: 7 };
     assert_eq!(api::WhyRef::from(&why).into_owned(), why);
+    let table = tachyon::endpoints![contract::several];
+    let none: &[tachyon::Entry<()>] = tachyon::endpoints![];
+    assert_eq!(table.len() + none.len(), 1);
 }
