@@ -45,7 +45,8 @@ fn makes_array(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     value.hasattr(pyo3::intern!(value.py(), "__array__"))
 }
 
-/// What has the bytes of an array of exactly the type `of`, one behind the other; `None` of what is no array.
+/// An object with the bytes of an array of exactly the type `of`, one behind the other; `None` for a value that is no
+/// array.
 ///
 /// # Errors
 /// `TypeError` or `ValueError` for an array of another type or shape.

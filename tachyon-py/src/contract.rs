@@ -1,4 +1,4 @@
-//! What an endpoint's hints ask for: `tachyon._contract` reads them, here they are kept and obeyed.
+//! Contracts: the meaning of an endpoint's hints. `tachyon._contract` reads the hints, this module applies them.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::read;
 use crate::rpc_bus::RpcBus;
 
-/// What a request or a reply consists of.
+/// The form of a request or a reply.
 pub(crate) enum Form {
     Empty,
     /// Bytes, seen in place.
@@ -208,7 +208,7 @@ impl Contract {
             }
         }
         let (name, key) = (&self.name, key.to_string());
-        // What the seed's calls take beside the one value.
+        // The seed's calls take these beside the one value.
         let advice = match key.as_str() {
             "timeout" => "; limit the call by the bus: bus.within(0.5)",
             "on_response" => "; only an endpoint of one parameter has it",
@@ -484,7 +484,7 @@ pub(crate) fn doc(function: &Bound<'_, PyAny>) -> PyResult<String> {
     imported!(function.py(), "tachyon._contract", "doc_of")?.call1((function,))?.extract()
 }
 
-/// What the callee offers, as the JSON of a description.
+/// The callee's endpoints, as the JSON of a description.
 pub(crate) fn describe(bus: &Bound<'_, RpcBus>, timeout: Option<Duration>) -> PyResult<String> {
     let description = control(bus, |caller| match timeout {
         Some(timeout) => caller.describe_timeout(timeout),

@@ -35,8 +35,8 @@ thread_local! {
 pub(crate) struct Room(Vec<u8>);
 
 impl Room {
-    /// Takes it, so that a conversion that runs Python code which converts has one of its own. While the thread ends there
-    /// is none.
+    /// Takes the thread's buffer, so that a conversion that runs Python code which converts has one of its own. While the
+    /// thread ends there is none to take.
     #[inline]
     pub(crate) fn take() -> Self {
         let mut room = ROOM.try_with(Cell::take).unwrap_or_default();
@@ -116,7 +116,7 @@ pub(crate) fn fixed_bytes(
     Ok(bytes)
 }
 
-/// What a field holds for a value: the same, as it would arrive, with memory of its own. Arrays of numpy and Structs
+/// The value that a field holds: the same as would arrive, with memory of its own. Arrays of numpy and Structs
 /// without a fixed size stay the objects that they are.
 pub(crate) fn normal<'py>(
     plan: &Bound<'py, Plan>,
@@ -156,7 +156,7 @@ pub(crate) fn fresh<'py>(
     }
 }
 
-/// What arrives of a value.
+/// The value that a receiver gets.
 fn anew<'py>(
     plan: &Bound<'py, Plan>,
     node: usize,
@@ -168,7 +168,7 @@ fn anew<'py>(
     read::own_at(plan, node, &room, "")
 }
 
-/// What has the bytes of a message as they are, if the message is an array; the message is then not written anew.
+/// An object with the bytes of a whole message, if the message is an array; it need not be written anew.
 pub(crate) fn whole_array<'py>(
     plan: &Plan,
     value: &Bound<'py, PyAny>,

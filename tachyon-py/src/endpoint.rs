@@ -28,7 +28,7 @@ pub(crate) struct RpcEndpoint {
     idempotent: bool,
     /// Whether the function is a coroutine function.
     asynchronous: bool,
-    /// What its hints ask for, if that is more than bytes.
+    /// The meaning of its hints, if they say more than bytes.
     contract: Option<Py<Contract>>,
 }
 
@@ -75,7 +75,7 @@ impl RpcEndpoint {
         self.contract.as_ref()
     }
 
-    /// What it says about itself, under the name it goes by.
+    /// Its description, under the name it goes by.
     pub(crate) fn describe(&self, py: Python<'_>, name: &str) -> PyResult<EndpointDescription> {
         let mut description = match &self.contract {
             Some(contract) => contract.get().description().clone(),
@@ -105,7 +105,7 @@ fn no_payload() -> PyErr {
     PyTypeError::new_err("this endpoint takes bytes: endpoint.call(bus, payload)")
 }
 
-/// Whether calling a function only makes a coroutine, which somebody else has to run.
+/// Whether calling a function only makes a coroutine, which an event loop has to run.
 fn is_async(function: &Bound<'_, PyAny>) -> PyResult<bool> {
     static IS_COROUTINE_FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = function.py();
@@ -115,7 +115,7 @@ fn is_async(function: &Bound<'_, PyAny>) -> PyResult<bool> {
         || asks.call1((function.get_type().getattr(intern!(py, "__call__"))?,))?.is_truthy()?)
 }
 
-/// What a call of one value, or of none, is given as the seed's are:
+/// The arguments of a call of one value, or of none, which are the seed's:
 /// `(payload=None, on_response=None, spin_threshold=None, *, timeout=None)`.
 #[derive(Default)]
 struct Single<'py> {
@@ -220,7 +220,7 @@ impl RpcEndpoint {
         }
     }
 
-    /// What a call is to send, by the endpoint's parameters.
+    /// The request and the settings of a call, by the endpoint's parameters.
     #[inline]
     fn prepare<'py>(
         &self,
@@ -352,7 +352,7 @@ impl RpcEndpoint {
         if payload.is_instance_of::<PyMemoryView>() {
             return function.call1(args);
         }
-        // What cannot be sent should not work here either.
+        // A payload that cannot be sent should not work here either.
         Payload::of(&payload)?;
         function.call1((PyMemoryView::from(&payload)?,))
     }

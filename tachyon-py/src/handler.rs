@@ -29,7 +29,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// What a handler raised, or what stood between it and the caller: each exception says whose fault it is.
+    /// The failure that an exception stands for, raised by a handler or around it: its class says whose fault it is.
     pub(crate) fn of_handler(py: Python<'_>, cause: PyErr) -> Self {
         match declared(py, &cause) {
             Ok(Some(error)) => return Self { error, cause: None },
@@ -66,11 +66,11 @@ fn declared(py: Python<'_>, cause: &PyErr) -> PyResult<Option<HandlerError>> {
 }
 
 thread_local! {
-    /// What made the request just handled on this thread fail.
+    /// The exception that made the request just handled on this thread fail.
     static CAUSE: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
 
-/// What made the request just handled on this thread fail; whoever serves takes it.
+/// Takes the exception that made the request just handled on this thread fail, for the report of the serving loop.
 pub(crate) fn take_cause() -> Option<PyErr> {
     CAUSE.take()
 }
@@ -78,7 +78,7 @@ pub(crate) fn take_cause() -> Option<PyErr> {
 /// Runs an endpoint's handler and answers with what it returns.
 ///
 /// # Errors
-/// What goes into the error reply; `take_cause` has the cause, if there is anything to report.
+/// The error to reply with; `take_cause` has the cause, if there is anything to report.
 #[inline]
 pub(crate) fn run(
     py: Python<'_>,
@@ -89,7 +89,7 @@ pub(crate) fn run(
     let function = endpoint.function().bind(py);
     let bytes = request.payload();
     let response = match endpoint.contract() {
-        // What keeps the request mapped, should the handler have kept a view of it.
+        // The mapping keeps the request's memory, should the handler have kept a view of it.
         None => with_view(
             py,
             bytes,
@@ -131,7 +131,7 @@ enum Response<'py> {
 }
 
 impl<'py> Response<'py> {
-    /// What is sent of an answer, which is bytes where it is to be sent as it is.
+    /// The bytes to send for an answer, or an error if an answer that is sent as it is has none.
     #[inline]
     fn of(written: Written<'py>) -> Result<Self, Failure> {
         let object = match written {
@@ -227,7 +227,7 @@ fn check(other: &Bound<'_, PyAny>) -> Result<(), Failure> {
     })
 }
 
-/// What is wrong with an answer that is not bytes.
+/// Says why an answer is not bytes.
 #[cold]
 pub(crate) fn no_bytes(other: &Bound<'_, PyAny>, cause: &PyErr) -> String {
     match type_name(other) {
@@ -236,7 +236,7 @@ pub(crate) fn no_bytes(other: &Bound<'_, PyAny>, cause: &PyErr) -> String {
     }
 }
 
-/// Releases the handler's view, and gives it back if somebody else refers to it, too. Views derived from it stay
+/// Releases the handler's view, and gives it back if there are other references to it. Views derived from it stay
 /// counted, which is what the loan looks at.
 #[inline]
 fn release(view: Bound<'_, PyMemoryView>) -> Option<Bound<'_, PyMemoryView>> {

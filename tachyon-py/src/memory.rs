@@ -89,8 +89,8 @@ impl Memory {
         let Some(buffer) = Exported::of(this.view.bind(slf.py())) else { return Err(over(slf.as_any())) };
         let begin = this.at + at;
         check(at + len <= this.len && begin + len <= buffer.0.len.cast_unsigned())?;
-        // SAFETY: an exported buffer has so many bytes, until it is released. Who writes to them meanwhile is a peer, whose
-        // bytes are values whatever they are, or a thread that has to wait for the interpreter's lock.
+        // SAFETY: an exported buffer has so many bytes, until it is released. A peer that writes to them meanwhile makes
+        // other values of them, for any bytes are some; a thread that does has to wait for the interpreter's lock.
         read(unsafe { slice::from_raw_parts(buffer.0.buf.cast::<u8>().wrapping_add(begin), len) })
     }
 

@@ -40,7 +40,7 @@ pub(crate) enum Shown {
     Memoryview,
 }
 
-/// What numpy makes of the type of each value. Only those who have numpy ask.
+/// Numpy's type of each value, made when an array of numpy's comes.
 pub(crate) struct Dtype {
     /// Gives it; none if there is no such thing.
     make: Option<Py<PyAny>>,
@@ -232,7 +232,7 @@ impl Plan {
         self.core.layout(self.root).map(|(size, _)| size)
     }
 
-    /// What a fixed value's offset is a multiple of, None for others.
+    /// The alignment of a fixed value, None for others.
     #[getter]
     fn align(&self) -> Option<usize> {
         self.core.layout(self.root).map(|(_, align)| align)

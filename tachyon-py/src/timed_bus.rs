@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use crate::lent::type_name;
 use crate::rpc_bus::RpcBus;
 
-/// What `RpcBus.within` gives: calls on it have so many seconds each.
+/// A bus from `RpcBus.within`: calls on it have so many seconds each.
 #[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct TimedBus {
     bus: Py<RpcBus>,

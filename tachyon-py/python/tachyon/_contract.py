@@ -1,4 +1,4 @@
-"""What an endpoint's function says in its type hints about requests and replies."""
+"""Contracts of endpoints, read from the type hints of their functions."""
 
 from __future__ import annotations
 

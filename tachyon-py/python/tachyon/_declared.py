@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OF_ERRORS = frozenset(
     {*(name for name in dir(RpcError) if not name.startswith("_")), "kind", "msg_type", "name", "payload", "text"}
 )
-"""What every error has of its own."""
+"""Names that every error has of its own."""
 
 NO_REQUEST = 0xFFFF
 """The message type of an error that has not arrived."""

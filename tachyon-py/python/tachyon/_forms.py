@@ -16,7 +16,7 @@ Kind: TypeAlias = Literal["empty", "view", "bytes", "bytearray", "value", "field
 
 
 class Form(NamedTuple):
-    """What a request or a reply consists of; a value and fields have a layout."""
+    """The form of a request or a reply; a value and fields have a layout."""
 
     kind: Kind
     layout: Layout | None = None
@@ -28,7 +28,7 @@ class Form(NamedTuple):
 
     @property
     def parts(self) -> tuple[Kind, Plan | None]:
-        """What the extension has to know."""
+        """The form for the extension: its kind and its plan."""
         return self.kind, None if self.layout is None else self.layout.plan
 
     def describe(self, types: Types) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Layout:
     name: str
     """The type as errors call it, the same words as in Rust."""
     form: str = "B"
-    """What the buffer of a value, or of an Array of them, consists of, in the letters of `memoryview.cast`."""
+    """The items in the buffer of a value, or of an Array of them, as a letter of `memoryview.cast`."""
     is_fixed: bool = True
     """Whether its values have the same size in every message."""
 
@@ -91,7 +91,7 @@ class Layout:
 
     @property
     def array_dtype(self) -> Callable[[], Any] | None:
-        """What gives the dtype of an array of such values; None if numpy has none that says as much."""
+        """A function that gives the dtype of an array of such values; None if numpy has none that says as much."""
         return lambda: _numpy_dtype(self.dtype())
 
 
@@ -269,9 +269,9 @@ class HeadField(NamedTuple):
     """One field of a head: an argument, a field of a Struct without a fixed size, of a declared error."""
 
     name: str
-    """What travels as its name."""
+    """The name that travels."""
     place: str
-    """What errors call it where it stands for itself."""
+    """Its name in errors where it stands for itself."""
     layout: Layout
     has_default: bool = False
     default: Any = None

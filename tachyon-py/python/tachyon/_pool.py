@@ -217,7 +217,7 @@ class Pool:
 
 
 class TimedPool:
-    """What `Pool.within` gives: calls on it have so many seconds each."""
+    """A pool from `Pool.within`: calls on it have so many seconds each."""
 
     def __init__(self, pool: Pool, seconds: float) -> None:
         """Call on the callers of `pool`."""

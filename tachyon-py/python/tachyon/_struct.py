@@ -27,7 +27,7 @@ _S = TypeVar("_S", bound="Struct")
 
 
 def pad(*, init: Literal[False] = False) -> Any:
-    """Mark a field as padding: zeros that nobody reads, `_pad: Annotated[bytes, 4] = tachyon.pad()`.
+    """Mark a field as padding: zeros without a meaning, `_pad: Annotated[bytes, 4] = tachyon.pad()`.
 
     Padding begins with an underscore. It is no argument of the constructor, which is what this tells a type checker,
     and takes no part in comparing and printing.
@@ -37,7 +37,7 @@ def pad(*, init: Literal[False] = False) -> Any:
 
 
 class _Pad:
-    """What `pad` gives; there is one."""
+    """The value of `pad()`; there is one."""
 
     def __repr__(self) -> str:
         """Show it as it is written."""
@@ -430,7 +430,7 @@ def _check_given(cls: type[Struct], fields: Mapping[str, Any]) -> None:
 
 
 class FixedStruct(Struct, Memory):
-    """What a Struct of a fixed size is: memory."""
+    """The base of Structs of a fixed size: they are memory."""
 
     if TYPE_CHECKING:
         __tachyon_blank__: ClassVar[bytes]
@@ -452,7 +452,7 @@ else:
 
 
 class VariableStruct(Struct, _Held):
-    """What a Struct without a fixed size is: values."""
+    """The base of Structs without a fixed size: they hold values."""
 
     if not TYPE_CHECKING:
 

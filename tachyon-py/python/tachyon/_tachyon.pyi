@@ -151,7 +151,7 @@ class Memory:
 
 @disjoint_base
 class Items(Memory):
-    """Values of one type, where they lie: what an Array is."""
+    """Values of one type, where they lie: the base of an Array."""
 
     def __new__(cls, view: memoryview, at: int, length: int, form: str, plan: Plan, of: int, /) -> Self: ...
     def __len__(self) -> int: ...
@@ -201,11 +201,11 @@ class Plan:
         """The bytes of a fixed value, None for others."""
     @property
     def align(self) -> int | None:
-        """What a fixed value's offset is a multiple of, None for others."""
+        """The alignment of a fixed value, None for others."""
 
 @final
 class Contract:
-    """What an endpoint's hints ask for; `tachyon._contract` makes it."""
+    """The meaning of an endpoint's hints; `tachyon._contract` makes it."""
 
     def __new__(
         cls,
@@ -700,7 +700,7 @@ class _TakesNothing(Protocol):
 
 @final
 class TimedBus:
-    """What `RpcBus.within` gives: calls on it have so many seconds each."""
+    """A bus from `RpcBus.within`: calls on it have so many seconds each."""
 
 @final
 class RustEndpoint:

@@ -43,7 +43,7 @@ const AT: [usize; 9] = offsets([
     <Option<f64>>::HEAD,
 ]);
 
-// What `#[tachyon::payload]` makes of it.
+// As `#[tachyon::payload]` implements it.
 impl Value for Scan {
     type View<'a> = ScanRef<'a>;
     type List<'a> = List<'a, Self>;
@@ -388,7 +388,7 @@ fn judge<T: Value + Shown>(plan: &Plan, node: usize, words: &[u64], len: usize) 
         assert_eq!(typed.as_ref().err().map(ToString::to_string), planned.err().map(|error| error.to_string()));
     }
     let Ok(tree) = typed else { return };
-    // What was read is written, by both, as the same bytes, and is no more than came.
+    // Both write the value as the same bytes, no more than came.
     let value = T::read_message(message, &mut Scratch::private(), PLACE).map(T::own).expect("it was read before");
     let mut typed = vec![u8::MAX; T::message_len(value.view())];
     T::write_message(value.view(), &mut typed);

@@ -5,7 +5,7 @@ use crate::payload::layout::Primitive;
 use crate::payload::malformed::{Malformed, Refused};
 
 impl Plan {
-    /// Whether `bytes`, of the type's length and in nobody else's reach, are a value.
+    /// Whether `bytes`, of the type's length and private to this process, are a value.
     pub(super) fn is_valid(&self, node: usize, bytes: &[u8]) -> bool {
         if self.is_total(node) {
             return true;
@@ -30,7 +30,7 @@ impl Plan {
         if self.is_valid(node, bytes) { Ok(()) } else { Err(self.invalid(node, bytes)) }
     }
 
-    /// What is wrong with `bytes`, which are as long as the type and not a value of it.
+    /// The error for `bytes`, which are as long as the type and not a value of it.
     #[cold]
     #[allow(clippy::unnecessary_box_returns, reason = "as `Refused` says")]
     pub(super) fn invalid(&self, node: usize, bytes: &[u8]) -> Refused {

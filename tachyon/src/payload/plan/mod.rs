@@ -19,7 +19,7 @@ use super::value::DEEPEST;
 pub use read::{Build, Bytes, read_message};
 pub use write::{Place, Source, TooLong};
 
-/// How deep fixed types nest: far more than anybody writes, and no danger to the stack.
+/// How deep fixed types nest: far more than real types do, and no danger to the stack.
 const DEEPEST_FIXED: usize = 64;
 
 /// Types that were found in hints, or in a description.
@@ -49,7 +49,7 @@ pub enum Node {
     Enum {
         /// Its name.
         name: String,
-        /// What stands for a value.
+        /// The number that stands for a value.
         repr: Primitive,
         /// The numbers.
         values: Vec<i128>,
@@ -103,7 +103,7 @@ impl PlanField {
     }
 }
 
-/// What follows from a type alone.
+/// Properties of a type.
 #[derive(Debug, Clone, Copy)]
 struct Facts {
     /// Of a fixed value: bytes, alignment, and whether any bytes are one.

@@ -1,4 +1,4 @@
-//! What a plan refuses, defaults, and messages that both ways of reading judge.
+//! Types that a plan refuses, defaults, and messages that both ways of reading judge.
 
 use super::*;
 use crate::payload::malformed::Malformed;
