@@ -1,14 +1,11 @@
 //! From Python's values to messages, by a plan: nothing is converted with loss, and nothing is guessed.
 //!
 //! These are the only rules there are: for requests, replies, fields of Structs and values of Arrays.
-#![allow(unsafe_code, reason = "reads whole numbers of any size")]
 
 use core::cell::Cell;
-use core::ffi::c_int;
 use core::ops::{Deref, DerefMut};
 
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple};
 use tachyon::__binding::{Node, Place, Source, TooLong};
@@ -19,7 +16,7 @@ use crate::errors::TooLargeError;
 use crate::items::Items;
 use crate::lent::type_name;
 use crate::memory::Memory;
-use crate::payload::Payload;
+use crate::payload::{Payload, is_sequence};
 use crate::plan::{Meta, Plan, Shown};
 use crate::read;
 use crate::values::Values;
@@ -367,13 +364,9 @@ fn whole<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyInt>>> 
 /// The number in 128 bits; `None` if it does not fit 64, with or without a sign.
 #[inline]
 fn wide(int: &Bound<'_, PyInt>) -> Option<i128> {
-    let mut overflow: c_int = 0;
-    // SAFETY: an int, and a place for the sign of an overflow.
-    let found = unsafe { ffi::PyLong_AsLongLongAndOverflow(int.as_ptr(), &raw mut overflow) };
-    match overflow {
-        0 => Some(found.into()),
-        1 => int.extract::<u64>().ok().map(i128::from),
-        _ => None,
+    match int.extract::<i64>() {
+        Ok(found) => Some(found.into()),
+        Err(_) => int.extract::<u64>().ok().map(i128::from),
     }
 }
 
@@ -591,9 +584,4 @@ fn sequence<'py>(value: &Bound<'py, PyAny>, place: &Place<'_>) -> PyResult<Vec<B
         return Err(PyValueError::new_err(format!("{place}: this {found} has not the {count} values that it says")));
     }
     Ok(values)
-}
-
-fn is_sequence(value: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: a live object.
-    unsafe { ffi::PySequence_Check(value.as_ptr()) != 0 }
 }

@@ -10,6 +10,12 @@ use pyo3::types::{PyBytes, PyString};
 
 use crate::lent::type_name;
 
+/// Whether an object has values by their places, as lists do and sets do not.
+pub(crate) fn is_sequence(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: `object` is a live object, which is all the check asks for.
+    unsafe { pyo3::ffi::PySequence_Check(object.as_ptr()) != 0 }
+}
+
 /// A C-contiguous buffer, borrowed from its owner while this lives.
 ///
 /// The bytes are read only while the thread is attached to the interpreter, in [`as_slice`](Self::as_slice)'s callers,
