@@ -1,17 +1,18 @@
 """A caller of the sensor service in either language; `sensor_caller.rs` is its twin and prints the same.
 
-    python examples/python/sensor_caller.py SOCKET
+python examples/python/sensor_caller.py SOCKET
 """
 
 import sys
 
-import tachyon
 from sensor_api import NoScan, NoSensor, Point, Scan, add, crop, latest, names, record
+
+import tachyon
 
 
 def main() -> None:
     """Make calls with arguments, text, lists and options, and meet the declared errors."""
-    if len(sys.argv) != 2:
+    if len(sys.argv) == 1:
         sys.exit(f"usage: {sys.argv[0]} SOCKET")
     with tachyon.RpcBus.connect(sys.argv[1]) as bus:
         limited = bus.within(5)

@@ -1,6 +1,6 @@
 """A service with several arguments, text, lists, options and declared errors; `sensor_service.rs` is its twin.
 
-    python examples/python/sensor_service.py SOCKET
+python examples/python/sensor_service.py SOCKET
 """
 
 import math
@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import tachyon
 from sensor_api import NoScan, NoSensor, Point, Scan
+
+import tachyon
 
 RANGE = 10.0
 """The range of a sensor without one of its own."""
@@ -81,7 +82,7 @@ def names() -> list[str]:
 
 def main() -> None:
     """Serve one caller until it closes."""
-    if len(sys.argv) != 2:
+    if len(sys.argv) == 1:
         sys.exit(f"usage: {sys.argv[0]} SOCKET")
     with tachyon.RpcBus.listen(sys.argv[1], 1 << 16, 1 << 16) as bus:
         dispatcher.serve_forever(bus)

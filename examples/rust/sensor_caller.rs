@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --bin sensor_caller -- SOCKET
 //! ```
+#![allow(clippy::print_stdout, reason = "an example speaks")]
 
 use std::error::Error;
 use std::time::Duration;

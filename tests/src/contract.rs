@@ -1,6 +1,8 @@
 //! A contract of every form: each kind of argument alone, beside others and optional, each kind of reply and of error.
 
-#![allow(clippy::missing_errors_doc, reason = "endpoints of tests")]
+#![allow(clippy::missing_errors_doc, clippy::missing_panics_doc, reason = "endpoints of tests")]
+#![allow(clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "every form is the point")]
+#![allow(clippy::pub_underscore_fields, reason = "gaps")]
 
 use core::fmt;
 use std::borrow::Cow;
@@ -176,7 +178,7 @@ macro_rules! echoes {
 }
 
 /// Endpoints of one argument.
-#[allow(clippy::trivially_copy_pass_by_ref, clippy::needless_pass_by_value, reason = "every form")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "every form")]
 pub mod one {
     use super::{Entry, Grade, List, Mark, Origin, Point, Scan, ScanRef, endpoints, tachyon_rpc};
 
@@ -252,7 +254,6 @@ pub fn nothing(#[state] ledger: &Ledger) {
 
 /// One of everything beside the others, with state and context between them.
 #[tachyon_rpc(msg_type = 101)]
-#[allow(clippy::too_many_arguments, reason = "it is the point")]
 pub fn everything(
     byte: u8,
     #[state] ledger: &Ledger,

@@ -2,6 +2,7 @@
 //! not.
 
 #![allow(missing_docs, clippy::missing_errors_doc, reason = "each endpoint is a row of the test's table")]
+#![allow(clippy::pub_underscore_fields, reason = "gaps")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,7 +42,7 @@ macro_rules! build {
 
         pub const TABLE: &[Entry<Reached>] = endpoints![reached, $($name),*];
 
-        /// By msg_type.
+        /// By number.
         pub const ATTEMPTS: &[(u16, Attempt)] =
             &[$(($number, |caller| super::outcome($name::call(caller, $($value),*)))),*];
     };

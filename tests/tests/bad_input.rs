@@ -101,7 +101,7 @@ const WORDS: &[(usize, u32, &str)] = &[
     (96, 24, "Small.names should be the 2 bytes at 24 of 40, and there is no part"),
     (96, 40, "Small.names should be the 2 bytes at 40 of 40, and there is no part"),
     // Lengths: too long, no multiple, another size.
-    (12, 1048576, "Small.text should be the 1048576 bytes at 56 of 184, and there is no part"),
+    (12, 1_048_576, "Small.text should be the 1048576 bytes at 56 of 184, and there is no part"),
     (12, u32::MAX, "Small.text should be the 4294967295 bytes at 56 of 184, and there is no part"),
     (20, u32::MAX, "Small.numbers should be the 4294967295 bytes at 64 of 184, and there is no part"),
     (28, u32::MAX, "Small.names should be the 4294967295 bytes at 80 of 184, and there is no part"),

@@ -1,5 +1,6 @@
 //! Every form of argument, reply and error between two processes.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test fails by panicking, and values are exact")]
+#![allow(clippy::needless_borrows_for_generic_args, reason = "every form")]
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
@@ -137,7 +138,7 @@ fn call_every_form(calls: &mut impl Calls) {
     same!(calls, maybe_numbers, Some(&[1.0, 2.0]), Some(vec![1.0, 2.0]));
     same!(calls, maybe_numbers, None, None);
     same!(calls, maybe_marks, Some(&[a_mark()]), Some(vec![a_mark()]));
-    same!(calls, maybe_owned_marks, Some(&vec![a_mark()]), Some(vec![a_mark()]));
+    same!(calls, maybe_owned_marks, Some(&[a_mark()]), Some(vec![a_mark()]));
     same!(calls, maybe_texts, Some(["a", ""].as_slice().into()), Some(texts(&["a", ""])));
     same!(calls, maybe_scan, None, None);
     same!(calls, maybe_owned_scans, None, None);

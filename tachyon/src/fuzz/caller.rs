@@ -15,8 +15,8 @@ use crate::type_id::{ROUTE_CONTROL, make_type_id};
 const AT_ONCE: Duration = Duration::ZERO;
 
 #[tachyon_rpc(msg_type = 1, crate = crate)]
-fn number(number: &u64) -> u64 {
-    *number
+fn number(number: u64) -> u64 {
+    number
 }
 
 #[tachyon_rpc(msg_type = 2, crate = crate)]
@@ -27,6 +27,9 @@ fn flags(numbers: &[u16]) -> Vec<bool> {
 /// Replies with a list, which is copied and checked, or an error's text.
 #[tachyon_rpc(msg_type = 3, crate = crate)]
 fn words(text: &str, most: u32) -> Result<Vec<String>, String> {
+    if most == 0 {
+        return Err("none were asked for".to_owned());
+    }
     Ok(text.split(' ').take(most as usize).map(str::to_owned).collect())
 }
 
@@ -128,7 +131,7 @@ pub fn caller(data: &[u8]) {
                         0..4 => caller.describe_timeout(AT_ONCE).map(|description| {
                             core::hint::black_box(description.to_json());
                         }),
-                        4..6 => number::call(&mut caller.within(AT_ONCE), &7).map(|reply| {
+                        4..6 => number::call(&mut caller.within(AT_ONCE), 7).map(|reply| {
                             core::hint::black_box(reply);
                         }),
                         6..9 => flags::call_in_place(&mut caller.within(AT_ONCE), &[1]).map(|reply| {

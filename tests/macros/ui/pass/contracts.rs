@@ -7,6 +7,7 @@
     clippy::too_many_arguments,
     clippy::needless_pass_by_value,
     clippy::trivially_copy_pass_by_ref,
+    clippy::large_types_passed_by_value,
     reason = "forms"
 )]
 
@@ -246,6 +247,16 @@ fn inside_a_function() -> usize {
     endpoints![local].len()
 }
 
+/// As many as clippy finds good.
+mod seven {
+    #![deny(clippy::too_many_arguments)]
+
+    #[tachyon::tachyon_rpc(msg_type = 15)]
+    pub(super) fn seven(a1: u8, a2: u8, a3: u8, a4: u8, a5: u8, a6: u8, a7: u8) -> u8 {
+        a1 + a2 + a3 + a4 + a5 + a6 + a7
+    }
+}
+
 /// As many arguments as there may be.
 #[tachyon_rpc(msg_type = 12)]
 #[rustfmt::skip]
@@ -296,7 +307,7 @@ fn calls(caller: &mut Caller, note: &Note) -> Result<(), CallError<Failure>> {
     let mut reply: Alias = aliases::call(caller, note, &["a"], Some(1), "text", &[1])?;
     reply.text.clear();
     let _: u64 = lent::call(caller, note, &[Point { x: 1 }])?;
-    let point = projected::call(caller, Point { x: 1 }, &Point { x: 2 }, &[], [Point { x: 3 }; 2]);
+    let point = projected::call(caller, Point { x: 1 }, Point { x: 2 }, &[], [Point { x: 3 }; 2]);
     assert!(point.is_ok_and(|point: Point| point.x > 0));
     assert!(spelled_out::call(caller, Some("text"), &["a", "b"]).is_ok());
     assert!(renamed::call(caller, &["a"], None).is_err());
@@ -319,6 +330,7 @@ fn main() {
     ];
     assert_eq!(table.len(), 11);
     assert_eq!(endpoints![r#match, made].len(), 2);
+    assert_eq!(endpoints![seven::seven].len(), 1);
     assert_eq!((inner::table(), inside_a_function()), (2, 1));
     assert_eq!(ConditionalService::dispatcher(()).len(), 1);
     let shown: Vec<String> = Dispatcher::with_state(7, endpoints![r#match, made])
