@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
-from tachyon import Bus, RpcBus, RpcDispatcher, RpcEndpoint, tachyon_rpc
+from tachyon import Bus, RpcBus, RpcDispatcher, RpcEndpoint, f64, tachyon_rpc, u32, u64
 
 CAPACITY = 1 << 16
 PAYLOAD = bytes(32)
@@ -29,6 +29,13 @@ def echo(payload: memoryview) -> bytes:
 def echo_bytes(payload: bytes) -> bytes:
     """Give the bytes back, which are its own."""
     return payload
+
+
+@tachyon_rpc(msg_type=3)
+def middle(first: u64, second: f64, third: u32) -> f64:
+    """Give one of three numbers."""
+    del first, third
+    return second
 
 
 def ends(listen: Callable[[Path], T], connect: Callable[[Path], T]) -> tuple[T, T]:
@@ -54,7 +61,7 @@ def connected(connect: Callable[[Path], T], path: Path) -> T:
     return connect(path)
 
 
-def round_trips(count: int, endpoint: RpcEndpoint[Any, Any] = echo) -> None:
+def round_trips(count: int, endpoint: RpcEndpoint[..., Any] = echo) -> None:
     """Request, dispatch to a Python function, reply: both sides take turns in one thread."""
     callee, caller = ends(lambda path: RpcBus.listen(path, CAPACITY, CAPACITY), RpcBus.connect)
     dispatcher = RpcDispatcher().register(endpoint)
@@ -71,13 +78,25 @@ def round_trips_of_bytes(count: int) -> None:
     round_trips(count, echo_bytes)
 
 
-def calls(count: int, endpoint: RpcEndpoint[Any, Any] = echo) -> None:
+def calls(count: int, endpoint: RpcEndpoint[..., Any] = echo) -> None:
     """Call by the decorator, with the callee in a thread of its own; both park at once, and so take turns."""
     callee, caller = ends(lambda path: RpcBus.listen(path, CAPACITY, CAPACITY), RpcBus.connect)
     serving = Thread(target=RpcDispatcher().register(endpoint).serve_forever, args=(callee, 0))
     serving.start()
     for _ in range(count):
         endpoint.call(caller, PAYLOAD, None, 0)
+    caller.close()
+    serving.join()
+
+
+def calls_with_arguments(count: int) -> None:
+    """Do the same with three numbers, which both sides read and write by a plan."""
+    callee, caller = ends(lambda path: RpcBus.listen(path, CAPACITY, CAPACITY), RpcBus.connect)
+    caller.set_polling_mode(0)
+    serving = Thread(target=RpcDispatcher().register(middle).serve_forever, args=(callee, 0))
+    serving.start()
+    for number in range(count):
+        middle.call(caller, number, 0.5, 7)
     caller.close()
     serving.join()
 
@@ -100,6 +119,7 @@ OPERATIONS: dict[str, Callable[[int], None]] = {
     "python-bytes": round_trips_of_bytes,
     "python-call": calls,
     "python-call-bytes": calls_of_bytes,
+    "python-call-arguments": calls_with_arguments,
     "python-one-way": one_way,
 }
 

@@ -22,15 +22,15 @@ def wait_until_there(socket: Path, service: Child, limit: float) -> None:
         time.sleep(0.02)
 
 
-def run_pair(setup: Setup, caller: str, service: str) -> str:
+def run_pair(setup: Setup, caller: str, service: str, name: str) -> str:
     """Run one caller against one service and return what both printed."""
     with tempfile.TemporaryDirectory(prefix="tachyon-") as directory:
-        socket = Path(directory, "orders.sock")
+        socket = Path(directory, f"{name}.sock")
         children: list[Child] = []
         try:
-            children.append(Child(f"{service} service", setup.command(service, "order_service", socket)))
+            children.append(Child(f"{service} service", setup.command(service, f"{name}_service", socket)))
             wait_until_there(socket, children[0], setup.limit)
-            children.append(Child(f"{caller} caller", setup.command(caller, "order_caller", socket)))
+            children.append(Child(f"{caller} caller", setup.command(caller, f"{name}_caller", socket)))
             wait_for(children, setup.limit)
             return "".join(child.output() for child in reversed(children))
         finally:
@@ -38,13 +38,13 @@ def run_pair(setup: Setup, caller: str, service: str) -> str:
                 child.discard()
 
 
-def run(setup: Setup) -> None:
-    """Run the four pairs."""
-    print("\nFour typed functions of an order book, called through generated code:")
+def run(setup: Setup, name: str, title: str) -> None:
+    """Run the four pairs of a service."""
+    print(f"\n{title}:")
     outputs: set[str] = set()
     for caller in ("Rust", "Python"):
         for service in ("Rust", "Python"):
-            outputs.add(run_pair(setup, caller, service))
+            outputs.add(run_pair(setup, caller, service, name))
             print(f"{caller} -> {service} ... done", flush=True)
     if len(outputs) != 1:
         raise Failure("the pairs do not agree:\n" + "---\n".join(sorted(outputs)))
@@ -77,7 +77,8 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         setup = Setup(binaries=arguments.binaries, input=Path(), calls=0, limit=arguments.limit)
-        run(setup)
+        run(setup, "sensor", "A sensor service with text, lists, options and declared errors")
+        run(setup, "order", "Four typed functions of an order book, called through generated code")
         run_extension(setup)
     except Failure as failure:
         sys.exit(f"failed: {failure}")

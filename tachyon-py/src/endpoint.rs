@@ -255,7 +255,10 @@ impl RpcEndpoint {
             Some(payload) if payload.is_none() && contract.takes_nothing() => Ok(Written::Nothing),
             Some(payload) if payload.is_none() && is_raw => Err(no_payload()),
             None if is_raw => Err(no_payload()),
-            Some(payload) => contract.request(&contract.bind(&PyTuple::new(py, [payload])?, None)?),
+            Some(payload) if contract.takes_nothing() => {
+                contract.request(&contract.bind(&PyTuple::new(py, [payload])?, None)?)
+            }
+            Some(payload) => contract.request(core::slice::from_ref(&payload)),
             None => contract.request(&contract.bind(&PyTuple::empty(py), None)?),
         }
     }

@@ -16,7 +16,7 @@ pub use core::convert::From;
 pub use core::error::Error;
 pub use core::fmt::{self, Debug};
 pub use core::format_args;
-pub use core::marker::{Copy, Sized};
+pub use core::marker::{Copy, PhantomData, Sized};
 pub use core::mem::{align_of, size_of};
 pub use core::option::Option;
 pub use core::primitive::{bool, i8, i16, i32, i64, i128, str, u8, u16, u32, u64, usize};
@@ -30,7 +30,7 @@ pub use tachyon_macros::{DeclaredError, Emit, Payload};
 pub use self::declared::{declared, zeros};
 pub use self::endpoint::{
     ErrorTravels, InSlot, IsDeclared, IsInSlot, IsReply, IsShown, NotDeclared, NotInSlot, NotReply, NotShown, ReplyOf,
-    Spelled, answer, answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
+    Serves, Spelled, answer, answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
 };
 pub use self::gaps::{
     Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 import tachyon
-from tachyon import ErrorKind, LayoutMismatchError, RpcBus, RpcError, tachyon_rpc
+from tachyon import Array, ErrorKind, LayoutMismatchError, RpcBus, RpcError, tachyon_rpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -459,6 +459,17 @@ def test_a_struct_that_cannot_be() -> None:
         class Bad(tachyon.Struct):
             name: str
             size: tachyon.u8 = 256
+
+
+def test_a_payload_lies_as_the_wire_format_says() -> None:
+    class Plain(tachyon.Struct):
+        taken_at: tachyon.u64
+        frame: str
+        points: Array[Point]
+        note: str | None = None
+
+    expected = "28000000 00000000 0700000000000000 2800000002000000 3000000000000000 0000000000000000 6162000000000000"
+    assert bytes(Plain(taken_at=7, frame="ab", points=[])) == bytes.fromhex(expected)
 
 
 def test_extensible_structs_have_a_head() -> None:

@@ -83,7 +83,7 @@ fn what_is_no_request_never_reaches_the_handler() {
     }
     let mut bytes = [1; 48];
     bytes[24 + 23] = 2;
-    assert_eq!(raw(9, &bytes).1, "Order.partial is 2, and bool has no such value");
+    assert_eq!(raw(9, &bytes).1, "the request: Order.partial is 2, and bool has no such value");
     // Faults of the handler, for comparison, and the connection is as good as before.
     assert_eq!(raw(2, &[0; 16]), (ErrorKind::HandlerFailed, "instrument 0 is not known".to_owned()));
     // An endpoint that takes nothing and gives bytes is raw: its caller gets no words.

@@ -150,12 +150,20 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
         }
     });
     quote_spanned! {Span::mixed_site()=>
+        // Not in `endpoints` itself: here it makes use of the trait's methods, also where there are only callers.
+        #shared
+        #[automatically_derived]
+        impl<Implementor: #trait_name + 'static> #private::Serves<#name> for #private::PhantomData<Implementor> {
+            type Implementor = Implementor;
+            const ENTRIES: &'static [#private::Entry<Implementor>] = &[#(#entries),*];
+        }
+
         #shared
         #[automatically_derived]
         impl #name {
             /// The table of an implementor, which is the state of the dispatcher that gets it.
             pub fn endpoints<Implementor: #trait_name + 'static>() -> &'static [#private::Entry<Implementor>] {
-                const { &[#(#entries),*] }
+                <#private::PhantomData<Implementor> as #private::Serves<#name>>::ENTRIES
             }
 
             /// A dispatcher that serves an implementor.

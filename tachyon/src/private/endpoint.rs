@@ -4,7 +4,8 @@ use core::fmt::Display;
 use core::marker::PhantomData;
 
 use crate::dispatch::{
-    Context, HandlerError, IntoReply, Pick, Replied, Reply, ReplySlot, Request, SlotOf, SlotResult, answer_in_slot,
+    Context, Entry, HandlerError, IntoReply, Pick, Replied, Reply, ReplySlot, Request, SlotOf, SlotResult,
+    answer_in_slot,
 };
 use crate::payload::{DeclaredError, Message, Scratch, Undeclared, with_scratch};
 
@@ -90,6 +91,14 @@ impl<W: SlotOf + ?Sized> InSlot<W> for Select<true> {
 
 impl<W: ?Sized> InSlot<W> for Select<false> {
     type Message = ();
+}
+
+/// The table of an implementor of the service `S`.
+pub trait Serves<S> {
+    /// The implementor.
+    type Implementor: 'static;
+    /// The table.
+    const ENTRIES: &'static [Entry<Self::Implementor>];
 }
 
 /// Asks whether an endpoint can return `R`.

@@ -1,0 +1,78 @@
+//! A service with several arguments, text, lists, options and declared errors; `sensor_service.py` is its twin.
+//!
+//! ```text
+//! cargo run --release --bin sensor_service -- SOCKET
+//! ```
+
+use std::error::Error;
+
+use tachyon::{Callee, List};
+
+#[path = "sensor_api.rs"]
+mod api;
+use api::{Point, Scan, ScanRef, SensorError, Sensors, SensorsService};
+
+/// A sensor without a range of its own.
+const RANGE: f32 = 10.0;
+
+struct Sensor {
+    name: String,
+    range: f32,
+    latest: Option<Scan>,
+}
+
+#[derive(Default)]
+struct Rack(Vec<Sensor>);
+
+impl Rack {
+    fn find(&self, sensor: u32) -> Result<usize, SensorError> {
+        let at = sensor as usize;
+        if at < self.0.len() { Ok(at) } else { Err(SensorError::NoSensor { sensor }) }
+    }
+}
+
+fn within(points: &[Point], radius: f32) -> impl Iterator<Item = &Point> {
+    points.iter().filter(move |point| point.x.hypot(point.y) <= radius)
+}
+
+impl Sensors for Rack {
+    fn add(&mut self, name: &str, range: Option<f32>) -> u32 {
+        self.0.push(Sensor { name: name.to_owned(), range: range.unwrap_or(RANGE), latest: None });
+        u32::try_from(self.0.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    fn record(&mut self, sensor: u32, scan: ScanRef<'_>) -> Result<u64, SensorError> {
+        let at = self.find(sensor)?;
+        let sensor = &mut self.0[at];
+        // The points are still in the caller's ring: they are counted where they lie, then kept.
+        let count = within(scan.points, sensor.range).count() as u64;
+        sensor.latest = Some(scan.into_owned());
+        Ok(count)
+    }
+
+    fn latest(&self, sensor: u32) -> Result<Scan, SensorError> {
+        let Sensor { name, latest, .. } = &self.0[self.find(sensor)?];
+        latest.clone().ok_or_else(|| SensorError::NoScan { sensor, label: Some(name.clone()) })
+    }
+
+    fn crop(&self, scan: ScanRef<'_>, radius: f32, tags: List<'_, String>) -> Scan {
+        let words: Vec<&str> = scan.note.into_iter().chain(tags).collect();
+        Scan {
+            points: within(scan.points, radius).copied().collect(),
+            note: if words.is_empty() { None } else { Some(words.join(", ")) },
+            ..scan.into_owned()
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.iter().map(|sensor| sensor.name.clone()).collect()
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let socket = std::env::args().nth(1).ok_or("usage: sensor_service SOCKET")?;
+    let mut callee = Callee::listen(&socket, 1 << 16, 1 << 16)?;
+    // Returns when the caller closes.
+    SensorsService::dispatcher(Rack::default()).serve_forever(&mut callee)?;
+    Ok(())
+}
