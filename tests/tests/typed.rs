@@ -51,7 +51,6 @@ fn every_form_goes_there_and_back() {
         assert_eq!(sides::call(&mut caller, &orders).unwrap(), [Side::Buy, Side::Sell]);
         let turned = turned::call(&mut caller.within(Duration::from_secs(9)), &orders[0]).unwrap();
         assert_eq!(turned, orders[1]);
-        drop(turned);
         drop(caller);
         assert_eq!(callee.finish(), "2");
     }
