@@ -5,7 +5,7 @@ use syn::{Attribute, Expr, ExprLit, ExprUnary, GenericParam, Lit, LitInt, Return
 use crate::args::Args;
 use crate::contract::{is_known_reply, spelled_result};
 use crate::diag::Report;
-use crate::model::{Endpoint, Function, MsgType, ReplyForm, last_segment, peel};
+use crate::model::{Endpoint, Function, MsgType, ReplyForm, last_segment, peel, type_arguments};
 use crate::params::not_a_payload;
 use crate::params::{self, Params};
 
@@ -147,7 +147,15 @@ pub(crate) fn slot_result(output: &ReturnType, params: &Params<'_>, report: &mut
 
 /// What to write instead of a type that is known not to travel.
 fn not_a_reply(ty: &Type) -> Option<String> {
-    let name = last_segment(ty).map(|segment| segment.ident.to_string());
+    let segment = last_segment(ty);
+    if let Some(segment) = segment.filter(|segment| segment.ident == "Option") {
+        let inner = peel(type_arguments(segment).next()?);
+        return match last_segment(inner) {
+            Some(inner) if inner.ident == "Option" || inner.ident == "Result" => not_a_payload(ty),
+            _ => not_a_reply(inner),
+        };
+    }
+    let name = segment.map(|segment| segment.ident.to_string());
     let borrowed = ["str", "Result", "Box", "Arc", "Cow", "List"];
     match peel(ty) {
         Type::Path(_) if name.is_some_and(|name| borrowed.contains(&name.as_str())) => None,

@@ -60,8 +60,8 @@ use crate::model::Function;
 /// One argument is the whole request. Several, and an `Option` alone, are fields by the names of the parameters: both
 /// sides compare the names, and may add optional ones at the end.
 ///
-/// It returns a value that travels, owned or borrowed, nothing, or a `Result` of one of these. An error marked with
-/// [`macro@error`] arrives as itself, any other that implements `Display` as its text.
+/// It returns a value that travels, owned or borrowed, an `Option` of one, nothing, or a `Result` of one of these. An
+/// error marked with [`macro@error`] arrives as itself, any other that implements `Display` as its text.
 ///
 /// # The trait
 ///

@@ -52,9 +52,9 @@ pub use crate::error::CallError;
 /// What readers return.
 pub use crate::payload::Refused as Malformed;
 pub use crate::payload::{
-    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, Layout, List, Message, Pass,
-    Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer, align8, deeper,
-    deepest, list_len, offsets, own_list, read_list, write_list,
+    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, Layout, List, Message,
+    NoOption, Pass, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer,
+    align8, deeper, deepest, list_len, offsets, own_list, read_list, write_list,
 };
 pub use crate::rpc::Within as Limited;
 pub use crate::rpc::{

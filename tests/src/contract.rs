@@ -232,15 +232,15 @@ pub mod one {
         47 maybe_enum: Option<Grade> => Option<Grade> = |v| v;
         48 maybe_array: Option<[u16; 3]> => Option<[u16; 3]> = |v| v;
         49 maybe_mark: Option<Mark> => Option<Mark> = |v| v;
-        50 maybe_text: Option<&str> => Option<String> = |v| v.map(str::to_owned);
+        50 maybe_text: Option<&str> => Option<&str> = |v| v;
         51 maybe_owned_text: Option<String> => Option<String> = |v| v;
-        52 maybe_numbers: Option<&[f32]> => Option<Vec<f32>> = |v| v.map(<[f32]>::to_vec);
-        53 maybe_marks: Option<&[Mark]> => Option<Vec<Mark>> = |v| v.map(<[Mark]>::to_vec);
+        52 maybe_numbers: Option<&[f32]> => Option<&[f32]> = |v| v;
+        53 maybe_marks: Option<&[Mark]> => Option<&[Mark]> = |v| v;
         54 maybe_owned_marks: Option<Vec<Mark>> => Option<Vec<Mark>> = |v| v;
-        55 maybe_texts: Option<List<'_, String>> => Option<Vec<String>> = |v| v.map(List::to_vec);
-        56 maybe_scan: Option<ScanRef<'_>> => Option<Scan> = |v| v.map(ScanRef::into_owned);
+        55 maybe_texts: Option<List<'_, String>> => Option<List<'_, String>> = |v| v;
+        56 maybe_scan: Option<ScanRef<'_>> => Option<ScanRef<'_>> = |v| v;
         57 maybe_owned_scan: Option<Scan> => Option<Scan> = |v| v;
-        58 maybe_scans: Option<List<'_, Scan>> => Option<Vec<Scan>> = |v| v.map(List::to_vec);
+        58 maybe_scans: Option<List<'_, Scan>> => Option<List<'_, Scan>> = |v| v;
         59 maybe_owned_scans: Option<Vec<Scan>> => Option<Vec<Scan>> = |v| v;
         60 origins: Vec<Origin> => Vec<Origin> = |v| v;
     }
@@ -480,8 +480,8 @@ pub fn constant() -> &'static [u16; 3] {
 
 /// May fail, and may give nothing.
 #[tachyon_rpc(msg_type = 126)]
-pub fn fallible(scan: ScanRef<'_>, take: bool) -> Result<Option<Scan>, ScanError> {
-    if scan.frame.is_empty() { Err(ScanError::Busy) } else { Ok(take.then(|| scan.into_owned())) }
+pub fn fallible(scan: ScanRef<'_>, take: bool) -> Result<Option<ScanRef<'_>>, ScanError> {
+    if scan.frame.is_empty() { Err(ScanError::Busy) } else { Ok(take.then_some(scan)) }
 }
 
 /// Sensors, as a service.

@@ -341,6 +341,9 @@ impl<'a> Payload<'a> {
             }
 
             #[automatically_derived]
+            impl #private::NoOption for #name {}
+
+            #[automatically_derived]
             impl #private::ReplyValue for #view<'_> {
                 type Message = #name;
 

@@ -138,8 +138,31 @@ pub trait ReplyValue {
     }
 }
 
+/// A [`Value`] that is no `Option`. An `Option` can be a reply if what it holds can, owned or borrowed.
+pub trait NoOption: Value {}
+
+impl<T: Fixed> NoOption for T {}
+
+impl NoOption for String {}
+
+impl<T: Value> NoOption for Vec<T> {}
+
 #[diagnostic::do_not_recommend]
-impl<T: Value> ReplyValue for T {
+impl<V> ReplyValue for Option<V>
+where
+    V: ReplyValue,
+    V::Message: Value + for<'a> Message<View<'a> = <V::Message as Value>::View<'a>>,
+{
+    type Message = Option<V::Message>;
+
+    #[inline]
+    fn view(&self) -> Option<<V::Message as Value>::View<'_>> {
+        self.as_ref().map(V::view)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: NoOption> ReplyValue for T {
     type Message = T;
 
     #[inline]

@@ -24,7 +24,7 @@ pub use head::{Head, Writer, align8, offsets};
 pub use layout::{EnumLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant};
 pub use list::{List, ListIter, list_len, own_list, read_list, write_list};
 pub use malformed::{Malformed, Refused};
-pub use message::{Message, ReplyValue};
+pub use message::{Message, NoOption, ReplyValue};
 pub use scratch::Scratch;
 pub(crate) use scratch::{Words, with_scratch};
 pub use value::{Value, deeper, deepest};

@@ -17,11 +17,4 @@ macro_rules! nested {
 }
 nested!(N17 N16 N15 N14 N13 N12 N11 N10 N9 N8 N7 N6 N5 N4 N3 N2);
 
-type Four<T> = Vec<Vec<Vec<Vec<T>>>>;
-
-#[tachyon::tachyon_rpc(msg_type = 1)]
-fn lists(_lists: Four<Four<Four<Four<u8>>>>, _number: u8) {}
-
-fn main() {
-    let _ = tachyon::endpoints![lists];
-}
+fn main() {}

@@ -1,4 +1,4 @@
-//! What a reply borrows is one text, slice, list or view; in an option or a list it is owned.
+//! What a reply borrows is one text, slice, list or view, or an option of it; a list owns what is in it.
 
 #[tachyon::payload]
 struct Scan {
@@ -6,8 +6,8 @@ struct Scan {
 }
 
 #[tachyon::tachyon_rpc(msg_type = 1)]
-fn text(text: &str) -> Option<&str> {
-    Some(text)
+fn text(text: &str) -> Option<Option<&str>> {
+    Some(Some(text))
 }
 
 #[tachyon::tachyon_rpc(msg_type = 2)]
@@ -16,8 +16,18 @@ fn texts(text: &str) -> Vec<&str> {
 }
 
 #[tachyon::tachyon_rpc(msg_type = 3)]
-fn scan(scan: ScanRef<'_>) -> Option<ScanRef<'_>> {
-    Some(scan)
+fn scans(scan: ScanRef<'_>) -> Vec<ScanRef<'_>> {
+    vec![scan]
+}
+
+#[tachyon::tachyon_rpc(msg_type = 5)]
+fn time(_number: u32) -> Option<std::time::Duration> {
+    None
+}
+
+#[tachyon::tachyon_rpc(msg_type = 6)]
+fn size(_number: u32) -> Option<usize> {
+    None
 }
 
 type Alias = Result<u32, String>;
