@@ -120,7 +120,7 @@ fn a_caller_that_rewrites_its_requests_while_they_are_read_hands_in_valid_values
         served += 1;
         let Seen { valid, changed } = dispatcher.state();
         let (valid, changed) = (valid.load(Ordering::Relaxed), changed.load(Ordering::Relaxed));
-        if started.elapsed() > AT_WORK && valid > 100 && served - valid > 20 && changed > 2 {
+        if started.elapsed() > AT_WORK && valid > 100 && served > valid && changed > 0 {
             break;
         }
         assert!(started.elapsed() < PATIENCE, "{valid} valid of {served}, {changed} of them written to in time");
