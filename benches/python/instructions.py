@@ -44,7 +44,14 @@ RUST = (
     "dispatch-1",
     "dispatch-1000",
 )
-PYTHON = ("python-round-trip", "python-bytes", "python-call", "python-call-bytes", "python-one-way")
+PYTHON = (
+    "python-round-trip",
+    "python-bytes",
+    "python-call",
+    "python-call-bytes",
+    "python-call-arguments",
+    "python-one-way",
+)
 
 FEW, MANY = {"rust": 1000, "python": 500}, {"rust": 3000, "python": 1500}
 

@@ -25,12 +25,12 @@ fn against(callee: &str, attempts: &[(u16, Attempt)], mut each: impl FnMut(u16, 
     reached / 2
 }
 
-/// A reply, or the text of an error.
-type Expected = Result<&'static str, &'static str>;
+/// A reply, or an error, as text.
+type Shown = Result<&'static str, &'static str>;
 
 /// What a change that is allowed gives: its number, a new caller's outcome with an old callee, and an old caller's with a
 /// new one.
-const ALLOWED: &[(u16, Expected, Expected)] = &[
+const ALLOWED: &[(u16, Shown, Shown)] = &[
     (1, Ok(r#""1 new""#), Ok(r#""1 old None""#)),
     (2, Ok(r#"Note { text: "new", at: None, by: None }"#), Ok(r#"Note { text: "old" }"#)),
     (

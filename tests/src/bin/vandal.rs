@@ -83,9 +83,10 @@ fn rewrite(path: &Path) -> Outcome {
             let mut random = fastrand::Rng::with_seed(7);
             while !over.load(Ordering::Relaxed) {
                 let position = next.load(Ordering::Relaxed).saturating_sub(random.u64(1..8));
-                let at = random.u64(..len);
-                let changed = [random.u8(..)];
-                requests.rewrite(position, at, &changed)?;
+                for _ in 0..4 {
+                    let changed = [random.u8(..)];
+                    requests.rewrite(position, random.u64(..len), &changed)?;
+                }
                 // Back again, so that about half of the requests are read well.
                 requests.rewrite(position, 0, &valid)?;
             }
