@@ -155,6 +155,9 @@ impl Contract {
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let py = args.py();
         let (name, count) = (&self.name, self.parameters.len());
+        if args.len() == count && kwargs.is_none_or(PyDictMethods::is_empty) {
+            return Ok(args.iter().collect());
+        }
         if args.len() > count {
             let least = self.parameters.iter().filter(|own| own.default.is_none()).count();
             let takes = if least == count { count.to_string() } else { format!("from {least} to {count}") };
