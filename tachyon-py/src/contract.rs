@@ -359,17 +359,25 @@ impl Contract {
         error: &tachyon::RpcError,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(raised) = self.raises.iter().find(|raised| raised.name == error.name) else { return Ok(None) };
+        /// The head of an error without fields.
+        const EMPTY: &[u8] = &[4, 0, 0, 0];
         let fields = error_fields(error);
         let values = match &raised.plan {
-            // A ring too small for them leaves them out.
-            Some(_) if fields.is_empty() => return Ok(None),
-            Some(plan) => read::own(plan.bind(py), fields, true, &raised.name).map_err(|problem| {
-                let (name, error, problem) = (&self.name, &error.name, problem.value(py));
-                BadReplyError::new_err(format!(
-                    "{name}: the callee's error {error} is not what it should be: {problem}"
-                ))
-            })?,
             None => PyTuple::empty(py).into_any(),
+            Some(plan) => {
+                let head = if fields.is_empty() { EMPTY } else { fields };
+                match read::own(plan.bind(py), head, true, &raised.name) {
+                    Ok(values) => values,
+                    // A ring too small for the fields leaves them out.
+                    Err(_) if fields.is_empty() => return Ok(None),
+                    Err(problem) => {
+                        let (name, error, problem) = (&self.name, &error.name, problem.value(py));
+                        return Err(BadReplyError::new_err(format!(
+                            "{name}: the callee's error {error} is not what it should be: {problem}"
+                        )));
+                    }
+                }
+            }
         };
         let made = imported!(py, "tachyon._declared", "received")?;
         made.call1((&raised.class, values, error.msg_type, &error.text)).map(Some)
