@@ -22,7 +22,7 @@ use crate::place::{Place, generated};
 ///                                       =>   impl double {
 ///                                                pub const MSG_TYPE: u16 = 7;
 ///                                                pub fn call(..) { .. }
-///                                                pub fn call_timeout(..) { .. }
+///                                                pub fn call_in_place(..) { .. }
 ///                                            }
 ///                                            impl Endpoint for double { .. }
 /// ```

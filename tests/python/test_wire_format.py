@@ -24,6 +24,8 @@ DOCUMENT = (Path(__file__).parents[2] / "docs/wire-format.md").read_text(encodin
 BUS, RPC = 1, 2
 EITHER, SOURCE, SINK = 0, 1, 2
 CANCEL = 2 << 16
+HANDLER_FAILED = 2 << 16 | 0xFFFF
+BAD_REQUEST = 5 << 16 | 0xFFFF
 DEADLINE_PASSED = 7 << 16 | 0xFFFF
 
 STATE, PRODUCER_END, RELEASED, CONSUMER_PARKED, PRODUCER_PARKED = 128, 256, 384, 512, 640
@@ -332,6 +334,76 @@ def test_a_peer_in_another_time_namespace_is_rejected_as_dumped(peer: Callable[[
     with connected(path, BUS, SINK) as (_, _, (messages,)):
         assert messages.take(0) == (0, 1, 0, b"")
     sender.join()
+
+
+def dumped(name: str) -> bytes:
+    """Return the bytes of a dump that begins at 0."""
+    return bytes.fromhex("".join(byte for _, row in dump(name) for byte in row))
+
+
+def test_values_are_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer("""
+        class Point(tachyon.Struct):
+            x: tachyon.f32
+            y: tachyon.f32
+
+        class Scan(tachyon.Struct):
+            taken_at: tachyon.u64
+            frame: str
+            points: tachyon.Array[Point]
+            note: str | None = None
+
+        class NoSensor(tachyon.EndpointError, text="no sensor {sensor}"):
+            sensor: tachyon.u32
+
+        dispatcher = tachyon.RpcDispatcher()
+
+        @dispatcher.handler(1)
+        def latest() -> Scan:
+            return Scan(taken_at=7, frame="map", points=[Point(x=3, y=4)], note="dusk")
+
+        @dispatcher.handler(2, raises=(NoSensor,))
+        def record(sensor: tachyon.u32, scan: Scan) -> None:
+            assert scan == Scan(taken_at=7, frame="ab", points=[])
+            raise NoSensor(sensor=sensor)
+
+        @dispatcher.handler(3)
+        def same(scan: Scan) -> Scan:
+            return scan
+
+        @dispatcher.handler(4)
+        def texts() -> list[str]:
+            return ["a", "bc"]
+
+        with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
+            dispatcher.serve_forever(bus)
+        """)
+    with connected(path, RPC, SOURCE) as (connection, _, (forward, reverse)):
+        sent = 0
+
+        def reply_to(msg_type: int, payload: bytes) -> tuple[int, bytes]:
+            nonlocal sent
+            forward.publish(sent, sent + 1, msg_type, payload)
+            ring(connection, forward, CONSUMER_PARKED)
+            correlation_id, type_id, _, reply = reverse.take(sent)
+            sent += 1
+            assert correlation_id == sent
+            return type_id, reply
+
+        assert reply_to(1, b"") == (1, dumped("scan"))
+        # What it wrote it reads, and writes again.
+        for name in ("scan", "empty"):
+            assert reply_to(3, dumped(name)) == (3, dumped(name))
+        assert reply_to(2, dumped("arguments")) == (HANDLER_FAILED, dumped("declared"))
+        wrong = bytearray(dumped("arguments"))
+        wrong[0x24] = 0x20
+        assert reply_to(2, bytes(wrong)) == (BAD_REQUEST, dumped("refused"))
+        assert reply_to(4, b"") == (4, dumped("texts"))
+
+        for each in (forward, reverse):
+            each.halves[STATE // 4] |= CONNECTOR_CLOSED
+        connection.shutdown(socket.SHUT_RDWR)
+        callee.join()
 
 
 @pytest.mark.parametrize("said", [b"1234567", b"123456789"])

@@ -24,6 +24,12 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Readme;
 
+/// The guide, whose Rust programs run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/rust.md")]
+#[derive(Debug)]
+pub struct Guide;
+
 /// Longest a peer may take to end by itself.
 const PATIENCE: Duration = Duration::from_mins(1);
 
