@@ -40,7 +40,7 @@ impl<S: ?Sized> Registered<S> {
     /// Whether the endpoint takes and gives bytes or nothing, and declares no error.
     pub(super) fn is_raw(&self) -> bool {
         let raw = |form: &FormDescription| matches!(form, FormDescription::Bytes | FormDescription::Empty);
-        raw(&self.description.request) && raw(&self.description.reply)
+        self.description.raises.is_empty() && raw(&self.description.request) && raw(&self.description.reply)
     }
 
     pub(super) fn ordinal(&self) -> usize {
