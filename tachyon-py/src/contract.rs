@@ -358,9 +358,9 @@ impl Contract {
         py: Python<'py>,
         error: &tachyon::RpcError,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let Some(raised) = self.raises.iter().find(|raised| raised.name == error.name) else { return Ok(None) };
         /// The head of an error without fields.
         const EMPTY: &[u8] = &[4, 0, 0, 0];
+        let Some(raised) = self.raises.iter().find(|raised| raised.name == error.name) else { return Ok(None) };
         let fields = error_fields(error);
         let values = match &raised.plan {
             None => PyTuple::empty(py).into_any(),

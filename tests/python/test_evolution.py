@@ -173,3 +173,30 @@ def test_extensible_structs_of_numbers_grow(peer: Callable[[str], Peer], path: s
     with RpcBus.connect(path) as bus:
         assert old["shown"].call(bus, old["Scan"](taken_at=1)) == "Scan(taken_at=1, more=3)"
     callee.join()
+
+
+BUSY = """
+class Busy(tachyon.EndpointError, text="busy"):
+    {body}
+
+@tachyon_rpc(1, raises=(Busy,))
+def start(number: tachyon.u32) -> tachyon.u32:
+    raise Busy()
+"""
+SERVE_BUSY = """
+with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
+    tachyon.RpcDispatcher().register(start).serve_forever(bus)
+"""
+
+
+@pytest.mark.parametrize("newer_serves", [False, True])
+def test_an_error_gains_an_option(peer: Callable[[str], Peer], path: str, newer_serves: bool) -> None:
+    old, new = BUSY.format(body="pass"), BUSY.format(body="until: tachyon.u32 | None = None")
+    served_code, called_code = (new, old) if newer_serves else (old, new)
+    callee = peer("from tachyon import tachyon_rpc\nimport tachyon\n" + served_code + SERVE_BUSY)
+    here = build(called_code)
+    with RpcBus.connect(path) as bus:
+        with pytest.raises(here["Busy"]) as caught:
+            here["start"].call(bus, 1)
+        assert getattr(caught.value, "until", None) is None
+    callee.join()
