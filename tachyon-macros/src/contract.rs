@@ -430,6 +430,23 @@ impl Contract<'_> {
 
     // The client.
 
+    /// The function as its caller sees it, for documentation: the types of a client's parameters are hard to read.
+    pub(crate) fn shown(&self) -> String {
+        let arguments = self
+            .params
+            .arguments()
+            .enumerate()
+            .map(|(at, argument)| format!("{}: {}", Self::client_name(argument, at), shown_type(argument.ty)));
+        let returned = match self.reply {
+            ReplyForm::Value(ty) | ReplyForm::Opaque(ty) | ReplyForm::Slot { wire: Some(ty), .. } => {
+                format!(" -> {}", shown_type(ty))
+            }
+            ReplyForm::Slot { wire: None, .. } => " -> [u8]".to_owned(),
+            ReplyForm::Nothing => String::new(),
+        };
+        format!("fn {}({}){returned}", self.name, arguments.collect::<Vec<_>>().join(", "))
+    }
+
     /// The parameters of a client's function.
     pub(crate) fn client_params(&self) -> TokenStream {
         let private = self.private;
@@ -566,6 +583,26 @@ fn innermost(ty: &Type) -> (&Type, bool) {
         Some(segment) if segment.ident == "Vec" => inside(segment).map_or((ty, false), |of| (innermost(of).0, true)),
         _ => (ty, false),
     }
+}
+
+/// A type as people write it.
+fn shown_type(ty: &Type) -> String {
+    let mut text = ty.to_token_stream().to_string();
+    for (tokens, written) in [
+        (" :: ", "::"),
+        (" < ", "<"),
+        (" >", ">"),
+        ("& ", "&"),
+        ("[ ", "["),
+        (" ]", "]"),
+        (" ,", ","),
+        (" ;", ";"),
+        ("( ", "("),
+        (" )", ")"),
+    ] {
+        text = text.replace(tokens, written);
+    }
+    text
 }
 
 /// The two types of a `Result` that is spelled as one.

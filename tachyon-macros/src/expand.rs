@@ -119,6 +119,7 @@ fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
     // One parameter more than the function, which has as many as clippy finds good.
     let full = (endpoint.params.all.len() == 7 && endpoint.params.arguments().count() == 7)
         .then(|| quote!(#[allow(clippy::too_many_arguments, reason = "the caller comes on top")]));
+    let shown = contract.shown();
     let call = format!("Calls `{}` in the other process and waits for its reply.", name.unraw());
     let in_place = format!("As `call`, with the reply of `{}` where it lies.", name.unraw());
     let starts = format!("Sends a call of `{}`, whose reply `Started::finish` waits for.", name.unraw());
@@ -133,6 +134,10 @@ fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
             pub const MSG_TYPE: #private::u16 = #msg_type;
 
             #[doc = #call]
+            ///
+            /// ```text
+            #[doc = #shown]
+            /// ```
             ///
             /// # Errors
             ///

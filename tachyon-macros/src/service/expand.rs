@@ -205,8 +205,13 @@ fn client(service: &Service<'_>, private: &Path) -> TokenStream {
         } else {
             quote!(#[doc = #called])
         };
+        let shown = contract.shown();
         quote_spanned! {Span::mixed_site()=>
             #docs
+            ///
+            /// ```text
+            #[doc = #shown]
+            /// ```
             ///
             /// # Errors
             ///

@@ -25,7 +25,7 @@ pub const fn align8(len: usize) -> usize {
 /// Where fields of these sizes and alignments lie, and last where the head ends.
 ///
 /// # Panics
-/// When the head is longer than [`MAX_HEAD`], which is a compile error where the macro calls this: in a constant.
+/// When the head is longer than 4096 bytes, which is a compile error where the macro calls this: in a constant.
 #[track_caller]
 pub const fn offsets<const N: usize, const M: usize>(fields: [(usize, usize); N]) -> [usize; M] {
     assert!(M == N + 1);
