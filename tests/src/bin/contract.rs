@@ -1,10 +1,10 @@
-//! The other process of the contract's tests: one contract of every form, served in several ways.
+//! The other process of the contract's tests: one contract of every form, served in several ways, and called.
 
 use std::error::Error;
 use std::path::Path;
 
-use tachyon::{Callee, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions};
-use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, one};
+use tachyon::{Callee, Caller, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions};
+use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, one, scene};
 use tachyon_tests::evolution::{Reached, new, old};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -23,6 +23,22 @@ fn main() -> Outcome {
         ("many_server", [workers]) => server(&many(false), path, workers.parse()?),
         ("old", [size]) => callee(Dispatcher::with_state(Reached::default(), old::TABLE), path, size.parse()?),
         ("new", [size]) => callee(Dispatcher::with_state(Reached::default(), new::TABLE), path, size.parse()?),
+        ("call_one", []) => calls(path, |caller| {
+            scene::call_every_form(caller);
+            scene::call_every_form(&mut caller.within(scene::PATIENCE));
+        }),
+        ("call_many", [failed, panicked]) => calls(path, |caller| {
+            scene::call_several_arguments(caller);
+            scene::call_several_arguments(&mut caller.within(scene::PATIENCE));
+            scene::call_every_reply(caller);
+            scene::call_every_taker(caller);
+            scene::finish_in_any_order(caller);
+            scene::fail_as_declared(caller);
+            scene::fail_in_words(caller, failed, panicked);
+        }),
+        ("call_hidden", []) => calls(path, scene::fail_without_texts),
+        ("call_small", []) => calls(path, scene::exceed_rings),
+        ("call_sensor", []) => calls(path, scene::call_service),
         ("hostile", []) => hostile(path),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
@@ -31,6 +47,13 @@ fn main() -> Outcome {
 #[allow(clippy::print_stdout, reason = "printing is how a peer reports")]
 fn report(line: &str) {
     println!("{line}");
+}
+
+/// Plays a scene as the caller of any program that serves the contract.
+fn calls(path: &Path, scene: impl Fn(&mut Caller)) -> Outcome {
+    let mut caller = Caller::connect(path)?;
+    scene(&mut caller);
+    Ok(())
 }
 
 /// Reports each failure.
