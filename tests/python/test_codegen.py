@@ -315,9 +315,21 @@ def test_every_form_becomes_code(tmp_path: Path) -> None:
     assert source == (GENERATED / "contract.py").read_text()
     file = tmp_path / "contract.py"
     file.write_text(source)
-    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--check", str(file)]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert process.returncode == 0, process.stdout + process.stderr
+    for command in (
+        ["ruff", "format", "--isolated", "--check"],
+        ["mypy", "--strict", "--cache-dir", str(tmp_path / "cache")],
+        ["pyright", "--pythonpath", sys.executable],
+    ):
+        process = subprocess.run(
+            [sys.executable, "-m", *command, str(file)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert process.returncode == 0, process.stdout + process.stderr
+    assert load(file).filter.msg_type == 4
 
 
 def test_every_form_is_shown_as_a_function() -> None:

@@ -3,9 +3,15 @@
 use std::error::Error;
 use std::path::Path;
 
-use tachyon::{Callee, Caller, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions};
+use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions};
 use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, one, scene};
 use tachyon_tests::evolution::{Reached, new, old};
+
+/// The contract as `tachyon codegen rust` writes it for its service in Python.
+#[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic, reason = "as it is generated")]
+#[rustfmt::skip]
+#[path = "../../tests/generated/contract_service.rs"]
+mod generated;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -39,6 +45,7 @@ fn main() -> Outcome {
         ("call_hidden", []) => calls(path, scene::fail_without_texts),
         ("call_small", []) => calls(path, scene::exceed_rings),
         ("call_sensor", []) => calls(path, scene::call_service),
+        ("call_generated", []) => generated_calls(path),
         ("hostile", []) => hostile(path),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
@@ -53,6 +60,36 @@ fn report(line: &str) {
 fn calls(path: &Path, scene: impl Fn(&mut Caller)) -> Outcome {
     let mut caller = Caller::connect(path)?;
     scene(&mut caller);
+    Ok(())
+}
+
+/// Calls through the generated client.
+fn generated_calls(path: &Path) -> Outcome {
+    use generated::{Code, EndpointsClient, FailsError, Grade, Point, SplitError};
+
+    let mut caller = Caller::connect(path)?;
+    let mut client = EndpointsClient::new(&mut caller);
+    client.nothing()?;
+    let small = client.gives_small()?;
+    assert_eq!((small.text.as_str(), small.maybe), ("gr\u{fc}n", Some(Grade::Poor)));
+    assert_eq!(client.takes_one(&small)?, 5);
+    let rows = [vec![true], vec![]];
+    let several = client.takes_several(true, &Grade::Good, "text", &small.marks, &rows, &small, None)?;
+    assert_eq!(several, 3);
+    let points = [Point { x: 0.5, y: 1.0 }];
+    assert_eq!(client.boxed(&points)?, points);
+    assert_eq!(client.shared_texts(&["a", ""])?, ["a", ""]);
+    assert_eq!(client.takes_maybe(Some(7))?, 11);
+    assert_eq!(client.constant()?, [1, 2, 3]);
+    assert_eq!(client.split("a,b", &Code { number: b',' })?, ["a", "b"]);
+    let failed = client.split("", &Code { number: b',' });
+    assert!(matches!(failed, Err(CallError::Failed(SplitError::Busy))), "{failed:?}");
+    match client.fails(3, "why") {
+        Err(CallError::Failed(FailsError::Odd { why, origin: Some(origin), marks })) => {
+            assert_eq!((why.as_str(), origin.sensor.as_str(), marks), ("why", "north", small.marks));
+        }
+        other => return Err(format!("{other:?}").into()),
+    }
     Ok(())
 }
 
