@@ -74,15 +74,15 @@ fn generated_calls(path: &Path) -> Outcome {
     assert_eq!((small.text.as_str(), small.maybe), ("gr\u{fc}n", Some(Grade::Poor)));
     assert_eq!(client.takes_one(&small)?, 5);
     let rows = [vec![true], vec![]];
-    let several = client.takes_several(true, &Grade::Good, "text", &small.marks, &rows, &small, None)?;
+    let several = client.takes_several(true, Grade::Good, "text", &small.marks, &rows, &small, None)?;
     assert_eq!(several, 3);
     let points = [Point { x: 0.5, y: 1.0 }];
     assert_eq!(client.boxed(&points)?, points);
     assert_eq!(client.shared_texts(&["a", ""])?, ["a", ""]);
     assert_eq!(client.takes_maybe(Some(7))?, 11);
     assert_eq!(client.constant()?, [1, 2, 3]);
-    assert_eq!(client.split("a,b", &Code { number: b',' })?, ["a", "b"]);
-    let failed = client.split("", &Code { number: b',' });
+    assert_eq!(client.split("a,b", Code { number: b',' })?, ["a", "b"]);
+    let failed = client.split("", Code { number: b',' });
     assert!(matches!(failed, Err(CallError::Failed(SplitError::Busy))), "{failed:?}");
     match client.fails(3, "why") {
         Err(CallError::Failed(FailsError::Odd { why, origin: Some(origin), marks })) => {
