@@ -463,13 +463,16 @@ def name() -> str:
 
 def dispatcher_of(role: str) -> tachyon.RpcDispatcher:
     dispatcher = tachyon.RpcDispatcher(hide_error_text=role == "hidden")
-    for endpoint in {"one": echoes(), "many": many, "hidden": many, "sensor": sensor}[role]:
+    for endpoint in {"one": echoes(), "many": many, "hidden": many, "seen_server": many, "sensor": sensor}[role]:
         dispatcher.register(endpoint)
     return dispatcher
 
 
-def main(role: str, path: str, size: str) -> None:
+def main(role: str, path: str, size: str = "65536") -> None:
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    if role == "seen_server":
+        dispatcher_of(role).serve_forever(tachyon.RpcServer(path))
+        return
     with tachyon.RpcBus.listen(path, int(size), int(size)) as bus:
         dispatcher_of(role).serve_forever(bus)
 

@@ -297,7 +297,7 @@ def test_python_calls_with_several_arguments(api: Callable[[str], Any], language
         assert call(module.split, "a,,bc", comma) == ["a", "", "bc"]
         with pytest.raises(module.Busy, match=r"^busy$"):
             call(module.split, "", comma)
-        assert call(module.shared_text, upper=True) == "TEXT"
+        assert call(module.shared_text, request=True) == "TEXT"
         assert (call(module.cow_text, "text"), call(module.cow_text, "grün")) == ("text", "gr?n")
         assert plain(call(module.cow_marks, [mark(module)] * 9)) == [mark(module)] * 2
         assert plain(call(module.boxed, [module.Point(x=0.0, y=0.0)])) == [module.Point(x=0.0, y=0.0)]
@@ -583,3 +583,59 @@ def test_python_code_for_both_services_is_the_same(path: str) -> None:
         sources[language] = [line for line in source.splitlines() if line.strip() not in ("", "pass")]
     shown = {language: [line for line in lines if '"""' not in line] for language, lines in sources.items()}
     assert shown["python"] == shown["rust"]
+
+
+def end_in_every_way(module: Any, path: str) -> None:
+    """As `end_in_every_way` of the Rust caller."""
+    with RpcBus.connect(path) as bus:
+        module.nothing.call(bus)
+        module.takes_one.call(bus, small(module))
+        for endpoint, *given in (
+            (module.fails, 0, ""),
+            (module.fails_in_words, "word", 2),
+            (module.fails, 9, "thrown"),
+        ):
+            with pytest.raises(RpcError):
+                endpoint.call(bus, *given)
+        with bus.wait(bus.call(b"", 404), timeout=LIMIT) as reply:
+            assert reply.error_kind is ErrorKind.NO_HANDLER
+
+
+def test_statistics_and_layers_see_both_callers_alike(
+    language: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    command = [str(PROGRAM)] if language == "rust" else [sys.executable, str(SERVICE)]
+    with subprocess.Popen([*command, "seen_server", path], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            (tmp_path / "seen_api.py").write_text(tachyon("codegen", "python", path))
+            module = load(tmp_path / "seen_api.py")
+            counted = []
+            for call in (lambda: end_in_every_way(module, path), lambda: rust("call_endings", path)):
+                call()
+                look = json.loads(tachyon("top", path, "--once", "--json", "--interval", "0.1"))
+                lines = [(line["msg_type"], line["name"], line["calls"], line["errors"]) for line in look["endpoints"]]
+                counted.append([line for line in lines if line[2]])
+        finally:
+            process.kill()
+            out, _ = process.communicate(timeout=LIMIT)
+    once, twice = counted
+    assert {line[:2]: line[2:] for line in once if line[0]} == {
+        (100, "nothing"): (1, 0),
+        (108, "takes_one"): (1, 0),
+        (110, "fails"): (2, 2),
+        (111, "fails_in_words"): (1, 1),
+    }
+    assert [line[2:] for line in once if not line[0]] == [(1, 1)]
+    assert twice == [(*line[:2], 2 * line[2], 2 * line[3]) for line in once]
+    if language == "rust":
+        seen = out.splitlines()
+        half = len(seen) // 2
+        assert seen[:half] == seen[half:]
+        assert seen[:2] == ["100 nothing 0 Replied(0)", f"108 takes_one {len(bytes(small(module)))} Replied(8)"]
+        assert seen[2:half] == [
+            "110 fails 16 Failed(HandlerFailed)",
+            "111 fails_in_words 24 Failed(HandlerFailed)",
+            "110 fails 24 Failed(HandlerFailed)",
+            "404  0 Failed(NoHandler)",
+        ]

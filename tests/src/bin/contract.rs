@@ -2,8 +2,11 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::time::Duration;
 
-use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions};
+use tachyon::{
+    CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, Outcome, RpcServer, ServeError, ServerOptions,
+};
 use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, one, scene};
 use tachyon_tests::evolution::{Reached, new, old};
 
@@ -13,9 +16,9 @@ use tachyon_tests::evolution::{Reached, new, old};
 #[path = "../../tests/generated/contract_service.rs"]
 mod generated;
 
-type Outcome = Result<(), Box<dyn Error>>;
+type Ended = Result<(), Box<dyn Error>>;
 
-fn main() -> Outcome {
+fn main() -> Ended {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: contract ROLE PATH ...".into()) };
@@ -27,6 +30,7 @@ fn main() -> Outcome {
         ("sensor", [size]) => callee(SensorsService::dispatcher(Sensor::default()), path, size.parse()?),
         ("one_server", [workers]) => server(&Dispatcher::new(one::ECHOES), path, workers.parse()?),
         ("many_server", [workers]) => server(&many(false), path, workers.parse()?),
+        ("seen_server", []) => seen_server(path),
         ("old", [size]) => callee(Dispatcher::with_state(Reached::default(), old::TABLE), path, size.parse()?),
         ("new", [size]) => callee(Dispatcher::with_state(Reached::default(), new::TABLE), path, size.parse()?),
         ("call_one", []) => calls(path, |caller| {
@@ -45,6 +49,7 @@ fn main() -> Outcome {
         ("call_hidden", []) => calls(path, scene::fail_without_texts),
         ("call_small", []) => calls(path, scene::exceed_rings),
         ("call_sensor", []) => calls(path, scene::call_service),
+        ("call_endings", []) => calls(path, scene::end_in_every_way),
         ("call_generated", []) => generated_calls(path),
         ("hostile", []) => hostile(path),
         _ => Err(format!("no such role: {arguments:?}").into()),
@@ -57,14 +62,14 @@ fn report(line: &str) {
 }
 
 /// Plays a scene as the caller of any program that serves the contract.
-fn calls(path: &Path, scene: impl Fn(&mut Caller)) -> Outcome {
+fn calls(path: &Path, scene: impl Fn(&mut Caller)) -> Ended {
     let mut caller = Caller::connect(path)?;
     scene(&mut caller);
     Ok(())
 }
 
 /// Calls through the generated client.
-fn generated_calls(path: &Path) -> Outcome {
+fn generated_calls(path: &Path) -> Ended {
     use generated::{Code, EndpointsClient, FailsError, Grade, Point, SplitError};
 
     let mut caller = Caller::connect(path)?;
@@ -100,20 +105,38 @@ fn many(hide: bool) -> Dispatcher<Ledger> {
     dispatcher
 }
 
-fn callee<S>(mut dispatcher: Dispatcher<S>, path: &Path, size: usize) -> Outcome {
+fn callee<S>(mut dispatcher: Dispatcher<S>, path: &Path, size: usize) -> Ended {
     std::panic::set_hook(Box::new(|_| {}));
     let mut callee = Callee::listen(path, size, size)?;
     Ok(dispatcher.serve_forever(&mut callee)?)
 }
 
-fn server<S: Send + Sync>(dispatcher: &Dispatcher<S>, path: &Path, workers: usize) -> Outcome {
+/// Prints each request as a layer sees it.
+struct Diary;
+
+impl Layer for Diary {
+    fn after(&self, call: &Context<'_>, outcome: &Outcome, _took: Duration) {
+        report(&format!("{} {} {} {outcome:?}", call.msg_type, call.name, call.request_size));
+    }
+}
+
+/// A server with statistics and a layer.
+fn seen_server(path: &Path) -> Ended {
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut dispatcher = Dispatcher::with_state(Ledger::default(), TABLE);
+    dispatcher.layer(Diary);
+    let mut server = RpcServer::bind(path)?;
+    Ok(dispatcher.serve_workers(&mut server, 1)?)
+}
+
+fn server<S: Send + Sync>(dispatcher: &Dispatcher<S>, path: &Path, workers: usize) -> Ended {
     let options = ServerOptions::new().ring_sizes(1 << 16, 1 << 16).stats(false);
     let mut server = RpcServer::bind_with(path, options)?;
     Ok(dispatcher.serve_workers(&mut server, workers)?)
 }
 
 /// Replies to a request with the bytes that the request brought for it, and does not describe itself.
-fn hostile(path: &Path) -> Outcome {
+fn hostile(path: &Path) -> Ended {
     let mut callee = Callee::listen(path, 1 << 16, 1 << 16)?;
     let mut next = Vec::new();
     loop {

@@ -262,6 +262,16 @@ fn failed<T: Debug>(outcome: Result<T, CallError<ScanError>>) -> ScanError {
     }
 }
 
+/// One call of each ending: a reply, a declared error, an error in words, a panic, and no endpoint.
+pub fn end_in_every_way(caller: &mut Caller) {
+    nothing::call(caller).unwrap();
+    takes_one::call(caller, &a_small()).unwrap();
+    assert_eq!(failed(fails::call(caller, 0, "")), ScanError::Busy);
+    remote(fails_in_words::call(caller, "word", 2));
+    remote(fails::call(caller, 9, "thrown"));
+    remote(caller.request(404, &[]).map(drop));
+}
+
 /// The service `Sensors`, which holds what it is told between calls.
 pub fn call_service(caller: &mut Caller) {
     let mut client = SensorsClient::new(caller).within(PATIENCE);
