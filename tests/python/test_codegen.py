@@ -307,6 +307,22 @@ def test_types_of_one_name_are_told_apart() -> None:
     assert "    one: X\n    two: X2\n" in source
 
 
+def test_a_field_is_renamed_only_if_it_hides_what_its_class_refers_to() -> None:
+    one = struct("X", ("a", "u8", 0, 1), size=1)
+    two = struct("Y", ("g", "u8", 0, 1), ("X", "u8", 1, 1), size=2)
+    three = struct("Z", ("f", one, 0, 1), ("X", "u8", 1, 1), size=2)
+    source = python(
+        from_json(described(struct("W", ("two", two, 0, 2), ("three", three, 2, 2), ("W", "u8", 4, 1), size=5)))
+    )
+    assert "class Y(tachyon.Struct):\n    g: tachyon.u8\n    X: tachyon.u8\n" in source
+    assert "class Z(tachyon.Struct):\n    f: X\n    X_: tachyon.u8\n" in source
+    # An endpoint of the name, before or behind it, is none of its business.
+    endpoint = {"msg_type": 1, "name": "g", "request": {"form": "empty"}, "reply": {"form": "empty"}}
+    other = endpoint | {"msg_type": 2, "name": "h", "request": {"form": "payload", "layout": two}}
+    for endpoints in ([endpoint, other], [other, endpoint]):
+        assert "    g: tachyon.u8\n" in python(from_json(json.dumps({"schema": 1, "endpoints": endpoints})))
+
+
 def test_every_form_becomes_code(tmp_path: Path) -> None:
     """Text, lists, options, payloads with a head, arguments by name and declared errors."""
     source = python(from_json((GENERATED / "contract.json").read_text()))
@@ -315,9 +331,21 @@ def test_every_form_becomes_code(tmp_path: Path) -> None:
     assert source == (GENERATED / "contract.py").read_text()
     file = tmp_path / "contract.py"
     file.write_text(source)
-    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--check", str(file)]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert process.returncode == 0, process.stdout + process.stderr
+    for command in (
+        ["ruff", "format", "--isolated", "--check"],
+        ["mypy", "--strict", "--cache-dir", str(tmp_path / "cache")],
+        ["pyright", "--pythonpath", sys.executable],
+    ):
+        process = subprocess.run(
+            [sys.executable, "-m", *command, str(file)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert process.returncode == 0, process.stdout + process.stderr
+    assert load(file).filter.msg_type == 4
 
 
 def test_every_form_is_shown_as_a_function() -> None:

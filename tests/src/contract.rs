@@ -4,6 +4,8 @@
 #![allow(clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "every form is the point")]
 #![allow(clippy::pub_underscore_fields, reason = "gaps")]
 
+pub mod scene;
+
 use core::fmt;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -108,6 +110,54 @@ pub struct Small {
     pub maybe: Option<Grade>,
     /// A head of its own.
     pub inner: Option<Origin>,
+}
+
+/// The arguments of `everything`, and what its context says.
+#[tachyon::payload]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Everything {
+    /// A number.
+    pub byte: u8,
+    /// A number by reference.
+    pub number: u64,
+    /// A flag.
+    pub flag: bool,
+    /// An enum.
+    pub grade: Grade,
+    /// Text that is lent.
+    pub text: String,
+    /// Text that is owned.
+    pub owned: String,
+    /// Payloads that are lent.
+    pub marks: Vec<Mark>,
+    /// Numbers that are owned.
+    pub numbers: Vec<f64>,
+    /// Texts that are lent.
+    pub texts: Vec<String>,
+    /// Rows that are owned.
+    pub rows: Vec<Vec<u8>>,
+    /// A scan that is lent.
+    pub scan: Scan,
+    /// A scan that is owned.
+    pub second: Scan,
+    /// A scan that is owned, then lent.
+    pub third: Scan,
+    /// Scans that are owned.
+    pub scans: Vec<Scan>,
+    /// Text that may not be there.
+    pub maybe: Option<String>,
+    /// A scan that may not be there.
+    pub other: Option<Scan>,
+    /// A payload.
+    pub point: Point,
+    /// A payload by reference.
+    pub mark: Mark,
+    /// An array.
+    pub array: [u16; 3],
+    /// The endpoint's name.
+    pub name: String,
+    /// The endpoint's number.
+    pub msg_type: u16,
 }
 
 /// What the endpoints keep.
@@ -276,14 +326,31 @@ pub fn everything(
     point: Point,
     mark: &Mark,
     array: [u16; 3],
-) -> String {
+) -> Everything {
     ledger.note();
-    let texts: Vec<_> = texts.iter().collect();
-    format!(
-        "{byte} {number} {flag} {grade:?} {text} {owned} {marks:?} {numbers:?} {texts:?} {rows:?} {scan:?} {second:?} \
-         {third:?} {scans:?} {maybe:?} {other:?} {point:?} {mark:?} {array:?} {} {}",
-        cx.name, cx.msg_type
-    )
+    Everything {
+        byte,
+        number: *number,
+        flag,
+        grade,
+        text: text.to_owned(),
+        owned,
+        marks: marks.to_vec(),
+        numbers,
+        texts: texts.iter().map(str::to_owned).collect(),
+        rows,
+        scan: scan.into_owned(),
+        second,
+        third: third.clone(),
+        scans,
+        maybe: maybe.map(str::to_owned),
+        other: other.map(ScanRef::into_owned),
+        point,
+        mark: *mark,
+        array,
+        name: cx.name.to_owned(),
+        msg_type: cx.msg_type,
+    }
 }
 
 /// Moves all points, into a slot.

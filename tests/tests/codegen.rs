@@ -22,6 +22,12 @@ mod generated;
 #[path = "generated/odd.rs"]
 mod odd;
 
+/// Every form of the contract: it compiles, and that is all.
+#[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic, reason = "as it is generated")]
+#[rustfmt::skip]
+#[path = "generated/contract.rs"]
+mod contract;
+
 use generated::{Endpoints, EndpointsClient, EndpointsService, Order, PriceReply, PriceRequest, Side};
 
 fn peer() -> (tempfile::TempDir, Peer, Caller) {

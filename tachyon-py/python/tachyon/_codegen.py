@@ -185,14 +185,14 @@ class _Writer:
         # Hints come first: their types must be written before the class is.
         hints = [self._type(field.type, f"field `{field.name}` of {head.name}") for field in head.fields]
         names: set[str] = set()
+        used = _used(hints)
         written: list[tuple[FieldType, str, str]] = []
         for field, hint in zip(head.fields, hints, strict=True):
             if field.name.startswith("_"):
                 message = f"field `{field.name}` of {head.name} begins with an underscore, which is padding in Python"
                 raise DescriptionError(message)
             name = python_name(field.name, OF_STRUCTS)
-            # A default becomes an attribute of the class, and hides a type of its name from the hints behind it.
-            while name in names or name in reserved or name in self._taken:
+            while name in names or name in reserved or name in used:
                 name += "_"
             names.add(name)
             written.append((field, name, hint))
@@ -244,6 +244,9 @@ class _Writer:
         return self._names[found]
 
     def _variable(self, found: HeadType) -> tuple[list[str], list[str]]:
+        if not found.fields:
+            message = f"{found.name} has no fields, and a Struct has at least one"
+            raise DescriptionError(message)
         lines = [
             f"    {name}: {hint}{' = None' if isinstance(field.type, OptionType) else ''}"
             for field, name, hint in self._fields(found, ())
@@ -270,13 +273,17 @@ class _Writer:
         if struct.align != aligned or end % aligned or end > _LARGEST:
             message = f"{struct.name} has {end} bytes aligned to {struct.align}; that is no payload"
             raise DescriptionError(message)
-        # Hints come first: what they name is not a name of a field, which would hide it from a type checker.
         hints = [self._type(field.type, f"field `{field.name}` of {struct.name}") for field in struct.fields]
-        names = field_names((field.name for field in struct.fields), frozenset(self._taken))
+        names = field_names((field.name for field in struct.fields), _used(hints))
         return [
             f"    {name}: {hint}{' = tachyon.pad()' if is_padding(name) else ''}"
             for name, hint in zip(names, hints, strict=True)
         ]
+
+
+def _used(hints: list[str]) -> frozenset[str]:
+    """Give the names that a class body refers to: a field of such a name would hide it from the hints behind it."""
+    return frozenset(_USED).union(*(re.findall(r"(?<![.\w])[^\W\d]\w*", hint) for hint in hints))
 
 
 def _extent(found: Type) -> tuple[int, int]:
