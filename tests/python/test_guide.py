@@ -35,6 +35,8 @@ def test_the_page(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) ->
     command = [sys.executable, "-W", "error", "sensor_service.py", path]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as service:
         monkeypatch.syspath_prepend(str(tmp_path))
+        # The examples have a module of this name, too.
+        monkeypatch.delitem(sys.modules, "sensor_api", raising=False)
         try:
             with RpcBus.connect(path) as bus:
                 names = {"bus": bus, "__name__": __name__}
@@ -50,5 +52,6 @@ def test_the_page(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) ->
             _, logged = service.communicate(timeout=LIMIT)
         finally:
             service.kill()
+            # What the page imported is put away; what was there before comes back.
             sys.modules.pop("sensor_api", None)
     assert (service.returncode, logged) == (0, "")
