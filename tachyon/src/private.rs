@@ -17,7 +17,7 @@ pub use core::error::Error;
 pub use core::fmt::{self, Debug};
 pub use core::format_args;
 pub use core::marker::{Copy, PhantomData, Sized};
-pub use core::mem::{align_of, size_of};
+pub use core::mem::{MaybeUninit, align_of, size_of};
 pub use core::option::Option;
 pub use core::primitive::{bool, i8, i16, i32, i64, i128, str, u8, u16, u32, u64, usize};
 pub use core::result::Result;
@@ -34,7 +34,7 @@ pub use self::endpoint::{
 };
 pub use self::gaps::{
     Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,
-    assert_fixed_element, assert_no_gap_after, assert_no_gap_before, assert_not_empty, assert_number, behind,
+    assert_fixed_element, assert_no_gap_after, assert_no_gap_before, assert_not_empty, assert_number, is_valid,
     never_compiled, number, shape,
 };
 pub use self::message::Opaque;
@@ -54,7 +54,7 @@ pub use crate::payload::Refused as Malformed;
 pub use crate::payload::{
     Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, Layout, List, Message,
     NoOption, Pass, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer,
-    align8, deeper, deepest, list_len, offsets, own_list, read_list, write_list,
+    align8, assert_place, deeper, deepest, list_len, offsets, own_list, read_list, write_list,
 };
 pub use crate::rpc::Within as Limited;
 pub use crate::rpc::{

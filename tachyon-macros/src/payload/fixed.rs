@@ -7,7 +7,7 @@ use syn::{ItemEnum, ItemStruct, Path};
 
 use super::derive::{Found, Part, Size, copies, documentation, reply_by_reference};
 use super::model::Declared;
-use super::spelling::{Spelled, known_layout};
+use super::spelling::Spelled;
 use crate::attrs;
 use crate::place::{Place, generated};
 
@@ -19,9 +19,9 @@ use crate::place::{Place, generated};
 ///                                  };
 /// ```
 ///
-/// The implementation is sound: the struct has these fields and no others, all of them are `Fixed`, which its bounds say,
-/// the constants look for padding and at the alignment, and the struct is `repr(C)`, so that `__SHAPE` has the fields'
-/// places.
+/// The implementation is sound: the struct has these fields and no others, at the places that `__SHAPE` has, all of them
+/// are `Fixed`, which the uses of their layouts say, the constants look for padding and at the alignment, and each field
+/// is checked by its type: a field that is spelled `u8` may be of any type, by an alias.
 pub(super) fn payload(declared: &Declared, found: &Found, private: &Path) -> TokenStream {
     match declared {
         Declared::Struct(item) => structure(item, found, private),
@@ -43,14 +43,12 @@ fn structure(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
     let gaps = gaps(item, &parts, private);
     let copies = copies(name, &bounds, found, private);
     let layout = layout(item, &parts, private);
-    let checked = parts.iter().enumerate().filter(|(_, part)| !is_plain(part)).map(|(at, part)| {
+    let checked = parts.iter().enumerate().map(|(at, part)| {
         let ty = &part.ty;
-        quote_spanned! {Span::mixed_site()=>
-            && <#ty as #private::Fixed>::is_valid(#private::behind(bytes, __SHAPE.offsets[#at]))
-        }
+        quote_spanned!(Span::mixed_site()=> && #private::is_valid::<#ty>(bytes, __SHAPE.offsets[#at]))
     });
     let replies = reply_by_reference(name, &bounds, private);
-    let fields = fields(name, &parts);
+    let fields = fields(name, &parts, private);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
             use #private::{NotDefined as _, NotFixed as _, NotValue as _};
@@ -79,25 +77,33 @@ fn structure(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
     }
 }
 
-/// Another attribute may change the struct after this derive has seen it: these are the fields that it has to have.
+/// Another attribute may change the struct after this derive has seen it: these are the fields that it has to have, of
+/// exactly these types and at these places.
 ///
 /// ```text
-/// a: A   =>   const _: fn(&Name) = |Name { a: field0 }| { let _: &A = field0; };
+/// a: A   =>   const _: fn(&Name) = |Name { a: _ }| ();
+///             const _: () = {
+///                 let memory = MaybeUninit::<Name>::uninit();
+///                 let start = memory.as_ptr();
+///                 unsafe { assert_place::<Name, A>(start, &raw const (*start).a, __SHAPE.offsets[0]) };
+///             };
 /// ```
-fn fields(name: &TokenStream, parts: &[Part<'_>]) -> TokenStream {
-    let names = parts.iter().map(|part| &part.name);
+///
+/// The pointers are of one allocation, from which nothing is read. `offset_of!` would report deprecated fields.
+fn fields(name: &TokenStream, parts: &[Part<'_>], private: &Path) -> TokenStream {
+    let names: Vec<_> = parts.iter().map(|part| &part.name).collect();
     let types = parts.iter().map(|part| &part.ty);
-    let bound: Vec<Ident> = (0..parts.len()).map(|at| Ident::new(&format!("field{at}"), Span::mixed_site())).collect();
+    let at = 0..parts.len();
     quote_spanned! {Span::mixed_site()=>
-        const _: fn(&#name) = |#name { #(#names: #bound),* }| {
-            #(let _: &#types = #bound;)*
+        const _: fn(&#name) = |#name { #(#names: _),* }| ();
+        const _: () = {
+            let memory = #private::MaybeUninit::<#name>::uninit();
+            let start = memory.as_ptr();
+            #(unsafe {
+                #private::assert_place::<#name, #types>(start, &raw const (*start).#names, __SHAPE.offsets[#at]);
+            })*
         };
     }
-}
-
-/// Whether any bytes are a value of the field, as far as its spelling tells.
-fn is_plain(part: &Part<'_>) -> bool {
-    known_layout(&part.field.ty).is_some() && !part.ty.to_string().contains("bool")
 }
 
 /// `where for<'fixed> A: Fixed, for<'fixed> B: Fixed`, of the fields' types: where one is no payload, which is reported

@@ -92,11 +92,27 @@ unsafe impl<T: Fixed, const N: usize> Fixed for [T; N] {
 
     #[inline]
     fn is_valid(bytes: &[u8]) -> bool {
-        if const { T::LAYOUT.accepts_any_bytes() } {
+        // An array may have no bytes at all, which no chunks make up.
+        if const { size_of::<Self>() == 0 || T::LAYOUT.accepts_any_bytes() } {
             return true;
         }
         bytes[..size_of::<Self>()].chunks_exact(size_of::<T>()).all(|each| T::is_valid(each))
     }
+}
+
+/// Refuses a field that does not lie where a struct of `repr(C)` has it, for generated code.
+///
+/// # Safety
+/// `start` is the beginning of memory for an `S`, and `field` points to a field in it.
+///
+/// # Panics
+/// When the field lies elsewhere. The macro calls this in constants only, so the panic is a compile error.
+#[doc(hidden)]
+#[track_caller]
+pub const unsafe fn assert_place<S, T>(start: *const S, field: *const T, expected: usize) {
+    // SAFETY: the caller has both from one allocation.
+    let found = unsafe { field.cast::<u8>().offset_from_unsigned(start.cast()) };
+    assert!(found == expected, "another attribute has changed how the struct lies in memory: payloads are `repr(C)`");
 }
 
 /// The bytes of `values`.

@@ -17,7 +17,7 @@ mod value_tests;
 
 pub use argument::{Argument, Pass};
 pub use declared::{DeclaredError, Undeclared};
-pub use fixed::Fixed;
+pub use fixed::{Fixed, assert_place};
 pub(crate) use fixed::{lend_all_mut, lend_private};
 pub use form::Form;
 pub use head::{Head, Writer, align8, offsets};

@@ -194,14 +194,17 @@ const fn gap(bytes: usize) -> Message {
     message
 }
 
-/// The bytes from `at` on.
+/// Whether the bytes from `at` on begin with a `T`.
 ///
 /// # Panics
 ///
 /// When there are fewer.
 #[inline]
-pub fn behind(bytes: &[u8], at: usize) -> &[u8] {
-    &bytes[at..]
+pub fn is_valid<T: Fixed>(bytes: &[u8], at: usize) -> bool {
+    if const { T::LAYOUT.accepts_any_bytes() } {
+        return true;
+    }
+    T::is_valid(&bytes[at..])
 }
 
 /// The bytes of a number at the beginning of `bytes`.

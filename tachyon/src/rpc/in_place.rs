@@ -50,8 +50,13 @@ impl<'c, M: Message> InPlace<'c, M> {
     }
 }
 
-impl<'c, M: Message<View<'c>: fmt::Debug>> fmt::Debug for InPlace<'c, M> {
+/// For all views, and by way of [`get`](InPlace::get): one of `View<'c>` alone would see a lifetime that outlasts the
+/// reply.
+impl<M: Message> fmt::Debug for InPlace<'_, M>
+where
+    for<'s> M::View<'s>: fmt::Debug,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.view, f)
+        fmt::Debug::fmt(&self.get(), f)
     }
 }

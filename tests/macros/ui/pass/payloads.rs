@@ -4,7 +4,7 @@
 #![deny(rust_2018_idioms, single_use_lifetimes, let_underscore_drop, clippy::all, clippy::pedantic)]
 #![allow(clippy::trivially_copy_pass_by_ref, reason = "a request is borrowed, whatever its size")]
 
-use tachyon::{Fixed, Layout, Primitive, ReplySlot, SlotError, endpoints, tachyon_rpc};
+use tachyon::{Fixed, Layout, Primitive, ReplySlot, SlotError, Value, endpoints, tachyon_rpc};
 
 mod vendored {
     pub(crate) use ::tachyon as ipc;
@@ -55,6 +55,36 @@ struct Nested {
 #[vendored::ipc::payload(crate = crate::vendored::ipc)]
 struct Plain {
     value: [[u16; 3]; 2],
+}
+
+/// Types that are spelled like others: a field's values are those of its type.
+#[allow(non_camel_case_types, reason = "it is the point")]
+mod aliases {
+    use super::Level;
+
+    type u16 = Level;
+    type u8 = bool;
+
+    #[tachyon::payload]
+    pub(super) struct Aliased {
+        pub(super) level: u16,
+        pub(super) flags: [u8; 2],
+    }
+
+    #[tachyon::payload(extensible)]
+    pub(super) struct InHead {
+        pub(super) level: u16,
+        pub(super) flag: u8,
+    }
+}
+
+/// Arrays without an element have no bytes.
+#[tachyon::payload]
+#[derive(Debug, PartialEq)]
+struct Hollow {
+    none: [[bool; 0]; 3],
+    level: Level,
+    never: [Level; 0],
 }
 
 /// Its layout is checked by the compiler alone.
@@ -162,6 +192,21 @@ fn main() {
     let Layout::Enum(layout) = Level::LAYOUT else { panic!("an enum") };
     assert_eq!((layout.repr, layout.variants[0].value, layout.variants[1].name), (Primitive::I16, -300, "High"));
     assert_eq!(layout.doc, "Of a number with a sign.");
+
+    let aliased = aliases::Aliased::from_bytes(&[44, 1, 1, 0]).expect("it is one");
+    assert!(aliased.level == Level::High && aliased.flags == [true, false]);
+    assert!(aliases::Aliased::from_bytes(&[44, 1, 1, 2]).is_err());
+    assert!(aliases::Aliased::from_bytes(&[45, 1, 1, 0]).is_err());
+    let bytes = aliases::InHead { level: Level::Low, flag: true }.to_bytes();
+    let in_head = aliases::InHead::from_bytes(&bytes).expect("it is one");
+    assert!(in_head.level == Level::Low && in_head.flag);
+    for (at, byte) in [(4, 0), (6, 2)] {
+        let mut bytes = bytes.clone();
+        bytes[at] = byte;
+        assert!(aliases::InHead::from_bytes(&bytes).is_err());
+    }
+    let hollow = Hollow { none: [[]; 3], level: Level::High, never: [] };
+    assert_eq!(Hollow::from_bytes(&hollow.to_bytes()), Ok(hollow));
 
     // Plain functions, all of them.
     let numbers = Numbers { a: 7, k: true, ..Numbers::default() };
