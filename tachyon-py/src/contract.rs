@@ -159,12 +159,7 @@ impl Contract {
             return Ok(args.iter().collect());
         }
         if args.len() > count {
-            let least = self.parameters.iter().filter(|own| own.default.is_none()).count();
-            let takes = if least == count { count.to_string() } else { format!("from {least} to {count}") };
-            let (arguments, were) = (if count == 1 { "argument" } else { "arguments" }, args.len());
-            let were = if were == 1 { "1 was".to_owned() } else { format!("{were} were") };
-            let message = format!("{name}() takes {takes} positional {arguments} but {were} given");
-            return Err(PyTypeError::new_err(message));
+            return Err(self.too_many(args.len()));
         }
         let mut values: Vec<Option<Bound<'py, PyAny>>> = args.iter().map(Some).collect();
         values.resize_with(count, || None);
@@ -201,6 +196,17 @@ impl Contract {
         };
         let count = missing.len() + 1;
         Err(PyTypeError::new_err(format!("{name}() missing {count} required positional {arguments}: {names}")))
+    }
+
+    /// The error for more arguments than there are parameters, as Python raises it for functions.
+    #[cold]
+    pub(crate) fn too_many(&self, given: usize) -> PyErr {
+        let (name, count) = (&self.name, self.parameters.len());
+        let least = self.parameters.iter().filter(|own| own.default.is_none()).count();
+        let takes = if least == count { count.to_string() } else { format!("from {least} to {count}") };
+        let arguments = if count == 1 { "argument" } else { "arguments" };
+        let were = if given == 1 { "1 was".to_owned() } else { format!("{given} were") };
+        PyTypeError::new_err(format!("{name}() takes {takes} positional {arguments} but {were} given"))
     }
 
     fn place_of(&self, key: &Bound<'_, PyAny>) -> PyResult<usize> {

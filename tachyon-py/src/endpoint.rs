@@ -126,35 +126,61 @@ struct Single<'py> {
 }
 
 impl<'py> Single<'py> {
-    /// Takes them apart; `own` is the parameter's name, which the value may be given by, too. A coroutine's call has
+    /// Takes them apart; the value may be given by the name of the contract's parameter, too. A coroutine's call has
     /// nothing but the value by position.
     #[inline]
     fn of(
         method: &str,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
-        own: Option<&Bound<'py, PyString>>,
+        contract: Option<&Contract>,
     ) -> PyResult<Self> {
-        let most = if method == "call" { 3 } else { 1 };
-        if args.len() > most {
-            let (least, most, given) = (1, most + 1, args.len() + 1);
-            let message =
-                format!("{method}() takes from {least} to {most} positional arguments but {given} were given");
-            return Err(PyTypeError::new_err(message));
-        }
         // An index beyond the end would make an exception.
         let get = |at: usize| if at < args.len() { args.get_item(at).ok() } else { None };
-        let mut found = Self { payload: get(0), on_response: get(1), spin_threshold: get(2), timeout: None };
+        let given = |value: Option<Bound<'py, PyAny>>| value.filter(|value| !value.is_none());
+        let on_response = given(get(1));
+        let most = if method == "call" { 3 } else { 1 };
+        // One argument too many lands in the place of `on_response`.
+        let is_surplus = on_response.as_ref().is_some_and(|function| !function.is_callable());
+        if args.len() > most || is_surplus {
+            return Err(Self::too_many(method, most, args, contract));
+        }
+        let mut found = Self { payload: get(0), on_response, spin_threshold: get(2), timeout: None };
         if let Some(kwargs) = kwargs {
+            let own = contract.and_then(|contract| contract.parameter(args.py()));
             for (key, value) in kwargs.iter() {
                 found.take(method, &key, value, own)?;
             }
         }
-        let given = |value: Option<Bound<'py, PyAny>>| value.filter(|value| !value.is_none());
         found.on_response = given(found.on_response);
         found.spin_threshold = given(found.spin_threshold);
         found.timeout = given(found.timeout);
-        Ok(found)
+        match &found.on_response {
+            Some(function) if !function.is_callable() => Err(Self::no_function(function)),
+            _ => Ok(found),
+        }
+    }
+
+    #[cold]
+    fn too_many(method: &str, most: usize, args: &Bound<'py, PyTuple>, contract: Option<&Contract>) -> PyErr {
+        match contract {
+            Some(contract) => contract.too_many(args.len()),
+            None if args.len() > most => {
+                let (least, most, given) = (1, most + 1, args.len() + 1);
+                let message =
+                    format!("{method}() takes from {least} to {most} positional arguments but {given} were given");
+                PyTypeError::new_err(message)
+            }
+            None => args.get_item(1).map_or_else(|raised| raised, |given| Self::no_function(&given)),
+        }
+    }
+
+    #[cold]
+    fn no_function(given: &Bound<'py, PyAny>) -> PyErr {
+        match type_name(given) {
+            Ok(name) => PyTypeError::new_err(format!("on_response is a function that gets the reply, not {name}")),
+            Err(raised) => raised,
+        }
     }
 
     fn take(
@@ -167,11 +193,12 @@ impl<'py> Single<'py> {
         let name = key.cast::<PyString>()?.to_string_lossy().into_owned();
         let is_own = own.is_some_and(|own| own.to_string_lossy() == name);
         let place = match name.as_str() {
+            // First: a parameter may have the name of a setting.
+            _ if is_own => &mut self.payload,
             "timeout" => &mut self.timeout,
             "on_response" if method == "call" => &mut self.on_response,
             "spin_threshold" if method == "call" => &mut self.spin_threshold,
             "payload" => &mut self.payload,
-            _ if is_own => &mut self.payload,
             _ => {
                 let message = format!("{method}() got an unexpected keyword argument '{name}'");
                 return Err(PyTypeError::new_err(message));
@@ -231,8 +258,7 @@ impl RpcEndpoint {
     ) -> PyResult<Call<'py>> {
         let contract = self.contract.as_ref().map(Py::get);
         let Some(contract) = contract.filter(|contract| !contract.is_single()) else {
-            let own = contract.and_then(|contract| contract.parameter(args.py()));
-            let Single { payload, on_response, spin_threshold, timeout } = Single::of(method, args, kwargs, own)?;
+            let Single { payload, on_response, spin_threshold, timeout } = Single::of(method, args, kwargs, contract)?;
             let written = match (contract, payload) {
                 (None, Some(payload)) if !payload.is_none() => Written::Object(payload),
                 (None, _) => return Err(no_payload()),
@@ -421,10 +447,11 @@ impl RpcEndpoint {
         }
     }
 
-    /// Whether it is called with one value, or none, and with the settings of such a call.
-    #[getter(__tachyon_single__)]
-    fn is_single(&self) -> bool {
-        self.contract.as_ref().is_none_or(|contract| contract.get().is_single())
+    /// Whether `timeout` is a setting of its calls: it has one parameter, or none, and that has another name.
+    #[getter(__tachyon_timeout__)]
+    fn takes_timeout(&self, py: Python<'_>) -> bool {
+        let Some(contract) = self.contract.as_ref().map(Py::get) else { return true };
+        contract.is_single() && contract.parameter(py).is_none_or(|own| own != "timeout")
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

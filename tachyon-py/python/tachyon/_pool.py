@@ -115,7 +115,7 @@ class Pool:
         `timeout`, of an endpoint with one parameter or none, covers the wait for a caller, too; others have `within`. A
         request of an `idempotent` endpoint that is lost with its peer is sent again on another caller.
         """
-        timeout = kwargs.pop("timeout", None) if endpoint.__tachyon_single__ else None
+        timeout = kwargs.pop("timeout", None) if endpoint.__tachyon_timeout__ else None
         return self._call(endpoint, timeout, args, kwargs)
 
     def _call(

@@ -608,8 +608,8 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     def idempotent(self) -> bool:
         """Whether a request may be handled twice where it was made once."""
     @property
-    def __tachyon_single__(self) -> bool:
-        """Whether it is called with one value, or none, and with the settings of such a call."""
+    def __tachyon_timeout__(self) -> bool:
+        """Whether `timeout` is a setting of its calls: it has one parameter, or none, and that has another name."""
     def __call__(self, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _HereT_co: ...
     @overload
     def call(self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _ReplyT_co:
