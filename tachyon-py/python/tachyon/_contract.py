@@ -112,7 +112,7 @@ def _wire_name(name: str) -> str:
 
 def _default(made: Layout, default: Any, place: str) -> Any:
     try:
-        return made.plan.normal(default, f"the default of {place}")
+        return made.anew(default, f"the default of {place}")
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(str(error)) from None
 
