@@ -491,7 +491,8 @@ impl Contract {
 
 /// The one endpoint that a contract describes.
 pub(crate) fn described(json: &str) -> PyResult<EndpointDescription> {
-    let read = Description::from_json(json).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    // A function's own hints may make one that cannot be read: a name that is too long, or two that are the same.
+    let read = Description::from_json(json).map_err(|error| PyTypeError::new_err(error.to_string()))?;
     let endpoint = read.endpoints.into_iter().next();
     endpoint.ok_or_else(|| PyRuntimeError::new_err("the contract describes no endpoint"))
 }
