@@ -408,8 +408,8 @@ impl RpcEndpoint {
     ///
     /// Any number of calls may be under way on one bus, which belongs to the running event loop from the first one on;
     /// calls wait their turn while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
-    /// usable, and its late reply is dropped. Errors are those of `call`. With one parameter, or none, it is
-    /// `acall(bus, payload=None, *, timeout=None)`.
+    /// usable, and its late reply is dropped. Arguments are read at once, and may change while the call is under way.
+    /// Errors are those of `call`. With one parameter, or none, it is `acall(bus, payload=None, *, timeout=None)`.
     #[pyo3(signature = (bus=None, /, *args, **kwargs), text_signature = "($self, bus, /, *args, **kwargs)")]
     fn acall<'py>(
         slf: &Bound<'py, Self>,
@@ -424,6 +424,10 @@ impl RpcEndpoint {
         let payload = match written {
             Written::Nothing => PyBytes::new(py, &[]).into_any(),
             Written::Room(room) => PyBytes::new(py, &room).into_any(),
+            // The coroutine sends later, and the object may have other bytes by then.
+            Written::Object(object) if !object.is_exact_instance_of::<PyBytes>() => {
+                PyBytes::new(py, Payload::of(&object)?.as_slice()).into_any()
+            }
             Written::Object(object) => object,
         };
         let resends = if this.idempotent { RESENDS } else { 0 };
