@@ -137,6 +137,11 @@ impl Contract {
         self.request.is_raw()
     }
 
+    /// Whether its function takes a view of the request's bytes.
+    pub(crate) fn takes_view(&self) -> bool {
+        matches!(self.request, Form::View)
+    }
+
     /// Whether a handler has to see the request in place.
     pub(crate) fn lends(&self) -> bool {
         self.request.lends()

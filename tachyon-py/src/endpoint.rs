@@ -275,12 +275,10 @@ impl RpcEndpoint {
     /// The request of a typed endpoint with one parameter, or none.
     #[inline]
     fn single<'py>(contract: &Contract, py: Python<'py>, payload: Option<Bound<'py, PyAny>>) -> PyResult<Written<'py>> {
-        let is_raw = contract.takes_bytes();
         match payload {
             // A call of the seed's may say that there is nothing.
             Some(payload) if payload.is_none() && contract.takes_nothing() => Ok(Written::Nothing),
-            Some(payload) if payload.is_none() && is_raw => Err(no_payload()),
-            None if is_raw => Err(no_payload()),
+            Some(payload) if payload.is_none() && contract.takes_bytes() => Err(no_payload()),
             Some(payload) if contract.takes_nothing() => {
                 contract.request(&contract.bind(&PyTuple::new(py, [payload])?, None)?)
             }
@@ -371,7 +369,8 @@ impl RpcEndpoint {
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let function = self.function.bind(args.py());
-        if self.contract.is_some() || kwargs.is_some() || args.len() != 1 {
+        let takes_view = self.contract.as_ref().is_none_or(|contract| contract.get().takes_view());
+        if !takes_view || kwargs.is_some() || args.len() != 1 {
             return function.call(args, kwargs);
         }
         let payload = args.get_item(0)?;

@@ -259,6 +259,23 @@ def test_a_parameter_comes_before_a_setting_of_its_name(
 
 
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
+def test_the_default_of_a_lone_buffer(
+    peer: Callable[[str], Peer], path: str, way: Callable[[str], Callable[..., Any]]
+) -> None:
+    callee = peer(SERVERS["server"])
+    call = way(path)
+    for name in ("lone", "lone_view", "lone_array", "untold"):
+        endpoint = _HERE[name]
+        assert (call(endpoint), call(endpoint, b"ab"), call(endpoint, payload=b"ab")) == (b"default", b"ab", b"ab")
+        assert call(endpoint, data=b"ab") == b"ab"
+    # Here it gets a view, as without a default.
+    assert _HERE["lone_view"](b"ab") == b"ab"
+    with pytest.raises(TypeError, match="this endpoint takes bytes"):
+        call(_HERE["lone"], None)
+    callee.kill()
+
+
+@pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
 def test_one_argument_too_many_is_refused_before_it_is_sent(
     path: str, way: Callable[[str], Callable[..., Any]]
 ) -> None:
