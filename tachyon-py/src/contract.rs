@@ -15,6 +15,7 @@ use crate::errors::{BadReplyError, BadRequestError, Raise};
 use crate::invoke::call_one;
 use crate::lent::type_name;
 use crate::package::imported;
+use crate::payload::has_buffer;
 use crate::plan::Plan;
 use crate::read;
 use crate::rpc_bus::RpcBus;
@@ -282,6 +283,13 @@ impl Contract {
                 let mut room = Room::take();
                 // Its one field is called so.
                 convert::fields(plan.get(), core::slice::from_ref(&value), &mut room).map(|()| Written::Room(room))
+            }
+            // A function with hints may have been left without one for its reply, which means bytes.
+            Form::View if !self.takes_bytes() && !has_buffer(&value) => {
+                let found = type_name(&value)?;
+                Err(PyTypeError::new_err(format!(
+                    "the reply is bytes, not {found}; give it a hint, such as `-> str`, `-> tachyon.f64` or `-> None`"
+                )))
             }
             Form::View | Form::Bytes | Form::ByteArray => return Ok(Written::Object(value)),
         };

@@ -529,9 +529,10 @@ impl EndpointDecorator {
 #[pyfunction]
 #[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
 pub(crate) fn tachyon_rpc(
-    msg_type: Integer,
+    msg_type: &Bound<'_, PyAny>,
     idempotent: bool,
     raises: Option<Py<PyAny>>,
 ) -> PyResult<EndpointDecorator> {
-    Ok(EndpointDecorator { msg_type: args::msg_type(msg_type)?, idempotent, raises, dispatcher: None })
+    let msg_type = args::decorated_msg_type("tachyon_rpc", msg_type)?;
+    Ok(EndpointDecorator { msg_type, idempotent, raises, dispatcher: None })
 }

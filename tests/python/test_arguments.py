@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from datetime import timedelta
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import tachyon
@@ -316,6 +319,23 @@ def test_one_argument_too_many_is_refused_before_it_is_sent(
         thread.join()
 
 
+def test_a_limit_is_a_number_of_seconds(peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(SERVERS["bus"])
+    with RpcBus.connect(path) as bus, Pool(path, 1) as pool:
+        for limited in (bus.within, pool.within):
+            for bad in (None, "1", timedelta(seconds=1), b"1"):
+                with pytest.raises(TypeError) as raised:
+                    limited(bad)  # type: ignore[arg-type]
+                name = type(bad).__name__
+                assert str(raised.value) == f"a timeout is a number of seconds, such as within(0.5), not {name}"
+            for negative in (-1.0, float("nan")):
+                with pytest.raises(ValueError, match=r"^a timeout is a number of seconds from 0 up, not ") as refused:
+                    limited(negative)
+                assert "None" not in str(refused.value)
+        for seconds in (20, 20.0, Fraction(20), np.float32(20)):
+            assert one.call(bus.within(seconds), 5) == 5  # type: ignore[arg-type]
+            assert repr(pool.within(seconds))  # type: ignore[arg-type]
+    callee.join()
 
 
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool])

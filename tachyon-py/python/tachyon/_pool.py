@@ -76,6 +76,9 @@ class Pool:
 
         The limit covers the wait for a caller, too. Each call has the time for itself.
         """
+        if not hasattr(seconds, "__float__"):
+            message = f"a timeout is a number of seconds, such as within(0.5), not {type(seconds).__name__}"
+            raise TypeError(message)
         if not seconds >= 0:
             message = f"a timeout is a number of seconds from 0 up, not {seconds}"
             raise InvalidArgumentError(message)
