@@ -327,7 +327,7 @@ def test_an_error_that_lost_a_field_is_a_failure() -> None:
     # Fields travel by their names, in whatever order they stand.
     swapped = LowError(gain=1.0, width=2)
     swapped.__tachyon_values__ = dict(reversed(swapped.__tachyon_values__.items()))
-    assert sent(swapped) == sent(LowError(gain=1.0, width=2))
+    assert sent(swapped, True) == sent(LowError(gain=1.0, width=2), True)
 
 
 def test_errors_that_cannot_be_declared() -> None:
