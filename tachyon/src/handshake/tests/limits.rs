@@ -74,11 +74,12 @@ fn child_that_runs_out() {
         let ours = Socket::connecting(ours);
         let error = with_descriptors_left(left, || converse(ours, asked).unwrap_err());
         assert!(matches!(error, ConnectError::OutOfDescriptors { .. }), "{left}: {error}");
-    }
-    // A socket with a welcome that found no place is closed by another thread.
-    let deadline = Deadline::after(PATIENCE);
-    while open() != before {
-        assert!(!deadline.has_passed(), "{} descriptors instead of {before}", open());
-        thread::sleep(Duration::from_millis(1));
+        drop(listener);
+        // A socket with a welcome that found no place is closed by another thread, which would make room for the next.
+        let deadline = Deadline::after(PATIENCE);
+        while open() != before {
+            assert!(!deadline.has_passed(), "{} descriptors instead of {before}", open());
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
