@@ -9,7 +9,6 @@ mod calling;
 mod control;
 mod native;
 mod readiness;
-mod typed;
 
 use core::ptr::NonNull;
 use std::io;
@@ -28,11 +27,11 @@ pub use crate::dispatch::Deferred;
 pub use crate::payload::plan::{Build, Bytes, Node, Place, Plan, PlanError, PlanField, Source, TooLong, read_message};
 pub use crate::server::{Driven, Next};
 pub use attempts::{answers_at_once, monotonic_now, request_deadline, request_mapping, serve_taken};
-pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
+pub use calling::{Asked, CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_control;
 pub use native::{NativeError, adopt};
-pub use readiness::{Readiness, arm_room, disarm, hear};
-pub use typed::{CallerAgreement, Comparison};
+pub use crate::rpc::Agreement;
+pub use readiness::Readiness;
 
 /// A declared error, by its name, with its fields as a head.
 #[cold]

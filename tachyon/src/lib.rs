@@ -48,6 +48,7 @@ mod bus;
 pub mod codegen;
 mod describe;
 mod dispatch;
+mod engine;
 mod error;
 #[cfg(any(test, fuzzing))]
 mod fuzz;

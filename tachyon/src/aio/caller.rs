@@ -12,7 +12,7 @@ use super::driver::Driver;
 use super::session::Session;
 use crate::error::{CallError, ConnectError};
 use crate::options::Options;
-use crate::rpc::{Caller, RESENDS};
+use crate::rpc::{RESENDS, connect_by};
 use crate::wait::Deadline;
 
 /// The calling end of RPC for tasks of a tokio runtime.
@@ -213,9 +213,9 @@ impl Link {
     async fn connect(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
         let system = |source: io::Error| ConnectError::system("watch the connection to", path, source);
         let (at, how) = (path.to_owned(), options.clone());
-        let connecting = tokio::task::spawn_blocking(move || Caller::connect_by(&at, &how, deadline));
-        let caller = connecting.await.map_err(|source| system(source.into()))??;
-        let session = Arc::new(Session::new(caller, options.polling_mode()));
+        let connecting = tokio::task::spawn_blocking(move || connect_by(&at, &how, deadline));
+        let established = connecting.await.map_err(|source| system(source.into()))??;
+        let session = Arc::new(Session::new(&established, options.polling_mode()));
         let driver = Driver::new(&session).map_err(system)?;
         Ok(Self { session, driver: tokio::spawn(driver.run()).abort_handle() })
     }

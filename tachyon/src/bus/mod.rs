@@ -2,6 +2,7 @@
 
 mod batch;
 mod connection;
+mod end;
 mod exchange;
 mod fork;
 mod incoming;
@@ -15,6 +16,7 @@ mod undecided;
 pub use batch::{Iter as BatchIter, RxBatchGuard, RxMsgView};
 pub use connection::State;
 pub(crate) use connection::{Connection, Established};
+pub(crate) use end::End;
 pub(crate) use exchange::{MOST_PER_LOOK, room_while_taking};
 pub(crate) use incoming::{Incoming, look_for_data};
 pub use message::Message;

@@ -2,8 +2,7 @@
 
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
-use crate::ring::arm;
-use crate::wait::{SECOND_LOOK, look_after_arming, monotonic_nanos};
+use crate::wait::{Armed, SECOND_LOOK, arm_and_look};
 
 /// What a parked connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,17 +19,15 @@ pub(crate) enum WaitFor {
 pub(crate) fn park(incoming: &Incoming, outgoing: &mut Outgoing, wait_for: WaitFor) -> Option<u64> {
     let word = match wait_for {
         WaitFor::Messages => &incoming.ring().header().consumer_parked.0,
-        WaitFor::Room => &outgoing.ring().header().producer_parked.0,
+        // The ring is the connection's, so that `outgoing` stays free for the look.
+        WaitFor::Room => &incoming.connection.ring(outgoing.index).header().producer_parked.0,
     };
-    arm(&[word]);
-    let armed = monotonic_nanos();
-    let found =
-        look_after_arming(armed, &mut || Ok::<_, core::convert::Infallible>(is_due(incoming, outgoing, wait_for)));
-    let Ok(None) = found else {
+    let mut look = || Ok::<_, core::convert::Infallible>(is_due(incoming, outgoing, wait_for));
+    let Ok(Armed::Sleep { since }) = arm_and_look(&[word], &mut look) else {
         unpark(incoming, outgoing);
         return None;
     };
-    Some(armed + SECOND_LOOK)
+    Some(since + SECOND_LOOK)
 }
 
 /// Whether a parked connection has to be looked at: what it waits for is there, or the connection has ended.

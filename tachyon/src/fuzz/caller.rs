@@ -122,7 +122,7 @@ pub fn caller(data: &[u8]) {
                 13 => {
                     pair.ring();
                     let outcome = caller.request_timeout(1, &[step], AT_ONCE).map(|reply| look(&reply));
-                    sent = caller.pending.next() - 1;
+                    sent = caller.core.calls.next() - 1;
                     outcome
                 }
                 14 => {
@@ -142,7 +142,7 @@ pub fn caller(data: &[u8]) {
                         }),
                         _ => caller.ping(AT_ONCE).map(drop),
                     };
-                    sent = caller.pending.next() - 1;
+                    sent = caller.core.calls.next() - 1;
                     outcome
                 }
                 _ if step == 255 => {

@@ -22,15 +22,15 @@ fn gets_no_reply(mut serve: impl FnMut(&mut Callee)) {
     let (mut callee, mut caller) = (Callee::over(&ours), Caller::over(&theirs));
     let first = caller.call(1, b"first").unwrap();
     let cancellation = MessageHeader::new(make_type_id(ROUTE_CANCEL, 1), first);
-    assert!(caller.outgoing.try_send(b"", cancellation).unwrap());
+    assert!(caller.core.outgoing.try_send(b"", cancellation).unwrap());
     let second = caller.call(1, b"second").unwrap();
     serve(&mut callee);
     serve(&mut callee);
-    assert_eq!(caller.outgoing.producer.under_way(), 0, "all three were taken and given back");
+    assert_eq!(caller.core.outgoing.producer.under_way(), 0, "all three were taken and given back");
     assert_eq!(&*caller.wait_timeout(first, PATIENCE).unwrap(), b"first");
     assert_eq!(&*caller.wait_timeout(second, PATIENCE).unwrap(), b"second");
-    assert!(caller.incoming.try_take().unwrap().is_none());
-    assert_eq!(caller.incoming.consumer.taken(), 2, "a third reply, which a caller drops");
+    assert!(caller.core.incoming.try_take().unwrap().is_none());
+    assert_eq!(caller.core.incoming.consumer.taken(), 2, "a third reply, which a caller drops");
 }
 
 #[test]

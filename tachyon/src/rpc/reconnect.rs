@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use super::caller::{Caller, keep};
-use super::pending::Loss;
+use super::caller::Caller;
 use super::undecided::RpcBus;
-use crate::bus::{Established, State};
+use crate::bus::{End, Established, State};
 use crate::error::{CallError, ConnectError};
 use crate::handshake::Role;
 use crate::options::Options;
@@ -39,7 +38,7 @@ fn tick() -> Timespec {
 
 /// Connects by `deadline`, to a path where one server may be dying and the next one not yet there: a listener that hangs
 /// up in the middle of the handshake is waited out as a missing one is.
-fn connect(path: &Path, options: &Options, deadline: Deadline) -> Result<Established, ConnectError> {
+pub(crate) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Established, ConnectError> {
     let limit = deadline.remaining().map_or(options.connect_timeout(), |left| left.min(options.connect_timeout()));
     RpcBus::connect_as(path, Role::Source, &options.clone().timeout(limit).reconnect(true))
 }
@@ -58,7 +57,7 @@ impl CallError {
 impl Caller {
     /// As [`connect_with`](Self::connect_with), by `deadline` and past a server that is just ending.
     pub(crate) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
-        let mut caller = Self::over(&connect(path, options, deadline)?);
+        let mut caller = Self::over(&connect_by(path, options, deadline)?);
         caller.again = Again::new(path, options);
         Ok(caller)
     }
@@ -66,6 +65,23 @@ impl Caller {
     /// Whether this caller connects again when its connection has ended.
     pub(crate) fn reconnects(&self) -> bool {
         self.again.is_some()
+    }
+
+    /// Does what sends something: over a new connection if the present one is found at its end, before or meanwhile.
+    #[inline]
+    pub(super) fn connected<T>(
+        &mut self,
+        deadline: Deadline,
+        mut operation: impl FnMut(&mut Self) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        self.revive(deadline)?;
+        match operation(self) {
+            Err(CallError::Closed | CallError::PeerDead) if self.reconnects() => {
+                self.reconnect(deadline)?;
+                operation(self)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Connects again if the connection is found at its end, before something is sent over it.
@@ -78,9 +94,9 @@ impl Caller {
     /// follows another one closely may still be sent to the dead.
     fn look_after(&mut self, deadline: Deadline) -> Result<(), CallError> {
         let Some(again) = &mut self.again else { return Ok(()) };
-        let connection = &self.outgoing.connection;
+        let connection = &self.core.outgoing.connection;
         let now = tick();
-        let seen = !self.outgoing.ring().is_open() || connection.peer.was_gone();
+        let seen = !self.core.outgoing.ring().is_open() || connection.peer.was_gone();
         if !seen && again.looked == now {
             return Ok(());
         }
@@ -94,36 +110,16 @@ impl Caller {
 
     /// Replaces a connection that has ended. Calls without a reply are lost with it.
     #[cold]
-    pub(crate) fn reconnect(&mut self, deadline: Deadline) -> Result<(), CallError> {
+    fn reconnect(&mut self, deadline: Deadline) -> Result<(), CallError> {
         let Some(again) = &self.again else { return Ok(()) };
         let Again { path, options, .. } = &**again;
-        self.outgoing.connection.check_process()?;
-        let established = connect(path, options, deadline);
-        let loss = match self.outgoing.connection.state() {
-            State::Closed => Loss::Closed,
-            _ => Loss::PeerDead,
+        self.core.outgoing.connection.check_process()?;
+        let established = connect_by(path, options, deadline);
+        let end = match self.core.outgoing.connection.state() {
+            State::Closed => End::Closed,
+            _ => End::PeerDead,
         };
-        self.collect();
-        self.pending.lose(loss);
-        let established = established.map_err(|source| CallError::reconnecting(source, deadline))?;
-        let next = Self::over(&established);
-        let waits = (self.outgoing.waiter, self.incoming.waiter);
-        (self.outgoing, self.incoming) = (next.outgoing, next.incoming);
-        // The next callee may mean something else by the same endpoints.
-        self.agreed = next.agreed;
-        (self.outgoing.waiter, self.incoming.waiter) = waits;
-        Ok(())
-    }
-
-    /// Keeps the replies that the callee had sent before its end. A hostile one could go on sending, so there are at
-    /// most as many as the ring holds.
-    fn collect(&mut self) {
-        for _ in 0..self.incoming.ring().geometry().slots() {
-            // What is wrong with a connection that is given up is of no more interest.
-            let Ok(Some(frame)) = self.incoming.consumer.try_take() else { return };
-            if keep(&mut self.incoming, &mut self.pending, frame).is_err() {
-                return;
-            }
-        }
+        self.core.replace(established.as_ref().ok(), &end);
+        established.map(drop).map_err(|source| CallError::reconnecting(source, deadline))
     }
 }

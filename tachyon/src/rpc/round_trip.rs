@@ -117,7 +117,7 @@ impl Caller {
     /// Takes the reply to a call as the loan of the reverse ring, or gives the call up.
     #[inline]
     pub(super) fn finish(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
-        if self.take_lone(call) {
+        if self.core.take_lone(call) {
             return Ok(());
         }
         self.finish_slow(call, deadline)
@@ -127,7 +127,7 @@ impl Caller {
     fn finish_slow(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
         let outcome = self.take_slow(call, deadline);
         if outcome.is_err() {
-            self.pending.end(call);
+            self.core.end(call, false);
         }
         outcome
     }
@@ -135,7 +135,7 @@ impl Caller {
     /// The reply that was taken, unless it is an error.
     #[inline]
     pub(super) fn answered(&mut self) -> Result<RpcRxGuard<'_>, CallError> {
-        if msg_type(self.incoming.loan.type_id) == MSG_TYPE_ERROR {
+        if msg_type(self.core.incoming.loan.type_id) == MSG_TYPE_ERROR {
             return Err(self.refused());
         }
         Ok(self.lend())

@@ -2,14 +2,13 @@
 
 use core::marker::PhantomData;
 use core::ptr;
-use std::collections::HashSet;
 use std::time::Duration;
 
 use super::caller::Caller;
-use super::fault::{ErrorKind, RpcError};
+use super::fault::RpcError;
 use super::guard::RpcRxGuard;
 use super::in_place::InPlace;
-use crate::describe::{EndpointDescription, Signature};
+use crate::describe::Signature;
 use crate::error::CallError;
 use crate::payload::{DeclaredError, Message, Refused, SHORT, Scratch, Value, on_stack};
 use crate::slice;
@@ -168,40 +167,6 @@ impl<F: Fn(&mut [u8])> Body for Fields<F> {
     }
 }
 
-/// The endpoints of a connection whose two sides mean the same.
-///
-/// Signatures are statics, so that their address tells them apart.
-#[derive(Debug, Default)]
-pub(crate) struct Agreed {
-    latest: usize,
-    all: HashSet<usize>,
-}
-
-impl Agreed {
-    #[inline]
-    fn knows(&mut self, signature: &'static Signature) -> bool {
-        self.knows_key(ptr::from_ref(signature).addr())
-    }
-
-    /// Whether what goes by `key` is agreed. Keys are the addresses of signatures, so even; a binding's are odd.
-    #[inline]
-    pub(crate) fn knows_key(&mut self, key: usize) -> bool {
-        if self.latest == key {
-            return true;
-        }
-        let known = self.all.contains(&key);
-        if known {
-            self.latest = key;
-        }
-        known
-    }
-
-    fn note(&mut self, key: usize) {
-        self.latest = key;
-        self.all.insert(key);
-    }
-}
-
 impl Caller {
     /// This caller with `timeout` for each call, the wait for room included. The callee learns of the limit, so that it
     /// need not begin work whose result comes too late.
@@ -250,10 +215,9 @@ impl Caller {
         }
         self.call_typed_slow(signature, deadline, &mut |caller: &mut Self| {
             let mut reservation = caller.take_room(len, deadline)?;
-            body.write(slice::reserved_mut(&mut reservation, &caller.outgoing));
+            body.write(slice::reserved_mut(&mut reservation, &caller.core.outgoing));
             let header = caller.header(signature.msg_type(), deadline);
-            caller.outgoing.publish(reservation, len, header);
-            Ok(caller.pending.sent())
+            Ok(caller.core.commit(reservation, len, header, ()))
         })
     }
 
@@ -264,7 +228,7 @@ impl Caller {
         request: &[u8],
         deadline: Deadline,
     ) -> Result<u64, CallError> {
-        if (!signature.is_typed() || self.agreed.knows(signature))
+        if (!signature.is_typed() || self.core.verified.contains(key(signature)))
             && let Some(call) = self.call_fast(signature.msg_type(), request, deadline)
         {
             return Ok(call);
@@ -281,36 +245,21 @@ impl Caller {
         deadline: Deadline,
         send: &mut dyn FnMut(&mut Self) -> Result<u64, CallError>,
     ) -> Result<u64, CallError> {
-        self.revive(deadline)?;
-        match self.agree_and_send(signature, deadline, send) {
+        self.connected(deadline, |caller| {
             // The next callee may mean something else.
-            Err(CallError::Closed | CallError::PeerDead) if self.reconnects() => {
-                self.reconnect(deadline)?;
-                self.agree_and_send(signature, deadline, send)
+            if signature.is_typed() {
+                caller.verify(|| signature.into(), key(signature), deadline)?;
             }
-            outcome => outcome,
-        }
-    }
-
-    /// Sends a request over the present connection, to a callee that means the same by it.
-    fn agree_and_send(
-        &mut self,
-        signature: &'static Signature,
-        deadline: Deadline,
-        send: &mut dyn FnMut(&mut Self) -> Result<u64, CallError>,
-    ) -> Result<u64, CallError> {
-        if signature.is_typed() && !self.agreed.knows(signature) {
-            self.agree(signature, deadline)?;
-        }
-        send(self)
+            send(caller)
+        })
     }
 
     /// Waits for the reply to a call and gives it, owned.
     #[inline]
     fn finish_typed<C: Contract>(&mut self, call: u64, deadline: Deadline) -> Result<C::Reply, CallError<C::Error>> {
         self.take_typed::<C::Error>(C::SIGNATURE, call, deadline)?;
-        let Self { incoming, words, .. } = self;
-        let guard = RpcRxGuard::over(incoming);
+        let Self { core, words, .. } = self;
+        let guard = RpcRxGuard::over(&mut core.incoming);
         let owned = if C::Reply::COPIES {
             let owned = C::Reply::read(&guard, &mut words.room(guard.len()), "the reply").map(C::Reply::own);
             words.shrink();
@@ -329,8 +278,8 @@ impl Caller {
         deadline: Deadline,
     ) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
         self.take_typed::<C::Error>(C::SIGNATURE, call, deadline)?;
-        let Self { incoming, words, .. } = self;
-        let guard = RpcRxGuard::over(incoming);
+        let Self { core, words, .. } = self;
+        let guard = RpcRxGuard::over(&mut core.incoming);
         let read = if C::Reply::COPIES {
             words.shrink();
             let mut scratch = words.room(guard.len());
@@ -350,7 +299,7 @@ impl Caller {
         deadline: Deadline,
     ) -> Result<(), CallError<E>> {
         self.finish(call, deadline).map_err(CallError::widen)?;
-        if msg_type(self.incoming.loan.type_id) == MSG_TYPE_ERROR {
+        if msg_type(self.core.incoming.loan.type_id) == MSG_TYPE_ERROR {
             return Err(self.refused_typed(signature));
         }
         Ok(())
@@ -364,37 +313,12 @@ impl Caller {
             other => other.widen(),
         }
     }
+}
 
-    #[cold]
-    fn agree(&mut self, signature: &'static Signature, deadline: Deadline) -> Result<(), CallError> {
-        self.agree_on(&signature.into(), ptr::from_ref(signature).addr(), deadline)
-    }
-
-    /// Compares an endpoint with the callee's, and notes `key` when they agree. A callee that says nothing about it is
-    /// taken at its word.
-    #[cold]
-    pub(crate) fn agree_on(
-        &mut self,
-        here: &EndpointDescription,
-        key: usize,
-        deadline: Deadline,
-    ) -> Result<(), CallError> {
-        let theirs = match self.describe_here(here.msg_type, deadline) {
-            Ok(description) => description,
-            Err(CallError::Remote(error)) if error.kind == ErrorKind::NoHandler => {
-                self.agreed.note(key);
-                return Ok(());
-            }
-            // A ring too small for the question belongs to a peer that was never meant to be asked.
-            Err(CallError::TooLarge { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        if let Some(theirs) = theirs.endpoint(here.msg_type) {
-            here.agree_with(theirs)?;
-        }
-        self.agreed.note(key);
-        Ok(())
-    }
+/// What a signature goes by. Signatures are statics, so that their address tells them apart.
+#[inline]
+fn key(signature: &'static Signature) -> usize {
+    ptr::from_ref(signature).addr()
 }
 
 /// The declared error that a callee named.

@@ -330,7 +330,7 @@ mod tests {
     fn who_stops_looks_at_the_clock_however_much_there_is_to_turn_away() {
         let more = MOST_PER_LOOK + 10;
         let (mut session, mut caller) = session(1 << 17);
-        assert!(caller.outgoing.ring().geometry().slots() > more as usize);
+        assert!(caller.core.outgoing.ring().geometry().slots() > more as usize);
         let calls: Vec<_> = (0..more).map(|_| caller.call(1, b"").unwrap()).collect();
         assert!(!session.turn_away().unwrap(), "all of it in one go");
         assert!(session.turn_away().unwrap());
@@ -344,10 +344,10 @@ mod tests {
         let (mut session, mut caller) = session(1 << 12);
         let call = caller.call(1, b"").unwrap();
         let cancellation = MessageHeader::new(make_type_id(ROUTE_CANCEL, 1), call);
-        assert!(caller.outgoing.try_send(b"", cancellation).unwrap());
+        assert!(caller.core.outgoing.try_send(b"", cancellation).unwrap());
         assert!(session.turn_away().unwrap());
-        assert_eq!(caller.outgoing.producer.under_way(), 0, "both were taken");
+        assert_eq!(caller.core.outgoing.producer.under_way(), 0, "both were taken");
         assert_eq!(caller.wait(call).unwrap().error().unwrap().kind, ErrorKind::Stopping);
-        assert!(caller.incoming.try_take().unwrap().is_none(), "a second reply");
+        assert!(caller.core.incoming.try_take().unwrap().is_none(), "a second reply");
     }
 }
