@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use pyo3::prelude::*;
-use tachyon::__binding::{CallerSteps, Limit, ReplyTaken, Room};
+use tachyon::__binding::{CallerSteps, Limit, RESENDS, ReplyTaken, Room};
 use tachyon::{CallError, Caller, PollingMode};
 
 use crate::contract::Contract;
@@ -11,9 +11,6 @@ use crate::ends::{LOOKS, Occupied};
 use crate::errors::Raise;
 use crate::lifetime::{Ending, closed};
 use crate::payload::Payload;
-
-/// How often a request that may be sent twice is sent anew after its connection was lost, as the core does it.
-pub(crate) const RESENDS: u32 = 2;
 
 /// One request as its endpoint asks for it.
 #[derive(Clone, Copy)]
@@ -73,10 +70,8 @@ impl Calling {
             return Ok(correlation_id);
         }
         let size = data.len();
-        let room = self.waiting(py, spins, |caller| match contract {
-            None => caller.wait_to_call(msg_type, size, limit),
-            Some(contract) => contract.wait_to_call(caller, size, limit),
-        })?;
+        let verify = contract.map(Contract::verified);
+        let room = self.waiting(py, spins, |caller| caller.wait_to_call(msg_type, size, limit, verify))?;
         self.caller.call_in(room, payload.as_slice())
     }
 

@@ -6,11 +6,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyString, PyTuple, PyType};
-use tachyon::__binding::ReplyTaken;
+use tachyon::__binding::{RESENDS, ReplyTaken};
 use tachyon::{EndpointDescription, PollingMode};
 
 use crate::args::{self, Integer};
-use crate::calling::{Asking, RESENDS};
+use crate::calling::Asking;
 use crate::contract::{self, Contract, Written};
 use crate::dispatcher::RpcDispatcher;
 use crate::lent::{copied_from, read_from, type_name};

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use tachyon::__binding::{CallerSteps, Limit, Readiness, Taking, arm_room, decode_error, hear, plain_type_id};
+use tachyon::__binding::{CallerSteps, Limit, Readiness, Taking, decode_error, plain_type_id};
 use tachyon::CallError;
 
 use crate::args;
@@ -52,72 +52,66 @@ impl LoopCalls {
         self.readiness.as_fd().as_raw_fd()
     }
 
-    /// Send a request, due in `timeout` seconds, and return its correlation id; 0 when there is no room. `receive` is
-    /// due when there is.
+    /// Send a request, due in `timeout` seconds, and return its correlation id; 0 when there is no room, which `receive`
+    /// asks for.
     #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not send")]
     fn send(&self, bus: &Bound<'_, RpcBus>, payload: &[u8], msg_type: u16, timeout: Option<f64>) -> PyResult<u64> {
         let limit = Limit::after(args::timeout(timeout)?);
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.attended_calling()?.caller;
-        if let Some(id) = caller.try_call(msg_type, payload, limit).map_err(Raise::raise)? {
-            return Ok(id);
-        }
-        arm_room(caller);
         Ok(caller.try_call(msg_type, payload, limit).map_err(Raise::raise)?.unwrap_or(0))
     }
 
-    /// Ask the next question of a comparison and return its correlation id; 0 when there is no room. `receive` is due
-    /// when there is.
+    /// Ask the next question of a comparison and return its correlation id; 0 when there is no room, which `receive` asks
+    /// for.
     #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not send")]
     fn ask(&self, bus: &Bound<'_, RpcBus>, comparison: &Comparison) -> PyResult<u64> {
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.attended_calling()?.caller;
-        let comparison = comparison.core();
-        if let Some(id) = comparison.ask(caller).map_err(Raise::raise)? {
-            return Ok(id);
-        }
-        arm_room(caller);
-        Ok(comparison.ask(caller).map_err(Raise::raise)?.unwrap_or(0))
+        Ok(caller.ask(&comparison.core()).map_err(Raise::raise)?.unwrap_or(0))
     }
 
     /// Append the replies that have come to `into`, as pairs of correlation id and `bytes` or exception. Returns True when
-    /// there may be more already, False when the callee was just asked to ring for the next one, and None when there was
-    /// nothing and it had been asked before, which `armed` says. Raises the connection's end once everything that came
-    /// before it is taken.
+    /// there may be more to do already, False when the callee was just asked to ring for the next reply, and for `room`
+    /// bytes of room if a request waits for it, and None when there was nothing and the callee had been asked before,
+    /// which `armed` says. Raises the connection's end once everything that came before it is taken.
     #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may receive")]
-    fn receive(&self, bus: &Bound<'_, RpcBus>, into: &Bound<'_, PyList>, armed: bool) -> PyResult<Option<bool>> {
+    fn receive(
+        &self,
+        bus: &Bound<'_, RpcBus>,
+        into: &Bound<'_, PyList>,
+        armed: bool,
+        room: Option<usize>,
+    ) -> PyResult<Option<bool>> {
         let py = bus.py();
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.attended_calling()?.caller;
         // Asked before the looks: nothing sent before an end seen here can escape them.
-        let gone = hear(caller).map_err(Raise::raise)?;
+        let gone = caller.hear().map_err(Raise::raise)?;
         let mut armed = armed;
         for _ in 0..AT_ONCE {
-            let found = match caller.next_reply().map_err(Raise::raise)? {
-                None if caller.may_have_more() => return Ok(Some(true)),
-                None if gone => return Err(CallError::PeerDead.raise()),
-                None if armed => return Ok(None),
-                None => match caller.next_reply_armed().map_err(Raise::raise)? {
-                    None => return Ok(Some(caller.may_have_more())),
-                    found => found,
-                },
-                found => found,
+            let Some(taking) = caller.next_reply().map_err(Raise::raise)? else {
+                if caller.may_have_more() {
+                    return Ok(Some(true));
+                }
+                if gone {
+                    return Err(CallError::PeerDead.raise());
+                }
+                return Ok(if armed { None } else { Some(!caller.arm(room)) });
             };
-            if let Some(taking) = found {
-                let reply = reply(py, taking);
-                caller.release_reply(taking.position());
-                into.append((taking.correlation_id(), reply?))?;
-            }
+            let reply = reply(py, taking);
+            caller.release_reply(taking.position());
+            into.append((taking.correlation_id(), reply?))?;
             armed = false;
         }
         Ok(Some(true))
     }
 
-    /// Give a call up: its late reply is dropped.
+    /// Give a call up: its handler hears of it if that is to be, and its late reply is dropped. True when that waits for
+    /// room, which `receive` asks for.
     #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not forget")]
-    fn forget(&self, bus: &Bound<'_, RpcBus>, correlation_id: u64) -> PyResult<()> {
-        bus.get().forward()?.attended_calling()?.caller.forget(correlation_id);
-        Ok(())
+    fn forget(&self, bus: &Bound<'_, RpcBus>, correlation_id: u64, cancel: bool) -> PyResult<bool> {
+        Ok(bus.get().forward()?.attended_calling()?.caller.give_up(correlation_id, cancel))
     }
 
     /// Connect a bus again whose connection has ended, and return what to go on with. Waits, without the interpreter.

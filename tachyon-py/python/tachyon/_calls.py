@@ -112,24 +112,25 @@ class Line:
     async def _agree(self, bus: RpcBus, contract: Contract, call: Call) -> None:
         """Compare a contract with the callee's."""
         comparison = Comparison(contract.describe())
-        try:
-            while True:
-                question = Call(comparison, call.msg_type, call.deadline, self.loop.create_future())
-                if comparison.take(await self._exchange(bus, question)):
-                    return
-        except RpcError as error:
-            # One that says nothing about its endpoints is taken at its word.
-            if error.kind is not ErrorKind.NO_HANDLER:
-                raise
-        except TooLargeError:
-            # A ring too small for the question belongs to a peer that was never meant to be asked.
-            pass
+        while True:
+            question = Call(comparison, call.msg_type, call.deadline, self.loop.create_future())
+            try:
+                answer: bytes | RpcError = await self._exchange(bus, question)
+            except TooLargeError:
+                # A ring too small for the question belongs to a peer that was never meant to be asked.
+                return
+            except RpcError as error:
+                answer = error
+            if comparison.take(answer):
+                return
 
     async def _exchange(self, bus: RpcBus, call: Call) -> bytes:
         """Send a request and await its reply; forget it if that is not to be."""
         try:
             if self._queue or not self._try_send(bus, call):
                 self._queue.append(call)
+                # The callee is asked to ring for room.
+                self.loop.call_soon(self._receive)
             reply = await call.reply
         except BaseException:
             self._give_up(bus, call)
@@ -144,23 +145,25 @@ class Line:
 
     def _try_send(self, bus: RpcBus, call: Call) -> bool:
         if isinstance(call.payload, Comparison):
-            call.number = self._calls.ask(bus, call.payload)
+            number = self._calls.ask(bus, call.payload)
         else:
             left = None if call.deadline is None else max(0.0, call.deadline - self.loop.time())
-            call.number = self._calls.send(bus, call.payload, call.msg_type, left)
-        if call.number == 0:
-            # The callee was asked to ring for room.
-            self._look_later()
+            number = self._calls.send(bus, call.payload, call.msg_type, left)
+        if number == 0:
             return False
-        self._under_way[call.number] = call
+        call.number = number
+        self._under_way[number] = call
         return True
 
     def _give_up(self, bus: RpcBus, call: Call) -> None:
         if call.number != 0:
             if self._under_way.pop(call.number, None) is not None and self._ended is None:
+                # The callee knows of a deadline by itself.
+                cancel = call.deadline is None or self.loop.time() < call.deadline
                 # A bus that was closed meanwhile has forgotten everything.
                 with contextlib.suppress(TachyonError):
-                    self._calls.forget(bus, call.number)
+                    if self._calls.forget(bus, call.number, cancel):
+                        self.loop.call_soon(self._receive)
         elif call in self._queue:
             self._queue.remove(call)
 
@@ -187,7 +190,7 @@ class Line:
         ended: TachyonError | None = None
         more: bool | None
         try:
-            more = self._calls.receive(bus, self._arrived, armed)
+            more = self._calls.receive(bus, self._arrived, armed, self._wanted_room())
         except BusyError:
             # A thread that has no business here holds the bus for a moment.
             more = True
@@ -203,6 +206,13 @@ class Line:
             self._send_queued(bus)
         else:
             self._end(bus, ended)
+
+    def _wanted_room(self) -> int | None:
+        """Return the bytes that the first call in the queue takes."""
+        if not self._queue:
+            return None
+        payload = self._queue[0].payload
+        return 0 if isinstance(payload, Comparison) else len(payload)
 
     def _deliver(self) -> None:
         delivered = 0

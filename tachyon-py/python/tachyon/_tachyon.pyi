@@ -884,7 +884,7 @@ class Comparison:
     """What an event loop asks a callee before the first request of a typed endpoint; `acall` uses it."""
 
     def __new__(cls, json: str) -> Self: ...
-    def take(self, answer: bytes) -> bool:
+    def take(self, answer: bytes | RpcError) -> bool:
         """Take the answer to a question; False when another one is due."""
 
 @final
@@ -901,10 +901,12 @@ class LoopCalls:
         """Send a request and return its correlation id; 0 when there is no room."""
     def ask(self, bus: RpcBus, comparison: Comparison) -> int:
         """Ask the next question of a comparison and return its correlation id; 0 when there is no room."""
-    def receive(self, bus: RpcBus, into: list[tuple[int, bytes | RpcError]], armed: bool) -> bool | None:
+    def receive(
+        self, bus: RpcBus, into: list[tuple[int, bytes | RpcError]], armed: bool, room: int | None
+    ) -> bool | None:
         """Append the replies that have come; return whether there may be more already, None if it was armed before."""
-    def forget(self, bus: RpcBus, correlation_id: int) -> None:
-        """Give a call up: its late reply is dropped."""
+    def forget(self, bus: RpcBus, correlation_id: int, cancel: bool) -> bool:
+        """Give a call up; return whether its cancellation waits for room."""
     @staticmethod
     def reconnect(bus: RpcBus) -> LoopCalls:
         """Connect a bus again whose connection has ended, and return what to go on with. Waits."""

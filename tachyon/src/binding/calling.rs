@@ -52,17 +52,6 @@ pub enum ReplyTaken {
     Kept(u32, Vec<u8>),
 }
 
-/// The question of a comparison, on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// Its answer will have this correlation id.
-    Sent(u64),
-    /// There is no room: wait.
-    NoRoom,
-    /// The ring cannot hold the question, so it need not be asked.
-    Needless,
-}
-
 /// The calling end's steps.
 pub trait CallerSteps {
     /// Sends a request if there is room, and gives its correlation id; `None` means: wait. Does not connect again, since
@@ -113,11 +102,11 @@ pub trait CallerSteps {
     fn take_reply(&mut self, correlation_id: u64, limit: Limit) -> Result<ReplyTaken, CallError>;
     /// Whether the endpoint that goes by `key` was compared on the present connection.
     fn has_agreed(&mut self, key: usize) -> bool;
-    /// Asks the next question of a comparison, if there is room.
+    /// Asks the next question of a comparison if there is room, and gives the correlation id of the answer.
     ///
     /// # Errors
-    /// As [`Caller::describe_timeout`].
-    fn ask(&mut self, agreement: &Agreement) -> Result<Asked, CallError>;
+    /// As [`Caller::describe_timeout`]; [`CallError::TooLarge`] when the question need not be asked.
+    fn ask(&mut self, agreement: &Agreement) -> Result<Option<u64>, CallError>;
     /// Takes the rings of the callee; true when the callee is gone, in which case the replies in the ring now are its
     /// last. Comes before the looks.
     ///
@@ -136,6 +125,8 @@ pub trait CallerSteps {
     fn arm(&mut self, room: Option<usize>) -> bool;
     /// Asks the callee to ring no more.
     fn disarm(&self);
+    /// Gives a call up; with `cancel` the callee hears of it. True when that waits for room.
+    fn give_up(&mut self, correlation_id: u64, cancel: bool) -> bool;
     /// Whether something lies in the reply ring: a message, or a reason to give the connection up.
     fn may_have_more(&self) -> bool;
     /// Releases a reply that was taken in place.
@@ -226,11 +217,9 @@ impl CallerSteps for Caller {
         self.core.verified.contains(key)
     }
 
-    fn ask(&mut self, agreement: &Agreement) -> Result<Asked, CallError> {
-        let Some(question) = agreement.question(self.max_len())? else { return Ok(Asked::Needless) };
+    fn ask(&mut self, agreement: &Agreement) -> Result<Option<u64>, CallError> {
         let type_id = make_type_id(ROUTE_CONTROL, Operation::Describe as u16);
-        let sent = self.core.try_send(type_id, &question, Deadline::never(), ())?;
-        Ok(sent.map_or(Asked::NoRoom, Asked::Sent))
+        Ok(self.core.try_send(type_id, &agreement.question()?, Deadline::never(), ())?.ok())
     }
 
     fn hear(&self) -> Result<bool, CallError> {
@@ -238,7 +227,7 @@ impl CallerSteps for Caller {
     }
 
     fn next_reply(&mut self) -> Result<Option<Taking>, CallError> {
-        Ok(self.core.next()?.map(|Reply { frame, .. }| Taking(frame)))
+        Ok(self.core.next()?.map(|Reply { tag: (), frame }| Taking(frame)))
     }
 
     fn arm(&mut self, room: Option<usize>) -> bool {
@@ -247,6 +236,11 @@ impl CallerSteps for Caller {
 
     fn disarm(&self) {
         self.core.disarm();
+    }
+
+    fn give_up(&mut self, correlation_id: u64, cancel: bool) -> bool {
+        self.core.end(correlation_id, cancel);
+        self.core.owes_cancellations()
     }
 
     fn may_have_more(&self) -> bool {

@@ -264,8 +264,7 @@ impl<T> CallerCore<T> {
 #[cold]
 pub(crate) fn file<T>(incoming: &mut Incoming, calls: &mut Calls<T>, frame: Frame) -> Result<(), Halt> {
     let id = frame.correlation_id;
-    let kept =
-        calls.keep(id, || Arrived { type_id: frame.type_id, payload: slice::payload(&frame, incoming).into() });
+    let kept = calls.keep(id, || Arrived { type_id: frame.type_id, payload: slice::payload(&frame, incoming).into() });
     if !kept {
         return Err(incoming.connection.broken(Fault::Correlation(id)));
     }

@@ -64,14 +64,12 @@ impl Agreement {
         Self { here, pieces }
     }
 
-    /// What to ask next; `None` when a ring for requests of at most `max_len` bytes cannot hold the question. Such a ring
-    /// belongs to a peer that was never meant to be asked.
+    /// What to ask next. A ring that is too small for the question belongs to a peer that was never meant to be asked.
     ///
     /// # Errors
     /// [`CallError::Describe`] when the description does not end.
-    pub(crate) fn question(&self, max_len: usize) -> Result<Option<[u8; 6]>, CallError> {
-        let query = self.pieces.query()?;
-        Ok((query.len() <= max_len).then_some(query))
+    pub(crate) fn question(&self) -> Result<[u8; 6], CallError> {
+        self.pieces.query()
     }
 
     /// Takes the answer; true when the two sides mean the same, false when another question is due. A callee that says

@@ -177,10 +177,11 @@ impl Caller {
             return Ok(());
         }
         let mut agreement = Agreement::on(here());
-        while let Some(question) = agreement.question(self.core.outgoing.max_len())? {
-            let (type_id, answer) = self.control_reply(Operation::Describe, &question, deadline)?;
-            if agreement.answered(type_id, &answer)? {
-                break;
+        loop {
+            match self.control_reply(Operation::Describe, &agreement.question()?, deadline) {
+                Ok((type_id, answer)) if !agreement.answered(type_id, &answer)? => {}
+                Ok(_) | Err(CallError::TooLarge { .. }) => break,
+                Err(error) => return Err(error),
             }
         }
         self.core.verified.insert(key);

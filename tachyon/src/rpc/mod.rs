@@ -26,11 +26,10 @@ pub(crate) use fault::ErrorBody;
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
 pub use in_place::InPlace;
-pub(crate) use request::{OpenRequest, open_loan, open_request};
-#[cfg(feature = "tokio")]
-pub(crate) use round_trip::RESENDS;
 #[cfg(feature = "tokio")]
 pub(crate) use reconnect::connect_by;
+pub(crate) use request::{OpenRequest, open_loan, open_request};
+pub use round_trip::RESENDS;
 pub(crate) use typed::sealed;
 pub use typed::{Body, Borrowed, Calls, Contract, Fields, Started, Whole, Within, call, call_in_place, start};
 pub use undecided::RpcBus;

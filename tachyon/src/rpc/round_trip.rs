@@ -11,7 +11,7 @@ use crate::wait::Deadline;
 
 /// How often an idempotent request is sent anew after the connection was lost. A request that ends every callee that
 /// takes it must not end them for ever.
-pub(crate) const RESENDS: u32 = 2;
+pub const RESENDS: u32 = 2;
 
 impl Caller {
     /// Calls and waits for the reply.
