@@ -303,3 +303,39 @@ fn calls_that_wait_for_room_leave_the_thread_alone() {
     });
     callee.join().unwrap();
 }
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[test]
+fn connecting_that_is_given_up_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.sock");
+    // This one takes clients into its queue and never answers.
+    let silent = folder.path().join("silent.sock");
+    let listener = rustix::net::socket_with(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    rustix::net::bind(&listener, &rustix::net::SocketAddrUnix::new(&silent).unwrap()).unwrap();
+    rustix::net::listen(&listener, 100).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let before = threads();
+    runtime.block_on(async {
+        for path in [&missing, &silent] {
+            for _ in 0..50 {
+                let attempt = AsyncCaller::connect(path);
+                assert!(tokio::time::timeout(Duration::from_millis(1), attempt).await.is_err());
+            }
+        }
+    });
+    // Other tests of this process have threads, too, which only they end.
+    assert!(threads() < before + 50, "{before} threads before, {} after 100 attempts", threads());
+    let ending = Instant::now();
+    drop(runtime);
+    assert!(ending.elapsed() < Duration::from_secs(2), "the end of the runtime waited for {:?}", ending.elapsed());
+}

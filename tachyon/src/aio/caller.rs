@@ -1,6 +1,9 @@
 //! The calling end for async code.
 
 use core::fmt;
+use core::future::poll_fn;
+use core::pin::pin;
+use core::task::Poll;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,10 +13,12 @@ use tokio::task::AbortHandle;
 
 use super::driver::Driver;
 use super::session::Session;
+use super::watched::Readable;
+use crate::bus::Established;
 use crate::error::{CallError, ConnectError};
 use crate::options::Options;
-use crate::rpc::{RESENDS, connect_by};
-use crate::wait::Deadline;
+use crate::rpc::{RESENDS, connecting_by};
+use crate::wait::{Deadline, INTERRUPT_SLICE};
 
 /// The calling end of RPC for tasks of a tokio runtime.
 ///
@@ -83,8 +88,7 @@ impl AsyncCaller {
         Self::connect_with(path, &Options::new()).await
     }
 
-    /// As [`connect`](Self::connect), with [`Options`]. The handshake takes place on a thread for blocking work, which
-    /// goes on until it has its outcome even if this future is dropped.
+    /// As [`connect`](Self::connect), with [`Options`]. Dropping the future ends the attempt and leaves nothing behind.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -212,13 +216,34 @@ impl Shared {
 impl Link {
     async fn connect(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
         let system = |source: io::Error| ConnectError::system("watch the connection to", path, source);
-        let (at, how) = (path.to_owned(), options.clone());
-        let connecting = tokio::task::spawn_blocking(move || connect_by(&at, &how, deadline));
-        let established = connecting.await.map_err(|source| system(source.into()))??;
-        let session = Arc::new(Session::new(&established, options.polling_mode()));
+        let mut connecting = connecting_by(path, options, deadline)?;
+        let link = loop {
+            if let Some(link) = connecting.step()? {
+                break link;
+            }
+            if options.interrupt_hook().is_some_and(|asked| asked()) {
+                return Err(ConnectError::Interrupted { path: path.to_owned() });
+            }
+            let (socket, left) = connecting.as_awaited();
+            let socket = socket.map(|socket| socket.try_clone_to_owned().and_then(Readable::new)).transpose();
+            readable_within(socket.map_err(system)?, left).await.map_err(system)?;
+        };
+        let session = Arc::new(Session::new(&Established::new(link, options), options.polling_mode()));
         let driver = Driver::new(&session).map_err(system)?;
         Ok(Self { session, driver: tokio::spawn(driver.run()).abort_handle() })
     }
+}
+
+/// Waits until a descriptor is readable, for as long as `left` and no longer than an interrupt hook may wait.
+async fn readable_within(descriptor: Option<Readable>, left: Option<Duration>) -> io::Result<()> {
+    let mut alarm = pin!(tokio::time::sleep(left.map_or(INTERRUPT_SLICE, |left| left.min(INTERRUPT_SLICE))));
+    poll_fn(|context| {
+        if let Some(Poll::Ready(readable)) = descriptor.as_ref().map(|descriptor| descriptor.poll_ready(context)) {
+            return Poll::Ready(readable);
+        }
+        alarm.as_mut().poll(context).map(Ok)
+    })
+    .await
 }
 
 impl Drop for Link {

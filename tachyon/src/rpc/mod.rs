@@ -27,7 +27,7 @@ pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
 pub use in_place::InPlace;
 #[cfg(feature = "tokio")]
-pub(crate) use reconnect::connect_by;
+pub(crate) use reconnect::connecting_by;
 pub(crate) use request::{OpenRequest, open_loan, open_request};
 pub use round_trip::RESENDS;
 pub(crate) use typed::sealed;

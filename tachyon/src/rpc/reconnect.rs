@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::caller::Caller;
-use super::undecided::RpcBus;
 use crate::bus::{End, Established, State};
 use crate::error::{CallError, ConnectError};
-use crate::handshake::Role;
+use crate::handshake::{Connecting, Kind, Role};
 use crate::options::Options;
 use crate::wait::Deadline;
 
@@ -36,11 +35,15 @@ fn tick() -> Timespec {
     clock_gettime(ClockId::MonotonicCoarse)
 }
 
-/// Connects by `deadline`, to a path where one server may be dying and the next one not yet there: a listener that hangs
-/// up in the middle of the handshake is waited out as a missing one is.
-pub(crate) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Established, ConnectError> {
+/// Begins to connect by `deadline`, to a path where one server may be dying and the next one not yet there: a listener
+/// that hangs up in the middle of the handshake is waited out as a missing one is.
+pub(crate) fn connecting_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Connecting, ConnectError> {
     let limit = deadline.remaining().map_or(options.connect_timeout(), |left| left.min(options.connect_timeout()));
-    RpcBus::connect_as(path, Role::Source, &options.clone().timeout(limit).reconnect(true))
+    Connecting::new(path, Kind::Rpc, Role::Source, &options.clone().timeout(limit).reconnect(true))
+}
+
+fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Established, ConnectError> {
+    Ok(Established::new(connecting_by(path, options, deadline)?.finish()?, options))
 }
 
 impl CallError {
