@@ -1,6 +1,7 @@
 //! The calling end of RPC.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::guard::{RpcRxGuard, RpcTxGuard};
@@ -16,6 +17,9 @@ use crate::payload::Words;
 use crate::ring::{MessageHeader, Reservation};
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
 use crate::wait::{Deadline, Interrupt, PollingMode};
+
+/// Callers made so far.
+static CALLERS: AtomicU64 = AtomicU64::new(0);
 
 /// The calling end of RPC between two processes.
 ///
@@ -47,6 +51,8 @@ use crate::wait::{Deadline, Interrupt, PollingMode};
 pub struct Caller {
     pub(crate) core: CallerCore<()>,
     pub(super) again: Option<Box<Again>>,
+    /// Tells this caller from all others of the process.
+    pub(super) identity: u64,
     /// Where parts of typed replies are copied.
     pub(super) words: Words,
 }
@@ -95,7 +101,12 @@ impl Caller {
     }
 
     pub(crate) fn over(established: &Established) -> Self {
-        Self { core: CallerCore::over(established), again: None, words: Words::default() }
+        Self {
+            core: CallerCore::over(established),
+            again: None,
+            identity: CALLERS.fetch_add(1, Ordering::Relaxed),
+            words: Words::default(),
+        }
     }
 
     /// Sends a request and gives its correlation id, for [`wait`](Self::wait). Waits for room; meanwhile replies to
