@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use pyo3::prelude::*;
-use tachyon::__binding::{CallerSteps, Limit, RESENDS, ReplyTaken, Room};
+use tachyon::__binding::{CallerSteps, Limit, ReplyTaken, Room};
 use tachyon::{CallError, Caller, PollingMode};
 
 use crate::contract::Contract;
@@ -141,12 +141,35 @@ impl Calling {
     ) -> PyResult<(u64, ReplyTaken)> {
         self.replies.check()?;
         self.requests.check()?;
-        let mut resends = if asking.idempotent && self.caller.may_reconnect() { RESENDS } else { 0 };
+        let outcome = self.exchange(py, payload, asking);
+        if outcome.as_ref().is_ok_and(|(_, reply)| !reply.is_stopping()) || !self.caller.may_reconnect() {
+            return outcome.map_err(Raise::raise);
+        }
+        self.try_again(py, payload, asking, outcome).map_err(Raise::raise)
+    }
+
+    /// Makes a call again that failed, where that is worth it.
+    #[cold]
+    fn try_again(
+        &mut self,
+        py: Python<'_>,
+        payload: &Payload<'_, '_>,
+        asking: &Asking<'_>,
+        mut outcome: Result<(u64, ReplyTaken), CallError>,
+    ) -> Result<(u64, ReplyTaken), CallError> {
+        let mut attempts = asking.limit.attempts(self.caller.may_reconnect(), asking.idempotent);
         loop {
-            match self.exchange(py, payload, asking) {
-                Err(CallError::Closed | CallError::PeerDead) if resends > 0 => resends -= 1,
-                outcome => return outcome.map_err(Raise::raise),
+            match outcome {
+                Ok((_, ref reply)) if reply.is_stopping() && attempts.again_elsewhere() => {
+                    if let ReplyTaken::InPlace(taking) = reply {
+                        self.release(taking.position());
+                    }
+                    self.waiting(py, asking.spins, |caller| caller.leave(asking.limit))?;
+                }
+                Err(ref error) if attempts.again(error) => {}
+                outcome => return outcome,
             }
+            outcome = self.exchange(py, payload, asking);
         }
     }
 

@@ -6,7 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyString, PyTuple, PyType};
-use tachyon::__binding::{RESENDS, ReplyTaken};
+use tachyon::__binding::ReplyTaken;
 use tachyon::{EndpointDescription, PollingMode};
 
 use crate::args::{self, Integer};
@@ -429,13 +429,12 @@ impl RpcEndpoint {
             }
             Written::Object(object) => object,
         };
-        let resends = if this.idempotent { RESENDS } else { 0 };
         match &this.contract {
             None => imported!(py, "tachyon._calls", "exchange")?.call1((
                 bus,
                 payload,
                 this.msg_type,
-                resends,
+                this.idempotent,
                 timeout,
                 py.None(),
             )),
@@ -443,7 +442,7 @@ impl RpcEndpoint {
                 bus,
                 payload,
                 this.msg_type,
-                resends,
+                this.idempotent,
                 timeout,
                 contract,
             )),

@@ -8,6 +8,7 @@ mod args;
 mod arrays;
 mod aside;
 mod attached;
+mod attempts;
 mod batch;
 mod bus;
 mod calling;
@@ -71,6 +72,8 @@ mod _tachyon {
     #[allow(non_upper_case_globals, reason = "Python's name for it")]
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
+    #[pymodule_export]
+    use crate::attempts::Attempts;
     #[pymodule_export]
     use crate::batch::{RxBatchGuard, RxMsgView};
     #[pymodule_export]

@@ -95,7 +95,7 @@ impl LoopCalls {
                     return Ok(Some(true));
                 }
                 if gone {
-                    return Err(CallError::PeerDead.raise());
+                    return Err(CallError::PeerDead { sent: true }.raise());
                 }
                 return Ok(if armed { None } else { Some(!caller.arm(room)) });
             };

@@ -116,7 +116,7 @@ fn broken_callers_are_thrown_away() {
         let (mut first, mut second) = (pool.get().unwrap(), pool.get().unwrap());
         drop(first.request(ECHO, b"").unwrap());
         server.kill();
-        assert!(matches!(second.request(ECHO, b"").map(drop), Err(CallError::PeerDead)));
+        assert!(matches!(second.request(ECHO, b"").map(drop), Err(CallError::PeerDead { .. })));
     }
     assert_eq!(pool.len(), 0, "neither is kept");
     let server = place.serve(4096);
@@ -148,7 +148,7 @@ fn eight_threads_share_three_callers_while_a_server_is_killed() {
                                 assert_eq!(reply, number.to_le_bytes());
                                 answered.push(number);
                             }
-                            Err(PoolError::Call(CallError::PeerDead)) => lost += 1,
+                            Err(PoolError::Call(CallError::PeerDead { .. })) => lost += 1,
                             Err(error) => panic!("{number}: {error}"),
                         }
                         assert!(pool.len() <= 3 + 3, "{}", pool.len());

@@ -99,7 +99,7 @@ fn the_next_callee_is_asked_again_what_it_means() {
     let error = loop {
         match price::call(&mut caller.within(PATIENCE), &REQUEST) {
             // Sent before the end was noticed.
-            Err(CallError::Closed | CallError::PeerDead) => {}
+            Err(CallError::Closed { .. } | CallError::PeerDead { .. }) => {}
             outcome => break outcome.unwrap_err(),
         }
     };

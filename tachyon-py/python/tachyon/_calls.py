@@ -14,7 +14,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from tachyon._tachyon import Comparison, LoopCalls, RpcBus
+from tachyon._tachyon import Attempts, Comparison, LoopCalls, RpcBus
 from tachyon.errors import (
     BusyError,
     ErrorKind,
@@ -53,14 +53,22 @@ class Call:
         payload: bytes | Comparison,
         msg_type: int,
         deadline: float | None,
-        reply: asyncio.Future[bytes | RpcError],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         """Describe a request that is due when the loop's clock shows `deadline`, or a comparison's next question."""
         self.payload = payload
         self.msg_type = msg_type
         self.deadline = deadline
-        self.reply = reply
+        self.reset(loop)
+
+    def reset(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin another attempt."""
+        self.reply: asyncio.Future[bytes | RpcError] = loop.create_future()
         self.number = 0
+
+    def left(self, loop: asyncio.AbstractEventLoop) -> float | None:
+        """Return the seconds until it is due."""
+        return None if self.deadline is None else max(0.0, self.deadline - loop.time())
 
 
 class Line:
@@ -78,6 +86,7 @@ class Line:
         self._queue: deque[Call] = deque()
         self._arrived: list[tuple[int, bytes | RpcError]] = []
         self._renewal: asyncio.Task[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         # The callee was last asked to ring at this time; `SECOND_LOOK` later the loop looks once more.
         self._armed_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -113,7 +122,7 @@ class Line:
         """Compare a contract with the callee's."""
         comparison = Comparison(contract.describe())
         while True:
-            question = Call(comparison, call.msg_type, call.deadline, self.loop.create_future())
+            question = Call(comparison, call.msg_type, call.deadline, self.loop)
             try:
                 answer: bytes | RpcError = await self._exchange(bus, question)
             except TooLargeError:
@@ -147,8 +156,7 @@ class Line:
         if isinstance(call.payload, Comparison):
             number = self._calls.ask(bus, call.payload)
         else:
-            left = None if call.deadline is None else max(0.0, call.deadline - self.loop.time())
-            number = self._calls.send(bus, call.payload, call.msg_type, left)
+            number = self._calls.send(bus, call.payload, call.msg_type, call.left(self.loop))
         if number == 0:
             return False
         call.number = number
@@ -246,10 +254,26 @@ class Line:
         self.unwatch()
         for call in (*self._under_way.values(), *self._queue):
             if not call.reply.done():
-                call.reply.set_exception(anew(error))
+                call.reply.set_exception(anew(error, sent=call.number != 0))
         self._under_way.clear()
         self._queue.clear()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
         LoopCalls.let_go(bus)
+
+    @property
+    def reconnects(self) -> bool:
+        """Whether the bus connects again when its connection has ended."""
+        return self._calls.reconnects
+
+    async def ended(self) -> None:
+        """Wait for the end of the present connection."""
+        if self._ended is None:
+            waiter: asyncio.Future[None] = self.loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
 
     def unwatch(self) -> None:
         """Have the loop look no more."""
@@ -332,68 +356,74 @@ def beside(loop: asyncio.AbstractEventLoop, operation: Callable[[], _T]) -> asyn
     return outcome
 
 
-def anew(error: TachyonError) -> TachyonError:
-    """Make an exception anew, so that everybody who gets it has a traceback of their own."""
-    return type(error)(*error.args)
+def anew(error: TachyonError, *, sent: bool = False) -> TachyonError:
+    """Make an exception anew, so that each call has a traceback of its own, and says whether it had been sent."""
+    made = type(error)(*error.args)
+    made.safe_to_retry = not sent
+    return made
 
 
-async def persist(  # noqa: PLR0913, PLR0917  # called by what is called by the core
-    bus: RpcBus, payload: bytes, msg_type: int, deadline: float | None, resends: int, contract: Contract | None
-) -> bytes:
-    """Make a call, and once more for each of `resends` when its connection is lost."""
+async def persist(bus: RpcBus, call: Call, contract: Contract | None, *, idempotent: bool) -> bytes:
+    """Make a call, and again where that is worth it."""
     line = line_of(bus)
-    while True:
-        call = Call(payload, msg_type, deadline, line.loop.create_future())
-        try:
-            return await line.exchange(bus, call, contract)
-        except LOST:
-            if resends == 0 or bus.closed:
-                raise
-            resends -= 1
-        finally:
-            del call
+    attempts: Attempts | None = None
+    try:
+        while True:
+            try:
+                return await line.exchange(bus, call, contract)
+            except TachyonError as error:
+                attempts = attempts or Attempts(line.reconnects, idempotent, call.left(line.loop))
+                if bus.closed or not attempts.again(error):
+                    raise
+            # A callee that stops closes soon.
+            await line.ended()
+            call.reset(line.loop)
+    finally:
+        # A failed call's exception has this frame.
+        del call
 
 
 async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
     bus: RpcBus,
     payload: bytes,
     msg_type: int,
-    resends: int,
+    idempotent: bool,  # noqa: FBT001  # called by the core
     timeout: float | None,  # noqa: ASYNC109  # travels with the request
     contract: Contract | None,
 ) -> bytes:
     """Make a call within its time."""
+    loop = asyncio.get_running_loop()
     if timeout is None:
-        return await persist(bus, payload, msg_type, None, resends, contract)
+        return await persist(bus, Call(payload, msg_type, None, loop), contract, idempotent=idempotent)
     if not timeout >= 0:
         message = f"a timeout is a number of seconds from 0 up, or None for no limit, not {timeout}"
         raise InvalidArgumentError(message)
-    deadline = asyncio.get_running_loop().time() + timeout
+    call = Call(payload, msg_type, loop.time() + timeout, loop)
     try:
-        async with asyncio.timeout_at(deadline):
-            return await persist(bus, payload, msg_type, deadline, resends, contract)
+        async with asyncio.timeout_at(call.deadline):
+            return await persist(bus, call, contract, idempotent=idempotent)
     except RpcError as error:
         # The callee may find out first, for the loop's clock is a coarse one.
         if error.kind is ErrorKind.DEADLINE_PASSED:
-            raise TimedOutError(TIMED_OUT) from None
+            raise anew(TimedOutError(TIMED_OUT), sent=True) from None
         raise
     except TachyonError:
         raise
     except TimeoutError:
-        raise TimedOutError(TIMED_OUT) from None
+        raise anew(TimedOutError(TIMED_OUT), sent=call.number != 0) from None
 
 
 async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core
     bus: RpcBus,
     payload: bytes,
     msg_type: int,
-    resends: int,
+    idempotent: bool,  # noqa: FBT001  # called by the core
     timeout: float | None,  # noqa: ASYNC109  # travels with the request
     contract: Contract,
 ) -> object:
     """Do what `RpcEndpoint.acall` says, for an endpoint that takes or gives more than bytes."""
     try:
-        reply = await exchange(bus, payload, msg_type, resends, timeout, contract)
+        reply = await exchange(bus, payload, msg_type, idempotent, timeout, contract)
     except RpcError as error:
         if (declared := contract.declared_error(error.kind, error.payload)) is None:
             raise

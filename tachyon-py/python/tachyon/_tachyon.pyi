@@ -880,6 +880,14 @@ class CurrentCall:
         """The seconds that the caller still waits, 0.0 when it has given up; None when it set no timeout."""
 
 @final
+class Attempts:
+    """Which failed calls an event loop makes again; `acall` uses it."""
+
+    def __new__(cls, reconnects: bool, idempotent: bool, seconds: float | None) -> Self: ...
+    def again(self, error: BaseException) -> bool:
+        """Return whether a call that ended in this error is made again, once the connection has ended."""
+
+@final
 class Comparison:
     """What an event loop asks a callee before the first request of a typed endpoint; `acall` uses it."""
 

@@ -44,7 +44,12 @@ __all__ = [
 
 
 class TachyonError(Exception):
-    """Base of every error raised by this package."""
+    """Base of every error raised by this package.
+
+    `safe_to_retry` is False after a call that the callee may have begun: it may run twice if it is made again.
+    """
+
+    safe_to_retry: bool = True
 
 
 class PeerDeadError(TachyonError, ConnectionError):
@@ -153,6 +158,8 @@ class BadRequestError(TachyonError, ValueError):
 class BadReplyError(TachyonError, TypeError):
     """A reply that is not what its endpoint gives."""
 
+    safe_to_retry = False
+
 
 class LayoutMismatchError(TachyonError, TypeError):
     """The two sides of a typed endpoint do not mean the same; nothing was called."""
@@ -183,6 +190,9 @@ _MEANING = {
 }
 
 
+_NOT_BEGUN = frozenset({ErrorKind.NO_HANDLER, ErrorKind.BAD_REQUEST, ErrorKind.STOPPING})
+
+
 class RpcError(TachyonError, RuntimeError):
     """A request was answered with an error reply.
 
@@ -203,6 +213,7 @@ class RpcError(TachyonError, RuntimeError):
         self.name = name
         known = kind if kind in _MEANING else ErrorKind.UNSPECIFIED
         self.kind = ErrorKind(known)
+        self.safe_to_retry = known in _NOT_BEGUN
         self.msg_type = msg_type
         self.text = text
         self.payload = payload

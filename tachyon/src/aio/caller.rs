@@ -17,7 +17,7 @@ use super::watched::Readable;
 use crate::bus::Established;
 use crate::error::{CallError, ConnectError};
 use crate::options::Options;
-use crate::rpc::{RESENDS, connecting_by};
+use crate::rpc::{Attempts, connecting_by};
 use crate::wait::{Deadline, INTERRUPT_SLICE};
 
 /// The calling end of RPC for tasks of a tokio runtime.
@@ -113,7 +113,7 @@ impl AsyncCaller {
     /// # Errors
     /// As [`Caller::request`].
     pub async fn request(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
-        self.exchange(msg_type, payload, Deadline::never()).await
+        self.persist(msg_type, payload, Deadline::never(), false).await
     }
 
     /// As [`request`](Self::request), in at most `timeout`. The callee is told when that ends, so that it need not begin
@@ -130,8 +130,7 @@ impl AsyncCaller {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        let exchange = self.exchange(msg_type, payload, Deadline::after(timeout));
-        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::TimedOut))
+        self.persist(msg_type, payload, Deadline::after(timeout), false).await
     }
 
     /// As [`request`](Self::request), for an endpoint that may be called twice where it is called once; see
@@ -140,7 +139,7 @@ impl AsyncCaller {
     /// # Errors
     /// As [`Caller::request_idempotent`].
     pub async fn request_idempotent(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
-        self.persist(msg_type, payload, Deadline::never()).await
+        self.persist(msg_type, payload, Deadline::never(), true).await
     }
 
     /// As [`request_idempotent`](Self::request_idempotent), in at most `timeout` for all attempts.
@@ -156,8 +155,7 @@ impl AsyncCaller {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        let attempts = self.persist(msg_type, payload, Deadline::after(timeout));
-        tokio::time::timeout(timeout, attempts).await.unwrap_or(Err(CallError::TimedOut))
+        self.persist(msg_type, payload, Deadline::after(timeout), true).await
     }
 
     /// Calls under way.
@@ -170,22 +168,40 @@ impl AsyncCaller {
         self.shared.link().session.max_len()
     }
 
-    async fn persist(&self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
-        let mut left = RESENDS;
+    async fn persist(
+        &self,
+        msg_type: u16,
+        payload: &[u8],
+        deadline: Deadline,
+        idempotent: bool,
+    ) -> Result<Vec<u8>, CallError> {
+        let mut attempts = Attempts::new(self.shared.options.reconnects(), idempotent, deadline);
         loop {
-            match self.exchange(msg_type, payload, deadline).await {
-                Err(CallError::Closed | CallError::PeerDead) if left > 0 && self.shared.options.reconnects() => {
-                    left -= 1;
+            let link = self.shared.living(deadline).await?;
+            let outcome = exchange(&link.session, msg_type, payload, deadline).await;
+            match outcome {
+                Err(error) if attempts.again(&error) => {
+                    // A callee that stops closes soon.
+                    within(deadline, link.session.ended()).await.ok_or(CallError::TimedOut { sent: false })?;
                 }
                 outcome => return outcome,
             }
         }
     }
+}
 
-    async fn exchange(&self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
-        let link = self.shared.living(deadline).await?;
-        link.session.call(msg_type, payload, deadline).await?.await
+/// A future that a deadline ends.
+async fn within<F: Future>(deadline: Deadline, future: F) -> Option<F::Output> {
+    match deadline.remaining() {
+        None => Some(future.await),
+        Some(left) => tokio::time::timeout(left, future).await.ok(),
     }
+}
+
+async fn exchange(session: &Session, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
+    let call = within(deadline, session.call(msg_type, payload, deadline)).await;
+    let call = call.unwrap_or(Err(CallError::TimedOut { sent: false }))?;
+    within(deadline, call).await.unwrap_or(Err(CallError::TimedOut { sent: true }))
 }
 
 impl Shared {
@@ -200,7 +216,8 @@ impl Shared {
         if !self.options.reconnects() || !link.session.has_ended() {
             return Ok(link);
         }
-        let _renewing = self.renewing.lock().await;
+        let renewing = within(deadline, self.renewing.lock()).await;
+        let _renewing = renewing.ok_or(CallError::TimedOut { sent: false })?;
         // Another task may have done it meanwhile.
         let link = self.link();
         if !link.session.has_ended() {

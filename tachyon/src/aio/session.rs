@@ -2,7 +2,7 @@
 //!
 //! Tasks send by themselves, under a lock that is held for a copy at most; the driver takes replies under the same lock.
 
-use core::pin::Pin;
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,6 +33,8 @@ pub(super) struct Session {
     pub(super) look: Notify,
     /// Tells the sender that waits for room to look again.
     room: Notify,
+    /// Tells of the end.
+    over: Notify,
     /// Held by the one sender that waits for room; the others queue for it.
     turn: tokio::sync::Mutex<()>,
     spins: u32,
@@ -76,6 +78,7 @@ impl Session {
             traffic: Mutex::new(Traffic { core: CallerCore::over(established), queued: 0, wanted: None, end: None }),
             look: Notify::new(),
             room: Notify::new(),
+            over: Notify::new(),
             turn: tokio::sync::Mutex::default(),
             spins,
         }
@@ -148,6 +151,17 @@ impl Session {
         drop(traffic);
         // The sender that waits for room looks again, and finds the end; the next in turn finds it at once.
         self.room.notify_one();
+        self.over.notify_waiters();
+    }
+
+    /// Waits for the end.
+    pub(super) async fn ended(&self) {
+        let mut over = pin!(self.over.notified());
+        // From here on nothing is missed.
+        over.as_mut().enable();
+        if !self.has_ended() {
+            over.await;
+        }
     }
 
     pub(super) fn has_ended(&self) -> bool {

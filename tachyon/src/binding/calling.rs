@@ -14,8 +14,8 @@ use crate::describe::{EndpointDescription, Operation};
 use crate::engine::{Reply, Standing};
 use crate::error::CallError;
 use crate::ring::{MessageHeader, Reservation};
-use crate::rpc::{Agreement, Caller};
-use crate::type_id::{ROUTE_CONTROL, make_type_id};
+use crate::rpc::{Agreement, Attempts, Caller, ErrorKind};
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id};
 use crate::wait::{Deadline, PollingMode};
 
 /// Until when a call is to be answered; possibly never.
@@ -27,6 +27,11 @@ impl Limit {
     #[inline]
     pub fn after(timeout: Option<Duration>) -> Self {
         Self(timeout.into())
+    }
+
+    /// The attempts at a call that may run twice if it is `idempotent`, of a caller that may reconnect.
+    pub fn attempts(self, reconnects: bool, idempotent: bool) -> Attempts {
+        Attempts::new(reconnects, idempotent, self.0)
     }
 
     /// Time left; `None` when there is no limit.
@@ -50,6 +55,17 @@ pub enum ReplyTaken {
     InPlace(Taking),
     /// A copy: type identifier and payload.
     Kept(u32, Vec<u8>),
+}
+
+impl ReplyTaken {
+    /// Whether the callee answered that it stops, and has not begun the call.
+    pub fn is_stopping(&self) -> bool {
+        let type_id = match self {
+            Self::InPlace(taking) => taking.type_id(),
+            Self::Kept(type_id, _) => *type_id,
+        };
+        type_id == make_type_id(ErrorKind::Stopping as u16, MSG_TYPE_ERROR)
+    }
 }
 
 /// The calling end's steps.
@@ -144,6 +160,11 @@ pub trait CallerSteps {
     /// # Errors
     /// As [`Caller::call_timeout`].
     fn reconnect_if_ended(&mut self, limit: Limit) -> Result<(), CallError>;
+    /// Waits for the end of a connection whose callee stops.
+    ///
+    /// # Errors
+    /// As [`Caller::wait`].
+    fn leave(&mut self, limit: Limit) -> Result<(), CallError>;
     /// What closes the present connection.
     fn closer(&self) -> Closer;
     /// Gives up all calls, for the caller's next user; false when the connection has ended.
@@ -270,6 +291,10 @@ impl CallerSteps for Caller {
 
     fn reconnect_if_ended(&mut self, limit: Limit) -> Result<(), CallError> {
         self.revive(limit.0)
+    }
+
+    fn leave(&mut self, limit: Limit) -> Result<(), CallError> {
+        self.await_end(limit.0)
     }
 
     fn closer(&self) -> Closer {

@@ -342,10 +342,10 @@ impl Caller {
             // A wait that always finds something never looks at the clock by itself.
             if deadline.has_passed() {
                 self.core.end(correlation_id, false);
-                return Err(CallError::TimedOut);
+                return Err(CallError::TimedOut { sent: true });
             }
             if self.core.incoming.waiter.interrupt.is_some_and(|interrupt| interrupt()) {
-                return Err(CallError::Interrupted);
+                return Err(CallError::Interrupted { sent: true });
             }
         }
     }

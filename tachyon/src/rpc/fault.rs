@@ -61,6 +61,11 @@ impl ErrorKind {
         Self::ALL.into_iter().find(|kind| *kind as u16 == number).unwrap_or(Self::Unspecified)
     }
 
+    /// Whether a callee that answers so may have begun the call.
+    pub const fn has_begun(self) -> bool {
+        !matches!(self, Self::NoHandler | Self::BadRequest | Self::Stopping)
+    }
+
     /// The kind's name in one word, the same in every language.
     pub const fn name(self) -> &'static str {
         match self {
@@ -113,6 +118,12 @@ impl RpcError {
     #[inline]
     pub(crate) fn decode(type_id: u32, payload: &[u8]) -> Option<Self> {
         if msg_type(type_id) == MSG_TYPE_ERROR { Some(Self::read(type_id, payload)) } else { None }
+    }
+
+    /// An error of a kind and no more.
+    #[cfg(test)]
+    pub(crate) fn of_kind(kind: ErrorKind, msg_type: u16) -> Self {
+        Self { kind, msg_type, text: String::new(), name: String::new(), fields: [][..].into() }
     }
 
     /// A declared error without its type. The message type of its request is not kept.

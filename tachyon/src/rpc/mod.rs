@@ -1,6 +1,7 @@
 //! Calls between two processes: two rings, correlation ids, deadlines and error replies.
 
 mod agreement;
+mod attempts;
 mod callee;
 mod caller;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod typed;
 mod undecided;
 
 pub use agreement::Agreement;
+pub use attempts::Attempts;
 pub use callee::Callee;
 pub(crate) use callee::{check_correlation, send_error};
 pub use caller::Caller;
@@ -29,7 +31,6 @@ pub use in_place::InPlace;
 #[cfg(feature = "tokio")]
 pub(crate) use reconnect::connecting_by;
 pub(crate) use request::{OpenRequest, open_loan, open_request};
-pub use round_trip::RESENDS;
 pub(crate) use typed::sealed;
 pub use typed::{Body, Borrowed, Calls, Contract, Fields, Started, Whole, Within, call, call_in_place, start};
 pub use undecided::RpcBus;

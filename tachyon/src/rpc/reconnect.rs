@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+use super::attempts::Attempts;
 use super::caller::Caller;
 use crate::bus::{End, Established, State};
-use crate::error::{CallError, ConnectError};
+use crate::error::{CallError, ConnectError, Halt, Unsent};
 use crate::handshake::{Connecting, Kind, Role};
 use crate::options::Options;
 use crate::wait::Deadline;
@@ -50,8 +51,11 @@ impl CallError {
     /// What becomes of a call that was due by `deadline` when connecting again failed.
     pub(crate) fn reconnecting(source: ConnectError, deadline: Deadline) -> Self {
         match source {
-            ConnectError::Interrupted { .. } => Self::Interrupted,
-            _ if deadline.has_passed() => Self::TimedOut,
+            ConnectError::Interrupted { .. } => Self::Interrupted { sent: false },
+            ConnectError::NoListener { ref path, .. } => {
+                Self::Unreachable { path: path.clone(), source: Box::new(source) }
+            }
+            _ if deadline.has_passed() => Self::TimedOut { sent: false },
             source => Self::Reconnect(Box::new(source)),
         }
     }
@@ -78,12 +82,32 @@ impl Caller {
         mut operation: impl FnMut(&mut Self) -> Result<T, CallError>,
     ) -> Result<T, CallError> {
         self.revive(deadline)?;
-        match operation(self) {
-            Err(CallError::Closed | CallError::PeerDead) if self.reconnects() => {
-                self.reconnect(deadline)?;
-                operation(self)
+        let error = match operation(self) {
+            Err(error) if self.reconnects() => error,
+            outcome => return outcome,
+        };
+        let mut attempts = Attempts::new(true, false, deadline);
+        let mut outcome = Err(error);
+        while let Err(error) = &outcome
+            && attempts.again(error)
+        {
+            self.reconnect(deadline)?;
+            outcome = operation(self);
+        }
+        outcome
+    }
+
+    /// Waits for the end of a connection whose callee stops, and keeps the replies to other calls.
+    pub(crate) fn await_end(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        loop {
+            match self.core.incoming.take_loan(deadline) {
+                Ok(()) => {
+                    let frame = self.core.incoming.take_over();
+                    self.core.file(frame)?;
+                }
+                Err(Halt::Closed | Halt::PeerDead) => return Ok(()),
+                Err(halt) => return Err(Unsent::Halted(halt).into()),
             }
-            outcome => outcome,
         }
     }
 

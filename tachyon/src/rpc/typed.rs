@@ -186,7 +186,7 @@ impl Caller {
     /// let callee = std::thread::spawn(move || Callee::listen(&listen_at, 1 << 16, 1 << 16)); // serves nothing
     /// let mut caller = Caller::connect(&path)?;
     /// let late = add::call(&mut caller.within(Duration::from_millis(20)), 1, 2);
-    /// assert!(matches!(late, Err(CallError::TimedOut)));
+    /// assert!(matches!(late, Err(CallError::TimedOut { .. })));
     /// # drop(callee);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -254,10 +254,27 @@ impl Caller {
         })
     }
 
-    /// Waits for the reply to a call and gives it, owned.
+    /// Calls, and takes the reply as the loan of the reverse ring, unless it is an error.
     #[inline]
-    fn finish_typed<C: Contract>(&mut self, call: u64, deadline: Deadline) -> Result<C::Reply, CallError<C::Error>> {
-        self.take_typed::<C::Error>(C::SIGNATURE, call, deadline)?;
+    fn exchange_typed<E: DeclaredError>(
+        &mut self,
+        signature: &'static Signature,
+        body: &impl Body,
+        deadline: Deadline,
+    ) -> Result<(), CallError<E>> {
+        let exchange = |caller: &mut Self| {
+            let call = caller.call_typed(signature, body, deadline).map_err(CallError::widen)?;
+            caller.take_typed::<E>(signature, call, deadline)
+        };
+        match exchange(self) {
+            Ok(()) => Ok(()),
+            outcome => self.try_again(outcome, deadline, false, exchange),
+        }
+    }
+
+    /// The reply that was taken, owned.
+    #[inline]
+    fn own_reply<C: Contract>(&mut self) -> Result<C::Reply, CallError<C::Error>> {
         let Self { core, words, .. } = self;
         let guard = RpcRxGuard::over(&mut core.incoming);
         let owned = if C::Reply::COPIES {
@@ -270,14 +287,9 @@ impl Caller {
         owned.map_err(|problem| unreadable(C::SIGNATURE, problem))
     }
 
-    /// Waits for the reply to a call and lends it.
+    /// The reply that was taken, lent.
     #[inline]
-    fn finish_typed_in_place<C: Contract>(
-        &mut self,
-        call: u64,
-        deadline: Deadline,
-    ) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
-        self.take_typed::<C::Error>(C::SIGNATURE, call, deadline)?;
+    fn lend_reply<C: Contract>(&mut self) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
         let Self { core, words, .. } = self;
         let guard = RpcRxGuard::over(&mut core.incoming);
         let read = if C::Reply::COPIES {
@@ -341,8 +353,8 @@ fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static Signature)
 pub fn call<C: Contract>(calls: &mut impl Calls, body: &impl Body) -> Result<C::Reply, CallError<C::Error>> {
     let (caller, timeout) = calls.parts();
     let deadline = Deadline::from(timeout);
-    let call = caller.call_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
-    caller.finish_typed::<C>(call, deadline)
+    caller.exchange_typed(C::SIGNATURE, body, deadline)?;
+    caller.own_reply::<C>()
 }
 
 /// As [`call`], with the reply where it lies.
@@ -356,8 +368,8 @@ pub fn call_in_place<'c, C: Contract>(
 ) -> Result<InPlace<'c, C::Reply>, CallError<C::Error>> {
     let (caller, timeout) = calls.parts();
     let deadline = Deadline::from(timeout);
-    let call = caller.call_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
-    caller.finish_typed_in_place::<C>(call, deadline)
+    caller.exchange_typed(C::SIGNATURE, body, deadline)?;
+    caller.lend_reply::<C>()
 }
 
 /// Sends a request.
@@ -396,7 +408,8 @@ impl<C: Contract> Started<C> {
     #[inline]
     pub fn finish(self, caller: &mut Caller) -> Result<C::Reply, CallError<C::Error>> {
         self.check(caller)?;
-        caller.finish_typed::<C>(self.call, self.deadline)
+        caller.take_typed(C::SIGNATURE, self.call, self.deadline)?;
+        caller.own_reply::<C>()
     }
 
     /// As [`finish`](Self::finish), with the reply where it lies.
@@ -406,7 +419,8 @@ impl<C: Contract> Started<C> {
     #[inline]
     pub fn finish_in_place(self, caller: &mut Caller) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
         self.check(caller)?;
-        caller.finish_typed_in_place::<C>(self.call, self.deadline)
+        caller.take_typed(C::SIGNATURE, self.call, self.deadline)?;
+        caller.lend_reply::<C>()
     }
 
     /// Calls of several callers have the same numbers, and replies of other types.
