@@ -203,10 +203,16 @@ impl Calling {
         if let Some(before) = before {
             self.caller.swap_polling_mode(before);
         }
+        self.renew()?;
+        outcome
+    }
+
+    /// Has the bus close the present connection, which may be a new one.
+    pub(crate) fn renew(&self) -> Result<(), CallError> {
         if self.caller.may_reconnect() && !self.ending.renew(self.caller.closer()) {
             return Err(CallError::ClosedHere);
         }
-        outcome
+        Ok(())
     }
 
     /// Marks a reply in place as lent to a guard.

@@ -93,7 +93,7 @@ mod _tachyon {
     #[pymodule_export]
     use crate::items::Items;
     #[pymodule_export]
-    use crate::loop_calls::LoopCalls;
+    use crate::loop_calls::{LoopCalls, LoopReconnecting};
     #[pymodule_export]
     use crate::loop_serving::{LoopRequest, LoopServing};
     #[pymodule_export]

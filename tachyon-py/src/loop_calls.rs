@@ -1,13 +1,13 @@
 //! `LoopCalls`: the calling end of a bus in the hands of an event loop.
 //!
-//! `tachyon._calls` has the futures and the queue; here is what touches the rings. None of it waits, but for
-//! `reconnect`, which is for a thread of its own.
+//! `tachyon._calls` has the futures and the queue; here is what touches the rings. None of it waits.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use tachyon::__binding::{CallerSteps, Limit, Readiness, Taking, decode_error, plain_type_id};
+use tachyon::__binding::{CallerSteps, Limit, Readiness, Reconnecting, Taking, decode_error, plain_type_id};
 use tachyon::CallError;
 
 use crate::args;
@@ -114,25 +114,54 @@ impl LoopCalls {
         Ok(bus.get().forward()?.attended_calling()?.caller.give_up(correlation_id, cancel))
     }
 
-    /// Connect a bus again whose connection has ended, and return what to go on with. Waits, without the interpreter.
-    #[staticmethod]
-    fn reconnect(bus: &Bound<'_, RpcBus>) -> PyResult<Self> {
-        let mut forward = bus.get().forward()?;
-        let outcome = forward.attend()?.waiting(bus.py(), None, |caller| {
-            caller.recycle();
-            caller.reconnect_if_ended(Limit::after(None))
-        });
-        forward.unattend();
-        drop(forward);
-        outcome.map_err(Raise::raise)?;
-        Self::new(bus)
-    }
-
     /// Give the bus back.
     #[staticmethod]
     fn let_go(bus: &Bound<'_, RpcBus>) -> PyResult<()> {
         bus.get().forward()?.unattend();
         Ok(())
+    }
+}
+
+/// A bus that an event loop connects again, in steps that never wait.
+#[pyclass(module = "tachyon._tachyon", frozen)]
+pub(crate) struct LoopReconnecting {
+    core: Mutex<Reconnecting>,
+}
+
+#[pymethods]
+impl LoopReconnecting {
+    /// Begin for a bus whose connection has ended, which belongs to the running event loop meanwhile.
+    #[new]
+    fn new(bus: &Bound<'_, RpcBus>) -> PyResult<Self> {
+        let mut forward = bus.get().forward()?;
+        let caller = &mut forward.attend()?.caller;
+        caller.recycle();
+        match Reconnecting::new(caller) {
+            Ok(core) => Ok(Self { core: Mutex::new(core) }),
+            Err(error) => {
+                forward.unattend();
+                Err(error.raise())
+            }
+        }
+    }
+
+    /// Take the next step; return None when the bus is connected, otherwise what to wait for: a descriptor to be
+    /// readable, or -1, and seconds.
+    fn step(&self, bus: &Bound<'_, RpcBus>) -> PyResult<Option<(i32, f64)>> {
+        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut forward = bus.get().forward()?;
+        let calling = forward.attended_calling()?;
+        if core.step(&mut calling.caller).map_err(Raise::raise)? {
+            return calling.renew().map(|()| None).map_err(Raise::raise);
+        }
+        let (descriptor, left) = core.as_awaited();
+        Ok(Some((descriptor.map_or(-1, |fd| fd.as_raw_fd()), left.map_or(f64::INFINITY, |left| left.as_secs_f64()))))
+    }
+
+    /// The exception of a call whose own time runs out while no process listens; None while that is not the cause.
+    fn missing<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let missing = self.core.lock().unwrap_or_else(PoisonError::into_inner).missing()?;
+        Some(missing.raise().into_value(py).into_bound(py).into_any())
     }
 }
 

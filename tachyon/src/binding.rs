@@ -31,7 +31,7 @@ pub use attempts::{answers_at_once, monotonic_now, request_deadline, request_map
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_control;
 pub use native::{NativeError, adopt};
-pub use readiness::Readiness;
+pub use readiness::{Readiness, Reconnecting};
 
 /// A declared error, by its name, with its fields as a head.
 #[cold]

@@ -1,20 +1,20 @@
 """Calls from coroutines: one `Line` for each bus that an event loop calls on.
 
 The loop watches one descriptor per bus, which is readable when replies or room have come. Everything here runs in the
-loop's thread and never waits; only connecting again, which does, is left to a thread of its own.
+loop's thread and never waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
-import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING
 
-from tachyon._tachyon import Attempts, Comparison, LoopCalls, RpcBus
+from tachyon._tachyon import Attempts, Comparison, LoopCalls, LoopReconnecting, RpcBus
 from tachyon.errors import (
     BusyError,
     ErrorKind,
@@ -28,11 +28,7 @@ from tachyon.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tachyon._tachyon import Contract
-
-_T = TypeVar("_T")
 
 LOST = (PeerClosedError, PeerDeadError)
 """How a connection ends that may be followed by another one."""
@@ -86,6 +82,7 @@ class Line:
         self._queue: deque[Call] = deque()
         self._arrived: list[tuple[int, bytes | RpcError]] = []
         self._renewal: asyncio.Task[None] | None = None
+        self._connecting: LoopReconnecting | None = None
         self._waiters: list[asyncio.Future[None]] = []
         # The callee was last asked to ring at this time; `SECOND_LOOK` later the loop looks once more.
         self._armed_at = 0.0
@@ -306,10 +303,41 @@ class Line:
         await asyncio.shield(self._renewal)
 
     async def _reconnect(self, bus: RpcBus) -> None:
+        connecting = self._connecting = LoopReconnecting(bus)
         try:
-            self._watch(await beside(self.loop, lambda: LoopCalls.reconnect(bus)))
+            while (awaited := connecting.step(bus)) is not None:
+                await self._readable(*awaited)
+            self._watch(LoopCalls(bus))
+        except BaseException:
+            # A bus that was closed meanwhile belongs to no loop.
+            with contextlib.suppress(TachyonError):
+                LoopCalls.let_go(bus)
+            raise
         finally:
-            self._renewal = None
+            self._renewal = self._connecting = None
+
+    async def _readable(self, descriptor: int, seconds: float) -> None:
+        """Wait until a descriptor is readable, or these seconds have passed."""
+        ready: asyncio.Future[None] = self.loop.create_future()
+
+        def tell() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        timer = self.loop.call_later(seconds, tell) if seconds < math.inf else None
+        if descriptor >= 0:
+            self.loop.add_reader(descriptor, tell)
+        try:
+            await ready
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if descriptor >= 0:
+                self.loop.remove_reader(descriptor)
+
+    def missing(self) -> TachyonError | None:
+        """Return the error of a call whose time runs out while the bus connects again and no process listens."""
+        return None if self._connecting is None else self._connecting.missing()
 
 
 _lines: weakref.WeakKeyDictionary[RpcBus, Line] = weakref.WeakKeyDictionary()
@@ -325,35 +353,6 @@ def line_of(bus: RpcBus) -> Line:
         message = "this bus belongs to another event loop; open one for each loop"
         raise BusyError(message)
     return line
-
-
-def beside(loop: asyncio.AbstractEventLoop, operation: Callable[[], _T]) -> asyncio.Future[_T]:
-    """Run an operation that waits in a thread of its own.
-
-    A thread of the loop's executor would be joined when the loop ends, and keep Ctrl-C waiting for as long as it does.
-    """
-    outcome: asyncio.Future[_T] = loop.create_future()
-
-    def settle(result: _T | None, error: BaseException | None) -> None:
-        if outcome.done():
-            return
-        if error is not None:
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(cast("_T", result))
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = operation()
-        except BaseException as raised:  # noqa: BLE001  # is raised where the outcome is awaited
-            error = raised
-        # The loop may have been closed meanwhile.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name="tachyon-reconnect", daemon=True).start()
-    return outcome
 
 
 def anew(error: TachyonError, *, sent: bool = False) -> TachyonError:
@@ -410,7 +409,7 @@ async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
     except TachyonError:
         raise
     except TimeoutError:
-        raise anew(TimedOutError(TIMED_OUT), sent=call.number != 0) from None
+        raise line_of(bus).missing() or anew(TimedOutError(TIMED_OUT), sent=call.number != 0) from None
 
 
 async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core

@@ -22,7 +22,7 @@ from typing_extensions import Buffer, CapsuleType, ParamSpec, TypeVar, disjoint_
 from tachyon._array import Array
 from tachyon._declared import EndpointError
 from tachyon._description import Description
-from tachyon.errors import ErrorKind, RpcError
+from tachyon.errors import ErrorKind, RpcError, TachyonError
 
 __all__ = [
     "MSG_TYPE_ERROR",
@@ -916,11 +916,18 @@ class LoopCalls:
     def forget(self, bus: RpcBus, correlation_id: int, cancel: bool) -> bool:
         """Give a call up; return whether its cancellation waits for room."""
     @staticmethod
-    def reconnect(bus: RpcBus) -> LoopCalls:
-        """Connect a bus again whose connection has ended, and return what to go on with. Waits."""
-    @staticmethod
     def let_go(bus: RpcBus) -> None:
         """Give the bus back."""
+
+@final
+class LoopReconnecting:
+    """A bus that an event loop connects again; `acall` uses it."""
+
+    def __new__(cls, bus: RpcBus) -> Self: ...
+    def step(self, bus: RpcBus) -> tuple[int, float] | None:
+        """Take the next step; return None when the bus is connected, otherwise a descriptor or -1, and seconds."""
+    def missing(self) -> TachyonError | None:
+        """Return the error of a call whose own time runs out while no process listens."""
 
 @final
 class LoopServing:

@@ -155,11 +155,6 @@ pub trait CallerSteps {
     fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode;
     /// Whether this caller connects again when its connection has ended, and so may have another one after each wait.
     fn may_reconnect(&self) -> bool;
-    /// Connects again if the connection has ended.
-    ///
-    /// # Errors
-    /// As [`Caller::call_timeout`].
-    fn reconnect_if_ended(&mut self, limit: Limit) -> Result<(), CallError>;
     /// Waits for the end of a connection whose callee stops.
     ///
     /// # Errors
@@ -287,10 +282,6 @@ impl CallerSteps for Caller {
 
     fn may_reconnect(&self) -> bool {
         self.reconnects()
-    }
-
-    fn reconnect_if_ended(&mut self, limit: Limit) -> Result<(), CallError> {
-        self.revive(limit.0)
     }
 
     fn leave(&mut self, limit: Limit) -> Result<(), CallError> {

@@ -2,10 +2,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::epoll;
 
+use crate::error::CallError;
+use crate::handshake::Connecting;
 use crate::rpc::Caller;
+use crate::wait::Deadline;
 
 /// A descriptor that is readable while something happened on a caller's connection: a reply, room, its peer's end, its
 /// close. It keeps nothing of the connection alive.
@@ -34,5 +38,48 @@ impl Readiness {
 impl AsFd for Readiness {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
+    }
+}
+
+/// A caller that connects again, in steps that never wait. Dropping it ends the attempt.
+#[derive(Debug)]
+pub struct Reconnecting {
+    connecting: Option<Connecting>,
+}
+
+impl Reconnecting {
+    /// Begins to connect a caller again whose connection has ended, for as long as its options allow.
+    ///
+    /// # Errors
+    /// As [`Caller::call_timeout`].
+    pub fn new(caller: &mut Caller) -> Result<Self, CallError> {
+        Ok(Self { connecting: caller.connecting(Deadline::never())? })
+    }
+
+    /// Takes the next step; true when the caller has its new connection.
+    ///
+    /// # Errors
+    /// As [`Caller::call_timeout`].
+    pub fn step(&mut self, caller: &mut Caller) -> Result<bool, CallError> {
+        let Some(connecting) = &mut self.connecting else { return Ok(true) };
+        let outcome = match connecting.step() {
+            Ok(None) => return Ok(false),
+            Ok(Some(link)) => Ok(link),
+            Err(error) => Err(error),
+        };
+        self.connecting = None;
+        caller.replace(outcome).map_err(|source| CallError::reconnecting(source, Deadline::never()))?;
+        Ok(true)
+    }
+
+    /// What the next step waits for: this descriptor to be readable, if there is one, and this time to pass.
+    pub fn as_awaited(&self) -> (Option<BorrowedFd<'_>>, Option<Duration>) {
+        self.connecting.as_ref().map_or((None, Some(Duration::ZERO)), Connecting::as_awaited)
+    }
+
+    /// The error of a call whose own time runs out while no process listens.
+    pub fn missing(&self) -> Option<CallError> {
+        let missing = self.connecting.as_ref()?.missing()?;
+        Some(CallError::reconnecting(missing, Deadline::never()))
     }
 }

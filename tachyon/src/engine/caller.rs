@@ -127,6 +127,7 @@ impl<T> CallerCore<T> {
     ///
     /// # Errors
     /// A fault: the callee sent something else than a ring.
+    #[cfg(not(loom))]
     pub(crate) fn hear(&self) -> Result<bool, Halt> {
         let connection = &self.incoming.connection;
         // A ring that a forked child takes would be missing in its parent.

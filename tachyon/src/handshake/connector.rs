@@ -60,6 +60,8 @@ pub(crate) struct Connecting {
     deadline: Deadline,
     pause: Duration,
     stage: Stage,
+    /// The system's word for the listener that the latest attempt missed.
+    missing: Option<Errno>,
 }
 
 #[derive(Debug)]
@@ -96,6 +98,7 @@ impl Connecting {
             deadline: Deadline::after(timeout),
             pause: FIRST_PAUSE,
             stage: Stage::Looking(Deadline::after(Duration::ZERO)),
+            missing: None,
         })
     }
 
@@ -132,7 +135,16 @@ impl Connecting {
         };
         self.stage = Stage::Looking(Deadline::after(pause));
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.missing = match not_yet {
+            ConnectError::NoListener { source, .. } => Errno::from_io_error(&source),
+            _ => None,
+        };
         Ok(None)
+    }
+
+    /// The error of a driver whose own time runs out while no process listens.
+    pub(crate) fn missing(&self) -> Option<ConnectError> {
+        self.missing.map(|errno| self.no_listener(errno))
     }
 
     /// What the next step waits for: the socket to be readable, if there is one, and a time that passes.
@@ -234,11 +246,7 @@ impl Connecting {
             Ok(()) => Ok(socket),
             // The kernel refuses a regular file as it does a socket that nobody listens on.
             Err(Errno::CONNREFUSED) if self.is_another_file() => Err(ConnectError::NotASocket { path: path() }.into()),
-            Err(errno @ (Errno::NOENT | Errno::CONNREFUSED)) => Err(Failure::NotYet(ConnectError::NoListener {
-                path: path(),
-                timeout: self.timeout,
-                source: errno.into(),
-            })),
+            Err(errno @ (Errno::NOENT | Errno::CONNREFUSED)) => Err(Failure::NotYet(self.no_listener(errno))),
             Err(Errno::AGAIN | Errno::INTR) => Err(Failure::NotYet(self.no_answer())),
             Err(Errno::PROTOTYPE) => Err(ConnectError::WrongSocketType { path: path() }.into()),
             Err(errno) => Err(self.system("connect to", errno.into()).into()),
@@ -318,6 +326,10 @@ impl Connecting {
 
     fn closed(&self) -> ConnectError {
         ConnectError::Closed { path: self.path.clone() }
+    }
+
+    fn no_listener(&self, errno: Errno) -> ConnectError {
+        ConnectError::NoListener { path: self.path.clone(), timeout: self.timeout, source: errno.into() }
     }
 
     fn no_answer(&self) -> ConnectError {

@@ -11,7 +11,7 @@ use super::attempts::Attempts;
 use super::caller::Caller;
 use crate::bus::{End, Established, State};
 use crate::error::{CallError, ConnectError, Halt, Unsent};
-use crate::handshake::{Connecting, Kind, Role};
+use crate::handshake::{Connecting, Kind, Link, Role};
 use crate::options::Options;
 use crate::wait::Deadline;
 
@@ -138,15 +138,27 @@ impl Caller {
     /// Replaces a connection that has ended. Calls without a reply are lost with it.
     #[cold]
     fn reconnect(&mut self, deadline: Deadline) -> Result<(), CallError> {
-        let Some(again) = &self.again else { return Ok(()) };
-        let Again { path, options, .. } = &**again;
+        let Some(connecting) = self.connecting(deadline)? else { return Ok(()) };
+        self.replace(connecting.finish()).map_err(|source| CallError::reconnecting(source, deadline))
+    }
+
+    /// Begins to connect again; `None` for a caller that does not.
+    pub(crate) fn connecting(&mut self, deadline: Deadline) -> Result<Option<Connecting>, CallError> {
+        let Some(again) = &self.again else { return Ok(None) };
         self.core.outgoing.connection.check_process()?;
-        let established = connect_by(path, options, deadline);
+        let connecting = connecting_by(&again.path, &again.options, deadline);
+        connecting.map(Some).map_err(|source| CallError::reconnecting(source, deadline))
+    }
+
+    /// Ends the time of the present connection, and begins that of the new one if there is one.
+    pub(crate) fn replace(&mut self, outcome: Result<Link, ConnectError>) -> Result<(), ConnectError> {
         let end = match self.core.outgoing.connection.state() {
             State::Closed => End::Closed,
             _ => End::PeerDead,
         };
+        let options = self.again.as_ref().map_or_else(Options::new, |again| again.options.clone());
+        let established = outcome.map(|link| Established::new(link, &options));
         self.core.replace(established.as_ref().ok(), &end);
-        established.map(drop).map_err(|source| CallError::reconnecting(source, deadline))
+        established.map(drop)
     }
 }
