@@ -71,7 +71,7 @@ pub fn engine(data: &[u8]) {
                 13 => {
                     pair.ring();
                     core.arm((step >> 4 != 0).then_some(usize::from(step >> 4)));
-                    let _ = core.hear();
+                    drop(core.hear());
                     core.disarm();
                 }
                 14 if step == 254 => pair.die(),

@@ -231,7 +231,12 @@ impl Connecting {
             Answer::Welcome(welcome) => self.take(welcome, &message.descriptors).map_err(|source| self.foul(source))?,
         };
         if !alone {
-            return Err(self.foul(ProtocolError::Surplus).into());
+            // A listener whose patience has ended says so behind its welcome.
+            let behind = conversation(&socket).hear(false).map_err(|why| self.broken(why))?;
+            return Err(match wire::read_answer(behind.bytes(), self.hello.kind) {
+                Ok(Answer::Reject(reject)) => self.rejected(reject).into(),
+                _ => self.foul(ProtocolError::Surplus).into(),
+            });
         }
         conversation(&socket).say(wire::write_ready(), &[]).map_err(|why| self.broken(why))?;
         let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);
