@@ -232,11 +232,12 @@ impl Connecting {
         };
         if !alone {
             // A listener whose patience has ended says so behind its welcome.
-            let behind = conversation(&socket).hear(false).map_err(|why| self.broken(why))?;
-            return Err(match wire::read_answer(behind.bytes(), self.hello.kind) {
-                Ok(Answer::Reject(reject)) => self.rejected(reject).into(),
-                _ => self.foul(ProtocolError::Surplus).into(),
+            let behind = conversation(&socket).hear(false);
+            let rejected = behind.ok().and_then(|behind| match wire::read_answer(behind.bytes(), self.hello.kind) {
+                Ok(Answer::Reject(reject)) => Some(self.rejected(reject)),
+                _ => None,
             });
+            return Err(rejected.unwrap_or_else(|| self.foul(ProtocolError::Surplus)).into());
         }
         conversation(&socket).say(wire::write_ready(), &[]).map_err(|why| self.broken(why))?;
         let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);

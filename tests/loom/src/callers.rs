@@ -44,7 +44,7 @@ fn answer(answers: &mut Outgoing, id: u64) {
 
 /// Three calls over rings of two slots: the third waits for room while the replies to the others come, in another order.
 pub fn a_caller_with_two_calls_over_two_slots_is_woken(wakers: Wakers) {
-    explore(2, wakers, || {
+    explore(1, wakers, || {
         let (ours, theirs) = connected_both_ways();
         let serving = thread::spawn(move || {
             let (mut taken, mut answers) = (theirs.incoming(0), theirs.outgoing(1));
