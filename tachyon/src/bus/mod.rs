@@ -3,7 +3,7 @@
 mod batch;
 mod connection;
 mod exchange;
-mod fork;
+pub(crate) mod fork;
 mod incoming;
 mod message;
 mod outgoing;
