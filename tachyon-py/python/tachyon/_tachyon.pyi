@@ -22,7 +22,7 @@ from typing_extensions import Buffer, CapsuleType, ParamSpec, TypeVar, disjoint_
 from tachyon._array import Array
 from tachyon._declared import EndpointError
 from tachyon._description import Description
-from tachyon.errors import ErrorKind, RpcError
+from tachyon.errors import ErrorKind, RpcError, TimedOutError
 
 __all__ = [
     "MSG_TYPE_ERROR",
@@ -38,6 +38,8 @@ __all__ = [
     "Memory",
     "Message",
     "Plan",
+    "PoolLease",
+    "PoolPlaces",
     "RpcBus",
     "RpcDispatcher",
     "RpcEndpoint",
@@ -451,8 +453,6 @@ class RpcBus:
         """
     def forget(self, correlation_id: int) -> bool:
         """Give a call up: its late reply is dropped. False when no such call is outstanding."""
-    def _recycle(self) -> bool:
-        """Make a caller fit for its next user; False when that cannot be."""
     def serve(self, spin_threshold: int | None = None, *, timeout: float | None = None) -> RpcRxGuard:
         """Wait for a request and lend it in place."""
     def reply(
@@ -910,6 +910,37 @@ class LoopCalls:
     @staticmethod
     def let_go(bus: RpcBus) -> None:
         """Give the bus back."""
+
+@final
+class PoolPlaces:
+    """The places of a pool, its idle buses, and the queue of requests."""
+
+    def __new__(cls, max_size: int) -> Self: ...
+    def take(self, timeout: float | None) -> PoolLease:
+        """Take a place, waiting up to `timeout` seconds for it (None: for ever)."""
+    def request(self) -> PoolLease:
+        """Ask for a place from a coroutine, which polls what this returns."""
+    def exhausted(self) -> TimedOutError:
+        """Return the error for a request whose time has passed."""
+    def close(self) -> None:
+        """End all requests, and close the idle buses. Others are closed when they come back."""
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+    def __len__(self) -> int: ...
+
+@final
+class PoolLease:
+    """A place of a pool: asked for, held, or given back."""
+
+    def poll(self, wake: Callable[[], None]) -> bool:
+        """Whether the place is held. If not, `wake` is called when there is one, from any thread."""
+    def idle(self) -> RpcBus | None:
+        """Return an idle bus that is fit for use, or None: a new one may connect. Closes those that are not fit."""
+    def give_back(self, bus: RpcBus) -> None:
+        """Give the place back with its bus, which is closed if it is of no use to others."""
+    def leave(self) -> None:
+        """Give the place back without a bus, or give the request up."""
 
 @final
 class LoopServing:

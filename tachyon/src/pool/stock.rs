@@ -12,13 +12,13 @@ use core::fmt;
 use core::mem;
 use core::task::{Poll, Waker};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Wake;
 use std::thread::{self, Thread};
 use std::time::Duration;
 
 use crate::bus::fork;
+use crate::sync::{AtomicBool, Ordering};
 use crate::wait::{Deadline, INTERRUPT_SLICE, Interrupt};
 
 /// Places for items that are made when they are needed and kept when they come back. Generic over the item, since each
@@ -102,7 +102,7 @@ struct Places<T> {
 
 impl<T> ProcessStock<T> {
     fn new(generation: u32, max: usize, closed: bool) -> Self {
-        Self { generation, max, closed: closed.into(), places: Mutex::default(), child: OnceLock::new() }
+        Self { generation, max, closed: AtomicBool::new(closed), places: Mutex::default(), child: OnceLock::new() }
     }
 
     /// `inherited`, or the stock that takes its place in this process.
