@@ -2,12 +2,13 @@
 
 use core::time::Duration;
 
-use pyo3::exceptions::PyOverflowError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use tachyon::__binding::Limit;
 use tachyon::PollingMode;
 
 use crate::errors::InvalidArgumentError;
+use crate::lent::type_name;
 
 /// A Python integer of any size; what does not fit in 64 bits is out of every range we have.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +91,15 @@ pub(crate) fn correlation_id(value: Integer) -> PyResult<u64> {
     }
 }
 
+/// The message type that a decorator is given, which may have been written without its parentheses.
+pub(crate) fn decorated_msg_type(decorator: &str, given: &Bound<'_, PyAny>) -> PyResult<u16> {
+    if given.is_callable() {
+        let message = format!("{decorator} takes a message type: write @{decorator}(msg_type=1)");
+        return Err(PyTypeError::new_err(message));
+    }
+    msg_type(given.extract()?)
+}
+
 pub(crate) fn node(value: Integer) -> PyResult<u32> {
     value.up_to("node_id", 63, "a NUMA node")
 }
@@ -130,6 +140,21 @@ pub(crate) fn sooner(one: Option<f64>, other: Option<f64>) -> Option<f64> {
         (Some(one), Some(other)) if other < one => Some(other),
         (one, other) => one.or(other),
     }
+}
+
+/// The limit of `within`, in seconds.
+pub(crate) fn within(given: &Bound<'_, PyAny>) -> PyResult<f64> {
+    let Ok(seconds) = given.extract::<f64>() else {
+        let found = type_name(given)?;
+        let message = format!("a timeout is a number of seconds, such as within(0.5), not {found}");
+        return Err(PyTypeError::new_err(message));
+    };
+    if seconds.is_nan() || seconds < 0.0 {
+        return Err(InvalidArgumentError::new_err(format!(
+            "a timeout is a number of seconds from 0 up, not {seconds}"
+        )));
+    }
+    Ok(seconds)
 }
 
 /// Until when a call may take.

@@ -1,7 +1,6 @@
 //! Arrays of others, numpy's above all: those of exactly the type that is wanted are copied as they are, all others are
 //! refused.
 
-use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -11,7 +10,7 @@ use tachyon::Primitive;
 
 use crate::items::Items;
 use crate::lent::type_name;
-use crate::payload::has_buffer;
+use crate::payload::{buffer_of, has_buffer};
 use crate::plan::{Meta, Plan};
 
 /// A module that has been imported, by others or by us.
@@ -25,10 +24,14 @@ fn loaded<'py>(py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyAny>
 /// Whether a value is of numpy's class of this name. Without numpy there are none.
 #[cold]
 pub(crate) fn is_numpy(value: &Bound<'_, PyAny>, class: &str) -> PyResult<bool> {
-    match loaded(value.py(), "numpy")? {
-        Some(numpy) => value.is_instance(&numpy.getattr(class)?),
-        None => Ok(false),
-    }
+    is_of(value, "numpy", class)
+}
+
+/// Whether a value is of a module's class. A module that another thread is just importing may have no such class yet,
+/// and then there are no such values.
+fn is_of(value: &Bound<'_, PyAny>, module: &str, class: &str) -> PyResult<bool> {
+    let Some(module) = loaded(value.py(), module)? else { return Ok(false) };
+    module.getattr_opt(class)?.map_or(Ok(false), |class| value.is_instance(&class))
 }
 
 /// Whether a value is an array of any kind, and no sequence of values.
@@ -64,6 +67,7 @@ pub(crate) fn of_exactly<'py>(
     }
     if let Some(numpy) = loaded(py, "numpy")?
         && makes_array(value)?
+        && numpy.hasattr("ascontiguousarray")?
     {
         return of_numpy(plan, node, of, &numpy, value, place).map(Some);
     }
@@ -74,7 +78,7 @@ pub(crate) fn of_exactly<'py>(
         let (name, found) = (plan.core.name(of), type_name(value)?);
         return Err(PyTypeError::new_err(format!("{place} is values of {name}, and this {found} is of another type")));
     };
-    let buffer = PyUntypedBuffer::get(value)?;
+    let buffer = buffer_of(value)?;
     let format = buffer.format().to_str().unwrap_or_default();
     if !is_format_of(*primitive, format, buffer.item_size()) {
         let (name, found) = (primitive.name(), type_name(value)?);
@@ -116,17 +120,11 @@ fn of_numpy<'py>(
     place: &Place<'_>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = value.py();
-    if let Some(masked) = loaded(py, "numpy.ma")?
-        && value.is_instance(&masked.getattr("MaskedArray")?)?
-    {
+    if is_of(value, "numpy.ma", "MaskedArray")? {
         let message = format!("{place} has no place for a mask; fill it first: array.filled(value)");
         return Err(PyTypeError::new_err(message));
     }
-    let array = if value.is_instance(&numpy.getattr("ndarray")?)? {
-        value.clone()
-    } else {
-        numpy.call_method1("asarray", (value,))?
-    };
+    let array = if is_numpy(value, "ndarray")? { value.clone() } else { numpy.call_method1("asarray", (value,))? };
     let wanted = match &plan.metas[node] {
         Meta::List { dtype, .. } | Meta::Array { dtype, .. } => dtype.get(py)?,
         _ => None,

@@ -15,6 +15,7 @@ use crate::errors::{BadReplyError, BadRequestError, Raise};
 use crate::invoke::call_one;
 use crate::lent::type_name;
 use crate::package::imported;
+use crate::payload::has_buffer;
 use crate::plan::Plan;
 use crate::read;
 use crate::rpc_bus::RpcBus;
@@ -137,6 +138,11 @@ impl Contract {
         self.request.is_raw()
     }
 
+    /// Whether its function takes a view of the request's bytes.
+    pub(crate) fn takes_view(&self) -> bool {
+        matches!(self.request, Form::View)
+    }
+
     /// Whether a handler has to see the request in place.
     pub(crate) fn lends(&self) -> bool {
         self.request.lends()
@@ -159,12 +165,7 @@ impl Contract {
             return Ok(args.iter().collect());
         }
         if args.len() > count {
-            let least = self.parameters.iter().filter(|own| own.default.is_none()).count();
-            let takes = if least == count { count.to_string() } else { format!("from {least} to {count}") };
-            let (arguments, were) = (if count == 1 { "argument" } else { "arguments" }, args.len());
-            let were = if were == 1 { "1 was".to_owned() } else { format!("{were} were") };
-            let message = format!("{name}() takes {takes} positional {arguments} but {were} given");
-            return Err(PyTypeError::new_err(message));
+            return Err(self.too_many(args.len()));
         }
         let mut values: Vec<Option<Bound<'py, PyAny>>> = args.iter().map(Some).collect();
         values.resize_with(count, || None);
@@ -201,6 +202,17 @@ impl Contract {
         };
         let count = missing.len() + 1;
         Err(PyTypeError::new_err(format!("{name}() missing {count} required positional {arguments}: {names}")))
+    }
+
+    /// The error for more arguments than there are parameters, as Python raises it for functions.
+    #[cold]
+    pub(crate) fn too_many(&self, given: usize) -> PyErr {
+        let (name, count) = (&self.name, self.parameters.len());
+        let least = self.parameters.iter().filter(|own| own.default.is_none()).count();
+        let takes = if least == count { count.to_string() } else { format!("from {least} to {count}") };
+        let arguments = if count == 1 { "argument" } else { "arguments" };
+        let were = if given == 1 { "1 was".to_owned() } else { format!("{given} were") };
+        PyTypeError::new_err(format!("{name}() takes {takes} positional {arguments} but {were} given"))
     }
 
     fn place_of(&self, key: &Bound<'_, PyAny>) -> PyResult<usize> {
@@ -271,6 +283,13 @@ impl Contract {
                 let mut room = Room::take();
                 // Its one field is called so.
                 convert::fields(plan.get(), core::slice::from_ref(&value), &mut room).map(|()| Written::Room(room))
+            }
+            // A function with hints may have been left without one for its reply, which means bytes.
+            Form::View if !self.takes_bytes() && !has_buffer(&value) => {
+                let found = type_name(&value)?;
+                Err(PyTypeError::new_err(format!(
+                    "the reply is bytes, not {found}; give it a hint, such as `-> str`, `-> tachyon.f64` or `-> None`"
+                )))
             }
             Form::View | Form::Bytes | Form::ByteArray => return Ok(Written::Object(value)),
         };
@@ -485,7 +504,8 @@ impl Contract {
 
 /// The one endpoint that a contract describes.
 pub(crate) fn described(json: &str) -> PyResult<EndpointDescription> {
-    let read = Description::from_json(json).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    // A function's own hints may make one that cannot be read: a name that is too long, or two that are the same.
+    let read = Description::from_json(json).map_err(|error| PyTypeError::new_err(error.to_string()))?;
     let endpoint = read.endpoints.into_iter().next();
     endpoint.ok_or_else(|| PyRuntimeError::new_err("the contract describes no endpoint"))
 }

@@ -96,6 +96,10 @@ pub(crate) fn message(plan: &Plan, value: &Bound<'_, PyAny>, place: &Place<'_>, 
 /// The message that these values of the fields of a head are.
 #[inline]
 pub(crate) fn fields(plan: &Plan, values: &[Bound<'_, PyAny>], out: &mut Vec<u8>) -> PyResult<()> {
+    match plan.core.node(plan.root) {
+        Node::Head { fields, .. } if fields.len() == values.len() => {}
+        _ => return Err(read::unfit()),
+    }
     Ok(plan.core.write_fields(plan.root, values, &mut Writer::new(plan), out)?)
 }
 
@@ -302,7 +306,9 @@ fn fixed(plan: &Plan, node: usize, value: &Bound<'_, PyAny>, place: &Place<'_>, 
             if !value.is_instance(class.bind(value.py()))? {
                 return Err(no(place, name, value));
             }
-            integer(*repr, value, place, out)
+            integer(*repr, value, place, out)?;
+            // `int.__new__` makes objects of the class that are no members.
+            checked(plan, node, place, out)
         }
         (Node::Struct { name, .. }, Meta::Struct { class }) => {
             if !value.is_instance(class.bind(value.py()))? {
@@ -355,7 +361,8 @@ fn whole<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyInt>>> 
     if let Ok(int) = value.cast::<PyInt>() {
         return Ok(if value.is_instance_of::<PyBool>() { None } else { Some(int.clone()) });
     }
-    if !arrays::is_numpy(value, "integer")? {
+    // A timedelta64 counts as an integer of numpy, and is no number.
+    if !arrays::is_numpy(value, "integer")? || !value.hasattr(pyo3::intern!(value.py(), "__index__"))? {
         return Ok(None);
     }
     Ok(Some(value.call_method0(pyo3::intern!(value.py(), "__index__"))?.cast_into()?))

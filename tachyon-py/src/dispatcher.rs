@@ -348,8 +348,9 @@ impl RpcDispatcher {
             slf.get().add_rust(endpoint)?;
         } else {
             let name = type_name(endpoint)?;
-            let message =
-                format!("an RpcEndpoint or a RustEndpoint is registered, not {name}; decorate it: @tachyon_rpc");
+            let message = format!(
+                "an RpcEndpoint or a RustEndpoint is registered, not {name}; decorate it: @tachyon_rpc(msg_type=1)"
+            );
             return Err(PyTypeError::new_err(message));
         }
         Ok(slf)
@@ -359,11 +360,17 @@ impl RpcDispatcher {
     #[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
     fn handler(
         slf: Bound<'_, Self>,
-        msg_type: Integer,
+        msg_type: &Bound<'_, PyAny>,
         idempotent: bool,
         raises: Option<Py<PyAny>>,
     ) -> PyResult<EndpointDecorator> {
-        Ok(EndpointDecorator::registering(args::msg_type(msg_type)?, idempotent, raises, slf.unbind()))
+        if msg_type.is_instance_of::<RpcEndpoint>() || msg_type.is_instance_of::<RustEndpoint>() {
+            let message =
+                "dispatcher.handler decorates a function; an endpoint is added by dispatcher.register(endpoint)";
+            return Err(PyTypeError::new_err(message));
+        }
+        let msg_type = args::decorated_msg_type("dispatcher.handler", msg_type)?;
+        Ok(EndpointDecorator::registering(msg_type, idempotent, raises, slf.unbind()))
     }
 
     /// Wait for one request, run its handler and reply.

@@ -126,35 +126,61 @@ struct Single<'py> {
 }
 
 impl<'py> Single<'py> {
-    /// Takes them apart; `own` is the parameter's name, which the value may be given by, too. A coroutine's call has
+    /// Takes them apart; the value may be given by the name of the contract's parameter, too. A coroutine's call has
     /// nothing but the value by position.
     #[inline]
     fn of(
         method: &str,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
-        own: Option<&Bound<'py, PyString>>,
+        contract: Option<&Contract>,
     ) -> PyResult<Self> {
-        let most = if method == "call" { 3 } else { 1 };
-        if args.len() > most {
-            let (least, most, given) = (1, most + 1, args.len() + 1);
-            let message =
-                format!("{method}() takes from {least} to {most} positional arguments but {given} were given");
-            return Err(PyTypeError::new_err(message));
-        }
         // An index beyond the end would make an exception.
         let get = |at: usize| if at < args.len() { args.get_item(at).ok() } else { None };
-        let mut found = Self { payload: get(0), on_response: get(1), spin_threshold: get(2), timeout: None };
+        let given = |value: Option<Bound<'py, PyAny>>| value.filter(|value| !value.is_none());
+        let on_response = given(get(1));
+        let most = if method == "call" { 3 } else { 1 };
+        // One argument too many lands in the place of `on_response`.
+        let is_surplus = on_response.as_ref().is_some_and(|function| !function.is_callable());
+        if args.len() > most || is_surplus {
+            return Err(Self::too_many(method, most, args, contract));
+        }
+        let mut found = Self { payload: get(0), on_response, spin_threshold: get(2), timeout: None };
         if let Some(kwargs) = kwargs {
+            let own = contract.and_then(|contract| contract.parameter(args.py()));
             for (key, value) in kwargs.iter() {
                 found.take(method, &key, value, own)?;
             }
         }
-        let given = |value: Option<Bound<'py, PyAny>>| value.filter(|value| !value.is_none());
         found.on_response = given(found.on_response);
         found.spin_threshold = given(found.spin_threshold);
         found.timeout = given(found.timeout);
-        Ok(found)
+        match &found.on_response {
+            Some(function) if !function.is_callable() => Err(Self::no_function(function)),
+            _ => Ok(found),
+        }
+    }
+
+    #[cold]
+    fn too_many(method: &str, most: usize, args: &Bound<'py, PyTuple>, contract: Option<&Contract>) -> PyErr {
+        match contract {
+            Some(contract) => contract.too_many(args.len()),
+            None if args.len() > most => {
+                let (least, most, given) = (1, most + 1, args.len() + 1);
+                let message =
+                    format!("{method}() takes from {least} to {most} positional arguments but {given} were given");
+                PyTypeError::new_err(message)
+            }
+            None => args.get_item(1).map_or_else(|raised| raised, |given| Self::no_function(&given)),
+        }
+    }
+
+    #[cold]
+    fn no_function(given: &Bound<'py, PyAny>) -> PyErr {
+        match type_name(given) {
+            Ok(name) => PyTypeError::new_err(format!("on_response is a function that gets the reply, not {name}")),
+            Err(raised) => raised,
+        }
     }
 
     fn take(
@@ -167,11 +193,12 @@ impl<'py> Single<'py> {
         let name = key.cast::<PyString>()?.to_string_lossy().into_owned();
         let is_own = own.is_some_and(|own| own.to_string_lossy() == name);
         let place = match name.as_str() {
+            // First: a parameter may have the name of a setting.
+            _ if is_own => &mut self.payload,
             "timeout" => &mut self.timeout,
             "on_response" if method == "call" => &mut self.on_response,
             "spin_threshold" if method == "call" => &mut self.spin_threshold,
             "payload" => &mut self.payload,
-            _ if is_own => &mut self.payload,
             _ => {
                 let message = format!("{method}() got an unexpected keyword argument '{name}'");
                 return Err(PyTypeError::new_err(message));
@@ -231,8 +258,7 @@ impl RpcEndpoint {
     ) -> PyResult<Call<'py>> {
         let contract = self.contract.as_ref().map(Py::get);
         let Some(contract) = contract.filter(|contract| !contract.is_single()) else {
-            let own = contract.and_then(|contract| contract.parameter(args.py()));
-            let Single { payload, on_response, spin_threshold, timeout } = Single::of(method, args, kwargs, own)?;
+            let Single { payload, on_response, spin_threshold, timeout } = Single::of(method, args, kwargs, contract)?;
             let written = match (contract, payload) {
                 (None, Some(payload)) if !payload.is_none() => Written::Object(payload),
                 (None, _) => return Err(no_payload()),
@@ -249,12 +275,10 @@ impl RpcEndpoint {
     /// The request of a typed endpoint with one parameter, or none.
     #[inline]
     fn single<'py>(contract: &Contract, py: Python<'py>, payload: Option<Bound<'py, PyAny>>) -> PyResult<Written<'py>> {
-        let is_raw = contract.takes_bytes();
         match payload {
             // A call of the seed's may say that there is nothing.
             Some(payload) if payload.is_none() && contract.takes_nothing() => Ok(Written::Nothing),
-            Some(payload) if payload.is_none() && is_raw => Err(no_payload()),
-            None if is_raw => Err(no_payload()),
+            Some(payload) if payload.is_none() && contract.takes_bytes() => Err(no_payload()),
             Some(payload) if contract.takes_nothing() => {
                 contract.request(&contract.bind(&PyTuple::new(py, [payload])?, None)?)
             }
@@ -345,7 +369,8 @@ impl RpcEndpoint {
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let function = self.function.bind(args.py());
-        if self.contract.is_some() || kwargs.is_some() || args.len() != 1 {
+        let takes_view = self.contract.as_ref().is_none_or(|contract| contract.get().takes_view());
+        if !takes_view || kwargs.is_some() || args.len() != 1 {
             return function.call(args, kwargs);
         }
         let payload = args.get_item(0)?;
@@ -382,8 +407,8 @@ impl RpcEndpoint {
     ///
     /// Any number of calls may be under way on one bus, which belongs to the running event loop from the first one on;
     /// calls wait their turn while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
-    /// usable, and its late reply is dropped. Errors are those of `call`. With one parameter, or none, it is
-    /// `acall(bus, payload=None, *, timeout=None)`.
+    /// usable, and its late reply is dropped. Arguments are read at once, and may change while the call is under way.
+    /// Errors are those of `call`. With one parameter, or none, it is `acall(bus, payload=None, *, timeout=None)`.
     #[pyo3(signature = (bus=None, /, *args, **kwargs), text_signature = "($self, bus, /, *args, **kwargs)")]
     fn acall<'py>(
         slf: &Bound<'py, Self>,
@@ -398,6 +423,10 @@ impl RpcEndpoint {
         let payload = match written {
             Written::Nothing => PyBytes::new(py, &[]).into_any(),
             Written::Room(room) => PyBytes::new(py, &room).into_any(),
+            // The coroutine sends later, and the object may have other bytes by then.
+            Written::Object(object) if !object.is_exact_instance_of::<PyBytes>() => {
+                PyBytes::new(py, Payload::of(&object)?.as_slice()).into_any()
+            }
             Written::Object(object) => object,
         };
         let resends = if this.idempotent { RESENDS } else { 0 };
@@ -421,10 +450,11 @@ impl RpcEndpoint {
         }
     }
 
-    /// Whether it is called with one value, or none, and with the settings of such a call.
-    #[getter(__tachyon_single__)]
-    fn is_single(&self) -> bool {
-        self.contract.as_ref().is_none_or(|contract| contract.get().is_single())
+    /// Whether `timeout` is a setting of its calls: it has one parameter, or none, and that has another name.
+    #[getter(__tachyon_timeout__)]
+    fn takes_timeout(&self, py: Python<'_>) -> bool {
+        let Some(contract) = self.contract.as_ref().map(Py::get) else { return true };
+        contract.is_single() && contract.parameter(py).is_none_or(|own| own != "timeout")
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -499,9 +529,10 @@ impl EndpointDecorator {
 #[pyfunction]
 #[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
 pub(crate) fn tachyon_rpc(
-    msg_type: Integer,
+    msg_type: &Bound<'_, PyAny>,
     idempotent: bool,
     raises: Option<Py<PyAny>>,
 ) -> PyResult<EndpointDecorator> {
-    Ok(EndpointDecorator { msg_type: args::msg_type(msg_type)?, idempotent, raises, dispatcher: None })
+    let msg_type = args::decorated_msg_type("tachyon_rpc", msg_type)?;
+    Ok(EndpointDecorator { msg_type, idempotent, raises, dispatcher: None })
 }

@@ -71,7 +71,9 @@ impl Items {
         of: usize,
     ) -> PyResult<PyClassInitializer<Self>> {
         let memory = Memory::new(view, at, length, form)?;
-        let Some((size, _)) = plan.get().core.layout(of) else { return Err(read::unfit()) };
+        let own = plan.get();
+        let layout = if of < own.metas.len() { own.core.layout(of) } else { None };
+        let Some((size, _)) = layout else { return Err(read::unfit()) };
         Ok(PyClassInitializer::from(memory).add_subclass(Self { plan: plan.clone().unbind(), of, size }))
     }
 

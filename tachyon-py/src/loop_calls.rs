@@ -14,7 +14,6 @@ use crate::args;
 use crate::comparison::Comparison;
 use crate::errors::Raise;
 use crate::lent::copied_from;
-use crate::payload::Payload;
 use crate::remote::remote_error;
 use crate::rpc_bus::RpcBus;
 
@@ -56,22 +55,15 @@ impl LoopCalls {
     /// Send a request, due in `timeout` seconds, and return its correlation id; 0 when there is no room. `receive` is
     /// due when there is.
     #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not send")]
-    fn send(
-        &self,
-        bus: &Bound<'_, RpcBus>,
-        payload: &Bound<'_, PyAny>,
-        msg_type: u16,
-        timeout: Option<f64>,
-    ) -> PyResult<u64> {
-        let payload = Payload::of(payload)?;
+    fn send(&self, bus: &Bound<'_, RpcBus>, payload: &[u8], msg_type: u16, timeout: Option<f64>) -> PyResult<u64> {
         let limit = Limit::after(args::timeout(timeout)?);
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.attended_calling()?.caller;
-        if let Some(id) = caller.try_call(msg_type, payload.as_slice(), limit).map_err(Raise::raise)? {
+        if let Some(id) = caller.try_call(msg_type, payload, limit).map_err(Raise::raise)? {
             return Ok(id);
         }
         arm_room(caller);
-        Ok(caller.try_call(msg_type, payload.as_slice(), limit).map_err(Raise::raise)?.unwrap_or(0))
+        Ok(caller.try_call(msg_type, payload, limit).map_err(Raise::raise)?.unwrap_or(0))
     }
 
     /// Ask the next question of a comparison and return its correlation id; 0 when there is no room. `receive` is due

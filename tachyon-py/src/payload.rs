@@ -6,7 +6,7 @@ use core::slice;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyMemoryView, PyString};
 
 use crate::lent::type_name;
 
@@ -33,6 +33,12 @@ pub(crate) fn has_buffer(object: &Bound<'_, PyAny>) -> bool {
     unsafe { pyo3::ffi::PyObject_CheckBuffer(object.as_ptr()) != 0 }
 }
 
+/// The buffer of an object.
+pub(crate) fn buffer_of(object: &Bound<'_, PyAny>) -> PyResult<PyUntypedBuffer> {
+    // An array of ctypes leaves the strides out; a memoryview of it fills them in.
+    PyUntypedBuffer::get(object).or_else(|_| PyUntypedBuffer::get(PyMemoryView::from(object)?.as_any()))
+}
+
 impl<'a, 'py> Payload<'a, 'py> {
     /// The bytes of any bytes-like object.
     ///
@@ -54,7 +60,7 @@ impl<'a, 'py> Payload<'a, 'py> {
             let message = format!("a payload is any bytes-like object, not {}", type_name(object)?);
             return Err(PyTypeError::new_err(message));
         }
-        let buffer = PyUntypedBuffer::get(object)?;
+        let buffer = buffer_of(object)?;
         if !buffer.is_c_contiguous() {
             return Err(PyBufferError::new_err(
                 "a payload is one C-contiguous run of bytes, and this buffer is not contiguous; \

@@ -336,9 +336,8 @@ impl RpcBus {
     ///
     /// The limit covers a whole call, and travels with its request. Each call has the time for itself.
     #[pyo3(text_signature = "($self, seconds)")]
-    fn within(slf: Bound<'_, Self>, seconds: f64) -> PyResult<TimedBus> {
-        args::timeout(Some(seconds))?;
-        Ok(TimedBus::new(slf.unbind(), seconds))
+    fn within(slf: Bound<'_, Self>, seconds: &Bound<'_, PyAny>) -> PyResult<TimedBus> {
+        Ok(TimedBus::new(slf.unbind(), args::within(seconds)?))
     }
 
     /// Send a request and return its correlation id, to be passed to `wait`.

@@ -8,8 +8,9 @@ import threading
 import time
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import uvloop
 
@@ -105,6 +106,54 @@ def test_replies_in_any_order(run: Callable, peer: Callable[[str], Peer], path: 
                 call.add_done_callback(lambda _, number=number: done.append(number))
             assert await asyncio.gather(*calls) == [b"%d" % number for number in range(200)]
             assert done == list(range(200))[::-1]
+
+    run(main())
+    callee.join()
+
+
+SUMS = """
+import asyncio
+import numpy as np
+dispatcher = tachyon.RpcDispatcher()
+
+@dispatcher.handler(1)
+def lone(values: np.typing.NDArray[np.float64]) -> tachyon.f64:
+    return float(values.sum())
+
+@dispatcher.handler(2)
+def two(values: np.typing.NDArray[np.float64], factor: tachyon.u32) -> tachyon.f64:
+    return float(values.sum()) * factor
+
+@dispatcher.handler(3)
+def raw(payload):
+    return str(np.frombuffer(payload).sum()).encode()
+"""
+
+
+def test_what_is_sent_are_the_bytes_at_the_time_of_the_call(
+    run: Callable, peer: Callable[[str], Peer], path: str
+) -> None:
+    callee = peer(f"{SUMS}\nwith tachyon.RpcBus.listen(path, 4096, 4096) as bus:\n    dispatcher.serve_forever(bus)\n")
+    here: dict[str, Any] = {"tachyon": tachyon}
+    exec(SUMS, here)
+
+    async def main() -> None:
+        with RpcBus.connect(path) as bus:
+            for name, more, ones in (("lone", (), 100.0), ("two", (1,), 100.0), ("raw", (), b"100.0")):
+                endpoint = here[name]
+                values = np.ones(100)
+                # The ring takes four of them; the others are queued.
+                calls = [endpoint.acall(bus, values, *more)]
+                calls += [asyncio.ensure_future(endpoint.acall(bus, values, *more)) for _ in range(20)]
+                values[:] = 2.0
+                await asyncio.sleep(0)
+                values[:] = 3.0
+                assert await asyncio.gather(*calls) == [ones] * 21
+            # A bytearray may even grow meanwhile.
+            grown = bytearray(np.ones(100))
+            call = here["raw"].acall(bus, grown)
+            grown.extend(grown)
+            assert await call == b"100.0"
 
     run(main())
     callee.join()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from datetime import timedelta
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import tachyon
@@ -67,6 +70,44 @@ class Point(tachyon.Struct):
     return _x + class_
 """
 
+SETTINGS = """
+@dispatcher.handler(20)
+{async_}def timeout(timeout: tachyon.f64 = 1.0) -> tachyon.f64:
+    return timeout
+
+@dispatcher.handler(21)
+{async_}def spins(spin_threshold: tachyon.u32 = 7) -> tachyon.u32:
+    return spin_threshold
+
+@dispatcher.handler(22)
+{async_}def respond(on_response: str = "x") -> str:
+    return on_response
+
+@dispatcher.handler(23)
+{async_}def payload(payload: str = "x") -> str:
+    return payload
+
+@dispatcher.handler(24)
+{async_}def bus(bus: str = "x") -> str:
+    return bus
+
+@dispatcher.handler(25)
+{async_}def lone(data: bytes = b"default") -> bytes:
+    return data
+
+@dispatcher.handler(26)
+{async_}def lone_view(data: memoryview = b"default") -> bytes:
+    return data.tobytes()
+
+@dispatcher.handler(27)
+{async_}def lone_array(data: bytearray = bytearray(b"default")) -> bytes:
+    return bytes(data)
+
+@dispatcher.handler(28)
+{async_}def untold(data=b"default"):
+    return bytes(data)
+"""
+ENDPOINTS += SETTINGS
 PLAIN = ENDPOINTS.format(async_="", pause="pass", sleep="__import__('time').sleep(seconds)")
 ASYNC = ENDPOINTS.format(async_="async ", pause="await asyncio.sleep(0)", sleep="await asyncio.sleep(seconds)")
 
@@ -118,6 +159,10 @@ def nothing() -> tachyon.u8: ...  # type: ignore[empty-body]
 @tachyon_rpc(9)
 def named(x: tachyon.u8, _class: tachyon.u8) -> tachyon.u8: ...  # type: ignore[empty-body]
 
+
+# As the callee has them; these are never served here.
+_HERE: dict[str, Any] = {"tachyon": tachyon, "dispatcher": tachyon.RpcDispatcher()}
+exec(SETTINGS.format(async_=""), _HERE)
 
 POINT = Point(x=2.0, y=0.0)
 
@@ -193,6 +238,104 @@ def test_arguments_arrive(
     assert call(echo, b"abc") == b"abc"
     assert call(echo, payload=b"abc", timeout=20) == b"abc"
     callee.kill()
+
+
+@pytest.mark.parametrize("served", ["server", "loop"])
+@pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
+def test_a_parameter_comes_before_a_setting_of_its_name(
+    peer: Callable[[str], Peer], path: str, served: str, way: Callable[[str], Callable[..., Any]]
+) -> None:
+    callee = peer(SERVERS[served])
+    call = way(path)
+    for name, own, default, value in (
+        ("timeout", "timeout", 1.0, 30.0),
+        ("spins", "spin_threshold", 7, 500),
+        ("respond", "on_response", "x", "y"),
+        ("payload", "payload", "x", "y"),
+        ("bus", "bus", "x", "y"),
+    ):
+        endpoint = _HERE[name]
+        assert (call(endpoint), call(endpoint, value), call(endpoint, **{own: value})) == (default, value, value)
+    # The others have the setting.
+    assert call(_HERE["payload"], "y", timeout=20.0) == "y"
+    callee.kill()
+
+
+@pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
+def test_the_default_of_a_lone_buffer(
+    peer: Callable[[str], Peer], path: str, way: Callable[[str], Callable[..., Any]]
+) -> None:
+    callee = peer(SERVERS["server"])
+    call = way(path)
+    for name in ("lone", "lone_view", "lone_array", "untold"):
+        endpoint = _HERE[name]
+        assert (call(endpoint), call(endpoint, b"ab"), call(endpoint, payload=b"ab")) == (b"default", b"ab", b"ab")
+        assert call(endpoint, data=b"ab") == b"ab"
+    # Here it gets a view, as without a default.
+    assert _HERE["lone_view"](b"ab") == b"ab"
+    with pytest.raises(TypeError, match="this endpoint takes bytes"):
+        call(_HERE["lone"], None)
+    callee.kill()
+
+
+@pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
+def test_one_argument_too_many_is_refused_before_it_is_sent(
+    path: str, way: Callable[[str], Callable[..., Any]]
+) -> None:
+    handled: list[object] = []
+    dispatcher = tachyon.RpcDispatcher()
+
+    @dispatcher.handler(1)
+    def side(value: tachyon.u32) -> tachyon.u32:
+        handled.append(value)
+        return value
+
+    @dispatcher.handler(2)
+    def nothing() -> tachyon.u32:
+        return 3
+
+    @dispatcher.handler(3)
+    def raw(payload):  # type: ignore[no-untyped-def]
+        handled.append(bytes(payload))
+        return payload
+
+    with tachyon.RpcServer(path) as server:
+        thread = threading.Thread(target=dispatcher.serve_forever, args=(server,))
+        thread.start()
+        call = way(path)
+        with pytest.raises(TypeError, match=r"^side\(\) takes 1 positional argument but 2 were given$"):
+            call(side, 1, 2)
+        with pytest.raises(TypeError, match=r"^nothing\(\) takes 0 positional arguments but 2 were given$"):
+            call(nothing, None, 2)
+        if way is not by_acall:
+            for endpoint, payload in ((side, 1), (raw, b"ab")):
+                with pytest.raises(TypeError, match=r"^on_response is a function that gets the reply, not int$"):
+                    call(endpoint, payload, on_response=2)
+            with pytest.raises(TypeError, match=r"^on_response is a function that gets the reply, not bytes$"):
+                call(raw, b"ab", b"c")
+        assert handled == []
+        assert call(side, 1) == 1
+        server.stop()
+        thread.join()
+
+
+def test_a_limit_is_a_number_of_seconds(peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(SERVERS["bus"])
+    with RpcBus.connect(path) as bus, Pool(path, 1) as pool:
+        for limited in (bus.within, pool.within):
+            for bad in (None, "1", timedelta(seconds=1), b"1"):
+                with pytest.raises(TypeError) as raised:
+                    limited(bad)  # type: ignore[arg-type]
+                name = type(bad).__name__
+                assert str(raised.value) == f"a timeout is a number of seconds, such as within(0.5), not {name}"
+            for negative in (-1.0, float("nan")):
+                with pytest.raises(ValueError, match=r"^a timeout is a number of seconds from 0 up, not ") as refused:
+                    limited(negative)
+                assert "None" not in str(refused.value)
+        for seconds in (20, 20.0, Fraction(20), np.float32(20)):
+            assert one.call(bus.within(seconds), 5) == 5  # type: ignore[arg-type]
+            assert repr(pool.within(seconds))  # type: ignore[arg-type]
+    callee.join()
 
 
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import array
 import collections
+import ctypes
 import enum
 import logging
 import math
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +19,8 @@ import pytest
 
 import tachyon
 from tachyon import Array, BadReplyError, RpcBus, RpcDispatcher, tachyon_rpc
+from tachyon._hints import layout
+from tachyon._tachyon import Items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -215,9 +220,12 @@ TAKEN = [
     ("list_i64", spaced([1, 2]), [1, 2]),
     ("list_i64", array.array("q", [3]), [3]),
     ("list_i64", memoryview(array.array("q", [3])), [3]),
+    ("list_i64", (ctypes.c_int64 * 2)(1, 2), [1, 2]),
     ("list_i64", [], []),
     ("array_i64", np.array([1, 2]), [1, 2]),
     ("array_i64", [1, 2], [1, 2]),
+    ("array_i64", (ctypes.c_int64 * 2)(1, 2), [1, 2]),
+    ("array_f32", (ctypes.c_float * 1)(0.5), [0.5]),
     ("array_f32", [1, 0.5], [1.0, 0.5]),
     ("array_bool", [True, np.bool_(0)], [True, False]),
     ("array_bool", np.array([True]), [True]),
@@ -232,6 +240,7 @@ TAKEN = [
     ("nd_i64", spaced([1, 2]), [1, 2]),
     ("nd_i64", [1, np.int16(2)], [1, 2]),
     ("nd_i64", array.array("q", [3]), [3]),
+    ("nd_i64", (ctypes.c_int64 * 2)(1, 2), [1, 2]),
     ("nd_f32", [1, 0.5], [1.0, 0.5]),
     ("nd_bool", [True], [True]),
     ("nd_point", np.array([(1, 2)], dtype=Point.dtype), [(1.0, 2.0)]),
@@ -251,6 +260,7 @@ REFUSED = [
     ("u8", "7", TypeError, "is a whole number (u8), not str"),
     ("u8", None, TypeError, "is a whole number (u8), not NoneType"),
     ("u8", np.array(7), TypeError, "is a whole number (u8), not ndarray"),
+    ("u8", np.timedelta64(5), TypeError, "is a whole number (u8), not timedelta64"),
     ("u8", 256, OverflowError, "is u8, from 0 to 255, and 256 is out of that range"),
     ("u8", np.int64(-1), OverflowError, "and -1 is out of that range"),
     ("u64", 1 << 64, OverflowError, "is out of that range"),
@@ -261,6 +271,7 @@ REFUSED = [
     ("f64", np.bool_(1), TypeError, "is a number (f64), not bool"),
     ("f64", "1", TypeError, "is a number (f64), not str"),
     ("f64", 1j, TypeError, "is a number (f64), not complex"),
+    ("f64", np.timedelta64(5, "s"), TypeError, "is a number (f64), not timedelta64"),
     ("f64", np.array(1.0), TypeError, "is a number (f64), not ndarray"),
     ("f64", (1 << 53) + 1, OverflowError, "is f64, which has no 9007199254740993"),
     ("f64", 10**400, OverflowError, "is f64, which has no"),
@@ -281,6 +292,7 @@ REFUSED = [
     ("enum", 1, TypeError, "is a Side, not int"),
     ("enum", Other.BUY, TypeError, "is a Side, not Other"),
     ("enum", "BUY", TypeError, "is a Side, not str"),
+    ("enum", int.__new__(Side, 99), ValueError, "Side is 99, and Side has no such value"),
     ("struct", {"x": 1.0, "y": 2.0}, TypeError, "is a Point, not dict"),
     ("struct", Twin(x=1.0, y=2.0), TypeError, "is a Point, not Twin"),
     ("named", Point(x=1.0, y=2.0), TypeError, "is a Named, not Point"),
@@ -299,6 +311,9 @@ REFUSED = [
     ("list_i64", array.array("d", [1]), TypeError, "is values of i64"),
     ("list_i64", np.ones((2, 2), dtype=np.int64), ValueError, "has 1 dimension, and this array has 2"),
     ("array_i64", [1.9], TypeError, "[0] is a whole number (i64), not float"),
+    ("array_i64", (ctypes.c_uint64 * 1)(1), TypeError, "is values of i64"),
+    ("array_i64", (ctypes.c_int64.__ctype_be__ * 1)(1), TypeError, "is values of i64"),
+    ("array_i64", ((ctypes.c_int64 * 2) * 2)(), ValueError, "has 1 dimension"),
     ("array_i64", np.array(5), ValueError, "has 1 dimension, and this array has 0"),
     ("array_i64", np.int64(5), ValueError, "has 1 dimension, and this array has 0"),
     ("array_i64", np.ma.array([1, 2], mask=[0, 1]), TypeError, "has no place for a mask"),
@@ -306,6 +321,7 @@ REFUSED = [
     ("array_f32", np.array([1.0]), TypeError, "is an array of float32, and this one is of float64"),
     ("array_bool", [1], TypeError, "[0] is a bool, not int"),
     ("array_bool", np.array([2], dtype=np.uint8).view(np.bool_), ValueError, "bool is 2, and bool has no such value"),
+    ("array_enum", [int.__new__(Side, 99)], ValueError, "Side is 99, and Side has no such value"),
     ("array_enum", [1], TypeError, "[0] is a Side, not int"),
     ("array_enum", np.array([1], dtype=np.uint8), TypeError, "is values of Side"),
     ("array_point", [(1.0, 2.0)], TypeError, "[0] is a Point, not tuple"),
@@ -386,6 +402,60 @@ def test_series_are_arrays_of_their_type() -> None:
     for hint in ("nd_i64", "array_i64", "list_i64"):
         with pytest.raises(TypeError, match="use astype"):
             _Holder(hint).struct(value=Series(np.array([1.9])), other="")
+
+
+def test_numpy_that_is_just_being_imported_has_no_values() -> None:
+    script = """
+import array, sys, types
+sys.modules["numpy"] = types.ModuleType("numpy")
+sys.modules["numpy.ma"] = types.ModuleType("numpy.ma")
+import tachyon
+
+class Held(tachyon.Struct):
+    a: tachyon.u64 = 0
+    b: tachyon.f64 = 0.0
+    c: tachyon.bool = False
+    d: tachyon.Array[tachyon.i64] = []
+
+class Series(list):
+    def __array__(self): ...
+
+for name in ("a", "b", "c"):
+    try:
+        Held(**{name: "x"})
+    except TypeError as error:
+        print(error)
+for values in (array.array("q", [3]), Series([3])):
+    print(Held(d=values).d)
+"""
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", script]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+    assert shown == [
+        "Held.a is a whole number (u64), not str",
+        "Held.b is a number (f64), not str",
+        "Held.c is a bool, not str",
+        "[3]",
+        "[3]",
+    ]
+
+
+def test_an_option_of_an_option_is_one() -> None:
+    held = _Holder("option")
+    for hint in (Annotated[tachyon.u8 | None, "a note"] | None, Annotated[Annotated[tachyon.u8, 1] | None, ""]):
+        made: Any = type(tachyon.Struct)("Alone", (tachyon.Struct,), {"__annotations__": {"value": hint}})
+        for value in (3, None):
+            assert bytes(made(value=value)) == bytes(held.alone(value=value))
+            assert made.from_bytes(bytes(made(value=value))).value == value
+
+
+def test_a_plan_that_is_misused_is_an_error() -> None:
+    plan = layout(Array[tachyon.u32], "x").plan
+    for of in (99, 2):
+        with pytest.raises(SystemError, match="differ"):
+            Items(memoryview(bytearray(16)), 0, 16, "I", plan, of)
+    for wrong in (plan, Named.__layout__.plan):
+        with pytest.raises(SystemError, match="differ"):
+            wrong.encode_fields([])
 
 
 def _listening(pool: ThreadPoolExecutor, path: str) -> str:

@@ -19,6 +19,7 @@ from tachyon import (
     RpcError,
     tachyon_rpc,
 )
+from tachyon._declared import received, sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,20 +256,74 @@ def test_an_error_here_is_one_like_others() -> None:
         NoSensor(sensor=1, x=2)
     with pytest.raises(OverflowError, match=r"NoSensor\.sensor is u32"):
         NoSensor(sensor=-1)
+    with pytest.raises(TypeError, match=r"^NoSensor takes its fields by name: NoSensor\(sensor=\.\.\.\)$"):
+        NoSensor(3)
     with pytest.raises(TypeError, match="an endpoint's errors are classes of their own"):
         EndpointError()
 
 
+class Grown(tachyon.Struct, extensible=True):
+    n: tachyon.u32
+
+
+class LowError(EndpointError, text="gain {gain:{width}.2f}"):
+    gain: tachyon.f64 | None = None
+    width: tachyon.u8 = 0
+
+
+def test_defaults_of_errors_are_not_shared() -> None:
+    theirs, letters = Grown(n=1), ["a"]
+
+    class TaggedError(EndpointError, text="{tags} {grown}"):
+        tags: list[str] = letters
+        grown: Grown = theirs
+
+    first: Any = TaggedError()
+    first.tags.append("b")
+    first.grown.n, theirs.n, letters[:] = 99, 98, ["c"]
+    made: Any = TaggedError()
+    shorter = TaggedError.__layout__.plan.decode(b"\4\0\0\0", "")
+    assert (made.tags, made.grown) == shorter == (["a"], Grown(n=1))
+    assert str(made) == "['a'] Grown(n=1)"
+
+
+def test_a_text_that_fits_no_value_is_the_name() -> None:
+    assert str(LowError(gain=1.0, width=6)) == "gain   1.00"
+    assert (str(LowError()), LowError().gain) == ("LowError", None)
+    error: Any = received(LowError, (None, 0), 4, "")
+    assert (str(error), error.gain, error.msg_type) == ("LowError", None, 4)
+    assert str(received(LowError, (None, 0), 4, "too low")) == "too low"
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (LowError, "LowError")
+
+
+def test_an_error_that_lost_a_field_is_a_failure() -> None:
+    error = NoSensor(sensor=3)
+    del error.__tachyon_values__["sensor"]
+    with pytest.raises(KeyError, match="sensor"):
+        sent(error)
+    # Fields travel by their names, in whatever order they stand.
+    swapped = LowError(gain=1.0, width=2)
+    swapped.__tachyon_values__ = dict(reversed(swapped.__tachyon_values__.items()))
+    assert sent(swapped) == sent(LowError(gain=1.0, width=2))
+
+
 def test_errors_that_cannot_be_declared() -> None:
+    with pytest.raises(TypeError, match=r"the text of NestedError names \{digits\}, and its fields are gain"):
+
+        class NestedError(EndpointError, text="{gain:.{digits}f}"):
+            gain: tachyon.f64
+
     with pytest.raises(TypeError, match=r"the text of WrongError names \{senor\}, and its fields are sensor"):
 
         class WrongError(EndpointError, text="no {senor}"):
             sensor: tachyon.u32
 
-    with pytest.raises(TypeError, match="is not one that can be filled in"):
+    for text in ("no {", "{x!z}", "{x:{x:{x:{x}}}}"):
+        with pytest.raises(TypeError, match="is not one that can be filled in"):
 
-        class OpenError(EndpointError, text="no {"):
-            pass
+            class OpenError(EndpointError, text=text):
+                x: str
 
     with pytest.raises(TypeError, match="field `text` of TakenError: an error has a text of its own; call it `text_`"):
 
@@ -290,6 +345,13 @@ def test_errors_that_cannot_be_declared() -> None:
             tachyon_rpc(1, raises=bad)(lambda payload: payload)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="two errors of the name NoSensor"):
         tachyon_rpc(1, raises=(NoSensor, NoSensor))(lambda payload: payload)
+    # Names are compared as Python reads them.
+    ligature, plain = (type(name, (EndpointError,), {}) for name in ("\ufb01", "fi"))
+    with pytest.raises(TypeError, match="two errors of the name fi"):
+        tachyon_rpc(1, raises=(ligature, plain))(lambda payload: payload)
+    long = type("A" * 257, (EndpointError,), {})
+    with pytest.raises(TypeError, match=r"the name that begins with `AAAA.* is 257 bytes long, and the most is 256"):
+        tachyon_rpc(1, raises=long)(lambda payload: payload)
 
 
 def test_a_raw_endpoint_may_declare_errors(peer: Callable[[str], Peer], path: str) -> None:

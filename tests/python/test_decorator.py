@@ -153,6 +153,54 @@ def test_a_hint_that_does_not_travel_is_a_sentence(hint: Any, text: str) -> None
             type(tachyon.Struct)("Made", (tachyon.Struct,), {"__annotations__": {"x": hint}})
 
 
+def test_a_decorator_without_its_message_type_is_told_how_to_be_written() -> None:
+    dispatcher: Any = RpcDispatcher()
+    endpoint = tachyon_rpc(1)(bytes)
+    for decorator, shown in ((tachyon_rpc, "tachyon_rpc"), (dispatcher.handler, "dispatcher.handler")):
+        with pytest.raises(TypeError) as raised:
+            decorator(lambda payload: payload)
+        assert str(raised.value) == f"{shown} takes a message type: write @{shown}(msg_type=1)"
+        with pytest.raises(TypeError, match="'str' object cannot be interpreted as an integer"):
+            decorator("1")
+        with pytest.raises(ValueError, match="msg_type is a number"):
+            decorator(70000)
+    with pytest.raises(TypeError, match=r"an endpoint is added by dispatcher\.register\(endpoint\)"):
+        dispatcher.handler(endpoint)
+    with pytest.raises(TypeError, match=r"decorate it: @tachyon_rpc\(msg_type=1\)"):
+        dispatcher.register(lambda payload: payload)
+
+
+def test_a_reply_without_a_hint_is_bytes_and_says_so(path: str) -> None:
+    dispatcher = RpcDispatcher()
+
+    @dispatcher.handler(1)
+    def typed(value: tachyon.u32):  # type: ignore[no-untyped-def]
+        return "text" if value else b"bytes"
+
+    @dispatcher.handler(2)
+    def raw(payload):  # type: ignore[no-untyped-def]
+        return "text"
+
+    with RpcServer(path) as server:
+        thread = threading.Thread(target=dispatcher.serve_forever, args=(server,))
+        thread.start()
+        with RpcBus.connect(path) as bus:
+            assert typed.call(bus, 0) == b"bytes"
+            with pytest.raises(tachyon.RpcError) as raised:
+                typed.call(bus, 1)
+            assert raised.value.kind is ErrorKind.BAD_REPLY
+            advice = (
+                "typed: the reply is bytes, not str; give it a hint, such as `-> str`, `-> tachyon.f64` or `-> None`"
+            )
+            assert raised.value.text == advice
+            assert "its handler returned something that cannot be sent: typed: " in str(raised.value)
+            # One without any hints takes and gives bytes, and has nothing to be advised.
+            with pytest.raises(tachyon.RpcError, match=r"cannot be sent$"):
+                raw.call(bus, b"")
+        server.stop()
+        thread.join()
+
+
 def odd_names() -> list[Any]:
     renamed = functools.partial(Service.static)
     renamed.__name__ = "two words"  # type: ignore[attr-defined]

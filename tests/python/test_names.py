@@ -125,6 +125,18 @@ def test_fields_of_a_class_statement() -> None:
             dtype: tachyon.u32
 
 
+def test_a_name_that_is_too_long_is_refused_where_the_endpoint_is_made() -> None:
+    def f(x: Any) -> None: ...
+
+    for hint in (
+        struct({"n" * 257: tachyon.u32}),
+        type(tachyon.Struct)("n" * 257, (tachyon.Struct,), {"__annotations__": {"x": str}}),
+    ):
+        f.__annotations__["x"] = hint
+        with pytest.raises(TypeError, match="is 257 bytes long, and the most is 256"):
+            tachyon.tachyon_rpc(1)(f)
+
+
 def test_names_travel_in_one_normal_form() -> None:
     for spelled in (MICRO, MU):
         made = struct({spelled: tachyon.u32})

@@ -10,6 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import cloudpickle  # type: ignore[import-untyped]
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 import tachyon
@@ -74,6 +76,76 @@ def test_the_signature_shows_keywords_hints_and_defaults() -> None:
     assert shown["side"].annotation is Side
     assert "Annotated[float, tachyon.f64], side: " in str(inspect.signature(Point))
     assert "fields" in inspect.signature(tachyon.Struct).parameters
+
+
+class Held(tachyon.Struct):
+    array: npt.NDArray[np.float64] | None = None
+    view: memoryview | None = None
+    arrays: list[npt.NDArray[np.float64]] = []  # noqa: RUF012
+    point: Point | None = None
+
+
+class Shaped(tachyon.Struct):
+    shape: str = ""
+
+
+class Holds(tachyon.Struct):
+    shaped: Shaped
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "other"),
+    [
+        ("array", [1.0, 2.0], [1.0, 3.0]),
+        ("array", [1.0, 2.0], [1.0]),
+        ("array", [1.0], None),
+        ("array", [1.0, 2.0], None),
+        ("view", b"ab", b"ac"),
+        ("view", b"ab", None),
+        ("arrays", [[1.0, 2.0]], [[1.0, 3.0]]),
+        ("arrays", [[1.0, 2.0]], []),
+        ("point", Point(x=1.0), Point(x=2.0)),
+        ("point", Point(x=1.0), None),
+    ],
+)
+def test_whatever_a_field_holds_is_compared(field: str, value: object, other: object) -> None:
+    one, same, another = (Held(**{field: held}) for held in (value, value, other))  # type: ignore[arg-type]
+    assert (one == same, one == another, another == one) == (True, False, False)
+
+
+def test_a_field_may_be_called_as_what_an_array_has() -> None:
+    assert Holds(shaped=Shaped(shape="x")) == Holds(shaped=Shaped(shape="x"))
+    assert Holds(shaped=Shaped(shape="x")) != Holds(shaped=Shaped(shape="y"))
+
+
+class Grown(tachyon.Struct, extensible=True):
+    n: tachyon.u32
+
+
+def test_defaults_are_copies() -> None:
+    theirs, ones, letters = Grown(n=1), np.ones(2), ["a"]
+
+    class Defaults(tachyon.Struct):
+        grown: Grown = theirs
+        array: npt.NDArray[np.float64] = ones
+        tags: list[str] = letters
+        maybe: Grown | None = theirs
+
+    theirs.n, ones[:], letters[:] = 99, 7, ["b"]
+    wanted = Defaults(grown=Grown(n=1), array=np.ones(2), tags=["a"], maybe=Grown(n=1))
+    first = Defaults()
+    assert first == wanted
+    first.grown.n, first.array[:], first.tags[:] = 99, 7, ["b"]
+    # One was made here, the other of a head that has no fields.
+    assert Defaults() == Defaults.from_bytes(b"\4\0\0\0") == wanted
+
+
+def test_fields_by_position_are_refused_with_advice() -> None:
+    for kind, shown in ((Point, "Point(x=..., side=..., y=...)"), (Grown, "Grown(n=...)")):
+        made: Any = kind
+        with pytest.raises(TypeError) as raised:
+            made(1.0)
+        assert str(raised.value) == f"{kind.__name__} takes its fields by name: {shown}"
 
 
 def test_replace_copies() -> None:

@@ -30,8 +30,6 @@ from tachyon.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from typing_extensions import Buffer
-
     from tachyon._tachyon import Contract
 
 _T = TypeVar("_T")
@@ -52,7 +50,7 @@ class Call:
 
     def __init__(
         self,
-        payload: Buffer | Comparison,
+        payload: bytes | Comparison,
         msg_type: int,
         deadline: float | None,
         reply: asyncio.Future[bytes | RpcError],
@@ -229,7 +227,7 @@ class Line:
             try:
                 if not call.reply.done() and not self._try_send(bus, call):
                     return
-            except (TachyonError, BufferError, TypeError) as error:
+            except TachyonError as error:
                 call.reply.set_exception(error)
             queue.popleft()
 
@@ -348,7 +346,7 @@ def anew(error: TachyonError) -> TachyonError:
 
 
 async def persist(  # noqa: PLR0913, PLR0917  # called by what is called by the core
-    bus: RpcBus, payload: Buffer, msg_type: int, deadline: float | None, resends: int, contract: Contract | None
+    bus: RpcBus, payload: bytes, msg_type: int, deadline: float | None, resends: int, contract: Contract | None
 ) -> bytes:
     """Make a call, and once more for each of `resends` when its connection is lost."""
     line = line_of(bus)
@@ -366,7 +364,7 @@ async def persist(  # noqa: PLR0913, PLR0917  # called by what is called by the 
 
 async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
     bus: RpcBus,
-    payload: Buffer,
+    payload: bytes,
     msg_type: int,
     resends: int,
     timeout: float | None,  # noqa: ASYNC109  # travels with the request
@@ -395,7 +393,7 @@ async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
 
 async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core
     bus: RpcBus,
-    payload: Buffer,
+    payload: bytes,
     msg_type: int,
     resends: int,
     timeout: float | None,  # noqa: ASYNC109  # travels with the request

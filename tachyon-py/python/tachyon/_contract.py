@@ -62,14 +62,15 @@ def contract_of(function: Callable[..., Any], msg_type: int, raises: object) -> 
     reply = RAW
     if signature.return_annotation is not inspect.Signature.empty:
         reply = form(_resolved(function, "return", signature.return_annotation, around), f"the reply of {name}")
-    if request is RAW and reply.is_raw and not errors:
+    made = [_parameter(own, hints.get(own.name), request, name) for own in parameters]
+    if request is RAW and reply.is_raw and not errors and not any(has_default for _, _, has_default, _ in made):
         return None
     return Contract(
         name,
         _description(function, msg_type, request, reply, errors),
         request.parts,
         reply.parts,
-        [_parameter(own, hints.get(own.name), name) for own in parameters],
+        made,
         [(error.__name__, error, error.__layout__.plan if error.__layout__.fields else None) for error in errors],
     )
 
@@ -112,16 +113,19 @@ def _wire_name(name: str) -> str:
 
 def _default(made: Layout, default: Any, place: str) -> Any:
     try:
-        return made.plan.normal(default, f"the default of {place}")
+        return made.anew(default, f"the default of {place}")
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(str(error)) from None
 
 
-def _parameter(own: inspect.Parameter, hint: Any, name: str) -> tuple[str, bool, bool, Any]:
+def _parameter(own: inspect.Parameter, hint: Any, request: Form, name: str) -> tuple[str, bool, bool, Any]:
     """Give what the extension has to know: name, whether it is by position only, whether there is a default, which."""
-    has_default = own.default is not inspect.Parameter.empty and hint is not None
     default = own.default
-    if has_default and hint not in {bytes, bytearray, memoryview}:
+    if request.is_raw:
+        # Others, such as None, only tell the function that nothing was given.
+        has_default = isinstance(default, (bytes, bytearray, memoryview))
+        default = bytes(default) if has_default else None
+    elif has_default := default is not inspect.Parameter.empty and hint is not None:
         place = f"parameter `{own.name}` of {name}"
         default = _default(layout(hint, place), default, place)
     return own.name, own.kind is own.POSITIONAL_ONLY, has_default, default if has_default else None

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast, dataclass_transform
 
 from tachyon._hints import layout
 from tachyon._layout import HeadField, HeadLayout, Types, own_doc
-from tachyon._names import objection, wire_name
-from tachyon._struct import resolved
+from tachyon._names import normal, objection, wire_name
+from tachyon._struct import by_name, resolved
 from tachyon.errors import ErrorKind, RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 OF_ERRORS = frozenset(
     {*(name for name in dir(RpcError) if not name.startswith("_")), "kind", "msg_type", "name", "payload", "text"}
@@ -56,13 +56,15 @@ class EndpointError(RpcError):
         cls.__tachyon_text__ = cls.__name__ if text is None else text
         _check_text(cls)
 
-    def __init__(self, /, **fields: Any) -> None:
+    def __init__(self, /, *values: Any, **fields: Any) -> None:
         """Make an error of its fields."""
         cls = type(self)
         if cls is EndpointError:
             message = "an endpoint's errors are classes of their own: class Busy(tachyon.EndpointError): ..."
             raise TypeError(message)
         own = {_attribute(field): field for field in cls.__layout__.fields}
+        if values:
+            raise by_name(cls.__name__, own)
         for name in fields:
             if name not in own:
                 message = f"{cls.__name__} has no field `{name}`; it has {', '.join(own) or 'none'}"
@@ -71,14 +73,16 @@ class EndpointError(RpcError):
             names = ", ".join(f"`{name}`" for name in missing)
             message = f"{cls.__name__} needs a value for {names}"
             raise TypeError(message)
-        values = {
-            name: field.layout.plan.normal(fields[name], field.place) if name in fields else field.default
+        given = {
+            name: field.layout.plan.normal(fields[name], field.place)
+            if name in fields
+            else field.layout.anew(field.default, field.place)
             for name, field in own.items()
         }
-        self._become(values, NO_REQUEST, None)
+        self._become(given, NO_REQUEST, None)
 
     def _become(self, values: dict[str, Any], msg_type: int, text: str | None) -> None:
-        own = self.__tachyon_text__.format(**values) if text is None else text
+        own = _filled_in(type(self), values) if text is None else text
         RpcError.__init__(self, ErrorKind.HANDLER_FAILED, msg_type, own, b"", type(self).__name__)
         self.__tachyon_values__: dict[str, Any] = values
 
@@ -122,16 +126,38 @@ def _fields(cls: type[EndpointError], around: Mapping[str, Any]) -> list[HeadFie
             raise TypeError(message)
         found = layout(hint, f"field `{name}` of {cls.__name__}")
         has_default = name in cls.__dict__
-        default = found.plan.normal(cls.__dict__[name], f"{cls.__name__}.{name}") if has_default else None
+        default = found.anew(cls.__dict__[name], f"{cls.__name__}.{name}") if has_default else None
         fields.append(HeadField(wire_name(name, OF_ERRORS), f"{cls.__name__}.{name}", found, has_default, default))
         setattr(cls, name, _Attribute(name))
     return fields
 
 
+class _Any:
+    """Stands for any value of a field: every format spec fits it."""
+
+    def __format__(self, spec: str, /) -> str:
+        return ""
+
+
+def _filled_in(cls: type[EndpointError], values: dict[str, Any]) -> str:
+    try:
+        return cls.__tachyon_text__.format(**values)
+    except Exception:  # noqa: BLE001 - a format spec may fit no value, such as None; the error is raised all the same
+        return cls.__name__
+
+
+def _named(text: str) -> Iterator[str]:
+    for _, name, spec, _ in string.Formatter().parse(text):
+        if name is not None:
+            yield name
+        # A format spec may name fields, too: `{price:.{digits}f}`.
+        yield from _named(spec or "")
+
+
 def _check_text(cls: type[EndpointError]) -> None:
     own = {_attribute(field) for field in cls.__layout__.fields}
     try:
-        named = [name for _, name, _, _ in string.Formatter().parse(cls.__tachyon_text__) if name is not None]
+        named = list(_named(cls.__tachyon_text__))
     except ValueError as error:
         message = f"the text of {cls.__name__} is not one that can be filled in: {error}"
         raise TypeError(message) from None
@@ -141,6 +167,12 @@ def _check_text(cls: type[EndpointError]) -> None:
                 f"the text of {cls.__name__} names {{{name}}}, and its fields are {', '.join(sorted(own)) or 'none'}"
             )
             raise TypeError(message)
+    try:
+        # Made once for what reading it leaves out: conversions that are none, specs nested too deeply.
+        cls.__tachyon_text__.format(**dict.fromkeys(own, _Any()))
+    except ValueError as error:
+        message = f"the text of {cls.__name__} is not one that can be filled in: {error}"
+        raise TypeError(message) from None
 
 
 def _made(cls: type[EndpointError], values: dict[str, Any], msg_type: int, text: str | None) -> EndpointError:
@@ -158,7 +190,8 @@ def received(cls: type[EndpointError], values: tuple[Any, ...], msg_type: int, t
 def sent(error: EndpointError) -> tuple[str, str, bytes]:
     """Give what travels of an error: its name, its text, and its fields as a head."""
     own = error.__layout__
-    fields = own.plan.encode_fields(list(error.__tachyon_values__.values())) if own.fields else b""
+    values = [error.__tachyon_values__[_attribute(field)] for field in own.fields]
+    fields = own.plan.encode_fields(values) if values else b""
     return own.name, error.text, fields
 
 
@@ -172,7 +205,7 @@ def raised(classes: object) -> list[type[EndpointError]]:
         if not (isinstance(each, type) and issubclass(each, EndpointError) and each is not EndpointError):
             message = f"`raises` has classes that derive from tachyon.EndpointError, not {each!r}"
             raise TypeError(message)
-        if any(each.__name__ == other.__name__ for other in found):
+        if any(normal(each.__name__) == normal(other.__name__) for other in found):
             message = f"`raises` has two errors of the name {each.__name__}, by which they travel"
             raise TypeError(message)
         found.append(each)

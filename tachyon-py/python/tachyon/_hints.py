@@ -203,7 +203,9 @@ def _option(hint: Any, place: str) -> Layout:
     if len(kinds) != 1:
         message = f"{place}: {hint} is no one type; write one, or one and None"
         raise TypeError(message)
-    return OptionLayout(layout(kinds[0], place))
+    found = layout(kinds[0], place)
+    # As in Python, `(X | None) | None` is `X | None`; an annotation between the two hides it.
+    return found if isinstance(found, OptionLayout) else OptionLayout(found)
 
 
 _DTYPES = {

@@ -77,6 +77,10 @@ class Layout:
         """Bytes of a value; None if that depends on the value."""
         return self.plan.size
 
+    def anew(self, value: Any, place: str) -> Any:
+        """Give a value as a receiver gets it, which shares nothing with the one given."""
+        return self.plan.decode(self.plan.encode(value, place), place)
+
     def node(self, nodes: Nodes) -> tuple[Any, ...]:
         """Give the type's part of a plan: its kind, and what the extension has to know of that."""
         raise NotImplementedError

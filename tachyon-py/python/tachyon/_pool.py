@@ -87,6 +87,9 @@ class Pool:
 
         The limit covers the wait for a caller, too. Each call has the time for itself.
         """
+        if not hasattr(seconds, "__float__"):
+            message = f"a timeout is a number of seconds, such as within(0.5), not {type(seconds).__name__}"
+            raise TypeError(message)
         if not seconds >= 0:
             message = f"a timeout is a number of seconds from 0 up, not {seconds}"
             raise InvalidArgumentError(message)
@@ -126,7 +129,7 @@ class Pool:
         `timeout`, of an endpoint with one parameter or none, covers the wait for a caller, too; others have `within`. A
         request of an `idempotent` endpoint that is lost with its peer is sent again on another caller.
         """
-        timeout = kwargs.pop("timeout", None) if endpoint.__tachyon_single__ else None
+        timeout = kwargs.pop("timeout", None) if endpoint.__tachyon_timeout__ else None
         return self._call(endpoint, timeout, args, kwargs)
 
     @overload

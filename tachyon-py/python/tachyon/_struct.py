@@ -17,7 +17,7 @@ from tachyon.errors import ReleasedError
 
 if TYPE_CHECKING:
     import inspect
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import numpy as np
 
@@ -146,7 +146,7 @@ def _place_fields(
         if is_padding(own):
             message = f"field `{own}` of {name}: a Struct without a fixed size has no padding; leave it out"
             raise TypeError(message)
-        default = found.plan.normal(defaults[own], place) if own in defaults else None
+        default = found.anew(defaults[own], place) if own in defaults else None
         fields.append(HeadField(wire_name(own, OF_STRUCTS), place, found, own in defaults, default))
     return HeadLayout(name, fields, cls)
 
@@ -402,6 +402,12 @@ class Struct(_Shape, metaclass=_StructType):
         return f"{type(self).__name__}({values})"
 
 
+def by_name(owner: str, names: Iterable[str]) -> TypeError:
+    """Make the error for fields that are given by position."""
+    fields = ", ".join(f"{name}=..." for name in names)
+    return TypeError(f"{owner} takes its fields by name: {owner}({fields})")
+
+
 def _set(made: Struct, values: Mapping[str, Any]) -> None:
     own = made.__layout__.by_name
     for name, value in values.items():
@@ -415,11 +421,12 @@ def _same(mine: Any, theirs: Any) -> bool:
     if isinstance(mine, list):
         values: list[Any] = mine  # pyright: ignore[reportUnknownVariableType]
         return isinstance(theirs, list) and len(values) == len(theirs) and all(map(_same, values, theirs))  # pyright: ignore[reportUnknownArgumentType]
-    shape: Any = getattr(mine, "shape", None)
-    if shape is None:
+    if mine is None or theirs is None:
+        return mine is theirs
+    if isinstance(mine, (Struct, memoryview)) or not hasattr(mine, "shape"):
         return bool(mine == theirs)
     # An array of numpy compares value by value, if there are as many.
-    return shape == theirs.shape and bool((mine == theirs).all())
+    return bool(mine.shape == theirs.shape and (mine == theirs).all())
 
 
 def _check_given(cls: type[Struct], fields: Mapping[str, Any]) -> None:
@@ -436,8 +443,10 @@ class FixedStruct(Struct, Memory):
         __tachyon_blank__: ClassVar[bytes]
     else:
 
-        def __new__(cls, /, **fields: Any) -> Self:
+        def __new__(cls, /, *values: Any, **fields: Any) -> Self:
             """Make a Struct of the given values, the others' defaults, and zeros for padding."""
+            if values:
+                raise by_name(cls.__name__, cls.__layout__.by_name)
             blank = bytearray(cls.__tachyon_blank__)
             self = _lend(cls, memoryview(blank), 0, len(blank))
             _set(self, fields)
@@ -456,8 +465,10 @@ class VariableStruct(Struct, _Held):
 
     if not TYPE_CHECKING:
 
-        def __new__(cls, /, **fields: Any) -> Self:
+        def __new__(cls, /, *values: Any, **fields: Any) -> Self:
             """Make a Struct of the given values and the others' defaults."""
+            if values:
+                raise by_name(cls.__name__, cls.__layout__.by_name)
             self = Values.__new__(cls)
             _set(self, fields)
             _check_given(cls, fields)

@@ -608,8 +608,8 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     def idempotent(self) -> bool:
         """Whether a request may be handled twice where it was made once."""
     @property
-    def __tachyon_single__(self) -> bool:
-        """Whether it is called with one value, or none, and with the settings of such a call."""
+    def __tachyon_timeout__(self) -> bool:
+        """Whether `timeout` is a setting of its calls: it has one parameter, or none, and that has another name."""
     def __call__(self, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _HereT_co: ...
     @overload
     def call(self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _ReplyT_co:
@@ -671,7 +671,8 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
 
         Any number of calls may be under way on one bus, which belongs to the running event loop from the first one on;
         calls wait their turn while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
-        usable, and its late reply is dropped. Errors are those of `call`.
+        usable, and its late reply is dropped. Arguments are read at once, and may change while the call is under way.
+        Errors are those of `call`.
         """
     @overload
     def acall(
@@ -896,7 +897,7 @@ class LoopCalls:
         """Whether the bus connects again when its connection has ended."""
     def fileno(self) -> int:
         """Return what to watch: readable when there is something to `receive`."""
-    def send(self, bus: RpcBus, payload: Buffer, msg_type: int, timeout: float | None) -> int:
+    def send(self, bus: RpcBus, payload: bytes, msg_type: int, timeout: float | None) -> int:
         """Send a request and return its correlation id; 0 when there is no room."""
     def ask(self, bus: RpcBus, comparison: Comparison) -> int:
         """Ask the next question of a comparison and return its correlation id; 0 when there is no room."""

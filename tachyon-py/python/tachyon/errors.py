@@ -175,7 +175,7 @@ _MEANING = {
     ErrorKind.UNSPECIFIED: "the callee reported an error",
     ErrorKind.NO_HANDLER: "the callee has no handler for it",
     ErrorKind.HANDLER_FAILED: "its handler failed",
-    ErrorKind.BAD_REPLY: "its handler returned something that is not bytes",
+    ErrorKind.BAD_REPLY: "its handler returned something that cannot be sent",
     ErrorKind.REPLY_TOO_LARGE: "its reply does not fit the reverse ring",
     ErrorKind.BAD_REQUEST: "the request does not decode to what the handler takes",
     ErrorKind.STOPPING: "the server is stopping",
