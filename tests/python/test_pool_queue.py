@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 
 import tachyon
 from tachyon import Pool, TimedOutError, i64, tachyon_rpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from conftest import Peer
 
@@ -223,7 +224,12 @@ def test_children_are_forked_while_threads_use_the_pool(path: str) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_calls_from_coroutines(path: str) -> None:
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_calls_from_coroutines(loop: Callable[[], asyncio.AbstractEventLoop], path: str) -> None:
+    def run(main: Coroutine[object, object, None]) -> None:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(main)
+
     async def call_all() -> None:
         payloads = [b"%d" % number for number in range(200)]
         assert await asyncio.gather(*(pool.acall(echo, payload, timeout=LONG) for payload in payloads)) == payloads
@@ -231,20 +237,34 @@ def test_calls_from_coroutines(path: str) -> None:
             range(0, 100, 2)
         )
         assert await pool.within(LONG).acall(add, 1, 2) == 3
-        with pytest.raises(TypeError):
-            await pool.acall(add, 1)
         with pytest.raises(tachyon.NoHandlerError):
             await pool.acall(tachyon_rpc(9)(bytes), b"")
         assert await pool.acall(callers, b"") == b"3"
 
     with Pool(path, 3) as pool:
-        asyncio.run(call_all(), debug=False)
+        run(call_all())
         assert len(pool) == 3
         # What served a loop serves threads, and the next loop.
         assert pool.call(echo, b"thread") == b"thread"
         assert pool.call(add, 1, 2) == 3
-        asyncio.run(call_all(), debug=False)
+        run(call_all())
         assert pool.call(callers, b"") == b"3"
+
+
+@pytest.mark.usefixtures("server")
+def test_a_coroutine_sends_the_bytes_at_the_time_of_its_call(path: str) -> None:
+    async def change() -> None:
+        changing = bytearray(b"before")
+        calls = [pool.acall(echo, changing) for _ in range(3)]
+        calls.append(pool.within(LONG).acall(echo, changing))
+        changing[:] = b"after"
+        assert await asyncio.gather(*calls) == [b"before"] * 4
+        # A wrong call is refused at once, without a caller.
+        with pool.caller(), pytest.raises(TypeError):
+            pool.acall(add, 1)
+
+    with Pool(path, 1) as pool:
+        asyncio.run(change())
 
 
 @pytest.mark.usefixtures("server")

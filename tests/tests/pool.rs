@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -209,6 +209,32 @@ fn a_child_is_forked_while_other_threads_use_the_pool() {
         assert!(endings.iter().all(|&ending| ending == Some(0)), "{endings:?}");
     });
     assert_eq!(pool.request(ECHO, b"parent").unwrap(), b"parent");
+}
+
+#[test]
+fn a_hook_that_forks_leaves_the_child_its_turn() {
+    static CHILD: AtomicI32 = AtomicI32::new(NOT_YET);
+    const NOT_YET: i32 = -2;
+    const DUE: i32 = -1;
+    const HERE: i32 = 0;
+    let place = place();
+    let _server = place.serve(4096);
+    let hook = || {
+        if CHILD.load(Ordering::Relaxed) == DUE {
+            CHILD.store(fork::fork().map_or(HERE, |child| child.as_raw_nonzero().get()), Ordering::Relaxed);
+        }
+        false
+    };
+    let pool = Pool::new(place.socket(), &Options::new().interrupt(hook), &PoolOptions::new().max(1));
+    let _held = pool.get().unwrap();
+    CHILD.store(DUE, Ordering::Relaxed);
+    let waited = pool.get_timeout(Duration::from_millis(500)).map(|mut caller| caller.request(ECHO, b"").is_ok());
+    let child = CHILD.load(Ordering::Relaxed);
+    if child == HERE {
+        fork::exit(i32::from(!matches!(waited, Ok(true))));
+    }
+    assert!(matches!(waited, Err(PoolError::Exhausted { .. })), "{waited:?}");
+    assert_eq!(ending(Pid::from_raw(child).unwrap()), Some(0));
 }
 
 #[test]

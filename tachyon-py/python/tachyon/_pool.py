@@ -12,15 +12,15 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
-from tachyon._calls import beside, release
+from tachyon._calls import LOST, acall_typed, beside, exchange, release
 from tachyon._tachyon import PoolPlaces, RpcBus, RpcEndpoint
-from tachyon.errors import InvalidArgumentError, PeerClosedError, PeerDeadError
+from tachyon.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Coroutine, Generator
     from types import TracebackType
 
-    from tachyon._tachyon import PoolLease
+    from tachyon._tachyon import Contract, PoolLease
 
 _T = TypeVar("_T")
 _ParametersT = ParamSpec("_ParametersT")
@@ -133,30 +133,29 @@ class Pool:
         return self._call(endpoint, timeout, args, kwargs)
 
     @overload
-    async def acall(
+    def acall(
         self,
         endpoint: RpcEndpoint[_ParametersT, _GivenT, Any],
         /,
         *args: _ParametersT.args,
         **kwargs: _ParametersT.kwargs,
-    ) -> _GivenT: ...
+    ) -> Coroutine[Any, Any, _GivenT]: ...
     @overload
-    async def acall(
+    def acall(
         self,
         endpoint: RpcEndpoint[..., _GivenT, Any],
         /,
         payload: Any = None,
         *,
-        timeout: float | None,  # noqa: ASYNC109
-    ) -> _GivenT: ...
-    async def acall(self, endpoint: Any, /, *args: Any, **kwargs: Any) -> Any:
+        timeout: float | None,
+    ) -> Coroutine[Any, Any, _GivenT]: ...
+    def acall(self, endpoint: Any, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Do what `endpoint.acall` does, on a caller of the pool that no other call uses meanwhile.
 
         Any number of tasks in any number of event loops may call. A call that is cancelled gives its place in the
         queue, or its caller, to the next one. `timeout` and `idempotent` are as in `call`.
         """
-        timeout = kwargs.pop("timeout", None) if endpoint.__tachyon_single__ else None
-        return await self._acall(endpoint, timeout, args, kwargs)
+        return self._acall(endpoint, *endpoint.__tachyon_request__(None, args, kwargs))
 
     def _call(
         self, endpoint: RpcEndpoint[..., Any, Any], timeout: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -168,7 +167,7 @@ class Pool:
                 with self.caller(timeout=_left(deadline)) as bus:
                     left = _left(deadline)
                     return endpoint.call(bus if left is None else bus.within(left), *args, **kwargs)
-            except (PeerClosedError, PeerDeadError):
+            except LOST:
                 if resends == 0:
                     raise
                 resends -= 1
@@ -176,9 +175,9 @@ class Pool:
     async def _acall(
         self,
         endpoint: RpcEndpoint[..., Any, Any],
+        payload: bytes,
         timeout: float | None,  # noqa: ASYNC109  # travels with the request
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        contract: Contract | None,
     ) -> Any:
         deadline = _after(timeout)
         resends = RESENDS if endpoint.idempotent else 0
@@ -186,12 +185,13 @@ class Pool:
             try:
                 lease, bus = await self._borrow(self._deadline(_left(deadline)))
                 try:
-                    left = _left(deadline)
-                    return await endpoint.acall(bus if left is None else bus.within(left), *args, **kwargs)
+                    if contract is None:
+                        return await exchange(bus, payload, endpoint.msg_type, 0, _left(deadline), None)
+                    return await acall_typed(bus, payload, endpoint.msg_type, 0, _left(deadline), contract)
                 finally:
                     release(bus)
                     lease.give_back(bus)
-            except (PeerClosedError, PeerDeadError):
+            except LOST:
                 if resends == 0:
                     raise
                 resends -= 1
@@ -287,18 +287,16 @@ class TimedPool:
         given: _GivenT = self._pool._call(endpoint, self._seconds, args, kwargs)  # pyright: ignore[reportPrivateUsage]
         return given
 
-    async def acall(
+    def acall(
         self,
         endpoint: RpcEndpoint[_ParametersT, _GivenT, Any],
         /,
         *args: _ParametersT.args,
         **kwargs: _ParametersT.kwargs,
-    ) -> _GivenT:
+    ) -> Coroutine[Any, Any, _GivenT]:
         """Do what `Pool.acall` does, within the time."""
-        given: _GivenT = await self._pool._acall(  # pyright: ignore[reportPrivateUsage]
-            endpoint, self._seconds, args, kwargs
-        )
-        return given
+        request = endpoint.__tachyon_request__(self._seconds, args, kwargs)
+        return self._pool._acall(endpoint, *request)  # pyright: ignore[reportPrivateUsage]
 
 
 def _after(seconds: float | None) -> float | None:

@@ -610,6 +610,10 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @property
     def __tachyon_timeout__(self) -> bool:
         """Whether `timeout` is a setting of its calls: it has one parameter, or none, and that has another name."""
+    def __tachyon_request__(
+        self, within: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[bytes, float | None, Contract | None]:
+        """Return the bytes of a call's request, the seconds that the call has, and the contract."""
     def __call__(self, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _HereT_co: ...
     @overload
     def call(self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _ReplyT_co:
