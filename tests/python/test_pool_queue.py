@@ -101,7 +101,7 @@ def in_child(check: Callable[[], bool]) -> None:
 
 
 def balanced(counts: list[int]) -> bool:
-    """Whether nobody got less than a third of the mean."""
+    """Whether each got more than a third of the mean."""
     return min(counts) * 3 * len(counts) > sum(counts)
 
 
@@ -244,7 +244,7 @@ def test_calls_from_coroutines(loop: Callable[[], asyncio.AbstractEventLoop], pa
     with Pool(path, 3) as pool:
         run(call_all())
         assert len(pool) == 3
-        # What served a loop serves threads, and the next loop.
+        # The same callers serve threads, and the next loop.
         assert pool.call(echo, b"thread") == b"thread"
         assert pool.call(add, 1, 2) == 3
         run(call_all())
