@@ -368,6 +368,11 @@ impl Contract {
         })
     }
 
+    /// Whether this class is among the errors that the endpoint declares.
+    pub(crate) fn declares(&self, class: &Bound<'_, PyType>) -> bool {
+        self.raises.iter().any(|raised| raised.class.is(class))
+    }
+
     /// The exception for an error that the endpoint declares; `None` for others.
     ///
     /// # Errors

@@ -29,9 +29,10 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The failure that an exception stands for, raised by a handler or around it: its class says whose fault it is.
-    pub(crate) fn of_handler(py: Python<'_>, cause: PyErr) -> Self {
-        match declared(py, &cause) {
+    /// The failure that an exception stands for, raised by an endpoint's handler or around it: its class says whose fault
+    /// it is.
+    pub(crate) fn of_handler(endpoint: &RpcEndpoint, py: Python<'_>, cause: PyErr) -> Self {
+        match named(endpoint, py, &cause) {
             Ok(Some(error)) => return Self { error, cause: None },
             Ok(None) => {}
             // Its fields or its text cannot be made into bytes.
@@ -52,8 +53,9 @@ impl Failure {
     }
 }
 
-/// The error reply for an exception that travels by its name and fields; `None` for others.
-fn declared(py: Python<'_>, cause: &PyErr) -> PyResult<Option<HandlerError>> {
+/// The error reply for an exception that travels by its name; `None` for others. Only a class that the endpoint declares
+/// has its fields with it: of any other, nobody has compared what they mean.
+fn named(endpoint: &RpcEndpoint, py: Python<'_>, cause: &PyErr) -> PyResult<Option<HandlerError>> {
     // Looked at first: most are none, and this costs no look for a module.
     if !cause.is_instance_of::<RpcError>(py)
         || !cause.value(py).is_instance(&imported!(py, "tachyon._declared", "EndpointError")?)?
@@ -61,7 +63,8 @@ fn declared(py: Python<'_>, cause: &PyErr) -> PyResult<Option<HandlerError>> {
         return Ok(None);
     }
     let sent = imported!(py, "tachyon._declared", "sent")?;
-    let (name, text, fields): (String, String, Vec<u8>) = sent.call1((cause.value(py),))?.extract()?;
+    let is_declared = endpoint.contract().is_some_and(|contract| contract.get().declares(&cause.get_type(py)));
+    let (name, text, fields): (String, String, Vec<u8>) = sent.call1((cause.value(py), is_declared))?.extract()?;
     Ok(Some(declared_error(&name, &text, fields)))
 }
 
@@ -92,6 +95,7 @@ pub(crate) fn run(
         // The mapping keeps the request's memory, should the handler have kept a view of it.
         None => with_view(
             py,
+            endpoint,
             bytes,
             || request_mapping(&reply),
             |view| Ok(Written::Object(call_one(function, view.as_any())?)),
@@ -100,6 +104,7 @@ pub(crate) fn run(
             let contract = contract.get();
             with_view(
                 py,
+                endpoint,
                 bytes,
                 || request_mapping(&reply),
                 |view| contract.answer(contract.call(function, bytes, Some(view), false)?),
@@ -108,7 +113,7 @@ pub(crate) fn run(
         Some(contract) => {
             let contract = contract.get();
             let written = contract.call(function, bytes, None, false).and_then(|returned| contract.answer(returned));
-            written.map_err(|raised| Failure::of_handler(py, raised)).and_then(Response::of)
+            written.map_err(|raised| Failure::of_handler(endpoint, py, raised)).and_then(Response::of)
         }
     };
     match response {
@@ -158,6 +163,7 @@ fn failed(cause: PyErr) -> Failure {
 #[inline]
 fn with_view<'py>(
     py: Python<'py>,
+    endpoint: &RpcEndpoint,
     request: &[u8],
     mapping: impl Fn() -> Mapping,
     call: impl FnOnce(&Bound<'py, PyMemoryView>) -> PyResult<Written<'py>>,
@@ -171,7 +177,7 @@ fn with_view<'py>(
         Err(raised) => {
             // Its traceback refers to the handler's frame, and that to the view.
             drop(release(view));
-            Err(Failure::of_handler(py, raised))
+            Err(Failure::of_handler(endpoint, py, raised))
         }
     }
 }

@@ -141,7 +141,7 @@ impl LoopServing {
     /// Answer a request with the error that its handler raised.
     fn fail(&self, request: &Bound<'_, LoopRequest>, cause: Bound<'_, PyAny>) -> PyResult<()> {
         let (py, cause) = (request.py(), PyErr::from_value(cause));
-        let Failure { error, cause } = Failure::of_handler(py, cause);
+        let Failure { error, cause } = Failure::of_handler(request.get().endpoint.get(), py, cause);
         if let Some(failure) = self.settle(request.get(), Err(error))? {
             report_or_print(py, Level::Error, &failure.to_string(), cause);
         }
@@ -210,10 +210,12 @@ impl LoopRequest {
     /// The bytes of what the handler returned.
     fn written(&self, response: &Bound<'_, PyAny>) -> Result<Vec<u8>, Failure> {
         let py = response.py();
-        let written = match self.endpoint.get().contract() {
+        let endpoint = self.endpoint.get();
+        let written = match endpoint.contract() {
             None => Written::Object(response.clone()),
             Some(contract) => {
-                contract.get().answer(response.clone()).map_err(|raised| Failure::of_handler(py, raised))?
+                let answer = contract.get().answer(response.clone());
+                answer.map_err(|raised| Failure::of_handler(endpoint, py, raised))?
             }
         };
         match written {

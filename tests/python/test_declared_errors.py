@@ -159,6 +159,28 @@ def test_declared_errors_arrive_as_their_classes(
     assert "Sensor" not in reported
 
 
+OTHER_CLASS = ERRORS + """
+dispatcher = tachyon.RpcDispatcher()
+
+def undeclared():
+    class NoSensor(tachyon.EndpointError, text="no sensor called {label}"):
+        label: str
+    return NoSensor(label="front")
+
+@dispatcher.handler(4, raises=(NoSensor, Busy, Broken))
+def read(sensor: tachyon.u32, how: str) -> tachyon.f64:
+    raise undeclared()
+"""
+
+
+def test_fields_of_an_undeclared_error_do_not_travel(peer: Callable[[str], Peer], path: str) -> None:
+    peer(OTHER_CLASS + ON_A_BUS.format(size=16))
+    with pytest.raises(HandlerError) as raised:
+        by_call(path, 3, "")
+    assert not isinstance(raised.value, EndpointError)
+    assert (raised.value.name, raised.value.text) == ("NoSensor", "no sensor called front")
+
+
 def test_serving_once_is_done_with_an_answer(peer: Callable[[str], Peer], path: str) -> None:
     callee = peer(
         service("""
@@ -301,11 +323,11 @@ def test_an_error_that_lost_a_field_is_a_failure() -> None:
     error = NoSensor(sensor=3)
     del error.__tachyon_values__["sensor"]
     with pytest.raises(KeyError, match="sensor"):
-        sent(error)
+        sent(error, True)
     # Fields travel by their names, in whatever order they stand.
     swapped = LowError(gain=1.0, width=2)
     swapped.__tachyon_values__ = dict(reversed(swapped.__tachyon_values__.items()))
-    assert sent(swapped) == sent(LowError(gain=1.0, width=2))
+    assert sent(swapped, True) == sent(LowError(gain=1.0, width=2), True)
 
 
 def test_errors_that_cannot_be_declared() -> None:

@@ -270,3 +270,22 @@ fn layouts_are_those_of_the_compiler() {
     assert!(layout.doc.starts_with("An order"));
     assert!(pricing::book().orders == 0);
 }
+
+#[test]
+fn a_call_is_finished_by_the_caller_that_made_it() {
+    let (_folder, path) = socket();
+    let (_other_folder, other_path) = socket();
+    let callees = [&path, &other_path].map(|path| peer("functions", path, &["65536", "65536"]));
+    let mut callers = [&path, &other_path].map(|path| Caller::connect(path).unwrap());
+    let [caller, other] = &mut callers;
+    let sums = sum::start(caller, &[1.5, 2.5]).unwrap();
+    // Its number, and a reply that another type could be read from.
+    let squared = squares::start(other, &3).unwrap();
+    assert_eq!(sums.correlation_id(), squared.correlation_id());
+    assert!(matches!(sums.finish(other), Err(CallError::UnknownCorrelation(_))));
+    assert_eq!(squared.finish(other).unwrap(), [0, 1, 4]);
+    drop(callers);
+    for callee in callees {
+        callee.finish();
+    }
+}

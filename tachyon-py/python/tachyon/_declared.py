@@ -187,9 +187,11 @@ def received(cls: type[EndpointError], values: tuple[Any, ...], msg_type: int, t
     return _made(cls, named, msg_type, text or None)
 
 
-def sent(error: EndpointError) -> tuple[str, str, bytes]:
-    """Give what travels of an error: its name, its text, and its fields as a head."""
+def sent(error: EndpointError, is_declared: bool) -> tuple[str, str, bytes]:  # noqa: FBT001  # called by the core
+    """Give what travels of an error: its name, its text and, if its endpoint declares it, its fields as a head."""
     own = error.__layout__
+    if not is_declared:
+        return own.name, error.text, b""
     values = [error.__tachyon_values__[_attribute(field)] for field in own.fields]
     fields = own.plan.encode_fields(values) if values else b""
     return own.name, error.text, fields

@@ -1,6 +1,7 @@
 //! The calling end of RPC.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::guard::{RpcRxGuard, RpcTxGuard};
@@ -17,6 +18,9 @@ use crate::ring::{Fault, Frame, MessageHeader, Reservation};
 use crate::slice;
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
 use crate::wait::{Deadline, Interrupt, PollingMode};
+
+/// Callers made so far.
+static CALLERS: AtomicU64 = AtomicU64::new(0);
 
 /// The calling end of RPC between two processes.
 ///
@@ -50,6 +54,8 @@ pub struct Caller {
     pub(crate) incoming: Incoming,
     pub(crate) pending: Pending,
     pub(super) again: Option<Box<Again>>,
+    /// Tells this caller from all others of the process.
+    pub(super) identity: u64,
     pub(crate) agreed: Agreed,
     /// Where parts of typed replies are copied.
     pub(super) words: Words,
@@ -104,6 +110,7 @@ impl Caller {
             incoming: established.incoming(1),
             pending: Pending::new(),
             again: None,
+            identity: CALLERS.fetch_add(1, Ordering::Relaxed),
             agreed: Agreed::default(),
             words: Words::default(),
         }

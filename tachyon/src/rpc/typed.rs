@@ -445,13 +445,15 @@ pub fn start<C: Contract>(calls: &mut impl Calls, body: &impl Body) -> Result<St
     let (caller, timeout) = calls.parts();
     let deadline = Deadline::from(timeout);
     let call = caller.call_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
-    Ok(Started { call, deadline, contract: PhantomData })
+    Ok(Started { caller: caller.identity, call, deadline, contract: PhantomData })
 }
 
 /// A call that was sent. Dropping it leaves the call outstanding: [`Caller::forget`] gives it up.
 #[derive(Debug)]
 #[must_use = "a call that is not finished stays outstanding"]
 pub struct Started<C> {
+    /// The identity of the caller that made it.
+    caller: u64,
     call: u64,
     deadline: Deadline,
     contract: PhantomData<fn() -> C>,
@@ -466,9 +468,10 @@ impl<C: Contract> Started<C> {
     /// Waits for the reply, for as long as the call may take.
     ///
     /// # Errors
-    /// As the generated `call`.
+    /// As the generated `call`; [`CallError::UnknownCorrelation`] when another caller has made the call.
     #[inline]
     pub fn finish(self, caller: &mut Caller) -> Result<C::Reply, CallError<C::Error>> {
+        self.check(caller)?;
         caller.finish_typed::<C>(self.call, self.deadline)
     }
 
@@ -478,7 +481,14 @@ impl<C: Contract> Started<C> {
     /// As [`finish`](Self::finish).
     #[inline]
     pub fn finish_in_place(self, caller: &mut Caller) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
+        self.check(caller)?;
         caller.finish_typed_in_place::<C>(self.call, self.deadline)
+    }
+
+    /// Calls of several callers have the same numbers, and replies of other types.
+    #[inline]
+    fn check(&self, caller: &Caller) -> Result<(), CallError<C::Error>> {
+        if self.caller == caller.identity { Ok(()) } else { Err(CallError::UnknownCorrelation(self.call)) }
     }
 }
 
