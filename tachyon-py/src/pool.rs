@@ -152,7 +152,7 @@ impl PoolLease {
     fn give_back(&self, bus: Py<RpcBus>) {
         let state = self.end();
         let unwanted = match state {
-            State::Held(lease) if bus.get().recycle() => lease.give_back(bus),
+            State::Held(lease) if !lease.is_inherited() && bus.get().recycle() => lease.give_back(bus),
             _ => Some(bus),
         };
         if let Some(bus) = unwanted {

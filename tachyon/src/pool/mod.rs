@@ -260,6 +260,9 @@ impl Calls for PooledCaller<'_> {
 impl Drop for PooledCaller<'_> {
     fn drop(&mut self) {
         let Some((caller, lease)) = self.held.take() else { return };
+        if lease.is_inherited() {
+            return;
+        }
         // A caller that is not fit is dropped before the lease, which lets the next thread connect.
         if let Some(caller) = self.pool.refresh(caller) {
             drop(lease.give_back(caller));

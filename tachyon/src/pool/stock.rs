@@ -302,6 +302,11 @@ impl<T> Lease<T> {
         self.item.take().or_else(|| stock.places().idle.pop())
     }
 
+    /// Whether this process is a forked child of the one that took the lease. The item is the parent's then.
+    pub fn is_inherited(&self) -> bool {
+        self.stock.as_ref().is_some_and(|stock| stock.is_inherited())
+    }
+
     /// Passes an item on to the next request. Gives it back if the stock has no use for it, since the stock was closed or
     /// is a forked child's.
     pub fn give_back(mut self, item: T) -> Option<T> {
