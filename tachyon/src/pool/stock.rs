@@ -109,12 +109,16 @@ impl<T> ProcessStock<T> {
     fn of_this_process(inherited: &Arc<Self>) -> &Arc<Self> {
         let mut stock = inherited;
         while stock.is_inherited() {
-            stock = stock.child.get_or_init(|| {
+            if let Some(child) = stock.child.get() {
+                stock = child;
+                continue;
+            }
+            // Made outside the cell: a thread that is inside when another one forks would hold up the grandchild.
+            let child = Self::new(fork::generation(), stock.max, stock.closed.load(Ordering::Relaxed));
+            if stock.child.set(Arc::new(child)).is_ok() {
                 // The child has no use for the descriptors. Dropping a connection in a forked child doesn't close it.
                 drop(stock.places.try_lock().map(|mut places| mem::take(&mut places.idle)));
-                let closed = stock.closed.load(Ordering::Relaxed);
-                Arc::new(Self::new(fork::generation(), stock.max, closed))
-            });
+            }
         }
         stock
     }
