@@ -211,6 +211,9 @@ impl<'py> Single<'py> {
     }
 }
 
+/// A request that a coroutine sends: its bytes, the seconds that the call has, and the contract.
+type LaterRequest<'py> = (Bound<'py, PyAny>, Option<f64>, Option<Py<Contract>>);
+
 /// A request, and how it is to be made.
 struct Call<'py> {
     written: Written<'py>,
@@ -419,16 +422,7 @@ impl RpcEndpoint {
         let py = slf.py();
         let this = slf.get();
         let (bus, within) = this.bus("acall", bus, kwargs)?;
-        let Call { written, timeout, .. } = this.prepare("acall", within, args, kwargs)?;
-        let payload = match written {
-            Written::Nothing => PyBytes::new(py, &[]).into_any(),
-            Written::Room(room) => PyBytes::new(py, &room).into_any(),
-            // The coroutine sends later, and the object may have other bytes by then.
-            Written::Object(object) if !object.is_exact_instance_of::<PyBytes>() => {
-                PyBytes::new(py, Payload::of(&object)?.as_slice()).into_any()
-            }
-            Written::Object(object) => object,
-        };
+        let (payload, timeout, _) = this.request(within, args, kwargs)?;
         match &this.contract {
             None => imported!(py, "tachyon._calls", "exchange")?.call1((
                 bus,
@@ -447,6 +441,28 @@ impl RpcEndpoint {
                 contract,
             )),
         }
+    }
+
+    /// The request of a call from a coroutine. Its bytes are those at the time of the call.
+    #[pyo3(name = "__tachyon_request__")]
+    fn request<'py>(
+        &self,
+        within: Option<f64>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<LaterRequest<'py>> {
+        let py = args.py();
+        let Call { written, timeout, .. } = self.prepare("acall", within, args, kwargs)?;
+        let payload = match written {
+            Written::Nothing => PyBytes::new(py, &[]).into_any(),
+            Written::Room(room) => PyBytes::new(py, &room).into_any(),
+            // The coroutine sends later, and the object may have other bytes by then.
+            Written::Object(object) if !object.is_exact_instance_of::<PyBytes>() => {
+                PyBytes::new(py, Payload::of(&object)?.as_slice()).into_any()
+            }
+            Written::Object(object) => object,
+        };
+        Ok((payload, timeout, self.contract.as_ref().map(|contract| contract.clone_ref(py))))
     }
 
     /// Whether `timeout` is a setting of its calls: it has one parameter, or none, and that has another name.

@@ -38,6 +38,7 @@ mod message;
 mod package;
 mod payload;
 mod plan;
+mod pool;
 mod read;
 mod remote;
 mod report;
@@ -102,6 +103,8 @@ mod _tachyon {
     use crate::message::Message;
     #[pymodule_export]
     use crate::plan::Plan;
+    #[pymodule_export]
+    use crate::pool::{PoolLease, PoolPlaces};
     #[pymodule_export]
     use crate::remote::{decode_error, read_error};
     #[pymodule_export]

@@ -97,6 +97,22 @@ impl RpcBus {
         self.lifetime.is_closed()
     }
 
+    /// Makes a caller fit for its next user: forgets its calls, restores the default settings. False when that cannot be,
+    /// because the peer is gone, a guard is open, an event loop has the bus, or it serves.
+    pub(crate) fn recycle(&self) -> bool {
+        let Some(mut forward) = self.forward.try_take() else { return false };
+        let ForwardLine { end, polling, closing, attended, .. } = &mut *forward;
+        match end {
+            Forward::Undecided(bus) if !*closing && !*attended => matches!(bus.state(), tachyon::State::Open),
+            Forward::Calling(calling) if !*closing && !*attended && calling.is_idle() => {
+                *polling = PollingMode::Adaptive;
+                calling.caller.swap_polling_mode(PollingMode::Adaptive);
+                calling.caller.recycle()
+            }
+            _ => false,
+        }
+    }
+
     /// Closes the bus that an event loop served.
     pub(crate) fn undrive(&self) {
         self.close();
@@ -264,7 +280,7 @@ impl RpcBus {
     }
 
     /// Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable.
-    fn close(&self) {
+    pub(crate) fn close(&self) {
         self.lifetime.close();
         self.forward.owe(Debt::Close);
         self.reverse.owe(Debt::Close);
@@ -385,22 +401,6 @@ impl RpcBus {
     fn forget(&self, correlation_id: Integer) -> PyResult<bool> {
         let correlation_id = args::correlation_id(correlation_id)?;
         Ok(self.forward()?.calling()?.caller.forget(correlation_id))
-    }
-
-    /// Make a caller fit for its next user: calls are forgotten, settings are the default again. False when that cannot
-    /// be, because the peer is gone, a guard is open or it is no caller.
-    fn _recycle(&self) -> bool {
-        let Some(mut forward) = self.forward.try_take() else { return false };
-        let ForwardLine { end, polling, closing, attended, .. } = &mut *forward;
-        match end {
-            Forward::Undecided(bus) if !*closing && !*attended => matches!(bus.state(), tachyon::State::Open),
-            Forward::Calling(calling) if !*closing && !*attended && calling.is_idle() => {
-                *polling = PollingMode::Adaptive;
-                calling.caller.swap_polling_mode(PollingMode::Adaptive);
-                calling.caller.recycle()
-            }
-            _ => false,
-        }
     }
 
     /// Wait for a request and lend it in place.

@@ -25,6 +25,7 @@ use crate::wait::{Budget, Deadline, Interrupt, PollingMode};
 
 pub use crate::dispatch::Deferred;
 pub use crate::payload::plan::{Build, Bytes, Node, Place, Plan, PlanError, PlanField, Source, TooLong, read_message};
+pub use crate::pool::{Lease, LeaseRequest, NoLease, Stock, StockClosed};
 pub use crate::rpc::{Agreement, Attempts};
 pub use crate::server::{Driven, Next};
 pub use attempts::{answers_at_once, monotonic_now, request_deadline, request_mapping, serve_taken};

@@ -159,7 +159,9 @@ def test_declared_errors_arrive_as_their_classes(
     assert "Sensor" not in reported
 
 
-OTHER_CLASS = ERRORS + """
+OTHER_CLASS = (
+    ERRORS
+    + """
 dispatcher = tachyon.RpcDispatcher()
 
 def undeclared():
@@ -171,6 +173,7 @@ def undeclared():
 def read(sensor: tachyon.u32, how: str) -> tachyon.f64:
     raise undeclared()
 """
+)
 
 
 def test_fields_of_an_undeclared_error_do_not_travel(peer: Callable[[str], Peer], path: str) -> None:
@@ -323,11 +326,11 @@ def test_an_error_that_lost_a_field_is_a_failure() -> None:
     error = NoSensor(sensor=3)
     del error.__tachyon_values__["sensor"]
     with pytest.raises(KeyError, match="sensor"):
-        sent(error, True)
+        sent(error, is_declared=True)
     # Fields travel by their names, in whatever order they stand.
     swapped = LowError(gain=1.0, width=2)
     swapped.__tachyon_values__ = dict(reversed(swapped.__tachyon_values__.items()))
-    assert sent(swapped, True) == sent(LowError(gain=1.0, width=2), True)
+    assert sent(swapped, is_declared=True) == sent(LowError(gain=1.0, width=2), is_declared=True)
 
 
 def test_errors_that_cannot_be_declared() -> None:

@@ -70,9 +70,10 @@ class Call:
 class Line:
     """A bus in the hands of one event loop, with the calls under way on it and those that wait for room."""
 
-    def __init__(self, bus: RpcBus, loop: asyncio.AbstractEventLoop) -> None:
-        """Take the bus for the loop."""
+    def __init__(self, bus: RpcBus, loop: asyncio.AbstractEventLoop, agreed: set[int]) -> None:
+        """Take the bus for the loop; the contracts `agreed` were compared on its connection before."""
         self.loop = loop
+        self.released = False
         self._process = os.getpid()
         # Neither a bus nor its line is in a cycle: what they have of the system goes with the last who has the bus, and
         # not when the collector comes by.
@@ -87,13 +88,13 @@ class Line:
         # The callee was last asked to ring at this time; `SECOND_LOOK` later the loop looks once more.
         self._armed_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._watch(LoopCalls(bus))
+        self._watch(LoopCalls(bus), agreed)
 
-    def _watch(self, calls: LoopCalls) -> None:
+    def _watch(self, calls: LoopCalls, agreed: set[int]) -> None:
         self._calls = calls
         self._ended: TachyonError | None = None
         # The contracts that the callee of this connection means as they are meant here.
-        self._agreed: set[int] = set()
+        self.agreed = agreed
         self._watched = calls.fileno()
         self.loop.add_reader(self._watched, self._receive)
         # From now on the peer rings.
@@ -106,7 +107,7 @@ class Line:
                 if self._ended is not None:
                     await self._renew(bus, self._ended)
                 # What was agreed on one connection says nothing about the next, which may have come by now.
-                agreed = self._agreed
+                agreed = self.agreed
                 if contract is None or not contract.typed or contract.key in agreed:
                     return await self._exchange(bus, call)
                 await self._agree(bus, contract, call)
@@ -272,6 +273,14 @@ class Line:
             self._waiters.append(waiter)
             await waiter
 
+    def release(self, bus: RpcBus) -> None:
+        """Give the bus back: no call is under way, and any thread or loop may use it next."""
+        if self._ended is None:
+            self._ended = BusyError("this bus was given back")
+            self.released = True
+            self.unwatch()
+            LoopCalls.let_go(bus)
+
     def unwatch(self) -> None:
         """Have the loop look no more."""
         if self._timer is not None:
@@ -286,7 +295,7 @@ class Line:
     def _collected(line: Line | None) -> None:
         """Take note that nobody has the bus of a line any more, in whatever thread that is found out."""
         # As long as the loop watches a line, it has it.
-        if line is not None:
+        if line is not None and not line.released:
             # The loop may be closing in its own thread.
             with contextlib.suppress(RuntimeError):
                 line.loop.call_soon_threadsafe(line.unwatch)
@@ -307,7 +316,7 @@ class Line:
         try:
             while (awaited := connecting.step(bus)) is not None:
                 await self._readable(*awaited)
-            self._watch(LoopCalls(bus))
+            self._watch(LoopCalls(bus), set())
         except BaseException:
             # A bus that was closed meanwhile belongs to no loop.
             with contextlib.suppress(TachyonError):
@@ -347,12 +356,21 @@ def line_of(bus: RpcBus) -> Line:
     """Return the line of a bus in the running loop, which has it from now on."""
     loop = asyncio.get_running_loop()
     line = _lines.get(bus)
-    if line is None or line.loop.is_closed():
-        line = _lines[bus] = Line(bus, loop)
+    if line is None or line.released or line.loop.is_closed():
+        # A bus that was released has the same connection as before.
+        agreed = line.agreed if line is not None and line.released else set[int]()
+        line = _lines[bus] = Line(bus, loop, agreed)
     elif line.loop is not loop:
         message = "this bus belongs to another event loop; open one for each loop"
         raise BusyError(message)
     return line
+
+
+def release(bus: RpcBus) -> None:
+    """Give a bus back that the running loop has, if it has it."""
+    line = _lines.get(bus)
+    if line is not None:
+        line.release(bus)
 
 
 def anew(error: TachyonError, *, sent: bool = False) -> TachyonError:

@@ -22,7 +22,7 @@ from typing_extensions import Buffer, CapsuleType, ParamSpec, TypeVar, disjoint_
 from tachyon._array import Array
 from tachyon._declared import EndpointError
 from tachyon._description import Description
-from tachyon.errors import ErrorKind, RpcError, TachyonError
+from tachyon.errors import ErrorKind, RpcError, TachyonError, TimedOutError
 
 __all__ = [
     "MSG_TYPE_ERROR",
@@ -38,6 +38,8 @@ __all__ = [
     "Memory",
     "Message",
     "Plan",
+    "PoolLease",
+    "PoolPlaces",
     "RpcBus",
     "RpcDispatcher",
     "RpcEndpoint",
@@ -451,8 +453,6 @@ class RpcBus:
         """
     def forget(self, correlation_id: int) -> bool:
         """Give a call up: its late reply is dropped. False when no such call is outstanding."""
-    def _recycle(self) -> bool:
-        """Make a caller fit for its next user; False when that cannot be."""
     def serve(self, spin_threshold: int | None = None, *, timeout: float | None = None) -> RpcRxGuard:
         """Wait for a request and lend it in place."""
     def reply(
@@ -610,6 +610,10 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @property
     def __tachyon_timeout__(self) -> bool:
         """Whether `timeout` is a setting of its calls: it has one parameter, or none, and that has another name."""
+    def __tachyon_request__(
+        self, within: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[bytes, float | None, Contract | None]:
+        """Return the bytes of a call's request, the seconds that the call has, and the contract."""
     def __call__(self, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _HereT_co: ...
     @overload
     def call(self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _ReplyT_co:
@@ -928,6 +932,37 @@ class LoopReconnecting:
         """Take the next step; return None when the bus is connected, otherwise a descriptor or -1, and seconds."""
     def missing(self) -> TachyonError | None:
         """Return the error of a call whose own time runs out while no process listens."""
+
+@final
+class PoolPlaces:
+    """The places of a pool, its idle buses, and the queue of requests."""
+
+    def __new__(cls, max_size: int) -> Self: ...
+    def take(self, timeout: float | None) -> PoolLease:
+        """Take a place, waiting up to `timeout` seconds for it (None: for ever)."""
+    def request(self) -> PoolLease:
+        """Ask for a place from a coroutine, which polls what this returns."""
+    def exhausted(self) -> TimedOutError:
+        """Return the error for a request whose time has passed."""
+    def close(self) -> None:
+        """End all requests, and close the idle buses. Others are closed when they come back."""
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+    def __len__(self) -> int: ...
+
+@final
+class PoolLease:
+    """A place of a pool: asked for, held, or given back."""
+
+    def poll(self, wake: Callable[[], None]) -> bool:
+        """Whether the place is held. If not, `wake` is called when there is one, from any thread."""
+    def idle(self) -> RpcBus | None:
+        """Return an idle bus that is fit for use, or None: a new one may connect. Closes those that are not fit."""
+    def give_back(self, bus: RpcBus) -> None:
+        """Give the place back with its bus, which is closed if it is of no use to others."""
+    def leave(self) -> None:
+        """Give the place back without a bus, or give the request up."""
 
 @final
 class LoopServing:

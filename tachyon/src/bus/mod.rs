@@ -4,7 +4,7 @@ mod batch;
 mod connection;
 mod end;
 mod exchange;
-mod fork;
+pub(crate) mod fork;
 mod incoming;
 mod message;
 mod outgoing;
