@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from tachyon._tachyon import Attempts, Comparison, LoopCalls, LoopReconnecting, RpcBus
 from tachyon.errors import (
+    BusClosedError,
     BusyError,
     ErrorKind,
     InvalidArgumentError,
@@ -281,6 +282,17 @@ class Line:
             self.unwatch()
             LoopCalls.let_go(bus)
 
+    def forked(self) -> None:
+        """End what is under way, in a forked child: the parent has the connection, and hears the callee."""
+        bus = self._bus()
+        if bus is None or self._ended is not None:
+            return
+        if self._renewal is not None:
+            self._renewal.cancel()
+        # The loop may run in a thread that the child does not have.
+        with contextlib.suppress(RuntimeError):
+            self._end(bus, BusClosedError("this connection belongs to the parent process; open one in the forked child"))
+
     def unwatch(self) -> None:
         """Have the loop look no more."""
         if self._timer is not None:
@@ -341,7 +353,8 @@ class Line:
         finally:
             if timer is not None:
                 timer.cancel()
-            if descriptor >= 0:
+            # As in `unwatch`.
+            if descriptor >= 0 and os.getpid() == self._process:
                 self.loop.remove_reader(descriptor)
 
     def missing(self) -> TachyonError | None:
@@ -364,6 +377,14 @@ def line_of(bus: RpcBus) -> Line:
         message = "this bus belongs to another event loop; open one for each loop"
         raise BusyError(message)
     return line
+
+
+def _forked() -> None:
+    for line in list(_lines.values()):
+        line.forked()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def release(bus: RpcBus) -> None:
