@@ -189,6 +189,10 @@ family! {
         /// An endpoint failed. Its caller got an error reply.
         #[error("{0}")]
         Handler(HandlerFailure),
+        /// A thread that served a server ended by a panic outside of handlers and hooks. The server is stopped and its
+        /// callers are told.
+        #[error("a serving thread {0}; the server was stopped, and its callers were told")]
+        WorkerLost(String),
     }
 }
 

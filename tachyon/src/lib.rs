@@ -49,6 +49,7 @@ pub mod codegen;
 mod describe;
 mod dispatch;
 mod error;
+mod foreign;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod handshake;

@@ -1,7 +1,5 @@
 //! Where requests are answered: all of a dispatcher but its state, which is lent for each request.
 
-use core::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use super::control;
@@ -11,6 +9,7 @@ use super::table::{Registered, Table};
 use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
 use crate::error::{HandlerFailure, ServeError};
+use crate::foreign::{self, Panicked};
 use crate::ring::Frame;
 use crate::rpc::{ErrorBody, ErrorKind, is_control, send_error};
 use crate::slice;
@@ -64,7 +63,8 @@ impl<S: ?Sized> Desk<S> {
     /// Tells of a request that was answered with an error.
     pub(crate) fn tell_failure(&self, failure: &ServeError) {
         if let Some(hook) = &self.on_failure {
-            hook(failure);
+            // A hook that panics has been reported by the panic hook.
+            drop(foreign::run(|| hook(failure)));
         }
     }
 
@@ -158,9 +158,7 @@ impl<S: ?Sized> Desk<S> {
     ) -> Result<usize, Box<ServeError>> {
         let accepted = outgoing.accepted();
         let reply = Reply::over(outgoing, due);
-        // Whatever a handler leaves half done is its own state's affair, as with a handler that returns an error; the
-        // ring's state does not pass through it.
-        let outcome = catch_unwind(AssertUnwindSafe(|| handler(reply)));
+        let outcome = foreign::run(|| handler(reply));
         let answered = outgoing.accepted() != accepted;
         match outcome {
             Ok(Ok(replied)) if answered => Ok(replied.size),
@@ -177,12 +175,12 @@ impl<S: ?Sized> Desk<S> {
         outgoing: &mut Outgoing,
         &Due { msg_type, correlation_id }: &Due,
         answered: bool,
-        outcome: Result<Result<Replied, HandlerError>, Box<dyn Any + Send>>,
+        outcome: Result<Result<Replied, HandlerError>, Panicked>,
     ) -> Box<ServeError> {
         let error = match outcome {
             Ok(Ok(_)) => HandlerError::failed("returned the proof of another request's answer"),
             Ok(Err(error)) => error,
-            Err(panic) => HandlerError::panicked(&*panic),
+            Err(panicked) => HandlerError::failed(panicked),
         };
         let mut failure = error.into_failure();
         if let Some(halt) = failure.halt.take() {

@@ -1,6 +1,5 @@
 //! What a handler is given and what it gives back.
 
-use core::any::Any;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -438,16 +437,5 @@ impl HandlerError {
             Some((size, max)) => SlotError::TooLarge { size, max },
             None => SlotError::Gone,
         }
-    }
-
-    /// A handler that panicked, with what it panicked with.
-    #[cold]
-    pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
-        let text = payload
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("with a payload that is not text");
-        Self::new(ErrorKind::HandlerFailed, format_args!("panicked: {text}"))
     }
 }

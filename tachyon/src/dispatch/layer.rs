@@ -1,9 +1,9 @@
 //! What a user puts around every call, whichever endpoint it is for.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::caller_info::CallerInfo;
+use crate::foreign;
 use crate::rpc::ErrorKind;
 use crate::wait::Deadline;
 
@@ -108,21 +108,13 @@ pub(super) type Layers = Vec<Box<dyn Layer>>;
 /// Has every layer see a request before its handler.
 pub(super) fn before(layers: &Layers, call: &Context<'_>) {
     for layer in layers {
-        guard(|| layer.before(call));
+        drop(foreign::run(|| layer.before(call)));
     }
 }
 
 /// Has every layer see how a request ended.
 pub(super) fn after(layers: &Layers, call: &Context<'_>, outcome: &Outcome, took: Duration) {
     for layer in layers.iter().rev() {
-        guard(|| layer.after(call, outcome, took));
-    }
-}
-
-fn guard(layer: impl FnOnce()) {
-    // The panic hook has reported it; what a layer leaves half done is its own.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(layer)) {
-        // To drop what it panicked with could panic again.
-        core::mem::forget(panic);
+        drop(foreign::run(|| layer.after(call, outcome, took)));
     }
 }

@@ -10,6 +10,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::events::ServerEvent;
 use super::session::Session;
+use crate::foreign;
 use crate::stats::Publication;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 
@@ -99,9 +100,10 @@ impl Control {
             }
         }
         #[cfg(feature = "tracing")]
-        crate::trace::event(event);
+        drop(foreign::run(|| crate::trace::event(event)));
         if let Some(hook) = &self.hook {
-            hook(event);
+            // A hook that panics has been reported by the panic hook.
+            drop(foreign::run(|| hook(event)));
         }
     }
 

@@ -8,16 +8,20 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::session::Session;
 use crate::dispatch::{Answer, Deferred, HandlerError, Work};
+use crate::foreign::Panicked;
 use crate::rpc::ErrorKind;
 use crate::wait::Deadline;
 
-/// A handler that is done: `None` when its caller's deadline passed first.
-pub(super) type Finished = Result<(Id, Option<Answer>), JoinError>;
+/// What a handler ended with; `None` when its caller's deadline passed first.
+type Ended = Option<Result<Answer, Panicked>>;
+
+/// A handler that is done.
+pub(super) type Finished = Result<(Id, Ended), JoinError>;
 
 /// The handlers of one server. Dropping this drops them.
 #[derive(Debug)]
 pub(super) struct Handlers {
-    tasks: JoinSet<Option<Answer>>,
+    tasks: JoinSet<Ended>,
     calls: HashMap<Id, Call>,
     /// By the callers' numbers, for those that have handlers at work.
     shares: HashMap<u64, Share>,
@@ -93,11 +97,13 @@ impl Handlers {
     /// Gives the place of a handler that is done to another: what it was for, and what to answer.
     pub(super) fn finish(&mut self, finished: Finished) -> Option<(Deferred, Result<Answer, HandlerError>)> {
         let (id, outcome) = match finished {
-            Ok((id, Some(answer))) => (id, Ok(answer)),
+            Ok((id, Some(Ok(answer)))) => (id, Ok(answer)),
+            Ok((id, Some(Err(panicked)))) => (id, Err(HandlerError::failed(panicked))),
             Ok((id, None)) => {
                 (id, Err(HandlerError::new(ErrorKind::DeadlinePassed, "was not done by its caller's deadline")))
             }
-            Err(error) => (error.id(), Err(unfinished(error))),
+            // The task of a handler never panics: its future is guarded, and so are its destructors.
+            Err(error) => (error.id(), Err(HandlerError::failed("was cancelled before it was done"))),
         };
         let Call { deferred, .. } = self.calls.remove(&id)?;
         let caller = deferred.caller().id;
@@ -136,13 +142,5 @@ impl Handlers {
     pub(super) fn abandon(&mut self) -> Vec<Deferred> {
         self.tasks.abort_all();
         self.calls.drain().map(|(_, call)| call.deferred).collect()
-    }
-}
-
-/// The error of a handler that came to no end of its own.
-fn unfinished(error: JoinError) -> HandlerError {
-    match error.try_into_panic() {
-        Ok(panic) => HandlerError::panicked(&*panic),
-        Err(_) => HandlerError::failed("was cancelled before it was done"),
     }
 }

@@ -26,9 +26,10 @@ pub use options::ServerOptions;
 
 use self::control::Control;
 use self::entrance::Entrance;
-use self::worker::Worker;
+use self::worker::{Worker, lost};
 use crate::dispatch::{Dispatcher, Lent, Origin, Served, sealed};
 use crate::error::{ListenError, ServeError};
+use crate::foreign::Panicked;
 use crate::stats::Publication;
 use crate::wait::PollingMode;
 
@@ -202,7 +203,6 @@ impl RpcServer {
                     },
                     &|failure| desk.tell_failure(failure),
                 );
-                // One worker's end is everyone's: the callers it had are gone.
                 control.stop();
                 outcome
             };
@@ -210,22 +210,25 @@ impl RpcServer {
             let first = Worker::new(control, Some(&mut entrance), options.clone()).map_err(ServeError::Io)?;
             let quiet = options.clone().without_interrupt();
             let mut others = Vec::new();
+            let mut outcome = Ok(());
             for index in 1..workers {
-                let worker = match Worker::new(control, None, quiet.clone()) {
-                    Ok(worker) => worker,
+                let started = Worker::new(control, None, quiet.clone()).and_then(|worker| {
+                    let name = format!("tachyon-{index}");
+                    std::thread::Builder::new().name(name).spawn_scoped(scope, move || run(worker, index))
+                });
+                match started {
+                    Ok(other) => others.push(other),
                     Err(error) => {
+                        outcome = Err(ServeError::Io(error));
                         control.stop();
-                        return Err(ServeError::Io(error));
+                        break;
                     }
-                };
-                others.push(scope.spawn(move || run(worker, index)));
-            }
-            let mut outcome = run(first, 0);
-            for other in others {
-                match other.join() {
-                    Ok(theirs) => outcome = outcome.and(theirs),
-                    Err(panic) => std::panic::resume_unwind(panic),
                 }
+            }
+            // Of a server that is stopped already, this turns away the callers that have connected.
+            outcome = outcome.and(run(first, 0));
+            for other in others {
+                outcome = outcome.and(other.join().unwrap_or_else(|thrown| Err(lost(&Panicked::new(thrown)))));
             }
             outcome
         });

@@ -15,10 +15,11 @@ use super::control::Control;
 use super::entrance::Entrance;
 use super::handlers::{Finished, Handlers};
 use super::pace::Pace;
-use super::worker::{Tour, Worker};
+use super::worker::{Tour, Worker, lost};
 use crate::aio::Readable;
 use crate::dispatch::{Deferred, Desk, Dispatcher, HandlerError, Lent, Origin, Replied, Reply};
 use crate::error::ServeError;
+use crate::foreign;
 use crate::rpc::ErrorKind;
 use crate::stats::Bank;
 use crate::wait::{Deadline, Interrupt};
@@ -137,10 +138,19 @@ struct Attendant<'a, S: ?Sized> {
 
 impl<S: ?Sized> Attendant<'_, S> {
     async fn run(mut self) -> Result<(), ServeError> {
+        let outcome = self.serve().await;
+        if !matches!(outcome, Err(ServeError::Interrupted | ServeError::Forked)) {
+            self.worker.control.stop();
+            self.finish().await;
+        }
+        outcome
+    }
+
+    async fn serve(&mut self) -> Result<(), ServeError> {
         let epoll = self.worker.poller.as_fd().try_clone_to_owned().map_err(ServeError::Io)?;
         let epoll = Readable::new(epoll).map_err(ServeError::Io)?;
         loop {
-            match self.attend()? {
+            match foreign::run(|| self.attend()).unwrap_or_else(|panicked| Err(lost(&panicked)))? {
                 Pause::Yield => tokio::task::yield_now().await,
                 Pause::Rest => {
                     let limit = self.worker.sleep_limit(self.interrupt);
@@ -149,11 +159,9 @@ impl<S: ?Sized> Attendant<'_, S> {
                         self.conclude(finished);
                     }
                 }
-                Pause::Stop => break,
+                Pause::Stop => return Ok(()),
             }
         }
-        self.finish().await;
-        Ok(())
     }
 
     /// Attends to busy callers for a slice of time at most.
@@ -226,7 +234,7 @@ impl<S: ?Sized> Attendant<'_, S> {
     fn conclude(&mut self, finished: Finished) {
         let Some((deferred, outcome)) = self.handlers.finish(finished) else { return };
         match outcome {
-            Ok(answer) => self.answer(&deferred, answer),
+            Ok(answer) => self.answer(&deferred, |reply| answer.write(reply)),
             Err(error) => self.answer(&deferred, |_| Err(error)),
         }
     }
@@ -255,7 +263,7 @@ impl<S: ?Sized> Attendant<'_, S> {
 
     /// Sees the handlers at work through, tells callers with more requests that the server stops, and closes in good
     /// order.
-    async fn finish(mut self) {
+    async fn finish(&mut self) {
         let deadline = Deadline::after(self.worker.stop_timeout());
         loop {
             self.conclude_all();

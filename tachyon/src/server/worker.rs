@@ -21,6 +21,7 @@ use super::session::{Session, Turn};
 use crate::bus::{Incoming, Outgoing};
 use crate::dispatch::{Answered, CallerInfo};
 use crate::error::{Halt, ServeError};
+use crate::foreign::{self, Panicked};
 use crate::options::Options;
 use crate::rpc::OpenRequest;
 use crate::stats::Publication;
@@ -42,6 +43,12 @@ pub(super) struct Tour {
     pub(super) served: bool,
     /// Somebody had no request, and is looked at again.
     pub(super) looking: bool,
+}
+
+/// The end of a serving thread by a panic.
+#[cold]
+pub(super) fn lost(panicked: &Panicked) -> ServeError {
+    ServeError::WorkerLost(panicked.to_string())
 }
 
 /// One worker and the callers it has.
@@ -97,9 +104,23 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
         })
     }
 
-    /// Serves until the server is stopped.
+    /// Serves until the server is stopped. However this thread's serving ends, callers are told.
     pub(super) fn run(
         mut self,
+        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Answered,
+        tell: &impl Fn(&ServeError),
+    ) -> Result<(), ServeError> {
+        let outcome = foreign::run(|| self.serve(answer, tell)).unwrap_or_else(|panicked| Err(lost(&panicked)));
+        if matches!(outcome, Err(ServeError::Interrupted | ServeError::Forked)) {
+            return outcome;
+        }
+        // The end of one worker is the end of the server: no worker takes over the callers of another.
+        self.control.stop();
+        outcome.and(foreign::run(|| self.finish()).map_err(|panicked| lost(&panicked)))
+    }
+
+    fn serve(
+        &mut self,
         answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Answered,
         tell: &impl Fn(&ServeError),
     ) -> Result<(), ServeError> {
@@ -111,7 +132,6 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
                 self.sample(pace.looked());
             }
         }
-        self.finish();
         Ok(())
     }
 
@@ -306,7 +326,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
     }
 
     /// Tells every caller that the server stops, and closes in good order.
-    fn finish(mut self) {
+    fn finish(&mut self) {
         let deadline = Deadline::after(self.stop_timeout());
         while !self.turn_away() && !deadline.has_passed() {
             std::thread::sleep(STOP_RETRY);
