@@ -196,6 +196,30 @@ family! {
     }
 }
 
+impl From<Halt> for Box<ServeError> {
+    #[cold]
+    fn from(halt: Halt) -> Self {
+        Self::new(halt.into())
+    }
+}
+
+impl ServeError {
+    /// How the connection ended, of an error that says so.
+    #[cold]
+    pub(crate) fn into_halt(self) -> Halt {
+        match self {
+            Self::TimedOut => Halt::TimedOut,
+            Self::Interrupted => Halt::Interrupted,
+            Self::Closed => Halt::Closed,
+            Self::ClosedHere => Halt::ClosedHere,
+            Self::FatalError(fault) => Halt::FatalError(fault),
+            Self::Forked => Halt::Forked,
+            Self::Io(source) => Halt::Io(source),
+            _ => Halt::PeerDead,
+        }
+    }
+}
+
 /// A request that its endpoint failed to answer. Its caller got an error reply of the same kind, unless the handler had
 /// replied before it failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

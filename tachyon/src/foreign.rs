@@ -14,7 +14,7 @@ pub(crate) use self::value::Foreign;
 
 /// A panic of users' code, as text. The value that was thrown is gone.
 #[derive(Debug)]
-pub(crate) struct Panicked(String);
+pub(crate) struct Panicked(Box<str>);
 
 impl core::fmt::Display for Panicked {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -45,7 +45,7 @@ impl Panicked {
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(thrown))) {
             core::mem::forget(again);
         }
-        Self(text)
+        Self(text.into_boxed_str())
     }
 }
 

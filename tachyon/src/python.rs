@@ -40,7 +40,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
 use crate::describe::Description;
-use crate::dispatch::{Asked, CallerInfo, Due, Entry, EntryHandler, HandlerError, Replied, Reply, Request};
+use crate::dispatch::{Asked, Due, Entry, EntryHandler, HandlerError, Replied, Reply, Request};
+use crate::engine::CallerInfo;
 use crate::foreign;
 use crate::native::{ABI, Call, Endpoint, Head, HostReply, MAGIC, Sizes, Text};
 use crate::wait::Deadline;

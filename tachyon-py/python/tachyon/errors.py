@@ -20,6 +20,7 @@ __all__ = [
     "ErrorKind",
     "ExtensionError",
     "HandlerError",
+    "HandlersLeftError",
     "HandshakeError",
     "InvalidArgumentError",
     "LayoutMismatchError",
@@ -116,6 +117,21 @@ class BusyError(TachyonError, RuntimeError):
     """The direction is in use: by another thread, by an event loop, or by a guard that is still open."""
 
 
+class HandlersLeftError(TachyonError, RuntimeError):
+    """A server stopped, and handlers did not end in time; `count` says how many. Their callers were told."""
+
+    count: int
+
+    def __init__(self, message: str, count: int = 0) -> None:
+        """Describe the end of a server."""
+        super().__init__(message, count)
+        self.count = count
+
+    def __str__(self) -> str:
+        """Say what was left."""
+        return str(self.args[0])
+
+
 class NoCallError(TachyonError, LookupError):
     """`current_call` was asked outside of a handler."""
 
@@ -169,6 +185,7 @@ class ErrorKind(enum.IntEnum):
     BAD_REQUEST = 5
     STOPPING = 6
     DEADLINE_PASSED = 7
+    CANCELLED = 8
 
 
 _MEANING = {
@@ -178,8 +195,9 @@ _MEANING = {
     ErrorKind.BAD_REPLY: "its handler returned something that is not bytes",
     ErrorKind.REPLY_TOO_LARGE: "its reply does not fit the reverse ring",
     ErrorKind.BAD_REQUEST: "the request does not decode to what the handler takes",
-    ErrorKind.STOPPING: "the server is stopping",
+    ErrorKind.STOPPING: "the server is stopping and has not begun it",
     ErrorKind.DEADLINE_PASSED: "its timeout had passed before its turn came",
+    ErrorKind.CANCELLED: "it had begun and was cancelled",
 }
 
 

@@ -3,12 +3,13 @@
 use std::sync::OnceLock;
 
 use super::control;
-use super::handler::{Asked, Due, Failure, HandlerError, Replied, Reply, Request, Who};
+use super::handler::{Asked, Due, Failure, HandlerError, Replied, Reply, Request};
 use super::layer::Layers;
 use super::table::{Registered, Table};
 use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
-use crate::error::{HandlerFailure, ServeError};
+use crate::engine::Watch;
+use crate::error::{Halt, HandlerFailure, ServeError};
 use crate::foreign::{self, Panicked};
 use crate::ring::Frame;
 use crate::rpc::{ErrorBody, ErrorKind, is_control, send_error};
@@ -29,6 +30,15 @@ pub(crate) enum Lent<'a, S: ?Sized> {
 }
 
 impl<'a, S: ?Sized> Lent<'a, S> {
+    /// The same for a shorter time.
+    #[inline]
+    pub(crate) fn again(&mut self) -> Lent<'_, S> {
+        match self {
+            Self::Shared(state) => Lent::Shared(state),
+            Self::Exclusive(state) => Lent::Exclusive(state),
+        }
+    }
+
     /// The state to look at.
     #[inline]
     pub(super) fn look(self) -> &'a S {
@@ -65,6 +75,22 @@ impl<S: ?Sized> Desk<S> {
         if let Some(hook) = &self.on_failure {
             // A hook that panics has been reported by the panic hook.
             drop(foreign::run(|| hook(failure)));
+        }
+    }
+
+    /// Reports a request that was answered with an error.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    #[inline]
+    pub(crate) fn report(&self, answered: Answered) -> Result<(), Halt> {
+        let Err(error) = answered else { return Ok(()) };
+        match *error {
+            failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_)) => {
+                self.tell_failure(&failure);
+                Ok(())
+            }
+            end => Err(end.into_halt()),
         }
     }
 
@@ -116,8 +142,8 @@ impl<S: ?Sized> Desk<S> {
         if deadline.has_passed() {
             return Self::answer_late(outgoing, due);
         }
-        let who = origin.caller.map_or(Who::Only(&incoming.connection.peer), Who::Known);
-        let asked = Asked { payload: slice::payload(frame, incoming), due, deadline, who };
+        let watch = Some(Watch(&incoming.connection));
+        let asked = Asked { payload: slice::payload(frame, incoming), due, deadline, caller: origin.caller, watch };
         self.run(registered, outgoing, &asked.due, |reply| registered.run(state, Request::new(&asked), reply))
     }
 

@@ -7,9 +7,9 @@ use super::desk::Desk;
 use super::dispatcher::Dispatcher;
 use super::handler::{HandlerError, Replied, Reply};
 use super::into_reply::{IntoReply, or_text};
-use super::watched::Origin;
 use crate::bus::Incoming;
 use crate::describe::EndpointDescription;
+use crate::engine::CallerInfo;
 use crate::error::RegisterError;
 use crate::foreign::Foreign;
 use crate::rpc::OpenRequest;
@@ -88,19 +88,19 @@ impl<S: ?Sized> Dispatcher<S> {
 
 impl<S: ?Sized> Desk<S> {
     /// Whether a request is for an async endpoint.
-    pub(crate) fn is_async(&self, request: &OpenRequest) -> bool {
-        self.find(request.frame.type_id).is_some_and(|registered| registered.async_handler().is_some())
+    pub(crate) fn is_async(&self, type_id: u32) -> bool {
+        self.find(type_id).is_some_and(|registered| registered.async_handler().is_some())
     }
 
     /// Begins a request whose endpoint is async; `None` leaves it to [`answer`](Self::answer).
     pub(crate) fn begin(
         &self,
-        origin: &Origin<'_>,
+        caller: &CallerInfo,
         incoming: &Incoming,
         request: &OpenRequest,
     ) -> Option<(Deferred, Work)> {
         let handler = self.find(request.frame.type_id)?.async_handler()?;
-        let mut deferred = self.defer(origin, incoming, request, |_| true)?;
+        let mut deferred = self.defer(caller, incoming, request, |_| true)?;
         let work = handler(deferred.take_payload());
         Some((deferred, work))
     }

@@ -1,4 +1,4 @@
-//! What the threads of a server share: stopping, counting callers, handing sessions over, telling events.
+//! What the threads of a server share: stopping, counting callers, handing them over, telling events.
 
 use core::fmt;
 use std::collections::VecDeque;
@@ -8,8 +8,9 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::events::ServerEvent;
-use super::session::Session;
+use super::events::{Leaving, ServerEvent};
+use super::service::Nothing;
+use super::session::Arrival;
 use crate::foreign;
 use crate::stats::Publication;
 use crate::sync::{AtomicBool, AtomicUsize, Ordering};
@@ -17,20 +18,20 @@ use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 /// What [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
 pub(super) type EventHook = Box<dyn Fn(&ServerEvent<'_>) + Send + Sync>;
 
-/// A worker's letter box: sessions on their way to it, and the counter that wakes it.
+/// A worker's letter box: callers on their way to it, and the counter that wakes it.
 #[derive(Debug)]
 pub(super) struct Inbox {
     /// An eventfd, shared with no other process.
     bell: OwnedFd,
-    sessions: Mutex<VecDeque<Session>>,
-    /// Sessions the worker has or is about to get.
+    arrivals: Mutex<VecDeque<Arrival>>,
+    /// Callers the worker has or is about to get.
     load: AtomicUsize,
 }
 
 impl Inbox {
     fn new() -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { bell, sessions: Mutex::default(), load: AtomicUsize::new(0) })
+        Ok(Self { bell, arrivals: Mutex::default(), load: AtomicUsize::new(0) })
     }
 
     /// Wakes the worker, now or when it next sleeps.
@@ -49,8 +50,8 @@ impl Inbox {
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn take(&self) -> Option<Session> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    pub(super) fn take(&self) -> Option<Arrival> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }
 
@@ -126,18 +127,28 @@ impl Control {
         Ok(inbox)
     }
 
-    /// All workers are gone; sessions they never took are closed.
+    /// All workers are gone. Callers that none of them took are told that the server stops.
     pub(super) fn dismiss(&self) {
-        self.inboxes().clear();
+        let inboxes = core::mem::take(&mut *self.inboxes());
+        for inbox in inboxes {
+            while let Some(arrival) = inbox.take() {
+                let info = arrival.info;
+                let mut core = arrival.into_core();
+                // A caller that is gone is not told.
+                drop(core.refuse_all(&mut Nothing));
+                drop(core);
+                self.tell(&ServerEvent::Left(&info, Leaving::Closed));
+            }
+        }
         self.set_publication(None);
     }
 
-    /// Gives a session to the worker that has the fewest.
-    pub(super) fn hand_over(&self, session: Session) {
+    /// Gives a caller to the worker that has the fewest.
+    pub(super) fn hand_over(&self, arrival: Arrival) {
         let inboxes = self.inboxes();
         let Some(inbox) = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed)) else { return };
         inbox.load.fetch_add(1, Ordering::Relaxed);
-        inbox.sessions.lock().unwrap_or_else(PoisonError::into_inner).push_back(session);
+        inbox.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push_back(arrival);
         inbox.ring();
     }
 

@@ -12,6 +12,7 @@ mod options;
 mod pace;
 mod poller;
 mod seat;
+mod service;
 mod session;
 #[cfg(feature = "tokio")]
 mod tasks;
@@ -20,14 +21,15 @@ mod worker;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use driven::{Driven, Next};
+pub use driven::{Aside, Driven, Next};
 pub use events::{Leaving, ServerEvent};
 pub use options::ServerOptions;
 
 use self::control::Control;
 use self::entrance::Entrance;
+use self::service::Blocking;
 use self::worker::{Worker, lost};
-use crate::dispatch::{Dispatcher, Lent, Origin, Served, sealed};
+use crate::dispatch::{Dispatcher, Lent, Served, sealed};
 use crate::error::{ListenError, ServeError};
 use crate::foreign::Panicked;
 use crate::stats::Publication;
@@ -157,24 +159,10 @@ impl RpcServer {
         let publication = self.publish(dispatcher, entrance.path(), 1);
         let bank = publication.as_ref().map(|publication| publication.board.bank(0));
         let (desk, state) = dispatcher.exclusive();
+        let mut service = Blocking { desk, state: Lent::Exclusive(state), bank };
         let outcome = Worker::new(&*self.control, Some(&mut entrance), self.options.connection.clone())
             .map_err(ServeError::Io)
-            .and_then(|worker| {
-                worker.run(
-                    &mut |caller, incoming, outgoing, request| {
-                        let origin = Origin { caller: Some(caller), bank };
-                        desk.answer(
-                            Lent::Exclusive(&mut *state),
-                            &origin,
-                            incoming,
-                            outgoing,
-                            &request.frame,
-                            request.deadline,
-                        )
-                    },
-                    &|failure| desk.tell_failure(failure),
-                )
-            });
+            .and_then(|worker| worker.run(&mut service));
         self.control.dismiss();
         if matches!(outcome, Err(ServeError::Interrupted)) {
             self.entrance = Some(entrance);
@@ -194,15 +182,8 @@ impl RpcServer {
         let bank = |worker| publication.as_ref().map(|publication| publication.board.bank(worker));
         let (control, options) = (&*self.control, &self.options.connection);
         let outcome = std::thread::scope(|scope| {
-            let run = |worker: Worker<&Control, &mut Entrance>, index| {
-                let bank = bank(index);
-                let outcome = worker.run(
-                    &mut |caller, incoming, outgoing, request| {
-                        let origin = Origin { caller: Some(caller), bank };
-                        desk.answer(Lent::Shared(state), &origin, incoming, outgoing, &request.frame, request.deadline)
-                    },
-                    &|failure| desk.tell_failure(failure),
-                );
+            let run = |worker: Worker<&Control, &mut Entrance, _>, index| {
+                let outcome = worker.run(&mut Blocking { desk, state: Lent::Shared(state), bank: bank(index) });
                 control.stop();
                 outcome
             };

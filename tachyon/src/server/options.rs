@@ -76,9 +76,10 @@ impl ServerOptions {
         self
     }
 
-    /// Most async handlers at work at a time: of all callers, and of each. Requests over that stay in their rings, and
-    /// callers whose ring is full wait. A place that becomes free goes round among the callers who want it. Each
-    /// handler at work has a copy of its request. Default: 1024 and 256; 0 counts as 1. Needs the cargo feature `tokio`.
+    /// Most async handlers at work at a time: of all callers, and of each. Requests over that are held out of their
+    /// rings, as many as a ring takes, and then stay in them, and callers whose ring is full wait. A place that becomes
+    /// free goes round among the callers that want it. Each handler at work, and each request that is held, has a copy
+    /// of the request. Default: 1024 and 256; 0 counts as 1. Needs the cargo feature `tokio`.
     #[cfg(feature = "tokio")]
     pub fn in_flight(mut self, all: usize, each: usize) -> Self {
         self.in_flight = (all.max(1), each.max(1));
