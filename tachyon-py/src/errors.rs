@@ -73,6 +73,7 @@ exceptions!(
     DuplicateError,
     ExtensionError,
     HandlerError,
+    HandlersLeftError,
     HandshakeError,
     InvalidArgumentError,
     LayoutMismatchError,
@@ -90,6 +91,7 @@ exceptions!(
     VersionMismatchError,
     ViewError,
     WrongDirectionError,
+    WorkerLostError,
     WrongKindError,
 );
 
@@ -147,7 +149,8 @@ raise_family!(ServeError {
     Self::InvalidCorrelation(_) => InvalidArgumentError,
     Self::NoHandler { .. } => NoHandlerError,
     Self::Handler(_) => HandlerError,
-});
+    Self::WorkerLost(_) => WorkerLostError,
+} Self::HandlersLeft { count } => |text| HandlersLeftError::new_err((text, count)));
 
 /// The exception for an error reply that is read already.
 fn remote(error: &tachyon::RpcError) -> PyErr {

@@ -220,6 +220,12 @@ impl LoopServing {
         self.send(request.get(), Err(error)).map(drop)
     }
 
+    /// Plain handlers that returned when the time of a stop was over.
+    #[getter]
+    fn overran(&self) -> usize {
+        self.driven().as_ref().map_or(0, Driven::overran)
+    }
+
     /// The seconds that callers who do not take their last replies are waited for.
     #[getter]
     fn stop_timeout(&self) -> f64 {

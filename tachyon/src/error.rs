@@ -189,6 +189,14 @@ family! {
         /// An endpoint failed. Its caller got an error reply.
         #[error("{0}")]
         Handler(HandlerFailure),
+        /// The server was stopped, and handlers went on for longer than its `stop_timeout`. Everything else ended in good
+        /// order. An async handler that does not reach its next `await` is left behind; a blocking one keeps the serving
+        /// call until it returns.
+        #[error("the server stopped, but {count} handlers went on for longer than its stop_timeout")]
+        HandlersLeft {
+            /// How many.
+            count: usize
+        },
         /// A thread that served a server ended by a panic outside of handlers and hooks. The server is stopped and its
         /// callers are told.
         #[error("a serving thread {0}; the server was stopped, and its callers were told")]

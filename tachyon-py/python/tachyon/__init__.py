@@ -64,6 +64,7 @@ from tachyon.errors import (
     TooLargeError,
     VersionMismatchError,
     ViewError,
+    WorkerLostError,
     WrongDirectionError,
     WrongKindError,
 )
@@ -118,6 +119,7 @@ __all__ = [
     "TxGuard",
     "VersionMismatchError",
     "ViewError",
+    "WorkerLostError",
     "WrongDirectionError",
     "WrongKindError",
     "__version__",

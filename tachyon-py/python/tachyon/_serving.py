@@ -195,9 +195,9 @@ class Service:
             await self._pause(self._tasks, grace - self._loop.time())
         while not self._refuse() and self._loop.time() < deadline:
             await self._pause((), RETRY)
-        if self._tasks:
-            left = len(self._tasks)
-            message = f"{left} handlers did not end when they were cancelled, and were left"
+        left = len(self._tasks) + self._serving.overran
+        if orderly and left:
+            message = f"the server stopped, but {left} handlers went on for longer than its stop_timeout"
             raise HandlersLeftError(message, left)
 
     def _refuse(self) -> bool:

@@ -925,6 +925,9 @@ class LoopServing:
     @property
     def stop_timeout(self) -> float:
         """The seconds that callers who do not take their last replies are waited for."""
+    @property
+    def overran(self) -> int:
+        """Plain handlers that returned when the time of a stop was over."""
     def fileno(self) -> int:
         """Return what to watch: readable when a turn is due; -1 when it is over."""
     def turn(self, into: list[LoopRequest], cancelled: list[tuple[int, int]], places: int) -> float | None:

@@ -39,6 +39,7 @@ __all__ = [
     "TooLargeError",
     "VersionMismatchError",
     "ViewError",
+    "WorkerLostError",
     "WrongDirectionError",
     "WrongKindError",
 ]
@@ -117,8 +118,16 @@ class BusyError(TachyonError, RuntimeError):
     """The direction is in use: by another thread, by an event loop, or by a guard that is still open."""
 
 
+class WorkerLostError(TachyonError, RuntimeError):
+    """A thread that served ended by a panic. The server was stopped, and its callers were told."""
+
+
 class HandlersLeftError(TachyonError, RuntimeError):
-    """A server stopped, and handlers did not end in time; `count` says how many. Their callers were told."""
+    """A server stopped, and `count` handlers went on for longer than its `stop_timeout`.
+
+    Coroutine functions that do not let themselves be cancelled are left behind; a plain handler keeps the serving call
+    until it returns. Everything else ended in good order.
+    """
 
     count: int
 

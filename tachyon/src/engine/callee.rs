@@ -4,6 +4,7 @@
 //! worker, its task of tokio, an event loop) call [`CalleeCore::turn`] and park the connection when it is idle.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use super::caller_info::CallerInfo;
 use crate::aligned::AlignedBytes;
@@ -287,6 +288,19 @@ impl<B> CalleeCore<B> {
             self.refuse(call, of, ErrorKind::Stopping)?;
         }
         Ok(false)
+    }
+
+    /// Ends the connection of a server that stops. The caller can send no further request, and those that it sent before
+    /// are refused, as far as their replies have room.
+    pub(crate) fn shut(&mut self, service: &mut impl Service<Begun = B>) {
+        let connection = Arc::clone(&self.incoming.connection);
+        if connection.check_process().is_ok() {
+            connection.close_ring(0);
+            while let Ok(false) = self.refuse_all(service)
+                && !self.outgoing.has_deferred()
+            {}
+            connection.close();
+        }
     }
 
     fn refuse(&mut self, call: u64, of: u16, kind: ErrorKind) -> Result<(), Halt> {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -13,7 +14,8 @@ use super::service::Nothing;
 use super::session::Arrival;
 use crate::foreign;
 use crate::stats::Publication;
-use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::wait::{Deadline, monotonic_nanos};
 
 /// What [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
 pub(super) type EventHook = Box<dyn Fn(&ServerEvent<'_>) + Send + Sync>;
@@ -63,15 +65,23 @@ impl AsFd for Inbox {
 
 /// The shared part of a server.
 pub(super) struct Control {
-    stopping: AtomicBool,
+    /// When the stop was asked for, on the monotonic clock; 0 before.
+    stopped_at: AtomicU64,
+    stop_timeout: Duration,
     inboxes: Mutex<Vec<std::sync::Arc<Inbox>>>,
     hook: Option<EventHook>,
     publication: Mutex<Option<std::sync::Arc<Publication>>>,
 }
 
 impl Control {
-    pub(super) fn new() -> Self {
-        Self { stopping: AtomicBool::new(false), inboxes: Mutex::default(), hook: None, publication: Mutex::default() }
+    pub(super) fn new(stop_timeout: Duration) -> Self {
+        Self {
+            stopped_at: AtomicU64::new(0),
+            stop_timeout,
+            inboxes: Mutex::default(),
+            hook: None,
+            publication: Mutex::default(),
+        }
     }
 
     fn inboxes(&self) -> std::sync::MutexGuard<'_, Vec<std::sync::Arc<Inbox>>> {
@@ -110,14 +120,29 @@ impl Control {
 
     /// Asks all workers to stop.
     pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        // The first stop counts: what has begun has the timeout in all.
+        let _ = self.stopped_at.compare_exchange(0, monotonic_nanos(), Ordering::Release, Ordering::Relaxed);
         for inbox in self.inboxes().iter() {
             inbox.ring();
         }
     }
 
     pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.stopped_at.load(Ordering::Acquire) != 0
+    }
+
+    /// Until when what has begun may go on, and callers take their last replies: from the stop on.
+    pub(super) fn stop_deadline(&self) -> Deadline {
+        match self.stopped_at.load(Ordering::Acquire) {
+            0 => Deadline::after(self.stop_timeout),
+            at => {
+                Deadline::at_nanos(at.saturating_add(u64::try_from(self.stop_timeout.as_nanos()).unwrap_or(u64::MAX)))
+            }
+        }
+    }
+
+    pub(super) fn stop_timeout(&self) -> Duration {
+        self.stop_timeout
     }
 
     /// A letter box for one more worker.
@@ -143,10 +168,12 @@ impl Control {
         self.set_publication(None);
     }
 
-    /// Gives a caller to the worker that has the fewest.
-    pub(super) fn hand_over(&self, arrival: Arrival) {
+    /// Gives a caller to the worker that has the fewest. A server that stops gives it to the one that let it in, since
+    /// others may have finished.
+    pub(super) fn hand_over(&self, arrival: Arrival, own: &std::sync::Arc<Inbox>) {
         let inboxes = self.inboxes();
-        let Some(inbox) = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed)) else { return };
+        let fewest = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed));
+        let inbox = if self.is_stopping() { own } else { fewest.unwrap_or(own) };
         inbox.load.fetch_add(1, Ordering::Relaxed);
         inbox.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push_back(arrival);
         inbox.ring();

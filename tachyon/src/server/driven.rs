@@ -70,7 +70,7 @@ impl Driven {
     pub(crate) fn connection(established: &Established) -> io::Result<Self> {
         let left = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&left);
-        let mut control = Control::new();
+        let mut control = Control::new(Duration::from_secs(1));
         control.set_hook(Box::new(move |event| {
             if let ServerEvent::Left(_, how) = event {
                 *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(*how);
@@ -138,10 +138,11 @@ impl Driven {
             return Err(ServeError::Forked);
         }
         let Self { worker, publication, .. } = self;
-        let Some((deferred, session)) = worker.done(caller, call) else { return Ok(()) };
         let Blocking { desk, bank, .. } = blocking(dispatcher, publication.as_ref());
         let write = |reply: Reply<'_>| outcome.and_then(|payload| reply.bytes(&payload));
-        desk.conclude(bank, &mut session.core.outgoing, &deferred, write).map_err(|error| *error)
+        let answered =
+            worker.finish_call(caller, call, |deferred, outgoing| desk.conclude(bank, outgoing, &deferred, write));
+        answered.map_err(|error| *error)
     }
 
     /// What has the present turn, and every later one, end in [`Next::Stop`].
@@ -151,7 +152,12 @@ impl Driven {
 
     /// How long callers that do not take their last replies are to be waited for.
     pub fn stop_timeout(&self) -> Duration {
-        self.worker.stop_timeout()
+        self.worker.control.stop_timeout()
+    }
+
+    /// Handlers that were not handed over, and returned when the time of a stop was over.
+    pub fn overran(&self) -> usize {
+        self.worker.overran
     }
 
     /// Answers requests that have not begun with `Stopping`; false when a caller takes no more replies for now, or goes

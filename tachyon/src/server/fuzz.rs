@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::control::Control;
 use super::driven::{Aside, Driven, Next};
@@ -58,7 +59,8 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         _ => PollingMode::Park,
     };
     let options = Options::new().polling(polling);
-    let worker = Worker::new(Arc::new(Control::new()), None, options.clone()).expect("an epoll instance and a bell");
+    let worker = Worker::new(Arc::new(Control::new(Duration::ZERO)), None, options.clone())
+        .expect("an epoll instance and a bell");
     let driven = Driven { worker, publication: None, left: None };
     let mut service = Service { driven, later: Later { requests: Vec::new(), deferring: how & 8 != 0 } };
     let mut liar = Pair::new(hostile, Role::Sink);

@@ -31,11 +31,13 @@ pub(super) struct Handlers<'a, S: ?Sized> {
     /// Most at work: of all callers, and of each.
     most: (usize, usize),
     started: bool,
+    /// Whether a place became free.
+    freed: bool,
 }
 
 impl<'a, S: ?Sized> Handlers<'a, S> {
     pub(super) fn new(blocking: Blocking<'a, S>, most: (usize, usize)) -> Self {
-        Self { blocking, tasks: JoinSet::new(), at_work: 0, most, started: false }
+        Self { blocking, tasks: JoinSet::new(), at_work: 0, most, started: false, freed: false }
     }
 
     /// Handlers that have begun, and were not cancelled.
@@ -46,6 +48,16 @@ impl<'a, S: ?Sized> Handlers<'a, S> {
     /// Whether handlers were started since this was asked last.
     pub(super) fn take_started(&mut self) -> bool {
         core::mem::take(&mut self.started)
+    }
+
+    /// Whether places became free since this was asked last.
+    pub(super) fn take_freed(&mut self) -> bool {
+        core::mem::take(&mut self.freed)
+    }
+
+    /// Handlers that have not ended, cancelled ones among them.
+    pub(super) fn left(&self) -> usize {
+        self.tasks.len()
     }
 
     /// A handler that is done, if there is one. What was cancelled is passed over.
@@ -81,6 +93,7 @@ impl<'a, S: ?Sized> Handlers<'a, S> {
     ) -> Result<(), Halt> {
         let Blocking { desk, bank, .. } = self.blocking;
         self.at_work -= 1;
+        self.freed = true;
         desk.report(desk.conclude(bank, outgoing, deferred, |reply| match answer {
             Some(Ok(answer)) => answer.write(reply),
             Some(Err(panicked)) => Err(HandlerError::failed(panicked)),
@@ -135,6 +148,7 @@ impl<S: ?Sized> Service for Handlers<'_, S> {
     fn cancel(&mut self, Task { deferred, handle }: Task, why: Why) {
         handle.abort();
         self.at_work -= 1;
+        self.freed = true;
         self.blocking.desk.end(self.blocking.bank, &deferred, outcome_of(why));
     }
 }

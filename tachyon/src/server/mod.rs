@@ -79,9 +79,10 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    /// Has the server finish: requests being handled are answered, those still queued get an error reply of kind
-    /// [`Stopping`](crate::ErrorKind::Stopping), every connection is closed in good order, and the serving call
-    /// returns. Stopping twice does nothing more.
+    /// Has the server finish: no request is begun from now on, requests being handled are answered, those that wait get
+    /// an error reply of kind [`Stopping`](crate::ErrorKind::Stopping), every connection is closed in good order, and
+    /// the serving call returns. Handlers have [`stop_timeout`](crate::ServerOptions::stop_timeout) from now on, in all.
+    /// Stopping twice does nothing more.
     pub fn stop(&self) {
         self.control.stop();
     }
@@ -107,7 +108,8 @@ impl RpcServer {
     /// As [`bind`](Self::bind), and for ring sizes that are not powers of two.
     pub fn bind_with(path: impl AsRef<Path>, options: ServerOptions) -> Result<Self, ListenError> {
         let entrance = Entrance::new(path.as_ref(), options.clone())?;
-        Ok(Self { entrance: Some(entrance), options, control: Arc::new(Control::new()) })
+        let control = Arc::new(Control::new(options.stop_timeout));
+        Ok(Self { entrance: Some(entrance), options, control })
     }
 
     /// What stops this server.
@@ -207,14 +209,25 @@ impl RpcServer {
                 }
             }
             // Of a server that is stopped already, this turns away the callers that have connected.
-            outcome = outcome.and(run(first, 0));
+            outcome = both(outcome, run(first, 0));
             for other in others {
-                outcome = outcome.and(other.join().unwrap_or_else(|thrown| Err(lost(&Panicked::new(thrown)))));
+                outcome = both(outcome, other.join().unwrap_or_else(|thrown| Err(lost(&Panicked::new(thrown)))));
             }
             outcome
         });
         self.control.dismiss();
         outcome
+    }
+}
+
+/// The outcome of two serving threads.
+fn both(one: Result<(), ServeError>, other: Result<(), ServeError>) -> Result<(), ServeError> {
+    match (one, other) {
+        (Err(ServeError::HandlersLeft { count: one }), Err(ServeError::HandlersLeft { count: other })) => {
+            Err(ServeError::HandlersLeft { count: one + other })
+        }
+        (Err(ServeError::HandlersLeft { .. }), Err(other)) => Err(other),
+        (one, other) => one.and(other),
     }
 }
 

@@ -69,8 +69,9 @@ impl ServerOptions {
         self
     }
 
-    /// How long a stopping server waits for callers that do not take their last replies, and for async handlers that
-    /// are at work. Default: 1 second.
+    /// How long handlers may go on after a stop, and callers have to take their last replies, in all. Async handlers that
+    /// take longer are dropped, and their callers get an error of kind [`Cancelled`](crate::ErrorKind::Cancelled); when
+    /// handlers do not end, serving returns [`HandlersLeft`](crate::ServeError::HandlersLeft). Default: 1 second.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
         self

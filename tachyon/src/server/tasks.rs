@@ -20,10 +20,13 @@ use crate::aio::Readable;
 use crate::dispatch::{Dispatcher, Lent};
 use crate::error::ServeError;
 use crate::foreign;
-use crate::wait::{Deadline, Interrupt};
+use crate::wait::Interrupt;
 
 /// How long busy callers are attended to before the runtime has its turn. Less time than a thread needs to wake up.
 const SLICE: Duration = Duration::from_micros(50);
+
+/// How long handlers that were dropped have to reach their next `await`.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// How often a stopping server tries again to send what has no room.
 const STOP_RETRY: Duration = Duration::from_millis(1);
@@ -131,11 +134,11 @@ struct Attendant<'a, S: ?Sized> {
 impl<S: ?Sized> Attendant<'_, S> {
     async fn run(mut self) -> Result<(), ServeError> {
         let outcome = self.serve().await;
-        if !matches!(outcome, Err(ServeError::Interrupted | ServeError::Forked)) {
-            self.worker.control.stop();
-            self.finish().await;
+        if matches!(outcome, Err(ServeError::Interrupted | ServeError::Forked)) {
+            return outcome;
         }
-        outcome
+        self.worker.control.stop();
+        outcome.and(self.finish().await)
     }
 
     async fn serve(&mut self) -> Result<(), ServeError> {
@@ -164,6 +167,10 @@ impl<S: ?Sized> Attendant<'_, S> {
             self.conclude_all();
             let tour = self.worker.tour(&mut self.handlers)?;
             started |= self.handlers.take_started();
+            if self.handlers.take_freed() {
+                self.worker.poll_holding();
+                continue;
+            }
             // The handlers need the thread more than callers that have nothing more to say for now.
             if started && !tour.served {
                 return Ok(Pause::Yield);
@@ -192,15 +199,17 @@ impl<S: ?Sized> Attendant<'_, S> {
 
     /// Answers the call of a handler that is done, unless it was cancelled meanwhile.
     fn conclude(&mut self, (caller, call, answer): Finished) {
-        let Some((task, session)) = self.worker.done(caller, call) else { return };
+        let Self { worker, handlers, .. } = self;
         // An end of the connection is for the next turn to find.
-        drop(self.handlers.conclude(&mut session.core.outgoing, &task, answer));
-        self.worker.poll_holding();
+        drop(worker.finish_call(caller, call, |task, outgoing| handlers.conclude(outgoing, &task, answer)));
     }
 
     /// Sees the handlers at work through, refuses further requests, and closes in good order.
-    async fn finish(&mut self) {
-        let deadline = Deadline::after(self.worker.stop_timeout());
+    ///
+    /// # Errors
+    /// Handlers did not end, though their time was over and they were dropped.
+    async fn finish(&mut self) -> Result<(), ServeError> {
+        let deadline = self.worker.control.stop_deadline();
         loop {
             self.conclude_all();
             let told = self.worker.refuse_all(&mut self.handlers);
@@ -214,8 +223,12 @@ impl<S: ?Sized> Attendant<'_, S> {
         }
         self.worker.abandon(&mut self.handlers);
         self.handlers.abort_all();
-        self.worker.refuse_all(&mut self.handlers);
-        self.worker.part_all();
+        let grace = Instant::now() + GRACE;
+        while self.handlers.left() > 0 && Instant::now() < grace {
+            drop(woken(None, &mut self.handlers, Some(STOP_RETRY)).await);
+        }
+        self.worker.shut(&mut self.handlers);
+        self.worker.left(self.handlers.left())
     }
 }
 

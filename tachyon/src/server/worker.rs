@@ -18,7 +18,7 @@ use super::pace::Pace;
 use super::poller::{Poller, Token};
 use super::seat::Seat;
 use super::session::{Arrival, Session, Turn};
-use crate::bus::Established;
+use crate::bus::{Established, Outgoing};
 use crate::engine::Service;
 use crate::error::{Halt, ServeError};
 use crate::foreign::{self, Panicked};
@@ -61,6 +61,8 @@ pub(super) struct Worker<C, E, B> {
     hot: Vec<usize>,
     /// Whether a session was parked that has requests without a place.
     holding: bool,
+    /// Handlers that returned when the time of a stop was over.
+    pub(super) overran: usize,
     /// Sessions that were parked, the longest ago first: when each is due for its second look, its key and its caller.
     parked: VecDeque<(u64, usize, u64)>,
     inbox: Arc<Inbox>,
@@ -93,6 +95,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
             keys: HashMap::new(),
             hot: Vec::new(),
             holding: false,
+            overran: 0,
             parked: VecDeque::new(),
             inbox,
             control,
@@ -114,7 +117,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
         }
         // The end of one worker is the end of the server: no worker takes over the callers of another.
         self.control.stop();
-        outcome.and(foreign::run(|| self.finish(service)).map_err(|panicked| lost(&panicked)))
+        outcome.and(foreign::run(|| self.finish(service)).unwrap_or_else(|panicked| Err(lost(&panicked))))
     }
 
     fn serve(&mut self, service: &mut impl Service<Begun = B>) -> Result<(), ServeError> {
@@ -134,11 +137,18 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
         let mut tour = Tour::default();
         let (mut at, mut after_served, mut held) = (0, 0, false);
         while let Some(&key) = self.hot.get(at) {
+            // A stop begins nothing: asked before each caller, since a handler may have taken long.
+            if self.control.is_stopping() {
+                break;
+            }
             let session = &mut self.sessions[key];
             match session.turn(service) {
                 Turn::Served => {
                     tour.served = true;
                     after_served = at + 1;
+                    if self.control.is_stopping() {
+                        self.overran += usize::from(self.control.stop_deadline().has_passed());
+                    }
                 }
                 Turn::Idle => tour.looking = true,
                 Turn::Rest => {
@@ -185,14 +195,22 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
         }
     }
 
-    /// A call that has begun is done: gives what stands for it, and its session. `None` when it was cancelled, or its
-    /// caller is gone.
-    pub(super) fn done(&mut self, caller: u64, call: u64) -> Option<(B, &mut Session<B>)> {
-        let key = *self.keys.get(&caller)?;
-        let begun = self.sessions[key].core.finish(call)?;
-        // Its reply may be deferred, and an end of the connection is for the next turn to find.
-        self.poll(key);
-        Some((begun, &mut self.sessions[key]))
+    /// Has a call that has begun, and is done, answered by `reply`, unless it was cancelled or its caller is gone.
+    pub(super) fn finish_call<F>(
+        &mut self,
+        caller: u64,
+        call: u64,
+        reply: impl FnOnce(B, &mut Outgoing) -> Result<(), F>,
+    ) -> Result<(), F> {
+        let Some(&key) = self.keys.get(&caller) else { return Ok(()) };
+        let core = &mut self.sessions[key].core;
+        let Some(begun) = core.finish(call) else { return Ok(()) };
+        let outcome = reply(begun, &mut core.outgoing);
+        // A reply without room waits for some, and an end of the connection is for the next turn to find.
+        if outcome.is_err() || core.outgoing.has_deferred() {
+            self.poll(key);
+        }
+        outcome
     }
 
     /// Has the rings of busy callers looked at for those who watch, now and then; those at rest were when they went.
@@ -213,15 +231,23 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
         self.control.tell(&ServerEvent::Left(&session.core.info, how));
     }
 
-    /// Looks at what epoll has, sleeping if nobody is busy.
+    /// Looks at what epoll has, sleeping if no caller is busy.
     pub(super) fn look(&mut self, sleep: bool) -> Result<(), ServeError> {
+        let interrupt = self.options.interrupt_hook();
+        self.attend(if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) })?;
+        match interrupt {
+            Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
+            _ => Ok(()),
+        }
+    }
+
+    /// Attends to rings, clients and arrivals, sleeping up to `timeout` for the first.
+    fn attend(&mut self, timeout: Option<Duration>) -> Result<(), ServeError> {
         // Rings and clients that a forked child took would be missing in its parent.
         if self.poller.is_inherited() {
             return Err(ServeError::Forked);
         }
-        let interrupt = self.options.interrupt_hook();
-        let timeout = if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) };
-        let slept_at = sleep.then(monotonic_nanos);
+        let slept_at = (timeout != Some(Duration::ZERO)).then(monotonic_nanos);
         let mut tokens = core::mem::take(&mut self.tokens);
         self.poller.wait(timeout, &mut tokens).map_err(ServeError::Io)?;
         for token in &tokens {
@@ -233,10 +259,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
         if let Some(entrance) = &mut self.entrance {
             entrance.expire(&self.poller, &self.control);
         }
-        match interrupt {
-            Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Takes the second look at sessions that are due for it. One that was polled again meanwhile has looked for itself.
@@ -299,7 +322,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
                     let arrival = Arrival::new(self.next_id, &Established::new(*link, &self.options));
                     self.next_id += 1;
                     self.control.tell(&ServerEvent::Joined(&arrival.info));
-                    self.control.hand_over(arrival);
+                    self.control.hand_over(arrival, &self.inbox);
                 }
             }
             // An event of a session that another event of this batch ended, or of one that took over its key: to look once
@@ -335,35 +358,56 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
     }
 
     /// Tells every caller that the server stops, and closes in good order.
-    fn finish(&mut self, service: &mut impl Service<Begun = B>) {
-        let deadline = Deadline::after(self.stop_timeout());
+    ///
+    /// # Errors
+    /// Handlers ran for longer than the time of the stop.
+    fn finish(&mut self, service: &mut impl Service<Begun = B>) -> Result<(), ServeError> {
+        let deadline = self.control.stop_deadline();
         while !self.refuse_all(service) && !deadline.has_passed() {
             std::thread::sleep(STOP_RETRY);
         }
-        self.part_all();
+        self.shut(service);
+        self.left(0)
     }
 
-    /// How long callers that do not take their last replies are waited for.
-    pub(super) fn stop_timeout(&self) -> Duration {
-        self.entrance.as_ref().map_or(Duration::from_secs(1), |entrance| entrance.options().stop_timeout)
+    /// The outcome of a stop that left so many handlers besides those that overran.
+    pub(super) fn left(&self, left: usize) -> Result<(), ServeError> {
+        match left + self.overran {
+            0 => Ok(()),
+            count => Err(ServeError::HandlersLeft { count }),
+        }
     }
 
-    /// Answers requests that have not begun with `Stopping`; false when a caller takes no more replies for now, or goes
-    /// on sending.
+    /// Answers requests that have not begun with `Stopping`; false when a caller takes no more replies for now, goes on
+    /// sending, or has not quite connected.
     pub(super) fn refuse_all(&mut self, service: &mut impl Service<Begun = B>) -> bool {
         // The callers of a forked child are its parent's. Callers on their way to that would be watched twice.
         if self.poller.is_inherited() {
             return true;
         }
+        let mut all = self.entrance.as_mut().is_none_or(|entrance| entrance.close(&self.poller));
+        if !all {
+            // The system refuses nothing here that it did not refuse before.
+            drop(self.attend(Some(Duration::ZERO)));
+        }
         while let Some(arrival) = self.inbox.take() {
             self.add(arrival);
         }
-        let mut all = true;
         for (_, session) in &mut self.sessions {
             // A caller that is gone is not told.
             all &= !matches!(session.core.refuse_all(service), Ok(false));
         }
         all
+    }
+
+    /// Closes every connection in good order. Requests that their callers sent before they could see it are refused.
+    pub(super) fn shut(&mut self, service: &mut impl Service<Begun = B>) {
+        if !self.poller.is_inherited() {
+            for (_, session) in &mut self.sessions {
+                session.core.shut(service);
+            }
+        }
+        self.part_all();
     }
 
     /// Ends all calls that have begun: the server stops, and their time is over.
