@@ -80,7 +80,8 @@ class Service:
             wait = None
         except BaseException as error:
             self._over.set_exception(error)
-            if not isinstance(error, Exception):
+            # The loop lets these two through, and would report any other as the failure of a callback of ours.
+            if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             return
         for request in self._taken:
@@ -146,6 +147,10 @@ class Service:
                 self._serving.fail(request, error)
             raise
         except BaseException as error:
+            # The first frame is this one, which means nothing to the handler's author.
+            traceback = error.__traceback__
+            if traceback is not None and traceback.tb_next is not None:
+                error = error.with_traceback(traceback.tb_next)
             self._serving.fail(request, error)
             if not isinstance(error, Exception):
                 raise
