@@ -73,6 +73,7 @@ exceptions!(
     DuplicateError,
     ExtensionError,
     HandlerError,
+    HandlersLeftError,
     HandshakeError,
     InvalidArgumentError,
     LayoutMismatchError,
@@ -90,6 +91,7 @@ exceptions!(
     VersionMismatchError,
     ViewError,
     WrongDirectionError,
+    WorkerLostError,
     WrongKindError,
 );
 
@@ -155,7 +157,8 @@ raise_family!(ServeError, begun: |_| false, {
     Self::InvalidCorrelation(_) => InvalidArgumentError,
     Self::NoHandler { .. } => NoHandlerError,
     Self::Handler(_) => HandlerError,
-});
+    Self::WorkerLost(_) => WorkerLostError,
+} Self::HandlersLeft { count } => |text| HandlersLeftError::new_err((text, count)));
 
 /// An error after which the callee may have begun the call.
 fn unsafe_to_retry(error: PyErr) -> PyErr {

@@ -27,8 +27,8 @@ pub use crate::dispatch::Deferred;
 pub use crate::payload::plan::{Build, Bytes, Node, Place, Plan, PlanError, PlanField, Source, TooLong, read_message};
 pub use crate::pool::{Lease, LeaseRequest, NoLease, Stock, StockClosed};
 pub use crate::rpc::{Agreement, Attempts};
-pub use crate::server::{Driven, Next};
-pub use attempts::{answers_at_once, monotonic_now, request_deadline, request_mapping, serve_taken};
+pub use crate::server::{Aside, Driven, Next};
+pub use attempts::{CallWatch, answers_at_once, monotonic_now, request_deadline, request_mapping, serve_taken};
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_control;
 pub use native::{NativeError, adopt};
@@ -194,8 +194,11 @@ impl Sending {
     /// # Errors
     /// As [`Callee::reply`](crate::Callee::reply).
     #[inline]
-    pub fn settle(&mut self) -> Result<(), ServeError> {
-        Ok(self.0.settle()?)
+    pub fn flush_deferred(&mut self) -> Result<(), ServeError> {
+        if self.0.has_deferred() {
+            self.0.flush_deferred()?;
+        }
+        Ok(())
     }
 
     /// Checks that a request came with this id.

@@ -212,6 +212,42 @@ family! {
         /// An endpoint failed. Its caller got an error reply.
         #[error("{0}")]
         Handler(HandlerFailure),
+        /// The server was stopped, and handlers went on for longer than its `stop_timeout`. Everything else ended in good
+        /// order. An async handler that does not reach its next `await` is left behind; a blocking one keeps the serving
+        /// call until it returns.
+        #[error("the server stopped, but {count} handlers went on for longer than its stop_timeout")]
+        HandlersLeft {
+            /// How many.
+            count: usize
+        },
+        /// A thread that served a server ended by a panic outside of handlers and hooks. The server is stopped and its
+        /// callers are told.
+        #[error("a serving thread {0}; the server was stopped, and its callers were told")]
+        WorkerLost(String),
+    }
+}
+
+impl From<Halt> for Box<ServeError> {
+    #[cold]
+    fn from(halt: Halt) -> Self {
+        Self::new(halt.into())
+    }
+}
+
+impl ServeError {
+    /// How the connection ended, of an error that says so.
+    #[cold]
+    pub(crate) fn into_halt(self) -> Halt {
+        match self {
+            Self::TimedOut => Halt::TimedOut,
+            Self::Interrupted => Halt::Interrupted,
+            Self::Closed => Halt::Closed,
+            Self::ClosedHere => Halt::ClosedHere,
+            Self::FatalError(fault) => Halt::FatalError(fault),
+            Self::Forked => Halt::Forked,
+            Self::Io(source) => Halt::Io(source),
+            _ => Halt::PeerDead,
+        }
     }
 }
 

@@ -50,6 +50,7 @@ mod describe;
 mod dispatch;
 mod engine;
 mod error;
+mod foreign;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod handshake;
@@ -78,10 +79,11 @@ pub use describe::{
     HeadDescription, Mismatch, Signature, StructDescription, TypeDescription, VariantDescription,
 };
 pub use dispatch::{
-    CallerInfo, Context, Dispatcher, Endpoint, Entry, EntryHandler, ExclusiveHandler, HandlerError, IntoReply, Layer,
-    Needs, NoState, Outcome, OwnedHandler, Replied, Reply, ReplyInPlace, ReplyRoom, ReplySlot, Request, Scope, Served,
+    Context, Dispatcher, Endpoint, Entry, EntryHandler, ExclusiveHandler, HandlerError, IntoReply, Layer, Needs,
+    NoState, Outcome, OwnedHandler, Replied, Reply, ReplyInPlace, ReplyRoom, ReplySlot, Request, Scope, Served,
     SharedHandler, SlotError, SlotResult,
 };
+pub use engine::CallerInfo;
 pub use error::{
     CallError, CapacityError, CommitError, ConnectError, Error, Fault, HandlerFailure, ListenError, NumaError,
     PathError, ProtocolError, RecvError, Refusal, RegisterError, SendError, ServeError, ShmError, WrongDirection,

@@ -312,7 +312,7 @@ fn a_stop_does_not_wait_for_ever() {
         wait_for(&mut asking, "started", |counts| counts.started == 1);
         asking.request(STOP, b"").unwrap();
         let reply = caller.wait_timeout(endless, PATIENCE).unwrap();
-        assert_eq!(reply.error().unwrap().kind, ErrorKind::Stopping);
+        assert_eq!(reply.error().unwrap().kind, ErrorKind::Cancelled);
         drop(reply);
         server.process.finish();
     });

@@ -882,6 +882,12 @@ class CurrentCall:
     @property
     def remaining(self) -> float | None:
         """The seconds that the caller still waits, 0.0 when it has given up; None when it set no timeout."""
+    def is_cancelled(self) -> bool:
+        """Whether the answer is wanted no more: the caller cancelled the call, closed or died, or its timeout is over.
+
+        A plain handler that runs for long asks this now and then, and ends early. A coroutine function need not: its
+        task is cancelled.
+        """
 
 @final
 class Attempts:
@@ -972,10 +978,13 @@ class LoopServing:
     @property
     def stop_timeout(self) -> float:
         """The seconds that callers who do not take their last replies are waited for."""
+    @property
+    def overran(self) -> int:
+        """Plain handlers that returned when the time of a stop was over."""
     def fileno(self) -> int:
         """Return what to watch: readable when a turn is due; -1 when it is over."""
-    def turn(self, into: list[LoopRequest], places: int) -> float | None:
-        """Take a turn, with at most `places` requests for `into`.
+    def turn(self, into: list[LoopRequest], cancelled: list[tuple[int, int]], places: int) -> float | None:
+        """Take a turn, with at most `places` requests for `into`, and the keys of those whose callers wait no longer.
 
         Returns the seconds until the next turn, None for as long as nothing is readable, or a negative number when
         serving is over.
@@ -986,8 +995,10 @@ class LoopServing:
         """Answer a request with the error that its handler raised."""
     def turn_down(self, request: LoopRequest) -> None:
         """Answer a request whose handler is not to run, or not to its end."""
-    def turn_away(self) -> bool:
-        """Tell callers with requests that the server stops; False when one of them takes no more replies for now."""
+    def refuse_all(self, cancelled: list[tuple[int, int]]) -> bool:
+        """Refuse requests that have not begun; False when a caller takes no more replies for now."""
+    def abandon(self, cancelled: list[tuple[int, int]]) -> None:
+        """Tell the callers of requests that have begun that they are cancelled."""
     def close(self) -> None:
         """Close every connection in good order, and free the path."""
 
@@ -998,6 +1009,11 @@ class LoopRequest:
     @property
     def call(self) -> CurrentCall:
         """What `current_call` gives the handler."""
+    @property
+    def key(self) -> tuple[int, int]:
+        """The number of its caller, and its correlation id."""
+    def cancel(self) -> None:
+        """Note that the call is cancelled."""
     def start(self) -> Coroutine[Any, Any, bytes]:
         """Call the handler, which makes its coroutine."""
 

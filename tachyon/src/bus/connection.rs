@@ -145,6 +145,11 @@ impl Connection {
         self.peer.hang_up();
     }
 
+    /// Closes one ring at this side: nothing more is published in it, and what was published stays readable.
+    pub(crate) fn close_ring(&self, index: usize) {
+        self.rings[index].close(self.side);
+    }
+
     /// Closes in good order: what was published stays readable, the peer learns at once, and so do threads of this
     /// process that wait. Closing twice does nothing more.
     pub(crate) fn close(&self) {

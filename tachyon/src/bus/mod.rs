@@ -21,7 +21,7 @@ pub(crate) use exchange::{MOST_PER_LOOK, room_while_taking};
 pub(crate) use incoming::{Incoming, look_for_data};
 pub use message::Message;
 pub(crate) use outgoing::Outgoing;
-pub(crate) use parking::{WaitFor, is_due, park, unpark};
+pub(crate) use parking::{is_due, park, unpark};
 pub use receiver::{Messages, Receiver, RxGuard};
 pub use sender::{Sender, TxGuard};
 pub use undecided::Bus;

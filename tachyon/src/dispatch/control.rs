@@ -35,7 +35,7 @@ pub(super) fn answer<S: ?Sized>(
         },
         _ => control_reply(frame, max_len),
     };
-    outgoing.send_owed(&payload, MessageHeader::new(type_id, frame.correlation_id))
+    outgoing.send_reply(&payload, MessageHeader::new(type_id, frame.correlation_id))
 }
 
 /// The piece of the description that is asked for. The whole table's is made once, since it may have many pieces; one

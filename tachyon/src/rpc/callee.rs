@@ -154,7 +154,7 @@ impl Callee {
     #[inline]
     pub fn reply(&mut self, correlation_id: u64, msg_type: u16, payload: &[u8]) -> Result<(), ServeError> {
         check_correlation(&self.outgoing, correlation_id)?;
-        Ok(self.outgoing.send_owed(payload, MessageHeader::new(make_type_id(0, msg_type), correlation_id))?)
+        Ok(self.outgoing.send_reply(payload, MessageHeader::new(make_type_id(0, msg_type), correlation_id))?)
     }
 
     /// Takes `size` bytes of the reverse ring to write a reply in place, waiting for room.
@@ -233,5 +233,5 @@ pub(crate) fn send_error(
     body: ErrorBody<'_>,
 ) -> Result<(), Unsent> {
     let reply = ErrorReply::encode(msg_type, kind, body, outgoing.max_len());
-    outgoing.send_owed(&reply.payload, MessageHeader::new(reply.type_id, correlation_id))
+    outgoing.send_reply(&reply.payload, MessageHeader::new(reply.type_id, correlation_id))
 }

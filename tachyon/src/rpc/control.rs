@@ -9,10 +9,11 @@ use super::caller::Caller;
 use super::fault::{ErrorBody, ErrorKind, ErrorReply, RpcError};
 
 use crate::aligned::AlignedBytes;
-use crate::bus::Outgoing;
-use crate::describe::{Description, EndpointDescription, Operation, WHOLE_TABLE};
+use crate::bus::{Incoming, Outgoing};
+use crate::describe::{Description, EndpointDescription, Operation, Query, WHOLE_TABLE};
 use crate::error::{CallError, Halt, Unsent};
 use crate::ring::{Frame, MessageHeader};
+use crate::slice;
 use crate::type_id::{ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};
 use crate::wait::Deadline;
 
@@ -35,6 +36,19 @@ pub(crate) fn control_reply(frame: &Frame, max_len: usize) -> (u32, Vec<u8>) {
         Some(Operation::Ping) => (frame.type_id, Vec::new()),
         Some(Operation::Describe) | None => refusal(frame, ErrorKind::NoHandler, max_len),
     }
+}
+
+/// The message type that an error reply to the loan of `incoming` names. A question for the description of one endpoint
+/// is the beginning of a call of that endpoint.
+#[cold]
+pub(crate) fn refused_type(incoming: &Incoming) -> u16 {
+    let frame = &incoming.loan;
+    let of = msg_type(frame.type_id);
+    if route_id(frame.type_id) != ROUTE_CONTROL || Operation::of(of) != Some(Operation::Describe) {
+        return of;
+    }
+    let asked = Query::decode(slice::payload(frame, incoming)).map(|query| query.msg_type);
+    asked.filter(|asked| *asked != WHOLE_TABLE).unwrap_or(of)
 }
 
 /// The error reply to a control request: type identifier and payload.

@@ -38,14 +38,16 @@ pub enum ErrorKind {
     ReplyTooLarge = 4,
     /// The request does not decode to what the handler takes.
     BadRequest = 5,
-    /// The server is stopping and takes no new request.
+    /// The server is stopping and has not begun the request: it is safe to send it again.
     Stopping = 6,
     /// The caller's deadline had passed before the request's turn came.
     DeadlinePassed = 7,
+    /// The handler had begun and was cancelled before it was done: the server stopped, and its time was over.
+    Cancelled = 8,
 }
 
 impl ErrorKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Unspecified,
         Self::NoHandler,
         Self::HandlerFailed,
@@ -54,6 +56,7 @@ impl ErrorKind {
         Self::BadRequest,
         Self::Stopping,
         Self::DeadlinePassed,
+        Self::Cancelled,
     ];
 
     /// The kind that an error reply's route, or a count of failures, names.
@@ -77,6 +80,7 @@ impl ErrorKind {
             Self::BadRequest => "BadRequest",
             Self::Stopping => "Stopping",
             Self::DeadlinePassed => "DeadlinePassed",
+            Self::Cancelled => "Cancelled",
         }
     }
 }
@@ -90,8 +94,9 @@ impl fmt::Display for ErrorKind {
             Self::BadReply => "its handler returned something that cannot be sent",
             Self::ReplyTooLarge => "its reply is larger than the reverse ring",
             Self::BadRequest => "the request is not what its handler takes",
-            Self::Stopping => "the server is stopping",
+            Self::Stopping => "the server is stopping and has not begun it",
             Self::DeadlinePassed => "its deadline had passed before its turn came",
+            Self::Cancelled => "it had begun and was cancelled",
         })
     }
 }

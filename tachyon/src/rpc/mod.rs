@@ -23,7 +23,7 @@ pub use attempts::Attempts;
 pub use callee::Callee;
 pub(crate) use callee::{check_correlation, send_error};
 pub use caller::Caller;
-pub(crate) use control::{control_reply, is_cancel, is_control, refusal, try_answer_control};
+pub(crate) use control::{control_reply, is_cancel, is_control, refusal, refused_type, try_answer_control};
 pub(crate) use fault::ErrorBody;
 pub use fault::{ErrorKind, RpcError};
 pub use guard::{RpcRxGuard, RpcTxGuard};

@@ -1,35 +1,39 @@
-//! What the threads of a server share: stopping, counting callers, handing sessions over, telling events.
+//! What the threads of a server share: stopping, counting callers, handing them over, telling events.
 
 use core::fmt;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::events::ServerEvent;
-use super::session::Session;
+use super::events::{Leaving, ServerEvent};
+use super::service::Nothing;
+use super::session::Arrival;
+use crate::foreign;
 use crate::stats::Publication;
-use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::wait::{Deadline, monotonic_nanos};
 
 /// What [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
 pub(super) type EventHook = Box<dyn Fn(&ServerEvent<'_>) + Send + Sync>;
 
-/// A worker's letter box: sessions on their way to it, and the counter that wakes it.
+/// A worker's letter box: callers on their way to it, and the counter that wakes it.
 #[derive(Debug)]
 pub(super) struct Inbox {
     /// An eventfd, shared with no other process.
     bell: OwnedFd,
-    sessions: Mutex<VecDeque<Session>>,
-    /// Sessions the worker has or is about to get.
+    arrivals: Mutex<VecDeque<Arrival>>,
+    /// Callers the worker has or is about to get.
     load: AtomicUsize,
 }
 
 impl Inbox {
     fn new() -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { bell, sessions: Mutex::default(), load: AtomicUsize::new(0) })
+        Ok(Self { bell, arrivals: Mutex::default(), load: AtomicUsize::new(0) })
     }
 
     /// Wakes the worker, now or when it next sleeps.
@@ -48,8 +52,8 @@ impl Inbox {
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn take(&self) -> Option<Session> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    pub(super) fn take(&self) -> Option<Arrival> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }
 
@@ -61,15 +65,23 @@ impl AsFd for Inbox {
 
 /// The shared part of a server.
 pub(super) struct Control {
-    stopping: AtomicBool,
+    /// When the stop was asked for, on the monotonic clock; 0 before.
+    stopped_at: AtomicU64,
+    stop_timeout: Duration,
     inboxes: Mutex<Vec<std::sync::Arc<Inbox>>>,
     hook: Option<EventHook>,
     publication: Mutex<Option<std::sync::Arc<Publication>>>,
 }
 
 impl Control {
-    pub(super) fn new() -> Self {
-        Self { stopping: AtomicBool::new(false), inboxes: Mutex::default(), hook: None, publication: Mutex::default() }
+    pub(super) fn new(stop_timeout: Duration) -> Self {
+        Self {
+            stopped_at: AtomicU64::new(0),
+            stop_timeout,
+            inboxes: Mutex::default(),
+            hook: None,
+            publication: Mutex::default(),
+        }
     }
 
     fn inboxes(&self) -> std::sync::MutexGuard<'_, Vec<std::sync::Arc<Inbox>>> {
@@ -99,22 +111,38 @@ impl Control {
             }
         }
         #[cfg(feature = "tracing")]
-        crate::trace::event(event);
+        drop(foreign::run(|| crate::trace::event(event)));
         if let Some(hook) = &self.hook {
-            hook(event);
+            // A hook that panics has been reported by the panic hook.
+            drop(foreign::run(|| hook(event)));
         }
     }
 
     /// Asks all workers to stop.
     pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        // The first stop counts: what has begun has the timeout in all.
+        let _ = self.stopped_at.compare_exchange(0, monotonic_nanos(), Ordering::Release, Ordering::Relaxed);
         for inbox in self.inboxes().iter() {
             inbox.ring();
         }
     }
 
     pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.stopped_at.load(Ordering::Acquire) != 0
+    }
+
+    /// Until when what has begun may go on, and callers take their last replies: from the stop on.
+    pub(super) fn stop_deadline(&self) -> Deadline {
+        match self.stopped_at.load(Ordering::Acquire) {
+            0 => Deadline::after(self.stop_timeout),
+            at => {
+                Deadline::at_nanos(at.saturating_add(u64::try_from(self.stop_timeout.as_nanos()).unwrap_or(u64::MAX)))
+            }
+        }
+    }
+
+    pub(super) fn stop_timeout(&self) -> Duration {
+        self.stop_timeout
     }
 
     /// A letter box for one more worker.
@@ -124,18 +152,30 @@ impl Control {
         Ok(inbox)
     }
 
-    /// All workers are gone; sessions they never took are closed.
+    /// All workers are gone. Callers that none of them took are told that the server stops.
     pub(super) fn dismiss(&self) {
-        self.inboxes().clear();
+        let inboxes = core::mem::take(&mut *self.inboxes());
+        for inbox in inboxes {
+            while let Some(arrival) = inbox.take() {
+                let info = arrival.info;
+                let mut core = arrival.into_core();
+                // A caller that is gone is not told.
+                drop(core.refuse_all(&mut Nothing));
+                drop(core);
+                self.tell(&ServerEvent::Left(&info, Leaving::Closed));
+            }
+        }
         self.set_publication(None);
     }
 
-    /// Gives a session to the worker that has the fewest.
-    pub(super) fn hand_over(&self, session: Session) {
+    /// Gives a caller to the worker that has the fewest. A server that stops gives it to the one that let it in, since
+    /// others may have finished.
+    pub(super) fn hand_over(&self, arrival: Arrival, own: &std::sync::Arc<Inbox>) {
         let inboxes = self.inboxes();
-        let Some(inbox) = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed)) else { return };
+        let fewest = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed));
+        let inbox = if self.is_stopping() { own } else { fewest.unwrap_or(own) };
         inbox.load.fetch_add(1, Ordering::Relaxed);
-        inbox.sessions.lock().unwrap_or_else(PoisonError::into_inner).push_back(session);
+        inbox.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push_back(arrival);
         inbox.ring();
     }
 
