@@ -122,7 +122,7 @@ def test_a_child_forked_beside_a_loop_that_calls(peer: Callable[[str], Peer], pa
                 bus.reply(cid, payload, 1)
     """)
     script = """
-    import asyncio
+    import asyncio, signal
     endpoint = tachyon.tachyon_rpc(1)(len)
 
     async def main():

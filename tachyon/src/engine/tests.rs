@@ -59,11 +59,11 @@ fn core(capacity: usize) -> (CalleeCore<u64>, Caller) {
 
 fn cancel(caller: &mut Caller, call: u64) {
     let cancellation = MessageHeader::new(make_type_id(ROUTE_CANCEL, 2), call);
-    assert!(caller.outgoing.try_send(b"", cancellation).unwrap());
+    assert!(caller.core.outgoing.try_send(b"", cancellation).unwrap());
 }
 
 fn assert_no_reply(caller: &mut Caller) {
-    assert!(caller.incoming.try_take().unwrap().is_none(), "a reply to a cancelled call");
+    assert!(caller.core.incoming.try_take().unwrap().is_none(), "a reply to a cancelled call");
 }
 
 /// Turns until there is nothing to do.
@@ -88,7 +88,7 @@ fn a_cancellation_ends_a_call_that_has_begun() {
     turns(&mut core, &mut service);
     assert_eq!(service.cancelled.len(), 1);
     assert_no_reply(&mut caller);
-    assert_eq!(caller.outgoing.producer.under_way(), 0, "all were taken and given back");
+    assert_eq!(caller.core.outgoing.producer.under_way(), 0, "all were taken and given back");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_stop_refuses_what_has_not_begun_and_abandons_what_has() {
 fn refusing_is_bounded_however_much_there_is() {
     let more = MOST_PER_LOOK + 10;
     let (mut core, mut caller) = core(1 << 17);
-    assert!(caller.outgoing.ring().geometry().slots() > more as usize);
+    assert!(caller.core.outgoing.ring().geometry().slots() > more as usize);
     let calls: Vec<_> = (0..more).map(|_| caller.call(1, b"").unwrap()).collect();
     let mut service = Recorder::default();
     assert!(!core.refuse_all(&mut service).unwrap(), "all of it in one go");
@@ -180,7 +180,7 @@ fn a_cancellation_gets_no_reply_from_a_server_that_stops() {
     let call = caller.call(1, b"").unwrap();
     cancel(&mut caller, call);
     assert!(core.refuse_all(&mut Recorder::default()).unwrap());
-    assert_eq!(caller.outgoing.producer.under_way(), 0, "both were taken");
+    assert_eq!(caller.core.outgoing.producer.under_way(), 0, "both were taken");
     assert_eq!(caller.wait(call).unwrap().error().unwrap().kind, ErrorKind::Stopping);
     assert_no_reply(&mut caller);
 }
@@ -192,15 +192,15 @@ fn deferred_replies_hold_up_requests_once_they_fill_a_ring() {
     let slots = core.incoming.ring().geometry().slots();
     let begun = caller.call(2, b"a").unwrap();
     let mut sent = 0;
-    while caller.outgoing.try_send(b"x", MessageHeader::new(1, begun + 1 + sent)).unwrap() {
+    while caller.core.outgoing.try_send(b"x", MessageHeader::new(1, begun + 1 + sent)).unwrap() {
         sent += 1;
         turns(&mut core, &mut service);
     }
     assert_eq!(sent, 3 * slots as u64, "replies in the ring and deferred, requests in the ring");
     // Less than a ringful is deferred again: a CANCEL is seen although replies still wait for room.
     for _ in 0..slots + slots / 2 {
-        let frame = caller.incoming.try_take().unwrap().unwrap();
-        caller.incoming.release(frame.position);
+        let frame = caller.core.incoming.try_take().unwrap().unwrap();
+        caller.core.incoming.release(frame.position);
         turns(&mut core, &mut service);
     }
     cancel(&mut caller, begun);

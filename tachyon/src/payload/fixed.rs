@@ -222,6 +222,17 @@ pub(crate) fn lend_all_mut<T: Fixed>(bytes: &mut [u8]) -> Option<&mut [T]> {
     Some(unsafe { from_raw_parts_mut(start, bytes.len() / each) })
 }
 
+/// The values, owned. `to_vec` clones them one by one, over the stack, unless the compiler sees what it need not see.
+pub(crate) fn own_all<T: Fixed>(values: &[T]) -> Vec<T> {
+    let mut owned = Vec::with_capacity(values.len());
+    // SAFETY: the new allocation has room for so many, and a bitwise copy of a `Fixed` is one, since it is `Copy`.
+    unsafe {
+        ptr::copy_nonoverlapping(values.as_ptr(), owned.as_mut_ptr(), values.len());
+        owned.set_len(values.len());
+    }
+    owned
+}
+
 /// Copies bytes that a peer can write to meanwhile: each is read once, so that the copy is all that decides afterwards.
 ///
 /// A plain copy to the stack may be removed by the compiler, which takes bytes behind `&[u8]` for constant and may read
