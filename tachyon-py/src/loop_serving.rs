@@ -212,7 +212,7 @@ impl LoopServing {
 
     /// Answer a request whose handler does not run, or not to its end: its time is over, or its task was cancelled.
     fn turn_down(&self, request: &Bound<'_, LoopRequest>) -> PyResult<()> {
-        let error = if request.get().is_late() {
+        let error = if request.get().is_past_deadline() {
             HandlerError::new(ErrorKind::DeadlinePassed, "was not done by its caller's deadline")
         } else {
             HandlerError::new(ErrorKind::Cancelled, "was cancelled")
@@ -282,7 +282,7 @@ impl LoopRequest {
     }
 
     /// Whether its caller waits no longer.
-    fn is_late(&self) -> bool {
+    fn is_past_deadline(&self) -> bool {
         self.deadline.is_some_and(|deadline| monotonic_now() >= deadline)
     }
 

@@ -28,7 +28,7 @@ pub use crate::payload::plan::{Build, Bytes, Node, Place, Plan, PlanError, PlanF
 pub use crate::pool::{Lease, LeaseRequest, NoLease, Stock, StockClosed};
 pub use crate::rpc::{Agreement, Attempts};
 pub use crate::server::{Aside, Driven, Next};
-pub use attempts::{CallWatch, answers_at_once, monotonic_now, request_deadline, request_mapping, serve_taken};
+pub use attempts::{CallWatch, monotonic_now, needs_no_wait, request_deadline, request_mapping, serve_taken};
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_control;
 pub use native::{NativeError, adopt};

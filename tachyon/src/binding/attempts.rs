@@ -84,7 +84,7 @@ pub fn serve_taken<S: ?Sized>(
 }
 
 /// Whether answering with `size` bytes needs no wait: there is room, or there never will be.
-pub fn answers_at_once(reply: &mut Reply<'_>, size: usize) -> bool {
+pub fn needs_no_wait(reply: &mut Reply<'_>, size: usize) -> bool {
     reply.ring_mut().is_none_or(|outgoing| !matches!(outgoing.try_reserve(size), Ok(None)))
 }
 

@@ -140,7 +140,7 @@ impl<S: ?Sized> Desk<S> {
         let due = Due { msg_type: msg_type(frame.type_id), correlation_id: frame.correlation_id };
         let Some(registered) = registered else { return self.answer_nobodys(incoming, outgoing, frame, due) };
         if deadline.has_passed() {
-            return Self::answer_late(outgoing, due);
+            return Self::answer_past_deadline(outgoing, due);
         }
         let watch = Some(Watch(&incoming.connection));
         let asked = Asked { payload: slice::payload(frame, incoming), due, deadline, caller: origin.caller, watch };
@@ -166,7 +166,7 @@ impl<S: ?Sized> Desk<S> {
     }
 
     #[cold]
-    fn answer_late(outgoing: &mut Outgoing, due: Due) -> Result<usize, Box<ServeError>> {
+    fn answer_past_deadline(outgoing: &mut Outgoing, due: Due) -> Result<usize, Box<ServeError>> {
         let Due { msg_type, correlation_id } = due;
         let nothing = ErrorBody::default();
         send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, nothing).map_err(ServeError::from)?;

@@ -225,11 +225,10 @@ pub(crate) fn lend_all_mut<T: Fixed>(bytes: &mut [u8]) -> Option<&mut [T]> {
 /// The values, owned. `to_vec` clones them one by one, over the stack, unless the compiler sees what it need not see.
 pub(crate) fn own_all<T: Fixed>(values: &[T]) -> Vec<T> {
     let mut owned = Vec::with_capacity(values.len());
-    // SAFETY: the new allocation has room for so many, and a bitwise copy of a `Fixed` is one, since it is `Copy`.
-    unsafe {
-        ptr::copy_nonoverlapping(values.as_ptr(), owned.as_mut_ptr(), values.len());
-        owned.set_len(values.len());
-    }
+    // SAFETY: `owned` is another allocation, with room for so many, and aligned for them.
+    unsafe { ptr::copy_nonoverlapping(values.as_ptr(), owned.as_mut_ptr(), values.len()) };
+    // SAFETY: so many values are written: a `Fixed` is `Copy`, so that a copy of its bytes is one.
+    unsafe { owned.set_len(values.len()) };
     owned
 }
 

@@ -69,7 +69,7 @@ fn a_cancellation_gets_no_reply_from_a_dispatcher() {
 /// Sends a CANCEL as a caller does.
 fn cancel(caller: &mut Caller, call: u64) {
     let cancellation = MessageHeader::new(make_type_id(ROUTE_CANCEL, 2), call);
-    assert!(caller.outgoing.try_send(b"", cancellation).unwrap());
+    assert!(caller.core.outgoing.try_send(b"", cancellation).unwrap());
 }
 
 /// Endpoint 1 echoes, endpoint 2 says that it began and goes on until its call is cancelled.
@@ -109,7 +109,10 @@ const ENDS: [fn(Caller, u64) -> Option<Caller>; 3] = [
         None
     },
     |mut caller, call| {
-        assert!(matches!(caller.wait_timeout(call, Duration::from_millis(1)).map(drop), Err(CallError::TimedOut)));
+        assert!(matches!(
+            caller.wait_timeout(call, Duration::from_millis(1)).map(drop),
+            Err(CallError::TimedOut { .. })
+        ));
         Some(caller)
     },
 ];
@@ -200,7 +203,7 @@ fn the_future_of_an_async_handler_is_dropped_when_its_call_is_cancelled() {
         cancel(&mut caller, call);
         ends.recv_timeout(PATIENCE).unwrap();
     }
-    assert!(caller.incoming.try_take().unwrap().is_none(), "a reply to a cancelled call");
+    assert!(caller.core.incoming.try_take().unwrap().is_none(), "a reply to a cancelled call");
     stopper.stop();
     serving.join().unwrap().unwrap();
 }
