@@ -27,4 +27,4 @@ pub(crate) use end::End;
 pub(crate) use exchange::{MOST_PER_LOOK, room_while_taking};
 pub(crate) use incoming::{Incoming, look_for_data};
 pub(crate) use outgoing::{Outgoing, look_for_room};
-pub(crate) use parking::{WaitFor, is_due, park, unpark};
+pub(crate) use parking::{is_due, park, unpark};
