@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use crate::bus::{Bus, Connection, Incoming, Outgoing, State};
 use crate::dispatch::{Dispatcher, HandlerError};
+use crate::engine::{ErrorBody, ErrorKind, RpcError, open_request, send_error};
 use crate::error::{NumaError, RecvError, SendError, ServeError, WrongDirection};
 use crate::ring::{Frame, MessageHeader, Reservation, RingMemory};
-use crate::rpc::{Caller, ErrorBody, ErrorKind, RpcBus, RpcError, check_correlation, open_request, send_error};
+use crate::rpc::{Caller, RpcBus, check_correlation};
 use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::{Budget, Deadline, Interrupt, PollingMode};
 

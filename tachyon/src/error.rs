@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::describe::Mismatch;
+use crate::engine::{ErrorKind, RpcError};
 pub use crate::handshake::{ConnectError, ListenError, PathError, ProtocolError, Refusal};
 use crate::payload::{DeclaredError, Malformed, Undeclared};
 pub use crate::ring::{CapacityError, Fault};
-use crate::rpc::{ErrorKind, RpcError};
 pub use crate::shm::{NumaError, ShmError};
 
 /// Why an operation on a connection stopped, whatever it was: the part all families share.

@@ -83,7 +83,7 @@ pub use dispatch::{
     NoState, Outcome, OwnedHandler, Replied, Reply, ReplyInPlace, ReplyRoom, ReplySlot, Request, Scope, Served,
     SharedHandler, SlotError, SlotResult,
 };
-pub use engine::CallerInfo;
+pub use engine::{CallerInfo, ErrorKind, RpcError};
 pub use error::{
     CallError, CapacityError, CommitError, ConnectError, Error, Fault, HandlerFailure, ListenError, NumaError,
     PathError, ProtocolError, RecvError, Refusal, RegisterError, SendError, ServeError, ShmError, WrongDirection,
@@ -95,7 +95,7 @@ pub use payload::{
 };
 pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
 pub use ring::MAX_CAPACITY;
-pub use rpc::{Callee, Caller, Calls, ErrorKind, InPlace, RpcBus, RpcError, RpcRxGuard, RpcTxGuard, Started, Within};
+pub use rpc::{Callee, Caller, Calls, InPlace, RpcBus, RpcRxGuard, RpcTxGuard, Started, Within};
 pub use server::{Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
 pub use tachyon_macros::{endpoints, error, payload, tachyon_rpc};
 #[cfg(feature = "tracing")]

@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tachyon::{
-    CallError, Caller, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions, Stopper, endpoints, tachyon_rpc,
+    CallError, Caller, Context, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions, Stopper, endpoints,
+    tachyon_rpc,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -17,6 +18,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[tachyon_rpc(msg_type = 5)]
 fn add(left: u32, right: u32) -> u32 {
     left + right
+}
+
+/// Calls of `endure` that have begun.
+static ENDURED: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs for as long as its answer is wanted.
+#[tachyon_rpc(msg_type = 6)]
+fn endure(#[context] cx: &Context<'_>) {
+    ENDURED.fetch_add(1, Ordering::Relaxed);
+    while !cx.is_cancelled() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 struct Server {
@@ -39,7 +52,7 @@ impl Server {
         let stopper = server.stopper();
         let (begin, begins) = channel();
         let begun = Arc::new(AtomicUsize::new(0));
-        let mut dispatcher = Dispatcher::new(endpoints![add]);
+        let mut dispatcher = Dispatcher::new(endpoints![add, endure]);
         let (count, begin_later) = (Arc::clone(&begun), begin.clone());
         dispatcher
             .register(1, "sleep", move |_: &[u8]| {
@@ -137,6 +150,24 @@ fn handlers_that_end_in_time_are_no_error() {
         server.stopper.stop();
         assert_eq!(caller.wait_timeout(call, PATIENCE).unwrap().error(), None);
         server.serving.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_handler_sees_that_the_time_of_a_stop_is_over() {
+    for (round, workers) in [0, 1, 2].into_iter().enumerate() {
+        let server = Server::start(workers, Duration::from_millis(100));
+        let mut caller = server.caller();
+        let call = endure::start(&mut caller).unwrap();
+        while ENDURED.load(Ordering::Relaxed) == round {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let stopped = Instant::now();
+        server.stopper.stop();
+        call.finish(&mut caller).unwrap();
+        assert!(stopped.elapsed() >= Duration::from_millis(100), "before its time was over");
+        let outcome = server.serving.join().unwrap();
+        assert!(matches!(outcome, Err(ServeError::HandlersLeft { count: 1 })), "{outcome:?}");
     }
 }
 

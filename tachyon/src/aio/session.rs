@@ -9,9 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use crate::bus::{Connection, End, Established};
-use crate::engine::{CallerCore, Reply};
+use crate::engine::{CallerCore, Reply, RpcError};
 use crate::error::{CallError, Halt};
-use crate::rpc::RpcError;
 use crate::slice;
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
 use crate::wait::{Deadline, PollingMode, looks_per_reading};

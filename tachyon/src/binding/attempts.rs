@@ -8,10 +8,9 @@ use std::sync::{Arc, Weak};
 use super::{Mapping, Receiving, Room, Sending, Taking};
 use crate::bus::{Connection, Incoming, look_for_data};
 use crate::dispatch::{Dispatcher, Reply, Request};
-use crate::engine::Watch;
+use crate::engine::{Watch, open_request};
 use crate::error::{Halt, RecvError, SendError, ServeError};
 use crate::ring::Frame;
-use crate::rpc::open_request;
 use crate::wait::{Deadline, monotonic_nanos};
 
 /// Up to `looks` looks for a message. A dead peer is not noticed here but by the wait that follows.

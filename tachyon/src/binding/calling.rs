@@ -11,10 +11,10 @@ use super::attempts::look;
 use super::{Closer, Mapping, Room, Taking, swap};
 use crate::bus::State;
 use crate::describe::{EndpointDescription, Operation};
-use crate::engine::{Reply, Standing};
+use crate::engine::{ErrorKind, Reply, Standing};
 use crate::error::CallError;
 use crate::ring::{MessageHeader, Reservation};
-use crate::rpc::{Agreement, Attempts, Caller, ErrorKind};
+use crate::rpc::{Agreement, Attempts, Caller};
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id};
 use crate::wait::{Deadline, PollingMode};
 

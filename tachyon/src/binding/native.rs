@@ -10,9 +10,9 @@ use thiserror::Error;
 
 use crate::describe::{Description, EndpointDescription};
 use crate::dispatch::{HandlerError, OwnedHandler, Replied, Reply, ReplyRoom, Request};
+use crate::engine::ErrorKind;
 use crate::foreign;
 use crate::native::{ABI, Call, Endpoint, Head, MAGIC, NO_DEADLINE, Sizes, Steps, Text, status};
-use crate::rpc::ErrorKind;
 
 /// Why an endpoint of another copy of this crate cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -4,9 +4,10 @@ use super::desk::Desk;
 use super::table::Table;
 use crate::bus::{Incoming, Outgoing};
 use crate::describe::{Description, Operation, Query, WHOLE_TABLE, chunk};
+use crate::engine::{ErrorKind, is_cancel};
 use crate::error::Unsent;
 use crate::ring::{Frame, MessageHeader};
-use crate::rpc::{ErrorKind, control_reply, is_cancel, refusal};
+use crate::rpc::{control_reply, refusal};
 use crate::slice;
 use crate::type_id::msg_type;
 

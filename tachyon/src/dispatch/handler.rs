@@ -8,13 +8,12 @@ use super::layer::Context;
 use super::slot::SlotError;
 use crate::aligned::AlignedBytes;
 use crate::bus::Outgoing;
-use crate::engine::{CallerInfo, Watch};
+use crate::engine::{CallerInfo, ErrorBody, ErrorKind, Watch};
 use crate::error::{Halt, Unsent};
 #[cfg(feature = "python")]
 use crate::native::{HostReply, HostRoom};
 use crate::payload::{DeclaredError, Message, Refused, ReplyValue, SHORT, Value, on_stack, with_scratch};
 use crate::ring::{MessageHeader, Reservation};
-use crate::rpc::{ErrorBody, ErrorKind};
 use crate::slice;
 use crate::type_id::make_type_id;
 use crate::wait::Deadline;
@@ -115,8 +114,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether the answer is wanted no more: the caller cancelled the call, closed or died, or its deadline has passed.
-    /// A handler that runs for long asks this now and then, and ends early. Reads the clock, and makes a system call.
+    /// Whether the answer is wanted no more: the caller cancelled the call, closed or died, its deadline has passed, or
+    /// the server stops and its `stop_timeout` is over. A handler that runs for long asks this now and then, and ends
+    /// early. Reads the clock, and makes a system call.
     pub fn is_cancelled(&self) -> bool {
         let Asked { due, deadline, watch, .. } = self.asked;
         is_cancelled(*watch, due.correlation_id, *deadline)

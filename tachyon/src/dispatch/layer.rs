@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::handler::is_cancelled;
-use crate::engine::{CallerInfo, Watch};
+use crate::engine::{CallerInfo, ErrorKind, Watch};
 use crate::foreign;
-use crate::rpc::ErrorKind;
 use crate::wait::Deadline;
 
 /// Sees every request before and after its handler; added with [`Dispatcher::layer`](crate::Dispatcher::layer).
@@ -92,7 +91,8 @@ impl Context<'_> {
         self.deadline.remaining()
     }
 
-    /// Whether the answer is wanted no more: the caller cancelled the call, closed or died, or its deadline has passed.
+    /// Whether the answer is wanted no more: the caller cancelled the call, closed or died, its deadline has passed, or
+    /// the server stops and its [`stop_timeout`](crate::ServerOptions::stop_timeout) is over.
     ///
     /// A handler that runs for long asks this now and then, and ends early: its caller takes no answer. The look is at
     /// the ring and at the caller's process, and makes a system call. An async handler need not ask: its future is

@@ -9,10 +9,9 @@ use super::handler::{HandlerError, Replied, Reply};
 use super::into_reply::{IntoReply, or_text};
 use crate::bus::Incoming;
 use crate::describe::EndpointDescription;
-use crate::engine::CallerInfo;
+use crate::engine::{CallerInfo, OpenRequest};
 use crate::error::RegisterError;
 use crate::foreign::Foreign;
-use crate::rpc::OpenRequest;
 
 /// Writes what a handler's future gave where its caller's replies go.
 type Write = Box<dyn FnOnce(Reply<'_>) -> Result<Replied, HandlerError> + Send>;

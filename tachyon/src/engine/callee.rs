@@ -7,11 +7,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::caller_info::CallerInfo;
+use super::fault::{ErrorBody, ErrorKind, send_error};
+use super::request::{OpenRequest, is_cancel, is_control, open_loan, refused_type};
 use crate::aligned::AlignedBytes;
 use crate::bus::{Incoming, MOST_PER_LOOK, Outgoing, look_for_data};
 use crate::error::{Halt, Unsent};
 use crate::ring::{Fault, Frame};
-use crate::rpc::{ErrorBody, ErrorKind, OpenRequest, is_cancel, is_control, open_loan, refused_type, send_error};
 use crate::slice;
 use crate::type_id::msg_type;
 use crate::wait::Deadline;

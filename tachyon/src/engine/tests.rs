@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::{CalleeCore, CallerInfo, Handled, Pass, Service, Why};
 use crate::bus::{Incoming, MOST_PER_LOOK, Outgoing};
+use crate::engine::{ErrorKind, OpenRequest};
 use crate::error::Halt;
 use crate::fuzz::linked;
 use crate::options::Options;
 use crate::ring::{Geometry, MessageHeader, RingMemory, Use};
-use crate::rpc::{Caller, ErrorKind, OpenRequest};
+use crate::rpc::Caller;
 use crate::slice;
 use crate::type_id::{ROUTE_CANCEL, make_type_id, msg_type};
 

@@ -173,7 +173,7 @@ fn look(payload: &[u8]) {
     core::hint::black_box(payload.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
 }
 
-fn look_at_error(error: Option<crate::rpc::RpcError>) {
+fn look_at_error(error: Option<crate::engine::RpcError>) {
     if let Some(error) = error {
         assert!(core::str::from_utf8(error.text.as_bytes()).is_ok());
         core::hint::black_box(error.to_string());

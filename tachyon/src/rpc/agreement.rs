@@ -1,7 +1,7 @@
 //! Whether caller and callee mean the same by an endpoint, and a description on its way to a caller, piece by piece.
 
-use super::fault::{ErrorKind, RpcError};
 use crate::describe::{Chunk, Description, EndpointDescription, Query};
+use crate::engine::{ErrorKind, RpcError};
 use crate::error::CallError;
 
 /// Longest description a caller puts together: 256 bytes for each of 65535 endpoints. Reading it takes up to some 20

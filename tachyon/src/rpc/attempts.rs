@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fault::ErrorKind;
+use crate::engine::ErrorKind;
 use crate::error::CallError;
 use crate::wait::Deadline;
 
@@ -61,7 +61,7 @@ pub(super) fn is_stopping<E>(error: &CallError<E>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::RpcError;
+    use crate::engine::RpcError;
 
     const LOST: CallError = CallError::PeerDead { sent: true };
     const UNSENT: CallError = CallError::Closed { sent: false };

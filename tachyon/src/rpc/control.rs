@@ -6,27 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::agreement::{Agreement, Pieces};
 use super::caller::Caller;
-use super::fault::{ErrorBody, ErrorKind, ErrorReply, RpcError};
-
 use crate::aligned::AlignedBytes;
-use crate::bus::{Incoming, Outgoing};
-use crate::describe::{Description, EndpointDescription, Operation, Query, WHOLE_TABLE};
+use crate::bus::Outgoing;
+use crate::describe::{Description, EndpointDescription, Operation, WHOLE_TABLE};
+use crate::engine::{ErrorBody, ErrorKind, ErrorReply, RpcError, is_cancel};
 use crate::error::{CallError, Halt, Unsent};
 use crate::ring::{Frame, MessageHeader};
-use crate::slice;
-use crate::type_id::{ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};
+use crate::type_id::{ROUTE_CONTROL, make_type_id, msg_type};
 use crate::wait::Deadline;
-
-/// Whether a request is for the callee itself: a control request, or the cancellation of a call.
-#[inline]
-pub(crate) fn is_control(frame: &Frame) -> bool {
-    matches!(route_id(frame.type_id), ROUTE_CONTROL | ROUTE_CANCEL)
-}
-
-/// Whether a request cancels a call. A callee takes it and gives no reply.
-pub(crate) fn is_cancel(frame: &Frame) -> bool {
-    route_id(frame.type_id) == ROUTE_CANCEL
-}
 
 /// The reply to a control request, as far as that takes no table of endpoints: type identifier and payload. An operation
 /// that does, or that this version does not know, is one without a handler.
@@ -36,19 +23,6 @@ pub(crate) fn control_reply(frame: &Frame, max_len: usize) -> (u32, Vec<u8>) {
         Some(Operation::Ping) => (frame.type_id, Vec::new()),
         Some(Operation::Describe) | None => refusal(frame, ErrorKind::NoHandler, max_len),
     }
-}
-
-/// The message type that an error reply to the loan of `incoming` names. A question for the description of one endpoint
-/// is the beginning of a call of that endpoint.
-#[cold]
-pub(crate) fn refused_type(incoming: &Incoming) -> u16 {
-    let frame = &incoming.loan;
-    let of = msg_type(frame.type_id);
-    if route_id(frame.type_id) != ROUTE_CONTROL || Operation::of(of) != Some(Operation::Describe) {
-        return of;
-    }
-    let asked = Query::decode(slice::payload(frame, incoming)).map(|query| query.msg_type);
-    asked.filter(|asked| *asked != WHOLE_TABLE).unwrap_or(of)
 }
 
 /// The error reply to a control request: type identifier and payload.

@@ -3,9 +3,8 @@
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-use super::fault::RpcError;
 use crate::bus::{Incoming, Outgoing};
-use crate::engine::{CallerCore, Calls};
+use crate::engine::{CallerCore, Calls, RpcError};
 use crate::error::CommitError;
 use crate::ring::{MessageHeader, Reservation};
 use crate::slice;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::attempts::{Attempts, is_stopping};
 use super::caller::Caller;
-use super::fault::{ErrorKind, RpcError};
 use super::guard::RpcRxGuard;
+use crate::engine::{ErrorKind, RpcError};
 use crate::error::CallError;
 use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::Deadline;

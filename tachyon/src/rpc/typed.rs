@@ -5,10 +5,10 @@ use core::ptr;
 use std::time::Duration;
 
 use super::caller::Caller;
-use super::fault::RpcError;
 use super::guard::RpcRxGuard;
 use super::in_place::InPlace;
 use crate::describe::Signature;
+use crate::engine::RpcError;
 use crate::error::CallError;
 use crate::payload::{DeclaredError, Message, Refused, SHORT, Scratch, Value, on_stack};
 use crate::slice;

@@ -4,7 +4,7 @@ use core::fmt;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -14,8 +14,8 @@ use super::service::Nothing;
 use super::session::Arrival;
 use crate::foreign;
 use crate::stats::Publication;
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
-use crate::wait::{Deadline, monotonic_nanos};
+use crate::sync::{AtomicUsize, Ordering};
+use crate::wait::{Deadline, StopTime};
 
 /// What [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
 pub(super) type EventHook = Box<dyn Fn(&ServerEvent<'_>) + Send + Sync>;
@@ -65,26 +65,23 @@ impl AsFd for Inbox {
 
 /// The shared part of a server.
 pub(super) struct Control {
-    /// When the stop was asked for, on the monotonic clock; 0 before.
-    stopped_at: AtomicU64,
-    stop_timeout: Duration,
-    inboxes: Mutex<Vec<std::sync::Arc<Inbox>>>,
+    pub(super) stop_time: Arc<StopTime>,
+    inboxes: Mutex<Vec<Arc<Inbox>>>,
     hook: Option<EventHook>,
-    publication: Mutex<Option<std::sync::Arc<Publication>>>,
+    publication: Mutex<Option<Arc<Publication>>>,
 }
 
 impl Control {
     pub(super) fn new(stop_timeout: Duration) -> Self {
         Self {
-            stopped_at: AtomicU64::new(0),
-            stop_timeout,
+            stop_time: Arc::new(StopTime::new(stop_timeout)),
             inboxes: Mutex::default(),
             hook: None,
             publication: Mutex::default(),
         }
     }
 
-    fn inboxes(&self) -> std::sync::MutexGuard<'_, Vec<std::sync::Arc<Inbox>>> {
+    fn inboxes(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Inbox>>> {
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,11 +90,11 @@ impl Control {
     }
 
     /// What is published about this server, while it is.
-    pub(super) fn publication(&self) -> Option<std::sync::Arc<Publication>> {
+    pub(super) fn publication(&self) -> Option<Arc<Publication>> {
         self.publication.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_publication(&self, publication: Option<std::sync::Arc<Publication>>) {
+    pub(super) fn set_publication(&self, publication: Option<Arc<Publication>>) {
         *self.publication.lock().unwrap_or_else(PoisonError::into_inner) = publication;
     }
 
@@ -120,35 +117,25 @@ impl Control {
 
     /// Asks all workers to stop.
     pub(super) fn stop(&self) {
-        // The first stop counts: what has begun has the timeout in all.
-        let _ = self.stopped_at.compare_exchange(0, monotonic_nanos(), Ordering::Release, Ordering::Relaxed);
+        self.stop_time.stop();
         for inbox in self.inboxes().iter() {
             inbox.ring();
         }
     }
 
     pub(super) fn is_stopping(&self) -> bool {
-        self.stopped_at.load(Ordering::Acquire) != 0
+        self.stop_time.is_stopping()
     }
 
     /// Until when what has begun may go on, and callers take their last replies: from the stop on.
     pub(super) fn stop_deadline(&self) -> Deadline {
-        match self.stopped_at.load(Ordering::Acquire) {
-            0 => Deadline::after(self.stop_timeout),
-            at => {
-                Deadline::at_nanos(at.saturating_add(u64::try_from(self.stop_timeout.as_nanos()).unwrap_or(u64::MAX)))
-            }
-        }
-    }
-
-    pub(super) fn stop_timeout(&self) -> Duration {
-        self.stop_timeout
+        self.stop_time.deadline().unwrap_or_else(|| Deadline::after(self.stop_time.timeout()))
     }
 
     /// A letter box for one more worker.
-    pub(super) fn enlist(&self) -> io::Result<std::sync::Arc<Inbox>> {
-        let inbox = std::sync::Arc::new(Inbox::new()?);
-        self.inboxes().push(std::sync::Arc::clone(&inbox));
+    pub(super) fn enlist(&self) -> io::Result<Arc<Inbox>> {
+        let inbox = Arc::new(Inbox::new()?);
+        self.inboxes().push(Arc::clone(&inbox));
         Ok(inbox)
     }
 
@@ -170,7 +157,7 @@ impl Control {
 
     /// Gives a caller to the worker that has the fewest. A server that stops gives it to the one that let it in, since
     /// others may have finished.
-    pub(super) fn hand_over(&self, arrival: Arrival, own: &std::sync::Arc<Inbox>) {
+    pub(super) fn hand_over(&self, arrival: Arrival, own: &Arc<Inbox>) {
         let inboxes = self.inboxes();
         let fewest = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed));
         let inbox = if self.is_stopping() { own } else { fewest.unwrap_or(own) };

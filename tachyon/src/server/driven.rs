@@ -17,10 +17,9 @@ use super::worker::Worker;
 use super::{RpcServer, Stopper};
 use crate::bus::{Established, Incoming, Outgoing};
 use crate::dispatch::{Deferred, Dispatcher, HandlerError, Lent, Reply};
-use crate::engine::{CallerInfo, Handled, Service, Why};
+use crate::engine::{CallerInfo, Handled, OpenRequest, Service, Why};
 use crate::error::{Halt, ServeError};
 use crate::options::Options;
-use crate::rpc::OpenRequest;
 use crate::stats::{Bank, Publication};
 use crate::type_id::{msg_type, route_id};
 use crate::wait::PollingMode;
@@ -152,7 +151,7 @@ impl Driven {
 
     /// How long callers that do not take their last replies are to be waited for.
     pub fn stop_timeout(&self) -> Duration {
-        self.worker.control.stop_timeout()
+        self.worker.control.stop_time.timeout()
     }
 
     /// Handlers that were not handed over, and returned when the time of a stop was over.

@@ -13,12 +13,12 @@ use super::session::Arrival;
 use super::worker::{Tour, Worker};
 use crate::bus::{Established, Incoming, Outgoing, State};
 use crate::dispatch::{Deferred, Dispatcher, Lent};
-use crate::engine::{CallerInfo, Handled, Why};
+use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Why};
 use crate::error::{Halt, ServeError};
 use crate::fuzz::{Asker, Hostile, Pair, REPEATED, attack_beside, dispatcher, linked};
 use crate::handshake::Role;
 use crate::options::Options;
-use crate::rpc::{Caller, ErrorKind, OpenRequest};
+use crate::rpc::Caller;
 use crate::wait::PollingMode;
 
 /// The number of the echo, and of what makes more of a request.

@@ -7,10 +7,9 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use super::service::{Blocking, outcome_of};
 use crate::bus::{Incoming, Outgoing};
 use crate::dispatch::{Answer, Deferred, HandlerError};
-use crate::engine::{CallerInfo, Handled, Service, Why};
+use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Service, Why};
 use crate::error::Halt;
 use crate::foreign::Panicked;
-use crate::rpc::{ErrorKind, OpenRequest};
 use crate::wait::Deadline;
 
 /// An async handler at work.

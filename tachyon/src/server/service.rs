@@ -4,9 +4,8 @@ use core::convert::Infallible;
 
 use crate::bus::{Incoming, Outgoing};
 use crate::dispatch::{Desk, Lent, Origin, Outcome};
-use crate::engine::{CallerInfo, Handled, Service, Why};
+use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Service, Why};
 use crate::error::Halt;
-use crate::rpc::{ErrorKind, OpenRequest};
 use crate::stats::Bank;
 
 /// The handlers of a table, run where they are served.

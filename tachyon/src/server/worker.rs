@@ -319,7 +319,9 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
             Token::Guest(key) => {
                 let Some(entrance) = &mut self.entrance else { return };
                 if let Some(link) = entrance.attend(key, &self.poller, &self.control) {
-                    let arrival = Arrival::new(self.next_id, &Established::new(*link, &self.options));
+                    let established = Established::new(*link, &self.options);
+                    established.connection.end_with(&self.control.stop_time);
+                    let arrival = Arrival::new(self.next_id, &established);
                     self.next_id += 1;
                     self.control.tell(&ServerEvent::Joined(&arrival.info));
                     self.control.hand_over(arrival, &self.inbox);

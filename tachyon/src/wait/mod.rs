@@ -24,7 +24,7 @@ use budget::park_cost;
 #[cfg(any(test, fuzzing))]
 pub(crate) use budget::park_cost_bounds;
 pub(crate) use budget::{Budget, Spin, looks_per_reading};
-pub(crate) use deadline::{Deadline, monotonic_nanos};
+pub(crate) use deadline::{Deadline, StopTime, monotonic_nanos};
 pub(crate) use peer::Peer;
 use sleep::{Slept, sleep};
 pub(crate) use sleepers::Ticket;

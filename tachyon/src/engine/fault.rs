@@ -6,7 +6,10 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use crate::aligned::AlignedBytes;
+use crate::bus::Outgoing;
+use crate::error::Unsent;
 use crate::payload::{DeclaredError, align8};
+use crate::ring::MessageHeader;
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id, msg_type, route_id};
 
 /// Most bytes of an error's text that travel.
@@ -228,6 +231,19 @@ fn shortened(text: &str, most: usize) -> Cow<'_, str> {
         Some(kept) => format!("{}{CUT}", &text[..text.floor_char_boundary(kept)]).into(),
         None => "".into(),
     }
+}
+
+/// Sends an error reply, waiting for room.
+#[cold]
+pub(crate) fn send_error(
+    outgoing: &mut Outgoing,
+    correlation_id: u64,
+    msg_type: u16,
+    kind: ErrorKind,
+    body: ErrorBody<'_>,
+) -> Result<(), Unsent> {
+    let reply = ErrorReply::encode(msg_type, kind, body, outgoing.max_len());
+    outgoing.send_reply(&reply.payload, MessageHeader::new(reply.type_id, correlation_id))
 }
 
 #[cfg(test)]
