@@ -43,6 +43,8 @@ class Service:
         self._due: asyncio.Handle | None = None
         # Whether that is the loop's next round.
         self._soon = False
+        # Whether the end was cancelled while it waited for handlers.
+        self._cut_short = False
 
     async def run(self) -> None:
         """Serve until the other side, or a stop, ends it."""
@@ -177,7 +179,7 @@ class Service:
     async def _finish(self) -> None:
         """Refuse what has not begun, let handlers come to their end in good order, then cancel those that are left.
 
-        Callers are told before anything is awaited, and whoever cancels this meanwhile does not cut it short.
+        Callers are told before anything is awaited. A cancellation meanwhile ends the time of the handlers, not this.
         """
         orderly = self._over.done() and not self._over.cancelled()
         orderly = orderly and isinstance(self._over.exception(), PeerDeadError | None)
@@ -200,6 +202,8 @@ class Service:
             await self._pause(self._tasks, grace - self._loop.time())
         while not self._refuse() and self._loop.time() < deadline:
             await self._pause((), RETRY)
+        if self._cut_short:
+            raise asyncio.CancelledError
         left = len(self._tasks) + self._serving.overran
         if orderly and left:
             message = f"the server stopped, but {left} handlers went on for longer than its stop_timeout"
@@ -218,6 +222,7 @@ class Service:
             else:
                 await asyncio.sleep(seconds)
         except asyncio.CancelledError:
+            self._cut_short = True
             return True
         return False
 
