@@ -83,9 +83,7 @@ patient, stubborn, echo = (tachyon_rpc(number)(bytes) for number in range(1, 4))
 
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("by", ["task", "forget", "deadline", "close", "death"])
-def test_whatever_ends_a_call_ends_its_handler(
-    peer: Callable[[str], Peer], path: str, server: str, by: str
-) -> None:
+def test_whatever_ends_a_call_ends_its_handler(peer: Callable[[str], Peer], path: str, server: str, by: str) -> None:
     callee = peer(SERVERS[server])
     assert callee.line() == "ready"
     if by == "death":

@@ -291,7 +291,9 @@ class Line:
             self._renewal.cancel()
         # The loop may run in a thread that the child does not have.
         with contextlib.suppress(RuntimeError):
-            self._end(bus, BusClosedError("this connection belongs to the parent process; open one in the forked child"))
+            self._end(
+                bus, BusClosedError("this connection belongs to the parent process; open one in the forked child")
+            )
 
     def unwatch(self) -> None:
         """Have the loop look no more."""

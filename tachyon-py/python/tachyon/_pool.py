@@ -27,6 +27,7 @@ _T = TypeVar("_T")
 _ParametersT = ParamSpec("_ParametersT")
 _GivenT = TypeVar("_GivenT")
 
+
 class Pool:
     """A set of connected callers for any number of threads and event loops.
 
@@ -165,7 +166,7 @@ class Pool:
                 try:
                     return endpoint.call(bus if left is None else bus.within(left), *args, **kwargs)
                 except TachyonError as error:
-                    attempts = attempts or Attempts(True, endpoint.idempotent, left)
+                    attempts = attempts or Attempts(reconnects=True, idempotent=endpoint.idempotent, seconds=left)
                     if not attempts.again(error):
                         raise
                     # Its callee is gone, or stops.
@@ -185,10 +186,14 @@ class Pool:
             left = _left(deadline)
             try:
                 if contract is None:
-                    return await exchange(bus, payload, endpoint.msg_type, False, left, None)
-                return await acall_typed(bus, payload, endpoint.msg_type, False, left, contract)
+                    return await exchange(
+                        bus, payload, endpoint.msg_type, idempotent=False, timeout=left, contract=None
+                    )
+                return await acall_typed(
+                    bus, payload, endpoint.msg_type, idempotent=False, timeout=left, contract=contract
+                )
             except TachyonError as error:
-                attempts = attempts or Attempts(True, endpoint.idempotent, left)
+                attempts = attempts or Attempts(reconnects=True, idempotent=endpoint.idempotent, seconds=left)
                 if not attempts.again(error):
                     raise
                 # Its callee is gone, or stops.

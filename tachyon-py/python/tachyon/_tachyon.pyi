@@ -26,6 +26,7 @@ from tachyon.errors import ErrorKind, RpcError, TachyonError, TimedOutError
 
 __all__ = [
     "MSG_TYPE_ERROR",
+    "Attempts",
     "Bus",
     "Comparison",
     "Contract",
@@ -33,6 +34,7 @@ __all__ = [
     "FieldCore",
     "Items",
     "LoopCalls",
+    "LoopReconnecting",
     "LoopRequest",
     "LoopServing",
     "Memory",

@@ -233,6 +233,7 @@ class RpcError(TachyonError, RuntimeError):
     text: str
     payload: bytes
     name: str
+    safe_to_retry: bool
 
     def __init__(self, kind: int, msg_type: int, text: str = "", payload: bytes = b"", name: str = "") -> None:
         """Describe the failure of one request."""
