@@ -94,7 +94,7 @@ mod _tachyon {
     #[pymodule_export]
     use crate::items::Items;
     #[pymodule_export]
-    use crate::loop_calls::{LoopCalls, LoopReconnecting};
+    use crate::loop_calls::{LoopCalls, LoopConnecting, LoopReconnecting};
     #[pymodule_export]
     use crate::loop_serving::{LoopRequest, LoopServing};
     #[pymodule_export]

@@ -2,18 +2,21 @@
 //!
 //! `tachyon._calls` has the futures and the queue; here is what touches the rings. None of it waits.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use tachyon::__binding::{CallerSteps, Limit, Readiness, Reconnecting, Taking, decode_error, plain_type_id};
+use tachyon::__binding::{CallerSteps, ConnectingBus, Limit, Readiness, Reconnecting, Taking, decode_error, plain_type_id};
 use tachyon::CallError;
 
-use crate::args;
+use crate::args::{self, Integer};
 use crate::comparison::Comparison;
 use crate::errors::Raise;
 use crate::lent::copied_from;
+use crate::lifetime::calling_options;
 use crate::remote::remote_error;
 use crate::rpc_bus::RpcBus;
 
@@ -145,17 +148,15 @@ impl LoopReconnecting {
         }
     }
 
-    /// Take the next step; return None when the bus is connected, otherwise what to wait for: a descriptor to be
-    /// readable, or -1, and seconds.
-    fn step(&self, bus: &Bound<'_, RpcBus>) -> PyResult<Option<(i32, f64)>> {
+    /// Take the next step; return None when the bus is connected, otherwise what to wait for.
+    fn step(&self, bus: &Bound<'_, RpcBus>) -> PyResult<Option<Awaited>> {
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         let mut forward = bus.get().forward()?;
         let calling = forward.attended_calling()?;
         if core.step(&mut calling.caller).map_err(Raise::raise)? {
             return calling.renew().map(|()| None).map_err(Raise::raise);
         }
-        let (descriptor, left) = core.as_awaited();
-        Ok(Some((descriptor.map_or(-1, |fd| fd.as_raw_fd()), left.map_or(f64::INFINITY, |left| left.as_secs_f64()))))
+        Ok(Some(awaited(core.as_awaited())))
     }
 
     /// The exception of a call whose own time runs out while no process listens; None while that is not the cause.
@@ -163,6 +164,53 @@ impl LoopReconnecting {
         let missing = self.core.lock().unwrap_or_else(PoisonError::into_inner).missing()?;
         Some(missing.raise().into_value(py).into_bound(py).into_any())
     }
+}
+
+/// A bus that an event loop connects.
+#[pyclass(module = "tachyon._tachyon", frozen)]
+pub(crate) struct LoopConnecting {
+    core: Mutex<ConnectingBus>,
+    path: PathBuf,
+}
+
+#[pymethods]
+impl LoopConnecting {
+    /// Begin to do what `RpcBus.connect` does.
+    #[new]
+    #[pyo3(signature = (socket_path, *, timeout, any_uid, ring_sizes))]
+    fn new(
+        socket_path: PathBuf,
+        timeout: Option<f64>,
+        any_uid: bool,
+        ring_sizes: Option<(Integer, Integer)>,
+    ) -> PyResult<Self> {
+        let options = calling_options(timeout, any_uid, ring_sizes)?;
+        let core = ConnectingBus::new(&socket_path, &options).map_err(Raise::raise)?;
+        Ok(Self { core: Mutex::new(core), path: socket_path })
+    }
+
+    /// Take the next step; return the bus when it is connected, otherwise what to wait for.
+    fn step(&self, py: Python<'_>) -> PyResult<Step> {
+        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match core.step().map_err(Raise::raise)? {
+            Some(bus) => Step::Connected(Py::new(py, RpcBus::over(bus, self.path.clone()))?),
+            None => Step::Awaited(awaited(core.as_awaited())),
+        })
+    }
+}
+
+/// What came of a step.
+#[derive(IntoPyObject)]
+enum Step {
+    Connected(Py<RpcBus>),
+    Awaited(Awaited),
+}
+
+/// A descriptor to be readable, or -1, and seconds.
+type Awaited = (i32, f64);
+
+fn awaited((descriptor, left): (Option<BorrowedFd<'_>>, Option<Duration>)) -> Awaited {
+    (descriptor.map_or(-1, |fd| fd.as_raw_fd()), left.map_or(f64::INFINITY, |left| left.as_secs_f64()))
 }
 
 /// A reply as what its waiter gets: a copy, or the exception that an error reply stands for.

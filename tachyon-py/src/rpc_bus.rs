@@ -14,7 +14,7 @@ use crate::control::{self, Patience};
 use crate::ends::{Inlet, Occupied, Outlet, busy};
 use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
 use crate::interrupt::detached;
-use crate::lifetime::{Lifetime, closed, connect_options, options};
+use crate::lifetime::{Lifetime, calling_options, closed, options};
 use crate::package::imported;
 use crate::payload::Payload;
 use crate::rpc_lines::{Forward, ForwardLine, ReverseLine};
@@ -35,7 +35,7 @@ pub(crate) struct RpcBus {
 }
 
 impl RpcBus {
-    fn over(bus: tachyon::RpcBus, path: PathBuf) -> Self {
+    pub(crate) fn over(bus: tachyon::RpcBus, path: PathBuf) -> Self {
         let lifetime = Lifetime::new(path, rpc_closer(&bus));
         Self::from_end(Forward::Undecided(bus), lifetime)
     }
@@ -238,10 +238,7 @@ impl RpcBus {
         reconnect: bool,
     ) -> PyResult<Self> {
         let _ = cls;
-        let mut options = connect_options(timeout, any_uid)?;
-        if let Some((forward, reverse)) = ring_sizes {
-            options = options.ring_sizes(args::size("ring_sizes", forward)?, args::size("ring_sizes", reverse)?);
-        }
+        let options = calling_options(timeout, any_uid, ring_sizes)?;
         if reconnect {
             let options = options.reconnect(true);
             let caller = detached(py, || tachyon::Caller::connect_with(&socket_path, &options))?;

@@ -33,7 +33,7 @@ pub use attempts::{CallWatch, monotonic_now, needs_no_wait, request_deadline, re
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_control;
 pub use native::{NativeError, adopt};
-pub use readiness::{Readiness, Reconnecting};
+pub use readiness::{ConnectingBus, Readiness, Reconnecting};
 
 /// A declared error, by its name, with its fields as a head.
 #[cold]

@@ -329,7 +329,7 @@ class Line:
         connecting = self._connecting = LoopReconnecting(bus)
         try:
             while (awaited := connecting.step(bus)) is not None:
-                await self._readable(*awaited)
+                await readable(*awaited)
             self._watch(LoopCalls(bus), set())
         except BaseException:
             # A bus that was closed meanwhile belongs to no loop.
@@ -339,29 +339,31 @@ class Line:
         finally:
             self._renewal = self._connecting = None
 
-    async def _readable(self, descriptor: int, seconds: float) -> None:
-        """Wait until a descriptor is readable, or these seconds have passed."""
-        ready: asyncio.Future[None] = self.loop.create_future()
-
-        def tell() -> None:
-            if not ready.done():
-                ready.set_result(None)
-
-        timer = self.loop.call_later(seconds, tell) if seconds < math.inf else None
-        if descriptor >= 0:
-            self.loop.add_reader(descriptor, tell)
-        try:
-            await ready
-        finally:
-            if timer is not None:
-                timer.cancel()
-            # As in `unwatch`.
-            if descriptor >= 0 and os.getpid() == self._process:
-                self.loop.remove_reader(descriptor)
-
     def missing(self) -> TachyonError | None:
         """Return the error of a call whose time runs out while the bus connects again and no process listens."""
         return None if self._connecting is None else self._connecting.missing()
+
+
+async def readable(descriptor: int, seconds: float) -> None:
+    """Wait until a descriptor, which may be -1 for none, is readable, or these seconds have passed."""
+    loop, process = asyncio.get_running_loop(), os.getpid()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    timer = loop.call_later(seconds, tell) if seconds < math.inf else None
+    if descriptor >= 0:
+        loop.add_reader(descriptor, tell)
+    try:
+        await ready
+    finally:
+        if timer is not None:
+            timer.cancel()
+        # As in `Line.unwatch`.
+        if descriptor >= 0 and os.getpid() == process:
+            loop.remove_reader(descriptor)
 
 
 _lines: weakref.WeakKeyDictionary[RpcBus, Line] = weakref.WeakKeyDictionary()

@@ -9,12 +9,11 @@ import asyncio
 import contextlib
 import functools
 import os
-import threading
 import time
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
-from tachyon._calls import acall_typed, exchange, release
-from tachyon._tachyon import Attempts, PoolPlaces, RpcBus, RpcEndpoint
+from tachyon._calls import acall_typed, exchange, readable, release
+from tachyon._tachyon import Attempts, LoopConnecting, PoolPlaces, RpcBus, RpcEndpoint
 from tachyon.errors import InvalidArgumentError, TachyonError
 
 if TYPE_CHECKING:
@@ -215,23 +214,11 @@ class Pool:
                         handed = loop.create_future()
             except TimeoutError:
                 raise self._places.exhausted() from None
-            bus = lease.idle()
-            if bus is not None:
-                return lease, bus
-            connecting = beside(loop, lambda: self._connect(deadline))
+            bus = lease.idle() or await self._connect_in_loop(deadline)
         except BaseException:
             lease.leave()
             raise
-        try:
-            return lease, await asyncio.shield(connecting)
-        except BaseException:
-            # The thread goes on after a cancellation. It keeps the place, so that there are never more threads than
-            # places, and its caller is for the next call.
-            if connecting.done():
-                _pass_on(lease, connecting)
-            else:
-                connecting.add_done_callback(functools.partial(_pass_on, lease))
-            raise
+        return lease, bus
 
     def _deadline(self, timeout: float | None) -> float | None:
         """Return when a wait for a caller ends, which may take `timeout` seconds or the pool's."""
@@ -240,6 +227,14 @@ class Pool:
     def _connect(self, deadline: float | None) -> RpcBus:
         left = _left(deadline)
         return RpcBus.connect(self._path, timeout=left, ring_sizes=self._ring_sizes, any_uid=self._any_uid)
+
+    async def _connect_in_loop(self, deadline: float | None) -> RpcBus:
+        connecting = LoopConnecting(
+            self._path, timeout=_left(deadline), any_uid=self._any_uid, ring_sizes=self._ring_sizes
+        )
+        while not isinstance(step := connecting.step(), RpcBus):
+            await readable(*step)
+        return step
 
     def close(self) -> None:
         """Close the callers that are idle now, and those in use when they come back. Closing twice is fine."""
@@ -305,35 +300,6 @@ class TimedPool:
         return self._pool._acall(endpoint, *request)  # pyright: ignore[reportPrivateUsage]
 
 
-def beside(loop: asyncio.AbstractEventLoop, operation: Callable[[], _T]) -> asyncio.Future[_T]:
-    """Run an operation that waits in a thread of its own.
-
-    A thread of the loop's executor would be joined when the loop ends, and keep Ctrl-C waiting for as long as it does.
-    """
-    outcome: asyncio.Future[_T] = loop.create_future()
-
-    def settle(result: _T | None, error: BaseException | None) -> None:
-        if outcome.done():
-            return
-        if error is not None:
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(cast("_T", result))
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = operation()
-        except BaseException as raised:  # noqa: BLE001  # is raised where the outcome is awaited
-            error = raised
-        # The loop may have been closed meanwhile.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name="tachyon-connect", daemon=True).start()
-    return outcome
-
-
 def _after(seconds: float | None) -> float | None:
     return None if seconds is None else time.monotonic() + seconds
 
@@ -354,11 +320,3 @@ def _wake(loop: asyncio.AbstractEventLoop, handed: asyncio.Future[None], lease: 
 def _settle(handed: asyncio.Future[None]) -> None:
     if not handed.done():
         handed.set_result(None)
-
-
-def _pass_on(lease: PoolLease, connecting: asyncio.Future[RpcBus]) -> None:
-    """Give a place back with the caller that was connected for a call that was given up."""
-    if connecting.cancelled() or connecting.exception() is not None:
-        lease.leave()
-    else:
-        lease.give_back(connecting.result())

@@ -34,6 +34,7 @@ __all__ = [
     "FieldCore",
     "Items",
     "LoopCalls",
+    "LoopConnecting",
     "LoopReconnecting",
     "LoopRequest",
     "LoopServing",
@@ -930,6 +931,21 @@ class LoopCalls:
     @staticmethod
     def let_go(bus: RpcBus) -> None:
         """Give the bus back."""
+
+@final
+class LoopConnecting:
+    """A bus that an event loop connects; a pool's `acall` uses it."""
+
+    def __new__(
+        cls,
+        socket_path: _Path,
+        *,
+        timeout: float | None,
+        any_uid: bool,
+        ring_sizes: tuple[int, int] | None,
+    ) -> Self: ...
+    def step(self) -> RpcBus | tuple[int, float]:
+        """Take the next step; return the bus when it is connected, otherwise a descriptor or -1, and seconds."""
 
 @final
 class LoopReconnecting:

@@ -2,13 +2,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::epoll;
 
-use crate::error::CallError;
-use crate::handshake::Connecting;
-use crate::rpc::Caller;
+use crate::bus::Established;
+use crate::error::{CallError, ConnectError};
+use crate::handshake::{Connecting, Kind, Role};
+use crate::options::Options;
+use crate::rpc::{Caller, RpcBus};
 use crate::wait::Deadline;
 
 /// A descriptor that is readable while something happened on a caller's connection: a reply, room, its peer's end, its
@@ -38,6 +41,38 @@ impl Readiness {
 impl AsFd for Readiness {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
+    }
+}
+
+/// A bus that connects, in steps that never wait. Dropping it ends the attempt.
+#[derive(Debug)]
+pub struct ConnectingBus {
+    connecting: Connecting,
+    options: Options,
+}
+
+impl ConnectingBus {
+    /// Begins to connect, for as long as the options allow.
+    ///
+    /// # Errors
+    /// As [`RpcBus::connect_with`].
+    pub fn new(path: &Path, options: &Options) -> Result<Self, ConnectError> {
+        let connecting = Connecting::new(path, Kind::Rpc, Role::Either, options)?;
+        Ok(Self { connecting, options: options.clone() })
+    }
+
+    /// Takes the next step; gives the bus when it is connected.
+    ///
+    /// # Errors
+    /// As [`RpcBus::connect_with`].
+    pub fn step(&mut self) -> Result<Option<RpcBus>, ConnectError> {
+        let link = self.connecting.step()?;
+        Ok(link.map(|link| RpcBus::over(Established::new(link, &self.options))))
+    }
+
+    /// What the next step waits for: this descriptor to be readable, if there is one, and this time to pass.
+    pub fn as_awaited(&self) -> (Option<BorrowedFd<'_>>, Option<Duration>) {
+        self.connecting.as_awaited()
     }
 }
 
