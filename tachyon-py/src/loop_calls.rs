@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use tachyon::__binding::{CallerSteps, ConnectingBus, Limit, Readiness, Reconnecting, Taking, decode_error, plain_type_id};
+use tachyon::__binding::{
+    CallerSteps, ConnectingBus, Limit, Readiness, Reconnecting, Taking, decode_error, plain_type_id,
+};
 use tachyon::CallError;
 
 use crate::args::{self, Integer};

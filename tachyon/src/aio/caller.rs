@@ -26,7 +26,7 @@ use crate::wait::{Deadline, INTERRUPT_SLICE};
 /// Replies may come in any order. Dropping a call's future before it is done gives the call up: its late reply is
 /// dropped, the connection stays usable. Dropping the last handle closes the connection in good order.
 ///
-/// When the callee's ring is full, calls wait their turn without keeping a thread. Options are those of [`Caller`], with
+/// When the callee's ring is full, calls wait their turn without keeping a thread. Options are those of [`Caller`](crate::Caller), with
 /// these differences: [`polling`](Options::polling) says how long a task may look for a reply before it awaits one, and
 /// then only while its call is the only one under way, since looking keeps the runtime's thread: not at all by default,
 /// `Spins(n)` times, or with `PureSpin` for some 50 microseconds. An [`interrupt`](Options::interrupt) hook is asked
@@ -80,7 +80,7 @@ impl AsyncCaller {
     /// Connects to the callee that listens at `path`, waiting up to 5 seconds for it to appear.
     ///
     /// # Errors
-    /// As [`Caller::connect`].
+    /// As [`Caller::connect`](crate::Caller::connect).
     ///
     /// # Panics
     /// Outside a tokio runtime, or in one without its I/O or its time driver.
@@ -111,7 +111,7 @@ impl AsyncCaller {
     /// Calls and awaits the reply, which is copied out of the ring.
     ///
     /// # Errors
-    /// As [`Caller::request`].
+    /// As [`Caller::request`](crate::Caller::request).
     pub async fn request(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
         self.persist(msg_type, payload, Deadline::never(), false).await
     }
@@ -134,10 +134,10 @@ impl AsyncCaller {
     }
 
     /// As [`request`](Self::request), for an endpoint that may be called twice where it is called once; see
-    /// [`Caller::request_idempotent`].
+    /// [`Caller::request_idempotent`](crate::Caller::request_idempotent).
     ///
     /// # Errors
-    /// As [`Caller::request_idempotent`].
+    /// As [`Caller::request_idempotent`](crate::Caller::request_idempotent).
     pub async fn request_idempotent(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
         self.persist(msg_type, payload, Deadline::never(), true).await
     }
