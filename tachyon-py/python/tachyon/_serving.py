@@ -77,7 +77,7 @@ class Service:
             # A thread registers a handler at this moment.
             wait = RETRY
         except PeerDeadError as error:
-            # What it had committed, perhaps just now taken, is handled all the same.
+            # What was taken just now begins, and is cancelled in good order with the rest.
             self._over.set_exception(error)
             wait = None
         except BaseException as error:
