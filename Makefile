@@ -23,7 +23,7 @@ RESULTS ?= $(TARGET)/bench
 
 # Inputs for each target of `make fuzz`, and which targets.
 RUNS ?= 20000
-FUZZ ?= consumer producer bell receiver sender caller callee server listener connector stats contract typed describe
+FUZZ ?= consumer producer bell receiver sender caller callee engine server listener connector stats contract typed describe
 
 # What else cargo-fuzz and each target are told: make fuzz FUZZ_BUILD=--no-trace-compares FUZZ_RUN=-entropic=0 for more
 # inputs, each of which learns less. And how AddressSanitizer runs: a short memory of frees and one frame of each allocation, since deeper

@@ -5,6 +5,7 @@
 The server would be another process; here it is a thread, so that there is one program to run.
 """
 
+import asyncio
 import sys
 import tempfile
 import threading
@@ -30,6 +31,12 @@ def call_often(pool: Pool, thread: int) -> int:
     return 500
 
 
+async def count_all(pool: Pool) -> int:
+    """Count in a task for each text; each call has a caller of its own meanwhile."""
+    counted = await asyncio.gather(*(pool.acall(vowels, text.encode(), timeout=5) for text in TEXTS))
+    return sum(map(int, counted))
+
+
 def main() -> None:
     """Run the server and the threads that call it."""
     with tempfile.TemporaryDirectory() as directory, RpcServer(f"{directory}/pool.sock") as server:
@@ -46,6 +53,9 @@ def main() -> None:
             with pool.caller() as caller:
                 for text in TEXTS:
                     print(f"{text}: {vowels.call(caller, text.encode(), timeout=1).decode()} vowels")
+
+            # An event loop waits in the same queue as the threads.
+            print(f"together: {asyncio.run(count_all(pool))} vowels")
 
         server.stop()
         service.join()

@@ -68,7 +68,7 @@ async fn call(caller: &AsyncCaller) -> Result<(), Box<dyn Error>> {
 
     // Who waits no longer drops the future, here by a timeout; the connection stays usable.
     match caller.request_timeout(ponder::MSG_TYPE, b"", Duration::from_millis(20)).await {
-        Err(CallError::TimedOut) => println!("ponder: too slow, given up"),
+        Err(CallError::TimedOut { .. }) => println!("ponder: too slow, given up"),
         other => return Err(format!("ponder should have timed out, got {other:?}").into()),
     }
     let reply = caller.request(square::MSG_TYPE, &12u64.to_le_bytes()).await?;

@@ -49,6 +49,12 @@ impl Contract<'_> {
                 });
             }
         }
+        for argument in self.params.arguments() {
+            if let (Kind::Plain, Type::Array(array)) = (&argument.kind, peel(argument.ty)) {
+                let assertion = Place::of(array).take(quote!(#private::assert_by_value::<#array>()));
+                items.extend(quote_spanned!(Span::mixed_site()=> #shared const _: () = #assertion;));
+            }
+        }
         if self.params.are_fields() {
             let heads = self.wires().map(|wire| quote!(<#wire as #private::Value>::HEAD));
             let count = self.params.arguments().count() + 1;
@@ -296,6 +302,11 @@ impl Contract<'_> {
             let call = place.take(call);
             assertions.extend(quote_spanned!(Span::mixed_site()=> #shared const _: () = #call;));
         };
+        if let ReplyForm::Value(wire) | ReplyForm::Slot { wire: Some(wire), .. } = self.reply
+            && let Type::Array(array) = peel(wire)
+        {
+            assert(Place::of(wire), quote!(#private::assert_by_value::<#array>()));
+        }
         if let (ReplyForm::Value(written) | ReplyForm::Opaque(written), Some(ty)) = (self.reply, self.returned())
             && !is_known_reply(&ty)
         {

@@ -12,9 +12,6 @@ use crate::errors::Raise;
 use crate::lifetime::{Ending, closed};
 use crate::payload::Payload;
 
-/// How often a request that may be sent twice is sent anew after its connection was lost, as the core does it.
-pub(crate) const RESENDS: u32 = 2;
-
 /// One request as its endpoint asks for it.
 #[derive(Clone, Copy)]
 pub(crate) struct Asking<'a> {
@@ -73,10 +70,8 @@ impl Calling {
             return Ok(correlation_id);
         }
         let size = data.len();
-        let room = self.waiting(py, spins, |caller| match contract {
-            None => caller.wait_to_call(msg_type, size, limit),
-            Some(contract) => contract.wait_to_call(caller, size, limit),
-        })?;
+        let verify = contract.map(Contract::verified);
+        let room = self.waiting(py, spins, |caller| caller.wait_to_call(msg_type, size, limit, verify))?;
         self.caller.call_in(room, payload.as_slice())
     }
 
@@ -146,12 +141,35 @@ impl Calling {
     ) -> PyResult<(u64, ReplyTaken)> {
         self.replies.check()?;
         self.requests.check()?;
-        let mut resends = if asking.idempotent && self.caller.may_reconnect() { RESENDS } else { 0 };
+        let outcome = self.exchange(py, payload, asking);
+        if outcome.as_ref().is_ok_and(|(_, reply)| !reply.is_stopping()) || !self.caller.may_reconnect() {
+            return outcome.map_err(Raise::raise);
+        }
+        self.try_again(py, payload, asking, outcome).map_err(Raise::raise)
+    }
+
+    /// Makes a call again that failed, where that is worth it.
+    #[cold]
+    fn try_again(
+        &mut self,
+        py: Python<'_>,
+        payload: &Payload<'_, '_>,
+        asking: &Asking<'_>,
+        mut outcome: Result<(u64, ReplyTaken), CallError>,
+    ) -> Result<(u64, ReplyTaken), CallError> {
+        let mut attempts = asking.limit.attempts(self.caller.may_reconnect(), asking.idempotent);
         loop {
-            match self.exchange(py, payload, asking) {
-                Err(CallError::Closed | CallError::PeerDead) if resends > 0 => resends -= 1,
-                outcome => return outcome.map_err(Raise::raise),
+            match outcome {
+                Ok((_, ref reply)) if reply.is_stopping() && attempts.again_elsewhere() => {
+                    if let ReplyTaken::InPlace(taking) = reply {
+                        self.release(taking.position());
+                    }
+                    self.waiting(py, asking.spins, |caller| caller.leave(asking.limit))?;
+                }
+                Err(ref error) if attempts.again(error) => {}
+                outcome => return outcome,
             }
+            outcome = self.exchange(py, payload, asking);
         }
     }
 
@@ -185,10 +203,16 @@ impl Calling {
         if let Some(before) = before {
             self.caller.swap_polling_mode(before);
         }
+        self.renew()?;
+        outcome
+    }
+
+    /// Has the bus close the present connection, which may be a new one.
+    pub(crate) fn renew(&self) -> Result<(), CallError> {
         if self.caller.may_reconnect() && !self.ending.renew(self.caller.closer()) {
             return Err(CallError::ClosedHere);
         }
-        outcome
+        Ok(())
     }
 
     /// Marks a reply in place as lent to a guard.

@@ -7,7 +7,7 @@ use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueErro
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView, PyString, PyTuple, PyType};
-use tachyon::__binding::{CallerAgreement, Limit, Place, RequestRoom, error_fields};
+use tachyon::__binding::{CallerSteps, Place, error_fields};
 use tachyon::{CallError, Caller, Description, EndpointDescription};
 
 use crate::convert::{self, Room};
@@ -413,14 +413,9 @@ impl Contract {
         caller.has_agreed(self.key)
     }
 
-    /// Takes room for a request of `size` bytes, once the callee is known to mean the same.
-    pub(crate) fn wait_to_call(
-        &self,
-        caller: &mut Caller,
-        size: usize,
-        limit: Limit,
-    ) -> Result<RequestRoom, CallError> {
-        caller.wait_to_call_agreed(&self.description, self.key, size, limit)
+    /// What is compared with the callee, and what it goes by.
+    pub(crate) fn verified(&self) -> (&EndpointDescription, usize) {
+        (&self.description, self.key)
     }
 }
 

@@ -4,11 +4,12 @@
 //! context, which `tachyon._context` sees to.
 
 use core::cell::RefCell;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use tachyon::__binding::{monotonic_now, request_deadline};
+use tachyon::__binding::{CallWatch, monotonic_now, request_deadline};
 use tachyon::{CallerInfo, Request};
 
 use crate::endpoint::RpcEndpoint;
@@ -27,6 +28,15 @@ pub(crate) struct CurrentCall {
     name: Py<PyString>,
     caller: CallerInfo,
     deadline: Option<u64>,
+    watch: Watch,
+}
+
+/// What tells whether a call is cancelled.
+pub(crate) enum Watch {
+    /// The handler keeps the thread that serves: it looks at the ring by itself.
+    Ring(CallWatch),
+    /// The handler is a task, and the loop says so.
+    Task(AtomicBool),
 }
 
 impl CurrentCall {
@@ -35,9 +45,17 @@ impl CurrentCall {
         caller: CallerInfo,
         correlation_id: u64,
         deadline: Option<u64>,
+        watch: Watch,
     ) -> PyResult<Self> {
         let name = PyString::new(endpoint.py(), &RpcEndpoint::name(endpoint)?).unbind();
-        Ok(Self { msg_type: endpoint.get().type_number(), correlation_id, name, caller, deadline })
+        Ok(Self { msg_type: endpoint.get().type_number(), correlation_id, name, caller, deadline, watch })
+    }
+
+    /// Notes that the call of a task is cancelled.
+    pub(crate) fn cancel(&self) {
+        if let Watch::Task(cancelled) = &self.watch {
+            cancelled.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -73,6 +91,18 @@ impl CurrentCall {
         self.deadline.map(|at| Duration::from_nanos(at.saturating_sub(monotonic_now())).as_secs_f64())
     }
 
+    /// Whether the answer is wanted no more: the caller cancelled the call, closed or died, or its timeout is over.
+    ///
+    /// A plain handler that runs for long asks this now and then, and ends early. A coroutine function need not: its task
+    /// is cancelled.
+    fn is_cancelled(&self) -> bool {
+        self.deadline.is_some_and(|at| monotonic_now() >= at)
+            || match &self.watch {
+                Watch::Ring(watch) => watch.is_cancelled(),
+                Watch::Task(cancelled) => cancelled.load(Ordering::Relaxed),
+            }
+    }
+
     fn __repr__(&self, py: Python<'_>) -> String {
         let Self { msg_type, caller, .. } = self;
         format!("<tachyon.CurrentCall {} msg_type={msg_type} caller_id={}>", self.name.bind(py), caller.id)
@@ -85,6 +115,7 @@ struct Running {
     caller: CallerInfo,
     correlation_id: u64,
     deadline: Option<u64>,
+    watch: CallWatch,
 }
 
 thread_local! {
@@ -97,8 +128,13 @@ pub(crate) struct Handling(());
 
 impl Handling {
     pub(crate) fn begin(endpoint: Py<RpcEndpoint>, request: Request<'_>, caller: CallerInfo) -> Self {
-        let running =
-            Running { endpoint, caller, correlation_id: request.correlation_id(), deadline: request_deadline(request) };
+        let running = Running {
+            endpoint,
+            caller,
+            correlation_id: request.correlation_id(),
+            deadline: request_deadline(request),
+            watch: CallWatch::new(request),
+        };
         RUNNING.with_borrow_mut(|all| all.push(running));
         Self(())
     }
@@ -121,11 +157,13 @@ pub(crate) fn is_handling() -> bool {
 #[pyo3(name = "_current_call")]
 pub(crate) fn current_call(py: Python<'_>) -> PyResult<Option<CurrentCall>> {
     let running = RUNNING.with_borrow(|all| {
-        all.last().map(|last| (last.endpoint.clone_ref(py), last.caller, last.correlation_id, last.deadline))
+        all.last().map(|last| {
+            (last.endpoint.clone_ref(py), last.caller, last.correlation_id, last.deadline, last.watch.clone())
+        })
     });
     running
-        .map(|(endpoint, caller, correlation_id, deadline)| {
-            CurrentCall::new(endpoint.bind(py), caller, correlation_id, deadline)
+        .map(|(endpoint, caller, correlation_id, deadline, watch)| {
+            CurrentCall::new(endpoint.bind(py), caller, correlation_id, deadline, Watch::Ring(watch))
         })
         .transpose()
 }

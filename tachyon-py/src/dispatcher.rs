@@ -205,7 +205,7 @@ impl RpcDispatcher {
         timeout: Option<core::time::Duration>,
     ) -> PyResult<Result<(), Answered>> {
         // A caller may be waiting for what an interrupted wait left behind, and would send nothing more until it comes.
-        outlet.ring.settle().map_err(Raise::raise)?;
+        outlet.ring.flush_deferred().map_err(Raise::raise)?;
         let patience = Patience::new(timeout);
         let mut taking = inlet.take(py, spins, timeout)?;
         while taking.is_control() {

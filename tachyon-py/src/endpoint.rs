@@ -10,7 +10,7 @@ use tachyon::__binding::ReplyTaken;
 use tachyon::{EndpointDescription, PollingMode};
 
 use crate::args::{self, Integer};
-use crate::calling::{Asking, RESENDS};
+use crate::calling::Asking;
 use crate::contract::{self, Contract, Written};
 use crate::dispatcher::RpcDispatcher;
 use crate::lent::{copied_from, read_from, type_name};
@@ -210,6 +210,9 @@ impl<'py> Single<'py> {
         Ok(())
     }
 }
+
+/// A request that a coroutine sends: its bytes, the seconds that the call has, and the contract.
+type LaterRequest<'py> = (Bound<'py, PyAny>, Option<f64>, Option<Py<Contract>>);
 
 /// A request, and how it is to be made.
 struct Call<'py> {
@@ -419,7 +422,37 @@ impl RpcEndpoint {
         let py = slf.py();
         let this = slf.get();
         let (bus, within) = this.bus("acall", bus, kwargs)?;
-        let Call { written, timeout, .. } = this.prepare("acall", within, args, kwargs)?;
+        let (payload, timeout, _) = this.request(within, args, kwargs)?;
+        match &this.contract {
+            None => imported!(py, "tachyon._calls", "exchange")?.call1((
+                bus,
+                payload,
+                this.msg_type,
+                this.idempotent,
+                timeout,
+                py.None(),
+            )),
+            Some(contract) => imported!(py, "tachyon._calls", "acall_typed")?.call1((
+                bus,
+                payload,
+                this.msg_type,
+                this.idempotent,
+                timeout,
+                contract,
+            )),
+        }
+    }
+
+    /// The request of a call from a coroutine. Its bytes are those at the time of the call.
+    #[pyo3(name = "__tachyon_request__")]
+    fn request<'py>(
+        &self,
+        within: Option<f64>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<LaterRequest<'py>> {
+        let py = args.py();
+        let Call { written, timeout, .. } = self.prepare("acall", within, args, kwargs)?;
         let payload = match written {
             Written::Nothing => PyBytes::new(py, &[]).into_any(),
             Written::Room(room) => PyBytes::new(py, &room).into_any(),
@@ -429,25 +462,7 @@ impl RpcEndpoint {
             }
             Written::Object(object) => object,
         };
-        let resends = if this.idempotent { RESENDS } else { 0 };
-        match &this.contract {
-            None => imported!(py, "tachyon._calls", "exchange")?.call1((
-                bus,
-                payload,
-                this.msg_type,
-                resends,
-                timeout,
-                py.None(),
-            )),
-            Some(contract) => imported!(py, "tachyon._calls", "acall_typed")?.call1((
-                bus,
-                payload,
-                this.msg_type,
-                resends,
-                timeout,
-                contract,
-            )),
-        }
+        Ok((payload, timeout, self.contract.as_ref().map(|contract| contract.clone_ref(py))))
     }
 
     /// Whether `timeout` is a setting of its calls: it has one parameter, or none, and that has another name.

@@ -73,6 +73,7 @@ exceptions!(
     DuplicateError,
     ExtensionError,
     HandlerError,
+    HandlersLeftError,
     HandshakeError,
     InvalidArgumentError,
     LayoutMismatchError,
@@ -90,6 +91,7 @@ exceptions!(
     VersionMismatchError,
     ViewError,
     WrongDirectionError,
+    WorkerLostError,
     WrongKindError,
 );
 
@@ -111,43 +113,60 @@ fn refused(error: &(dyn Error + 'static), text: String) -> PyErr {
     SystemCallError::new_err(text)
 }
 
-/// Error families share most of their variants; this maps those, and then the family's own.
+/// Error families share most of their variants; this maps those, and then the family's own. `begun` says after which of
+/// them the callee may have begun a call.
 macro_rules! raise_family {
-    ($name:ident { $($own:pat => $class:ident),* $(,)? } $($other:pat => $raise:expr),* $(,)?) => {
+    ($name:ident, begun: $begun:expr, { $($own:pat => $class:ident),* $(,)? } $($other:pat => $raise:expr),* $(,)?) => {
         impl Raise for $name {
             #[cold]
             fn raise(self) -> PyErr {
-                let text = self.to_string();
-                match self {
+                let (text, begun): (String, fn(&Self) -> bool) = (self.to_string(), $begun);
+                let begun = begun(&self);
+                let raised = match self {
                     $($own => $class::new_err(text),)*
                     $($other => $raise(text),)*
-                    Self::Interrupted => interrupt::raised(),
-                    Self::TimedOut => TimedOutError::new_err(text),
-                    Self::Closed => PeerClosedError::new_err(text),
+                    Self::Interrupted { .. } => interrupt::raised(),
+                    Self::TimedOut { .. } => TimedOutError::new_err(text),
+                    Self::Closed { .. } => PeerClosedError::new_err(text),
                     Self::ClosedHere | Self::Forked => BusClosedError::new_err(text),
                     Self::Io(source) => refused(&source, text),
                     // A kind that a newer core adds has no better name here yet.
                     _ => PeerDeadError::new_err(text),
-                }
+                };
+                if begun { unsafe_to_retry(raised) } else { raised }
             }
         }
     };
 }
 
-raise_family!(SendError { Self::TooLarge { .. } => TooLargeError, Self::Full => TimedOutError });
-raise_family!(RecvError {});
-raise_family!(CallError {
+raise_family!(SendError, begun: |_| false, { Self::TooLarge { .. } => TooLargeError, Self::Full => TimedOutError });
+raise_family!(RecvError, begun: |_| false, {});
+// An error reply says so by its kind, and an interrupt's exception is not of this package.
+raise_family!(CallError, begun: |error| error.sent() && !matches!(error, CallError::Remote(_) | CallError::Interrupted { .. }), {
     Self::TooLarge { .. } => TooLargeError,
     Self::ReservedMsgType | Self::UnknownCorrelation(_) => InvalidArgumentError,
     Self::Mismatch(_) => LayoutMismatchError,
     Self::BadReply { .. } | Self::Describe(_) => BadReplyError,
-} Self::Reconnect(source) => |text| unconnected(&source, text), Self::Remote(error) => |_| remote(&error));
-raise_family!(ServeError {
+}
+    Self::Unreachable { .. } => NoListenerError::new_err,
+    Self::Reconnect(source) => |text| unconnected(&source, text),
+    Self::Remote(error) => |_| remote(&error),
+);
+raise_family!(ServeError, begun: |_| false, {
     Self::TooLarge { .. } => TooLargeError,
     Self::InvalidCorrelation(_) => InvalidArgumentError,
     Self::NoHandler { .. } => NoHandlerError,
     Self::Handler(_) => HandlerError,
-});
+    Self::WorkerLost(_) => WorkerLostError,
+} Self::HandlersLeft { count } => |text| HandlersLeftError::new_err((text, count)));
+
+/// An error after which the callee may have begun the call.
+fn unsafe_to_retry(error: PyErr) -> PyErr {
+    Python::attach(|py| match error.value(py).setattr(intern!(py, "safe_to_retry"), false) {
+        Ok(()) => error,
+        Err(raised) => raised,
+    })
+}
 
 /// The exception for an error reply that is read already.
 fn remote(error: &tachyon::RpcError) -> PyErr {

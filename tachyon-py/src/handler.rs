@@ -6,7 +6,7 @@ use core::cell::RefCell;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
-use tachyon::__binding::{Mapping, answers_at_once, declared_error, request_mapping};
+use tachyon::__binding::{Mapping, declared_error, needs_no_wait, request_mapping};
 use tachyon::{ErrorKind, HandlerError, Replied, Reply, Request};
 
 use crate::contract::Written;
@@ -267,7 +267,7 @@ fn send(py: Python<'_>, response: &Response<'_>, mut reply: Reply<'_>) -> Result
             payload.as_slice()
         }
     };
-    if answers_at_once(&mut reply, bytes.len()) {
+    if needs_no_wait(&mut reply, bytes.len()) {
         return reply.bytes(bytes);
     }
     // Other threads may change a bytearray meanwhile, but not this copy.

@@ -8,6 +8,7 @@ mod args;
 mod arrays;
 mod aside;
 mod attached;
+mod attempts;
 mod batch;
 mod bus;
 mod calling;
@@ -37,6 +38,7 @@ mod message;
 mod package;
 mod payload;
 mod plan;
+mod pool;
 mod read;
 mod remote;
 mod report;
@@ -72,6 +74,8 @@ mod _tachyon {
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
+    use crate::attempts::Attempts;
+    #[pymodule_export]
     use crate::batch::{RxBatchGuard, RxMsgView};
     #[pymodule_export]
     use crate::bus::Bus;
@@ -90,7 +94,7 @@ mod _tachyon {
     #[pymodule_export]
     use crate::items::Items;
     #[pymodule_export]
-    use crate::loop_calls::LoopCalls;
+    use crate::loop_calls::{LoopCalls, LoopConnecting, LoopReconnecting};
     #[pymodule_export]
     use crate::loop_serving::{LoopRequest, LoopServing};
     #[pymodule_export]
@@ -99,6 +103,8 @@ mod _tachyon {
     use crate::message::Message;
     #[pymodule_export]
     use crate::plan::Plan;
+    #[pymodule_export]
+    use crate::pool::{PoolLease, PoolPlaces};
     #[pymodule_export]
     use crate::remote::{decode_error, read_error};
     #[pymodule_export]

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use tachyon::__binding::Closer;
 use tachyon::Options;
 
-use crate::args;
+use crate::args::{self, Integer};
 use crate::errors::BusClosedError;
 use crate::interrupt::asked_to_stop;
 
@@ -24,6 +24,17 @@ pub(crate) fn options(timeout: Option<f64>, any_uid: bool) -> PyResult<Options> 
 /// The options of `connect`, where no timeout means no limit.
 pub(crate) fn connect_options(timeout: Option<f64>, any_uid: bool) -> PyResult<Options> {
     Ok(options(None, any_uid)?.timeout(args::timeout(timeout)?.unwrap_or(Duration::MAX)))
+}
+
+/// Those of one that calls: it may ask for rings of these sizes.
+pub(crate) fn calling_options(
+    timeout: Option<f64>,
+    any_uid: bool,
+    ring_sizes: Option<(Integer, Integer)>,
+) -> PyResult<Options> {
+    let options = connect_options(timeout, any_uid)?;
+    let Some((forward, reverse)) = ring_sizes else { return Ok(options) };
+    Ok(options.ring_sizes(args::size("ring_sizes", forward)?, args::size("ring_sizes", reverse)?))
 }
 
 /// What closes a bus, shared with a caller that may connect again. Taken when the bus is closed, so that nothing keeps

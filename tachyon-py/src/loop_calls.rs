@@ -1,19 +1,24 @@
 //! `LoopCalls`: the calling end of a bus in the hands of an event loop.
 //!
-//! `tachyon._calls` has the futures and the queue; here is what touches the rings. None of it waits, but for
-//! `reconnect`, which is for a thread of its own.
+//! `tachyon._calls` has the futures and the queue; here is what touches the rings. None of it waits.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use tachyon::__binding::{CallerSteps, Limit, Readiness, Taking, arm_room, decode_error, hear, plain_type_id};
+use tachyon::__binding::{
+    CallerSteps, ConnectingBus, Limit, Readiness, Reconnecting, Taking, decode_error, plain_type_id,
+};
 use tachyon::CallError;
 
-use crate::args;
+use crate::args::{self, Integer};
 use crate::comparison::Comparison;
 use crate::errors::Raise;
 use crate::lent::copied_from;
+use crate::lifetime::calling_options;
 use crate::remote::remote_error;
 use crate::rpc_bus::RpcBus;
 
@@ -52,86 +57,66 @@ impl LoopCalls {
         self.readiness.as_fd().as_raw_fd()
     }
 
-    /// Send a request, due in `timeout` seconds, and return its correlation id; 0 when there is no room. `receive` is
-    /// due when there is.
+    /// Send a request, due in `timeout` seconds, and return its correlation id; 0 when there is no room, which `receive`
+    /// asks for.
     #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not send")]
     fn send(&self, bus: &Bound<'_, RpcBus>, payload: &[u8], msg_type: u16, timeout: Option<f64>) -> PyResult<u64> {
         let limit = Limit::after(args::timeout(timeout)?);
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.attended_calling()?.caller;
-        if let Some(id) = caller.try_call(msg_type, payload, limit).map_err(Raise::raise)? {
-            return Ok(id);
-        }
-        arm_room(caller);
         Ok(caller.try_call(msg_type, payload, limit).map_err(Raise::raise)?.unwrap_or(0))
     }
 
-    /// Ask the next question of a comparison and return its correlation id; 0 when there is no room. `receive` is due
-    /// when there is.
+    /// Ask the next question of a comparison and return its correlation id; 0 when there is no room, which `receive` asks
+    /// for.
     #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not send")]
     fn ask(&self, bus: &Bound<'_, RpcBus>, comparison: &Comparison) -> PyResult<u64> {
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.attended_calling()?.caller;
-        let comparison = comparison.core();
-        if let Some(id) = comparison.ask(caller).map_err(Raise::raise)? {
-            return Ok(id);
-        }
-        arm_room(caller);
-        Ok(comparison.ask(caller).map_err(Raise::raise)?.unwrap_or(0))
+        Ok(caller.ask(&comparison.core()).map_err(Raise::raise)?.unwrap_or(0))
     }
 
     /// Append the replies that have come to `into`, as pairs of correlation id and `bytes` or exception. Returns True when
-    /// there may be more already, False when the callee was just asked to ring for the next one, and None when there was
-    /// nothing and it had been asked before, which `armed` says. Raises the connection's end once everything that came
-    /// before it is taken.
+    /// there may be more to do already, False when the callee was just asked to ring for the next reply, and for `room`
+    /// bytes of room if a request waits for it, and None when there was nothing and the callee had been asked before,
+    /// which `armed` says. Raises the connection's end once everything that came before it is taken.
     #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may receive")]
-    fn receive(&self, bus: &Bound<'_, RpcBus>, into: &Bound<'_, PyList>, armed: bool) -> PyResult<Option<bool>> {
+    fn receive(
+        &self,
+        bus: &Bound<'_, RpcBus>,
+        into: &Bound<'_, PyList>,
+        armed: bool,
+        room: Option<usize>,
+    ) -> PyResult<Option<bool>> {
         let py = bus.py();
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.attended_calling()?.caller;
         // Asked before the looks: nothing sent before an end seen here can escape them.
-        let gone = hear(caller).map_err(Raise::raise)?;
+        let gone = caller.hear().map_err(Raise::raise)?;
         let mut armed = armed;
         for _ in 0..AT_ONCE {
-            let found = match caller.next_reply().map_err(Raise::raise)? {
-                None if caller.may_have_more() => return Ok(Some(true)),
-                None if gone => return Err(CallError::PeerDead.raise()),
-                None if armed => return Ok(None),
-                None => match caller.next_reply_armed().map_err(Raise::raise)? {
-                    None => return Ok(Some(caller.may_have_more())),
-                    found => found,
-                },
-                found => found,
+            let Some(taking) = caller.next_reply().map_err(Raise::raise)? else {
+                if caller.may_have_more() {
+                    return Ok(Some(true));
+                }
+                if gone {
+                    return Err(CallError::PeerDead { sent: true }.raise());
+                }
+                return Ok(if armed { None } else { Some(!caller.arm(room)) });
             };
-            if let Some(taking) = found {
-                let reply = reply(py, taking);
-                caller.release_reply(taking.position());
-                into.append((taking.correlation_id(), reply?))?;
-            }
+            let reply = reply(py, taking);
+            caller.release_reply(taking.position());
+            into.append((taking.correlation_id(), reply?))?;
             armed = false;
         }
         Ok(Some(true))
     }
 
-    /// Give a call up: its late reply is dropped.
+    /// Give a call up: its handler hears of it if that is to be, and its late reply is dropped. True when that waits for
+    /// room, which `receive` asks for.
     #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not forget")]
-    fn forget(&self, bus: &Bound<'_, RpcBus>, correlation_id: u64) -> PyResult<()> {
-        bus.get().forward()?.attended_calling()?.caller.forget(correlation_id);
-        Ok(())
-    }
-
-    /// Connect a bus again whose connection has ended, and return what to go on with. Waits, without the interpreter.
-    #[staticmethod]
-    fn reconnect(bus: &Bound<'_, RpcBus>) -> PyResult<Self> {
-        let mut forward = bus.get().forward()?;
-        let outcome = forward.attend()?.waiting(bus.py(), None, |caller| {
-            caller.recycle();
-            caller.reconnect_if_ended(Limit::after(None))
-        });
-        forward.unattend();
-        drop(forward);
-        outcome.map_err(Raise::raise)?;
-        Self::new(bus)
+    fn forget(&self, bus: &Bound<'_, RpcBus>, correlation_id: u64, cancel: bool) -> PyResult<bool> {
+        Ok(bus.get().forward()?.attended_calling()?.caller.give_up(correlation_id, cancel))
     }
 
     /// Give the bus back.
@@ -140,6 +125,94 @@ impl LoopCalls {
         bus.get().forward()?.unattend();
         Ok(())
     }
+}
+
+/// A bus that an event loop connects again, in steps that never wait.
+#[pyclass(module = "tachyon._tachyon", frozen)]
+pub(crate) struct LoopReconnecting {
+    core: Mutex<Reconnecting>,
+}
+
+#[pymethods]
+impl LoopReconnecting {
+    /// Begin for a bus whose connection has ended, which belongs to the running event loop meanwhile.
+    #[new]
+    fn new(bus: &Bound<'_, RpcBus>) -> PyResult<Self> {
+        let mut forward = bus.get().forward()?;
+        let caller = &mut forward.attend()?.caller;
+        caller.recycle();
+        match Reconnecting::new(caller) {
+            Ok(core) => Ok(Self { core: Mutex::new(core) }),
+            Err(error) => {
+                forward.unattend();
+                Err(error.raise())
+            }
+        }
+    }
+
+    /// Take the next step; return None when the bus is connected, otherwise what to wait for.
+    fn step(&self, bus: &Bound<'_, RpcBus>) -> PyResult<Option<Awaited>> {
+        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut forward = bus.get().forward()?;
+        let calling = forward.attended_calling()?;
+        if core.step(&mut calling.caller).map_err(Raise::raise)? {
+            return calling.renew().map(|()| None).map_err(Raise::raise);
+        }
+        Ok(Some(awaited(core.as_awaited())))
+    }
+
+    /// The exception of a call whose own time runs out while no process listens; None while that is not the cause.
+    fn missing<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let missing = self.core.lock().unwrap_or_else(PoisonError::into_inner).missing()?;
+        Some(missing.raise().into_value(py).into_bound(py).into_any())
+    }
+}
+
+/// A bus that an event loop connects.
+#[pyclass(module = "tachyon._tachyon", frozen)]
+pub(crate) struct LoopConnecting {
+    core: Mutex<ConnectingBus>,
+    path: PathBuf,
+}
+
+#[pymethods]
+impl LoopConnecting {
+    /// Begin to do what `RpcBus.connect` does.
+    #[new]
+    #[pyo3(signature = (socket_path, *, timeout, any_uid, ring_sizes))]
+    fn new(
+        socket_path: PathBuf,
+        timeout: Option<f64>,
+        any_uid: bool,
+        ring_sizes: Option<(Integer, Integer)>,
+    ) -> PyResult<Self> {
+        let options = calling_options(timeout, any_uid, ring_sizes)?;
+        let core = ConnectingBus::new(&socket_path, &options).map_err(Raise::raise)?;
+        Ok(Self { core: Mutex::new(core), path: socket_path })
+    }
+
+    /// Take the next step; return the bus when it is connected, otherwise what to wait for.
+    fn step(&self, py: Python<'_>) -> PyResult<Step> {
+        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match core.step().map_err(Raise::raise)? {
+            Some(bus) => Step::Connected(Py::new(py, RpcBus::over(bus, self.path.clone()))?),
+            None => Step::Awaited(awaited(core.as_awaited())),
+        })
+    }
+}
+
+/// What came of a step.
+#[derive(IntoPyObject)]
+enum Step {
+    Connected(Py<RpcBus>),
+    Awaited(Awaited),
+}
+
+/// A descriptor to be readable, or -1, and seconds.
+type Awaited = (i32, f64);
+
+fn awaited((descriptor, left): (Option<BorrowedFd<'_>>, Option<Duration>)) -> Awaited {
+    (descriptor.map_or(-1, |fd| fd.as_raw_fd()), left.map_or(f64::INFINITY, |left| left.as_secs_f64()))
 }
 
 /// A reply as what its waiter gets: a copy, or the exception that an error reply stands for.

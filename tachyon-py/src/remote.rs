@@ -61,3 +61,11 @@ pub(crate) fn decode_error(payload: &Bound<'_, PyAny>) -> PyResult<u16> {
         None => Err(InvalidArgumentError::new_err("an error reply begins with 2 bytes, the msg_type of its request")),
     }
 }
+
+/// An error reply as it came, of the exception that it became: type identifier and payload.
+pub(crate) fn error_reply<'py>(raised: &Bound<'py, PyAny>) -> PyResult<(u32, Bound<'py, PyBytes>)> {
+    let py = raised.py();
+    let kind: u16 = raised.getattr(pyo3::intern!(py, "kind"))?.extract()?;
+    let payload = raised.getattr(pyo3::intern!(py, "payload"))?.cast_into::<PyBytes>()?;
+    Ok((tachyon::make_type_id(kind, tachyon::MSG_TYPE_ERROR), payload))
+}

@@ -14,7 +14,7 @@ use crate::control::{self, Patience};
 use crate::ends::{Inlet, Occupied, Outlet, busy};
 use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
 use crate::interrupt::detached;
-use crate::lifetime::{Lifetime, closed, connect_options, options};
+use crate::lifetime::{Lifetime, calling_options, closed, options};
 use crate::package::imported;
 use crate::payload::Payload;
 use crate::rpc_lines::{Forward, ForwardLine, ReverseLine};
@@ -35,7 +35,7 @@ pub(crate) struct RpcBus {
 }
 
 impl RpcBus {
-    fn over(bus: tachyon::RpcBus, path: PathBuf) -> Self {
+    pub(crate) fn over(bus: tachyon::RpcBus, path: PathBuf) -> Self {
         let lifetime = Lifetime::new(path, rpc_closer(&bus));
         Self::from_end(Forward::Undecided(bus), lifetime)
     }
@@ -95,6 +95,22 @@ impl RpcBus {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.lifetime.is_closed()
+    }
+
+    /// Makes a caller fit for its next user: forgets its calls, restores the default settings. False when that cannot be,
+    /// because the peer is gone, a guard is open, an event loop has the bus, or it serves.
+    pub(crate) fn recycle(&self) -> bool {
+        let Some(mut forward) = self.forward.try_take() else { return false };
+        let ForwardLine { end, polling, closing, attended, .. } = &mut *forward;
+        match end {
+            Forward::Undecided(bus) if !*closing && !*attended => matches!(bus.state(), tachyon::State::Open),
+            Forward::Calling(calling) if !*closing && !*attended && calling.is_idle() => {
+                *polling = PollingMode::Adaptive;
+                calling.caller.swap_polling_mode(PollingMode::Adaptive);
+                calling.caller.recycle()
+            }
+            _ => false,
+        }
     }
 
     /// Closes the bus that an event loop served.
@@ -222,10 +238,7 @@ impl RpcBus {
         reconnect: bool,
     ) -> PyResult<Self> {
         let _ = cls;
-        let mut options = connect_options(timeout, any_uid)?;
-        if let Some((forward, reverse)) = ring_sizes {
-            options = options.ring_sizes(args::size("ring_sizes", forward)?, args::size("ring_sizes", reverse)?);
-        }
+        let options = calling_options(timeout, any_uid, ring_sizes)?;
         if reconnect {
             let options = options.reconnect(true);
             let caller = detached(py, || tachyon::Caller::connect_with(&socket_path, &options))?;
@@ -264,7 +277,7 @@ impl RpcBus {
     }
 
     /// Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable.
-    fn close(&self) {
+    pub(crate) fn close(&self) {
         self.lifetime.close();
         self.forward.owe(Debt::Close);
         self.reverse.owe(Debt::Close);
@@ -385,22 +398,6 @@ impl RpcBus {
     fn forget(&self, correlation_id: Integer) -> PyResult<bool> {
         let correlation_id = args::correlation_id(correlation_id)?;
         Ok(self.forward()?.calling()?.caller.forget(correlation_id))
-    }
-
-    /// Make a caller fit for its next user: calls are forgotten, settings are the default again. False when that cannot
-    /// be, because the peer is gone, a guard is open or it is no caller.
-    fn _recycle(&self) -> bool {
-        let Some(mut forward) = self.forward.try_take() else { return false };
-        let ForwardLine { end, polling, closing, attended, .. } = &mut *forward;
-        match end {
-            Forward::Undecided(bus) if !*closing && !*attended => matches!(bus.state(), tachyon::State::Open),
-            Forward::Calling(calling) if !*closing && !*attended && calling.is_idle() => {
-                *polling = PollingMode::Adaptive;
-                calling.caller.swap_polling_mode(PollingMode::Adaptive);
-                calling.caller.recycle()
-            }
-            _ => false,
-        }
     }
 
     /// Wait for a request and lend it in place.

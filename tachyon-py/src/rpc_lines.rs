@@ -1,7 +1,7 @@
 //! The two rings of an RPC bus as whoever has their turn sees them.
 
 use pyo3::prelude::*;
-use tachyon::__binding::{CallerSteps, disarm, rpc_caller};
+use tachyon::__binding::{CallerSteps, rpc_caller};
 use tachyon::PollingMode;
 
 use crate::calling::Calling;
@@ -107,7 +107,7 @@ impl ForwardLine {
     pub(crate) fn unattend(&mut self) {
         self.attended = false;
         if let Forward::Calling(calling) = &mut self.end {
-            disarm(&calling.caller);
+            calling.caller.disarm();
             calling.caller.recycle();
         }
         self.let_go();

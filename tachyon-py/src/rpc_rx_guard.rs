@@ -93,7 +93,7 @@ impl RpcRxGuard {
         let payload = self.lent.to_bytes(py)?;
         Ok(decode_error(self.type_id, payload.as_bytes()).map(|error| match error.kind {
             // The callee found out first; this side was about to.
-            ErrorKind::DeadlinePassed => CallError::TimedOut.raise(),
+            ErrorKind::DeadlinePassed => CallError::TimedOut { sent: true }.raise(),
             _ => remote_error(&error, payload, contract),
         }))
     }

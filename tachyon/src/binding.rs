@@ -9,7 +9,6 @@ mod calling;
 mod control;
 mod native;
 mod readiness;
-mod typed;
 
 use core::ptr::NonNull;
 use std::io;
@@ -18,21 +17,23 @@ use std::time::Duration;
 
 use crate::bus::{Bus, Connection, Incoming, Outgoing, State};
 use crate::dispatch::{Dispatcher, HandlerError};
+use crate::engine::{ErrorBody, ErrorKind, RpcError, open_request, send_error};
 use crate::error::{NumaError, RecvError, SendError, ServeError, WrongDirection};
 use crate::ring::{Frame, MessageHeader, Reservation, RingMemory};
-use crate::rpc::{Caller, ErrorBody, ErrorKind, RpcBus, RpcError, check_correlation, open_request, send_error};
+use crate::rpc::{Caller, RpcBus, check_correlation};
 use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::{Budget, Deadline, Interrupt, PollingMode};
 
 pub use crate::dispatch::Deferred;
 pub use crate::payload::plan::{Build, Bytes, Node, Place, Plan, PlanError, PlanField, Source, TooLong, read_message};
-pub use crate::server::{Driven, Next};
-pub use attempts::{answers_at_once, monotonic_now, request_deadline, request_mapping, serve_taken};
+pub use crate::pool::{Lease, LeaseRequest, NoLease, Stock, StockClosed};
+pub use crate::rpc::{Agreement, Attempts};
+pub use crate::server::{Aside, Driven, Next};
+pub use attempts::{CallWatch, monotonic_now, needs_no_wait, request_deadline, request_mapping, serve_taken};
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_control;
 pub use native::{NativeError, adopt};
-pub use readiness::{Readiness, arm_room, disarm, hear};
-pub use typed::{CallerAgreement, Comparison};
+pub use readiness::{ConnectingBus, Readiness, Reconnecting};
 
 /// A declared error, by its name, with its fields as a head.
 #[cold]
@@ -194,8 +195,11 @@ impl Sending {
     /// # Errors
     /// As [`Callee::reply`](crate::Callee::reply).
     #[inline]
-    pub fn settle(&mut self) -> Result<(), ServeError> {
-        Ok(self.0.settle()?)
+    pub fn flush_deferred(&mut self) -> Result<(), ServeError> {
+        if self.0.has_deferred() {
+            self.0.flush_deferred()?;
+        }
+        Ok(())
     }
 
     /// Checks that a request came with this id.

@@ -5,14 +5,15 @@
 //! and `Sync`.
 
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
 use crate::describe::Mismatch;
+use crate::engine::{ErrorKind, RpcError};
 pub use crate::handshake::{ConnectError, ListenError, PathError, ProtocolError, Refusal};
 use crate::payload::{DeclaredError, Malformed, Undeclared};
 pub use crate::ring::{CapacityError, Fault};
-use crate::rpc::{ErrorKind, RpcError};
 pub use crate::shm::{NumaError, ShmError};
 
 /// Why an operation on a connection stopped, whatever it was: the part all families share.
@@ -28,9 +29,10 @@ pub(crate) enum Halt {
     Io(io::Error),
 }
 
-/// Declares an error family: its own variants, then the ones every operation on a connection can end with.
+/// Declares an error family: its own variants, then the ones every operation on a connection can end with. In a family of
+/// calls, those that end a call under way as well as one that is not sent yet say so in the field `sent`.
 macro_rules! family {
-    ($(#[$meta:meta])* $name:ident $(<$error:ident = $default:ty>)? { $($(#[$vmeta:meta])* $variant:ident $({ $($(#[$fmeta:meta])* $field:ident: $ftype:ty),* })? $(($(#[$tmeta:meta])* $ttype:ty))?,)* }) => {
+    ($(#[$meta:meta])* $name:ident $(<$error:ident = $default:ty>)? $(says $sent:ident)? { $($(#[$vmeta:meta])* $variant:ident $({ $($(#[$fmeta:meta])* $field:ident: $ftype:ty),* })? $(($(#[$tmeta:meta])* $ttype:ty))?,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Error)]
         #[non_exhaustive]
@@ -43,19 +45,31 @@ macro_rules! family {
             $($(#[$vmeta])* $variant $({ $($(#[$fmeta])* $field: $ftype),* })? $(($(#[$tmeta])* $ttype))?,)*
             /// The deadline passed before the peer answered, or made room. The connection stays usable.
             #[error("timed out waiting for the peer; the connection stays usable, try again or with more time")]
-            TimedOut,
+            TimedOut $({
+                /// Whether the request had been sent.
+                $sent: bool
+            })?,
             /// The interrupt hook asked for the end of the wait.
             #[error("interrupted while waiting")]
-            Interrupted,
+            Interrupted $({
+                /// Whether the request had been sent.
+                $sent: bool
+            })?,
             /// The peer closed in good order and everything it had sent has been received.
             #[error("the peer closed the connection; connect again to go on")]
-            Closed,
+            Closed $({
+                /// Whether the request had been sent.
+                $sent: bool
+            })?,
             /// This side closed the connection while the operation waited.
             #[error("this side closed the connection")]
             ClosedHere,
             /// The peer's process ended, or dropped the connection without closing it.
             #[error("the peer died; what it had committed has been delivered, connect again to go on")]
-            PeerDead,
+            PeerDead $({
+                /// Whether the request had been sent.
+                $sent: bool
+            })?,
             /// The shared memory holds what no correct peer writes. The connection is of no more use.
             #[error("the shared memory is corrupted ({0}); close this connection, its peer is broken or hostile")]
             FatalError(#[source] Fault),
@@ -67,15 +81,16 @@ macro_rules! family {
             Io(#[source] io::Error),
         }
 
+        /// Of an operation that waits; one that sends goes by way of `Unsent`.
         impl $(<$error>)? From<Halt> for $name $(<$error>)? {
             #[cold]
             fn from(halt: Halt) -> Self {
                 match halt {
-                    Halt::TimedOut => Self::TimedOut,
-                    Halt::Interrupted => Self::Interrupted,
-                    Halt::Closed => Self::Closed,
+                    Halt::TimedOut => Self::TimedOut $({ $sent: true })?,
+                    Halt::Interrupted => Self::Interrupted $({ $sent: true })?,
+                    Halt::Closed => Self::Closed $({ $sent: true })?,
                     Halt::ClosedHere => Self::ClosedHere,
-                    Halt::PeerDead => Self::PeerDead,
+                    Halt::PeerDead => Self::PeerDead $({ $sent: true })?,
                     Halt::FatalError(fault) => Self::FatalError(fault),
                     Halt::Forked => Self::Forked,
                     Halt::Io(source) => Self::Io(source),
@@ -111,7 +126,7 @@ family! {
     /// Why a call got no reply. The connection stays usable unless the variant says that the peer is gone.
     ///
     /// `E` is the error that the endpoint declares, marked with [`#[tachyon::error]`](macro@crate::error).
-    CallError<E = Undeclared> {
+    CallError<E = Undeclared> says sent {
         /// The request can never fit the forward ring.
         #[error("a request of {size} bytes can never fit a ring of {max}; listen with a larger forward capacity")]
         TooLarge {
@@ -129,7 +144,15 @@ family! {
         /// The callee answered with an error.
         #[error("{0}")]
         Remote(#[source] RpcError),
-        /// The callee was gone and there was no connecting again. The next call tries anew.
+        /// No process listens at the path. The next call of a caller that reconnects tries anew.
+        #[error("no process listens at {path}: {source}", path = path.display())]
+        Unreachable {
+            /// Where the caller connects.
+            path: PathBuf,
+            /// Why there was no connection.
+            source: Box<ConnectError>
+        },
+        /// The callee was gone, and there is a listener that refuses a new connection. The next call tries anew.
         #[error("the callee is gone, and connecting again failed: {0}")]
         Reconnect(#[source] Box<ConnectError>),
         /// The two sides do not mean the same by an endpoint. It was not called.
@@ -189,6 +212,42 @@ family! {
         /// An endpoint failed. Its caller got an error reply.
         #[error("{0}")]
         Handler(HandlerFailure),
+        /// The server was stopped, and handlers went on for longer than its `stop_timeout`. Everything else ended in good
+        /// order. An async handler that does not reach its next `await` is left behind; a blocking one keeps the serving
+        /// call until it returns.
+        #[error("the server stopped, but {count} handlers went on for longer than its stop_timeout")]
+        HandlersLeft {
+            /// How many.
+            count: usize
+        },
+        /// A thread that served a server ended by a panic outside of handlers and hooks. The server is stopped and its
+        /// callers are told.
+        #[error("a serving thread {0}; the server was stopped, and its callers were told")]
+        WorkerLost(String),
+    }
+}
+
+impl From<Halt> for Box<ServeError> {
+    #[cold]
+    fn from(halt: Halt) -> Self {
+        Self::new(halt.into())
+    }
+}
+
+impl ServeError {
+    /// How the connection ended, of an error that says so.
+    #[cold]
+    pub(crate) fn into_halt(self) -> Halt {
+        match self {
+            Self::TimedOut => Halt::TimedOut,
+            Self::Interrupted => Halt::Interrupted,
+            Self::Closed => Halt::Closed,
+            Self::ClosedHere => Halt::ClosedHere,
+            Self::FatalError(fault) => Halt::FatalError(fault),
+            Self::Forked => Halt::Forked,
+            Self::Io(source) => Halt::Io(source),
+            _ => Halt::PeerDead,
+        }
     }
 }
 
@@ -291,19 +350,54 @@ impl<E> CallError<E> {
             Self::ReservedMsgType => CallError::ReservedMsgType,
             Self::UnknownCorrelation(id) => CallError::UnknownCorrelation(id),
             Self::Remote(error) => CallError::Remote(error),
+            Self::Unreachable { path, source } => CallError::Unreachable { path, source },
             Self::Reconnect(error) => CallError::Reconnect(error),
             Self::Mismatch(error) => CallError::Mismatch(error),
             Self::BadReply { endpoint, problem } => CallError::BadReply { endpoint, problem },
             Self::Describe(text) => CallError::Describe(text),
-            Self::TimedOut => CallError::TimedOut,
-            Self::Interrupted => CallError::Interrupted,
-            Self::Closed => CallError::Closed,
+            Self::TimedOut { sent } => CallError::TimedOut { sent },
+            Self::Interrupted { sent } => CallError::Interrupted { sent },
+            Self::Closed { sent } => CallError::Closed { sent },
             Self::ClosedHere => CallError::ClosedHere,
-            Self::PeerDead => CallError::PeerDead,
+            Self::PeerDead { sent } => CallError::PeerDead { sent },
             Self::FatalError(fault) => CallError::FatalError(fault),
             Self::Forked => CallError::Forked,
             Self::Io(error) => CallError::Io(error),
         }
+    }
+}
+
+impl<E> CallError<E> {
+    /// Whether the callee may have begun the call. After `false` the call can be made again without running twice.
+    ///
+    /// ```
+    /// use tachyon::CallError;
+    ///
+    /// let error: CallError = CallError::TimedOut { sent: false };
+    /// assert!(!error.sent());
+    /// ```
+    pub fn sent(&self) -> bool {
+        match self {
+            Self::TimedOut { sent } | Self::Interrupted { sent } | Self::Closed { sent } | Self::PeerDead { sent } => {
+                *sent
+            }
+            Self::Remote(error) => error.kind.has_begun(),
+            Self::TooLarge { .. }
+            | Self::ReservedMsgType
+            | Self::UnknownCorrelation(_)
+            | Self::Unreachable { .. }
+            | Self::Reconnect(_)
+            | Self::Mismatch(_)
+            | Self::Describe(_)
+            | Self::Forked => false,
+            // Where it is not known, the call may have begun.
+            Self::Failed(_) | Self::BadReply { .. } | Self::ClosedHere | Self::FatalError(_) | Self::Io(_) => true,
+        }
+    }
+
+    /// Whether the connection ended because the callee did.
+    pub(crate) fn is_loss(&self) -> bool {
+        matches!(self, Self::Closed { .. } | Self::PeerDead { .. })
     }
 }
 
@@ -360,8 +454,8 @@ impl From<Halt> for Unsent {
 }
 
 macro_rules! from_unsent {
-    ($($name:ident $(<$error:ident>)?),*) => {$(
-        impl $(<$error>)? From<Unsent> for $name $(<$error>)? {
+    ($($name:ident),*) => {$(
+        impl From<Unsent> for $name {
             #[cold]
             fn from(unsent: Unsent) -> Self {
                 match unsent {
@@ -373,7 +467,21 @@ macro_rules! from_unsent {
     )*};
 }
 
-from_unsent!(SendError, CallError<E>, ServeError);
+from_unsent!(SendError, ServeError);
+
+impl<E> From<Unsent> for CallError<E> {
+    #[cold]
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::TooLarge { size, max } => Self::TooLarge { size, max },
+            Unsent::Halted(Halt::TimedOut) => Self::TimedOut { sent: false },
+            Unsent::Halted(Halt::Interrupted) => Self::Interrupted { sent: false },
+            Unsent::Halted(Halt::Closed) => Self::Closed { sent: false },
+            Unsent::Halted(Halt::PeerDead) => Self::PeerDead { sent: false },
+            Unsent::Halted(halt) => halt.into(),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

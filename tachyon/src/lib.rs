@@ -48,7 +48,9 @@ mod bus;
 pub mod codegen;
 mod describe;
 mod dispatch;
+mod engine;
 mod error;
+mod foreign;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod handshake;
@@ -77,10 +79,11 @@ pub use describe::{
     HeadDescription, Mismatch, Signature, StructDescription, TypeDescription, VariantDescription,
 };
 pub use dispatch::{
-    CallerInfo, Context, Dispatcher, Endpoint, Entry, EntryHandler, ExclusiveHandler, HandlerError, IntoReply, Layer,
-    Needs, NoState, Outcome, OwnedHandler, Replied, Reply, ReplyInPlace, ReplyRoom, ReplySlot, Request, Scope, Served,
+    Context, Dispatcher, Endpoint, Entry, EntryHandler, ExclusiveHandler, HandlerError, IntoReply, Layer, Needs,
+    NoState, Outcome, OwnedHandler, Replied, Reply, ReplyInPlace, ReplyRoom, ReplySlot, Request, Scope, Served,
     SharedHandler, SlotError, SlotResult,
 };
+pub use engine::{CallerInfo, ErrorKind, RpcError};
 pub use error::{
     CallError, CapacityError, CommitError, ConnectError, Error, Fault, HandlerFailure, ListenError, NumaError,
     PathError, ProtocolError, RecvError, Refusal, RegisterError, SendError, ServeError, ShmError, WrongDirection,
@@ -92,7 +95,7 @@ pub use payload::{
 };
 pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
 pub use ring::MAX_CAPACITY;
-pub use rpc::{Callee, Caller, Calls, ErrorKind, InPlace, RpcBus, RpcError, RpcRxGuard, RpcTxGuard, Started, Within};
+pub use rpc::{Callee, Caller, Calls, InPlace, RpcBus, RpcRxGuard, RpcTxGuard, Started, Within};
 pub use server::{Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
 pub use tachyon_macros::{endpoints, error, payload, tachyon_rpc};
 #[cfg(feature = "tracing")]

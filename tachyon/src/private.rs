@@ -54,7 +54,7 @@ pub use crate::payload::Refused as Malformed;
 pub use crate::payload::{
     Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, Layout, List, Message,
     NoOption, Pass, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer,
-    align8, assert_place, deeper, deepest, list_len, offsets, own_list, read_list, write_list,
+    align8, assert_by_value, assert_place, deeper, deepest, list_len, offsets, own_list, read_list, write_list,
 };
 pub use crate::rpc::Within as Limited;
 pub use crate::rpc::{

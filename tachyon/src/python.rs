@@ -33,16 +33,16 @@
 #![allow(unsafe_code, reason = "is called by another copy of this crate")]
 
 use core::ffi::CStr;
-use core::panic::AssertUnwindSafe;
 use core::slice;
-use std::panic::catch_unwind;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
 use crate::describe::Description;
-use crate::dispatch::{Asked, CallerInfo, Due, Entry, EntryHandler, HandlerError, Replied, Reply, Request};
+use crate::dispatch::{Asked, Due, Entry, EntryHandler, HandlerError, Replied, Reply, Request};
+use crate::engine::CallerInfo;
+use crate::foreign;
 use crate::native::{ABI, Call, Endpoint, Head, HostReply, MAGIC, Sizes, Text};
 use crate::wait::Deadline;
 
@@ -153,7 +153,7 @@ unsafe extern "C" fn run<S: Send + Sync + 'static>(endpoint: *const Endpoint, ca
     let steps = unsafe { &*call.steps };
     // SAFETY: those of a call that goes on until this function returns.
     let host = unsafe { HostReply::new(call.host, steps) };
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
+    let outcome = foreign::run(|| {
         // SAFETY: not null, and valid for this call; shared memory is read as a slice as everywhere (`slice.rs`).
         let payload = unsafe { slice::from_raw_parts(call.request, call.request_len) };
         let caller =
@@ -162,18 +162,11 @@ unsafe extern "C" fn run<S: Send + Sync + 'static>(endpoint: *const Endpoint, ca
         let due = Due { msg_type: exported.msg_type, correlation_id: call.correlation_id };
         let asked = Asked::elsewhere(payload, due, deadline, &caller);
         exported.answer(Request::new(&asked), Reply::through(host, &due))
-    }));
+    });
     let error = match outcome {
         Ok(Ok(_)) => return,
         Ok(Err(error)) => error,
-        Err(panic) => {
-            let error = HandlerError::panicked(&*panic);
-            // What it panicked with may panic when it is dropped.
-            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-                core::mem::forget(again);
-            }
-            error
-        }
+        Err(panicked) => HandlerError::failed(panicked),
     };
     let (kind, body) = error.parts();
     host.fail(kind, body);

@@ -130,10 +130,11 @@ class Calls:
             for _ in range(ROUND):
                 self.pool.call(echo, b"pool")
             self.loop.run(self.gather())
-            made += 2 * ROUND
+            made += 3 * ROUND
 
     async def gather(self) -> None:
         await asyncio.gather(*(echo.acall(self.awaited, b"acall") for _ in range(ROUND)))
+        await asyncio.gather(*(self.pool.acall(echo, b"pool") for _ in range(ROUND)))
 
 
 def main(count: int) -> int:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tachyon import RpcBus
+from tachyon import Pool, RpcBus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,3 +39,5 @@ def test_the_page(peer: Callable[[str], Peer], path: str, capsys: pytest.Capture
             return await names["from_a_loop"](bus)
 
     assert asyncio.run(from_a_loop()) == [b"ONE", b"TWO"]
+    with Pool(path, max_size=2) as pool:
+        assert asyncio.run(names["from_any_loop"](pool)) == [b"ONE", b"TWO"]

@@ -128,6 +128,8 @@ OPERATIONS = {
     "Pool.caller": ("lend_twice(Pool(path, 1))", "rpc"),
     "Pool.caller, connecting": ("lend_twice(Pool(path, 1, timeout=None))", None),
     "Pool.call": ("Pool(path, 1).call(endpoint, b'')", "rpc"),
+    "Pool.acall": ("asyncio.run(Pool(path, 1).acall(endpoint, b''))", "rpc"),
+    "Pool.acall, connecting": ("asyncio.run(Pool(path, 1, timeout=None).acall(endpoint, b''))", None),
     "ping": ("tachyon._tachyon.ping(path, 60.0)", "rpc"),
 }
 
@@ -206,7 +208,7 @@ def blocking() -> set[str]:
     """Return everything public that takes a timeout, or is known to wait without one."""
     found = {"Bus.__next__", "RpcDispatcher.serve_forever", "RpcDispatcher.serve_async", "RpcServer.close"}
     # Their parameters are the endpoint's.
-    found |= {"RpcEndpoint.call", "RpcEndpoint.acall", "Pool.call"}
+    found |= {"RpcEndpoint.call", "RpcEndpoint.acall", "Pool.call", "Pool.acall"}
     for name in tachyon.__all__:
         kind = getattr(tachyon, name)
         if not inspect.isclass(kind) or issubclass(kind, BaseException):

@@ -129,6 +129,7 @@ def test_pool_caller() -> None:
         "shared memory: 4 vowels",
         "rings: 1 vowels",
         "aeiou: 5 vowels",
+        "together: 10 vowels",
     ]
 
 

@@ -107,8 +107,12 @@ def test_a_forked_child_that_ends_the_ordinary_way(peer: Callable[[str], Peer], 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "whole\n", "")
 
 
-def test_a_child_forked_beside_a_loop_that_calls(peer: Callable[[str], Peer], path: str) -> None:
-    """The child shares the epoll and the socket of the loop with its parent, and takes nothing of them."""
+@pytest.mark.parametrize("late", [False, True])
+def test_a_child_forked_beside_a_loop_that_calls(peer: Callable[[str], Peer], path: str, late: bool) -> None:
+    """The child shares the epoll and the socket of the loop with its parent, and takes nothing of them.
+
+    What was under way ends for the child, also when its parent has heard the reply before the child looks.
+    """
     peer("""
         with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
             for _ in range(2):
@@ -118,7 +122,7 @@ def test_a_child_forked_beside_a_loop_that_calls(peer: Callable[[str], Peer], pa
                 bus.reply(cid, payload, 1)
     """)
     script = """
-    import asyncio
+    import asyncio, signal
     endpoint = tachyon.tachyon_rpc(1)(len)
 
     async def main():
@@ -128,10 +132,12 @@ def test_a_child_forked_beside_a_loop_that_calls(peer: Callable[[str], Peer], pa
         child = os.fork()
         if child == 0:
             code = 1
+            signal.alarm(20)
+            time.sleep({late})
             try:
                 await slow
-            except tachyon.BusClosedError:
-                code = 0
+            except tachyon.BusClosedError as error:
+                code = int(error.safe_to_retry)
             bus.close()
             del bus
             gc.collect()
@@ -142,7 +148,7 @@ def test_a_child_forked_beside_a_loop_that_calls(peer: Callable[[str], Peer], pa
 
     asyncio.run(main())
     """
-    ended = run(script, path)
+    ended = run(script.replace("{late}", "1.5" if late else "0"), path)
     # The loop's debugging mode complains of the time that the fork took.
     assert (ended.returncode, ended.stdout) == (0, "b'slow' b'next'\n"), ended.stderr
 

@@ -35,6 +35,11 @@ def die(payload):
         os._exit(1)
     return b"survived"
 
+@dispatcher.handler(msg_type=3)
+def nap_and_stop(payload):
+    time.sleep(0.3)
+    server.stop()
+
 with tachyon.RpcServer(path) as server:
     print("ready", flush=True)
     dispatcher.serve_forever(server)
@@ -130,13 +135,15 @@ def indented(script: str) -> str:
 def test_others_are_lost_with_their_callee(serve: Callable[[], Peer], path: str) -> None:
     serve()
     with RpcBus.connect(path, timeout=2, reconnect=True) as bus:
-        with pytest.raises(tachyon.PeerDeadError):
+        with pytest.raises(tachyon.PeerDeadError) as lost:
             die.call(bus, b"", timeout=10)
-        with pytest.raises(tachyon.NoListenerError):
+        assert not lost.value.safe_to_retry
+        with pytest.raises(tachyon.NoListenerError, match=path) as missing:
             who.call(bus, b"")
-        # The timeout of the call is the shorter one.
+        assert missing.value.safe_to_retry
+        # The timeout of the call is the shorter one, and the cause is the same.
         started = time.monotonic()
-        with pytest.raises(TimeoutError):
+        with pytest.raises(tachyon.NoListenerError, match=path):
             who.call(bus, b"", timeout=0.02)
         assert time.monotonic() - started < 1.5
         server = serve()
@@ -170,6 +177,7 @@ def test_close_while_it_connects(serve: Callable[[], Peer], path: str) -> None:
 def test_from_coroutines(serve: Callable[[], Peer], path: str) -> None:
     async def main() -> None:
         server = serve()
+        threads = threading.active_count()
         with RpcBus.connect(path, timeout=0.2, reconnect=True) as bus:
             for orderly in (True, False):
                 assert await who.acall(bus, b"", timeout=10) == pid(server)
@@ -179,12 +187,14 @@ def test_from_coroutines(serve: Callable[[], Peer], path: str) -> None:
                 # One connection for all who want it.
                 replies = await asyncio.gather(*(who.acall(bus, b"", timeout=10) for _ in range(20)))
                 assert set(replies) == {pid(server)}
-            with pytest.raises(tachyon.PeerDeadError):
+            with pytest.raises(tachyon.PeerDeadError) as lost:
                 await die.acall(bus, b"", timeout=10)
-            with pytest.raises(tachyon.NoListenerError):
-                await who.acall(bus, b"")
-            with pytest.raises(tachyon.TimedOutError):
-                await who.acall(bus, b"", timeout=0.02)
+            assert not lost.value.safe_to_retry
+            for timeout in (None, 0.02):
+                with pytest.raises(tachyon.NoListenerError, match=path) as missing:
+                    await who.acall(bus, b"", timeout=timeout)
+                assert missing.value.safe_to_retry
+            assert threading.active_count() == threads
         server = serve()
         forget_death(path)
         # Long enough for the next server to come.
@@ -195,3 +205,57 @@ def test_from_coroutines(serve: Callable[[], Peer], path: str) -> None:
             await starting
 
     asyncio.run(main())
+
+
+def test_what_a_stopping_server_has_not_begun_goes_to_the_next_one(serve: Callable[[], Peer], path: str) -> None:
+    def restart(server: Peer, other: RpcBus) -> Peer:
+        other.call(b"", 3)
+        # The call of the test lies behind it.
+        time.sleep(0.1)
+        server.process.wait(10)
+        return serve()
+
+    async def from_a_loop(bus: RpcBus, server: Peer, other: RpcBus) -> tuple[bytes, Peer]:
+        await who.acall(bus, b"")
+        other.call(b"", 3)
+        await asyncio.sleep(0.05)
+        called = asyncio.create_task(who.acall(bus, b"", timeout=10))
+        await asyncio.to_thread(server.process.wait, 10)
+        following = await asyncio.to_thread(serve)
+        return await called, following
+
+    server = serve()
+    with RpcBus.connect(path, timeout=10, reconnect=True) as bus, RpcBus.connect(path) as other:
+        assert who.call(bus, b"") == pid(server)
+        following: list[Peer] = []
+        restarting = threading.Thread(target=lambda: following.append(restart(server, other)))
+        restarting.start()
+        time.sleep(0.05)
+        answered = who.call(bus, b"", timeout=10)
+        restarting.join()
+        assert answered == pid(following[0])
+    server = following[0]
+    with RpcBus.connect(path, timeout=10, reconnect=True) as bus, RpcBus.connect(path) as other:
+        answered, last = asyncio.run(from_a_loop(bus, server, other))
+        assert answered == pid(last)
+
+
+def test_a_reconnect_that_is_cut_off_leaves_a_bus_that_works(serve: Callable[[], Peer], path: str) -> None:
+    async def cut_off(bus: RpcBus, server: Peer) -> None:
+        assert await who.acall(bus, b"") == pid(server)
+        server.kill()
+        await asyncio.sleep(0.02)
+        calling = asyncio.create_task(who.acall(bus, b""))
+        # The loop ends while the bus connects.
+        await asyncio.sleep(0.1)
+        assert not calling.done()
+
+    server = serve()
+    with RpcBus.connect(path, timeout=30, reconnect=True) as bus:
+        asyncio.run(cut_off(bus, server))
+        server = serve()
+
+        async def again() -> bytes:
+            return await who.acall(bus, b"", timeout=10)
+
+        assert asyncio.run(again()) == pid(server)

@@ -266,7 +266,7 @@ except KeyboardInterrupt:
         sent = time.monotonic()
         server.process.send_signal(signal.SIGINT)
         with bus.wait(running, timeout=5) as reply:
-            assert reply.error_kind == ErrorKind.STOPPING
+            assert reply.error_kind == ErrorKind.CANCELLED
         ended, left = server.join().split()
     assert float(ended) - sent < 2
     assert left == "0"

@@ -258,3 +258,34 @@ impl Pricing for Book {
 pub fn book() -> Book {
     Book { prices: HashMap::from([(7, 100.0), (8, 20.0)]), orders: 0 }
 }
+
+/// Bytes of a frame: more than the stack of most threads.
+pub const PIXELS: usize = 3 << 20;
+
+/// Lent where it lies.
+#[tachyon::payload]
+pub struct Frame {
+    /// Some pixels.
+    pub pixels: [u8; PIXELS],
+}
+
+/// Copied before it is lent, because not all bytes are a `bool`.
+#[tachyon::payload]
+pub struct MarkedFrame {
+    /// Some pixels.
+    pub pixels: [u8; PIXELS],
+    /// Whether it is marked.
+    pub marked: bool,
+}
+
+/// The last pixel of a frame.
+#[tachyon_rpc(msg_type = 40)]
+pub fn last_pixel(frame: &Frame) -> u8 {
+    frame.pixels[PIXELS - 1]
+}
+
+/// The last pixel of a frame that is marked.
+#[tachyon_rpc(msg_type = 41)]
+pub fn marked_pixel(frame: &MarkedFrame) -> Option<u8> {
+    frame.marked.then(|| frame.pixels[PIXELS - 1])
+}

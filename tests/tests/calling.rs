@@ -13,6 +13,8 @@ use tachyon_tests::service::{ECHO, Place, RECORD, RECORD_AND_DIE_ONCE, SLEEP, ST
 use tachyon_tests::{length, message};
 
 const MOMENT: Duration = Duration::from_millis(20);
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn place() -> Place {
     Place::new(env!("CARGO_BIN_EXE_service"))
@@ -39,7 +41,7 @@ fn timeouts_leave_the_connection_usable() {
     for _ in 0..5 {
         let started = Instant::now();
         let late = caller.request_timeout(SLEEP, &milliseconds(200), Duration::from_millis(10)).map(drop);
-        assert!(matches!(late, Err(CallError::TimedOut)), "{late:?}");
+        assert!(matches!(late, Err(CallError::TimedOut { .. })), "{late:?}");
         soonest = soonest.min(started.elapsed());
         assert_echoes(&mut caller);
         assert_eq!(&*caller.request_timeout(ECHO, b"in time", Duration::from_secs(10)).unwrap(), b"in time");
@@ -139,7 +141,7 @@ fn connects_again_after_a_death() {
     assert_eq!(&*caller.wait(next).unwrap(), b"to the next one");
     assert_eq!(&*caller.wait(answered).unwrap(), b"answered before the end");
     for call in [lost, behind] {
-        assert!(matches!(caller.wait_timeout(call, MOMENT), Err(CallError::PeerDead)));
+        assert!(matches!(caller.wait_timeout(call, MOMENT), Err(CallError::PeerDead { .. })));
         assert!(matches!(caller.try_wait(call), Err(CallError::UnknownCorrelation(_))), "told once");
     }
     assert!(matches!(caller.wait(forgotten), Err(CallError::UnknownCorrelation(_))));
@@ -166,7 +168,7 @@ fn connects_again_after_an_orderly_restart() {
         drop(caller.wait(stopped).unwrap());
         match caller.wait(refused) {
             Ok(reply) => assert_eq!(reply.error().unwrap().kind, ErrorKind::Stopping),
-            Err(error) => assert!(matches!(error, CallError::Closed), "{error:?}"),
+            Err(error) => assert!(matches!(error, CallError::Closed { .. }), "{error:?}"),
         }
         server.finish();
     }
@@ -183,13 +185,15 @@ fn a_missing_server_is_told_and_tried_again() {
     std::thread::sleep(MOMENT);
     for _ in 0..2 {
         let missing = caller.request(ECHO, b"").map(drop);
-        assert!(matches!(missing, Err(CallError::Reconnect(_))), "{missing:?}");
+        assert!(matches!(&missing, Err(CallError::Unreachable { path, .. }) if *path == place.socket()), "{missing:?}");
     }
     let mut soonest = Duration::MAX;
     for _ in 0..5 {
         let started = Instant::now();
         let missing = caller.request_timeout(ECHO, b"", Duration::from_millis(20)).map(drop);
-        assert!(matches!(missing, Err(CallError::TimedOut)), "{missing:?}");
+        // The cause is that no process listens, however the time for it ran out.
+        assert!(matches!(&missing, Err(CallError::Unreachable { path, .. }) if *path == place.socket()), "{missing:?}");
+        assert!(!missing.unwrap_err().sent());
         soonest = soonest.min(started.elapsed());
     }
     // A busy machine may hold up one of them, not all.
@@ -197,6 +201,58 @@ fn a_missing_server_is_told_and_tried_again() {
     let _server = place.serve(4096);
     std::thread::sleep(Duration::from_millis(100));
     assert_echoes(&mut caller);
+}
+
+#[test]
+fn a_request_that_a_stopping_server_has_not_begun_goes_to_the_next_one() {
+    let place = place();
+    let mut server = place.serve(4096);
+    for number in 1..=3u64 {
+        let mut caller = reconnecting(&place);
+        assert_echoes(&mut caller);
+        let mut other = Caller::connect(place.socket()).unwrap();
+        // Both lie before the server, which is busy: the stop first.
+        let busy = other.call(SLEEP, &milliseconds(200)).unwrap();
+        let stopped = other.call(STOP, b"").unwrap();
+        let next = std::thread::scope(|scope| {
+            let called = scope.spawn(move || {
+                std::thread::sleep(MOMENT);
+                caller.request_timeout(RECORD, &number.to_le_bytes(), PATIENCE).map(|reply| reply.to_vec())
+            });
+            drop(other.wait(busy));
+            drop(other.wait(stopped));
+            drop(server.finish());
+            let next = place.serve(4096);
+            assert_eq!(called.join().unwrap().unwrap(), number.to_le_bytes());
+            next
+        });
+        server = next;
+    }
+    // Once each, although it was sent twice.
+    assert_eq!(place.executed(), [1, 2, 3]);
+}
+
+#[test]
+fn an_error_says_whether_the_request_was_sent() {
+    let place = place();
+    let server = place.serve(4096);
+    let mut caller = Caller::connect(place.socket()).unwrap();
+    let mut other = Caller::connect(place.socket()).unwrap();
+    let timed_out = caller.request_timeout(SLEEP, &milliseconds(60_000), MOMENT).map(drop);
+    assert!(matches!(timed_out, Err(CallError::TimedOut { sent: true })), "{timed_out:?}");
+    // The server sleeps: soon there is no room for more.
+    let full = loop {
+        if let Err(error) = caller.call_timeout(ECHO, &[0; 1000], MOMENT) {
+            break error;
+        }
+    };
+    assert!(matches!(full, CallError::TimedOut { sent: false }), "{full:?}");
+    let call = other.call(ECHO, b"").unwrap();
+    server.kill();
+    assert!(matches!(other.wait(call), Err(CallError::PeerDead { sent: true })));
+    assert!(matches!(other.call(ECHO, b""), Err(CallError::PeerDead { sent: false })));
+    let unknown = other.wait(u64::MAX).map(drop).unwrap_err();
+    assert!(matches!(unknown, CallError::UnknownCorrelation(_)) && !unknown.sent());
 }
 
 #[test]
@@ -209,8 +265,8 @@ fn only_who_asks_for_it_connects_again() {
     server.kill();
     let _server = place.serve(4096);
     for _ in 0..2 {
-        assert!(matches!(caller.wait(call), Err(CallError::PeerDead)));
-        assert!(matches!(caller.request_idempotent(ECHO, b""), Err(CallError::PeerDead)));
+        assert!(matches!(caller.wait(call), Err(CallError::PeerDead { .. })));
+        assert!(matches!(caller.request_idempotent(ECHO, b""), Err(CallError::PeerDead { .. })));
     }
     assert_eq!(caller.state(), State::PeerDead);
 }
@@ -221,7 +277,7 @@ fn a_request_the_dead_may_have_taken_is_not_sent_again() {
     let first = place.serve(4096);
     let mut caller = reconnecting(&place);
     let lost = caller.request(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).map(drop);
-    assert!(matches!(lost, Err(CallError::PeerDead)), "{lost:?}");
+    assert!(matches!(lost, Err(CallError::PeerDead { .. })), "{lost:?}");
     drop(first);
     let _server = place.serve(4096);
     assert_echoes(&mut caller);
@@ -265,7 +321,7 @@ fn nothing_is_executed_twice_while_servers_come_and_go() {
                         assert_eq!(*reply, number.to_le_bytes());
                         answered.push(number);
                     }
-                    Err(CallError::PeerDead | CallError::Closed) => lost += 1,
+                    Err(CallError::PeerDead { .. } | CallError::Closed { .. }) => lost += 1,
                     // Not taken at all.
                     Err(CallError::Remote(error)) if error.kind == ErrorKind::Stopping => {}
                     Err(error) => panic!("{number}: {error}"),

@@ -102,10 +102,10 @@ fn a_deadline_that_passes_leaves_the_connection_usable() {
     let mut caller = Caller::connect(&path).unwrap();
     assert_eq!(add_slowly::call(&mut caller.within(PATIENCE), 1, 2, 0).unwrap(), 3);
     let late = add_slowly::call(&mut caller.within(Duration::from_millis(20)), 1, 2, 500);
-    assert!(matches!(late, Err(CallError::TimedOut)), "{late:?}");
+    assert!(matches!(late, Err(CallError::TimedOut { .. })), "{late:?}");
     let late = add_slowly::start(&mut caller.within(Duration::from_millis(20)), 1, 2, 0).unwrap().finish(&mut caller);
     // The first call is still under way.
-    assert!(matches!(late, Err(CallError::TimedOut)), "{late:?}");
+    assert!(matches!(late, Err(CallError::TimedOut { .. })), "{late:?}");
     assert_eq!(add_slowly::call(&mut caller, 1, 2, 0).unwrap(), 3);
     assert_eq!(caller.outstanding(), 0);
 }
@@ -129,7 +129,7 @@ fn callers_that_connect_again_call_every_form() {
         loop {
             match split::call(&mut caller, "a,b", char_code::Code { number: b',' }) {
                 // Sent before the end was noticed.
-                Err(CallError::Closed | CallError::PeerDead) => {}
+                Err(CallError::Closed { .. } | CallError::PeerDead { .. }) => {}
                 outcome => break assert_eq!(outcome.unwrap(), ["a", "b"]),
             }
         }

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tachyon::{CallError, ConnectError, Options, PollingMode, Pool, PoolError, PoolOptions};
+use tachyon_tests::fork;
 use tachyon_tests::service::{ECHO, Place, RECORD, SLEEP, STOP};
 
 const MOMENT: Duration = Duration::from_millis(20);
@@ -80,6 +82,158 @@ fn who_waits_gets_the_next_caller() {
 }
 
 #[test]
+fn threads_take_turns() {
+    let place = place();
+    let _server = place.serve(4096);
+    let pool = pool(&place, 2);
+    // A busy machine may take long for a handshake.
+    drop([pool.get().unwrap(), pool.get().unwrap()]);
+    let made = AtomicU64::new(0);
+    let counts: Vec<u64> = std::thread::scope(|scope| {
+        let call = || {
+            let mut calls = 0;
+            while made.fetch_add(1, Ordering::Relaxed) < 8000 {
+                assert_eq!(pool.request(ECHO, b"mine").unwrap(), b"mine");
+                calls += 1;
+            }
+            calls
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(call)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(counts.iter().all(|&calls| calls > 8000 / 4 / 3), "{counts:?}");
+}
+
+#[test]
+fn a_place_goes_past_threads_that_have_given_up() {
+    let place = place();
+    let _server = place.serve(4096);
+    let pool = pool(&place, 1);
+    for round in 0..20u64 {
+        let held = pool.get().unwrap();
+        std::thread::scope(|scope| {
+            let hasty = scope.spawn(|| pool.get_timeout(MOMENT).map(drop));
+            std::thread::sleep(MOMENT / 4);
+            let patient = scope.spawn(|| pool.get_timeout(Duration::from_secs(20)).map(drop));
+            // About when the hasty one gives up, sooner or later.
+            std::thread::sleep(MOMENT / 2 + Duration::from_millis(round % 10));
+            let returned = Instant::now();
+            drop(held);
+            patient.join().unwrap().unwrap();
+            assert!(returned.elapsed() < Duration::from_secs(10));
+            let hasty = hasty.join().unwrap();
+            assert!(matches!(hasty, Ok(()) | Err(PoolError::Exhausted { .. })), "{hasty:?}");
+        });
+    }
+    assert_eq!(pool.len(), 1);
+}
+
+/// Runs `check` in a forked child, and gives its exit status: 0 if the check passed, `None` if it took too long.
+fn in_child(check: impl FnOnce() -> bool) -> Option<i32> {
+    let Some(child) = fork::fork() else {
+        let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
+        fork::exit(i32::from(!matches!(passed, Ok(true))));
+    };
+    ending(child)
+}
+
+/// The exit status of a child; `None` when it had to be killed.
+fn ending(child: Pid) -> Option<i32> {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(30) {
+        if let Some((_, status)) = waitpid(Some(child), WaitOptions::NOHANG).unwrap() {
+            return status.exit_status();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill_process(child, Signal::KILL).unwrap();
+    fork::reap(child)
+}
+
+#[test]
+fn a_forked_child_has_a_pool_of_its_own() {
+    let place = place();
+    let _server = place.serve(4096);
+    let pool = pool(&place, 2);
+    let calls = |payload: &[u8]| pool.request_timeout(ECHO, payload, Duration::from_secs(10)).unwrap() == payload;
+    let [idle, mut used] = [pool.get().unwrap(), pool.get().unwrap()];
+    drop(idle);
+    let ending = in_child(|| {
+        let began_empty = pool.is_empty();
+        // The grandchild begins anew, too.
+        let grandchild = in_child(|| pool.is_empty() && calls(b"grandchild") && pool.len() == 1);
+        grandchild == Some(0) && began_empty && calls(b"child") && calls(b"again") && pool.len() == 1
+    });
+    assert_eq!(ending, Some(0));
+    let idle = pool.get().unwrap();
+    let ending = in_child(|| {
+        // Both places are taken in the parent.
+        let both = [pool.get().unwrap(), pool.get().unwrap()];
+        pool.len() == 2 && both.into_iter().all(|mut caller| *caller.request(ECHO, b"mine").unwrap() == *b"mine")
+    });
+    assert_eq!(ending, Some(0));
+    let ending = in_child(|| {
+        let refused = matches!(used.request(ECHO, b"").map(drop), Err(CallError::Forked));
+        // Coming back in the child changes neither pool.
+        drop((idle, used));
+        refused && pool.is_empty() && calls(b"child")
+    });
+    assert_eq!(ending, Some(0));
+    // The parent's copy of the closure dropped its callers, too: these came back.
+    assert_eq!(pool.len(), 2);
+    assert!(calls(b"the parent goes on"));
+}
+
+#[test]
+fn a_child_is_forked_while_other_threads_use_the_pool() {
+    let place = place();
+    let _server = place.serve(4096);
+    let pool = pool(&place, 2);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            // Nothing but takes and gives back, so that the lock is often held.
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    drop(pool.get().unwrap());
+                }
+            });
+        }
+        let call = || *pool.request_timeout(ECHO, b"child", Duration::from_secs(10)).unwrap() == *b"child";
+        let endings: Vec<_> = (0..50).map(|_| in_child(call)).collect();
+        over.store(true, Ordering::Relaxed);
+        assert!(endings.iter().all(|&ending| ending == Some(0)), "{endings:?}");
+    });
+    assert_eq!(pool.request(ECHO, b"parent").unwrap(), b"parent");
+}
+
+#[test]
+fn a_hook_that_forks_leaves_the_child_its_turn() {
+    static CHILD: AtomicI32 = AtomicI32::new(NOT_YET);
+    const NOT_YET: i32 = -2;
+    const DUE: i32 = -1;
+    const HERE: i32 = 0;
+    let place = place();
+    let _server = place.serve(4096);
+    let hook = || {
+        if CHILD.load(Ordering::Relaxed) == DUE {
+            CHILD.store(fork::fork().map_or(HERE, |child| child.as_raw_nonzero().get()), Ordering::Relaxed);
+        }
+        false
+    };
+    let pool = Pool::new(place.socket(), &Options::new().interrupt(hook), &PoolOptions::new().max(1));
+    let _held = pool.get().unwrap();
+    CHILD.store(DUE, Ordering::Relaxed);
+    let waited = pool.get_timeout(Duration::from_millis(500)).map(|mut caller| caller.request(ECHO, b"").is_ok());
+    let child = CHILD.load(Ordering::Relaxed);
+    if child == HERE {
+        fork::exit(i32::from(!matches!(waited, Ok(true))));
+    }
+    assert!(matches!(waited, Err(PoolError::Exhausted { .. })), "{waited:?}");
+    assert_eq!(ending(Pid::from_raw(child).unwrap()), Some(0));
+}
+
+#[test]
 fn a_failed_connect_gives_its_place_back() {
     let place = place();
     let options = Options::new().timeout(MOMENT);
@@ -116,7 +270,7 @@ fn broken_callers_are_thrown_away() {
         let (mut first, mut second) = (pool.get().unwrap(), pool.get().unwrap());
         drop(first.request(ECHO, b"").unwrap());
         server.kill();
-        assert!(matches!(second.request(ECHO, b"").map(drop), Err(CallError::PeerDead)));
+        assert!(matches!(second.request(ECHO, b"").map(drop), Err(CallError::PeerDead { .. })));
     }
     assert_eq!(pool.len(), 0, "neither is kept");
     let server = place.serve(4096);
@@ -148,7 +302,7 @@ fn eight_threads_share_three_callers_while_a_server_is_killed() {
                                 assert_eq!(reply, number.to_le_bytes());
                                 answered.push(number);
                             }
-                            Err(PoolError::Call(CallError::PeerDead)) => lost += 1,
+                            Err(PoolError::Call(CallError::PeerDead { .. })) => lost += 1,
                             Err(error) => panic!("{number}: {error}"),
                         }
                         assert!(pool.len() <= 3 + 3, "{}", pool.len());

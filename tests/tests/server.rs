@@ -201,7 +201,7 @@ fn a_stop_answers_everyone() {
         }
     }
     assert!(refused > 0, "nothing was refused");
-    assert!(matches!(caller.request(1, b"late").map(drop), Err(CallError::Closed)));
+    assert!(matches!(caller.request(1, b"late").map(drop), Err(CallError::Closed { .. })));
     server.finish();
     assert!(!path.exists());
 }

@@ -141,14 +141,14 @@ fn dropping_the_future_gives_the_call_up() {
             assert_echoes(&caller).await;
         }
         let late = caller.request_timeout(SLEEP, &100u64.to_le_bytes(), Duration::from_millis(5)).await;
-        assert!(matches!(late, Err(CallError::TimedOut)), "{late:?}");
+        assert!(matches!(late, Err(CallError::TimedOut { .. })), "{late:?}");
         let slow = caller.clone();
         let slow = tokio::spawn(async move { slow.request(SLEEP, &2000u64.to_le_bytes()).await });
         while caller.outstanding() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let skipped = caller.request_timeout(RECORD, &1u64.to_le_bytes(), Duration::from_millis(5)).await;
-        assert!(matches!(skipped, Err(CallError::TimedOut)), "{skipped:?}");
+        assert!(matches!(skipped, Err(CallError::TimedOut { .. })), "{skipped:?}");
         slow.await.unwrap().unwrap();
         assert_echoes(&caller).await;
         assert_eq!(place.executed(), [0_u64; 0], "too late to begin");
@@ -176,10 +176,10 @@ fn death_and_close_are_told_at_once() {
         server.kill();
         while let Some(task) = tasks.join_next().await {
             let outcome = task.unwrap();
-            assert!(matches!(outcome, Err(CallError::PeerDead)), "{outcome:?}");
+            assert!(matches!(outcome, Err(CallError::PeerDead { .. })), "{outcome:?}");
         }
         assert!(killed.elapsed() < Duration::from_secs(2));
-        assert!(matches!(caller.request(ECHO, b"").await, Err(CallError::PeerDead)));
+        assert!(matches!(caller.request(ECHO, b"").await, Err(CallError::PeerDead { .. })));
 
         let server = place.serve(4096);
         let caller = AsyncCaller::connect(place.socket()).await.unwrap();
@@ -187,7 +187,7 @@ fn death_and_close_are_told_at_once() {
         server.finish();
         tokio::time::sleep(MOMENT).await;
         let closed = caller.request(ECHO, b"").await;
-        assert!(matches!(closed, Err(CallError::Closed)), "{closed:?}");
+        assert!(matches!(closed, Err(CallError::Closed { .. })), "{closed:?}");
     });
 }
 
@@ -199,7 +199,7 @@ fn connects_again_when_asked_to() {
         let options = Options::new().reconnect(true);
         let caller = AsyncCaller::connect_with(place.socket(), &options).await.unwrap();
         let lost = caller.request(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).await;
-        assert!(matches!(lost, Err(CallError::PeerDead)), "{lost:?}");
+        assert!(matches!(lost, Err(CallError::PeerDead { .. })), "{lost:?}");
         drop(server);
         let server = place.serve(4096);
         let mut tasks = JoinSet::new();
@@ -220,7 +220,7 @@ fn connects_again_when_asked_to() {
         server.kill();
         tokio::time::sleep(MOMENT).await;
         let none = caller.request_timeout(ECHO, b"", MOMENT).await;
-        assert!(matches!(none, Err(CallError::TimedOut)), "{none:?}");
+        assert!(matches!(none, Err(CallError::Unreachable { .. })), "{none:?}");
     });
 }
 
@@ -298,8 +298,44 @@ fn calls_that_wait_for_room_leave_the_thread_alone() {
         assert!(took < 10 * MOMENT, "a fifth of the time is gone: {took:?}");
         drop(enough);
         while let Some(call) = calls.join_next().await {
-            assert!(matches!(call.unwrap(), Err(CallError::Closed)));
+            assert!(matches!(call.unwrap(), Err(CallError::Closed { .. })));
         }
     });
     callee.join().unwrap();
+}
+
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[test]
+fn connecting_that_is_given_up_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.sock");
+    // This one takes clients into its queue and never answers.
+    let silent = folder.path().join("silent.sock");
+    let listener = rustix::net::socket_with(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
+    rustix::net::bind(&listener, &rustix::net::SocketAddrUnix::new(&silent).unwrap()).unwrap();
+    rustix::net::listen(&listener, 100).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let before = threads();
+    runtime.block_on(async {
+        for path in [&missing, &silent] {
+            for _ in 0..50 {
+                let attempt = AsyncCaller::connect(path);
+                assert!(tokio::time::timeout(Duration::from_millis(1), attempt).await.is_err());
+            }
+        }
+    });
+    // Other tests of this process have threads, too, which only they end.
+    assert!(threads() < before + 50, "{before} threads before, {} after 100 attempts", threads());
+    let ending = Instant::now();
+    drop(runtime);
+    assert!(ending.elapsed() < Duration::from_secs(2), "the end of the runtime waited for {:?}", ending.elapsed());
 }

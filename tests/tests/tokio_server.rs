@@ -168,7 +168,7 @@ fn a_handler_whose_deadline_passes_is_dropped() {
         let server = Server::start(runtime, 1024, 256, 1000);
         let mut caller = server.caller();
         let late = caller.request_timeout(SLEEP, &60_000u64.to_le_bytes(), Duration::from_millis(50));
-        assert!(matches!(late.map(drop), Err(CallError::TimedOut)));
+        assert!(matches!(late.map(drop), Err(CallError::TimedOut { .. })));
         wait_for(&mut caller, "dropped", |counts| counts.dropped == 1 && counts.started == 1);
         // The caller that waits longer than its own deadline is told.
         let call = caller.call_timeout(SLEEP, &60_000u64.to_le_bytes(), Duration::from_millis(50)).unwrap();
@@ -293,7 +293,7 @@ fn a_stop_finishes_what_was_taken() {
             assert_eq!(*caller.wait_timeout(call, PATIENCE).unwrap(), 2000u64.to_le_bytes());
         }
         match caller.request(ECHO, b"late").map(drop) {
-            Err(CallError::Closed) => {}
+            Err(CallError::Closed { .. }) => {}
             Err(CallError::Remote(error)) => assert_eq!(error.kind, ErrorKind::Stopping),
             other => panic!("{other:?}"),
         }
@@ -312,7 +312,7 @@ fn a_stop_does_not_wait_for_ever() {
         wait_for(&mut asking, "started", |counts| counts.started == 1);
         asking.request(STOP, b"").unwrap();
         let reply = caller.wait_timeout(endless, PATIENCE).unwrap();
-        assert_eq!(reply.error().unwrap().kind, ErrorKind::Stopping);
+        assert_eq!(reply.error().unwrap().kind, ErrorKind::Cancelled);
         drop(reply);
         server.process.finish();
     });
@@ -432,7 +432,7 @@ fn dropping_the_future_ends_it_and_keeps_the_path() {
         let call = tokio::task::spawn_blocking(move || Caller::connect(at).unwrap().request(1, b"").map(drop));
         let ended = tokio::time::timeout(Duration::from_millis(300), dispatcher.serve_async(&mut server)).await;
         assert!(ended.is_err(), "{ended:?}");
-        assert!(matches!(call.await.unwrap(), Err(CallError::Closed)));
+        assert!(matches!(call.await.unwrap(), Err(CallError::Closed { .. })));
         assert_eq!(stopper.callers(), 0);
         let at = path.clone();
         let call = tokio::task::spawn_blocking(move || {

@@ -4,9 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tachyon::{CallError, Caller, Dispatcher, Options, RpcServer, ServeError, endpoints};
+use tachyon::{CallError, Caller, Dispatcher, ErrorKind, Options, RpcServer, ServeError, Value, endpoints};
 use tachyon_tests::Peer;
-use tachyon_tests::pricing::{self, Order, PriceRequest, Side, echo, order, price, squares, sum};
+use tachyon_tests::pricing::{
+    self, Frame, MarkedFrame, Order, PriceRequest, Side, echo, last_pixel, marked_pixel, order, price, squares, sum,
+};
 
 fn socket() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -99,10 +101,39 @@ fn the_next_callee_is_asked_again_what_it_means() {
     let error = loop {
         match price::call(&mut caller.within(PATIENCE), &REQUEST) {
             // Sent before the end was noticed.
-            Err(CallError::Closed | CallError::PeerDead) => {}
+            Err(CallError::Closed { .. } | CallError::PeerDead { .. }) => {}
             outcome => break outcome.unwrap_err(),
         }
     };
     assert!(matches!(error, CallError::Mismatch(_)), "{error}");
     assert_eq!(echo::call(&mut caller, b"usable").unwrap(), *b"usable");
+}
+
+/// A value of these bytes, on the heap from the beginning.
+fn boxed<T: tachyon::Fixed>(byte: u8) -> Box<[T]> {
+    Vec::<T>::from_bytes(&vec![byte; size_of::<T>()]).unwrap().into()
+}
+
+#[test]
+fn values_larger_than_a_stack_are_served() {
+    let (_folder, path) = socket();
+    let _server = peer("frames", &path, &[]);
+    let serve = |mut caller: Caller| {
+        let (frame, marked) = (boxed::<Frame>(1), boxed::<MarkedFrame>(1));
+        assert_eq!(last_pixel::call(&mut caller, &frame[0]).unwrap(), 1);
+        assert_eq!(marked_pixel::call(&mut caller, &marked[0]).unwrap(), Some(1));
+        let started = marked_pixel::start(&mut caller, &marked[0]).unwrap();
+        assert_eq!(started.finish(&mut caller).unwrap(), Some(1));
+        // Where a `bool` is 2, the same value is refused, and the connection serves on.
+        let wrong = vec![2; size_of::<MarkedFrame>()];
+        let refused = caller.request(41, &wrong).map(drop);
+        assert!(
+            matches!(&refused, Err(CallError::Remote(error)) if error.kind == ErrorKind::BadRequest),
+            "{refused:?}"
+        );
+        assert_eq!(last_pixel::call(&mut caller, &frame[0]).unwrap(), 1);
+    };
+    let caller = Caller::connect(&path).unwrap();
+    // As small as the stacks of the workers.
+    std::thread::Builder::new().stack_size(1 << 20).spawn(move || serve(caller)).unwrap().join().unwrap();
 }

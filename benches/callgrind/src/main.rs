@@ -127,7 +127,7 @@ fn typed<C>(
     let served = thread::scope(|scope| {
         let serving = scope.spawn(|| dispatcher.serve_once(&mut callee));
         let first = start(&mut caller).and_then(|started| finish(started, &mut caller));
-        first.and_then(|()| serving.join().map_err(|_| CallError::Closed))
+        first.and_then(|()| serving.join().map_err(|_| CallError::Closed { sent: false }))
     })?;
     served?;
     for _ in 0..count {

@@ -1,21 +1,22 @@
 """Calls from coroutines: one `Line` for each bus that an event loop calls on.
 
 The loop watches one descriptor per bus, which is readable when replies or room have come. Everything here runs in the
-loop's thread and never waits; only connecting again, which does, is left to a thread of its own.
+loop's thread and never waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
-import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING
 
-from tachyon._tachyon import Comparison, LoopCalls, RpcBus
+from tachyon._tachyon import Attempts, Comparison, LoopCalls, LoopReconnecting, RpcBus
 from tachyon.errors import (
+    BusClosedError,
     BusyError,
     ErrorKind,
     InvalidArgumentError,
@@ -28,11 +29,7 @@ from tachyon.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tachyon._tachyon import Contract
-
-_T = TypeVar("_T")
 
 LOST = (PeerClosedError, PeerDeadError)
 """How a connection ends that may be followed by another one."""
@@ -53,22 +50,31 @@ class Call:
         payload: bytes | Comparison,
         msg_type: int,
         deadline: float | None,
-        reply: asyncio.Future[bytes | RpcError],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         """Describe a request that is due when the loop's clock shows `deadline`, or a comparison's next question."""
         self.payload = payload
         self.msg_type = msg_type
         self.deadline = deadline
-        self.reply = reply
+        self.reset(loop)
+
+    def reset(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin another attempt."""
+        self.reply: asyncio.Future[bytes | RpcError] = loop.create_future()
         self.number = 0
+
+    def left(self, loop: asyncio.AbstractEventLoop) -> float | None:
+        """Return the seconds until it is due."""
+        return None if self.deadline is None else max(0.0, self.deadline - loop.time())
 
 
 class Line:
     """A bus in the hands of one event loop, with the calls under way on it and those that wait for room."""
 
-    def __init__(self, bus: RpcBus, loop: asyncio.AbstractEventLoop) -> None:
-        """Take the bus for the loop."""
+    def __init__(self, bus: RpcBus, loop: asyncio.AbstractEventLoop, agreed: set[int]) -> None:
+        """Take the bus for the loop; the contracts `agreed` were compared on its connection before."""
         self.loop = loop
+        self.released = False
         self._process = os.getpid()
         # Neither a bus nor its line is in a cycle: what they have of the system goes with the last who has the bus, and
         # not when the collector comes by.
@@ -78,16 +84,18 @@ class Line:
         self._queue: deque[Call] = deque()
         self._arrived: list[tuple[int, bytes | RpcError]] = []
         self._renewal: asyncio.Task[None] | None = None
+        self._connecting: LoopReconnecting | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         # The callee was last asked to ring at this time; `SECOND_LOOK` later the loop looks once more.
         self._armed_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._watch(LoopCalls(bus))
+        self._watch(LoopCalls(bus), agreed)
 
-    def _watch(self, calls: LoopCalls) -> None:
+    def _watch(self, calls: LoopCalls, agreed: set[int]) -> None:
         self._calls = calls
         self._ended: TachyonError | None = None
         # The contracts that the callee of this connection means as they are meant here.
-        self._agreed: set[int] = set()
+        self.agreed = agreed
         self._watched = calls.fileno()
         self.loop.add_reader(self._watched, self._receive)
         # From now on the peer rings.
@@ -100,7 +108,7 @@ class Line:
                 if self._ended is not None:
                     await self._renew(bus, self._ended)
                 # What was agreed on one connection says nothing about the next, which may have come by now.
-                agreed = self._agreed
+                agreed = self.agreed
                 if contract is None or not contract.typed or contract.key in agreed:
                     return await self._exchange(bus, call)
                 await self._agree(bus, contract, call)
@@ -112,24 +120,25 @@ class Line:
     async def _agree(self, bus: RpcBus, contract: Contract, call: Call) -> None:
         """Compare a contract with the callee's."""
         comparison = Comparison(contract.describe())
-        try:
-            while True:
-                question = Call(comparison, call.msg_type, call.deadline, self.loop.create_future())
-                if comparison.take(await self._exchange(bus, question)):
-                    return
-        except RpcError as error:
-            # One that says nothing about its endpoints is taken at its word.
-            if error.kind is not ErrorKind.NO_HANDLER:
-                raise
-        except TooLargeError:
-            # A ring too small for the question belongs to a peer that was never meant to be asked.
-            pass
+        while True:
+            question = Call(comparison, call.msg_type, call.deadline, self.loop)
+            try:
+                answer: bytes | RpcError = await self._exchange(bus, question)
+            except TooLargeError:
+                # A ring too small for the question belongs to a peer that was never meant to be asked.
+                return
+            except RpcError as error:
+                answer = error
+            if comparison.take(answer):
+                return
 
     async def _exchange(self, bus: RpcBus, call: Call) -> bytes:
         """Send a request and await its reply; forget it if that is not to be."""
         try:
             if self._queue or not self._try_send(bus, call):
                 self._queue.append(call)
+                # The callee is asked to ring for room.
+                self.loop.call_soon(self._receive)
             reply = await call.reply
         except BaseException:
             self._give_up(bus, call)
@@ -144,23 +153,24 @@ class Line:
 
     def _try_send(self, bus: RpcBus, call: Call) -> bool:
         if isinstance(call.payload, Comparison):
-            call.number = self._calls.ask(bus, call.payload)
+            number = self._calls.ask(bus, call.payload)
         else:
-            left = None if call.deadline is None else max(0.0, call.deadline - self.loop.time())
-            call.number = self._calls.send(bus, call.payload, call.msg_type, left)
-        if call.number == 0:
-            # The callee was asked to ring for room.
-            self._look_later()
+            number = self._calls.send(bus, call.payload, call.msg_type, call.left(self.loop))
+        if number == 0:
             return False
-        self._under_way[call.number] = call
+        call.number = number
+        self._under_way[number] = call
         return True
 
     def _give_up(self, bus: RpcBus, call: Call) -> None:
         if call.number != 0:
             if self._under_way.pop(call.number, None) is not None and self._ended is None:
+                # The callee knows of a deadline by itself.
+                cancel = call.deadline is None or self.loop.time() < call.deadline
                 # A bus that was closed meanwhile has forgotten everything.
                 with contextlib.suppress(TachyonError):
-                    self._calls.forget(bus, call.number)
+                    if self._calls.forget(bus, call.number, cancel):
+                        self.loop.call_soon(self._receive)
         elif call in self._queue:
             self._queue.remove(call)
 
@@ -187,7 +197,7 @@ class Line:
         ended: TachyonError | None = None
         more: bool | None
         try:
-            more = self._calls.receive(bus, self._arrived, armed)
+            more = self._calls.receive(bus, self._arrived, armed, self._wanted_room())
         except BusyError:
             # A thread that has no business here holds the bus for a moment.
             more = True
@@ -203,6 +213,13 @@ class Line:
             self._send_queued(bus)
         else:
             self._end(bus, ended)
+
+    def _wanted_room(self) -> int | None:
+        """Return the bytes that the first call in the queue takes."""
+        if not self._queue:
+            return None
+        payload = self._queue[0].payload
+        return 0 if isinstance(payload, Comparison) else len(payload)
 
     def _deliver(self) -> None:
         delivered = 0
@@ -236,10 +253,47 @@ class Line:
         self.unwatch()
         for call in (*self._under_way.values(), *self._queue):
             if not call.reply.done():
-                call.reply.set_exception(anew(error))
+                call.reply.set_exception(anew(error, sent=call.number != 0))
         self._under_way.clear()
         self._queue.clear()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
         LoopCalls.let_go(bus)
+
+    @property
+    def reconnects(self) -> bool:
+        """Whether the bus connects again when its connection has ended."""
+        return self._calls.reconnects
+
+    async def ended(self) -> None:
+        """Wait for the end of the present connection."""
+        if self._ended is None:
+            waiter: asyncio.Future[None] = self.loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def release(self, bus: RpcBus) -> None:
+        """Give the bus back: no call is under way, and any thread or loop may use it next."""
+        if self._ended is None:
+            self._ended = BusyError("this bus was given back")
+            self.released = True
+            self.unwatch()
+            LoopCalls.let_go(bus)
+
+    def forked(self) -> None:
+        """End what is under way, in a forked child: the parent has the connection, and hears the callee."""
+        bus = self._bus()
+        if bus is None or self._ended is not None:
+            return
+        if self._renewal is not None:
+            self._renewal.cancel()
+        # The loop may run in a thread that the child does not have.
+        with contextlib.suppress(RuntimeError):
+            self._end(
+                bus, BusClosedError("this connection belongs to the parent process; open one in the forked child")
+            )
 
     def unwatch(self) -> None:
         """Have the loop look no more."""
@@ -255,7 +309,7 @@ class Line:
     def _collected(line: Line | None) -> None:
         """Take note that nobody has the bus of a line any more, in whatever thread that is found out."""
         # As long as the loop watches a line, it has it.
-        if line is not None:
+        if line is not None and not line.released:
             # The loop may be closing in its own thread.
             with contextlib.suppress(RuntimeError):
                 line.loop.call_soon_threadsafe(line.unwatch)
@@ -272,10 +326,44 @@ class Line:
         await asyncio.shield(self._renewal)
 
     async def _reconnect(self, bus: RpcBus) -> None:
+        connecting = self._connecting = LoopReconnecting(bus)
         try:
-            self._watch(await beside(self.loop, lambda: LoopCalls.reconnect(bus)))
+            while (awaited := connecting.step(bus)) is not None:
+                await readable(*awaited)
+            self._watch(LoopCalls(bus), set())
+        except BaseException:
+            # A bus that was closed meanwhile belongs to no loop.
+            with contextlib.suppress(TachyonError):
+                LoopCalls.let_go(bus)
+            raise
         finally:
-            self._renewal = None
+            self._renewal = self._connecting = None
+
+    def missing(self) -> TachyonError | None:
+        """Return the error of a call whose time runs out while the bus connects again and no process listens."""
+        return None if self._connecting is None else self._connecting.missing()
+
+
+async def readable(descriptor: int, seconds: float) -> None:
+    """Wait until a descriptor, which may be -1 for none, is readable, or these seconds have passed."""
+    loop, process = asyncio.get_running_loop(), os.getpid()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    timer = loop.call_later(seconds, tell) if seconds < math.inf else None
+    if descriptor >= 0:
+        loop.add_reader(descriptor, tell)
+    try:
+        await ready
+    finally:
+        if timer is not None:
+            timer.cancel()
+        # As in `Line.unwatch`.
+        if descriptor >= 0 and os.getpid() == process:
+            loop.remove_reader(descriptor)
 
 
 _lines: weakref.WeakKeyDictionary[RpcBus, Line] = weakref.WeakKeyDictionary()
@@ -285,105 +373,99 @@ def line_of(bus: RpcBus) -> Line:
     """Return the line of a bus in the running loop, which has it from now on."""
     loop = asyncio.get_running_loop()
     line = _lines.get(bus)
-    if line is None or line.loop.is_closed():
-        line = _lines[bus] = Line(bus, loop)
+    if line is None or line.released or line.loop.is_closed():
+        # A bus that was released has the same connection as before.
+        agreed = line.agreed if line is not None and line.released else set[int]()
+        line = _lines[bus] = Line(bus, loop, agreed)
     elif line.loop is not loop:
         message = "this bus belongs to another event loop; open one for each loop"
         raise BusyError(message)
     return line
 
 
-def beside(loop: asyncio.AbstractEventLoop, operation: Callable[[], _T]) -> asyncio.Future[_T]:
-    """Run an operation that waits in a thread of its own.
-
-    A thread of the loop's executor would be joined when the loop ends, and keep Ctrl-C waiting for as long as it does.
-    """
-    outcome: asyncio.Future[_T] = loop.create_future()
-
-    def settle(result: _T | None, error: BaseException | None) -> None:
-        if outcome.done():
-            return
-        if error is not None:
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(cast("_T", result))
-
-    def run() -> None:
-        result, error = None, None
-        try:
-            result = operation()
-        except BaseException as raised:  # noqa: BLE001  # is raised where the outcome is awaited
-            error = raised
-        # The loop may have been closed meanwhile.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(settle, result, error)
-
-    threading.Thread(target=run, name="tachyon-reconnect", daemon=True).start()
-    return outcome
+def _forked() -> None:
+    for line in list(_lines.values()):
+        line.forked()
 
 
-def anew(error: TachyonError) -> TachyonError:
-    """Make an exception anew, so that everybody who gets it has a traceback of their own."""
-    return type(error)(*error.args)
+os.register_at_fork(after_in_child=_forked)
 
 
-async def persist(  # noqa: PLR0913, PLR0917  # called by what is called by the core
-    bus: RpcBus, payload: bytes, msg_type: int, deadline: float | None, resends: int, contract: Contract | None
-) -> bytes:
-    """Make a call, and once more for each of `resends` when its connection is lost."""
+def release(bus: RpcBus) -> None:
+    """Give a bus back that the running loop has, if it has it."""
+    line = _lines.get(bus)
+    if line is not None:
+        line.release(bus)
+
+
+def anew(error: TachyonError, *, sent: bool = False) -> TachyonError:
+    """Make an exception anew, so that each call has a traceback of its own, and says whether it had been sent."""
+    made = type(error)(*error.args)
+    made.safe_to_retry = not sent
+    return made
+
+
+async def persist(bus: RpcBus, call: Call, contract: Contract | None, *, idempotent: bool) -> bytes:
+    """Make a call, and again where that is worth it."""
     line = line_of(bus)
-    while True:
-        call = Call(payload, msg_type, deadline, line.loop.create_future())
-        try:
-            return await line.exchange(bus, call, contract)
-        except LOST:
-            if resends == 0 or bus.closed:
-                raise
-            resends -= 1
-        finally:
-            del call
+    attempts: Attempts | None = None
+    try:
+        while True:
+            try:
+                return await line.exchange(bus, call, contract)
+            except TachyonError as error:
+                attempts = attempts or Attempts(line.reconnects, idempotent, call.left(line.loop))
+                if bus.closed or not attempts.again(error):
+                    raise
+            # A callee that stops closes soon.
+            await line.ended()
+            call.reset(line.loop)
+    finally:
+        # A failed call's exception has this frame.
+        del call
 
 
 async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
     bus: RpcBus,
     payload: bytes,
     msg_type: int,
-    resends: int,
+    idempotent: bool,  # noqa: FBT001  # called by the core
     timeout: float | None,  # noqa: ASYNC109  # travels with the request
     contract: Contract | None,
 ) -> bytes:
     """Make a call within its time."""
+    loop = asyncio.get_running_loop()
     if timeout is None:
-        return await persist(bus, payload, msg_type, None, resends, contract)
+        return await persist(bus, Call(payload, msg_type, None, loop), contract, idempotent=idempotent)
     if not timeout >= 0:
         message = f"a timeout is a number of seconds from 0 up, or None for no limit, not {timeout}"
         raise InvalidArgumentError(message)
-    deadline = asyncio.get_running_loop().time() + timeout
+    call = Call(payload, msg_type, loop.time() + timeout, loop)
     try:
-        async with asyncio.timeout_at(deadline):
-            return await persist(bus, payload, msg_type, deadline, resends, contract)
+        async with asyncio.timeout_at(call.deadline):
+            return await persist(bus, call, contract, idempotent=idempotent)
     except RpcError as error:
         # The callee may find out first, for the loop's clock is a coarse one.
         if error.kind is ErrorKind.DEADLINE_PASSED:
-            raise TimedOutError(TIMED_OUT) from None
+            raise anew(TimedOutError(TIMED_OUT), sent=True) from None
         raise
     except TachyonError:
         raise
     except TimeoutError:
-        raise TimedOutError(TIMED_OUT) from None
+        raise line_of(bus).missing() or anew(TimedOutError(TIMED_OUT), sent=call.number != 0) from None
 
 
 async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core
     bus: RpcBus,
     payload: bytes,
     msg_type: int,
-    resends: int,
+    idempotent: bool,  # noqa: FBT001  # called by the core
     timeout: float | None,  # noqa: ASYNC109  # travels with the request
     contract: Contract,
 ) -> object:
     """Do what `RpcEndpoint.acall` says, for an endpoint that takes or gives more than bytes."""
     try:
-        reply = await exchange(bus, payload, msg_type, resends, timeout, contract)
+        reply = await exchange(bus, payload, msg_type, idempotent, timeout, contract)
     except RpcError as error:
         if (declared := contract.declared_error(error.kind, error.payload)) is None:
             raise

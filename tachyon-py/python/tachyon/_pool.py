@@ -1,35 +1,42 @@
-"""Callers shared by threads: each borrows one for as long as it needs it."""
+"""Callers shared by threads and coroutines: each call borrows one for as long as it takes.
+
+The places, the idle callers and the queue are in the core; see `src/pool.rs`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import os
-import threading
 import time
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
-from tachyon._tachyon import RpcBus, RpcEndpoint
-from tachyon.errors import BusClosedError, InvalidArgumentError, PeerClosedError, PeerDeadError, TimedOutError
+from tachyon._calls import acall_typed, exchange, readable, release
+from tachyon._tachyon import Attempts, LoopConnecting, PoolPlaces, RpcBus, RpcEndpoint
+from tachyon.errors import InvalidArgumentError, TachyonError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Coroutine, Generator
     from types import TracebackType
+
+    from tachyon._tachyon import Contract, PoolLease
 
 _T = TypeVar("_T")
 _ParametersT = ParamSpec("_ParametersT")
 _GivenT = TypeVar("_GivenT")
 
-RESENDS = 2
-"""How often a request that may be handled twice is sent anew after its connection was lost, as a bus does it."""
-
 
 class Pool:
-    """A set of connected callers for any number of threads.
+    """A set of connected callers for any number of threads and event loops.
 
-    Callers are made when they are needed, up to `max_size` (default: as many as there are processors), and kept when
-    they come back. One whose peer is gone is thrown away, and the next one connects anew. Whoever listens at the path
-    must take many callers, as an `RpcServer` does. `timeout` is how long a thread waits for a caller, connecting
-    included; `ring_sizes` and `any_uid` are those of `RpcBus.connect`.
+    The pool makes a caller when it is needed, up to `max_size` (default: as many as there are processors), and keeps
+    the caller when it comes back. A caller whose peer is gone is thrown away, and the next one connects anew. Threads
+    and coroutines that wait are served in the order of their coming. The listener at the path must take many callers,
+    as an `RpcServer` does. `timeout` is how long a call waits for a caller, connecting included; `ring_sizes` and
+    `any_uid` are those of `RpcBus.connect`.
+
+    In a forked child the pool is empty, and connects anew. The parent's pool goes on.
     """
 
     def __init__(
@@ -52,11 +59,7 @@ class Pool:
         self._timeout = timeout
         self._ring_sizes = ring_sizes
         self._any_uid = any_uid
-        self._idle: list[RpcBus] = []
-        # Places taken by callers in use, and by those that are just connecting.
-        self._lent = 0
-        self._closed = False
-        self._returned = threading.Condition()
+        self._places = PoolPlaces(max_size)
 
     @contextlib.contextmanager
     def caller(self, *, timeout: float | None = None) -> Generator[RpcBus]:
@@ -65,11 +68,16 @@ class Pool:
         `timeout` overrides the pool's. Calls that are outstanding at the end are forgotten. Raises `TimedOutError`
         when no caller comes back in time.
         """
-        bus = self._take(self._timeout if timeout is None else timeout)
+        deadline = self._deadline(timeout)
+        lease = self._places.take(_left(deadline))
         try:
-            yield bus
+            bus = lease.idle() or self._connect(deadline)
+            try:
+                yield bus
+            finally:
+                lease.give_back(bus)
         finally:
-            self._give_back(bus)
+            lease.leave()
 
     def within(self, seconds: float) -> TimedPool:
         """Return the pool for calls that take so many seconds at most: `pool.within(0.5).call(endpoint, scan, radius)`.
@@ -121,83 +129,125 @@ class Pool:
         timeout = kwargs.pop("timeout", None) if endpoint.__tachyon_timeout__ else None
         return self._call(endpoint, timeout, args, kwargs)
 
+    @overload
+    def acall(
+        self,
+        endpoint: RpcEndpoint[_ParametersT, _GivenT, Any],
+        /,
+        *args: _ParametersT.args,
+        **kwargs: _ParametersT.kwargs,
+    ) -> Coroutine[Any, Any, _GivenT]: ...
+    @overload
+    def acall(
+        self,
+        endpoint: RpcEndpoint[..., _GivenT, Any],
+        /,
+        payload: Any = None,
+        *,
+        timeout: float | None,
+    ) -> Coroutine[Any, Any, _GivenT]: ...
+    def acall(self, endpoint: Any, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """Do what `endpoint.acall` does, on a caller of the pool that no other call uses meanwhile.
+
+        Any number of tasks in any number of event loops may call. A call that is cancelled gives its place in the
+        queue, or its caller, to the next one. `timeout` and `idempotent` are as in `call`.
+        """
+        return self._acall(endpoint, *endpoint.__tachyon_request__(None, args, kwargs))
+
     def _call(
         self, endpoint: RpcEndpoint[..., Any, Any], timeout: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        resends = RESENDS if endpoint.idempotent else 0
+        deadline = _after(timeout)
+        attempts: Attempts | None = None
         while True:
-            try:
-                with self.caller(timeout=_left(deadline)) as bus:
-                    left = _left(deadline)
+            with self.caller(timeout=_left(deadline)) as bus:
+                left = _left(deadline)
+                try:
                     return endpoint.call(bus if left is None else bus.within(left), *args, **kwargs)
-            except (PeerClosedError, PeerDeadError):
-                if resends == 0:
-                    raise
-                resends -= 1
+                except TachyonError as error:
+                    attempts = attempts or Attempts(reconnects=True, idempotent=endpoint.idempotent, seconds=left)
+                    if not attempts.again(error):
+                        raise
+                    # Its callee is gone, or stops.
+                    bus.close()
 
-    def _take(self, timeout: float | None) -> RpcBus:
-        deadline = None if timeout is None else time.monotonic() + timeout
+    async def _acall(
+        self,
+        endpoint: RpcEndpoint[..., Any, Any],
+        payload: bytes,
+        timeout: float | None,  # noqa: ASYNC109  # travels with the request
+        contract: Contract | None,
+    ) -> Any:
+        deadline = _after(timeout)
+        attempts: Attempts | None = None
         while True:
-            with self._returned:
-                while not self._closed and not self._idle and self._lent >= self._max_size:
-                    if not self._returned.wait(_left(deadline)):
-                        message = f"all {self._max_size} callers of the pool stayed in use; allow more, or wait longer"
-                        raise TimedOutError(message)
-                if self._closed:
-                    message = "this pool is closed"
-                    raise BusClosedError(message)
-                self._lent += 1
-                bus = self._idle.pop() if self._idle else None
+            lease, bus = await self._borrow(self._deadline(_left(deadline)))
+            left = _left(deadline)
             try:
-                # The peer may have gone while this one lay idle.
-                if bus is not None and bus._recycle():  # pyright: ignore[reportPrivateUsage]
-                    return bus
-                if bus is None:
-                    return RpcBus.connect(
-                        self._path, timeout=_left(deadline), ring_sizes=self._ring_sizes, any_uid=self._any_uid
+                if contract is None:
+                    return await exchange(
+                        bus, payload, endpoint.msg_type, idempotent=False, timeout=left, contract=None
                     )
+                return await acall_typed(
+                    bus, payload, endpoint.msg_type, idempotent=False, timeout=left, contract=contract
+                )
+            except TachyonError as error:
+                attempts = attempts or Attempts(reconnects=True, idempotent=endpoint.idempotent, seconds=left)
+                if not attempts.again(error):
+                    raise
+                # Its callee is gone, or stops.
                 bus.close()
-            except BaseException:
-                self._leave(None)
-                raise
-            self._leave(None)
+            finally:
+                release(bus)
+                lease.give_back(bus)
 
-    def _give_back(self, bus: RpcBus) -> None:
-        fit = bus._recycle()  # pyright: ignore[reportPrivateUsage]
-        if not fit:
-            bus.close()
-        self._leave(bus if fit else None)
+    async def _borrow(self, deadline: float | None) -> tuple[PoolLease, RpcBus]:
+        """Wait for a place in the running loop, and for the connection if there is no idle caller."""
+        loop = asyncio.get_running_loop()
+        lease = self._places.request()
+        try:
+            try:
+                async with asyncio.timeout(_left(deadline)):
+                    handed = loop.create_future()
+                    while not lease.poll(functools.partial(_wake, loop, handed, lease)):
+                        await handed
+                        handed = loop.create_future()
+            except TimeoutError:
+                raise self._places.exhausted() from None
+            bus = lease.idle() or await self._connect_in_loop(deadline)
+        except BaseException:
+            lease.leave()
+            raise
+        return lease, bus
 
-    def _leave(self, bus: RpcBus | None) -> None:
-        """Give a place back, with its caller if that is of use to others."""
-        with self._returned:
-            self._lent -= 1
-            keep = bus is not None and not self._closed
-            if bus is not None and keep:
-                self._idle.append(bus)
-            self._returned.notify()
-        if bus is not None and not keep:
-            bus.close()
+    def _deadline(self, timeout: float | None) -> float | None:
+        """Return when a wait for a caller ends, which may take `timeout` seconds or the pool's."""
+        return _after(self._timeout if timeout is None else timeout)
+
+    def _connect(self, deadline: float | None) -> RpcBus:
+        left = _left(deadline)
+        return RpcBus.connect(self._path, timeout=left, ring_sizes=self._ring_sizes, any_uid=self._any_uid)
+
+    async def _connect_in_loop(self, deadline: float | None) -> RpcBus:
+        connecting = LoopConnecting(
+            self._path, timeout=_left(deadline), any_uid=self._any_uid, ring_sizes=self._ring_sizes
+        )
+        while not isinstance(step := connecting.step(), RpcBus):
+            await readable(*step)
+        return step
 
     def close(self) -> None:
-        """Close the callers that lie idle now, and those in use when they come back. Closing twice is fine."""
-        with self._returned:
-            self._closed = True
-            idle, self._idle = self._idle, []
-            self._returned.notify_all()
-        for bus in idle:
-            bus.close()
+        """Close the callers that are idle now, and those in use when they come back. Closing twice is fine."""
+        self._places.close()
 
     @property
     def closed(self) -> bool:
         """Whether `close` has been called."""
-        return self._closed
+        return self._places.closed
 
     def __len__(self) -> int:
         """Return how many callers are connected, lent or idle."""
-        with self._returned:
-            return self._lent + len(self._idle)
+        return len(self._places)
 
     def __enter__(self) -> Self:
         """Return the pool, which the end of the `with` block closes."""
@@ -215,7 +265,7 @@ class Pool:
 
     def __repr__(self) -> str:
         """Say where the callers connect to and how many there are."""
-        state = " closed" if self._closed else ""
+        state = " closed" if self.closed else ""
         return f"<tachyon.Pool path={os.fspath(self._path)!r} max_size={self._max_size} callers={len(self)}{state}>"
 
 
@@ -238,6 +288,35 @@ class TimedPool:
         given: _GivenT = self._pool._call(endpoint, self._seconds, args, kwargs)  # pyright: ignore[reportPrivateUsage]
         return given
 
+    def acall(
+        self,
+        endpoint: RpcEndpoint[_ParametersT, _GivenT, Any],
+        /,
+        *args: _ParametersT.args,
+        **kwargs: _ParametersT.kwargs,
+    ) -> Coroutine[Any, Any, _GivenT]:
+        """Do what `Pool.acall` does, within the time."""
+        request = endpoint.__tachyon_request__(self._seconds, args, kwargs)
+        return self._pool._acall(endpoint, *request)  # pyright: ignore[reportPrivateUsage]
+
+
+def _after(seconds: float | None) -> float | None:
+    return None if seconds is None else time.monotonic() + seconds
+
 
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _wake(loop: asyncio.AbstractEventLoop, handed: asyncio.Future[None], lease: PoolLease) -> None:
+    """Wake a coroutine whose request was served, from any thread."""
+    try:
+        loop.call_soon_threadsafe(_settle, handed)
+    except RuntimeError:
+        # The loop was closed over its tasks.
+        lease.leave()
+
+
+def _settle(handed: asyncio.Future[None]) -> None:
+    if not handed.done():
+        handed.set_result(None)

@@ -9,13 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+from typing import TYPE_CHECKING
 
 from tachyon._context import task_call
 from tachyon._tachyon import LoopRequest, LoopServing, RpcBus, RpcDispatcher, RpcServer
-from tachyon.errors import BusyError, PeerDeadError
+from tachyon.errors import BusyError, HandlersLeftError, PeerDeadError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 RETRY = 0.001
 """Seconds between two attempts at what a thread or a caller keeps us from."""
+
+GRACE = 0.1
+"""Seconds that handlers of a server that stops have to end once they are cancelled."""
 
 
 class Service:
@@ -29,10 +36,15 @@ class Service:
         self._process = os.getpid()
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._taken: list[LoopRequest] = []
+        self._cancelled: list[tuple[int, int]] = []
         self._tasks: dict[asyncio.Task[None], LoopRequest] = {}
+        # Calls that have begun and were not answered, by the keys of their requests.
+        self._calls: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._due: asyncio.Handle | None = None
         # Whether that is the loop's next round.
         self._soon = False
+        # Whether the end was cancelled while it waited for handlers.
+        self._cut_short = False
 
     async def run(self) -> None:
         """Serve until the other side, or a stop, ends it."""
@@ -59,28 +71,40 @@ class Service:
         if self._over.done():
             return
         try:
-            wait = self._serving.turn(self._taken, self._concurrency - len(self._tasks))
+            places = max(self._concurrency - len(self._tasks), 0)
+            wait = self._serving.turn(self._taken, self._cancelled, places)
         except BusyError:
             # A thread registers a handler at this moment.
             wait = RETRY
         except PeerDeadError as error:
-            # What it had committed, perhaps just now taken, is handled all the same.
+            # What was taken just now begins, and is cancelled in good order with the rest.
             self._over.set_exception(error)
             wait = None
         except BaseException as error:
             self._over.set_exception(error)
-            if not isinstance(error, Exception):
+            # The loop lets these two through, and would report any other as the failure of a callback of ours.
+            if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             return
         for request in self._taken:
             self._start(request)
         self._taken.clear()
+        self._cancel()
         if self._over.done():
             return
         if wait is not None and wait < 0:
             self._over.set_result(None)
         else:
             self._schedule(wait)
+
+    def _cancel(self) -> None:
+        """Cancel the tasks of calls whose callers wait no longer."""
+        for key in self._cancelled:
+            task = self._calls.pop(key, None)
+            if task is not None:
+                self._tasks[task].cancel()
+                task.cancel()
+        self._cancelled.clear()
 
     def _schedule(self, wait: float | None) -> None:
         """Have the next turn taken after so many seconds, if nothing becomes readable before."""
@@ -102,23 +126,44 @@ class Service:
         context.run(task_call.set, request.call)
         task = self._loop.create_task(self._handle(request), context=context)
         self._tasks[task] = request
+        self._calls[request.key] = task
         task.add_done_callback(self._done)
+        remaining = request.call.remaining
+        if remaining is not None:
+            timer = self._loop.call_later(remaining, self._expire, request)
+            task.add_done_callback(lambda _: timer.cancel())
+
+    def _expire(self, request: LoopRequest) -> None:
+        """End a call whose deadline has passed."""
+        if request.key in self._calls:
+            self._serving.turn_down(request)
+            self._cancelled.append(request.key)
+            self._cancel()
 
     async def _handle(self, request: LoopRequest) -> None:
         try:
             self._serving.answer(request, await request.start())
         except asyncio.CancelledError as error:
-            if not self._over.done():
-                # The handler cancelled itself, or let somebody else do it.
+            if self._calls.get(request.key) is asyncio.current_task():
+                # The handler cancelled itself, or another task of the user's did.
                 self._serving.fail(request, error)
             raise
         except BaseException as error:
+            # The first frame is this one, which means nothing to the handler's author.
+            traceback = error.__traceback__
+            if traceback is not None and traceback.tb_next is not None:
+                error = error.with_traceback(traceback.tb_next)
             self._serving.fail(request, error)
             if not isinstance(error, Exception):
                 raise
 
     def _done(self, task: asyncio.Task[None]) -> None:
         request = self._tasks.pop(task)
+        if self._calls.get(request.key) is task:
+            del self._calls[request.key]
+            if task.cancelled():
+                # It was cancelled before it began; otherwise it is answered already.
+                self._serving.turn_down(request)
         if not task.cancelled():
             # KeyboardInterrupt and SystemExit have gone their way through the loop, which keeps the others to itself: a
             # panic of the core, among them, that came back through the handler.
@@ -127,35 +172,59 @@ class Service:
                 pass
             elif not self._over.done():
                 self._over.set_exception(error)
-        elif not self._over.done():
-            # It was cancelled before it began; otherwise it is answered already.
-            self._serving.turn_down(request)
         if not self._over.done():
             # There is a place more for a task now, and there may be a reply for which there was no room.
             self._schedule(0)
 
     async def _finish(self) -> None:
-        """Let handlers that run come to their end, and callers take their last replies, but not for ever."""
+        """Refuse what has not begun, let handlers come to their end in good order, then cancel those that are left.
+
+        Callers are told before anything is awaited. A cancellation meanwhile ends the time of the handlers, not this.
+        """
         orderly = self._over.done() and not self._over.cancelled()
         orderly = orderly and isinstance(self._over.exception(), PeerDeadError | None)
         if not self._over.done():
             self._over.cancel()
-        deadline = self._loop.time() + self._serving.stop_timeout
+        stopped = self._loop.time()
+        deadline = stopped + self._serving.stop_timeout
+        self._refuse()
+        while orderly and self._tasks and self._loop.time() < deadline:
+            if await self._pause(self._tasks, 10 * RETRY):
+                break
+            self._refuse()
+        self._serving.abandon(self._cancelled)
+        self._cancel()
+        for task in self._tasks:
+            task.cancel()
+        # What does not let itself be cancelled is left.
+        grace = max(deadline, self._loop.time() + GRACE) if orderly else self._loop.time() + self._serving.stop_timeout
+        while self._tasks and self._loop.time() < grace:
+            await self._pause(self._tasks, grace - self._loop.time())
+        while not self._refuse() and self._loop.time() < deadline:
+            await self._pause((), RETRY)
+        if self._cut_short:
+            raise asyncio.CancelledError
+        left = len(self._tasks) + self._serving.overran
+        if orderly and left:
+            message = f"the server stopped, but {left} handlers went on for longer than its stop_timeout"
+            raise HandlersLeftError(message, left)
+
+    def _refuse(self) -> bool:
+        refused = self._serving.refuse_all(self._cancelled)
+        self._cancel()
+        return refused
+
+    async def _pause(self, tasks: Collection[asyncio.Task[None]], seconds: float) -> bool:
+        """Wait for tasks; return whether this was cancelled meanwhile."""
         try:
-            while orderly and self._tasks and self._loop.time() < deadline:
-                self._serving.turn_away()
-                await asyncio.wait(self._tasks, timeout=10 * RETRY)
-        finally:
-            tasks = dict(self._tasks)
-            for task in tasks:
-                task.cancel()
             if tasks:
-                await asyncio.wait(tasks)
-            for request in tasks.values():
-                self._serving.turn_down(request)
-        # There is no word for when a caller has taken a reply.
-        while not self._serving.turn_away() and self._loop.time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(RETRY)
+                await asyncio.wait(tasks, timeout=seconds)
+            else:
+                await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            self._cut_short = True
+            return True
+        return False
 
 
 async def serve_async(dispatcher: RpcDispatcher, target: RpcBus | RpcServer, concurrency: int) -> None:

@@ -22,10 +22,11 @@ from typing_extensions import Buffer, CapsuleType, ParamSpec, TypeVar, disjoint_
 from tachyon._array import Array
 from tachyon._declared import EndpointError
 from tachyon._description import Description
-from tachyon.errors import ErrorKind, RpcError
+from tachyon.errors import ErrorKind, RpcError, TachyonError, TimedOutError
 
 __all__ = [
     "MSG_TYPE_ERROR",
+    "Attempts",
     "Bus",
     "Comparison",
     "Contract",
@@ -33,11 +34,15 @@ __all__ = [
     "FieldCore",
     "Items",
     "LoopCalls",
+    "LoopConnecting",
+    "LoopReconnecting",
     "LoopRequest",
     "LoopServing",
     "Memory",
     "Message",
     "Plan",
+    "PoolLease",
+    "PoolPlaces",
     "RpcBus",
     "RpcDispatcher",
     "RpcEndpoint",
@@ -451,8 +456,6 @@ class RpcBus:
         """
     def forget(self, correlation_id: int) -> bool:
         """Give a call up: its late reply is dropped. False when no such call is outstanding."""
-    def _recycle(self) -> bool:
-        """Make a caller fit for its next user; False when that cannot be."""
     def serve(self, spin_threshold: int | None = None, *, timeout: float | None = None) -> RpcRxGuard:
         """Wait for a request and lend it in place."""
     def reply(
@@ -610,6 +613,10 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @property
     def __tachyon_timeout__(self) -> bool:
         """Whether `timeout` is a setting of its calls: it has one parameter, or none, and that has another name."""
+    def __tachyon_request__(
+        self, within: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[bytes, float | None, Contract | None]:
+        """Return the bytes of a call's request, the seconds that the call has, and the contract."""
     def __call__(self, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _HereT_co: ...
     @overload
     def call(self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _ReplyT_co:
@@ -878,13 +885,27 @@ class CurrentCall:
     @property
     def remaining(self) -> float | None:
         """The seconds that the caller still waits, 0.0 when it has given up; None when it set no timeout."""
+    def is_cancelled(self) -> bool:
+        """Whether the answer is wanted no more: the caller cancelled the call, closed or died, or its timeout is over.
+
+        A plain handler that runs for long asks this now and then, and ends early. A coroutine function need not: its
+        task is cancelled.
+        """
+
+@final
+class Attempts:
+    """Which failed calls an event loop makes again; `acall` uses it."""
+
+    def __new__(cls, reconnects: bool, idempotent: bool, seconds: float | None) -> Self: ...
+    def again(self, error: BaseException) -> bool:
+        """Return whether a call that ended in this error is made again, once the connection has ended."""
 
 @final
 class Comparison:
     """What an event loop asks a callee before the first request of a typed endpoint; `acall` uses it."""
 
     def __new__(cls, json: str) -> Self: ...
-    def take(self, answer: bytes) -> bool:
+    def take(self, answer: bytes | RpcError) -> bool:
         """Take the answer to a question; False when another one is due."""
 
 @final
@@ -901,16 +922,71 @@ class LoopCalls:
         """Send a request and return its correlation id; 0 when there is no room."""
     def ask(self, bus: RpcBus, comparison: Comparison) -> int:
         """Ask the next question of a comparison and return its correlation id; 0 when there is no room."""
-    def receive(self, bus: RpcBus, into: list[tuple[int, bytes | RpcError]], armed: bool) -> bool | None:
+    def receive(
+        self, bus: RpcBus, into: list[tuple[int, bytes | RpcError]], armed: bool, room: int | None
+    ) -> bool | None:
         """Append the replies that have come; return whether there may be more already, None if it was armed before."""
-    def forget(self, bus: RpcBus, correlation_id: int) -> None:
-        """Give a call up: its late reply is dropped."""
-    @staticmethod
-    def reconnect(bus: RpcBus) -> LoopCalls:
-        """Connect a bus again whose connection has ended, and return what to go on with. Waits."""
+    def forget(self, bus: RpcBus, correlation_id: int, cancel: bool) -> bool:
+        """Give a call up; return whether its cancellation waits for room."""
     @staticmethod
     def let_go(bus: RpcBus) -> None:
         """Give the bus back."""
+
+@final
+class LoopConnecting:
+    """A bus that an event loop connects; a pool's `acall` uses it."""
+
+    def __new__(
+        cls,
+        socket_path: _Path,
+        *,
+        timeout: float | None,
+        any_uid: bool,
+        ring_sizes: tuple[int, int] | None,
+    ) -> Self: ...
+    def step(self) -> RpcBus | tuple[int, float]:
+        """Take the next step; return the bus when it is connected, otherwise a descriptor or -1, and seconds."""
+
+@final
+class LoopReconnecting:
+    """A bus that an event loop connects again; `acall` uses it."""
+
+    def __new__(cls, bus: RpcBus) -> Self: ...
+    def step(self, bus: RpcBus) -> tuple[int, float] | None:
+        """Take the next step; return None when the bus is connected, otherwise a descriptor or -1, and seconds."""
+    def missing(self) -> TachyonError | None:
+        """Return the error of a call whose own time runs out while no process listens."""
+
+@final
+class PoolPlaces:
+    """The places of a pool, its idle buses, and the queue of requests."""
+
+    def __new__(cls, max_size: int) -> Self: ...
+    def take(self, timeout: float | None) -> PoolLease:
+        """Take a place, waiting up to `timeout` seconds for it (None: for ever)."""
+    def request(self) -> PoolLease:
+        """Ask for a place from a coroutine, which polls what this returns."""
+    def exhausted(self) -> TimedOutError:
+        """Return the error for a request whose time has passed."""
+    def close(self) -> None:
+        """End all requests, and close the idle buses. Others are closed when they come back."""
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+    def __len__(self) -> int: ...
+
+@final
+class PoolLease:
+    """A place of a pool: asked for, held, or given back."""
+
+    def poll(self, wake: Callable[[], None]) -> bool:
+        """Whether the place is held. If not, `wake` is called when there is one, from any thread."""
+    def idle(self) -> RpcBus | None:
+        """Return an idle bus that is fit for use, or None: a new one may connect. Closes those that are not fit."""
+    def give_back(self, bus: RpcBus) -> None:
+        """Give the place back with its bus, which is closed if it is of no use to others."""
+    def leave(self) -> None:
+        """Give the place back without a bus, or give the request up."""
 
 @final
 class LoopServing:
@@ -920,10 +996,13 @@ class LoopServing:
     @property
     def stop_timeout(self) -> float:
         """The seconds that callers who do not take their last replies are waited for."""
+    @property
+    def overran(self) -> int:
+        """Plain handlers that returned when the time of a stop was over."""
     def fileno(self) -> int:
         """Return what to watch: readable when a turn is due; -1 when it is over."""
-    def turn(self, into: list[LoopRequest], places: int) -> float | None:
-        """Take a turn, with at most `places` requests for `into`.
+    def turn(self, into: list[LoopRequest], cancelled: list[tuple[int, int]], places: int) -> float | None:
+        """Take a turn, with at most `places` requests for `into`, and the keys of those whose callers wait no longer.
 
         Returns the seconds until the next turn, None for as long as nothing is readable, or a negative number when
         serving is over.
@@ -934,8 +1013,10 @@ class LoopServing:
         """Answer a request with the error that its handler raised."""
     def turn_down(self, request: LoopRequest) -> None:
         """Answer a request whose handler is not to run, or not to its end."""
-    def turn_away(self) -> bool:
-        """Tell callers with requests that the server stops; False when one of them takes no more replies for now."""
+    def refuse_all(self, cancelled: list[tuple[int, int]]) -> bool:
+        """Refuse requests that have not begun; False when a caller takes no more replies for now."""
+    def abandon(self, cancelled: list[tuple[int, int]]) -> None:
+        """Tell the callers of requests that have begun that they are cancelled."""
     def close(self) -> None:
         """Close every connection in good order, and free the path."""
 
@@ -946,6 +1027,11 @@ class LoopRequest:
     @property
     def call(self) -> CurrentCall:
         """What `current_call` gives the handler."""
+    @property
+    def key(self) -> tuple[int, int]:
+        """The number of its caller, and its correlation id."""
+    def cancel(self) -> None:
+        """Note that the call is cancelled."""
     def start(self) -> Coroutine[Any, Any, bytes]:
         """Call the handler, which makes its coroutine."""
 

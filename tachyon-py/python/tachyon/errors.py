@@ -20,6 +20,7 @@ __all__ = [
     "ErrorKind",
     "ExtensionError",
     "HandlerError",
+    "HandlersLeftError",
     "HandshakeError",
     "InvalidArgumentError",
     "LayoutMismatchError",
@@ -38,13 +39,19 @@ __all__ = [
     "TooLargeError",
     "VersionMismatchError",
     "ViewError",
+    "WorkerLostError",
     "WrongDirectionError",
     "WrongKindError",
 ]
 
 
 class TachyonError(Exception):
-    """Base of every error raised by this package."""
+    """Base of every error raised by this package.
+
+    `safe_to_retry` is False after a call that the callee may have begun: it may run twice if it is made again.
+    """
+
+    safe_to_retry: bool = True
 
 
 class PeerDeadError(TachyonError, ConnectionError):
@@ -116,6 +123,29 @@ class BusyError(TachyonError, RuntimeError):
     """The direction is in use: by another thread, by an event loop, or by a guard that is still open."""
 
 
+class WorkerLostError(TachyonError, RuntimeError):
+    """A thread that served ended by a panic. The server was stopped, and its callers were told."""
+
+
+class HandlersLeftError(TachyonError, RuntimeError):
+    """A server stopped, and `count` handlers went on for longer than its `stop_timeout`.
+
+    Coroutine functions that do not let themselves be cancelled are left behind; a plain handler keeps the serving call
+    until it returns. Everything else ended in good order.
+    """
+
+    count: int
+
+    def __init__(self, message: str, count: int = 0) -> None:
+        """Describe the end of a server."""
+        super().__init__(message, count)
+        self.count = count
+
+    def __str__(self) -> str:
+        """Say what was left."""
+        return str(self.args[0])
+
+
 class NoCallError(TachyonError, LookupError):
     """`current_call` was asked outside of a handler."""
 
@@ -153,6 +183,8 @@ class BadRequestError(TachyonError, ValueError):
 class BadReplyError(TachyonError, TypeError):
     """A reply that is not what its endpoint gives."""
 
+    safe_to_retry = False
+
 
 class LayoutMismatchError(TachyonError, TypeError):
     """The two sides of a typed endpoint do not mean the same; nothing was called."""
@@ -169,6 +201,7 @@ class ErrorKind(enum.IntEnum):
     BAD_REQUEST = 5
     STOPPING = 6
     DEADLINE_PASSED = 7
+    CANCELLED = 8
 
 
 _MEANING = {
@@ -178,9 +211,13 @@ _MEANING = {
     ErrorKind.BAD_REPLY: "its handler returned something that cannot be sent",
     ErrorKind.REPLY_TOO_LARGE: "its reply does not fit the reverse ring",
     ErrorKind.BAD_REQUEST: "the request does not decode to what the handler takes",
-    ErrorKind.STOPPING: "the server is stopping",
+    ErrorKind.STOPPING: "the server is stopping and has not begun it",
     ErrorKind.DEADLINE_PASSED: "its timeout had passed before its turn came",
+    ErrorKind.CANCELLED: "it had begun and was cancelled",
 }
+
+
+_NOT_BEGUN = frozenset({ErrorKind.NO_HANDLER, ErrorKind.BAD_REQUEST, ErrorKind.STOPPING})
 
 
 class RpcError(TachyonError, RuntimeError):
@@ -196,6 +233,7 @@ class RpcError(TachyonError, RuntimeError):
     text: str
     payload: bytes
     name: str
+    safe_to_retry: bool
 
     def __init__(self, kind: int, msg_type: int, text: str = "", payload: bytes = b"", name: str = "") -> None:
         """Describe the failure of one request."""
@@ -203,6 +241,7 @@ class RpcError(TachyonError, RuntimeError):
         self.name = name
         known = kind if kind in _MEANING else ErrorKind.UNSPECIFIED
         self.kind = ErrorKind(known)
+        self.safe_to_retry = known in _NOT_BEGUN
         self.msg_type = msg_type
         self.text = text
         self.payload = payload

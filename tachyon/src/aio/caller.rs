@@ -1,6 +1,9 @@
 //! The calling end for async code.
 
 use core::fmt;
+use core::future::poll_fn;
+use core::pin::pin;
+use core::task::Poll;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,10 +13,12 @@ use tokio::task::AbortHandle;
 
 use super::driver::Driver;
 use super::session::Session;
+use super::watched::Readable;
+use crate::bus::Established;
 use crate::error::{CallError, ConnectError};
 use crate::options::Options;
-use crate::rpc::{Caller, RESENDS};
-use crate::wait::Deadline;
+use crate::rpc::{Attempts, connecting_by};
+use crate::wait::{Deadline, INTERRUPT_SLICE};
 
 /// The calling end of RPC for tasks of a tokio runtime.
 ///
@@ -21,7 +26,7 @@ use crate::wait::Deadline;
 /// Replies may come in any order. Dropping a call's future before it is done gives the call up: its late reply is
 /// dropped, the connection stays usable. Dropping the last handle closes the connection in good order.
 ///
-/// When the callee's ring is full, calls wait their turn without keeping a thread. Options are those of [`Caller`], with
+/// When the callee's ring is full, calls wait their turn without keeping a thread. Options are those of [`Caller`](crate::Caller), with
 /// these differences: [`polling`](Options::polling) says how long a task may look for a reply before it awaits one, and
 /// then only while its call is the only one under way, since looking keeps the runtime's thread: not at all by default,
 /// `Spins(n)` times, or with `PureSpin` for some 50 microseconds. An [`interrupt`](Options::interrupt) hook is asked
@@ -75,7 +80,7 @@ impl AsyncCaller {
     /// Connects to the callee that listens at `path`, waiting up to 5 seconds for it to appear.
     ///
     /// # Errors
-    /// As [`Caller::connect`].
+    /// As [`Caller::connect`](crate::Caller::connect).
     ///
     /// # Panics
     /// Outside a tokio runtime, or in one without its I/O or its time driver.
@@ -83,8 +88,7 @@ impl AsyncCaller {
         Self::connect_with(path, &Options::new()).await
     }
 
-    /// As [`connect`](Self::connect), with [`Options`]. The handshake takes place on a thread for blocking work, which
-    /// goes on until it has its outcome even if this future is dropped.
+    /// As [`connect`](Self::connect), with [`Options`]. Dropping the future ends the attempt and leaves nothing behind.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -107,9 +111,9 @@ impl AsyncCaller {
     /// Calls and awaits the reply, which is copied out of the ring.
     ///
     /// # Errors
-    /// As [`Caller::request`].
+    /// As [`Caller::request`](crate::Caller::request).
     pub async fn request(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
-        self.exchange(msg_type, payload, Deadline::never()).await
+        self.persist(msg_type, payload, Deadline::never(), false).await
     }
 
     /// As [`request`](Self::request), in at most `timeout`. The callee is told when that ends, so that it need not begin
@@ -126,17 +130,16 @@ impl AsyncCaller {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        let exchange = self.exchange(msg_type, payload, Deadline::after(timeout));
-        tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::TimedOut))
+        self.persist(msg_type, payload, Deadline::after(timeout), false).await
     }
 
     /// As [`request`](Self::request), for an endpoint that may be called twice where it is called once; see
-    /// [`Caller::request_idempotent`].
+    /// [`Caller::request_idempotent`](crate::Caller::request_idempotent).
     ///
     /// # Errors
-    /// As [`Caller::request_idempotent`].
+    /// As [`Caller::request_idempotent`](crate::Caller::request_idempotent).
     pub async fn request_idempotent(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
-        self.persist(msg_type, payload, Deadline::never()).await
+        self.persist(msg_type, payload, Deadline::never(), true).await
     }
 
     /// As [`request_idempotent`](Self::request_idempotent), in at most `timeout` for all attempts.
@@ -152,8 +155,7 @@ impl AsyncCaller {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<Vec<u8>, CallError> {
-        let attempts = self.persist(msg_type, payload, Deadline::after(timeout));
-        tokio::time::timeout(timeout, attempts).await.unwrap_or(Err(CallError::TimedOut))
+        self.persist(msg_type, payload, Deadline::after(timeout), true).await
     }
 
     /// Calls under way.
@@ -166,22 +168,40 @@ impl AsyncCaller {
         self.shared.link().session.max_len()
     }
 
-    async fn persist(&self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
-        let mut left = RESENDS;
+    async fn persist(
+        &self,
+        msg_type: u16,
+        payload: &[u8],
+        deadline: Deadline,
+        idempotent: bool,
+    ) -> Result<Vec<u8>, CallError> {
+        let mut attempts = Attempts::new(self.shared.options.reconnects(), idempotent, deadline);
         loop {
-            match self.exchange(msg_type, payload, deadline).await {
-                Err(CallError::Closed | CallError::PeerDead) if left > 0 && self.shared.options.reconnects() => {
-                    left -= 1;
+            let link = self.shared.living(deadline).await?;
+            let outcome = exchange(&link.session, msg_type, payload, deadline).await;
+            match outcome {
+                Err(error) if attempts.again(&error) => {
+                    // A callee that stops closes soon.
+                    within(deadline, link.session.ended()).await.ok_or(CallError::TimedOut { sent: false })?;
                 }
                 outcome => return outcome,
             }
         }
     }
+}
 
-    async fn exchange(&self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
-        let link = self.shared.living(deadline).await?;
-        link.session.call(msg_type, payload, deadline).await?.await
+/// A future that a deadline ends.
+async fn within<F: Future>(deadline: Deadline, future: F) -> Option<F::Output> {
+    match deadline.remaining() {
+        None => Some(future.await),
+        Some(left) => tokio::time::timeout(left, future).await.ok(),
     }
+}
+
+async fn exchange(session: &Session, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
+    let call = within(deadline, session.call(msg_type, payload, deadline)).await;
+    let call = call.unwrap_or(Err(CallError::TimedOut { sent: false }))?;
+    within(deadline, call).await.unwrap_or(Err(CallError::TimedOut { sent: true }))
 }
 
 impl Shared {
@@ -196,7 +216,8 @@ impl Shared {
         if !self.options.reconnects() || !link.session.has_ended() {
             return Ok(link);
         }
-        let _renewing = self.renewing.lock().await;
+        let renewing = within(deadline, self.renewing.lock()).await;
+        let _renewing = renewing.ok_or(CallError::TimedOut { sent: false })?;
         // Another task may have done it meanwhile.
         let link = self.link();
         if !link.session.has_ended() {
@@ -212,13 +233,34 @@ impl Shared {
 impl Link {
     async fn connect(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
         let system = |source: io::Error| ConnectError::system("watch the connection to", path, source);
-        let (at, how) = (path.to_owned(), options.clone());
-        let connecting = tokio::task::spawn_blocking(move || Caller::connect_by(&at, &how, deadline));
-        let caller = connecting.await.map_err(|source| system(source.into()))??;
-        let session = Arc::new(Session::new(caller, options.polling_mode()));
+        let mut connecting = connecting_by(path, options, deadline)?;
+        let link = loop {
+            if let Some(link) = connecting.step()? {
+                break link;
+            }
+            if options.interrupt_hook().is_some_and(|asked| asked()) {
+                return Err(ConnectError::Interrupted { path: path.to_owned() });
+            }
+            let (socket, left) = connecting.as_awaited();
+            let socket = socket.map(|socket| socket.try_clone_to_owned().and_then(Readable::new)).transpose();
+            readable_within(socket.map_err(system)?, left).await.map_err(system)?;
+        };
+        let session = Arc::new(Session::new(&Established::new(link, options), options.polling_mode()));
         let driver = Driver::new(&session).map_err(system)?;
         Ok(Self { session, driver: tokio::spawn(driver.run()).abort_handle() })
     }
+}
+
+/// Waits until a descriptor is readable, for as long as `left` and no longer than an interrupt hook may wait.
+async fn readable_within(descriptor: Option<Readable>, left: Option<Duration>) -> io::Result<()> {
+    let mut alarm = pin!(tokio::time::sleep(left.map_or(INTERRUPT_SLICE, |left| left.min(INTERRUPT_SLICE))));
+    poll_fn(|context| {
+        if let Some(Poll::Ready(readable)) = descriptor.as_ref().map(|descriptor| descriptor.poll_ready(context)) {
+            return Poll::Ready(readable);
+        }
+        alarm.as_mut().poll(context).map(Ok)
+    })
+    .await
 }
 
 impl Drop for Link {

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::ending::Ending;
-use super::session::{AT_ONCE, Session, Taken};
+use super::session::{AT_ONCE, Pass, Session, undriven};
 use super::watched::{Part, Watched};
-use crate::error::Halt;
+use crate::bus::End;
 use crate::wait::SECOND_LOOK;
 
 pub(super) struct Driver {
@@ -51,42 +50,40 @@ impl Driver {
 
     /// Drives the connection to its end.
     pub(super) async fn run(mut self) {
-        let ending = self.drive().await;
-        self.session.end(ending);
+        let end = self.drive().await;
+        self.session.end(end);
     }
 
-    async fn drive(&mut self) -> Ending {
+    async fn drive(&mut self) -> End {
         let slots = self.session.connection.ring(1).geometry().slots();
         // More than a ringful cannot have been sent before an end; a hostile callee could feign one and go on sending.
         let mut rounds_after_end = slots / AT_ONCE + 2;
-        let (mut gone, mut armed) = (false, false);
+        let mut armed = false;
         loop {
-            let due = match self.session.take_replies(armed) {
+            // Asked before the look: nothing the callee sent before an end seen here can escape that look.
+            let gone = self.session.connection.peer.was_gone();
+            let due = match self.session.pass(armed) {
                 Err(halt) => return halt.into(),
-                Ok(Taken::More) if gone && rounds_after_end == 0 => return Halt::PeerDead.into(),
-                Ok(Taken::More) => {
+                Ok(Pass::More) if gone && rounds_after_end == 0 => return End::PeerDead,
+                Ok(Pass::More) => {
                     rounds_after_end -= usize::from(gone);
                     armed = false;
                     tokio::task::yield_now().await;
                     continue;
                 }
-                Ok(_) if gone => return Halt::PeerDead.into(),
-                Ok(Taken::Armed) => Some(Duration::from_nanos(SECOND_LOOK)),
-                Ok(Taken::StillArmed) => None,
+                Ok(_) if gone => return End::PeerDead,
+                Ok(Pass::Armed) => Some(Duration::from_nanos(SECOND_LOOK)),
+                Ok(Pass::StillArmed) => None,
             };
-            // Asked before the next look: nothing the callee sent before an end seen here can escape that look.
             match self.woken(due).await {
-                Ok(woken) => {
-                    gone = matches!(woken, Woken::Gone);
-                    armed = matches!(woken, Woken::Due);
-                }
-                Err(ending) => return ending,
+                Ok(woken) => armed = matches!(woken, Woken::Due),
+                Err(end) => return end,
             }
         }
     }
 
     /// Sleeps, for no longer than until the second look is due.
-    async fn woken(&mut self, due: Option<Duration>) -> Result<Woken, Ending> {
+    async fn woken(&mut self, due: Option<Duration>) -> Result<Woken, End> {
         if let Some(due) = due {
             self.second_look.as_mut().reset(Instant::now() + due);
         }
@@ -109,10 +106,6 @@ impl Driver {
             woken.map_or(Poll::Pending, |woken| Poll::Ready(Ok(woken)))
         })
         .await;
-        // A sender that waits for room has looked itself before it asked.
-        if !matches!(outcome, Ok(Woken::Asked)) {
-            self.session.room.notify_one();
-        }
         if matches!(outcome, Ok(Woken::Gone)) {
             self.session.connection.peer.mark_gone();
         }
@@ -123,6 +116,6 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         // Reached without an ending only when the runtime drops the task: then no task takes replies any more.
-        self.session.end(Ending::undriven());
+        self.session.end(undriven());
     }
 }

@@ -10,7 +10,6 @@
 
 mod caller;
 mod driver;
-mod ending;
 mod session;
 mod watched;
 

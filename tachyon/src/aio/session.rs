@@ -1,24 +1,19 @@
 //! One connection and the calls under way on it.
 //!
 //! Tasks send by themselves, under a lock that is held for a copy at most; the driver takes replies under the same lock.
-//! While the lock is free and no task is about to take it, the parked word of the reply ring is set, so that the callee
-//! rings for the next reply: the steps of `ring::parked`, with the runtime in `poll`'s place.
 
-use core::pin::Pin;
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::ending::Ending;
-use crate::bus::{Connection, Incoming, Outgoing, look_for_data};
+use crate::bus::{Connection, End, Established};
+use crate::engine::{CallerCore, Reply, RpcError};
 use crate::error::{CallError, Halt};
-use crate::ring::{Fault, Frame, MessageHeader, arm};
-use crate::rpc::{Caller, RpcError};
 use crate::slice;
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
-use crate::wait::{Deadline, PollingMode, look_after_arming, looks_per_reading, monotonic_nanos};
+use crate::wait::{Deadline, PollingMode, looks_per_reading};
 
 /// Most replies taken at one time, so that a callee that never stops sending does not stop the runtime's thread.
 pub(super) const AT_ONCE: usize = 256;
@@ -27,15 +22,18 @@ pub(super) const AT_ONCE: usize = 256;
 const MOST_SPINS: u32 = 4096;
 
 type Outcome = Result<Vec<u8>, CallError>;
+type ReplySender = oneshot::Sender<Outcome>;
 
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) connection: Arc<Connection>,
     traffic: Mutex<Traffic>,
-    /// Asks the driver to look for replies.
+    /// Asks the driver to look.
     pub(super) look: Notify,
     /// Tells the sender that waits for room to look again.
-    pub(super) room: Notify,
+    room: Notify,
+    /// Tells of the end.
+    over: Notify,
     /// Held by the one sender that waits for room; the others queue for it.
     turn: tokio::sync::Mutex<()>,
     spins: u32,
@@ -44,19 +42,27 @@ pub(super) struct Session {
 /// What tasks share.
 #[derive(Debug)]
 struct Traffic {
-    outgoing: Outgoing,
-    incoming: Incoming,
-    calls: HashMap<u64, oneshot::Sender<Outcome>>,
-    next: u64,
-    /// Senders that wait for room. Nobody passes them.
+    core: CallerCore<ReplySender>,
+    /// Senders that wait for room. No other one passes them.
     queued: usize,
-    ending: Option<Ending>,
+    /// Bytes of the request whose sender waits to hear of room.
+    wanted: Option<usize>,
+    end: Option<End>,
+}
+
+/// How a pass of the driver ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// There may be more.
+    More,
+    /// Nothing is left, and the callee was asked to ring just now.
+    Armed,
+    /// There was nothing, and the callee had been asked before.
+    StillArmed,
 }
 
 impl Session {
-    pub(super) fn new(caller: Caller, polling: PollingMode) -> Self {
-        let (outgoing, incoming) = caller.into_directions();
-        let connection = Arc::clone(&outgoing.connection);
+    pub(super) fn new(established: &Established, polling: PollingMode) -> Self {
         let spins = match polling {
             PollingMode::Spins(spins) => spins.min(MOST_SPINS),
             PollingMode::PureSpin => MOST_SPINS,
@@ -66,18 +72,18 @@ impl Session {
             }
             PollingMode::Adaptive | PollingMode::Park => 0,
         };
-        let traffic = Traffic { outgoing, incoming, calls: HashMap::new(), next: 1, queued: 0, ending: None };
         Self {
-            connection,
-            traffic: Mutex::new(traffic),
+            connection: Arc::clone(&established.connection),
+            traffic: Mutex::new(Traffic { core: CallerCore::over(established), queued: 0, wanted: None, end: None }),
             look: Notify::new(),
             room: Notify::new(),
+            over: Notify::new(),
             turn: tokio::sync::Mutex::default(),
             spins,
         }
     }
 
-    /// What the lock guards is whole whenever it is free, so a panic elsewhere does not spoil it.
+    /// Ignores poisoning: the state is consistent whenever the lock is free.
     fn traffic(&self) -> MutexGuard<'_, Traffic> {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,164 +93,148 @@ impl Session {
         if msg_type == MSG_TYPE_ERROR {
             return Err(CallError::ReservedMsgType);
         }
+        let request = Request { type_id: make_type_id(0, msg_type), payload, deadline };
+        let (sender, reply) = oneshot::channel();
         let sent = {
             let mut traffic = self.traffic();
-            let sent = traffic.try_send(msg_type, payload, deadline, false)?;
+            let sent = traffic.try_send(&request, sender, false)?;
             // With other calls under way, the thread has better things to do than to look for one reply.
-            if self.spins > 0 && sent.is_some() && traffic.calls.len() == 1 && !traffic.spin(self.spins) {
+            if self.spins > 0 && sent.is_ok() && traffic.core.calls.len() == 1 && !traffic.spin(self.spins) {
                 self.look.notify_one();
             }
             sent
         };
-        let (id, reply) = match sent {
-            Some(sent) => sent,
-            None => self.send_in_turn(msg_type, payload, deadline).await?,
+        let id = match sent {
+            Ok(id) => id,
+            Err(sender) => self.send_in_turn(&request, sender).await?,
         };
-        Ok(Call { session: self, id, reply })
+        Ok(Call { session: self, id, deadline, reply })
     }
 
-    async fn send_in_turn(&self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Sent, CallError> {
+    async fn send_in_turn(&self, request: &Request<'_>, mut sender: ReplySender) -> Result<u64, CallError> {
         let _queued = Queued::join(self);
         let _turn = self.turn.lock().await;
         loop {
-            if let Some(sent) = self.traffic().try_send_parked(msg_type, payload, deadline)? {
-                return Ok(sent);
+            match self.traffic().try_send(request, sender, true)? {
+                Ok(id) => return Ok(id),
+                Err(back) => sender = back,
             }
-            // The driver sleeps for both of us, and takes the second look.
+            // The driver sleeps for both of us.
             self.look.notify_one();
             self.room.notified().await;
         }
     }
 
-    /// Takes replies to their calls, until there are no more and the callee will ring for the next one. `armed` says that
-    /// it will already.
-    pub(super) fn take_replies(&self, armed: bool) -> Result<Taken, Halt> {
-        self.traffic().take_replies(armed)
+    /// Takes replies to their calls, and asks the callee to ring once nothing is left. `armed` says that it will already.
+    ///
+    /// # Errors
+    /// The connection's end, once everything that came before it is taken.
+    pub(super) fn pass(&self, armed: bool) -> Result<Pass, Halt> {
+        let mut traffic = self.traffic();
+        let pass = traffic.pass(armed)?;
+        if pass == Pass::More && traffic.wanted.take().is_some() {
+            self.room.notify_one();
+        }
+        Ok(pass)
     }
 
-    /// Ends the session and every call on it. The first ending counts.
-    pub(super) fn end(&self, ending: Ending) {
+    /// Ends the session and every call on it. The first end counts.
+    pub(super) fn end(&self, end: End) {
         let mut traffic = self.traffic();
-        let calls = core::mem::take(&mut traffic.calls);
-        let ending = traffic.ending.get_or_insert(ending);
-        for (_, reply) in calls {
+        let calls = traffic.core.end_all(false);
+        let end = traffic.end.get_or_insert(end);
+        for reply in calls {
             // A task that no longer listens needs no answer.
-            drop(reply.send(Err(ending.error())));
+            drop(reply.send(Err(Halt::from(end.clone()).into())));
         }
         drop(traffic);
-        // Whoever waits for room looks again, and finds the ending; the next in turn finds it at once.
+        // The sender that waits for room looks again, and finds the end; the next in turn finds it at once.
         self.room.notify_one();
+        self.over.notify_waiters();
+    }
+
+    /// Waits for the end.
+    pub(super) async fn ended(&self) {
+        let mut over = pin!(self.over.notified());
+        // From here on nothing is missed.
+        over.as_mut().enable();
+        if !self.has_ended() {
+            over.await;
+        }
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.traffic().ending.is_some()
+        self.traffic().end.is_some()
     }
 
     /// Calls under way.
     pub(super) fn outstanding(&self) -> usize {
-        self.traffic().calls.len()
+        self.traffic().core.calls.len()
     }
 
     pub(super) fn max_len(&self) -> usize {
-        self.traffic().outgoing.max_len()
+        self.traffic().core.outgoing.max_len()
     }
 }
 
-type Sent = (u64, oneshot::Receiver<Outcome>);
-
-/// How a look for replies ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// There may be more.
-    More,
-    /// There are no more, and the callee was asked to ring just now.
-    Armed,
-    /// There were none, and the callee had been asked before.
-    StillArmed,
+/// What a task sends.
+struct Request<'a> {
+    type_id: u32,
+    payload: &'a [u8],
+    deadline: Deadline,
 }
 
 impl Traffic {
-    /// Sends if there is room and, unless it is the sender's turn, nobody queues for it.
+    /// Sends if there is room and, unless it is the sender's turn, no other one queues for it.
     fn try_send(
         &mut self,
-        msg_type: u16,
-        payload: &[u8],
-        deadline: Deadline,
+        &Request { type_id, payload, deadline }: &Request<'_>,
+        reply: ReplySender,
         my_turn: bool,
-    ) -> Result<Option<Sent>, CallError> {
-        if let Some(ending) = &self.ending {
-            return Err(ending.error());
+    ) -> Result<Result<u64, ReplySender>, CallError> {
+        if let Some(end) = &self.end {
+            return Err(Halt::from(end.clone()).into());
         }
-        self.outgoing.check(payload.len())?;
+        self.core.outgoing.check(payload.len())?;
         if self.queued > 0 && !my_turn {
-            return Ok(None);
+            return Ok(Err(reply));
         }
-        let id = self.next;
-        let type_id = make_type_id(0, msg_type);
-        let header = MessageHeader::due(type_id, id, deadline.to_wire());
-        if !self.outgoing.try_send(payload, header)? {
-            return Ok(None);
-        }
-        self.next += 1;
-        let (sender, receiver) = oneshot::channel();
-        self.calls.insert(id, sender);
-        Ok(Some((id, receiver)))
+        let sent = self.core.try_send(type_id, payload, deadline, reply)?;
+        self.wanted = sent.is_err().then_some(payload.len());
+        Ok(sent)
     }
 
-    /// As [`try_send`](Self::try_send) in turn, and has the callee ring if there is no room.
-    fn try_send_parked(
-        &mut self,
-        msg_type: u16,
-        payload: &[u8],
-        deadline: Deadline,
-    ) -> Result<Option<Sent>, CallError> {
-        let connection = Arc::clone(&self.outgoing.connection);
-        let room = &connection.ring(0).header().producer_parked.0;
-        arm(&[room]);
-        let sent = look_after_arming(monotonic_nanos(), &mut || self.try_send(msg_type, payload, deadline, true));
-        if !matches!(sent, Ok(None)) {
-            room.clear();
-        }
-        sent
-    }
-
-    fn look(&mut self) -> Result<Option<Frame>, Halt> {
-        let Incoming { connection, index, consumer, .. } = &mut self.incoming;
-        look_for_data(connection, connection.ring(*index), consumer)
-    }
-
-    fn take_replies(&mut self, armed: bool) -> Result<Taken, Halt> {
+    fn pass(&mut self, armed: bool) -> Result<Pass, Halt> {
         let mut armed = armed;
         for _ in 0..AT_ONCE {
-            let found = match self.look()? {
-                None if armed => return Ok(Taken::StillArmed),
-                None => {
-                    arm(&[&self.incoming.ring().header().consumer_parked.0]);
-                    match look_after_arming(monotonic_nanos(), &mut || self.look())? {
-                        None => return Ok(Taken::Armed),
-                        found => found,
-                    }
+            let Some(reply) = self.core.next()? else {
+                if self.core.may_have_more() {
+                    return Ok(Pass::More);
                 }
-                found => found,
+                // What is wrong with the requests' ring is for the replies' end to report.
+                drop(self.core.flush_cancellations());
+                if armed {
+                    return Ok(Pass::StillArmed);
+                }
+                return Ok(if self.core.arm(self.wanted) { Pass::Armed } else { Pass::More });
             };
-            if let Some(frame) = found {
-                self.deliver(&frame)?;
-            }
+            self.deliver(reply);
             // The callee may have rung for this one.
             armed = false;
         }
-        Ok(Taken::More)
+        Ok(Pass::More)
     }
 
     /// Looks for the reply to the only call under way. False when the driver has to look: it sleeps and counts on being
     /// rung for, and there is too much to take here, or something wrong that is for the driver to find.
     fn spin(&mut self, looks: u32) -> bool {
-        self.incoming.ring().header().consumer_parked.0.clear();
+        self.core.disarm();
         for _ in 0..looks {
-            match self.look() {
+            match self.core.next() {
                 Ok(None) => core::hint::spin_loop(),
-                Ok(Some(frame)) => {
-                    if self.deliver(&frame).is_err() || self.calls.is_empty() {
+                Ok(Some(reply)) => {
+                    self.deliver(reply);
+                    if self.core.calls.len() == 0 {
                         break;
                     }
                 }
@@ -252,27 +242,19 @@ impl Traffic {
             }
         }
         // With a call still under way the second look after this arming is the driver's.
-        matches!(self.take_replies(false), Ok(Taken::Armed)) && self.calls.is_empty()
+        matches!(self.pass(false), Ok(Pass::Armed)) && self.core.calls.len() == 0
     }
 
-    /// Hands a reply to its call; nobody's, if that gave up.
-    fn deliver(&mut self, frame: &Frame) -> Result<(), Halt> {
-        let id = frame.correlation_id;
-        if id == 0 || id >= self.next {
-            self.incoming.connection.condemn();
-            return Err(Halt::FatalError(Fault::Correlation(id)));
-        }
-        if let Some(reply) = self.calls.remove(&id) {
-            let payload = slice::payload(frame, &self.incoming);
-            let outcome = match RpcError::decode(frame.type_id, payload) {
-                None => Ok(payload.to_vec()),
-                Some(error) => Err(CallError::refused(error)),
-            };
-            // A task that is just giving up needs no answer.
-            drop(reply.send(outcome));
-        }
-        self.incoming.release(frame.position);
-        Ok(())
+    /// Hands a reply to its call.
+    fn deliver(&mut self, Reply { tag, frame }: Reply<ReplySender>) {
+        let payload = slice::payload(&frame, &self.core.incoming);
+        let outcome = match RpcError::decode(frame.type_id, payload) {
+            None => Ok(payload.to_vec()),
+            Some(error) => Err(CallError::refused(error)),
+        };
+        // A task that is just giving up needs no answer.
+        drop(tag.send(outcome));
+        self.core.incoming.release(frame.position);
     }
 }
 
@@ -292,11 +274,12 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// A request that was sent: resolves to its reply. Dropping it gives the call up, and its late reply is dropped.
+/// A request that was sent: resolves to its reply. Dropping it cancels the call, and a late reply is dropped.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     session: &'a Session,
     id: u64,
+    deadline: Deadline,
     reply: oneshot::Receiver<Outcome>,
 }
 
@@ -307,15 +290,28 @@ impl Future for Call<'_> {
         Pin::new(&mut self.reply).poll(context).map(|outcome| match outcome {
             Ok(outcome) => outcome,
             // Every way out of the table sends something first.
-            Err(_) => Err(Ending::undriven().error()),
+            Err(_) => Err(Halt::from(undriven()).into()),
         })
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if !self.reply.is_terminated() {
-            self.session.traffic().calls.remove(&self.id);
+        if self.reply.is_terminated() {
+            return;
+        }
+        let mut traffic = self.session.traffic();
+        // A callee knows the deadline by itself.
+        traffic.core.end(self.id, !self.deadline.has_passed());
+        if traffic.core.owes_cancellations() {
+            drop(traffic);
+            self.session.look.notify_one();
         }
     }
+}
+
+/// The end of a connection whose runtime has ended.
+pub(super) fn undriven() -> End {
+    let text = "the tokio runtime that this caller was connected in has ended; connect again in a running one";
+    End::Io(std::io::ErrorKind::NotConnected, text.to_owned())
 }

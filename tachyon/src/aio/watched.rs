@@ -9,8 +9,7 @@ use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::ending::Ending;
-use crate::bus::Connection;
+use crate::bus::{Connection, End};
 
 /// What is watched of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +89,7 @@ impl Watched {
 
     /// Waits until something happens, and takes the rings; true when it was the peer's end. It may have happened long ago:
     /// look before waiting.
-    pub(super) fn poll_happened(&self, context: &mut Context<'_>) -> Poll<Result<bool, Ending>> {
+    pub(super) fn poll_happened(&self, context: &mut Context<'_>) -> Poll<Result<bool, End>> {
         let mut ready = ready!(self.0.poll_read_ready(context))?;
         let Descriptor { connection, part, .. } = self.0.get_ref();
         let ended = ready.ready().is_read_closed();

@@ -3,15 +3,15 @@
 //! Letting go of an interpreter costs more than a round trip, so a binding first tries with the lock held, for a
 //! bounded number of looks, and only then lets go and waits. `None` from an attempt means: wait.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::{Mapping, Receiving, Room, Sending, Taking};
-use crate::bus::{Incoming, look_for_data};
+use crate::bus::{Connection, Incoming, look_for_data};
 use crate::dispatch::{Dispatcher, Reply, Request};
+use crate::engine::{Watch, open_request};
 use crate::error::{Halt, RecvError, SendError, ServeError};
 use crate::ring::Frame;
-use crate::rpc::open_request;
-use crate::wait::monotonic_nanos;
+use crate::wait::{Deadline, monotonic_nanos};
 
 /// Up to `looks` looks for a message. A dead peer is not noticed here but by the wait that follows.
 #[inline]
@@ -83,7 +83,7 @@ pub fn serve_taken<S: ?Sized>(
 }
 
 /// Whether answering with `size` bytes needs no wait: there is room, or there never will be.
-pub fn answers_at_once(reply: &mut Reply<'_>, size: usize) -> bool {
+pub fn needs_no_wait(reply: &mut Reply<'_>, size: usize) -> bool {
     reply.ring_mut().is_none_or(|outgoing| !matches!(outgoing.try_reserve(size), Ok(None)))
 }
 
@@ -94,6 +94,32 @@ pub fn answers_at_once(reply: &mut Reply<'_>, size: usize) -> bool {
 pub fn request_mapping(reply: &Reply<'_>) -> Mapping {
     let ring = reply.ring().expect("a binding answers over the ring itself");
     Mapping(Arc::clone(ring.connection.ring(0)))
+}
+
+/// Tells whether a call is cancelled, also when its request is gone from the handler's hands. Keeps no connection open.
+#[derive(Debug, Clone)]
+pub struct CallWatch {
+    connection: Weak<Connection>,
+    call: u64,
+    deadline: Deadline,
+}
+
+impl CallWatch {
+    /// Watches the call of a request.
+    pub fn new(request: Request<'_>) -> Self {
+        let watch = request.watch();
+        Self {
+            connection: watch.map(|watch| Arc::downgrade(watch.0)).unwrap_or_default(),
+            call: request.correlation_id(),
+            deadline: request.deadline(),
+        }
+    }
+
+    /// As [`Context::is_cancelled`](crate::Context::is_cancelled).
+    pub fn is_cancelled(&self) -> bool {
+        let connection = self.connection.upgrade();
+        connection.is_none_or(|connection| Watch(&connection).is_cancelled(self.call, self.deadline))
+    }
 }
 
 /// The `CLOCK_MONOTONIC` time, in nanoseconds, until when a request is to be answered; `None` when it may take long.

@@ -1,19 +1,22 @@
 //! The calling end's steps beside those of [`Caller`] itself: attempts that never wait, and the waits between them.
 //!
 //! A binding tries with its language's lock held, lets go of the lock to wait, and writes with it held again, for the
-//! bytes it sends are its language's.
+//! bytes it sends are its language's. An event loop never waits: it takes what there is, [arms](CallerSteps::arm), and
+//! sleeps on a [`Readiness`](super::Readiness).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempts::look;
 use super::{Closer, Mapping, Room, Taking, swap};
-use crate::bus::{MOST_PER_LOOK, State};
-use crate::error::{CallError, Halt};
-use crate::ring::{Fault, MessageHeader, Reservation, arm};
-use crate::rpc::{Caller, Meaning, keep};
-use crate::type_id::make_type_id;
-use crate::wait::{Deadline, PollingMode, look_after_arming, monotonic_nanos};
+use crate::bus::State;
+use crate::describe::{EndpointDescription, Operation};
+use crate::engine::{ErrorKind, Reply, Standing};
+use crate::error::CallError;
+use crate::ring::{MessageHeader, Reservation};
+use crate::rpc::{Agreement, Attempts, Caller};
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id};
+use crate::wait::{Deadline, PollingMode};
 
 /// Until when a call is to be answered; possibly never.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,11 @@ impl Limit {
         Self(timeout.into())
     }
 
+    /// The attempts at a call that may run twice if it is `idempotent`, of a caller that may reconnect.
+    pub fn attempts(self, reconnects: bool, idempotent: bool) -> Attempts {
+        Attempts::new(reconnects, idempotent, self.0)
+    }
+
     /// Time left; `None` when there is no limit.
     #[inline]
     pub fn left(self) -> Option<Duration> {
@@ -36,8 +44,8 @@ impl Limit {
 /// Room for one request, and what travels beside its payload. Valid until sent in or replaced.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestRoom {
-    pub(super) reservation: Reservation,
-    pub(super) header: MessageHeader,
+    reservation: Reservation,
+    header: MessageHeader,
 }
 
 /// A reply: still in the ring, or copied out of it because it came early.
@@ -49,6 +57,17 @@ pub enum ReplyTaken {
     Kept(u32, Vec<u8>),
 }
 
+impl ReplyTaken {
+    /// Whether the callee answered that it stops, and has not begun the call.
+    pub fn is_stopping(&self) -> bool {
+        let type_id = match self {
+            Self::InPlace(taking) => taking.type_id(),
+            Self::Kept(type_id, _) => *type_id,
+        };
+        type_id == make_type_id(ErrorKind::Stopping as u16, MSG_TYPE_ERROR)
+    }
+}
+
 /// The calling end's steps.
 pub trait CallerSteps {
     /// Sends a request if there is room, and gives its correlation id; `None` means: wait. Does not connect again, since
@@ -57,11 +76,18 @@ pub trait CallerSteps {
     /// # Errors
     /// As [`Caller::call_timeout`].
     fn try_call(&mut self, msg_type: u16, payload: &[u8], limit: Limit) -> Result<Option<u64>, CallError>;
-    /// Takes room for a request of `size` bytes that is due by `limit`, waiting for it.
+    /// Takes room for a request of `size` bytes that is due by `limit`, waiting for it. With an endpoint to compare, and
+    /// its key, an odd number, only on a connection where both sides mean the same by it.
     ///
     /// # Errors
-    /// As [`Caller::call_timeout`].
-    fn wait_to_call(&mut self, msg_type: u16, size: usize, limit: Limit) -> Result<RequestRoom, CallError>;
+    /// As [`Caller::call_timeout`]; [`CallError::Mismatch`] when the two sides do not mean the same.
+    fn wait_to_call(
+        &mut self,
+        msg_type: u16,
+        size: usize,
+        limit: Limit,
+        verify: Option<(&EndpointDescription, usize)>,
+    ) -> Result<RequestRoom, CallError>;
     /// Sends `payload`, of the size that the room was taken for, and gives its correlation id.
     ///
     /// # Errors
@@ -90,6 +116,19 @@ pub trait CallerSteps {
     /// # Errors
     /// As [`Caller::wait`].
     fn take_reply(&mut self, correlation_id: u64, limit: Limit) -> Result<ReplyTaken, CallError>;
+    /// Whether the endpoint that goes by `key` was compared on the present connection.
+    fn has_agreed(&mut self, key: usize) -> bool;
+    /// Asks the next question of a comparison if there is room, and gives the correlation id of the answer.
+    ///
+    /// # Errors
+    /// As [`Caller::describe_timeout`]; [`CallError::TooLarge`] when the question need not be asked.
+    fn ask(&mut self, agreement: &Agreement) -> Result<Option<u64>, CallError>;
+    /// Takes the rings of the callee; true when the callee is gone, in which case the replies in the ring now are its
+    /// last. Comes before the looks.
+    ///
+    /// # Errors
+    /// [`CallError::FatalError`]: the callee sent something else than a ring.
+    fn hear(&self) -> Result<bool, CallError>;
     /// Takes the next reply if one is there, whichever call it is for. That call is outstanding no longer; replies to
     /// calls that were given up are dropped on the way, at most 256 of them: after `None` there
     /// [may be more](Self::may_have_more).
@@ -97,12 +136,13 @@ pub trait CallerSteps {
     /// # Errors
     /// As [`Caller::try_wait`].
     fn next_reply(&mut self) -> Result<Option<Taking>, CallError>;
-    /// Asks the callee to ring for the next reply, and looks for one for 5 us more. `None` means: sleep, and look again
-    /// when it rings or 10 ms have passed.
-    ///
-    /// # Errors
-    /// As [`Caller::try_wait`].
-    fn next_reply_armed(&mut self) -> Result<Option<Taking>, CallError>;
+    /// Asks the callee to ring for the next reply, and for room of so many bytes if a request waits for it. True means:
+    /// sleep, and look again when it rings or 10 ms have passed.
+    fn arm(&mut self, room: Option<usize>) -> bool;
+    /// Asks the callee to ring no more.
+    fn disarm(&self);
+    /// Gives a call up; with `cancel` the callee hears of it. True when that waits for room.
+    fn give_up(&mut self, correlation_id: u64, cancel: bool) -> bool;
     /// Whether something lies in the reply ring: a message, or a reason to give the connection up.
     fn may_have_more(&self) -> bool;
     /// Releases a reply that was taken in place.
@@ -115,11 +155,11 @@ pub trait CallerSteps {
     fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode;
     /// Whether this caller connects again when its connection has ended, and so may have another one after each wait.
     fn may_reconnect(&self) -> bool;
-    /// Connects again if the connection has ended.
+    /// Waits for the end of a connection whose callee stops.
     ///
     /// # Errors
-    /// As [`Caller::call_timeout`].
-    fn reconnect_if_ended(&mut self, limit: Limit) -> Result<(), CallError>;
+    /// As [`Caller::wait`].
+    fn leave(&mut self, limit: Limit) -> Result<(), CallError>;
     /// What closes the present connection.
     fn closer(&self) -> Closer;
     /// Gives up all calls, for the caller's next user; false when the connection has ended.
@@ -129,47 +169,50 @@ pub trait CallerSteps {
 impl CallerSteps for Caller {
     #[inline]
     fn try_call(&mut self, msg_type: u16, payload: &[u8], limit: Limit) -> Result<Option<u64>, CallError> {
-        let sent = self.outgoing.try_send(payload, self.header(msg_type, limit.0))?;
-        Ok(sent.then(|| self.pending.sent()))
+        Ok(self.core.try_send(make_type_id(0, msg_type), payload, limit.0, ())?.ok())
     }
 
-    fn wait_to_call(&mut self, msg_type: u16, size: usize, limit: Limit) -> Result<RequestRoom, CallError> {
-        let reservation = self.reserve_until(msg_type, size, limit.0)?;
+    fn wait_to_call(
+        &mut self,
+        msg_type: u16,
+        size: usize,
+        limit: Limit,
+        verify: Option<(&EndpointDescription, usize)>,
+    ) -> Result<RequestRoom, CallError> {
+        let reservation = self.reserve_until(msg_type, size, limit.0, verify)?;
         Ok(RequestRoom { reservation, header: self.header(msg_type, limit.0) })
     }
 
     fn call_in(&mut self, room: RequestRoom, payload: &[u8]) -> Result<u64, CallError> {
-        self.outgoing.connection.check_process()?;
-        self.outgoing.fill(room.reservation, payload);
-        self.outgoing.publish(room.reservation, payload.len(), room.header);
-        Ok(self.pending.sent())
+        self.core.outgoing.connection.check_process()?;
+        self.core.outgoing.fill(room.reservation, payload);
+        Ok(self.core.commit(room.reservation, payload.len(), room.header, ()))
     }
 
     fn reserve_room(&mut self, msg_type: u16, size: usize, timeout: Option<Duration>) -> Result<Room, CallError> {
-        Ok(Room(self.reserve_until(msg_type, size, timeout.into())?))
+        Ok(Room(self.reserve_until(msg_type, size, timeout.into(), None)?))
     }
 
     fn publish_call(&mut self, room: Room, len: usize, msg_type: u16) -> Result<u64, CallError> {
         assert!(len <= room.len(), "the binding checks what it publishes");
-        self.outgoing.connection.check_process()?;
-        self.outgoing.publish(room.0, len, MessageHeader::new(make_type_id(0, msg_type), self.pending.next()));
-        Ok(self.pending.sent())
+        self.core.outgoing.connection.check_process()?;
+        let header = self.header(msg_type, Deadline::never());
+        Ok(self.core.commit(room.0, len, header, ()))
     }
 
     #[inline]
     fn look_for_reply(&mut self, correlation_id: u64, looks: u32) -> Result<Option<ReplyTaken>, CallError> {
-        let Self { incoming, pending, .. } = self;
-        if !pending.is_outstanding(correlation_id) || pending.has_arrived(correlation_id) {
+        if self.core.standing(correlation_id) != Standing::Awaited {
             return Ok(None);
         }
-        match look(incoming, looks)? {
+        match look(&mut self.core.incoming, looks)? {
             None => Ok(None),
             Some(frame) if frame.correlation_id == correlation_id => {
-                pending.end(correlation_id);
+                self.core.end(correlation_id, false);
                 Ok(Some(ReplyTaken::InPlace(Taking(frame))))
             }
             Some(other) => {
-                keep(incoming, pending, other)?;
+                self.core.file(other)?;
                 Ok(None)
             }
         }
@@ -177,70 +220,76 @@ impl CallerSteps for Caller {
 
     fn take_reply(&mut self, correlation_id: u64, limit: Limit) -> Result<ReplyTaken, CallError> {
         self.take(correlation_id, limit.0)?;
-        let kept = self.incoming.take_kept();
-        let frame = self.incoming.take_over();
+        let kept = self.core.incoming.take_kept();
+        let frame = self.core.incoming.take_over();
         Ok(match kept {
             None => ReplyTaken::InPlace(Taking(frame)),
             Some(payload) => ReplyTaken::Kept(frame.type_id, payload.to_vec()),
         })
     }
 
-    fn next_reply(&mut self) -> Result<Option<Taking>, CallError> {
-        let Self { incoming, pending, .. } = self;
-        // A peer that floods with replies that no call waits for is left for the caller's next turn.
-        for _ in 0..MOST_PER_LOOK {
-            let Some(frame) = look(incoming, 1)? else { return Ok(None) };
-            match pending.meaning(frame.correlation_id) {
-                Meaning::Awaited => {
-                    pending.end(frame.correlation_id);
-                    return Ok(Some(Taking(frame)));
-                }
-                Meaning::Forgotten => incoming.release(frame.position),
-                Meaning::Impossible => {
-                    incoming.connection.condemn();
-                    return Err(Halt::FatalError(Fault::Correlation(frame.correlation_id)).into());
-                }
-            }
-        }
-        Ok(None)
+    #[inline]
+    fn has_agreed(&mut self, key: usize) -> bool {
+        self.core.verified.contains(key)
     }
 
-    fn next_reply_armed(&mut self) -> Result<Option<Taking>, CallError> {
-        arm(&[&self.incoming.ring().header().consumer_parked.0]);
-        look_after_arming(monotonic_nanos(), &mut || self.next_reply())
+    fn ask(&mut self, agreement: &Agreement) -> Result<Option<u64>, CallError> {
+        let type_id = make_type_id(ROUTE_CONTROL, Operation::Describe as u16);
+        Ok(self.core.try_send(type_id, &agreement.question()?, Deadline::never(), ())?.ok())
+    }
+
+    fn hear(&self) -> Result<bool, CallError> {
+        Ok(self.core.hear()?)
+    }
+
+    fn next_reply(&mut self) -> Result<Option<Taking>, CallError> {
+        Ok(self.core.next()?.map(|Reply { tag: (), frame }| Taking(frame)))
+    }
+
+    fn arm(&mut self, room: Option<usize>) -> bool {
+        self.core.arm(room)
+    }
+
+    fn disarm(&self) {
+        self.core.disarm();
+    }
+
+    fn give_up(&mut self, correlation_id: u64, cancel: bool) -> bool {
+        self.core.end(correlation_id, cancel);
+        self.core.owes_cancellations()
     }
 
     fn may_have_more(&self) -> bool {
-        self.incoming.consumer.is_ready()
+        self.core.may_have_more()
     }
 
     fn release_reply(&mut self, position: u64) {
-        self.incoming.release(position);
+        self.core.incoming.release(position);
     }
 
     fn request_mapping(&self) -> Mapping {
-        Mapping(Arc::clone(self.outgoing.ring()))
+        Mapping(Arc::clone(self.core.outgoing.ring()))
     }
 
     fn reply_mapping(&self) -> Mapping {
-        Mapping(Arc::clone(self.incoming.ring()))
+        Mapping(Arc::clone(self.core.incoming.ring()))
     }
 
     fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode {
-        swap(&mut self.outgoing.waiter.budget, mode);
-        swap(&mut self.incoming.waiter.budget, mode)
+        swap(&mut self.core.outgoing.waiter.budget, mode);
+        swap(&mut self.core.incoming.waiter.budget, mode)
     }
 
     fn may_reconnect(&self) -> bool {
         self.reconnects()
     }
 
-    fn reconnect_if_ended(&mut self, limit: Limit) -> Result<(), CallError> {
-        self.revive(limit.0)
+    fn leave(&mut self, limit: Limit) -> Result<(), CallError> {
+        self.await_end(limit.0)
     }
 
     fn closer(&self) -> Closer {
-        Closer(Arc::clone(&self.outgoing.connection))
+        Closer(Arc::clone(&self.core.outgoing.connection))
     }
 
     fn recycle(&mut self) -> bool {

@@ -1,8 +1,9 @@
 //! Control requests at an end that a binding's user serves by hand: never shown, always answered.
 
 use super::{Receiving, Sending, Taking};
+use crate::engine::{is_cancel, is_control, open_request};
 use crate::error::ServeError;
-use crate::rpc::{is_cancel, is_control, open_request, try_answer_control};
+use crate::rpc::try_answer_control;
 
 impl Taking {
     /// Whether this is a request for the callee itself.

@@ -3,17 +3,16 @@
 
 use core::ffi::c_void;
 use core::mem::offset_of;
-use core::panic::AssertUnwindSafe;
 use core::ptr::{self, NonNull};
 use core::slice;
-use std::panic::catch_unwind;
 
 use thiserror::Error;
 
 use crate::describe::{Description, EndpointDescription};
 use crate::dispatch::{HandlerError, OwnedHandler, Replied, Reply, ReplyRoom, Request};
+use crate::engine::ErrorKind;
+use crate::foreign;
 use crate::native::{ABI, Call, Endpoint, Head, MAGIC, NO_DEADLINE, Sizes, Steps, Text, status};
-use crate::rpc::ErrorKind;
 
 /// Why an endpoint of another copy of this crate cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -155,7 +154,7 @@ static STEPS: Steps = Steps { send, reserve, commit, fail };
 unsafe fn step(host: *mut c_void, max: *mut usize, step: impl FnOnce(&mut Answer<'_>) -> u32) -> u32 {
     // SAFETY: `handle` made it of an answer, and waits for the guest.
     let answer = unsafe { &mut *host.cast::<Answer<'_>>() };
-    match catch_unwind(AssertUnwindSafe(|| step(answer))) {
+    match foreign::run(|| step(answer)) {
         Ok(status) => {
             if let Answer::Over(Err(error)) = answer
                 && let Some(limit) = error.reply_limit()
@@ -166,8 +165,8 @@ unsafe fn step(host: *mut c_void, max: *mut usize, step: impl FnOnce(&mut Answer
             }
             status
         }
-        Err(panic) => {
-            *answer = Answer::Over(Err(HandlerError::panicked(&*panic)));
+        Err(panicked) => {
+            *answer = Answer::Over(Err(HandlerError::failed(panicked)));
             status::OVER
         }
     }

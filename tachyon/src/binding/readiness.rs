@@ -1,17 +1,18 @@
-//! Waiting by an event loop of the binding's language: the steps of `ring::parked`, with the loop in `poll`'s place.
-//!
-//! A loop watches the one descriptor of a [`Readiness`]. Whenever it is readable, and once at the beginning, the binding
-//! [hears](hear) the peer and takes what there is, up to [`CallerSteps::next_reply_armed`](super::CallerSteps), which asks
-//! the peer to ring. Then the loop sleeps, and looks once more 10 ms after that asking.
+//! What an event loop watches: the steps of `ring::parked`, with the loop in `poll`'s place.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
 
 use rustix::event::epoll;
 
-use crate::error::CallError;
-use crate::ring::arm;
-use crate::rpc::Caller;
+use crate::bus::Established;
+use crate::error::{CallError, ConnectError};
+use crate::handshake::{Connecting, Kind, Role};
+use crate::options::Options;
+use crate::rpc::{Caller, RpcBus};
+use crate::wait::Deadline;
 
 /// A descriptor that is readable while something happened on a caller's connection: a reply, room, its peer's end, its
 /// close. It keeps nothing of the connection alive.
@@ -27,7 +28,7 @@ impl Readiness {
     /// The system's refusal, such as too many open descriptors.
     pub fn new(caller: &Caller) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let connection = &caller.outgoing.connection;
+        let connection = &caller.core.outgoing.connection;
         let add = |source: BorrowedFd<'_>, events| epoll::add(&epoll, source, epoll::EventData::new_u64(0), events);
         add(connection.peer.as_fd(), epoll::EventFlags::IN | epoll::EventFlags::RDHUP)?;
         if let Some(process) = connection.peer.process() {
@@ -43,33 +44,77 @@ impl AsFd for Readiness {
     }
 }
 
-/// Takes the rings of a caller's peer; true when the peer is gone, in which case what is in the ring now is the last of
-/// it.
-///
-/// # Errors
-/// [`CallError::FatalError`]: the peer sent something else than a ring.
-pub fn hear(caller: &Caller) -> Result<bool, CallError> {
-    let connection = &caller.outgoing.connection;
-    // A ring that a forked child takes would be missing in its parent. The next look tells the child that it is one.
-    if connection.check_process().is_err() {
-        return Ok(false);
-    }
-    connection.peer.hear().map_err(|fault| connection.broken(fault))?;
-    Ok(connection.peer.is_gone())
+/// A bus that connects, in steps that never wait. Dropping it ends the attempt.
+#[derive(Debug)]
+pub struct ConnectingBus {
+    connecting: Connecting,
+    options: Options,
 }
 
-/// Asks the callee to ring for room. Try once more after this, and again 10 ms later.
-pub fn arm_room(caller: &Caller) {
-    arm(&[&caller.outgoing.connection.ring(0).header().producer_parked.0]);
+impl ConnectingBus {
+    /// Begins to connect, for as long as the options allow.
+    ///
+    /// # Errors
+    /// As [`RpcBus::connect_with`].
+    pub fn new(path: &Path, options: &Options) -> Result<Self, ConnectError> {
+        let connecting = Connecting::new(path, Kind::Rpc, Role::Either, options)?;
+        Ok(Self { connecting, options: options.clone() })
+    }
+
+    /// Takes the next step; gives the bus when it is connected.
+    ///
+    /// # Errors
+    /// As [`RpcBus::connect_with`].
+    pub fn step(&mut self) -> Result<Option<RpcBus>, ConnectError> {
+        let link = self.connecting.step()?;
+        Ok(link.map(|link| RpcBus::over(Established::new(link, &self.options))))
+    }
+
+    /// What the next step waits for: this descriptor to be readable, if there is one, and this time to pass.
+    pub fn as_awaited(&self) -> (Option<BorrowedFd<'_>>, Option<Duration>) {
+        self.connecting.as_awaited()
+    }
 }
 
-/// Asks the callee to ring no more: the binding waits by itself from now on.
-pub fn disarm(caller: &Caller) {
-    let connection = &caller.outgoing.connection;
-    // The words are the parent's, which still wants to be rung.
-    if connection.check_process().is_err() {
-        return;
+/// A caller that connects again, in steps that never wait. Dropping it ends the attempt.
+#[derive(Debug)]
+pub struct Reconnecting {
+    connecting: Option<Connecting>,
+}
+
+impl Reconnecting {
+    /// Begins to connect a caller again whose connection has ended, for as long as its options allow.
+    ///
+    /// # Errors
+    /// As [`Caller::call_timeout`].
+    pub fn new(caller: &mut Caller) -> Result<Self, CallError> {
+        Ok(Self { connecting: caller.connecting(Deadline::never())? })
     }
-    connection.ring(1).header().consumer_parked.0.clear();
-    connection.ring(0).header().producer_parked.0.clear();
+
+    /// Takes the next step; true when the caller has its new connection.
+    ///
+    /// # Errors
+    /// As [`Caller::call_timeout`].
+    pub fn step(&mut self, caller: &mut Caller) -> Result<bool, CallError> {
+        let Some(connecting) = &mut self.connecting else { return Ok(true) };
+        let outcome = match connecting.step() {
+            Ok(None) => return Ok(false),
+            Ok(Some(link)) => Ok(link),
+            Err(error) => Err(error),
+        };
+        self.connecting = None;
+        caller.replace(outcome).map_err(|source| CallError::reconnecting(source, Deadline::never()))?;
+        Ok(true)
+    }
+
+    /// What the next step waits for: this descriptor to be readable, if there is one, and this time to pass.
+    pub fn as_awaited(&self) -> (Option<BorrowedFd<'_>>, Option<Duration>) {
+        self.connecting.as_ref().map_or((None, Some(Duration::ZERO)), Connecting::as_awaited)
+    }
+
+    /// The error of a call whose own time runs out while no process listens.
+    pub fn missing(&self) -> Option<CallError> {
+        let missing = self.connecting.as_ref()?.missing()?;
+        Some(CallError::reconnecting(missing, Deadline::never()))
+    }
 }

@@ -1,6 +1,6 @@
 //! A finished handshake, in use: its rings, its peer, and how it ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::fork;
 use super::incoming::Incoming;
@@ -10,7 +10,7 @@ use crate::handshake::{Link, Role};
 use crate::options::Options;
 use crate::ring::{Consumer, Fault, ParkedWord, Producer, RingMemory, Side};
 use crate::sync::{AtomicU64, Ordering};
-use crate::wait::{Awaited, Deadline, Peer, PollingMode, Stop, Waiter};
+use crate::wait::{Awaited, Deadline, Peer, PollingMode, Stop, StopTime, Waiter};
 
 /// How a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) struct Connection {
     generation: u32,
     /// The highest correlation id a request has come with.
     asked: AtomicU64,
+    /// That of the server, of a connection that has one.
+    stop_time: OnceLock<Arc<StopTime>>,
 }
 
 impl Connection {
@@ -76,6 +78,18 @@ impl Connection {
             Stop::Gone => Halt::PeerDead,
             Stop::Broken(fault) => self.broken(fault),
         }
+    }
+
+    /// Has the connection end with its server.
+    pub(crate) fn end_with(&self, stop_time: &Arc<StopTime>) {
+        // Set once, by the server that let the caller in.
+        drop(self.stop_time.set(Arc::clone(stop_time)));
+    }
+
+    /// Whether the server stops, and the time of what has begun is over.
+    pub(crate) fn is_past_stop(&self) -> bool {
+        let deadline = self.stop_time.get().and_then(|stop_time| stop_time.deadline());
+        deadline.is_some_and(Deadline::has_passed)
     }
 
     /// Gives the connection up for a fault of its peer.
@@ -145,6 +159,11 @@ impl Connection {
         self.peer.hang_up();
     }
 
+    /// Closes one ring at this side: nothing more is published in it, and what was published stays readable.
+    pub(crate) fn close_ring(&self, index: usize) {
+        self.rings[index].close(self.side);
+    }
+
     /// Closes in good order: what was published stays readable, the peer learns at once, and so do threads of this
     /// process that wait. Closing twice does nothing more.
     pub(crate) fn close(&self) {
@@ -191,8 +210,14 @@ impl Established {
     /// As [`new`](Self::new), over rings that have other owners, too.
     pub(crate) fn over(side: Side, role: Role, peer: Peer, rings: Vec<Arc<RingMemory>>, options: &Options) -> Self {
         fork::watch();
-        let connection =
-            Arc::new(Connection { side, peer, rings, generation: fork::generation(), asked: AtomicU64::new(0) });
+        let connection = Arc::new(Connection {
+            side,
+            peer,
+            rings,
+            generation: fork::generation(),
+            asked: AtomicU64::new(0),
+            stop_time: OnceLock::new(),
+        });
         Self { connection, role, polling: options.polling_mode(), options: options.clone() }
     }
 

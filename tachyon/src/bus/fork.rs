@@ -17,12 +17,12 @@ extern "C" fn in_child() {
 
 /// The generation of the running process.
 #[inline]
-pub(super) fn generation() -> u32 {
+pub(crate) fn generation() -> u32 {
     GENERATION.load(Ordering::Relaxed)
 }
 
 /// Sees to it that a fork from now on begins a new generation.
-pub(super) fn watch() {
+pub(crate) fn watch() {
     static WATCHED: Once = Once::new();
     WATCHED.call_once(|| {
         // SAFETY: `in_child` is an `extern "C"` function that lives as long as the program and does nothing that is

@@ -20,9 +20,11 @@ pub(crate) struct Outgoing {
     pub(crate) index: usize,
     pub(crate) producer: Producer,
     pub(crate) waiter: Waiter,
-    overflow: Overflow,
-    /// Messages that found no room and are owed to the peer all the same, the oldest first.
-    kept: VecDeque<Kept>,
+    /// A reply without room is deferred, and its sender goes on: it has other callers. Otherwise its sender waits.
+    never_waits: bool,
+    /// Replies that found no room, the oldest first.
+    deferred: VecDeque<DeferredReply>,
+    deferred_bytes: usize,
     /// Times in a row that there was no room, for a sender that never waits.
     refusals: u32,
     /// Position at the last look for a dead peer.
@@ -32,17 +34,9 @@ pub(crate) struct Outgoing {
 /// Refusals between two looks for a dead peer by a sender that never waits.
 const LIFE_CHECK_AFTER: u32 = 64;
 
-/// What becomes of a message for which there is no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Overflow {
-    /// Its sender waits.
-    Wait,
-    /// It is kept until there is room, and so is what comes after it: the sender has others to attend to.
-    Keep,
-}
-
+/// A reply that waits for room.
 #[derive(Debug)]
-struct Kept {
+struct DeferredReply {
     data: Vec<u8>,
     header: MessageHeader,
 }
@@ -54,8 +48,9 @@ impl Outgoing {
             index,
             producer,
             waiter,
-            overflow: Overflow::Wait,
-            kept: VecDeque::new(),
+            never_waits: false,
+            deferred: VecDeque::new(),
+            deferred_bytes: 0,
             refusals: 0,
             life_checked: Cell::new(0),
         }
@@ -185,65 +180,50 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Publishes a reply that its caller must get, waiting for room. One whose wait is interrupted is kept, and goes out
-    /// before anything else does: see [`settle`](Self::settle).
+    /// Publishes a reply, waiting for room. A reply whose wait is interrupted, or whose sender never waits, is deferred,
+    /// and goes out before any later reply: see [`flush`](Self::flush).
     #[inline]
-    pub(crate) fn send_owed(&mut self, data: &[u8], header: MessageHeader) -> Result<(), Unsent> {
-        if !self.has_kept() && self.send_fast(data, header) {
+    pub(crate) fn send_reply(&mut self, data: &[u8], header: MessageHeader) -> Result<(), Unsent> {
+        if !self.has_deferred() && self.send_fast(data, header) {
             return Ok(());
         }
-        self.send_owed_slow(data, header)
+        self.send_reply_slow(data, header)
     }
 
-    /// As [`send_owed`](Self::send_owed), when there is no room, others come first, or something has to be looked at.
+    /// As [`send_reply`](Self::send_reply), when there is no room, others come first, or something has to be looked at.
     #[inline(never)]
-    fn send_owed_slow(&mut self, data: &[u8], header: MessageHeader) -> Result<(), Unsent> {
-        if self.has_kept() {
-            self.settle()?;
-        }
-        if self.has_kept() {
-            self.check(data.len())?;
-            self.keep(data, header);
-            return Ok(());
-        }
-        if self.try_send_slow(data, header)? {
-            return Ok(());
-        }
-        let outcome = if self.overflow == Overflow::Keep {
-            Ok(None)
-        } else {
-            self.wait_for_room(data.len(), Deadline::never()).map(Some)
-        };
-        match outcome {
+    fn send_reply_slow(&mut self, data: &[u8], header: MessageHeader) -> Result<(), Unsent> {
+        match self.reserve_reply(data.len()) {
             Ok(Some(reservation)) => {
                 self.fill(reservation, data);
                 self.publish(reservation, data.len(), header);
+                Ok(())
             }
-            Ok(None) => self.keep(data, header),
-            Err(halt) => {
-                if matches!(halt, Halt::Interrupted) {
-                    self.keep(data, header);
-                }
-                return Err(halt.into());
+            Ok(None) => {
+                self.defer(data, header);
+                if self.never_waits { Ok(()) } else { Err(Halt::Interrupted.into()) }
             }
+            Err(unsent) => Err(unsent),
         }
-        Ok(())
     }
 
-    /// Takes room for a reply that its caller must get, waiting for it. `None` when there is none and this sender never
-    /// waits, or its wait was interrupted: the reply is then for [`send_owed`](Self::send_owed), which keeps it.
+    /// Takes room for a reply, waiting for it. `None` when there is none and this sender never waits, or its wait was
+    /// interrupted: the reply is then for [`send_reply`](Self::send_reply), which defers it.
     #[inline]
-    pub(crate) fn reserve_owed(&mut self, len: usize) -> Result<Option<Reservation>, Unsent> {
-        if self.has_kept() {
-            self.settle()?;
+    pub(crate) fn reserve_reply(&mut self, len: usize) -> Result<Option<Reservation>, Unsent> {
+        if self.has_deferred() {
+            match self.flush_deferred() {
+                Ok(()) | Err(Halt::Interrupted) => {}
+                Err(halt) => return Err(halt.into()),
+            }
         }
-        if self.has_kept() {
+        if self.has_deferred() {
             self.check(len)?;
             return Ok(None);
         }
         match self.try_reserve(len)? {
             Some(reservation) => Ok(Some(reservation)),
-            None if self.overflow == Overflow::Keep => Ok(None),
+            None if self.never_waits => Ok(None),
             None => match self.wait_for_room(len, Deadline::never()) {
                 Ok(reservation) => Ok(Some(reservation)),
                 Err(Halt::Interrupted) => Ok(None),
@@ -252,15 +232,15 @@ impl Outgoing {
         }
     }
 
-    /// Sends what an interrupted wait left behind, waiting for room; drops it when nobody is left to take it.
-    #[inline]
-    pub(crate) fn settle(&mut self) -> Result<(), Halt> {
-        while self.overflow == Overflow::Wait
-            && let Some(message) = self.kept.front()
+    /// Sends deferred replies, waiting for room unless this sender never waits; drops them when the caller is gone.
+    #[cold]
+    pub(crate) fn flush_deferred(&mut self) -> Result<(), Halt> {
+        while !self.never_waits
+            && let Some(reply) = self.deferred.front()
         {
-            match self.wait_for_room(message.data.len(), Deadline::never()) {
-                Ok(reservation) => self.publish_kept(reservation),
-                Err(Halt::Closed | Halt::PeerDead) => self.kept.clear(),
+            match self.wait_for_room(reply.data.len(), Deadline::never()) {
+                Ok(reservation) => self.publish_deferred(reservation),
+                Err(Halt::Closed | Halt::PeerDead) => self.drop_deferred(),
                 Err(halt) => return Err(halt),
             }
         }
@@ -268,48 +248,60 @@ impl Outgoing {
     }
 
     #[cold]
-    fn keep(&mut self, data: &[u8], header: MessageHeader) {
-        self.kept.push_back(Kept { data: data.to_vec(), header });
+    fn defer(&mut self, data: &[u8], header: MessageHeader) {
+        self.deferred_bytes += data.len();
+        self.deferred.push_back(DeferredReply { data: data.to_vec(), header });
     }
 
-    /// Publishes the oldest message that is kept, for which the reservation was made.
-    fn publish_kept(&mut self, reservation: Reservation) {
-        if let Some(message) = self.kept.pop_front() {
-            self.fill(reservation, &message.data);
-            self.publish(reservation, message.data.len(), message.header);
+    fn drop_deferred(&mut self) {
+        self.deferred.clear();
+        self.deferred_bytes = 0;
+    }
+
+    /// Publishes the oldest deferred reply, for which the reservation was made.
+    fn publish_deferred(&mut self, reservation: Reservation) {
+        if let Some(reply) = self.deferred.pop_front() {
+            self.deferred_bytes -= reply.data.len();
+            self.fill(reservation, &reply.data);
+            self.publish(reservation, reply.data.len(), reply.header);
         }
     }
 
-    /// Never waits from now on: a reply for which there is no room is kept until [`flush`](Self::flush) finds some.
-    pub(crate) fn keep_overflow(&mut self) {
-        self.overflow = Overflow::Keep;
+    /// Never waits from now on: a reply for which there is no room is deferred until [`flush`](Self::flush) finds some.
+    pub(crate) fn never_wait(&mut self) {
+        self.never_waits = true;
     }
 
-    /// Whether messages are kept for want of room.
+    /// Whether replies are deferred for want of room.
     #[inline]
-    pub(crate) fn has_kept(&self) -> bool {
-        !self.kept.is_empty()
+    pub(crate) fn has_deferred(&self) -> bool {
+        !self.deferred.is_empty()
     }
 
-    /// Sends what was kept, as far as there is room now; true when nothing is kept any more. What nobody is left to take
-    /// is dropped.
+    /// Whether as much is deferred as a ring takes: no request is taken until the caller has taken some of it.
+    pub(crate) fn is_overfull(&self) -> bool {
+        let geometry = self.ring().geometry();
+        self.deferred.len() >= geometry.slots() || self.deferred_bytes >= geometry.capacity()
+    }
+
+    /// Sends deferred replies, as far as there is room now; true when none is left. Drops them when the caller is gone.
     #[inline]
     pub(crate) fn flush(&mut self) -> Result<bool, Unsent> {
-        while let Some(message) = self.kept.front() {
-            match self.try_reserve(message.data.len()) {
-                Ok(Some(reservation)) => self.publish_kept(reservation),
+        while let Some(reply) = self.deferred.front() {
+            match self.try_reserve(reply.data.len()) {
+                Ok(Some(reservation)) => self.publish_deferred(reservation),
                 Ok(None) => return Ok(false),
-                Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => self.kept.clear(),
+                Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => self.drop_deferred(),
                 Err(unsent) => return Err(unsent),
             }
         }
         Ok(true)
     }
 
-    /// Messages sent or kept so far, as a free-running count.
+    /// Messages sent or deferred so far, as a free-running count.
     #[inline]
     pub(crate) fn accepted(&self) -> u64 {
-        self.producer.position().wrapping_add(self.kept.len() as u64)
+        self.producer.position().wrapping_add(self.deferred.len() as u64)
     }
 
     /// Takes room for `len` bytes, if there is any.

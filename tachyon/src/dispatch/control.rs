@@ -4,9 +4,10 @@ use super::desk::Desk;
 use super::table::Table;
 use crate::bus::{Incoming, Outgoing};
 use crate::describe::{Description, Operation, Query, WHOLE_TABLE, chunk};
+use crate::engine::{ErrorKind, is_cancel};
 use crate::error::Unsent;
 use crate::ring::{Frame, MessageHeader};
-use crate::rpc::{ErrorKind, control_reply, is_cancel, refusal};
+use crate::rpc::{control_reply, refusal};
 use crate::slice;
 use crate::type_id::msg_type;
 
@@ -35,7 +36,7 @@ pub(super) fn answer<S: ?Sized>(
         },
         _ => control_reply(frame, max_len),
     };
-    outgoing.send_owed(&payload, MessageHeader::new(type_id, frame.correlation_id))
+    outgoing.send_reply(&payload, MessageHeader::new(type_id, frame.correlation_id))
 }
 
 /// The piece of the description that is asked for. The whole table's is made once, since it may have many pieces; one

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use super::caller_info::CallerInfo;
 use super::desk::{Answered, Desk};
 use super::handler::{Due, HandlerError, Replied, Reply};
 use super::layer::{self, Context, Outcome};
-use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
+use crate::engine::{CallerInfo, OpenRequest};
 use crate::error::ServeError;
-use crate::rpc::OpenRequest;
 use crate::slice;
+use crate::stats::Bank;
 use crate::type_id::msg_type;
 use crate::wait::{Deadline, monotonic_nanos};
 
@@ -62,6 +61,7 @@ impl Deferred {
             request_size: self.size,
             overlaps: true,
             deadline: self.deadline,
+            watch: None,
         }
     }
 }
@@ -71,20 +71,19 @@ impl<S: ?Sized> Desk<S> {
     /// to [`answer`](Self::answer).
     pub(crate) fn defer(
         &self,
-        origin: &Origin<'_>,
+        caller: &CallerInfo,
         incoming: &Incoming,
         request: &OpenRequest,
         wanted: impl FnOnce(u16) -> bool,
     ) -> Option<Deferred> {
         let OpenRequest { frame, deadline } = request;
         let msg_type = msg_type(frame.type_id);
-        let caller = origin.caller.copied()?;
         let registered = self.find(frame.type_id)?;
         if !wanted(msg_type) || deadline.has_passed() {
             return None;
         }
         let deferred = Deferred {
-            caller,
+            caller: *caller,
             msg_type,
             correlation_id: frame.correlation_id,
             deadline: *deadline,
@@ -98,51 +97,42 @@ impl<S: ?Sized> Desk<S> {
         Some(deferred)
     }
 
-    /// Answers a request that was deferred; one whose caller is gone, and so has no `outgoing`, is only counted.
-    pub(crate) fn answer_deferred(
-        &self,
-        origin: &Origin<'_>,
-        outgoing: Option<&mut Outgoing>,
-        deferred: &Deferred,
-        outcome: Result<Vec<u8>, HandlerError>,
-    ) -> Answered {
-        self.conclude(origin, outgoing, deferred, |reply| outcome.and_then(|payload| reply.bytes(&payload)))
-    }
-
-    /// As [`answer_deferred`](Self::answer_deferred), with what makes the reply.
+    /// Answers a request that was deferred, by what makes its reply.
     pub(crate) fn conclude(
         &self,
-        origin: &Origin<'_>,
-        outgoing: Option<&mut Outgoing>,
+        bank: Option<Bank<'_>>,
+        outgoing: &mut Outgoing,
         deferred: &Deferred,
         handler: impl FnOnce(Reply<'_>) -> Result<Replied, HandlerError>,
     ) -> Answered {
         let Deferred { msg_type, correlation_id, .. } = *deferred;
         // A table never loses an endpoint, and this one was found when the request was deferred.
         let Some(registered) = self.find(u32::from(msg_type)) else { return Ok(()) };
-        let result = match outgoing {
-            None => Ok(None),
-            Some(outgoing) => self.run(registered, outgoing, &Due { msg_type, correlation_id }, handler).map(Some),
-        };
-        let took = monotonic_nanos().saturating_sub(deferred.began);
+        let result = self.run(registered, outgoing, &Due { msg_type, correlation_id }, handler);
         let outcome = match &result {
-            Ok(Some(size)) => Outcome::Replied(*size),
-            Ok(None) => Outcome::CallerGone,
+            Ok(size) => Outcome::Replied(*size),
             Err(error) => match &**error {
                 ServeError::Handler(failure) => Outcome::Failed(failure.kind),
                 _ => Outcome::CallerGone,
             },
         };
-        if let Some(bank) = origin.bank {
+        self.end(bank, deferred, outcome);
+        match result {
+            Err(error) if matches!(&*error, ServeError::Handler(failure) if failure.is_answer()) => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// Counts the end of a request that was deferred, and shows it to the layers.
+    pub(crate) fn end(&self, bank: Option<Bank<'_>>, deferred: &Deferred, outcome: Outcome) {
+        let Some(registered) = self.find(u32::from(deferred.msg_type)) else { return };
+        let took = monotonic_nanos().saturating_sub(deferred.began);
+        if let Some(bank) = bank {
             bank.tally(registered.ordinal()).record(deferred.size, Some(took), outcome.into());
         }
         if !self.layers.is_empty() {
             let call = deferred.info(registered.name());
             layer::after(&self.layers, &call, &outcome, Duration::from_nanos(took));
-        }
-        match result {
-            Err(error) if matches!(&*error, ServeError::Handler(failure) if failure.is_answer()) => Ok(()),
-            result => result.map(drop),
         }
     }
 }

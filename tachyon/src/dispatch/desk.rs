@@ -1,18 +1,17 @@
 //! Where requests are answered: all of a dispatcher but its state, which is lent for each request.
 
-use core::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use super::control;
-use super::handler::{Asked, Due, Failure, HandlerError, Replied, Reply, Request, Who};
+use super::handler::{Asked, Due, Failure, HandlerError, Replied, Reply, Request};
 use super::layer::Layers;
 use super::table::{Registered, Table};
 use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
-use crate::error::{HandlerFailure, ServeError};
+use crate::engine::{ErrorBody, ErrorKind, Watch, is_control, send_error};
+use crate::error::{Halt, HandlerFailure, ServeError};
+use crate::foreign::{self, Panicked};
 use crate::ring::Frame;
-use crate::rpc::{ErrorBody, ErrorKind, is_control, send_error};
 use crate::slice;
 use crate::type_id::{msg_type, route_id};
 use crate::wait::Deadline;
@@ -30,6 +29,15 @@ pub(crate) enum Lent<'a, S: ?Sized> {
 }
 
 impl<'a, S: ?Sized> Lent<'a, S> {
+    /// The same for a shorter time.
+    #[inline]
+    pub(crate) fn again(&mut self) -> Lent<'_, S> {
+        match self {
+            Self::Shared(state) => Lent::Shared(state),
+            Self::Exclusive(state) => Lent::Exclusive(state),
+        }
+    }
+
     /// The state to look at.
     #[inline]
     pub(super) fn look(self) -> &'a S {
@@ -64,7 +72,24 @@ impl<S: ?Sized> Desk<S> {
     /// Tells of a request that was answered with an error.
     pub(crate) fn tell_failure(&self, failure: &ServeError) {
         if let Some(hook) = &self.on_failure {
-            hook(failure);
+            // A hook that panics has been reported by the panic hook.
+            drop(foreign::run(|| hook(failure)));
+        }
+    }
+
+    /// Reports a request that was answered with an error.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    #[inline]
+    pub(crate) fn report(&self, answered: Answered) -> Result<(), Halt> {
+        let Err(error) = answered else { return Ok(()) };
+        match *error {
+            failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_)) => {
+                self.tell_failure(&failure);
+                Ok(())
+            }
+            end => Err(end.into_halt()),
         }
     }
 
@@ -114,10 +139,10 @@ impl<S: ?Sized> Desk<S> {
         let due = Due { msg_type: msg_type(frame.type_id), correlation_id: frame.correlation_id };
         let Some(registered) = registered else { return self.answer_nobodys(incoming, outgoing, frame, due) };
         if deadline.has_passed() {
-            return Self::answer_late(outgoing, due);
+            return Self::answer_past_deadline(outgoing, due);
         }
-        let who = origin.caller.map_or(Who::Only(&incoming.connection.peer), Who::Known);
-        let asked = Asked { payload: slice::payload(frame, incoming), due, deadline, who };
+        let watch = Some(Watch(&incoming.connection));
+        let asked = Asked { payload: slice::payload(frame, incoming), due, deadline, caller: origin.caller, watch };
         self.run(registered, outgoing, &asked.due, |reply| registered.run(state, Request::new(&asked), reply))
     }
 
@@ -140,7 +165,7 @@ impl<S: ?Sized> Desk<S> {
     }
 
     #[cold]
-    fn answer_late(outgoing: &mut Outgoing, due: Due) -> Result<usize, Box<ServeError>> {
+    fn answer_past_deadline(outgoing: &mut Outgoing, due: Due) -> Result<usize, Box<ServeError>> {
         let Due { msg_type, correlation_id } = due;
         let nothing = ErrorBody::default();
         send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, nothing).map_err(ServeError::from)?;
@@ -158,9 +183,7 @@ impl<S: ?Sized> Desk<S> {
     ) -> Result<usize, Box<ServeError>> {
         let accepted = outgoing.accepted();
         let reply = Reply::over(outgoing, due);
-        // Whatever a handler leaves half done is its own state's affair, as with a handler that returns an error; the
-        // ring's state does not pass through it.
-        let outcome = catch_unwind(AssertUnwindSafe(|| handler(reply)));
+        let outcome = foreign::run(|| handler(reply));
         let answered = outgoing.accepted() != accepted;
         match outcome {
             Ok(Ok(replied)) if answered => Ok(replied.size),
@@ -177,12 +200,12 @@ impl<S: ?Sized> Desk<S> {
         outgoing: &mut Outgoing,
         &Due { msg_type, correlation_id }: &Due,
         answered: bool,
-        outcome: Result<Result<Replied, HandlerError>, Box<dyn Any + Send>>,
+        outcome: Result<Result<Replied, HandlerError>, Panicked>,
     ) -> Box<ServeError> {
         let error = match outcome {
             Ok(Ok(_)) => HandlerError::failed("returned the proof of another request's answer"),
             Ok(Err(error)) => error,
-            Err(panic) => HandlerError::panicked(&*panic),
+            Err(panicked) => HandlerError::failed(panicked),
         };
         let mut failure = error.into_failure();
         if let Some(halt) = failure.halt.take() {

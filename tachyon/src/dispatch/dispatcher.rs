@@ -12,9 +12,10 @@ use super::table::{OwnedHandler, Table};
 use super::watched::Origin;
 use crate::bus::{Incoming, Outgoing};
 use crate::describe::{Description, EndpointDescription, WHOLE_TABLE};
+use crate::engine;
 use crate::error::{RegisterError, ServeError};
 use crate::ring::Frame;
-use crate::rpc::{Callee, is_control, open_loan};
+use crate::rpc::Callee;
 use crate::wait::Deadline;
 
 /// A table of endpoints and the loop that serves them.
@@ -290,36 +291,20 @@ impl<S: ?Sized> Dispatcher<S> {
         outgoing: &mut Outgoing,
         deadline: Deadline,
     ) -> Answered {
-        // A caller may be waiting for what an interrupted wait left behind, and would send nothing more until it comes.
-        if outgoing.has_kept() {
-            outgoing.settle().map_err(ServeError::from)?;
-        }
-        loop {
-            incoming.take_loan(deadline).map_err(ServeError::from)?;
-            let control = is_control(&incoming.loan);
-            let outcome = self.serve_loan(incoming, outgoing);
-            if !control || outcome.is_err() {
-                return outcome;
-            }
-            incoming.check_patience(deadline).map_err(ServeError::from)?;
-        }
+        let Self { desk, state } = self;
+        engine::serve_one(incoming, outgoing, deadline, |incoming, outgoing, frame, deadline| {
+            desk.answer(Lent::Exclusive(state), &Origin::default(), incoming, outgoing, frame, deadline)
+        })
     }
 
     /// Serves a message that was taken before, and releases it.
     #[inline]
     pub(crate) fn serve_frame(&mut self, incoming: &mut Incoming, outgoing: &mut Outgoing, frame: Frame) -> Answered {
         incoming.lend(frame);
-        self.serve_loan(incoming, outgoing)
-    }
-
-    /// Serves the message that is a direction's loan, and releases it.
-    #[inline]
-    fn serve_loan(&mut self, incoming: &mut Incoming, outgoing: &mut Outgoing) -> Answered {
-        let deadline = open_loan(incoming).map_err(ServeError::from)?;
-        let state = Lent::Exclusive(&mut self.state);
-        let outcome = self.desk.answer(state, &Origin::default(), incoming, outgoing, &incoming.loan, deadline);
-        incoming.release_loan();
-        outcome
+        let Self { desk, state } = self;
+        engine::serve_loan(incoming, outgoing, |incoming, outgoing, frame, deadline| {
+            desk.answer(Lent::Exclusive(state), &Origin::default(), incoming, outgoing, frame, deadline)
+        })
     }
 }
 

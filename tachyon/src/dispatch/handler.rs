@@ -1,24 +1,22 @@
 //! What a handler is given and what it gives back.
 
-use core::any::Any;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use super::caller_info::CallerInfo;
 use super::layer::Context;
 use super::slot::SlotError;
 use crate::aligned::AlignedBytes;
 use crate::bus::Outgoing;
+use crate::engine::{CallerInfo, ErrorBody, ErrorKind, Watch};
 use crate::error::{Halt, Unsent};
 #[cfg(feature = "python")]
 use crate::native::{HostReply, HostRoom};
 use crate::payload::{DeclaredError, Message, Refused, ReplyValue, SHORT, Value, on_stack, with_scratch};
 use crate::ring::{MessageHeader, Reservation};
-use crate::rpc::{ErrorBody, ErrorKind};
 use crate::slice;
 use crate::type_id::make_type_id;
-use crate::wait::{Deadline, Peer};
+use crate::wait::Deadline;
 
 /// What was asked, by whom, and until when. It lies with whoever serves: a [`Request`] and its [`Reply`] are handed on by
 /// reference, in registers.
@@ -27,7 +25,10 @@ pub(crate) struct Asked<'a> {
     pub(super) payload: &'a [u8],
     pub(super) due: Due,
     pub(super) deadline: Deadline,
-    pub(super) who: Who<'a>,
+    /// The caller, where there are several.
+    pub(super) caller: Option<&'a CallerInfo>,
+    /// Where it came from, if that is here.
+    pub(super) watch: Option<Watch<'a>>,
 }
 
 /// The answer that is owed: to which call, of which endpoint.
@@ -43,20 +44,11 @@ pub struct Request<'a> {
     asked: &'a Asked<'a>,
 }
 
-/// Who calls, as far as anybody has looked.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Who<'a> {
-    /// One of several.
-    Known(&'a CallerInfo),
-    /// The only one.
-    Only(&'a Peer),
-}
-
 #[cfg(feature = "python")]
 impl<'a> Asked<'a> {
     /// A request that another copy of this crate has taken from a ring.
     pub(crate) fn elsewhere(payload: &'a [u8], due: Due, deadline: Deadline, caller: &'a CallerInfo) -> Self {
-        Self { payload, due, deadline, who: Who::Known(caller) }
+        Self { payload, due, deadline, caller: Some(caller), watch: None }
     }
 }
 
@@ -87,7 +79,10 @@ impl<'a> Request<'a> {
 
     /// The context of the request, for the endpoint `name`.
     #[inline]
-    pub(crate) fn context(self, name: &str) -> Context<'_> {
+    pub(crate) fn context<'n>(self, name: &'n str) -> Context<'n>
+    where
+        'a: 'n,
+    {
         Context {
             msg_type: self.msg_type(),
             name,
@@ -96,6 +91,7 @@ impl<'a> Request<'a> {
             request_size: self.asked.payload.len(),
             overlaps: false,
             deadline: self.asked.deadline,
+            watch: self.asked.watch,
         }
     }
 
@@ -111,10 +107,24 @@ impl<'a> Request<'a> {
 
     /// Who calls.
     pub fn caller(&self) -> CallerInfo {
-        match self.asked.who {
-            Who::Known(caller) => *caller,
-            Who::Only(peer) => CallerInfo::new(1, peer),
+        match (self.asked.caller, &self.asked.watch) {
+            (Some(caller), _) => *caller,
+            (None, Some(watch)) => CallerInfo::new(1, &watch.0.peer),
+            (None, None) => unreachable!("a request comes from a ring, or with its caller"),
         }
+    }
+
+    /// Whether the answer is wanted no more: the caller cancelled the call, closed or died, its deadline has passed, or
+    /// the server stops and its `stop_timeout` is over. A handler that runs for long asks this now and then, and ends
+    /// early. Reads the clock, and makes a system call.
+    pub fn is_cancelled(&self) -> bool {
+        let Asked { due, deadline, watch, .. } = self.asked;
+        is_cancelled(*watch, due.correlation_id, *deadline)
+    }
+
+    /// Where it came from, if that is here.
+    pub(crate) fn watch(self) -> Option<Watch<'a>> {
+        self.asked.watch
     }
 
     /// How long the caller still waits: `None` when it set no deadline, zero when the deadline has passed and the reply
@@ -127,6 +137,12 @@ impl<'a> Request<'a> {
     pub(crate) fn deadline(self) -> Deadline {
         self.asked.deadline
     }
+}
+
+/// Whether a call is cancelled; of a request that another copy of this crate has taken, only the deadline is known.
+#[cold]
+pub(super) fn is_cancelled(watch: Option<Watch<'_>>, call: u64, deadline: Deadline) -> bool {
+    watch.map_or_else(|| deadline.has_passed(), |watch| watch.is_cancelled(call, deadline))
 }
 
 /// The obligation to answer one request. Only answering gives the [`Replied`] that a handler must return.
@@ -208,7 +224,7 @@ impl<'a> Reply<'a> {
         let Due { msg_type, correlation_id } = *self.due;
         let type_id = make_type_id(0, msg_type);
         let sent = match self.way {
-            Way::Ring(outgoing) => outgoing.send_owed(payload, MessageHeader::new(type_id, correlation_id)),
+            Way::Ring(outgoing) => outgoing.send_reply(payload, MessageHeader::new(type_id, correlation_id)),
             #[cfg(feature = "python")]
             Way::Host(host) => host.send(payload),
         };
@@ -226,7 +242,7 @@ impl<'a> Reply<'a> {
     pub fn reserve(self, len: usize) -> Result<ReplyRoom<'a>, HandlerError> {
         let Self { way, due } = self;
         let place = match way {
-            Way::Ring(outgoing) => match outgoing.reserve_owed(len) {
+            Way::Ring(outgoing) => match outgoing.reserve_reply(len) {
                 Ok(Some(reservation)) => Place::Ring(outgoing, reservation),
                 Ok(None) => Place::Heap(outgoing, AlignedBytes::zeroed(len)),
                 Err(unsent) => return Err(HandlerError::unsent(unsent)),
@@ -283,7 +299,7 @@ impl ReplyRoom<'_> {
             // One that is neither sent nor kept leaves the request unanswered, which the dispatcher sees and finds the
             // reason of; an interrupted one is kept, and the next wait is asked for the interruption again.
             Place::Heap(outgoing, bytes) => {
-                drop(outgoing.send_owed(&bytes[..len], MessageHeader::new(type_id, correlation_id)));
+                drop(outgoing.send_reply(&bytes[..len], MessageHeader::new(type_id, correlation_id)));
             }
             #[cfg(feature = "python")]
             Place::Host(room) => room.commit(len),
@@ -438,16 +454,5 @@ impl HandlerError {
             Some((size, max)) => SlotError::TooLarge { size, max },
             None => SlotError::Gone,
         }
-    }
-
-    /// A handler that panicked, with what it panicked with.
-    #[cold]
-    pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
-        let text = payload
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("with a payload that is not text");
-        Self::new(ErrorKind::HandlerFailed, format_args!("panicked: {text}"))
     }
 }

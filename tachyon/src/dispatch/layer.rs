@@ -1,10 +1,10 @@
 //! What a user puts around every call, whichever endpoint it is for.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::caller_info::CallerInfo;
-use crate::rpc::ErrorKind;
+use super::handler::is_cancelled;
+use crate::engine::{CallerInfo, ErrorKind, Watch};
+use crate::foreign;
 use crate::wait::Deadline;
 
 /// Sees every request before and after its handler; added with [`Dispatcher::layer`](crate::Dispatcher::layer).
@@ -82,12 +82,23 @@ pub struct Context<'a> {
     /// the two may be on different threads.
     pub overlaps: bool,
     pub(super) deadline: Deadline,
+    pub(super) watch: Option<Watch<'a>>,
 }
 
 impl Context<'_> {
     /// How long the caller still waits: `None` when it set no deadline, zero when that has passed. Reads the clock.
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.remaining()
+    }
+
+    /// Whether the answer is wanted no more: the caller cancelled the call, closed or died, its deadline has passed, or
+    /// the server stops and its [`stop_timeout`](crate::ServerOptions::stop_timeout) is over.
+    ///
+    /// A handler that runs for long asks this now and then, and ends early: its caller takes no answer. The look is at
+    /// the ring and at the caller's process, and makes a system call. An async handler need not ask: its future is
+    /// dropped.
+    pub fn is_cancelled(&self) -> bool {
+        is_cancelled(self.watch, self.correlation_id, self.deadline)
     }
 }
 
@@ -108,21 +119,13 @@ pub(super) type Layers = Vec<Box<dyn Layer>>;
 /// Has every layer see a request before its handler.
 pub(super) fn before(layers: &Layers, call: &Context<'_>) {
     for layer in layers {
-        guard(|| layer.before(call));
+        drop(foreign::run(|| layer.before(call)));
     }
 }
 
 /// Has every layer see how a request ended.
 pub(super) fn after(layers: &Layers, call: &Context<'_>, outcome: &Outcome, took: Duration) {
     for layer in layers.iter().rev() {
-        guard(|| layer.after(call, outcome, took));
-    }
-}
-
-fn guard(layer: impl FnOnce()) {
-    // The panic hook has reported it; what a layer leaves half done is its own.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(layer)) {
-        // To drop what it panicked with could panic again.
-        core::mem::forget(panic);
+        drop(foreign::run(|| layer.after(call, outcome, took)));
     }
 }

@@ -1,6 +1,5 @@
 //! From request to handler and back: endpoints, the table that finds them, the loop that serves.
 
-mod caller_info;
 mod control;
 mod deferred;
 mod desk;
@@ -16,11 +15,8 @@ mod table;
 mod task;
 mod watched;
 
-pub use caller_info::CallerInfo;
 pub use deferred::Deferred;
-#[cfg(feature = "tokio")]
-pub(crate) use desk::Desk;
-pub(crate) use desk::{Answered, Lent};
+pub(crate) use desk::{Desk, Lent};
 pub(crate) use dispatcher::sealed;
 pub use dispatcher::{Dispatcher, Served};
 pub use endpoint::{Endpoint, Entry, EntryHandler, ExclusiveHandler, SharedHandler};
@@ -35,5 +31,5 @@ pub(crate) use slot::answer_in_slot;
 pub use slot::{ReplyInPlace, ReplySlot, SlotError, SlotOf, SlotResult};
 pub use table::OwnedHandler;
 #[cfg(feature = "tokio")]
-pub(crate) use task::{Answer, Work};
+pub(crate) use task::Answer;
 pub(crate) use watched::Origin;

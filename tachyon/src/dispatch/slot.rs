@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use super::handler::{HandlerError, Replied, Reply, ReplyRoom};
 use super::into_reply::Pick;
+use crate::engine::ErrorKind;
 use crate::payload::{Fixed, Message, Pass, ReplyValue, Undeclared, Value, lend_all_mut, lend_private};
-use crate::rpc::ErrorKind;
 
 /// What a reply slot is for: a value, or a slice of fixed payloads.
 #[diagnostic::on_unimplemented(

@@ -7,17 +7,28 @@ use super::desk::Desk;
 use super::dispatcher::Dispatcher;
 use super::handler::{HandlerError, Replied, Reply};
 use super::into_reply::{IntoReply, or_text};
-use super::watched::Origin;
 use crate::bus::Incoming;
 use crate::describe::EndpointDescription;
+use crate::engine::{CallerInfo, OpenRequest};
 use crate::error::RegisterError;
-use crate::rpc::OpenRequest;
+use crate::foreign::Foreign;
 
-/// What a handler's future gave, ready to be written where its caller's replies go.
-pub(crate) type Answer = Box<dyn FnOnce(Reply<'_>) -> Result<Replied, HandlerError> + Send>;
+/// Writes what a handler's future gave where its caller's replies go.
+type Write = Box<dyn FnOnce(Reply<'_>) -> Result<Replied, HandlerError> + Send>;
 
-/// A handler at work.
-pub(crate) type Work = Pin<Box<dyn Future<Output = Answer> + Send>>;
+/// What a handler's future gave.
+#[derive(Debug)]
+pub(crate) struct Answer(Foreign<Write>);
+
+impl Answer {
+    /// Sends it. To be called within `foreign::run`.
+    pub(crate) fn write(self, reply: Reply<'_>) -> Result<Replied, HandlerError> {
+        self.0.take().map_or_else(|| unreachable!("it is taken once"), |write| write(reply))
+    }
+}
+
+/// A handler at work: the future of one, or of its panic.
+pub(crate) type Work = Foreign<Pin<Box<dyn Future<Output = Answer> + Send>>>;
 
 /// A handler that gives its reply later. Nothing of it runs before its future is polled.
 pub(super) type AsyncHandler = Box<dyn Fn(Vec<u8>) -> Work + Send + Sync>;
@@ -63,10 +74,10 @@ impl<S: ?Sized> Dispatcher<S> {
         let handler = std::sync::Arc::new(handler);
         let start = move |request: Vec<u8>| -> Work {
             let handler = std::sync::Arc::clone(&handler);
-            Box::pin(async move {
+            Foreign::new(Box::pin(async move {
                 let reply = handler(request).await;
-                Box::new(move |to: Reply<'_>| or_text(reply, to)) as Answer
-            })
+                Answer(Foreign::new(Box::new(move |to: Reply<'_>| or_text(reply, to))))
+            }))
         };
         self.desk.table.insert_async(EndpointDescription::bytes(msg_type, name), Box::new(start))?;
         self.desk.described.take();
@@ -76,19 +87,19 @@ impl<S: ?Sized> Dispatcher<S> {
 
 impl<S: ?Sized> Desk<S> {
     /// Whether a request is for an async endpoint.
-    pub(crate) fn is_async(&self, request: &OpenRequest) -> bool {
-        self.find(request.frame.type_id).is_some_and(|registered| registered.async_handler().is_some())
+    pub(crate) fn is_async(&self, type_id: u32) -> bool {
+        self.find(type_id).is_some_and(|registered| registered.async_handler().is_some())
     }
 
     /// Begins a request whose endpoint is async; `None` leaves it to [`answer`](Self::answer).
     pub(crate) fn begin(
         &self,
-        origin: &Origin<'_>,
+        caller: &CallerInfo,
         incoming: &Incoming,
         request: &OpenRequest,
     ) -> Option<(Deferred, Work)> {
         let handler = self.find(request.frame.type_id)?.async_handler()?;
-        let mut deferred = self.defer(origin, incoming, request, |_| true)?;
+        let mut deferred = self.defer(caller, incoming, request, |_| true)?;
         let work = handler(deferred.take_payload());
         Some((deferred, work))
     }

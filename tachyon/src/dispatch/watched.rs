@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use super::caller_info::CallerInfo;
 use super::control;
 use super::desk::{Desk, LATE, Lent};
 use super::layer::{self, Context, Outcome};
 use super::table::Registered;
 use crate::bus::{Incoming, Outgoing};
+use crate::engine::{CallerInfo, ErrorKind, Watch, is_control};
 use crate::error::ServeError;
 use crate::ring::Frame;
-use crate::rpc::{ErrorKind, is_control};
 use crate::stats::{Bank, Ending, Tally};
 use crate::type_id::msg_type;
 use crate::wait::{Deadline, monotonic_nanos};
@@ -56,6 +55,7 @@ impl<S: ?Sized> Desk<S> {
                 request_size: frame.len,
                 overlaps: false,
                 deadline,
+                watch: Some(Watch(&incoming.connection)),
             }
         });
         if let Some(call) = &call {

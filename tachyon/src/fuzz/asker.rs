@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::hostile::Hostile;
+use crate::engine::{ErrorKind, RpcError};
 use crate::ring::{Consumer, MessageHeader, Producer};
-use crate::rpc::{ErrorKind, RpcError};
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};
 
 /// The calling end of two of a hostile peer's rings, requests in the first.

@@ -7,9 +7,10 @@ use super::asker::Asker;
 use super::hostile::{CAPACITY, Hostile, attack};
 use super::pair::Pair;
 use crate::dispatch::{Dispatcher, OwnedHandler};
+use crate::engine::ErrorKind;
 use crate::error::ServeError;
 use crate::handshake::Role;
-use crate::rpc::{Callee, ErrorKind};
+use crate::rpc::Callee;
 
 /// How often "repeat" gives what it was given.
 pub(crate) const REPEATED: usize = 8;

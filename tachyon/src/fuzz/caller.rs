@@ -122,7 +122,7 @@ pub fn caller(data: &[u8]) {
                 13 => {
                     pair.ring();
                     let outcome = caller.request_timeout(1, &[step], AT_ONCE).map(|reply| look(&reply));
-                    sent = caller.pending.next() - 1;
+                    sent = caller.core.calls.next() - 1;
                     outcome
                 }
                 14 => {
@@ -142,7 +142,7 @@ pub fn caller(data: &[u8]) {
                         }),
                         _ => caller.ping(AT_ONCE).map(drop),
                     };
-                    sent = caller.pending.next() - 1;
+                    sent = caller.core.calls.next() - 1;
                     outcome
                 }
                 _ if step == 255 => {
@@ -173,7 +173,7 @@ fn look(payload: &[u8]) {
     core::hint::black_box(payload.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
 }
 
-fn look_at_error(error: Option<crate::rpc::RpcError>) {
+fn look_at_error(error: Option<crate::engine::RpcError>) {
     if let Some(error) = error {
         assert!(core::str::from_utf8(error.text.as_bytes()).is_ok());
         core::hint::black_box(error.to_string());

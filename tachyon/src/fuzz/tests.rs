@@ -40,4 +40,6 @@ macro_rules! targets {
     )*};
 }
 
-targets!(consumer, producer, bell, receiver, sender, caller, callee, server, listener, connector, stats, contract);
+targets!(
+    consumer, producer, bell, receiver, sender, caller, callee, engine, server, listener, connector, stats, contract
+);

@@ -1,11 +1,11 @@
 //! The side that finds the other one.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
-use std::thread;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
@@ -20,7 +20,7 @@ use super::wire::{self, Answer, Code, Hello, PROTOCOL_VERSION, Reject, Welcome};
 use super::{Kind, Link, Role, namespace, path};
 use crate::options::Options;
 use crate::ring::{RingMemory, Side};
-use crate::wait::{Deadline, Peer, Socket, reaper};
+use crate::wait::{Deadline, INTERRUPT_SLICE, Peer, Socket, reaper};
 
 /// First and longest pause between two looks for a listener.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -30,33 +30,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 ///
-/// [`ConnectError`]. A missing or overloaded listener is waited for, and by those who reconnect also one that hangs up;
-/// any refusal is reported at once.
+/// [`ConnectError`]. A missing or overloaded listener is waited for, and by a side that reconnects also one that hangs
+/// up; any refusal is reported at once.
 pub(crate) fn connect(path: &Path, kind: Kind, role: Role, options: &Options) -> Result<Link, ConnectError> {
-    let address = path::address(path)?;
-    let timeout = options.connect_timeout();
-    let deadline = Deadline::after(timeout);
-    let wishes = options.wished_geometries()?;
-    let hello = Hello { kind, role, wishes, time_namespace: namespace::time_namespace() };
-    let connector = Connector { path, hello, options, timeout, deadline };
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let not_yet = match connector.attempt(&address) {
-            Ok(link) => return Ok(link),
-            // Whoever outlives its peer waits for the next one.
-            Err(Failure::Final(error @ ConnectError::Closed { .. })) if options.reconnects() => error,
-            Err(Failure::Final(error)) => return Err(error),
-            Err(Failure::NotYet(error)) => error,
-        };
-        if options.interrupt_hook().is_some_and(|asked| asked()) {
-            return Err(ConnectError::Interrupted { path: path.to_owned() });
-        }
-        match deadline.remaining() {
-            Some(Duration::ZERO) => return Err(not_yet),
-            left => thread::sleep(left.map_or(pause, |left| left.min(pause))),
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
+    Connecting::new(path, kind, role, options)?.finish()
 }
 
 /// Why an attempt gave no link.
@@ -72,21 +49,146 @@ impl From<ConnectError> for Failure {
     }
 }
 
-struct Connector<'a> {
-    path: &'a Path,
+/// A connection on its way, in steps that never wait. Dropping it hangs up.
+#[derive(Debug)]
+pub(crate) struct Connecting {
+    path: PathBuf,
+    address: SocketAddrUnix,
     hello: Hello,
-    options: &'a Options,
+    options: Options,
     timeout: Duration,
     deadline: Deadline,
+    pause: Duration,
+    stage: Stage,
+    /// The system's word for the listener that the latest attempt missed.
+    missing: Option<Errno>,
 }
 
-impl Connector<'_> {
-    fn attempt(&self, address: &SocketAddrUnix) -> Result<Link, Failure> {
-        self.converse(self.reach(address)?)
+#[derive(Debug)]
+enum Stage {
+    /// Looks for a listener once this time has come.
+    Looking(Deadline),
+    /// Waits for the listener's answer to the hello, which may have been too late to be sent.
+    Asked(Box<Inquiry>),
+}
+
+#[derive(Debug)]
+struct Inquiry {
+    socket: Socket,
+    who: Credentials,
+    unsaid: bool,
+}
+
+impl Connecting {
+    /// Begins to connect; the time that `options` allow runs from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] for a path or a wish that is impossible.
+    pub(crate) fn new(path: &Path, kind: Kind, role: Role, options: &Options) -> Result<Self, ConnectError> {
+        let timeout = options.connect_timeout();
+        let hello =
+            Hello { kind, role, wishes: options.wished_geometries()?, time_namespace: namespace::time_namespace() };
+        Ok(Self {
+            path: path.to_owned(),
+            address: path::address(path)?,
+            hello,
+            options: options.clone(),
+            timeout,
+            deadline: Deadline::after(timeout),
+            pause: FIRST_PAUSE,
+            stage: Stage::Looking(Deadline::after(Duration::ZERO)),
+            missing: None,
+        })
     }
 
-    /// The handshake over a socket that reached a listener.
-    fn converse(&self, mut socket: Socket) -> Result<Link, Failure> {
+    /// Takes all steps, and waits between them.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`].
+    pub(crate) fn finish(mut self) -> Result<Link, ConnectError> {
+        loop {
+            if let Some(link) = self.step()? {
+                return Ok(link);
+            }
+            self.wait()?;
+        }
+    }
+
+    /// Takes the next step that needs no wait; `None` when [`as_awaited`](Self::as_awaited) says what to wait for.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`].
+    pub(crate) fn step(&mut self) -> Result<Option<Link>, ConnectError> {
+        let not_yet = match self.attempt() {
+            Ok(link) => return Ok(link),
+            // A side that outlives its peer waits for the next one.
+            Err(Failure::Final(error @ ConnectError::Closed { .. })) if self.options.reconnects() => error,
+            Err(Failure::Final(error)) => return Err(error),
+            Err(Failure::NotYet(error)) => error,
+        };
+        let pause = match self.deadline.remaining() {
+            Some(Duration::ZERO) => return Err(not_yet),
+            left => left.map_or(self.pause, |left| left.min(self.pause)),
+        };
+        self.stage = Stage::Looking(Deadline::after(pause));
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.missing = match not_yet {
+            ConnectError::NoListener { source, .. } => Errno::from_io_error(&source),
+            _ => None,
+        };
+        Ok(None)
+    }
+
+    /// The error of a driver whose own time runs out while no process listens.
+    pub(crate) fn missing(&self) -> Option<ConnectError> {
+        self.missing.map(|errno| self.no_listener(errno))
+    }
+
+    /// What the next step waits for: the socket to be readable, if there is one, and a time that passes.
+    pub(crate) fn as_awaited(&self) -> (Option<BorrowedFd<'_>>, Option<Duration>) {
+        match &self.stage {
+            Stage::Looking(at) => (None, at.remaining()),
+            Stage::Asked(inquiry) => (Some(inquiry.socket.as_fd()), self.deadline.remaining()),
+        }
+    }
+
+    /// Waits until the next step can be taken.
+    fn wait(&self) -> Result<(), ConnectError> {
+        let interrupt = self.options.interrupt_hook();
+        if interrupt.is_some_and(|asked| asked()) {
+            return Err(ConnectError::Interrupted { path: self.path.clone() });
+        }
+        let (socket, left) = self.as_awaited();
+        let limit = [left, interrupt.map(|_| INTERRUPT_SLICE)].into_iter().flatten().min();
+        // A sleep too long for the kernel is one without an end.
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        let mut watched = socket.as_ref().map(|socket| PollFd::new(socket, PollFlags::IN));
+        match poll(watched.as_mut_slice(), limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(self.system("wait on", errno.into())),
+        }
+    }
+
+    fn attempt(&mut self) -> Result<Option<Link>, Failure> {
+        match core::mem::replace(&mut self.stage, Stage::Looking(Deadline::after(Duration::ZERO))) {
+            Stage::Looking(at) if !at.has_passed() => {
+                self.stage = Stage::Looking(at);
+                return Ok(None);
+            }
+            Stage::Looking(_) => {
+                let socket = self.reach()?;
+                self.stage = self.greet(socket)?;
+            }
+            asked @ Stage::Asked(_) => self.stage = asked,
+        }
+        self.look_for_answer()
+    }
+
+    /// Checks who listens, and says hello.
+    fn greet(&self, mut socket: Socket) -> Result<Stage, Failure> {
         let who = self.identify(&socket)?;
         if reaper::is_full() {
             let busy = io::Error::other("listeners have passed as many descriptors as can wait to be closed");
@@ -94,7 +196,34 @@ impl Connector<'_> {
         }
         // The welcome brings the segments; nothing before and after it may bring any.
         socket.admit_rights();
-        let message = self.ask(&self.conversation(&socket))?;
+        let said = conversation(&socket).say(wire::write_hello(self.hello), &[]);
+        // A listener that hung up may have said why before, so its last words are looked for in any case.
+        let unsaid = matches!(said, Err(Break::Reset));
+        if !unsaid {
+            said.map_err(|why| self.broken(why))?;
+        }
+        Ok(Stage::Asked(Box::new(Inquiry { socket, who, unsaid })))
+    }
+
+    /// The listener's answer, once it is there, makes a link or none.
+    fn look_for_answer(&mut self) -> Result<Option<Link>, Failure> {
+        let Stage::Asked(inquiry) = &self.stage else { return Ok(None) };
+        let message = match conversation(&inquiry.socket).hear(true) {
+            Ok(message) => message,
+            Err(Break::Stopped(Stop::TimedOut)) if !self.deadline.has_passed() => return Ok(None),
+            // It never read the hello: it closed with us in its queue, or as soon as it had taken us from there, and the
+            // next one may do better. The kernel tells of that once, so that after a hello that could not be sent there
+            // is nothing but the end.
+            Err(Break::Reset) => return Err(Failure::NotYet(self.closed())),
+            Err(Break::Closed) if inquiry.unsaid => return Err(Failure::NotYet(self.closed())),
+            Err(other) => return Err(self.broken(other).into()),
+        };
+        let stage = core::mem::replace(&mut self.stage, Stage::Looking(self.deadline));
+        let Stage::Asked(inquiry) = stage else { return Ok(None) };
+        self.conclude(*inquiry, &message).map(Some)
+    }
+
+    fn conclude(&self, Inquiry { mut socket, who, .. }: Inquiry, message: &Message) -> Result<Link, Failure> {
         let alone = socket.refuse_rights();
         let answer = wire::read_answer(message.bytes(), self.hello.kind).map_err(|source| self.foul(source))?;
         let (role, rings) = match answer {
@@ -102,30 +231,28 @@ impl Connector<'_> {
             Answer::Welcome(welcome) => self.take(welcome, &message.descriptors).map_err(|source| self.foul(source))?,
         };
         if !alone {
-            return Err(self.foul(ProtocolError::Surplus).into());
+            // A listener whose patience has ended says so behind its welcome.
+            let behind = conversation(&socket).hear(false);
+            let rejected = behind.ok().and_then(|behind| match wire::read_answer(behind.bytes(), self.hello.kind) {
+                Ok(Answer::Reject(reject)) => Some(self.rejected(reject)),
+                _ => None,
+            });
+            return Err(rejected.unwrap_or_else(|| self.foul(ProtocolError::Surplus)).into());
         }
-        self.conversation(&socket).say(wire::write_ready(), &[]).map_err(|why| self.broken(why))?;
+        conversation(&socket).say(wire::write_ready(), &[]).map_err(|why| self.broken(why))?;
         let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);
         Ok(Link { role, side: Side::Connector, rings, peer })
     }
 
-    fn conversation<'a>(&self, socket: &'a Socket) -> Conversation<'a> {
-        Conversation { socket, deadline: self.deadline, interrupt: self.options.interrupt_hook() }
-    }
-
-    fn reach(&self, address: &SocketAddrUnix) -> Result<Socket, Failure> {
+    fn reach(&self) -> Result<Socket, Failure> {
         let socket =
             new_socket().map(Socket::connecting).map_err(|errno| self.system("make a socket for", errno.into()))?;
-        let path = || self.path.to_owned();
-        match rustix::net::connect(&socket, address) {
+        let path = || self.path.clone();
+        match rustix::net::connect(&socket, &self.address) {
             Ok(()) => Ok(socket),
             // The kernel refuses a regular file as it does a socket that nobody listens on.
             Err(Errno::CONNREFUSED) if self.is_another_file() => Err(ConnectError::NotASocket { path: path() }.into()),
-            Err(errno @ (Errno::NOENT | Errno::CONNREFUSED)) => Err(Failure::NotYet(ConnectError::NoListener {
-                path: path(),
-                timeout: self.timeout,
-                source: errno.into(),
-            })),
+            Err(errno @ (Errno::NOENT | Errno::CONNREFUSED)) => Err(Failure::NotYet(self.no_listener(errno))),
             Err(Errno::AGAIN | Errno::INTR) => Err(Failure::NotYet(self.no_answer())),
             Err(Errno::PROTOTYPE) => Err(ConnectError::WrongSocketType { path: path() }.into()),
             Err(errno) => Err(self.system("connect to", errno.into()).into()),
@@ -133,7 +260,7 @@ impl Connector<'_> {
     }
 
     fn is_another_file(&self) -> bool {
-        rustix::fs::stat(self.path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::Socket)
+        rustix::fs::stat(&self.path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::Socket)
     }
 
     fn identify(&self, socket: &Socket) -> Result<Credentials, Failure> {
@@ -146,25 +273,8 @@ impl Connector<'_> {
         if self.options.trusts(theirs, ours) {
             Ok(who)
         } else {
-            Err(ConnectError::ForeignListener { path: self.path.to_owned(), ours, theirs }.into())
+            Err(ConnectError::ForeignListener { path: self.path.clone(), ours, theirs }.into())
         }
-    }
-
-    fn ask(&self, conversation: &Conversation<'_>) -> Result<Message, Failure> {
-        let said = conversation.say(wire::write_hello(self.hello), &[]);
-        // A listener that hung up may have said why before, so its last words are looked for in any case.
-        let unsaid = matches!(said, Err(Break::Reset));
-        if !unsaid {
-            said.map_err(|why| self.broken(why))?;
-        }
-        conversation.hear(true).map_err(|why| match why {
-            // It never read the hello: it closed with us in its queue, or as soon as it had taken us from there, and the
-            // next one may do better. The kernel tells of that once, so that after a hello that could not be sent there
-            // is nothing but the end.
-            Break::Reset => Failure::NotYet(self.closed()),
-            Break::Closed if unsaid => Failure::NotYet(self.closed()),
-            other => self.broken(other).into(),
-        })
     }
 
     /// Checks and maps everything the listener granted.
@@ -186,7 +296,7 @@ impl Connector<'_> {
     }
 
     fn rejected(&self, reject: Reject) -> ConnectError {
-        let path = self.path.to_owned();
+        let path = self.path.clone();
         let Hello { kind, role, .. } = self.hello;
         match reject.code {
             Code::WrongKind => {
@@ -203,7 +313,7 @@ impl Connector<'_> {
     }
 
     fn foul(&self, source: ProtocolError) -> ConnectError {
-        let path = self.path.to_owned();
+        let path = self.path.clone();
         match source {
             ProtocolError::Version { ours, theirs } => ConnectError::VersionMismatch { path, ours, theirs },
             source => ConnectError::Protocol { path, source },
@@ -215,35 +325,50 @@ impl Connector<'_> {
             Break::Closed | Break::Reset => self.closed(),
             Break::Protocol(source) => self.foul(source),
             Break::Stopped(Stop::TimedOut) => self.no_answer(),
-            Break::Stopped(Stop::Interrupted) => ConnectError::Interrupted { path: self.path.to_owned() },
+            Break::Stopped(Stop::Interrupted) => ConnectError::Interrupted { path: self.path.clone() },
             Break::Stopped(Stop::System { operation, source }) => self.system(operation, source),
         }
     }
 
     fn closed(&self) -> ConnectError {
-        ConnectError::Closed { path: self.path.to_owned() }
+        ConnectError::Closed { path: self.path.clone() }
+    }
+
+    fn no_listener(&self, errno: Errno) -> ConnectError {
+        ConnectError::NoListener { path: self.path.clone(), timeout: self.timeout, source: errno.into() }
     }
 
     fn no_answer(&self) -> ConnectError {
-        ConnectError::NoAnswer { path: self.path.to_owned(), timeout: self.timeout }
+        ConnectError::NoAnswer { path: self.path.clone(), timeout: self.timeout }
     }
 
     fn system(&self, operation: &'static str, source: io::Error) -> ConnectError {
-        ConnectError::system(operation, self.path, source)
+        ConnectError::system(operation, &self.path, source)
     }
+}
+
+/// What is said and heard without waiting.
+fn conversation(socket: &Socket) -> Conversation<'_> {
+    Conversation { socket, deadline: Deadline::after(Duration::ZERO), interrupt: None }
 }
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz {
-    use super::{ConnectError, Connector, Deadline, Duration, Failure, Hello, Link, Options, Path, Socket};
+    use super::{ConnectError, Connecting, Duration, Failure, Hello, Kind, Link, Options, Path, Role, Socket};
 
-    /// The handshake with whoever is at the other end of `socket` and has said all it will.
+    /// The handshake with the other end of `socket`, which has said all it will.
     pub(in super::super) fn converse(socket: Socket, hello: Hello) -> Result<Link, ConnectError> {
-        let (timeout, deadline) = (Duration::ZERO, Deadline::after(Duration::ZERO));
-        let connector = Connector { path: Path::new("fuzzed"), hello, options: &Options::new(), timeout, deadline };
-        connector.converse(socket).map_err(|failure| match failure {
+        let (kind, role, options) = (Kind::Rpc, Role::Either, Options::new().timeout(Duration::ZERO));
+        let connecting = Connecting::new(Path::new("fuzzed"), kind, role, &options)?;
+        converse_by(Connecting { hello, ..connecting }, socket).map_err(|failure| match failure {
             Failure::NotYet(error) | Failure::Final(error) => error,
         })
+    }
+
+    pub(super) fn converse_by(mut connecting: Connecting, socket: Socket) -> Result<Link, Failure> {
+        connecting.stage = connecting.greet(socket)?;
+        let link = connecting.look_for_answer()?;
+        link.ok_or_else(|| connecting.no_answer().into())
     }
 }
 
@@ -264,11 +389,9 @@ mod tests {
         let socket = new_socket().unwrap();
         connect(&socket, &address).unwrap();
         drop(listener);
-        let hello = Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2], time_namespace: 0 };
-        let deadline = Deadline::after(Duration::from_secs(20));
-        let options = Options::new();
-        let connector = Connector { path: &path, hello, options: &options, timeout: Duration::from_secs(20), deadline };
-        let outcome = connector.converse(Socket::connecting(socket)).map(drop);
+        let options = Options::new().timeout(Duration::from_secs(20));
+        let connecting = Connecting::new(&path, Kind::Bus, Role::Source, &options).unwrap();
+        let outcome = fuzz::converse_by(connecting, Socket::connecting(socket)).map(drop);
         assert!(matches!(outcome, Err(Failure::NotYet(ConnectError::Closed { .. }))), "the end of all attempts");
     }
 }

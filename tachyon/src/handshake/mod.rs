@@ -29,7 +29,7 @@ mod path;
 mod refusal;
 mod wire;
 
-pub(crate) use connector::connect;
+pub(crate) use connector::{Connecting, connect};
 pub use error::{ConnectError, ListenError};
 pub(crate) use guest::{Guest, Progress};
 pub(crate) use listener::{Listener, listen};

@@ -7,8 +7,8 @@ use core::ptr::NonNull;
 use core::slice;
 
 use super::abi::{Steps, Text, status};
+use crate::engine::{ErrorBody, ErrorKind};
 use crate::error::{Halt, Unsent};
-use crate::rpc::{ErrorBody, ErrorKind};
 
 /// The way to the host, for one answer.
 #[derive(Clone, Copy)]

@@ -222,6 +222,16 @@ pub(crate) fn lend_all_mut<T: Fixed>(bytes: &mut [u8]) -> Option<&mut [T]> {
     Some(unsafe { from_raw_parts_mut(start, bytes.len() / each) })
 }
 
+/// The values, owned. `to_vec` clones them one by one, over the stack, unless the compiler sees what it need not see.
+pub(crate) fn own_all<T: Fixed>(values: &[T]) -> Vec<T> {
+    let mut owned = Vec::with_capacity(values.len());
+    // SAFETY: `owned` is another allocation, with room for so many, and aligned for them.
+    unsafe { ptr::copy_nonoverlapping(values.as_ptr(), owned.as_mut_ptr(), values.len()) };
+    // SAFETY: so many values are written: a `Fixed` is `Copy`, so that a copy of its bytes is one.
+    unsafe { owned.set_len(values.len()) };
+    owned
+}
+
 /// Copies bytes that a peer can write to meanwhile: each is read once, so that the copy is all that decides afterwards.
 ///
 /// A plain copy to the stack may be removed by the compiler, which takes bytes behind `&[u8]` for constant and may read

@@ -27,7 +27,7 @@ pub use malformed::{Malformed, Refused};
 pub use message::{Message, NoOption, ReplyValue};
 pub use scratch::Scratch;
 pub(crate) use scratch::{Words, with_scratch};
-pub use value::{Value, deeper, deepest};
+pub use value::{Value, assert_by_value, deeper, deepest};
 
 /// Up to so many bytes, a message is written to the stack and copied: what a slot of a ring holds.
 pub(crate) const SHORT: usize = 232;

@@ -223,6 +223,22 @@ pub const fn deeper(inner: usize) -> usize {
     inner + 1
 }
 
+/// Longest value, in bytes, that is passed by value: the thread that serves has it in several frames of its stack.
+const LONGEST_BY_VALUE: usize = 64 * 1024;
+
+/// The one place where a value that is too large for a stack is an error.
+///
+/// # Panics
+/// When it is; called in constants, where it is a compile error.
+#[track_caller]
+pub const fn assert_by_value<T>() {
+    assert!(
+        size_of::<T>() <= LONGEST_BY_VALUE,
+        "more than 64 KiB by value may overflow the stack of a thread that serves: take `&T` as the only argument, \
+         reply with a `Vec` or through a `ReplySlot<'_, [T]>`, and have a `Vec` for an `Option`"
+    );
+}
+
 /// The most of `depths`.
 pub const fn deepest(depths: &[usize]) -> usize {
     let (mut most, mut at) = (0, 0);
@@ -353,7 +369,7 @@ impl<T: Fixed> Value for T {
     }
 
     fn own_list(list: &[T]) -> Vec<T> {
-        list.to_vec()
+        fixed::own_all(list)
     }
 
     #[inline]
@@ -569,6 +585,7 @@ impl<T: Value> Value for Option<T> {
     type List<'a> = List<'a, Self>;
     const TYPE: &'static ValueType = {
         let _ = Self::DEPTH;
+        assert_by_value::<Self::View<'static>>();
         &ValueType::Option(T::TYPE)
     };
     const FORM: Form = Form::Fields(&HeadLayout {

@@ -7,7 +7,7 @@ use crate::dispatch::{
     Context, Entry, HandlerError, IntoReply, Pick, Replied, Reply, ReplySlot, Request, SlotOf, SlotResult,
     answer_in_slot,
 };
-use crate::payload::{DeclaredError, Message, Scratch, Undeclared, with_scratch};
+use crate::payload::{DeclaredError, Message, Scratch, Undeclared, Value, assert_by_value, with_scratch};
 
 use super::select::Select;
 
@@ -219,10 +219,16 @@ pub trait ErrorTravels {}
 impl<E: Display + ?Sized> ErrorTravels for E {}
 
 /// The one place where a type that an endpoint cannot return is an error.
-pub const fn can_be_reply<R: IntoReply>() {}
+#[track_caller]
+pub const fn can_be_reply<R: IntoReply>() {
+    assert_by_value::<R>();
+}
 
 /// The same of a reply slot.
-pub const fn can_be_in_slot<W: SlotOf + ?Sized>() {}
+#[track_caller]
+pub const fn can_be_in_slot<W: SlotOf + ?Sized>() {
+    assert_by_value::<<W::Message as Value>::View<'static>>();
+}
 
 /// The same of its error.
 pub const fn error_travels<E: ErrorTravels + ?Sized>() {}

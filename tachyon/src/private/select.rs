@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 
 use crate::dispatch::{HandlerError, Replied, Request};
-use crate::payload::{Argument, Fixed, Value, with_scratch};
+use crate::payload::{Argument, Fixed, Value, assert_by_value, with_scratch};
 use crate::rpc::{Body, Borrowed, Whole};
 
 /// Asks whether `T` travels.
@@ -225,4 +225,7 @@ impl<T: Value> ValueTravels for T {}
 pub const fn travels<T: ValueTravels>() {}
 
 /// The same of a parameter.
-pub const fn can_be_parameter<P: Argument<'static>>() {}
+#[track_caller]
+pub const fn can_be_parameter<P: Argument<'static>>() {
+    assert_by_value::<P>();
+}

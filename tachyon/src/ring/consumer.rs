@@ -268,6 +268,22 @@ impl Consumer {
     }
 }
 
+/// Correlation id and type of the messages that lie in a ring, from the oldest that is not released on, without taking
+/// them. For the thread that takes and releases; to another one they may change, and mean nothing.
+pub(crate) fn unreleased(memory: &RingMemory) -> impl Iterator<Item = (u64, u32)> {
+    let from = memory.header().released.0.load(Ordering::Relaxed);
+    (0..memory.slot_count()).map_while(move |ahead| {
+        let position = from.wrapping_add(ahead);
+        let slot = memory.slot(position);
+        // Acquire: pairs with the producer's release store of the same word.
+        let (lap, _) = halves(slot.publication.load(Ordering::Acquire));
+        (lap == memory.lap(position)).then(|| {
+            let (type_id, _) = halves(slot.kind.load(Ordering::Relaxed));
+            (slot.correlation_id.load(Ordering::Relaxed), type_id)
+        })
+    })
+}
+
 /// The place of a payload too long for its slot, whose lines are fetched from there on.
 #[inline(never)]
 fn locate(place: &Cursor, len: u32) -> Result<NonNull<u8>, Fault> {

@@ -13,7 +13,7 @@ mod producer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use consumer::{Consumer, Frame, Look};
+pub(crate) use consumer::{Consumer, Frame, Look, unreleased};
 pub use geometry::{CapacityError, MAX_CAPACITY};
 pub(crate) use geometry::{Geometry, Use};
 #[cfg(any(test, fuzzing))]

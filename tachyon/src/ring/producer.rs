@@ -332,6 +332,7 @@ impl Producer {
 
     /// Copies any payload in and publishes it, if there is room by the stale counts. The caller has found a slot. False
     /// says only that [`push_slow`](Self::push_slow) has to look closer.
+    #[inline]
     pub(crate) fn push_long(&mut self, data: &[u8], header: MessageHeader) -> bool {
         if data.len() > self.inline_len {
             return self.push_to_arena(data, header);

@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::control::{control_reply, is_cancel, is_control, try_answer_control};
-use super::fault::{ErrorBody, ErrorKind, ErrorReply};
+use super::control::{control_reply, try_answer_control};
 use super::guard::{RpcRxGuard, RpcTxGuard};
-use super::request::open_loan;
 use super::undecided::RpcBus;
 use crate::bus::{Established, Incoming, Outgoing, State};
+use crate::engine::{ErrorBody, ErrorKind, is_cancel, is_control, open_loan, send_error};
 use crate::error::{ConnectError, Halt, ListenError, ServeError, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
@@ -154,7 +153,7 @@ impl Callee {
     #[inline]
     pub fn reply(&mut self, correlation_id: u64, msg_type: u16, payload: &[u8]) -> Result<(), ServeError> {
         check_correlation(&self.outgoing, correlation_id)?;
-        Ok(self.outgoing.send_owed(payload, MessageHeader::new(make_type_id(0, msg_type), correlation_id))?)
+        Ok(self.outgoing.send_reply(payload, MessageHeader::new(make_type_id(0, msg_type), correlation_id))?)
     }
 
     /// Takes `size` bytes of the reverse ring to write a reply in place, waiting for room.
@@ -221,17 +220,4 @@ pub(crate) fn check_correlation(outgoing: &Outgoing, correlation_id: u64) -> Res
     } else {
         Err(ServeError::InvalidCorrelation(correlation_id))
     }
-}
-
-/// Sends an error reply, waiting for room.
-#[cold]
-pub(crate) fn send_error(
-    outgoing: &mut Outgoing,
-    correlation_id: u64,
-    msg_type: u16,
-    kind: ErrorKind,
-    body: ErrorBody<'_>,
-) -> Result<(), Unsent> {
-    let reply = ErrorReply::encode(msg_type, kind, body, outgoing.max_len());
-    outgoing.send_owed(&reply.payload, MessageHeader::new(reply.type_id, correlation_id))
 }

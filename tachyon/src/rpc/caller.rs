@@ -5,17 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::guard::{RpcRxGuard, RpcTxGuard};
-use super::pending::{Arrived, Meaning, Pending, Standing};
 use super::reconnect::Again;
-use super::typed::Agreed;
 use super::undecided::RpcBus;
-use crate::bus::{Established, Incoming, MOST_PER_LOOK, Outgoing, State, room_while_taking};
+use crate::bus::{Established, MOST_PER_LOOK, State, room_while_taking};
+use crate::describe::EndpointDescription;
+use crate::engine::{Arrived, CallerCore, Standing, file};
 use crate::error::{CallError, ConnectError, Halt, ListenError, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::payload::Words;
-use crate::ring::{Fault, Frame, MessageHeader, Reservation};
-use crate::slice;
+use crate::ring::{MessageHeader, Reservation};
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
 use crate::wait::{Deadline, Interrupt, PollingMode};
 
@@ -50,13 +49,10 @@ static CALLERS: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 #[must_use = "dropping a caller closes its connection"]
 pub struct Caller {
-    pub(crate) outgoing: Outgoing,
-    pub(crate) incoming: Incoming,
-    pub(crate) pending: Pending,
+    pub(crate) core: CallerCore<()>,
     pub(super) again: Option<Box<Again>>,
     /// Tells this caller from all others of the process.
     pub(super) identity: u64,
-    pub(crate) agreed: Agreed,
     /// Where parts of typed replies are copied.
     pub(super) words: Words,
 }
@@ -106,12 +102,9 @@ impl Caller {
 
     pub(crate) fn over(established: &Established) -> Self {
         Self {
-            outgoing: established.outgoing(0),
-            incoming: established.incoming(1),
-            pending: Pending::new(),
+            core: CallerCore::over(established),
             again: None,
             identity: CALLERS.fetch_add(1, Ordering::Relaxed),
-            agreed: Agreed::default(),
             words: Words::default(),
         }
     }
@@ -148,41 +141,47 @@ impl Caller {
     /// nothing was sent, and [`call_until`](Self::call_until) has the answer.
     #[inline]
     pub(super) fn call_fast(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Option<u64> {
-        let plain = msg_type != MSG_TYPE_ERROR && self.again.is_none();
-        let sent = plain && self.outgoing.send_fast(payload, self.header(msg_type, deadline));
-        sent.then(|| self.pending.sent())
+        if msg_type == MSG_TYPE_ERROR || self.again.is_some() {
+            return None;
+        }
+        self.core.send_fast(make_type_id(0, msg_type), payload, deadline, ())
+    }
+
+    #[inline(never)]
+    fn call_slow(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
+        self.connected(deadline, |caller| caller.send(msg_type, payload, deadline))
+    }
+
+    /// Sends a request of a user's over the present connection, whatever that is.
+    #[inline]
+    pub(super) fn send(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
+        if msg_type == MSG_TYPE_ERROR {
+            return Err(CallError::ReservedMsgType);
+        }
+        self.send_as(make_type_id(0, msg_type), payload, deadline, deadline)
+    }
+
+    /// As [`send`](Self::send), on any route; the callee is told that the call is `due`.
+    pub(super) fn send_as(
+        &mut self,
+        type_id: u32,
+        payload: &[u8],
+        due: Deadline,
+        deadline: Deadline,
+    ) -> Result<u64, CallError> {
+        if let Ok(id) = self.core.try_send(type_id, payload, due, ())? {
+            return Ok(id);
+        }
+        let reservation = self.wait_for_room(payload.len(), deadline)?;
+        self.core.outgoing.fill(reservation, payload);
+        let header = self.core.header(type_id, due);
+        Ok(self.core.commit(reservation, payload.len(), header, ()))
     }
 
     /// What travels beside the payload of the next call.
     #[inline]
     pub(crate) fn header(&self, msg_type: u16, deadline: Deadline) -> MessageHeader {
-        MessageHeader::due(make_type_id(0, msg_type), self.pending.next(), deadline.to_wire())
-    }
-
-    #[inline(never)]
-    fn call_slow(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
-        if msg_type == MSG_TYPE_ERROR {
-            return Err(CallError::ReservedMsgType);
-        }
-        self.revive(deadline)?;
-        match self.send(msg_type, payload, deadline) {
-            Err(CallError::Closed | CallError::PeerDead) if self.again.is_some() => {
-                self.reconnect(deadline)?;
-                self.send(msg_type, payload, deadline)
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// Sends over the present connection, whatever that is.
-    #[inline]
-    pub(super) fn send(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
-        if !self.outgoing.try_send(payload, self.header(msg_type, deadline))? {
-            let reservation = self.wait_for_room(payload.len(), deadline)?;
-            self.outgoing.fill(reservation, payload);
-            self.outgoing.publish(reservation, payload.len(), self.header(msg_type, deadline));
-        }
-        Ok(self.pending.sent())
+        self.core.header(make_type_id(0, msg_type), deadline)
     }
 
     /// Takes `size` bytes of the forward ring to write a request in place, waiting for room as [`call`](Self::call)
@@ -191,31 +190,32 @@ impl Caller {
     /// # Errors
     /// As [`call`](Self::call).
     pub fn reserve_call(&mut self, msg_type: u16, size: usize) -> Result<RpcTxGuard<'_>, CallError> {
-        let reservation = self.reserve_until(msg_type, size, Deadline::never())?;
-        Ok(RpcTxGuard::request(&mut self.outgoing, reservation, make_type_id(0, msg_type), &mut self.pending))
+        let reservation = self.reserve_until(msg_type, size, Deadline::never(), None)?;
+        Ok(RpcTxGuard::request(&mut self.core, reservation, make_type_id(0, msg_type)))
     }
 
+    /// Takes room for a request, on a connection where both sides mean the same by its endpoint if there is one to
+    /// `verify`, with its key.
     pub(crate) fn reserve_until(
         &mut self,
         msg_type: u16,
         size: usize,
         deadline: Deadline,
+        verify: Option<(&EndpointDescription, usize)>,
     ) -> Result<Reservation, CallError> {
         if msg_type == MSG_TYPE_ERROR {
             return Err(CallError::ReservedMsgType);
         }
-        self.revive(deadline)?;
-        match self.take_room(size, deadline) {
-            Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) if self.again.is_some() => {
-                self.reconnect(deadline)?;
-                Ok(self.take_room(size, deadline)?)
+        self.connected(deadline, |caller| {
+            if let Some((here, key)) = verify {
+                caller.verify(|| here.clone(), key, deadline)?;
             }
-            outcome => Ok(outcome?),
-        }
+            Ok(caller.take_room(size, deadline)?)
+        })
     }
 
     pub(crate) fn take_room(&mut self, size: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
-        match self.outgoing.try_reserve(size)? {
+        match self.core.outgoing.try_reserve(size)? {
             Some(reservation) => Ok(reservation),
             None => self.wait_for_room(size, deadline),
         }
@@ -225,8 +225,8 @@ impl Caller {
     /// keeps forward full.
     #[cold]
     pub(super) fn wait_for_room(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
-        let Self { outgoing, incoming, pending, .. } = self;
-        room_while_taking(outgoing, incoming, len, deadline, |incoming, frame| keep(incoming, pending, frame))
+        let CallerCore { outgoing, incoming, calls, .. } = &mut self.core;
+        room_while_taking(outgoing, incoming, len, deadline, |incoming, frame| file(incoming, calls, frame))
     }
 
     /// Waits for the reply to a call. An error reply is a reply: [`RpcRxGuard::error`] tells.
@@ -255,7 +255,7 @@ impl Caller {
     /// As [`wait`](Self::wait).
     pub fn try_wait(&mut self, correlation_id: u64) -> Result<Option<RpcRxGuard<'_>>, CallError> {
         for _ in 0..MOST_PER_LOOK {
-            match self.pending.standing(correlation_id) {
+            match self.core.standing(correlation_id) {
                 Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
                 Standing::Settled => {
                     self.take_settled(correlation_id)?;
@@ -263,15 +263,15 @@ impl Caller {
                 }
                 Standing::Awaited => {}
             }
-            if !self.incoming.try_take_loan()? {
+            if !self.core.incoming.try_take_loan()? {
                 return Ok(None);
             }
-            if self.incoming.loan.correlation_id == correlation_id {
-                self.pending.end(correlation_id);
+            if self.core.incoming.loan.correlation_id == correlation_id {
+                self.core.end(correlation_id, false);
                 return Ok(Some(self.lend()));
             }
-            let other = self.incoming.take_over();
-            keep(&mut self.incoming, &mut self.pending, other)?;
+            let other = self.core.incoming.take_over();
+            self.core.file(other)?;
         }
         Ok(None)
     }
@@ -279,12 +279,12 @@ impl Caller {
     /// Takes what has come of a call that is settled, as the loan of the reverse ring.
     #[cold]
     fn take_settled(&mut self, correlation_id: u64) -> Result<(), CallError> {
-        match self.pending.end(correlation_id) {
+        match self.core.take_outcome(correlation_id) {
             Some(Ok(Arrived { type_id, payload })) => {
-                self.incoming.lend_kept(correlation_id, type_id, payload);
+                self.core.incoming.lend_kept(correlation_id, type_id, payload);
                 Ok(())
             }
-            Some(Err(loss)) => Err(Halt::from(loss).into()),
+            Some(Err(end)) => Err(Halt::from(end).into()),
             None => Err(CallError::UnknownCorrelation(correlation_id)),
         }
     }
@@ -298,7 +298,7 @@ impl Caller {
     /// Makes a guard of the reply that was taken.
     #[inline]
     pub(super) fn lend(&mut self) -> RpcRxGuard<'_> {
-        RpcRxGuard::over(&mut self.incoming)
+        RpcRxGuard::over(&mut self.core.incoming)
     }
 
     /// Takes the reply to a call as the loan of the reverse ring.
@@ -314,64 +314,56 @@ impl Caller {
     /// whatever the reason, says that nothing was taken.
     #[inline]
     pub(super) fn take_lone(&mut self, correlation_id: u64) -> bool {
-        if !self.pending.is_lone(correlation_id) {
-            return false;
-        }
-        let came = self.incoming.take_soon(|of| of == correlation_id);
-        if came {
-            self.pending.lone_came();
-        }
-        came
+        self.core.take_lone(correlation_id)
     }
 
     /// As [`take`](Self::take), for one of several calls, or if something has to be looked at closer.
     #[inline(never)]
     pub(super) fn take_slow(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
-        match self.pending.standing(correlation_id) {
+        match self.core.standing(correlation_id) {
             Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
             Standing::Settled => return self.take_settled(correlation_id),
             Standing::Awaited => {}
         }
         loop {
-            if let Err(halt) = self.incoming.take_loan(deadline) {
+            if let Err(halt) = self.core.incoming.take_loan(deadline) {
                 let lost = self.again.is_some() && matches!(halt, Halt::Closed | Halt::PeerDead);
                 if lost || matches!(halt, Halt::TimedOut) {
-                    self.pending.end(correlation_id);
+                    self.core.end(correlation_id, false);
                 }
                 return Err(halt.into());
             }
-            if self.incoming.loan.correlation_id == correlation_id {
-                self.pending.end(correlation_id);
+            if self.core.incoming.loan.correlation_id == correlation_id {
+                self.core.end(correlation_id, false);
                 return Ok(());
             }
-            let other = self.incoming.take_over();
-            keep(&mut self.incoming, &mut self.pending, other)?;
+            let other = self.core.incoming.take_over();
+            self.core.file(other)?;
             // A wait that always finds something never looks at the clock by itself.
             if deadline.has_passed() {
-                self.pending.end(correlation_id);
-                return Err(CallError::TimedOut);
+                self.core.end(correlation_id, false);
+                return Err(CallError::TimedOut { sent: true });
             }
-            if self.incoming.waiter.interrupt.is_some_and(|interrupt| interrupt()) {
-                return Err(CallError::Interrupted);
+            if self.core.incoming.waiter.interrupt.is_some_and(|interrupt| interrupt()) {
+                return Err(CallError::Interrupted { sent: true });
             }
         }
     }
 
-    /// Gives up a call: its reply will be dropped when it comes. False when no such call is outstanding.
+    /// Gives up a call: its handler is told, and its reply will be dropped if it comes. False when no such call is
+    /// outstanding.
     pub fn forget(&mut self, correlation_id: u64) -> bool {
-        let outstanding = self.pending.is_outstanding(correlation_id);
-        self.pending.end(correlation_id);
-        outstanding
+        self.core.end(correlation_id, true)
     }
 
     /// Gives up all calls.
     pub(crate) fn forget_all(&mut self) {
-        self.pending.end_all();
+        self.core.end_all(true);
     }
 
     /// Undoes what a user changed of how this caller waits.
     pub(crate) fn restore(&mut self, options: &Options) {
-        for waiter in [&mut self.outgoing.waiter, &mut self.incoming.waiter] {
+        for waiter in [&mut self.core.outgoing.waiter, &mut self.core.incoming.waiter] {
             waiter.interrupt = options.interrupt_hook();
             // What the budget has learnt is kept with the mode.
             if waiter.budget.mode() != options.polling_mode() {
@@ -380,57 +372,33 @@ impl Caller {
         }
     }
 
-    /// Comes apart into requests out and replies in, of which nothing may be under way.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn into_directions(self) -> (Outgoing, Incoming) {
-        (self.outgoing, self.incoming)
-    }
-
     /// Calls that were sent and neither waited for nor forgotten.
     pub fn outstanding(&self) -> usize {
-        self.pending.len()
+        self.core.calls.len()
     }
 
     /// Longest request, in bytes.
     pub fn max_len(&self) -> usize {
-        self.outgoing.max_len()
+        self.core.outgoing.max_len()
     }
 
     /// How the connection is doing. Costs a system call.
     pub fn state(&self) -> State {
-        self.outgoing.connection.state()
+        self.core.outgoing.connection.state()
     }
 
     /// Chooses what waiting does, for replies and for room: spin, park, or both.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
-        self.outgoing.waiter.budget.set_mode(mode);
-        self.incoming.waiter.budget.set_mode(mode);
+        self.core.outgoing.waiter.budget.set_mode(mode);
+        self.core.incoming.waiter.budget.set_mode(mode);
     }
 
     /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
     pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
-        self.outgoing.waiter.interrupt = interrupt;
-        self.incoming.waiter.interrupt = interrupt;
+        self.core.outgoing.waiter.interrupt = interrupt;
+        self.core.incoming.waiter.interrupt = interrupt;
     }
 
     /// Closes the connection in good order, as dropping it does.
     pub fn close(self) {}
-}
-
-/// Files a reply that is not the one waited for: kept for its own waiter, dropped if that gave up.
-#[cold]
-pub(crate) fn keep(incoming: &mut Incoming, pending: &mut Pending, frame: Frame) -> Result<(), Halt> {
-    match pending.meaning(frame.correlation_id) {
-        Meaning::Impossible => {
-            incoming.connection.condemn();
-            return Err(Halt::FatalError(Fault::Correlation(frame.correlation_id)));
-        }
-        Meaning::Awaited => {
-            let payload = slice::payload(&frame, incoming).into();
-            pending.keep(frame.correlation_id, Arrived { type_id: frame.type_id, payload });
-        }
-        Meaning::Forgotten => {}
-    }
-    incoming.release(frame.position);
-    Ok(())
 }

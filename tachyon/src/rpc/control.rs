@@ -4,27 +4,16 @@
 
 use std::time::{Duration, Instant};
 
+use super::agreement::{Agreement, Pieces};
 use super::caller::Caller;
-use super::fault::{ErrorBody, ErrorKind, ErrorReply, RpcError};
-use super::pieces::Pieces;
 use crate::aligned::AlignedBytes;
 use crate::bus::Outgoing;
 use crate::describe::{Description, EndpointDescription, Operation, WHOLE_TABLE};
+use crate::engine::{ErrorBody, ErrorKind, ErrorReply, RpcError, is_cancel};
 use crate::error::{CallError, Halt, Unsent};
 use crate::ring::{Frame, MessageHeader};
-use crate::type_id::{ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};
+use crate::type_id::{ROUTE_CONTROL, make_type_id, msg_type};
 use crate::wait::Deadline;
-
-/// Whether a request is for the callee itself: a control request, or the cancellation of a call.
-#[inline]
-pub(crate) fn is_control(frame: &Frame) -> bool {
-    matches!(route_id(frame.type_id), ROUTE_CONTROL | ROUTE_CANCEL)
-}
-
-/// Whether a request cancels a call. A callee takes it and gives no reply.
-pub(crate) fn is_cancel(frame: &Frame) -> bool {
-    route_id(frame.type_id) == ROUTE_CANCEL
-}
 
 /// The reply to a control request, as far as that takes no table of endpoints: type identifier and payload. An operation
 /// that does, or that this version does not know, is one without a handler.
@@ -132,7 +121,7 @@ impl Caller {
     /// The description of one endpoint, or of the whole table, put together from its pieces. All of them come over the
     /// present connection.
     #[cold]
-    pub(super) fn describe_here(&mut self, msg_type: u16, deadline: Deadline) -> Result<Description, CallError> {
+    fn describe_here(&mut self, msg_type: u16, deadline: Deadline) -> Result<Description, CallError> {
         let mut pieces = Pieces::of(msg_type);
         loop {
             let reply = self.control(Operation::Describe, &pieces.query()?, deadline)?;
@@ -142,31 +131,48 @@ impl Caller {
         }
     }
 
-    /// Asks for the next of some pieces over the present connection, if there is room for the question; gives its
-    /// correlation id. What answers it is the reply to that call.
-    pub(crate) fn try_ask(&mut self, pieces: &Pieces) -> Result<Option<u64>, CallError> {
-        let type_id = make_type_id(ROUTE_CONTROL, Operation::Describe as u16);
-        let header = MessageHeader::new(type_id, self.pending.next());
-        let asked = self.outgoing.try_send(&pieces.query()?, header)?;
-        Ok(asked.then(|| self.pending.sent()))
-    }
-
     /// Makes a control request over the present connection and copies its reply.
     fn control(&mut self, operation: Operation, payload: &[u8], deadline: Deadline) -> Result<AlignedBytes, CallError> {
-        let header = MessageHeader::new(make_type_id(ROUTE_CONTROL, operation as u16), self.pending.next());
-        if !self.outgoing.try_send(payload, header)? {
-            let reservation = self.wait_for_room(payload.len(), deadline)?;
-            self.outgoing.fill(reservation, payload);
-            self.outgoing.publish(reservation, payload.len(), header);
-        }
-        let call = self.pending.sent();
-        self.finish(call, deadline)?;
-        let guard = self.lend();
-        let (type_id, reply) = (guard.type_id(), AlignedBytes::from(&*guard));
-        drop(guard);
+        let (type_id, reply) = self.control_reply(operation, payload, deadline)?;
         match RpcError::decode(type_id, &reply) {
             None => Ok(reply),
             Some(error) => Err(CallError::Remote(error)),
         }
+    }
+
+    /// As [`control`](Self::control), with an error reply as it came: type identifier and payload.
+    fn control_reply(
+        &mut self,
+        operation: Operation,
+        payload: &[u8],
+        deadline: Deadline,
+    ) -> Result<(u32, AlignedBytes), CallError> {
+        let type_id = make_type_id(ROUTE_CONTROL, operation as u16);
+        let call = self.send_as(type_id, payload, Deadline::never(), deadline)?;
+        self.finish(call, deadline)?;
+        let guard = self.lend();
+        Ok((guard.type_id(), AlignedBytes::from(&*guard)))
+    }
+
+    /// Compares the endpoint that goes by `key` with the callee's, once on each connection.
+    pub(super) fn verify(
+        &mut self,
+        here: impl FnOnce() -> EndpointDescription,
+        key: usize,
+        deadline: Deadline,
+    ) -> Result<(), CallError> {
+        if self.core.verified.contains(key) {
+            return Ok(());
+        }
+        let mut agreement = Agreement::on(here());
+        loop {
+            match self.control_reply(Operation::Describe, &agreement.question()?, deadline) {
+                Ok((type_id, answer)) if !agreement.answered(type_id, &answer)? => {}
+                Ok(_) | Err(CallError::TooLarge { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.core.verified.insert(key);
+        Ok(())
     }
 }

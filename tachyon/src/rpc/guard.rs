@@ -3,9 +3,8 @@
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-use super::fault::RpcError;
-use super::pending::Pending;
 use crate::bus::{Incoming, Outgoing};
+use crate::engine::{CallerCore, Calls, RpcError};
 use crate::error::CommitError;
 use crate::ring::{MessageHeader, Reservation};
 use crate::slice;
@@ -88,18 +87,14 @@ pub struct RpcTxGuard<'a> {
 
 #[derive(Debug)]
 enum Target<'a> {
-    Request(&'a mut Pending),
+    Request(&'a mut Calls<()>),
     Reply(u64),
 }
 
 impl<'a> RpcTxGuard<'a> {
-    pub(super) fn request(
-        outgoing: &'a mut Outgoing,
-        reservation: Reservation,
-        type_id: u32,
-        pending: &'a mut Pending,
-    ) -> Self {
-        Self { outgoing, reservation, type_id, target: Target::Request(pending) }
+    pub(super) fn request(core: &'a mut CallerCore<()>, reservation: Reservation, type_id: u32) -> Self {
+        let CallerCore { outgoing, calls, .. } = core;
+        Self { outgoing, reservation, type_id, target: Target::Request(calls) }
     }
 
     pub(super) fn reply(outgoing: &'a mut Outgoing, reservation: Reservation, type_id: u32, call: u64) -> Self {
@@ -117,7 +112,7 @@ impl<'a> RpcTxGuard<'a> {
         }
         self.outgoing.connection.check_process().map_err(|_| CommitError::Forked)?;
         let correlation_id = match self.target {
-            Target::Request(pending) => pending.sent(),
+            Target::Request(calls) => calls.sent(()),
             Target::Reply(correlation_id) => correlation_id,
         };
         self.outgoing.publish(self.reservation, actual, MessageHeader::new(self.type_id, correlation_id));

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
+use super::attempts::{Attempts, is_stopping};
 use super::caller::Caller;
-use super::fault::{ErrorKind, RpcError};
 use super::guard::RpcRxGuard;
+use crate::engine::{ErrorKind, RpcError};
 use crate::error::CallError;
-use crate::type_id::{MSG_TYPE_ERROR, msg_type};
+use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::Deadline;
-
-/// How often an idempotent request is sent anew after the connection was lost. A request that ends every callee that
-/// takes it must not end them for ever.
-pub(crate) const RESENDS: u32 = 2;
 
 impl Caller {
     /// Calls and waits for the reply.
@@ -21,8 +18,7 @@ impl Caller {
     /// [`wait`](Self::wait). After an error the call is forgotten.
     #[inline]
     pub fn request(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
-        self.exchange(msg_type, payload, Deadline::never())?;
-        self.answered()
+        self.request_until(msg_type, payload, Deadline::never(), false)
     }
 
     /// As [`request`](Self::request), in at most `timeout`. The callee is told when that ends, as by
@@ -36,8 +32,7 @@ impl Caller {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<RpcRxGuard<'_>, CallError> {
-        self.exchange(msg_type, payload, Deadline::after(timeout))?;
-        self.answered()
+        self.request_until(msg_type, payload, Deadline::after(timeout), false)
     }
 
     /// As [`request`](Self::request), for an endpoint that may be called twice where it is called once: a request lost
@@ -73,7 +68,7 @@ impl Caller {
     /// As [`request`](Self::request); [`CallError::Closed`] or [`CallError::PeerDead`] when one callee after the other
     /// was lost.
     pub fn request_idempotent(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
-        self.request_idempotent_until(msg_type, payload, Deadline::never())
+        self.request_until(msg_type, payload, Deadline::never(), true)
     }
 
     /// As [`request_idempotent`](Self::request_idempotent), in at most `timeout` for all attempts.
@@ -86,38 +81,60 @@ impl Caller {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<RpcRxGuard<'_>, CallError> {
-        self.request_idempotent_until(msg_type, payload, Deadline::after(timeout))
+        self.request_until(msg_type, payload, Deadline::after(timeout), true)
     }
 
-    fn request_idempotent_until(
+    #[inline]
+    fn request_until(
         &mut self,
         msg_type: u16,
         payload: &[u8],
         deadline: Deadline,
+        idempotent: bool,
     ) -> Result<RpcRxGuard<'_>, CallError> {
-        let mut left = RESENDS;
-        loop {
-            match self.exchange(msg_type, payload, deadline) {
-                Err(CallError::Closed | CallError::PeerDead) if left > 0 && self.reconnects() => left -= 1,
-                outcome => {
-                    outcome?;
-                    return self.answered();
-                }
-            }
+        let outcome = self.exchange(msg_type, payload, deadline);
+        if outcome.is_err() {
+            self.try_again(outcome, deadline, idempotent, |caller| caller.exchange(msg_type, payload, deadline))?;
         }
+        Ok(self.lend())
     }
 
-    /// Calls, and takes the reply as the loan of the reverse ring.
+    /// Makes a call again that failed, where that is worth it.
+    #[cold]
+    pub(super) fn try_again<E>(
+        &mut self,
+        mut outcome: Result<(), CallError<E>>,
+        deadline: Deadline,
+        idempotent: bool,
+        mut exchange: impl FnMut(&mut Self) -> Result<(), CallError<E>>,
+    ) -> Result<(), CallError<E>> {
+        let mut attempts = Attempts::new(self.reconnects(), idempotent, deadline);
+        while let Err(error) = &outcome
+            && attempts.again(error)
+        {
+            if is_stopping(error) {
+                self.await_end(deadline).map_err(CallError::widen)?;
+            }
+            outcome = exchange(self);
+        }
+        outcome
+    }
+
+    /// Calls, and takes the reply as the loan of the reverse ring, unless it is an error.
     #[inline]
     fn exchange(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<(), CallError> {
         let call = self.call_until(msg_type, payload, deadline)?;
-        self.finish(call, deadline)
+        self.finish(call, deadline)?;
+        if crate::type_id::msg_type(self.core.incoming.loan.type_id) == MSG_TYPE_ERROR {
+            return Err(self.refused());
+        }
+        Ok(())
     }
 
     /// Takes the reply to a call as the loan of the reverse ring, or gives the call up.
     #[inline]
     pub(super) fn finish(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
-        if self.take_lone(call) {
+        if self.core.take_lone(call) {
             return Ok(());
         }
         self.finish_slow(call, deadline)
@@ -127,18 +144,9 @@ impl Caller {
     fn finish_slow(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
         let outcome = self.take_slow(call, deadline);
         if outcome.is_err() {
-            self.pending.end(call);
+            self.core.end(call, false);
         }
         outcome
-    }
-
-    /// The reply that was taken, unless it is an error.
-    #[inline]
-    pub(super) fn answered(&mut self) -> Result<RpcRxGuard<'_>, CallError> {
-        if msg_type(self.incoming.loan.type_id) == MSG_TYPE_ERROR {
-            return Err(self.refused());
-        }
-        Ok(self.lend())
     }
 
     /// What the error reply that was taken says; it is released.
@@ -157,6 +165,6 @@ impl CallError {
     /// the caller has looked at its own clock.
     #[cold]
     pub(crate) fn refused(error: RpcError) -> Self {
-        if error.kind == ErrorKind::DeadlinePassed { Self::TimedOut } else { Self::Remote(error) }
+        if error.kind == ErrorKind::DeadlinePassed { Self::TimedOut { sent: true } } else { Self::Remote(error) }
     }
 }

@@ -2,14 +2,13 @@
 
 use core::marker::PhantomData;
 use core::ptr;
-use std::collections::HashSet;
 use std::time::Duration;
 
 use super::caller::Caller;
-use super::fault::{ErrorKind, RpcError};
 use super::guard::RpcRxGuard;
 use super::in_place::InPlace;
-use crate::describe::{EndpointDescription, Signature};
+use crate::describe::Signature;
+use crate::engine::RpcError;
 use crate::error::CallError;
 use crate::payload::{DeclaredError, Message, Refused, SHORT, Scratch, Value, on_stack};
 use crate::slice;
@@ -168,40 +167,6 @@ impl<F: Fn(&mut [u8])> Body for Fields<F> {
     }
 }
 
-/// The endpoints of a connection whose two sides mean the same.
-///
-/// Signatures are statics, so that their address tells them apart.
-#[derive(Debug, Default)]
-pub(crate) struct Agreed {
-    latest: usize,
-    all: HashSet<usize>,
-}
-
-impl Agreed {
-    #[inline]
-    fn knows(&mut self, signature: &'static Signature) -> bool {
-        self.knows_key(ptr::from_ref(signature).addr())
-    }
-
-    /// Whether what goes by `key` is agreed. Keys are the addresses of signatures, so even; a binding's are odd.
-    #[inline]
-    pub(crate) fn knows_key(&mut self, key: usize) -> bool {
-        if self.latest == key {
-            return true;
-        }
-        let known = self.all.contains(&key);
-        if known {
-            self.latest = key;
-        }
-        known
-    }
-
-    fn note(&mut self, key: usize) {
-        self.latest = key;
-        self.all.insert(key);
-    }
-}
-
 impl Caller {
     /// This caller with `timeout` for each call, the wait for room included. The callee learns of the limit, so that it
     /// need not begin work whose result comes too late.
@@ -221,7 +186,7 @@ impl Caller {
     /// let callee = std::thread::spawn(move || Callee::listen(&listen_at, 1 << 16, 1 << 16)); // serves nothing
     /// let mut caller = Caller::connect(&path)?;
     /// let late = add::call(&mut caller.within(Duration::from_millis(20)), 1, 2);
-    /// assert!(matches!(late, Err(CallError::TimedOut)));
+    /// assert!(matches!(late, Err(CallError::TimedOut { .. })));
     /// # drop(callee);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -250,10 +215,9 @@ impl Caller {
         }
         self.call_typed_slow(signature, deadline, &mut |caller: &mut Self| {
             let mut reservation = caller.take_room(len, deadline)?;
-            body.write(slice::reserved_mut(&mut reservation, &caller.outgoing));
+            body.write(slice::reserved_mut(&mut reservation, &caller.core.outgoing));
             let header = caller.header(signature.msg_type(), deadline);
-            caller.outgoing.publish(reservation, len, header);
-            Ok(caller.pending.sent())
+            Ok(caller.core.commit(reservation, len, header, ()))
         })
     }
 
@@ -264,7 +228,7 @@ impl Caller {
         request: &[u8],
         deadline: Deadline,
     ) -> Result<u64, CallError> {
-        if (!signature.is_typed() || self.agreed.knows(signature))
+        if (!signature.is_typed() || self.core.verified.contains(key(signature)))
             && let Some(call) = self.call_fast(signature.msg_type(), request, deadline)
         {
             return Ok(call);
@@ -281,36 +245,38 @@ impl Caller {
         deadline: Deadline,
         send: &mut dyn FnMut(&mut Self) -> Result<u64, CallError>,
     ) -> Result<u64, CallError> {
-        self.revive(deadline)?;
-        match self.agree_and_send(signature, deadline, send) {
+        self.connected(deadline, |caller| {
             // The next callee may mean something else.
-            Err(CallError::Closed | CallError::PeerDead) if self.reconnects() => {
-                self.reconnect(deadline)?;
-                self.agree_and_send(signature, deadline, send)
+            if signature.is_typed() {
+                caller.verify(|| signature.into(), key(signature), deadline)?;
             }
-            outcome => outcome,
-        }
+            send(caller)
+        })
     }
 
-    /// Sends a request over the present connection, to a callee that means the same by it.
-    fn agree_and_send(
+    /// Calls, and takes the reply as the loan of the reverse ring, unless it is an error.
+    #[inline]
+    fn exchange_typed<E: DeclaredError>(
         &mut self,
         signature: &'static Signature,
+        body: &impl Body,
         deadline: Deadline,
-        send: &mut dyn FnMut(&mut Self) -> Result<u64, CallError>,
-    ) -> Result<u64, CallError> {
-        if signature.is_typed() && !self.agreed.knows(signature) {
-            self.agree(signature, deadline)?;
+    ) -> Result<(), CallError<E>> {
+        let exchange = |caller: &mut Self| {
+            let call = caller.call_typed(signature, body, deadline).map_err(CallError::widen)?;
+            caller.take_typed::<E>(signature, call, deadline)
+        };
+        match exchange(self) {
+            Ok(()) => Ok(()),
+            outcome => self.try_again(outcome, deadline, false, exchange),
         }
-        send(self)
     }
 
-    /// Waits for the reply to a call and gives it, owned.
+    /// The reply that was taken, owned.
     #[inline]
-    fn finish_typed<C: Contract>(&mut self, call: u64, deadline: Deadline) -> Result<C::Reply, CallError<C::Error>> {
-        self.take_typed::<C::Error>(C::SIGNATURE, call, deadline)?;
-        let Self { incoming, words, .. } = self;
-        let guard = RpcRxGuard::over(incoming);
+    fn own_reply<C: Contract>(&mut self) -> Result<C::Reply, CallError<C::Error>> {
+        let Self { core, words, .. } = self;
+        let guard = RpcRxGuard::over(&mut core.incoming);
         let owned = if C::Reply::COPIES {
             let owned = C::Reply::read(&guard, &mut words.room(guard.len()), "the reply").map(C::Reply::own);
             words.shrink();
@@ -321,16 +287,11 @@ impl Caller {
         owned.map_err(|problem| unreadable(C::SIGNATURE, problem))
     }
 
-    /// Waits for the reply to a call and lends it.
+    /// The reply that was taken, lent.
     #[inline]
-    fn finish_typed_in_place<C: Contract>(
-        &mut self,
-        call: u64,
-        deadline: Deadline,
-    ) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
-        self.take_typed::<C::Error>(C::SIGNATURE, call, deadline)?;
-        let Self { incoming, words, .. } = self;
-        let guard = RpcRxGuard::over(incoming);
+    fn lend_reply<C: Contract>(&mut self) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
+        let Self { core, words, .. } = self;
+        let guard = RpcRxGuard::over(&mut core.incoming);
         let read = if C::Reply::COPIES {
             words.shrink();
             let mut scratch = words.room(guard.len());
@@ -350,7 +311,7 @@ impl Caller {
         deadline: Deadline,
     ) -> Result<(), CallError<E>> {
         self.finish(call, deadline).map_err(CallError::widen)?;
-        if msg_type(self.incoming.loan.type_id) == MSG_TYPE_ERROR {
+        if msg_type(self.core.incoming.loan.type_id) == MSG_TYPE_ERROR {
             return Err(self.refused_typed(signature));
         }
         Ok(())
@@ -364,37 +325,12 @@ impl Caller {
             other => other.widen(),
         }
     }
+}
 
-    #[cold]
-    fn agree(&mut self, signature: &'static Signature, deadline: Deadline) -> Result<(), CallError> {
-        self.agree_on(&signature.into(), ptr::from_ref(signature).addr(), deadline)
-    }
-
-    /// Compares an endpoint with the callee's, and notes `key` when they agree. A callee that says nothing about it is
-    /// taken at its word.
-    #[cold]
-    pub(crate) fn agree_on(
-        &mut self,
-        here: &EndpointDescription,
-        key: usize,
-        deadline: Deadline,
-    ) -> Result<(), CallError> {
-        let theirs = match self.describe_here(here.msg_type, deadline) {
-            Ok(description) => description,
-            Err(CallError::Remote(error)) if error.kind == ErrorKind::NoHandler => {
-                self.agreed.note(key);
-                return Ok(());
-            }
-            // A ring too small for the question belongs to a peer that was never meant to be asked.
-            Err(CallError::TooLarge { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        if let Some(theirs) = theirs.endpoint(here.msg_type) {
-            here.agree_with(theirs)?;
-        }
-        self.agreed.note(key);
-        Ok(())
-    }
+/// What a signature goes by. Signatures are statics, so that their address tells them apart.
+#[inline]
+fn key(signature: &'static Signature) -> usize {
+    ptr::from_ref(signature).addr()
 }
 
 /// The declared error that a callee named.
@@ -417,8 +353,8 @@ fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static Signature)
 pub fn call<C: Contract>(calls: &mut impl Calls, body: &impl Body) -> Result<C::Reply, CallError<C::Error>> {
     let (caller, timeout) = calls.parts();
     let deadline = Deadline::from(timeout);
-    let call = caller.call_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
-    caller.finish_typed::<C>(call, deadline)
+    caller.exchange_typed(C::SIGNATURE, body, deadline)?;
+    caller.own_reply::<C>()
 }
 
 /// As [`call`], with the reply where it lies.
@@ -432,8 +368,8 @@ pub fn call_in_place<'c, C: Contract>(
 ) -> Result<InPlace<'c, C::Reply>, CallError<C::Error>> {
     let (caller, timeout) = calls.parts();
     let deadline = Deadline::from(timeout);
-    let call = caller.call_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
-    caller.finish_typed_in_place::<C>(call, deadline)
+    caller.exchange_typed(C::SIGNATURE, body, deadline)?;
+    caller.lend_reply::<C>()
 }
 
 /// Sends a request.
@@ -472,7 +408,8 @@ impl<C: Contract> Started<C> {
     #[inline]
     pub fn finish(self, caller: &mut Caller) -> Result<C::Reply, CallError<C::Error>> {
         self.check(caller)?;
-        caller.finish_typed::<C>(self.call, self.deadline)
+        caller.take_typed(C::SIGNATURE, self.call, self.deadline)?;
+        caller.own_reply::<C>()
     }
 
     /// As [`finish`](Self::finish), with the reply where it lies.
@@ -482,7 +419,8 @@ impl<C: Contract> Started<C> {
     #[inline]
     pub fn finish_in_place(self, caller: &mut Caller) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
         self.check(caller)?;
-        caller.finish_typed_in_place::<C>(self.call, self.deadline)
+        caller.take_typed(C::SIGNATURE, self.call, self.deadline)?;
+        caller.lend_reply::<C>()
     }
 
     /// Calls of several callers have the same numbers, and replies of other types.

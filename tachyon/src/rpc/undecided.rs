@@ -56,7 +56,11 @@ impl RpcBus {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
-        Ok(Self { established: Self::connect_as(path.as_ref(), Role::Either, options)? })
+        Self::connect_as(path.as_ref(), Role::Either, options).map(Self::over)
+    }
+
+    pub(crate) fn over(established: Established) -> Self {
+        Self { established }
     }
 
     pub(super) fn listen_as(

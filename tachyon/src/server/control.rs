@@ -1,35 +1,39 @@
-//! What the threads of a server share: stopping, counting callers, handing sessions over, telling events.
+//! What the threads of a server share: stopping, counting callers, handing them over, telling events.
 
 use core::fmt;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::events::ServerEvent;
-use super::session::Session;
+use super::events::{Leaving, ServerEvent};
+use super::service::Nothing;
+use super::session::Arrival;
+use crate::foreign;
 use crate::stats::Publication;
-use crate::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering};
+use crate::wait::{Deadline, StopTime};
 
 /// What [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
 pub(super) type EventHook = Box<dyn Fn(&ServerEvent<'_>) + Send + Sync>;
 
-/// A worker's letter box: sessions on their way to it, and the counter that wakes it.
+/// A worker's letter box: callers on their way to it, and the counter that wakes it.
 #[derive(Debug)]
 pub(super) struct Inbox {
     /// An eventfd, shared with no other process.
     bell: OwnedFd,
-    sessions: Mutex<VecDeque<Session>>,
-    /// Sessions the worker has or is about to get.
+    arrivals: Mutex<VecDeque<Arrival>>,
+    /// Callers the worker has or is about to get.
     load: AtomicUsize,
 }
 
 impl Inbox {
     fn new() -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { bell, sessions: Mutex::default(), load: AtomicUsize::new(0) })
+        Ok(Self { bell, arrivals: Mutex::default(), load: AtomicUsize::new(0) })
     }
 
     /// Wakes the worker, now or when it next sleeps.
@@ -48,8 +52,8 @@ impl Inbox {
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn take(&self) -> Option<Session> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    pub(super) fn take(&self) -> Option<Arrival> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }
 
@@ -61,18 +65,23 @@ impl AsFd for Inbox {
 
 /// The shared part of a server.
 pub(super) struct Control {
-    stopping: AtomicBool,
-    inboxes: Mutex<Vec<std::sync::Arc<Inbox>>>,
+    pub(super) stop_time: Arc<StopTime>,
+    inboxes: Mutex<Vec<Arc<Inbox>>>,
     hook: Option<EventHook>,
-    publication: Mutex<Option<std::sync::Arc<Publication>>>,
+    publication: Mutex<Option<Arc<Publication>>>,
 }
 
 impl Control {
-    pub(super) fn new() -> Self {
-        Self { stopping: AtomicBool::new(false), inboxes: Mutex::default(), hook: None, publication: Mutex::default() }
+    pub(super) fn new(stop_timeout: Duration) -> Self {
+        Self {
+            stop_time: Arc::new(StopTime::new(stop_timeout)),
+            inboxes: Mutex::default(),
+            hook: None,
+            publication: Mutex::default(),
+        }
     }
 
-    fn inboxes(&self) -> std::sync::MutexGuard<'_, Vec<std::sync::Arc<Inbox>>> {
+    fn inboxes(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Inbox>>> {
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -81,11 +90,11 @@ impl Control {
     }
 
     /// What is published about this server, while it is.
-    pub(super) fn publication(&self) -> Option<std::sync::Arc<Publication>> {
+    pub(super) fn publication(&self) -> Option<Arc<Publication>> {
         self.publication.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn set_publication(&self, publication: Option<std::sync::Arc<Publication>>) {
+    pub(super) fn set_publication(&self, publication: Option<Arc<Publication>>) {
         *self.publication.lock().unwrap_or_else(PoisonError::into_inner) = publication;
     }
 
@@ -99,43 +108,61 @@ impl Control {
             }
         }
         #[cfg(feature = "tracing")]
-        crate::trace::event(event);
+        drop(foreign::run(|| crate::trace::event(event)));
         if let Some(hook) = &self.hook {
-            hook(event);
+            // A hook that panics has been reported by the panic hook.
+            drop(foreign::run(|| hook(event)));
         }
     }
 
     /// Asks all workers to stop.
     pub(super) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        self.stop_time.stop();
         for inbox in self.inboxes().iter() {
             inbox.ring();
         }
     }
 
     pub(super) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.stop_time.is_stopping()
+    }
+
+    /// Until when what has begun may go on, and callers take their last replies: from the stop on.
+    pub(super) fn stop_deadline(&self) -> Deadline {
+        self.stop_time.deadline().unwrap_or_else(|| Deadline::after(self.stop_time.timeout()))
     }
 
     /// A letter box for one more worker.
-    pub(super) fn enlist(&self) -> io::Result<std::sync::Arc<Inbox>> {
-        let inbox = std::sync::Arc::new(Inbox::new()?);
-        self.inboxes().push(std::sync::Arc::clone(&inbox));
+    pub(super) fn enlist(&self) -> io::Result<Arc<Inbox>> {
+        let inbox = Arc::new(Inbox::new()?);
+        self.inboxes().push(Arc::clone(&inbox));
         Ok(inbox)
     }
 
-    /// All workers are gone; sessions they never took are closed.
+    /// All workers are gone. Callers that none of them took are told that the server stops.
     pub(super) fn dismiss(&self) {
-        self.inboxes().clear();
+        let inboxes = core::mem::take(&mut *self.inboxes());
+        for inbox in inboxes {
+            while let Some(arrival) = inbox.take() {
+                let info = arrival.info;
+                let mut core = arrival.into_core();
+                // A caller that is gone is not told.
+                drop(core.refuse_all(&mut Nothing));
+                drop(core);
+                self.tell(&ServerEvent::Left(&info, Leaving::Closed));
+            }
+        }
         self.set_publication(None);
     }
 
-    /// Gives a session to the worker that has the fewest.
-    pub(super) fn hand_over(&self, session: Session) {
+    /// Gives a caller to the worker that has the fewest. A server that stops gives it to the one that let it in, since
+    /// others may have finished.
+    pub(super) fn hand_over(&self, arrival: Arrival, own: &Arc<Inbox>) {
         let inboxes = self.inboxes();
-        let Some(inbox) = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed)) else { return };
+        let fewest = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed));
+        let inbox = if self.is_stopping() { own } else { fewest.unwrap_or(own) };
         inbox.load.fetch_add(1, Ordering::Relaxed);
-        inbox.sessions.lock().unwrap_or_else(PoisonError::into_inner).push_back(session);
+        inbox.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push_back(arrival);
         inbox.ring();
     }
 

@@ -3,7 +3,6 @@
 //! A [`Worker`] sleeps by itself. Here it never does: the loop watches the worker's epoll and gives it a turn whenever
 //! that is readable. Handlers may be left to the loop, too, which answers their requests when it has run them.
 
-use core::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,16 +11,17 @@ use std::time::Duration;
 use super::control::Control;
 use super::entrance::Entrance;
 use super::events::{Leaving, ServerEvent};
-use super::session::Session;
+use super::service::{Blocking, outcome_of};
+use super::session::Arrival;
 use super::worker::Worker;
 use super::{RpcServer, Stopper};
-use crate::bus::Established;
-use crate::dispatch::{Deferred, Dispatcher, HandlerError, Lent, Origin};
-use crate::error::ServeError;
+use crate::bus::{Established, Incoming, Outgoing};
+use crate::dispatch::{Deferred, Dispatcher, HandlerError, Lent, Reply};
+use crate::engine::{CallerInfo, Handled, OpenRequest, Service, Why};
+use crate::error::{Halt, ServeError};
 use crate::options::Options;
-use crate::rpc::is_control;
 use crate::stats::{Bank, Publication};
-use crate::type_id::msg_type;
+use crate::type_id::{msg_type, route_id};
 use crate::wait::PollingMode;
 
 /// Most rounds of one turn, so that busy callers leave the loop time for its other work.
@@ -43,7 +43,7 @@ pub enum Next {
 /// A server, or one connection, in the hands of a loop.
 #[derive(Debug)]
 pub struct Driven {
-    pub(super) worker: Worker<Arc<Control>, Box<Entrance>>,
+    pub(super) worker: Worker<Arc<Control>, Box<Entrance>, Deferred>,
     pub(super) publication: Option<Arc<Publication>>,
     /// How the only caller left, where there is one.
     pub(super) left: Option<Arc<Mutex<Option<Leaving>>>>,
@@ -69,7 +69,7 @@ impl Driven {
     pub(crate) fn connection(established: &Established) -> io::Result<Self> {
         let left = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&left);
-        let mut control = Control::new();
+        let mut control = Control::new(Duration::from_secs(1));
         control.set_hook(Box::new(move |event| {
             if let ServerEvent::Left(_, how) = event {
                 *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(*how);
@@ -77,13 +77,12 @@ impl Driven {
         }));
         let options = resting(&Options::new());
         let mut worker = Worker::new(Arc::new(control), None, options.clone())?;
-        worker.settle(Session::over(1, established, &options));
+        worker.add(Arrival::new(1, established));
         Ok(Self { worker, publication: None, left: Some(left) })
     }
 
-    /// Takes a turn: attends to callers who come and go, and serves requests. Those whose message type is `wanted` are
-    /// not answered but given to `defer`, at most `places` of them; others of that kind, and what their callers sent
-    /// after them, wait for a later turn.
+    /// Takes a turn: attends to callers that come and go, and serves requests. Requests whose message type is wanted by
+    /// `aside` are not answered but handed over, at most `places` of them; others of that kind are held for a later turn.
     ///
     /// # Errors
     /// [`ServeError::Exclusive`] when an endpoint changes the state, [`ServeError::Forked`] in a forked child, and the
@@ -93,42 +92,20 @@ impl Driven {
         &mut self,
         dispatcher: &Dispatcher<S>,
         places: usize,
-        wanted: &impl Fn(u16) -> bool,
-        defer: &impl Fn(Deferred),
+        aside: &mut impl Aside,
     ) -> Result<Next, ServeError> {
         dispatcher.check_shared()?;
-        let (desk, state) = dispatcher.shared();
-        let bank = bank(self.publication.as_ref());
-        let places = Cell::new(places);
+        let publication = self.publication.clone();
+        let mut service = Deferring { blocking: blocking(dispatcher, publication.as_ref()), places, aside };
+        if places > 0 {
+            self.worker.poll_holding();
+        }
         for _ in 0..ROUNDS {
             if self.worker.control.is_stopping() && !self.worker.poller.is_inherited() {
                 return Ok(Next::Stop);
             }
             self.worker.look(false)?;
-            let tour = self.worker.tour(
-                &|_, request| {
-                    places.get() > 0 || is_control(&request.frame) || !wanted(msg_type(request.frame.type_id))
-                },
-                &mut |caller, incoming, outgoing, request| {
-                    let origin = Origin { caller: Some(caller), bank };
-                    match desk.defer(&origin, incoming, request, wanted) {
-                        Some(deferred) => {
-                            places.set(places.get() - 1);
-                            defer(deferred);
-                            Ok(())
-                        }
-                        None => desk.answer(
-                            Lent::Shared(state),
-                            &origin,
-                            incoming,
-                            outgoing,
-                            &request.frame,
-                            request.deadline,
-                        ),
-                    }
-                },
-                &|failure| desk.tell_failure(failure),
-            )?;
+            let tour = self.worker.tour(&mut service)?;
             if let Some(how) = self.left() {
                 return Ok(Next::Ended(how));
             }
@@ -143,8 +120,9 @@ impl Driven {
         *self.left.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a request that was deferred. One whose caller takes no replies for now is answered in a later turn, and
-    /// one whose caller has left is dropped. A turn is due after this.
+    /// Answers a request that was handed over: of the caller with this number, with this correlation id. A reply without
+    /// room is sent in a later turn; a request that was cancelled, or whose caller is gone, gets none. A turn is due
+    /// after this.
     ///
     /// # Errors
     /// [`ServeError::Handler`] when the outcome is an error, or cannot be sent; its caller was told.
@@ -152,17 +130,18 @@ impl Driven {
     pub fn answer<S: ?Sized>(
         &mut self,
         dispatcher: &Dispatcher<S>,
-        deferred: &Deferred,
+        (caller, call): (u64, u64),
         outcome: Result<Vec<u8>, HandlerError>,
     ) -> Result<(), ServeError> {
         if self.worker.poller.is_inherited() {
             return Err(ServeError::Forked);
         }
-        let (desk, _) = dispatcher.shared();
-        let caller = deferred.caller();
-        let origin = Origin { caller: Some(&caller), bank: bank(self.publication.as_ref()) };
-        let outgoing = session(&mut self.worker, caller.id).map(|session| &mut session.outgoing);
-        desk.answer_deferred(&origin, outgoing, deferred, outcome).map_err(|error| *error)
+        let Self { worker, publication, .. } = self;
+        let Blocking { desk, bank, .. } = blocking(dispatcher, publication.as_ref());
+        let write = |reply: Reply<'_>| outcome.and_then(|payload| reply.bytes(&payload));
+        let answered =
+            worker.finish_call(caller, call, |deferred, outgoing| desk.conclude(bank, outgoing, &deferred, write));
+        answered.map_err(|error| *error)
     }
 
     /// What has the present turn, and every later one, end in [`Next::Stop`].
@@ -172,13 +151,75 @@ impl Driven {
 
     /// How long callers that do not take their last replies are to be waited for.
     pub fn stop_timeout(&self) -> Duration {
-        self.worker.stop_timeout()
+        self.worker.control.stop_time.timeout()
     }
 
-    /// Tells callers with requests that the server stops; false when one of them takes no more replies for now, or goes on
-    /// sending.
-    pub fn turn_away(&mut self) -> bool {
-        self.worker.turn_away()
+    /// Handlers that were not handed over, and returned when the time of a stop was over.
+    pub fn overran(&self) -> usize {
+        self.worker.overran
+    }
+
+    /// Answers requests that have not begun with `Stopping`; false when a caller takes no more replies for now, or goes
+    /// on sending.
+    pub fn refuse_all<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>, aside: &mut impl Aside) -> bool {
+        let Self { worker, publication, .. } = self;
+        worker.refuse_all(&mut Deferring { blocking: blocking(dispatcher, publication.as_ref()), places: 0, aside })
+    }
+
+    /// Ends all requests that were handed over and not answered, for a server that stops; their callers are told.
+    pub fn abandon<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>, aside: &mut impl Aside) {
+        let Self { worker, publication, .. } = self;
+        worker.abandon(&mut Deferring { blocking: blocking(dispatcher, publication.as_ref()), places: 0, aside });
+    }
+}
+
+/// Where requests go whose handlers the loop runs.
+pub trait Aside {
+    /// Whether requests of this message type are handed over.
+    fn wants(&self, msg_type: u16) -> bool;
+
+    /// Takes a request with its bytes. It is answered by its caller's number and its correlation id.
+    fn begin(&mut self, request: &Deferred, payload: Vec<u8>);
+
+    /// A request that was handed over is cancelled, and is to be answered no more.
+    fn cancel(&mut self, request: &Deferred);
+}
+
+/// Hands some requests over, and answers the others.
+struct Deferring<'a, S: ?Sized, A> {
+    blocking: Blocking<'a, S>,
+    places: usize,
+    aside: &'a mut A,
+}
+
+impl<S: ?Sized, A: Aside> Service for Deferring<'_, S, A> {
+    type Begun = Deferred;
+
+    fn admit(&self, type_id: u32, _: usize) -> bool {
+        self.places > 0 || route_id(type_id) != 0 || !self.aside.wants(msg_type(type_id))
+    }
+
+    fn handle(
+        &mut self,
+        caller: &CallerInfo,
+        incoming: &Incoming,
+        outgoing: &mut Outgoing,
+        request: &OpenRequest,
+    ) -> Result<Handled<Deferred>, Halt> {
+        match self.blocking.desk.defer(caller, incoming, request, |msg_type| self.aside.wants(msg_type)) {
+            Some(mut deferred) => {
+                self.places -= 1;
+                let payload = deferred.take_payload();
+                self.aside.begin(&deferred, payload);
+                Ok(Handled::Later(deferred))
+            }
+            None => self.blocking.answer(caller, incoming, outgoing, request).map(|()| Handled::Replied),
+        }
+    }
+
+    fn cancel(&mut self, deferred: Deferred, why: Why) {
+        self.aside.cancel(&deferred);
+        self.blocking.desk.end(self.blocking.bank, &deferred, outcome_of(why));
     }
 }
 
@@ -201,18 +242,11 @@ fn resting(options: &Options) -> Options {
     options.clone().without_interrupt().polling(PollingMode::Park)
 }
 
-fn session(worker: &mut Worker<Arc<Control>, Box<Entrance>>, id: u64) -> Option<&mut Session> {
-    let key = worker.sessions.iter().find(|(_, session)| session.info.id == id)?.0;
-    let session = &mut worker.sessions[key];
-    if !session.hot {
-        // A reply for which there is no room has to be waited for.
-        session.hot = true;
-        worker.hot.push(key);
-    }
-    Some(session)
-}
-
-/// Where calls are counted.
-fn bank(publication: Option<&Arc<Publication>>) -> Option<Bank<'_>> {
-    publication.map(|publication| publication.board.bank(0))
+fn blocking<'a, S: ?Sized>(
+    dispatcher: &'a Dispatcher<S>,
+    publication: Option<&'a Arc<Publication>>,
+) -> Blocking<'a, S> {
+    let (desk, state) = dispatcher.shared();
+    let bank: Option<Bank<'a>> = publication.map(|publication| publication.board.bank(0));
+    Blocking { desk, state: Lent::Shared(state), bank }
 }

@@ -26,8 +26,10 @@ pub(super) struct Entrance {
     standard: Offer,
     options: ServerOptions,
     guests: Slab<Seen>,
-    /// While set, nobody is accepted: no place for another guest, or no descriptors.
+    /// While set, no client is accepted: no place for another guest, or no descriptors.
     shut: Option<Deadline>,
+    /// The server stops: the door stays shut.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -40,15 +42,11 @@ impl Entrance {
     pub(super) fn new(path: &Path, options: ServerOptions) -> Result<Self, ListenError> {
         let standard = options.offer()?;
         let listener = Listener::bind(path, &options.connection)?;
-        Ok(Self { listener, standard, options, guests: Slab::new(), shut: None })
+        Ok(Self { listener, standard, options, guests: Slab::new(), shut: None, closed: false })
     }
 
     pub(super) fn path(&self) -> &Path {
         self.listener.path()
-    }
-
-    pub(super) fn options(&self) -> &ServerOptions {
-        &self.options
     }
 
     pub(super) fn watch(&self, poller: &Poller) -> std::io::Result<()> {
@@ -90,9 +88,28 @@ impl Entrance {
         self.shut = Some(until);
     }
 
+    /// Lets no further client in. Those that were welcomed may have connected by now, as far as they know, and are seen
+    /// through their last step; the others are turned away. True when none is left.
+    pub(super) fn close(&mut self, poller: &Poller) -> bool {
+        if !self.closed {
+            self.closed = true;
+            self.shut(poller, Deadline::never());
+            self.guests.retain(|_, seen| {
+                if !seen.welcomed {
+                    poller.remove(&seen.guest);
+                }
+                seen.welcomed
+            });
+        }
+        self.guests.is_empty()
+    }
+
     /// Opens the door again when the reason for shutting it is gone.
     fn reopen(&mut self, poller: &Poller, control: &Control) {
         let Some(until) = self.shut else { return };
+        if self.closed {
+            return;
+        }
         let timed = until.remaining().is_some();
         if (timed && until.has_passed()) || (!timed && self.guests.len() < MAX_GUESTS) {
             match self.watch(poller) {

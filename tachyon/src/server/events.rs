@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::dispatch::CallerInfo;
+use crate::engine::CallerInfo;
 use crate::error::Halt;
 
 /// Something that happened to a server beside its calls; see [`RpcServer::on_event`](crate::RpcServer::on_event).

@@ -4,18 +4,21 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::control::Control;
-use super::driven::{Driven, Next};
-use super::session::Session;
+use super::driven::{Aside, Driven, Next};
+use super::service::Blocking;
+use super::session::Arrival;
 use super::worker::{Tour, Worker};
-use crate::bus::{Established, State};
-use crate::dispatch::{Deferred, Dispatcher, Lent, Origin};
-use crate::error::ServeError;
+use crate::bus::{Established, Incoming, Outgoing, State};
+use crate::dispatch::{Deferred, Dispatcher, Lent};
+use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Why};
+use crate::error::{Halt, ServeError};
 use crate::fuzz::{Asker, Hostile, Pair, REPEATED, attack_beside, dispatcher, linked};
 use crate::handshake::Role;
 use crate::options::Options;
-use crate::rpc::{Caller, ErrorKind};
+use crate::rpc::Caller;
 use crate::wait::PollingMode;
 
 /// The number of the echo, and of what makes more of a request.
@@ -56,15 +59,16 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         _ => PollingMode::Park,
     };
     let options = Options::new().polling(polling);
-    let worker = Worker::new(Arc::new(Control::new()), None, options.clone()).expect("an epoll instance and a bell");
+    let worker = Worker::new(Arc::new(Control::new(Duration::ZERO)), None, options.clone())
+        .expect("an epoll instance and a bell");
     let driven = Driven { worker, publication: None, left: None };
-    let mut service = Service { driven, later: RefCell::default(), deferring: how & 8 != 0 };
+    let mut service = Service { driven, later: Later { requests: Vec::new(), deferring: how & 8 != 0 } };
     let mut liar = Pair::new(hostile, Role::Sink);
     let mut asker = Asker::new(hostile);
     let [beside, theirs] = linked(&hostile.beside, &options);
     let mut neighbour = Neighbour::new(&theirs);
-    service.driven.worker.settle(Session::over(1, &liar.ours, &options));
-    service.driven.worker.settle(Session::over(2, &beside, &options));
+    service.driven.worker.add(Arrival::new(1, &liar.ours));
+    service.driven.worker.add(Arrival::new(2, &beside));
     drop(beside);
     while let Some(step) = hostile.input.next() {
         asker.aim(hostile);
@@ -79,7 +83,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
             }
             4 => neighbour.ask(hostile.input.slice(usize::from(step >> 3))),
             5 => neighbour.drain(),
-            6 if step & 32 == 0 => service.pass(dispatcher, step & 8 == 0, step & 16 == 0),
+            6 if step & 32 == 0 => service.pass(dispatcher, step & 8 == 0),
             6 => service.turn(dispatcher, usize::from(step >> 3 & 3)),
             _ if step & 8 == 0 => service.look(),
             _ => service.answer(dispatcher, usize::from(step >> 4)),
@@ -90,7 +94,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         for _ in 0..PASSES_PER_REQUEST * (neighbour.asked.len() + 1) {
             neighbour.drain();
             service.look();
-            service.pass(dispatcher, true, true);
+            service.pass(dispatcher, true);
             service.answer(dispatcher, usize::MAX);
         }
         neighbour.drain();
@@ -99,24 +103,73 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         service.answer(dispatcher, usize::MAX);
         neighbour.stopped = true;
         for _ in 0..PASSES_PER_REQUEST * MOST_UNDER_WAY {
-            let _ = service.driven.turn_away();
+            let _ = service.driven.refuse_all(dispatcher, &mut service.later);
             neighbour.drain();
         }
         assert!(neighbour.asked.is_empty(), "never told: {:?}", neighbour.asked);
     }
-    let held = neighbour.caller.outgoing.producer.under_way();
+    let held = neighbour.caller.core.outgoing.producer.under_way();
     assert_eq!(held, 0, "requests that were answered and not given back");
     service.driven.worker.part_all();
     assert_eq!(neighbour.caller.state(), State::Closed);
 }
 
-/// What serves both callers.
+/// Both callers' server.
 struct Service {
     driven: Driven,
-    /// Requests whose handlers the loop runs later.
-    later: RefCell<Vec<Deferred>>,
-    /// Whether it does that with echoes; otherwise with nothing.
+    later: Later,
+}
+
+/// Requests whose handlers the loop runs later: their callers and numbers, and their bytes.
+struct Later {
+    requests: Vec<((u64, u64), Vec<u8>)>,
+    /// Whether the loop runs the handlers of echoes; otherwise of nothing.
     deferring: bool,
+}
+
+impl Aside for Later {
+    fn wants(&self, msg_type: u16) -> bool {
+        self.deferring && msg_type == ECHO
+    }
+
+    fn begin(&mut self, request: &Deferred, payload: Vec<u8>) {
+        self.requests.push(((request.caller().id, request.correlation_id()), payload));
+    }
+
+    fn cancel(&mut self, request: &Deferred) {
+        let of = (request.caller().id, request.correlation_id());
+        let at = self.requests.iter().position(|(call, _)| *call == of);
+        self.requests.swap_remove(at.expect("what is cancelled has begun and was not answered"));
+    }
+}
+
+/// A worker that answers at once what the loop hands over; requests may be refused for now.
+struct AtOnce<'a> {
+    blocking: Blocking<'a, ()>,
+    admits: bool,
+    later: &'a mut Later,
+}
+
+impl crate::engine::Service for AtOnce<'_> {
+    type Begun = Deferred;
+
+    fn admit(&self, _: u32, _: usize) -> bool {
+        self.admits
+    }
+
+    fn handle(
+        &mut self,
+        caller: &CallerInfo,
+        incoming: &Incoming,
+        outgoing: &mut Outgoing,
+        request: &OpenRequest,
+    ) -> Result<Handled<Deferred>, Halt> {
+        self.blocking.answer(caller, incoming, outgoing, request).map(|()| Handled::Replied)
+    }
+
+    fn cancel(&mut self, deferred: Deferred, _: Why) {
+        self.later.cancel(&deferred);
+    }
 }
 
 impl Service {
@@ -125,33 +178,28 @@ impl Service {
         self.driven.worker.look(false).expect("no peer can make epoll fail");
     }
 
-    /// One turn for every caller that the worker looks at; requests of either may be refused for now.
-    fn pass(&mut self, dispatcher: &mut Dispatcher, liar: bool, neighbour: bool) {
+    /// One turn for every caller that is polled; requests may be refused for now.
+    fn pass(&mut self, dispatcher: &mut Dispatcher, admits: bool) {
         let (desk, state) = dispatcher.exclusive();
-        let tour = self.driven.worker.tour(
-            &|caller, _| if caller.id == 1 { liar } else { neighbour },
-            &mut |caller, incoming, outgoing, request| {
-                let origin = Origin { caller: Some(caller), bank: None };
-                desk.answer(Lent::Exclusive(&mut *state), &origin, incoming, outgoing, &request.frame, request.deadline)
-            },
-            &|failure| desk.tell_failure(failure),
-        );
+        let blocking = Blocking { desk, state: Lent::Exclusive(state), bank: None };
+        if admits {
+            self.driven.worker.poll_holding();
+        }
+        let tour = self.driven.worker.tour(&mut AtOnce { blocking, admits, later: &mut self.later });
         let _: Tour = tour.expect("no peer can end a worker");
     }
 
     /// A turn of the loop's, which takes at most `places` requests for later.
     fn turn(&mut self, dispatcher: &Dispatcher, places: usize) {
-        let wanted = |msg_type| self.deferring && msg_type == ECHO;
-        let next = self.driven.turn(dispatcher, places, &wanted, &|deferred| self.later.borrow_mut().push(deferred));
+        let next = self.driven.turn(dispatcher, places, &mut self.later);
         let _: Next = next.expect("no peer can end a loop");
     }
 
     /// The loop has run up to `most` handlers, the last first.
     fn answer(&mut self, dispatcher: &Dispatcher, most: usize) {
         for _ in 0..most {
-            let Some(mut deferred) = self.later.get_mut().pop() else { return };
-            let payload = deferred.take_payload();
-            let outcome = self.driven.answer(dispatcher, &deferred, Ok(payload));
+            let Some((call, payload)) = self.later.requests.pop() else { return };
+            let outcome = self.driven.answer(dispatcher, call, Ok(payload));
             assert!(!matches!(outcome, Err(ServeError::Forked | ServeError::Io(_))), "{outcome:?}");
         }
     }

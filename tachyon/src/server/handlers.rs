@@ -1,75 +1,47 @@
-//! Async handlers at work: how many there are, what they are for, and what came of them.
+//! A server's handlers on a tokio runtime: async ones are tasks, others run where they are served.
 
 use core::task::{Context, Poll};
-use std::collections::{HashMap, HashSet};
 
-use slab::Slab;
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-use super::session::Session;
-use crate::dispatch::{Answer, Deferred, HandlerError, Work};
-use crate::rpc::ErrorKind;
+use super::service::{Blocking, outcome_of};
+use crate::bus::{Incoming, Outgoing};
+use crate::dispatch::{Answer, Deferred, HandlerError};
+use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Service, Why};
+use crate::error::Halt;
+use crate::foreign::Panicked;
 use crate::wait::Deadline;
 
-/// A handler that is done: `None` when its caller's deadline passed first.
-pub(super) type Finished = Result<(Id, Option<Answer>), JoinError>;
+/// An async handler at work.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) deferred: Deferred,
+    handle: AbortHandle,
+}
+
+/// A handler that is done: its caller's number, its call, and what it gave. `None` when the deadline passed first.
+pub(super) type Finished = (u64, u64, Option<Result<Answer, Panicked>>);
 
 /// The handlers of one server. Dropping this drops them.
-#[derive(Debug)]
-pub(super) struct Handlers {
-    tasks: JoinSet<Option<Answer>>,
-    calls: HashMap<Id, Call>,
-    /// By the callers' numbers, for those that have handlers at work.
-    shares: HashMap<u64, Share>,
-    most: usize,
-    most_each: usize,
-    started: bool,
-}
-
-#[derive(Debug)]
-struct Call {
-    deferred: Deferred,
-    task: AbortHandle,
-}
-
-/// What one caller has at work.
-#[derive(Debug, Default)]
-struct Share {
+pub(super) struct Handlers<'a, S: ?Sized> {
+    pub(super) blocking: Blocking<'a, S>,
+    tasks: JoinSet<Finished>,
     at_work: usize,
-    /// Where its session was found last.
-    key: Option<usize>,
+    /// Most at work: of all callers, and of each.
+    most: (usize, usize),
+    started: bool,
+    /// Whether a place became free.
+    freed: bool,
 }
 
-impl Handlers {
-    /// No handlers, and most there may be: of all callers, of each.
-    pub(super) fn new((most, most_each): (usize, usize)) -> Self {
-        Self { tasks: JoinSet::new(), calls: HashMap::new(), shares: HashMap::new(), most, most_each, started: false }
+impl<'a, S: ?Sized> Handlers<'a, S> {
+    pub(super) fn new(blocking: Blocking<'a, S>, most: (usize, usize)) -> Self {
+        Self { blocking, tasks: JoinSet::new(), at_work: 0, most, started: false, freed: false }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.calls.is_empty()
-    }
-
-    /// Whether this caller may have one more at work.
-    #[inline]
-    pub(super) fn admit(&self, caller: u64) -> bool {
-        self.calls.is_empty()
-            || self.calls.len() < self.most
-                && self.shares.get(&caller).is_none_or(|share| share.at_work < self.most_each)
-    }
-
-    /// Sets a handler to work.
-    pub(super) fn start(&mut self, deferred: Deferred, work: Work) {
-        let deadline = deferred.deadline().map_or(Deadline::never(), Deadline::at_nanos);
-        let task = self.tasks.spawn(async move {
-            match deadline.remaining() {
-                None => Some(work.await),
-                Some(left) => tokio::time::timeout(left, work).await.ok(),
-            }
-        });
-        self.shares.entry(deferred.caller().id).or_default().at_work += 1;
-        self.calls.insert(task.id(), Call { deferred, task });
-        self.started = true;
+    /// Handlers that have begun, and were not cancelled.
+    pub(super) fn at_work(&self) -> usize {
+        self.at_work
     }
 
     /// Whether handlers were started since this was asked last.
@@ -77,72 +49,105 @@ impl Handlers {
         core::mem::take(&mut self.started)
     }
 
-    /// A handler that is done, if there is one.
+    /// Whether places became free since this was asked last.
+    pub(super) fn take_freed(&mut self) -> bool {
+        core::mem::take(&mut self.freed)
+    }
+
+    /// Handlers that have not ended, cancelled ones among them.
+    pub(super) fn left(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// A handler that is done, if there is one. What was cancelled is passed over.
     pub(super) fn next(&mut self) -> Option<Finished> {
-        self.tasks.try_join_next_with_id()
+        while let Some(joined) = self.tasks.try_join_next() {
+            if let Some(finished) = finished(joined) {
+                return Some(finished);
+            }
+        }
+        None
     }
 
     /// As [`next`](Self::next), waiting for one.
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
-        match self.tasks.poll_join_next_with_id(context) {
-            Poll::Ready(Some(finished)) => Poll::Ready(finished),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// Gives the place of a handler that is done to another: what it was for, and what to answer.
-    pub(super) fn finish(&mut self, finished: Finished) -> Option<(Deferred, Result<Answer, HandlerError>)> {
-        let (id, outcome) = match finished {
-            Ok((id, Some(answer))) => (id, Ok(answer)),
-            Ok((id, None)) => {
-                (id, Err(HandlerError::new(ErrorKind::DeadlinePassed, "was not done by its caller's deadline")))
-            }
-            Err(error) => (error.id(), Err(unfinished(error))),
-        };
-        let Call { deferred, .. } = self.calls.remove(&id)?;
-        let caller = deferred.caller().id;
-        if let Some(share) = self.shares.get_mut(&caller) {
-            share.at_work -= 1;
-        }
-        Some((deferred, outcome))
-    }
-
-    /// Where the session of a caller is; `None` when it has left.
-    pub(super) fn key(&mut self, caller: u64, sessions: &Slab<Session>) -> Option<usize> {
-        let share = self.shares.entry(caller).or_default();
-        let known = share.key.filter(|key| sessions.get(*key).is_some_and(|session| session.info.id == caller));
-        share.key = known.or_else(|| {
-            let found = sessions.iter().find(|(_, session)| session.info.id == caller);
-            found.map(|(key, _)| key)
-        });
-        let key = share.key;
-        if key.is_none() && share.at_work == 0 {
-            self.shares.remove(&caller);
-        }
-        key
-    }
-
-    /// Drops the handlers of callers that are not among the `present`; they are still to be counted.
-    pub(super) fn keep_only(&mut self, present: &HashSet<u64>) {
-        self.shares.retain(|caller, share| share.at_work > 0 || present.contains(caller));
-        for Call { deferred, task } in self.calls.values() {
-            if !present.contains(&deferred.caller().id) {
-                task.abort();
+        loop {
+            match self.tasks.poll_join_next(context) {
+                Poll::Ready(Some(joined)) => {
+                    if let Some(finished) = finished(joined) {
+                        return Poll::Ready(finished);
+                    }
+                }
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
         }
     }
 
-    /// Drops all handlers and gives what they were for.
-    pub(super) fn abandon(&mut self) -> Vec<Deferred> {
+    /// Answers the call of a handler that is done.
+    pub(super) fn conclude(
+        &mut self,
+        outgoing: &mut Outgoing,
+        Task { deferred, .. }: &Task,
+        answer: Option<Result<Answer, Panicked>>,
+    ) -> Result<(), Halt> {
+        let Blocking { desk, bank, .. } = self.blocking;
+        self.at_work -= 1;
+        self.freed = true;
+        desk.report(desk.conclude(bank, outgoing, deferred, |reply| match answer {
+            Some(Ok(answer)) => answer.write(reply),
+            Some(Err(panicked)) => Err(HandlerError::failed(panicked)),
+            None => Err(HandlerError::new(ErrorKind::DeadlinePassed, "was not done by its caller's deadline")),
+        }))
+    }
+
+    /// Drops all handlers.
+    pub(super) fn abort_all(&mut self) {
         self.tasks.abort_all();
-        self.calls.drain().map(|(_, call)| call.deferred).collect()
+        self.at_work = 0;
     }
 }
 
-/// The error of a handler that came to no end of its own.
-fn unfinished(error: JoinError) -> HandlerError {
-    match error.try_into_panic() {
-        Ok(panic) => HandlerError::panicked(&*panic),
-        Err(_) => HandlerError::failed("was cancelled before it was done"),
+/// The tasks of handlers never panic: their futures are guarded, and so are their destructors.
+fn finished(joined: Result<Finished, JoinError>) -> Option<Finished> {
+    joined.ok()
+}
+
+impl<S: ?Sized> Service for Handlers<'_, S> {
+    type Begun = Task;
+
+    fn admit(&self, type_id: u32, begun: usize) -> bool {
+        let (all, each) = self.most;
+        self.at_work == 0 || (self.at_work < all && begun < each) || !self.blocking.desk.is_async(type_id)
+    }
+
+    fn handle(
+        &mut self,
+        caller: &CallerInfo,
+        incoming: &Incoming,
+        outgoing: &mut Outgoing,
+        request: &OpenRequest,
+    ) -> Result<Handled<Task>, Halt> {
+        let Some((deferred, work)) = self.blocking.desk.begin(caller, incoming, request) else {
+            return self.blocking.answer(caller, incoming, outgoing, request).map(|()| Handled::Replied);
+        };
+        let (caller, call) = (caller.id, request.frame.correlation_id);
+        let deadline = deferred.deadline().map_or(Deadline::never(), Deadline::at_nanos);
+        let handle = self.tasks.spawn(async move {
+            let answer = match deadline.remaining() {
+                None => Some(work.await),
+                Some(left) => tokio::time::timeout(left, work).await.ok(),
+            };
+            (caller, call, answer)
+        });
+        self.at_work += 1;
+        self.started = true;
+        Ok(Handled::Later(Task { deferred, handle }))
+    }
+
+    fn cancel(&mut self, Task { deferred, handle }: Task, why: Why) {
+        handle.abort();
+        self.at_work -= 1;
+        self.freed = true;
+        self.blocking.desk.end(self.blocking.bank, &deferred, outcome_of(why));
     }
 }

@@ -12,6 +12,7 @@ mod options;
 mod pace;
 mod poller;
 mod seat;
+mod service;
 mod session;
 #[cfg(feature = "tokio")]
 mod tasks;
@@ -20,15 +21,17 @@ mod worker;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use driven::{Driven, Next};
+pub use driven::{Aside, Driven, Next};
 pub use events::{Leaving, ServerEvent};
 pub use options::ServerOptions;
 
 use self::control::Control;
 use self::entrance::Entrance;
-use self::worker::Worker;
-use crate::dispatch::{Dispatcher, Lent, Origin, Served, sealed};
+use self::service::Blocking;
+use self::worker::{Worker, lost};
+use crate::dispatch::{Dispatcher, Lent, Served, sealed};
 use crate::error::{ListenError, ServeError};
+use crate::foreign::Panicked;
 use crate::stats::Publication;
 use crate::wait::PollingMode;
 
@@ -76,9 +79,10 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    /// Has the server finish: requests being handled are answered, those still queued get an error reply of kind
-    /// [`Stopping`](crate::ErrorKind::Stopping), every connection is closed in good order, and the serving call
-    /// returns. Stopping twice does nothing more.
+    /// Has the server finish: no request is begun from now on, requests being handled are answered, those that wait get
+    /// an error reply of kind [`Stopping`](crate::ErrorKind::Stopping), every connection is closed in good order, and
+    /// the serving call returns. Handlers have [`stop_timeout`](crate::ServerOptions::stop_timeout) from now on, in all.
+    /// Stopping twice does nothing more.
     pub fn stop(&self) {
         self.control.stop();
     }
@@ -104,7 +108,8 @@ impl RpcServer {
     /// As [`bind`](Self::bind), and for ring sizes that are not powers of two.
     pub fn bind_with(path: impl AsRef<Path>, options: ServerOptions) -> Result<Self, ListenError> {
         let entrance = Entrance::new(path.as_ref(), options.clone())?;
-        Ok(Self { entrance: Some(entrance), options, control: Arc::new(Control::new()) })
+        let control = Arc::new(Control::new(options.stop_timeout));
+        Ok(Self { entrance: Some(entrance), options, control })
     }
 
     /// What stops this server.
@@ -156,24 +161,10 @@ impl RpcServer {
         let publication = self.publish(dispatcher, entrance.path(), 1);
         let bank = publication.as_ref().map(|publication| publication.board.bank(0));
         let (desk, state) = dispatcher.exclusive();
+        let mut service = Blocking { desk, state: Lent::Exclusive(state), bank };
         let outcome = Worker::new(&*self.control, Some(&mut entrance), self.options.connection.clone())
             .map_err(ServeError::Io)
-            .and_then(|worker| {
-                worker.run(
-                    &mut |caller, incoming, outgoing, request| {
-                        let origin = Origin { caller: Some(caller), bank };
-                        desk.answer(
-                            Lent::Exclusive(&mut *state),
-                            &origin,
-                            incoming,
-                            outgoing,
-                            &request.frame,
-                            request.deadline,
-                        )
-                    },
-                    &|failure| desk.tell_failure(failure),
-                )
-            });
+            .and_then(|worker| worker.run(&mut service));
         self.control.dismiss();
         if matches!(outcome, Err(ServeError::Interrupted)) {
             self.entrance = Some(entrance);
@@ -193,16 +184,8 @@ impl RpcServer {
         let bank = |worker| publication.as_ref().map(|publication| publication.board.bank(worker));
         let (control, options) = (&*self.control, &self.options.connection);
         let outcome = std::thread::scope(|scope| {
-            let run = |worker: Worker<&Control, &mut Entrance>, index| {
-                let bank = bank(index);
-                let outcome = worker.run(
-                    &mut |caller, incoming, outgoing, request| {
-                        let origin = Origin { caller: Some(caller), bank };
-                        desk.answer(Lent::Shared(state), &origin, incoming, outgoing, &request.frame, request.deadline)
-                    },
-                    &|failure| desk.tell_failure(failure),
-                );
-                // One worker's end is everyone's: the callers it had are gone.
+            let run = |worker: Worker<&Control, &mut Entrance, _>, index| {
+                let outcome = worker.run(&mut Blocking { desk, state: Lent::Shared(state), bank: bank(index) });
                 control.stop();
                 outcome
             };
@@ -210,27 +193,41 @@ impl RpcServer {
             let first = Worker::new(control, Some(&mut entrance), options.clone()).map_err(ServeError::Io)?;
             let quiet = options.clone().without_interrupt();
             let mut others = Vec::new();
+            let mut outcome = Ok(());
             for index in 1..workers {
-                let worker = match Worker::new(control, None, quiet.clone()) {
-                    Ok(worker) => worker,
+                let started = Worker::new(control, None, quiet.clone()).and_then(|worker| {
+                    let name = format!("tachyon-{index}");
+                    std::thread::Builder::new().name(name).spawn_scoped(scope, move || run(worker, index))
+                });
+                match started {
+                    Ok(other) => others.push(other),
                     Err(error) => {
+                        outcome = Err(ServeError::Io(error));
                         control.stop();
-                        return Err(ServeError::Io(error));
+                        break;
                     }
-                };
-                others.push(scope.spawn(move || run(worker, index)));
-            }
-            let mut outcome = run(first, 0);
-            for other in others {
-                match other.join() {
-                    Ok(theirs) => outcome = outcome.and(theirs),
-                    Err(panic) => std::panic::resume_unwind(panic),
                 }
+            }
+            // Of a server that is stopped already, this turns away the callers that have connected.
+            outcome = both(outcome, run(first, 0));
+            for other in others {
+                outcome = both(outcome, other.join().unwrap_or_else(|thrown| Err(lost(&Panicked::new(thrown)))));
             }
             outcome
         });
         self.control.dismiss();
         outcome
+    }
+}
+
+/// The outcome of two serving threads.
+fn both(one: Result<(), ServeError>, other: Result<(), ServeError>) -> Result<(), ServeError> {
+    match (one, other) {
+        (Err(ServeError::HandlersLeft { count: one }), Err(ServeError::HandlersLeft { count: other })) => {
+            Err(ServeError::HandlersLeft { count: one + other })
+        }
+        (Err(ServeError::HandlersLeft { .. }), Err(other)) => Err(other),
+        (one, other) => one.and(other),
     }
 }
 

@@ -69,16 +69,18 @@ impl ServerOptions {
         self
     }
 
-    /// How long a stopping server waits for callers that do not take their last replies, and for async handlers that
-    /// are at work. Default: 1 second.
+    /// How long handlers may go on after a stop, and callers have to take their last replies, in all. Async handlers that
+    /// take longer are dropped, and their callers get an error of kind [`Cancelled`](crate::ErrorKind::Cancelled); when
+    /// handlers do not end, serving returns [`HandlersLeft`](crate::ServeError::HandlersLeft). Default: 1 second.
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
         self
     }
 
-    /// Most async handlers at work at a time: of all callers, and of each. Requests over that stay in their rings, and
-    /// callers whose ring is full wait. A place that becomes free goes round among the callers who want it. Each
-    /// handler at work has a copy of its request. Default: 1024 and 256; 0 counts as 1. Needs the cargo feature `tokio`.
+    /// Most async handlers at work at a time: of all callers, and of each. Requests over that are held out of their
+    /// rings, as many as a ring takes, and then stay in them, and callers whose ring is full wait. A place that becomes
+    /// free goes round among the callers that want it. Each handler at work, and each request that is held, has a copy
+    /// of the request. Default: 1024 and 256; 0 counts as 1. Needs the cargo feature `tokio`.
     #[cfg(feature = "tokio")]
     pub fn in_flight(mut self, all: usize, each: usize) -> Self {
         self.in_flight = (all.max(1), each.max(1));

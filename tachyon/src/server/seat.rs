@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::bus::{Incoming, Outgoing};
-use crate::dispatch::CallerInfo;
+use crate::engine::CallerInfo;
 use crate::stats::{Fill, Publication, Tenant};
 
 /// One caller's line, given back on drop.

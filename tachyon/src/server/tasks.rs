@@ -3,7 +3,6 @@
 //! The task does what a worker's thread does, in slices: busy callers are polled for a bounded time, then the runtime
 //! has its turn; with nobody busy it awaits the worker's epoll and the handlers at work.
 
-use core::cell::RefCell;
 use core::future::poll_fn;
 use core::task::Poll;
 use std::io;
@@ -13,18 +12,21 @@ use std::time::{Duration, Instant};
 use super::RpcServer;
 use super::control::Control;
 use super::entrance::Entrance;
-use super::handlers::{Finished, Handlers};
+use super::handlers::{Finished, Handlers, Task};
 use super::pace::Pace;
-use super::worker::{Tour, Worker};
+use super::service::Blocking;
+use super::worker::{Worker, lost};
 use crate::aio::Readable;
-use crate::dispatch::{Deferred, Desk, Dispatcher, HandlerError, Lent, Origin, Replied, Reply};
+use crate::dispatch::{Dispatcher, Lent};
 use crate::error::ServeError;
-use crate::rpc::ErrorKind;
-use crate::stats::Bank;
-use crate::wait::{Deadline, Interrupt};
+use crate::foreign;
+use crate::wait::Interrupt;
 
 /// How long busy callers are attended to before the runtime has its turn. Less time than a thread needs to wake up.
 const SLICE: Duration = Duration::from_micros(50);
+
+/// How long handlers that were dropped have to reach their next `await`.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// How often a stopping server tries again to send what has no room.
 const STOP_RETRY: Duration = Duration::from_millis(1);
@@ -42,7 +44,8 @@ impl<S: ?Sized> Dispatcher<S> {
     /// microseconds at a time, then other tasks of the runtime have their turn; with nobody busy the task sleeps.
     ///
     /// When the server is stopped, handlers at work have its [`stop_timeout`](crate::ServerOptions::stop_timeout) to
-    /// finish; callers of those that do not get an error reply of kind [`Stopping`](ErrorKind::Stopping). Dropping the
+    /// finish; callers of those that do not get an error reply of kind [`Cancelled`](crate::ErrorKind::Cancelled), and
+    /// requests that have not begun one of kind [`Stopping`](crate::ErrorKind::Stopping). Dropping the
     /// future ends everything at once: handlers are dropped, connections are closed. The server keeps its path and may
     /// be served again.
     ///
@@ -90,12 +93,10 @@ impl<S: ?Sized> Dispatcher<S> {
         let Some(door) = entrance.as_mut() else { return Ok(()) };
         let dismissal = Dismissal(control);
         let worker = Worker::new(&**control, Some(door), options.connection.clone()).map_err(ServeError::Io)?;
-        let handlers = Handlers::new(options.in_flight);
-        let interrupt = options.connection.interrupt_hook();
-        let pace = Pace::new();
         let (desk, state) = self.shared();
-        let attendant = Attendant { worker, desk, state, bank, handlers, interrupt, pace, departures: 0 };
-        let outcome = attendant.run().await;
+        let handlers = Handlers::new(Blocking { desk, state: Lent::Shared(state), bank }, options.in_flight);
+        let interrupt = options.connection.interrupt_hook();
+        let outcome = Attendant { worker, handlers, interrupt, pace: Pace::new() }.run().await;
         drop(dismissal);
         if !matches!(outcome, Err(ServeError::Interrupted)) {
             *entrance = None;
@@ -124,23 +125,27 @@ enum Pause {
 
 /// The task that attends to callers.
 struct Attendant<'a, S: ?Sized> {
-    worker: Worker<&'a Control, &'a mut Entrance>,
-    desk: &'a Desk<S>,
-    state: &'a S,
-    bank: Option<Bank<'a>>,
-    handlers: Handlers,
+    worker: Worker<&'a Control, &'a mut Entrance, Task>,
+    handlers: Handlers<'a, S>,
     interrupt: Option<Interrupt>,
     pace: Pace,
-    /// Of the worker's departures, those that the handlers know of.
-    departures: u64,
 }
 
 impl<S: ?Sized> Attendant<'_, S> {
     async fn run(mut self) -> Result<(), ServeError> {
+        let outcome = self.serve().await;
+        if matches!(outcome, Err(ServeError::Interrupted | ServeError::Forked)) {
+            return outcome;
+        }
+        self.worker.control.stop();
+        outcome.and(self.finish().await)
+    }
+
+    async fn serve(&mut self) -> Result<(), ServeError> {
         let epoll = self.worker.poller.as_fd().try_clone_to_owned().map_err(ServeError::Io)?;
         let epoll = Readable::new(epoll).map_err(ServeError::Io)?;
         loop {
-            match self.attend()? {
+            match foreign::run(|| self.attend()).unwrap_or_else(|panicked| Err(lost(&panicked)))? {
                 Pause::Yield => tokio::task::yield_now().await,
                 Pause::Rest => {
                     let limit = self.worker.sleep_limit(self.interrupt);
@@ -149,11 +154,9 @@ impl<S: ?Sized> Attendant<'_, S> {
                         self.conclude(finished);
                     }
                 }
-                Pause::Stop => break,
+                Pause::Stop => return Ok(()),
             }
         }
-        self.finish().await;
-        Ok(())
     }
 
     /// Attends to busy callers for a slice of time at most.
@@ -162,8 +165,12 @@ impl<S: ?Sized> Attendant<'_, S> {
         let mut started = false;
         while !self.worker.control.is_stopping() {
             self.conclude_all();
-            let tour = self.tour()?;
+            let tour = self.worker.tour(&mut self.handlers)?;
             started |= self.handlers.take_started();
+            if self.handlers.take_freed() {
+                self.worker.poll_holding();
+                continue;
+            }
             // The handlers need the thread more than callers that have nothing more to say for now.
             if started && !tour.served {
                 return Ok(Pause::Yield);
@@ -172,7 +179,6 @@ impl<S: ?Sized> Attendant<'_, S> {
             if self.pace.passed(tour.served) || quiet {
                 self.worker.look(false)?;
                 self.worker.sample(self.pace.looked());
-                self.dismiss_departed();
                 // Only a look that found nothing may be followed by sleep: what it leaves does not wake the runtime.
                 if quiet && !self.worker.heard() {
                     return Ok(Pause::Rest);
@@ -185,82 +191,29 @@ impl<S: ?Sized> Attendant<'_, S> {
         Ok(Pause::Stop)
     }
 
-    /// One turn for every busy caller.
-    fn tour(&mut self) -> Result<Tour, ServeError> {
-        let Self { worker, desk, state, bank, handlers, .. } = self;
-        let handlers = RefCell::new(handlers);
-        worker.tour(
-            &|caller, request| handlers.borrow().admit(caller.id) || !desk.is_async(request),
-            &mut |caller, incoming, outgoing, request| {
-                let origin = Origin { caller: Some(caller), bank: *bank };
-                match desk.begin(&origin, incoming, request) {
-                    Some((deferred, work)) => {
-                        handlers.borrow_mut().start(deferred, work);
-                        Ok(())
-                    }
-                    None => {
-                        desk.answer(Lent::Shared(state), &origin, incoming, outgoing, &request.frame, request.deadline)
-                    }
-                }
-            },
-            &|failure| desk.tell_failure(failure),
-        )
-    }
-
-    /// Has handlers whose callers are gone dropped.
-    fn dismiss_departed(&mut self) {
-        if self.departures != self.worker.departures {
-            self.departures = self.worker.departures;
-            let present = self.worker.sessions.iter().map(|(_, session)| session.info.id).collect();
-            self.handlers.keep_only(&present);
-        }
-    }
-
     fn conclude_all(&mut self) {
         while let Some(finished) = self.handlers.next() {
             self.conclude(finished);
         }
     }
 
-    /// Sends the reply of a handler that is done, or keeps it while there is no room.
-    fn conclude(&mut self, finished: Finished) {
-        let Some((deferred, outcome)) = self.handlers.finish(finished) else { return };
-        match outcome {
-            Ok(answer) => self.answer(&deferred, answer),
-            Err(error) => self.answer(&deferred, |_| Err(error)),
-        }
+    /// Answers the call of a handler that is done, unless it was cancelled meanwhile.
+    fn conclude(&mut self, (caller, call, answer): Finished) {
+        let Self { worker, handlers, .. } = self;
+        // An end of the connection is for the next turn to find.
+        drop(worker.finish_call(caller, call, |task, outgoing| handlers.conclude(outgoing, &task, answer)));
     }
 
-    fn answer(&mut self, deferred: &Deferred, handler: impl FnOnce(Reply<'_>) -> Result<Replied, HandlerError>) {
-        let caller = deferred.caller();
-        let origin = Origin { caller: Some(&caller), bank: self.bank };
-        let key = self.handlers.key(caller.id, &self.worker.sessions);
-        let outgoing = key.map(|key| &mut self.worker.sessions[key].outgoing);
-        let told = self.desk.conclude(&origin, outgoing, deferred, handler);
-        let Some(key) = key else { return };
-        let session = &mut self.worker.sessions[key];
-        // A reply without room waits for some, and a connection that failed has to be looked at.
-        let failure = told.err();
-        let failed = failure.as_ref().is_some_and(|failure| !matches!(**failure, ServeError::Handler(_)));
-        if !session.hot && (failed || session.outgoing.has_kept()) {
-            session.hot = true;
-            self.worker.hot.push(key);
-        }
-        if let Some(failure) = failure
-            && !failed
-        {
-            self.desk.tell_failure(&failure);
-        }
-    }
-
-    /// Sees the handlers at work through, tells callers with more requests that the server stops, and closes in good
-    /// order.
-    async fn finish(mut self) {
-        let deadline = Deadline::after(self.worker.stop_timeout());
+    /// Sees the handlers at work through, refuses further requests, and closes in good order.
+    ///
+    /// # Errors
+    /// Handlers did not end, though their time was over and they were dropped.
+    async fn finish(&mut self) -> Result<(), ServeError> {
+        let deadline = self.worker.control.stop_deadline();
         loop {
             self.conclude_all();
-            let told = self.worker.turn_away();
-            if (told && self.handlers.is_empty()) || deadline.has_passed() {
+            let told = self.worker.refuse_all(&mut self.handlers);
+            if (told && self.handlers.at_work() == 0) || deadline.has_passed() {
                 break;
             }
             // Without descriptors to watch there is nothing that could fail.
@@ -268,19 +221,21 @@ impl<S: ?Sized> Attendant<'_, S> {
                 self.conclude(finished);
             }
         }
-        for deferred in self.handlers.abandon() {
-            let error = HandlerError::new(ErrorKind::Stopping, "was still at work when the server had to stop");
-            self.answer(&deferred, |_| Err(error));
+        self.worker.abandon(&mut self.handlers);
+        self.handlers.abort_all();
+        let grace = Instant::now() + GRACE;
+        while self.handlers.left() > 0 && Instant::now() < grace {
+            drop(woken(None, &mut self.handlers, Some(STOP_RETRY)).await);
         }
-        self.worker.turn_away();
-        self.worker.part_all();
+        self.worker.shut(&mut self.handlers);
+        self.worker.left(self.handlers.left())
     }
 }
 
 /// Sleeps until epoll has something, the time has passed, or a handler is done, which is given.
-async fn woken(
+async fn woken<S: ?Sized>(
     epoll: Option<&Readable>,
-    handlers: &mut Handlers,
+    handlers: &mut Handlers<'_, S>,
     limit: Option<Duration>,
 ) -> io::Result<Option<Finished>> {
     let mut alarm = limit.map(|limit| Box::pin(tokio::time::sleep(limit)));

@@ -5,7 +5,7 @@
 //! connected, and a worker without any sleeps.
 
 use core::ops::{Deref, DerefMut};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,12 @@ use super::events::{Leaving, ServerEvent};
 use super::pace::Pace;
 use super::poller::{Poller, Token};
 use super::seat::Seat;
-use super::session::{Session, Turn};
-use crate::bus::{Incoming, Outgoing};
-use crate::dispatch::{Answered, CallerInfo};
+use super::session::{Arrival, Session, Turn};
+use crate::bus::{Established, Outgoing};
+use crate::engine::Service;
 use crate::error::{Halt, ServeError};
+use crate::foreign::{self, Panicked};
 use crate::options::Options;
-use crate::rpc::OpenRequest;
 use crate::stats::Publication;
 use crate::wait::{Deadline, Interrupt, monotonic_nanos};
 
@@ -40,17 +40,29 @@ const STOP_RETRY: Duration = Duration::from_millis(1);
 pub(super) struct Tour {
     /// A request was served.
     pub(super) served: bool,
-    /// Somebody had no request, and is looked at again.
+    /// A caller had no request but is still polled.
     pub(super) looking: bool,
 }
 
-/// One worker and the callers it has.
+/// The end of a serving thread by a panic.
+#[cold]
+pub(super) fn lost(panicked: &Panicked) -> ServeError {
+    ServeError::WorkerLost(panicked.to_string())
+}
+
+/// One worker and the callers it has. `B` stands for a call that has begun.
 #[derive(Debug)]
-pub(super) struct Worker<C, E> {
+pub(super) struct Worker<C, E, B> {
     pub(super) poller: Poller,
-    pub(super) sessions: Slab<Session>,
-    /// Keys of the sessions that are looked at.
-    pub(super) hot: Vec<usize>,
+    sessions: Slab<Session<B>>,
+    /// The places of the sessions, by their callers' numbers.
+    keys: HashMap<u64, usize>,
+    /// Keys of the sessions that are polled.
+    hot: Vec<usize>,
+    /// Whether a session was parked that has requests without a place.
+    holding: bool,
+    /// Handlers that returned when the time of a stop was over.
+    pub(super) overran: usize,
     /// Sessions that were parked, the longest ago first: when each is due for its second look, its key and its caller.
     parked: VecDeque<(u64, usize, u64)>,
     inbox: Arc<Inbox>,
@@ -58,8 +70,6 @@ pub(super) struct Worker<C, E> {
     /// The first worker's; the others get their callers from it.
     entrance: Option<E>,
     next_id: u64,
-    /// Callers that have left so far.
-    pub(super) departures: u64,
     options: Options,
     /// Where callers are counted, and when their rings were looked at last.
     publication: Option<Arc<Publication>>,
@@ -70,7 +80,7 @@ pub(super) struct Worker<C, E> {
     tokens: Vec<Token>,
 }
 
-impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
+impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E, B> {
     pub(super) fn new(control: C, entrance: Option<E>, options: Options) -> std::io::Result<Self> {
         let poller = Poller::new()?;
         let inbox = control.enlist()?;
@@ -82,13 +92,15 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
         Ok(Self {
             poller,
             sessions: Slab::new(),
+            keys: HashMap::new(),
             hot: Vec::new(),
+            holding: false,
+            overran: 0,
             parked: VecDeque::new(),
             inbox,
             control,
             entrance,
             next_id: 1,
-            departures: 0,
             options,
             publication,
             sampled: Instant::now(),
@@ -97,69 +109,69 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
         })
     }
 
-    /// Serves until the server is stopped.
-    pub(super) fn run(
-        mut self,
-        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Answered,
-        tell: &impl Fn(&ServeError),
-    ) -> Result<(), ServeError> {
+    /// Serves until the server is stopped. However this thread's serving ends, callers are told.
+    pub(super) fn run(mut self, service: &mut impl Service<Begun = B>) -> Result<(), ServeError> {
+        let outcome = foreign::run(|| self.serve(service)).unwrap_or_else(|panicked| Err(lost(&panicked)));
+        if matches!(outcome, Err(ServeError::Interrupted | ServeError::Forked)) {
+            return outcome;
+        }
+        // The end of one worker is the end of the server: no worker takes over the callers of another.
+        self.control.stop();
+        outcome.and(foreign::run(|| self.finish(service)).unwrap_or_else(|panicked| Err(lost(&panicked))))
+    }
+
+    fn serve(&mut self, service: &mut impl Service<Begun = B>) -> Result<(), ServeError> {
         let mut pace = Pace::new();
         while !self.control.is_stopping() {
-            let served = self.pass(answer, tell)?;
+            let served = self.tour(service)?.served;
             if pace.passed(served) || self.hot.is_empty() {
                 self.look(self.hot.is_empty())?;
                 self.sample(pace.looked());
             }
         }
-        self.finish();
         Ok(())
     }
 
-    /// One turn for every busy caller; true when a request was served.
-    pub(super) fn pass(
-        &mut self,
-        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Answered,
-        tell: &impl Fn(&ServeError),
-    ) -> Result<bool, ServeError> {
-        self.tour(&|_, _| true, answer, tell).map(|tour| tour.served)
-    }
-
-    /// As [`pass`](Self::pass), leaving requests that `admit` refuses where they are.
-    pub(super) fn tour(
-        &mut self,
-        admit: &impl Fn(&CallerInfo, &OpenRequest) -> bool,
-        answer: &mut impl FnMut(&CallerInfo, &Incoming, &mut Outgoing, &OpenRequest) -> Answered,
-        tell: &impl Fn(&ServeError),
-    ) -> Result<Tour, ServeError> {
+    /// One turn for every caller that is polled.
+    pub(super) fn tour(&mut self, service: &mut impl Service<Begun = B>) -> Result<Tour, ServeError> {
         let mut tour = Tour::default();
         let (mut at, mut after_served, mut held) = (0, 0, false);
         while let Some(&key) = self.hot.get(at) {
+            // A stop begins nothing: asked before each caller, since a handler may have taken long.
+            if self.control.is_stopping() {
+                break;
+            }
             let session = &mut self.sessions[key];
-            match session.turn(admit, answer, tell) {
+            match session.turn(service) {
                 Turn::Served => {
                     tour.served = true;
                     after_served = at + 1;
+                    if self.control.is_stopping() {
+                        self.overran += usize::from(self.control.stop_deadline().has_passed());
+                    }
                 }
                 Turn::Idle => tour.looking = true,
-                Turn::Held => held = true,
                 Turn::Rest => {
                     session.sample();
                     session.hot = false;
-                    self.parked.push_back((session.second_look_at(), key, session.info.id));
+                    self.holding |= session.core.is_holding();
+                    self.parked.push_back((session.second_look_at(), key, session.id()));
                     self.hot.swap_remove(at);
                     continue;
                 }
                 Turn::Ended(Halt::Forked) => return Err(ServeError::Forked),
                 Turn::Ended(halt) => {
+                    session.core.cancel_all(service);
                     self.hot.swap_remove(at);
                     self.part(key, (&halt).into());
                     continue;
                 }
             }
+            held |= session.core.is_holding();
             at += 1;
         }
         if held {
-            // Whoever came last begins after those who were served: the next place is somebody else's.
+            // The next place is for a caller behind the one that was served last.
             let turned = after_served.min(self.hot.len());
             self.hot.rotate_left(turned);
         }
@@ -167,6 +179,38 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
             core::hint::spin_loop();
         }
         Ok(tour)
+    }
+
+    /// There is a place for one more call: polls the callers that have requests without one.
+    pub(super) fn poll_holding(&mut self) {
+        if !core::mem::take(&mut self.holding) {
+            return;
+        }
+        let (hot, sessions) = (&mut self.hot, &mut self.sessions);
+        for (key, session) in sessions {
+            if !session.hot && session.core.is_holding() {
+                session.hot = true;
+                hot.push(key);
+            }
+        }
+    }
+
+    /// Has a call that has begun, and is done, answered by `reply`, unless it was cancelled or its caller is gone.
+    pub(super) fn finish_call<F>(
+        &mut self,
+        caller: u64,
+        call: u64,
+        reply: impl FnOnce(B, &mut Outgoing) -> Result<(), F>,
+    ) -> Result<(), F> {
+        let Some(&key) = self.keys.get(&caller) else { return Ok(()) };
+        let core = &mut self.sessions[key].core;
+        let Some(begun) = core.finish(call) else { return Ok(()) };
+        let outcome = reply(begun, &mut core.outgoing);
+        // A reply without room waits for some, and an end of the connection is for the next turn to find.
+        if outcome.is_err() || core.outgoing.has_deferred() {
+            self.poll(key);
+        }
+        outcome
     }
 
     /// Has the rings of busy callers looked at for those who watch, now and then; those at rest were when they went.
@@ -182,20 +226,28 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
     fn part(&mut self, key: usize, how: Leaving) {
         let session = self.sessions.remove(key);
         session.unwatch(&self.poller);
-        self.departures += 1;
+        self.keys.remove(&session.id());
         self.inbox.left();
-        self.control.tell(&ServerEvent::Left(&session.info, how));
+        self.control.tell(&ServerEvent::Left(&session.core.info, how));
     }
 
-    /// Looks at what epoll has, sleeping if nobody is busy.
+    /// Looks at what epoll has, sleeping if no caller is busy.
     pub(super) fn look(&mut self, sleep: bool) -> Result<(), ServeError> {
+        let interrupt = self.options.interrupt_hook();
+        self.attend(if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) })?;
+        match interrupt {
+            Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
+            _ => Ok(()),
+        }
+    }
+
+    /// Attends to rings, clients and arrivals, sleeping up to `timeout` for the first.
+    fn attend(&mut self, timeout: Option<Duration>) -> Result<(), ServeError> {
         // Rings and clients that a forked child took would be missing in its parent.
         if self.poller.is_inherited() {
             return Err(ServeError::Forked);
         }
-        let interrupt = self.options.interrupt_hook();
-        let timeout = if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) };
-        let slept_at = sleep.then(monotonic_nanos);
+        let slept_at = (timeout != Some(Duration::ZERO)).then(monotonic_nanos);
         let mut tokens = core::mem::take(&mut self.tokens);
         self.poller.wait(timeout, &mut tokens).map_err(ServeError::Io)?;
         for token in &tokens {
@@ -207,10 +259,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
         if let Some(entrance) = &mut self.entrance {
             entrance.expire(&self.poller, &self.control);
         }
-        match interrupt {
-            Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Takes the second look at sessions that are due for it. One that was polled again meanwhile has looked for itself.
@@ -225,7 +274,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
         {
             self.parked.pop_front();
             let Some(session) = self.sessions.get_mut(key) else { continue };
-            let parked = !session.hot && session.info.id == id && session.second_look_at() == due;
+            let parked = !session.hot && session.id() == id && session.second_look_at() == due;
             if parked && session.look_again() {
                 self.poll(key);
             }
@@ -263,17 +312,19 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
             }
             Token::Bell => {
                 self.inbox.silence();
-                while let Some(session) = self.inbox.take() {
-                    self.settle(session);
+                while let Some(arrival) = self.inbox.take() {
+                    self.add(arrival);
                 }
             }
             Token::Guest(key) => {
                 let Some(entrance) = &mut self.entrance else { return };
                 if let Some(link) = entrance.attend(key, &self.poller, &self.control) {
-                    let session = Session::new(self.next_id, *link, &self.options);
+                    let established = Established::new(*link, &self.options);
+                    established.connection.end_with(&self.control.stop_time);
+                    let arrival = Arrival::new(self.next_id, &established);
                     self.next_id += 1;
-                    self.control.tell(&ServerEvent::Joined(&session.info));
-                    self.control.hand_over(session);
+                    self.control.tell(&ServerEvent::Joined(&arrival.info));
+                    self.control.hand_over(arrival, &self.inbox);
                 }
             }
             // An event of a session that another event of this batch ended, or of one that took over its key: to look once
@@ -291,11 +342,14 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
         }
     }
 
-    /// Takes in a session that was handed over.
-    pub(super) fn settle(&mut self, mut session: Session) {
-        session.seat = self.publication.as_ref().and_then(|publication| Seat::take(publication, &session.info));
+    /// Takes in a caller that was handed over.
+    pub(super) fn add(&mut self, arrival: Arrival) {
+        let mut session = Session::new(arrival, &self.options);
+        session.seat = self.publication.as_ref().and_then(|publication| Seat::take(publication, &session.core.info));
         session.sample();
+        let id = session.id();
         let key = self.sessions.insert(session);
+        self.keys.insert(id, key);
         match self.sessions[key].watch(&self.poller, key) {
             Ok(()) => self.hot.push(key),
             Err(error) => {
@@ -306,42 +360,75 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>> Worker<C, E> {
     }
 
     /// Tells every caller that the server stops, and closes in good order.
-    fn finish(mut self) {
-        let deadline = Deadline::after(self.stop_timeout());
-        while !self.turn_away() && !deadline.has_passed() {
+    ///
+    /// # Errors
+    /// Handlers ran for longer than the time of the stop.
+    fn finish(&mut self, service: &mut impl Service<Begun = B>) -> Result<(), ServeError> {
+        let deadline = self.control.stop_deadline();
+        while !self.refuse_all(service) && !deadline.has_passed() {
             std::thread::sleep(STOP_RETRY);
         }
-        self.part_all();
+        self.shut(service);
+        self.left(0)
     }
 
-    /// How long callers that do not take their last replies are waited for.
-    pub(super) fn stop_timeout(&self) -> Duration {
-        self.entrance.as_ref().map_or(Duration::from_secs(1), |entrance| entrance.options().stop_timeout)
+    /// The outcome of a stop that left so many handlers besides those that overran.
+    pub(super) fn left(&self, left: usize) -> Result<(), ServeError> {
+        match left + self.overran {
+            0 => Ok(()),
+            count => Err(ServeError::HandlersLeft { count }),
+        }
     }
 
-    /// Tells callers with requests that the server stops; false when one of them takes no more replies for now, or goes on
-    /// sending.
-    pub(super) fn turn_away(&mut self) -> bool {
-        // A forked child has nobody to tell. Callers on their way to its parent would be watched twice if it took them.
+    /// Answers requests that have not begun with `Stopping`; false when a caller takes no more replies for now, goes on
+    /// sending, or has not quite connected.
+    pub(super) fn refuse_all(&mut self, service: &mut impl Service<Begun = B>) -> bool {
+        // The callers of a forked child are its parent's. Callers on their way to that would be watched twice.
         if self.poller.is_inherited() {
             return true;
         }
-        while let Some(session) = self.inbox.take() {
-            self.settle(session);
+        let mut all = self.entrance.as_mut().is_none_or(|entrance| entrance.close(&self.poller));
+        if !all {
+            // The system refuses nothing here that it did not refuse before.
+            drop(self.attend(Some(Duration::ZERO)));
         }
-        let mut all = true;
+        while let Some(arrival) = self.inbox.take() {
+            self.add(arrival);
+        }
         for (_, session) in &mut self.sessions {
-            // Whoever is gone need not be told.
-            all &= !matches!(session.turn_away(), Ok(false));
+            // A caller that is gone is not told.
+            all &= !matches!(session.core.refuse_all(service), Ok(false));
         }
         all
     }
 
+    /// Closes every connection in good order. Requests that their callers sent before they could see it are refused.
+    pub(super) fn shut(&mut self, service: &mut impl Service<Begun = B>) {
+        if !self.poller.is_inherited() {
+            for (_, session) in &mut self.sessions {
+                session.core.shut(service);
+            }
+        }
+        self.part_all();
+    }
+
+    /// Ends all calls that have begun: the server stops, and their time is over.
+    pub(super) fn abandon(&mut self, service: &mut impl Service<Begun = B>) {
+        if self.poller.is_inherited() {
+            return;
+        }
+        for (_, session) in &mut self.sessions {
+            // A caller that is gone is not told.
+            drop(session.core.abandon(service));
+        }
+    }
+
     /// Closes every connection in good order.
     pub(super) fn part_all(&mut self) {
-        // From a forked child nobody leaves: they are its parent's.
+        // The callers of a forked child are its parent's, and do not leave.
         if self.poller.is_inherited() {
             self.sessions.clear();
+            self.keys.clear();
             self.hot.clear();
             return;
         }

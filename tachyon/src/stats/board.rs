@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::histogram;
 use super::layout::{MAGIC, OTHERS, Shape, caller, directory, endpoint, header};
-use crate::rpc::ErrorKind;
+use crate::engine::ErrorKind;
 use crate::shm::{ShmError, Words};
 use crate::sync::{AtomicU64, Ordering, fence};
 use crate::wait::monotonic_nanos;

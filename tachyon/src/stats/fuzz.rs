@@ -10,8 +10,8 @@ use super::layout::{MAX_CALLERS, MAX_ENDPOINTS, MAX_WORKERS, Shape, directory, e
 use super::observer::look;
 use super::record::Record;
 use super::snapshot::Snapshot;
+use crate::engine::ErrorKind;
 use crate::fuzz::{Attacker, Input, armed};
-use crate::rpc::ErrorKind;
 use crate::shm::{ObservedWords, Words};
 use crate::sync::Ordering;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::error::StatsError;
 use super::histogram::quantile;
 use super::layout::{MAGIC, Shape, caller, directory, endpoint, header};
-use crate::rpc::ErrorKind;
+use crate::engine::ErrorKind;
 
 /// A server's statistics at one moment. Counts are of the time since it began to serve.
 #[derive(Debug, Clone)]

@@ -5,6 +5,8 @@ use std::time::Duration;
 #[cfg(not(loom))]
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::sync::{AtomicU64, Ordering};
+
 /// When a wait gives up; possibly never.
 ///
 /// Kept as `CLOCK_MONOTONIC` nanoseconds, which every process of the machine counts alike, so that a deadline can travel
@@ -122,6 +124,40 @@ pub(crate) use crate::kernel::clock as monotonic_nanos;
 impl From<Option<Duration>> for Deadline {
     fn from(timeout: Option<Duration>) -> Self {
         timeout.map_or(Self::never(), Self::after)
+    }
+}
+
+/// When a server was asked to stop, and how long what has begun has from then on.
+#[derive(Debug)]
+pub(crate) struct StopTime {
+    /// On the monotonic clock; 0 before.
+    asked_at: AtomicU64,
+    timeout: Duration,
+}
+
+impl StopTime {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self { asked_at: AtomicU64::new(0), timeout }
+    }
+
+    /// The first stop counts.
+    pub(crate) fn stop(&self) {
+        let _ = self.asked_at.compare_exchange(0, monotonic_nanos(), Ordering::Release, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.asked_at.load(Ordering::Acquire) != 0
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Until when what has begun may go on, if the stop was asked for.
+    pub(crate) fn deadline(&self) -> Option<Deadline> {
+        let asked_at = self.asked_at.load(Ordering::Acquire);
+        let timeout = u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX);
+        (asked_at != 0).then(|| Deadline::at_nanos(asked_at.saturating_add(timeout)))
     }
 }
 

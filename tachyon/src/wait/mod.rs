@@ -24,7 +24,7 @@ use budget::park_cost;
 #[cfg(any(test, fuzzing))]
 pub(crate) use budget::park_cost_bounds;
 pub(crate) use budget::{Budget, Spin, looks_per_reading};
-pub(crate) use deadline::{Deadline, monotonic_nanos};
+pub(crate) use deadline::{Deadline, StopTime, monotonic_nanos};
 pub(crate) use peer::Peer;
 use sleep::{Slept, sleep};
 pub(crate) use sleepers::Ticket;
@@ -227,11 +227,9 @@ impl Waiter {
         let mut spun = 0;
         loop {
             let ticket = awaited.peer.sleepers.ticket();
-            arm(awaited.words);
-            let armed = monotonic_nanos();
-            let looked = match look_after_arming(armed, look) {
-                Ok(None) => self.sleep_armed(armed, window, ticket, awaited, look),
-                Ok(Some(found)) => Ok(Some((found, None))),
+            let looked = match arm_and_look(awaited.words, look) {
+                Ok(Armed::Sleep { since }) => self.sleep_armed(since, window, ticket, awaited, look),
+                Ok(Armed::Found(found)) => Ok(Some((found, None))),
                 Err(error) => Err(Stop::Failed(error)),
             };
             awaited.words.iter().for_each(|word| word.clear());
@@ -309,121 +307,35 @@ impl Waiter {
     }
 }
 
-/// Looks until 5 us have passed since an arming: a message that was on its way then is found on time.
+/// What came of an arming.
+#[derive(Debug)]
+pub(crate) enum Armed<T> {
+    /// The look found this: there is nothing to sleep for.
+    Found(T),
+    /// Nothing yet. The waiter sleeps, and looks again [`SECOND_LOOK`] after this time at the latest.
+    Sleep { since: u64 },
+}
+
+/// Asks the peer to ring for what the words stand for, and looks until 5 us have passed: a message that was on its way
+/// then is found on time. The one place where a waiter sets its words.
 ///
 /// # Errors
 /// Those of `look`.
-pub(crate) fn look_after_arming<T, E>(
-    armed: u64,
+pub(crate) fn arm_and_look<T, E>(
+    words: &[&ParkedWord],
     look: &mut impl FnMut() -> Result<Option<T>, E>,
-) -> Result<Option<T>, E> {
+) -> Result<Armed<T>, E> {
+    arm(words);
+    let since = monotonic_nanos();
     loop {
         let now = monotonic_nanos();
-        let found = look()?;
+        if let Some(found) = look()? {
+            return Ok(Armed::Found(found));
+        }
         // A model has no time: it looks once.
-        if found.is_some() || cfg!(loom) || now - armed >= LOOK_FOR {
-            return Ok(found);
+        if cfg!(loom) || now - since >= LOOK_FOR {
+            return Ok(Armed::Sleep { since });
         }
         core::hint::spin_loop();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::fd::OwnedFd;
-    use std::sync::Arc;
-    use std::thread;
-
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-
-    use super::*;
-    use crate::ring::{Consumer, Frame, Geometry, MessageHeader, Producer, RingMemory, Use};
-
-    /// Far longer than any wait here takes, so that a test that fails does not hang.
-    const PATIENCE: Duration = Duration::from_secs(20);
-
-    /// A peer, and what keeps it alive.
-    fn peer() -> (Peer, OwnedFd) {
-        let flags = SocketFlags::CLOEXEC;
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-        (Peer::new(Socket::connecting(ours), None, None, 0), theirs)
-    }
-
-    /// Waits in `mode` for a message of a peer that commits it and dies right after the look with the number `early`,
-    /// which comes too early for it. `pause` follows each look and gets its number.
-    fn last_words(mode: PollingMode, early: u64, pause: impl Fn(u64)) -> Result<Frame, Stop<Fault>> {
-        let (peer, theirs) = peer();
-        let memory = Arc::new(RingMemory::create(Geometry::new(64, Use::Calls).unwrap()).unwrap().0);
-        let mut producer = Producer::new(Arc::clone(&memory));
-        let mut consumer = Consumer::new(Arc::clone(&memory));
-        let mut theirs = Some(theirs);
-        let mut looks = 0;
-        let look = || {
-            let found = consumer.try_take()?;
-            looks += 1;
-            if looks == early && theirs.take().is_some() {
-                assert!(producer.push_slow(b"last words", MessageHeader::new(7, 0)).unwrap());
-            }
-            pause(looks);
-            Ok(found)
-        };
-        let words = [&memory.header().consumer_parked.0];
-        // A peer on the same processor keeps an adaptive waiter from spinning: there it parks at once.
-        let awaited = Awaited { peer: &peer, words: &words, shares_core: true, deadline: Deadline::after(PATIENCE) };
-        // Slices of a sleep, so that a look that comes late is not the last one.
-        Waiter::new(mode, 1, Some(|| false)).wait(&awaited, look)
-    }
-
-    #[test]
-    fn the_last_words_of_a_peer_are_found_by_a_waiter_that_spins() {
-        let round = u64::from(looks_per_reading());
-        for mode in [PollingMode::PureSpin, PollingMode::Spins(u32::MAX), PollingMode::Spin(2 * PATIENCE)] {
-            // The first look of the wait, then looks of a round. The last look of a round is followed by the look for
-            // the peer's end, for which it is time after this pause.
-            for early in [1, 2, round, round + 1, round + 2, 3 * round + 1] {
-                let pause = |look| {
-                    if look == early {
-                        thread::sleep(Duration::from_nanos(LIFE_CHECK));
-                    }
-                };
-                let found = last_words(mode, early, pause);
-                assert_eq!(found.unwrap().type_id, 7, "{mode:?}, after look {early}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_last_words_of_a_peer_are_found_by_a_waiter_that_parks() {
-        let at_once = PollingMode::Spin(Duration::ZERO);
-        for mode in [PollingMode::Adaptive, PollingMode::Park, PollingMode::Spins(0), at_once] {
-            // One look of the wait, one or two after the arming, which a pause makes long enough, one before the sleep,
-            // and the second look.
-            for early in 1..=5 {
-                let found = last_words(mode, early, |_| thread::sleep(Duration::from_nanos(LOOK_FOR)));
-                assert_eq!(found.unwrap().type_id, 7, "{mode:?}, after look {early}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_known_end_is_not_spun_for_again() {
-        let (peer, theirs) = peer();
-        drop(theirs);
-        // A child that another test is just starting may hold a copy of the other end until it runs its program.
-        let deadline = Deadline::after(PATIENCE);
-        while !peer.is_gone() {
-            assert!(!deadline.has_passed(), "the peer hung up and does not seem so");
-            thread::yield_now();
-        }
-        let awaited = Awaited { peer: &peer, words: &[], shares_core: false, deadline: Deadline::never() };
-        let began = monotonic_nanos();
-        for _ in 0..2000 {
-            let mut waiter = Waiter::new(PollingMode::PureSpin, 1, None);
-            let outcome = waiter.wait(&awaited, || Ok::<Option<()>, ()>(None));
-            assert!(matches!(outcome, Err(Stop::Gone)), "{outcome:?}");
-        }
-        // Each of them would have taken `LIFE_CHECK`, 10 s in all.
-        let took = Duration::from_nanos(monotonic_nanos() - began);
-        assert!(took < Duration::from_secs(5), "{took:?}");
     }
 }

@@ -3,7 +3,7 @@
 
 use loom::thread;
 
-use crate::bus::{Established, Incoming, Outgoing, WaitFor, is_due, park, room_while_taking, unpark};
+use crate::bus::{Established, Incoming, Outgoing, is_due, park, room_while_taking, unpark};
 use crate::handshake::{connected, connected_both_ways};
 use crate::kernel::{Wakers, clock};
 use crate::models::{content, expect, explore, header, receive, send, sending};
@@ -59,12 +59,12 @@ pub fn a_server_that_rests_for_room_is_woken(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected_both_ways();
         let [(requests, mut replies), (mut answers, mut taken)] = full(&ours, &theirs);
-        answers.keep_overflow();
+        answers.never_wait();
         let serving = thread::spawn(move || {
             receive(&mut taken, 2, 1).expect("a caller that stays");
-            answers.send_owed(&content(2, BIG), header(2)).expect("a caller that stays");
+            answers.send_reply(&content(2, BIG), header(2)).expect("a caller that stays");
             while !answers.flush().expect("a caller that stays") {
-                rest(&theirs, &taken, &mut answers, WaitFor::Room);
+                rest(&theirs, &taken, &mut answers);
             }
             (theirs, answers, taken)
         });
@@ -85,7 +85,7 @@ pub fn a_server_that_rests_for_requests_is_woken(wakers: Wakers) {
             let frame = loop {
                 match taken.try_take().expect("a caller that stays") {
                     Some(frame) => break frame,
-                    None => rest(&theirs, &taken, &mut answers, WaitFor::Messages),
+                    None => rest(&theirs, &taken, &mut answers),
                 }
             };
             expect(taken.ring(), &frame, number, 1);
@@ -96,8 +96,8 @@ pub fn a_server_that_rests_for_requests_is_woken(wakers: Wakers) {
 }
 
 /// Parks the connection, sleeps, and is ready to look again: the steps of a server's worker.
-fn rest(ours: &Established, taken: &Incoming, answers: &mut Outgoing, wait_for: WaitFor) {
-    let Some(mut second_look) = park(taken, answers, wait_for).map(Some) else { return };
+fn rest(ours: &Established, taken: &Incoming, answers: &mut Outgoing) {
+    let Some(mut second_look) = park(taken, answers).map(Some) else { return };
     let peer = &ours.connection.peer;
     loop {
         if peer.poll_until(second_look.take()) {
@@ -105,7 +105,7 @@ fn rest(ours: &Established, taken: &Incoming, answers: &mut Outgoing, wait_for: 
             unpark(taken, answers);
             return;
         }
-        if is_due(taken, answers, wait_for).is_some() {
+        if is_due(taken, answers).is_some() {
             unpark(taken, answers);
             return;
         }

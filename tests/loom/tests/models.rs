@@ -38,6 +38,12 @@ macro_rules! parking {
         }
 
         models! {
+            callers(super::$wakers):
+            a_caller_with_two_calls_over_two_slots_is_woken,
+            a_cancellation_meets_a_reply,
+        }
+
+        models! {
             rings(super::$wakers):
             a_stale_ring_loses_nothing,
             a_ring_that_could_not_be_sent_is_sent_with_the_next_message,

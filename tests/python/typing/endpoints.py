@@ -141,6 +141,16 @@ def from_a_pool(pool: Pool, point: Point) -> None:
     assert_type(pool.call(mirrored, point, len), int)
 
 
+async def from_a_pool_and_a_loop(pool: Pool, point: Point) -> None:
+    """A coroutine gets the same from a pool."""
+    assert_type(await pool.acall(mirrored, point, timeout=1.0), Point)
+    assert_type(await pool.acall(slowly, point), Point)
+    assert_type(await pool.acall(scaled, point, by=1.0), Point)
+    assert_type(await pool.within(0.5).acall(scaled, point, 1.0, None), Point)
+    assert_type(await pool.acall(echo, b"x"), bytes)
+    await pool.acall(scaled, point, "x")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
 def serving(rust: RustEndpoint) -> None:
     """All kinds go into one table."""
     here: RpcEndpoint[[Point], Point, Coroutine[Any, Any, Point]] = slowly

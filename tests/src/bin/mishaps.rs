@@ -213,7 +213,7 @@ fn timeouts(path: &Path, count: u64) -> Outcome {
             caller.wait_timeout(call, limit).map(drop)
         };
         match outcome {
-            Err(CallError::TimedOut) => timed_out += 1,
+            Err(CallError::TimedOut { .. }) => timed_out += 1,
             other => return Err(format!("call {number}: {other:?}").into()),
         }
     }

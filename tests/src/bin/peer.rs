@@ -62,6 +62,14 @@ fn main() -> Outcome {
             Ok(())
         }
         ("server", [workers, max_callers]) => server(path, workers.parse()?, max_callers.parse()?),
+        ("refused_workers", []) => {
+            let mut server = RpcServer::bind(path)?;
+            match Dispatcher::default().serve_workers(&mut server, 4) {
+                Err(ServeError::Io(_)) => report(b"refused"),
+                other => report(format!("{other:?}").as_bytes()),
+            }
+            Ok(())
+        }
         ("caller", [count, most]) => caller(path, count.parse()?, most.parse()?),
         ("idle_caller", []) => {
             let mut caller = Caller::connect(path)?;

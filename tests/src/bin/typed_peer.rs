@@ -8,8 +8,8 @@ use tachyon::{
     Callee, Dispatcher, ErrorKind, RecvError, RpcBus, RpcServer, ServeError, ServerOptions, endpoints, tachyon_rpc,
 };
 use tachyon_tests::pricing::{
-    self, PricingService, echo, flags, flags_reached, in_place, no_zero, nothing, numbers_reached, order, price,
-    prices, sides, silent, squares, sum, turned, withdrawn,
+    self, PricingService, echo, flags, flags_reached, in_place, last_pixel, marked_pixel, no_zero, nothing,
+    numbers_reached, order, price, prices, sides, silent, squares, sum, turned, withdrawn,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -29,6 +29,7 @@ fn main() -> Outcome {
             println_state(dispatcher.state().orders);
             Ok(())
         }
+        ("frames", []) => frames(path),
         ("differs", []) => differs(path),
         ("by_hand", []) => by_hand(path),
         ("slots", []) => {
@@ -62,6 +63,13 @@ fn server(path: &Path) -> Outcome {
     let mut server = RpcServer::bind_with(path, ServerOptions::new().ring_sizes(4096, 4096).stats(false))?;
     let table = endpoints![echo, price, order, sum, squares];
     Ok(Dispatcher::with_state(pricing::book(), table).serve_forever(&mut server)?)
+}
+
+/// Serves values that are larger than the stacks of the threads that serve them.
+fn frames(path: &Path) -> Outcome {
+    let mut server = RpcServer::bind_with(path, ServerOptions::new().ring_sizes(4 << 20, 4096))?;
+    let dispatcher = Dispatcher::new(endpoints![last_pixel, marked_pixel]);
+    Ok(dispatcher.serve_workers(&mut server, 2)?)
 }
 
 /// The callee's idea of a price request: it was built from an older definition.

@@ -2,6 +2,8 @@
 
 #[path = "../../../../tachyon/src/bus/connection.rs"]
 mod connection;
+#[path = "../../../../tachyon/src/bus/end.rs"]
+mod end;
 #[path = "../../../../tachyon/src/bus/exchange.rs"]
 mod exchange;
 #[path = "../../../../tachyon/src/bus/incoming.rs"]
@@ -21,7 +23,8 @@ mod fork {
 }
 
 pub(crate) use connection::{Connection, Established};
-pub(crate) use exchange::room_while_taking;
+pub(crate) use end::End;
+pub(crate) use exchange::{MOST_PER_LOOK, room_while_taking};
 pub(crate) use incoming::{Incoming, look_for_data};
 pub(crate) use outgoing::{Outgoing, look_for_room};
-pub(crate) use parking::{WaitFor, is_due, park, unpark};
+pub(crate) use parking::{is_due, park, unpark};

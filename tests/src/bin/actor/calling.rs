@@ -61,7 +61,7 @@ pub(crate) fn call(order: &Order) -> Outcome {
                 scene.fate.pass("called", tally.sent - 1);
                 scene.fate.note(Word::Committed, tally.sent);
             }
-            Err(CallError::Closed | CallError::PeerDead) if reconnects => {}
+            Err(CallError::Closed { .. } | CallError::PeerDead { .. }) if reconnects => {}
             Err(error) => tally.end = Some(error.end()),
         }
         if under_way.len() >= depth {
@@ -132,7 +132,7 @@ fn take(
             tally.replies += 1;
             scene.fate.note(Word::Taken, tally.replies);
         }
-        Err(CallError::Closed | CallError::PeerDead) if reconnects => tally.lost += 1,
+        Err(CallError::Closed { .. } | CallError::PeerDead { .. }) if reconnects => tally.lost += 1,
         Err(error) => {
             tally.lost += 1;
             let end = error.end();

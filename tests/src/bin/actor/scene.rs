@@ -103,8 +103,8 @@ macro_rules! ends {
         impl End for $error {
             fn end(&self) -> String {
                 match self {
-                    Self::Closed => "closed".to_owned(),
-                    Self::PeerDead => "dead".to_owned(),
+                    Self::Closed { .. } => "closed".to_owned(),
+                    Self::PeerDead { .. } => "dead".to_owned(),
                     other => format!("{other:?}").replace(char::is_whitespace, "_"),
                 }
             }

@@ -330,6 +330,8 @@ impl Round {
         let got: u64 = told.get_or(if self.part == Part::Callee { "replies" } else { "taken" }, 0);
         findings.count("messages", got);
         let right = match self.part {
+            // A coroutine whose caller is gone is cancelled, perhaps before it begins.
+            Part::Caller if self.forms[1] == "async" => got <= started,
             Part::Sender | Part::Caller | Part::Callee => committed <= got && got <= started,
             Part::Receiver => taken <= told.get_or("sent", 0),
         };

@@ -1,6 +1,7 @@
-//! A description on its way to a caller, piece by piece.
+//! Whether caller and callee mean the same by an endpoint, and a description on its way to a caller, piece by piece.
 
-use crate::describe::{Chunk, Description, Query};
+use crate::describe::{Chunk, Description, EndpointDescription, Query};
+use crate::engine::{ErrorKind, RpcError};
 use crate::error::CallError;
 
 /// Longest description a caller puts together: 256 bytes for each of 65535 endpoints. Reading it takes up to some 20
@@ -45,6 +46,49 @@ impl Pieces {
         }
         let json = core::str::from_utf8(json).map_err(|error| CallError::Describe(error.to_string()))?;
         Description::from_json(json).map(Some).map_err(|error| CallError::Describe(error.to_string()))
+    }
+}
+
+/// The comparison of one endpoint with the callee's of the same message type, as questions and answers: one of each for
+/// every piece of what the callee says about the endpoint.
+#[derive(Debug)]
+pub struct Agreement {
+    here: EndpointDescription,
+    pieces: Pieces,
+}
+
+impl Agreement {
+    /// The comparison of an endpoint.
+    pub fn on(here: EndpointDescription) -> Self {
+        let pieces = Pieces::of(here.msg_type);
+        Self { here, pieces }
+    }
+
+    /// What to ask next. A ring that is too small for the question belongs to a peer that was never meant to be asked.
+    ///
+    /// # Errors
+    /// [`CallError::Describe`] when the description does not end.
+    pub(crate) fn question(&self) -> Result<[u8; 6], CallError> {
+        self.pieces.query()
+    }
+
+    /// Takes the answer; true when the two sides mean the same, false when another question is due. A callee that says
+    /// nothing about its endpoints is taken at its word.
+    ///
+    /// # Errors
+    /// [`CallError::Mismatch`] when the two sides do not mean the same, [`CallError::Describe`] when the answer is no
+    /// description, [`CallError::Remote`] for an error.
+    pub fn answered(&mut self, type_id: u32, answer: &[u8]) -> Result<bool, CallError> {
+        match RpcError::decode(type_id, answer) {
+            Some(error) if error.kind == ErrorKind::NoHandler => return Ok(true),
+            Some(error) => return Err(CallError::Remote(error)),
+            None => {}
+        }
+        let Some(theirs) = self.pieces.add(answer)? else { return Ok(false) };
+        if let Some(theirs) = theirs.endpoint(self.here.msg_type) {
+            self.here.agree_with(theirs)?;
+        }
+        Ok(true)
     }
 }
 

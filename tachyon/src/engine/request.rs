@@ -1,8 +1,11 @@
 //! A request as it came off the ring, made ready to be served.
 
 use crate::bus::Incoming;
+use crate::describe::{Operation, Query, WHOLE_TABLE};
 use crate::error::Halt;
 use crate::ring::{Fault, Frame};
+use crate::slice;
+use crate::type_id::{ROUTE_CANCEL, ROUTE_CONTROL, msg_type, route_id};
 use crate::wait::Deadline;
 
 /// A request and the time until which its caller waits.
@@ -35,4 +38,28 @@ fn check_call(incoming: &Incoming, correlation_id: u64) -> Result<(), Halt> {
 pub(crate) fn open_loan(incoming: &Incoming) -> Result<Deadline, Halt> {
     check_call(incoming, incoming.loan.correlation_id)?;
     Ok(Deadline::from_wire(incoming.loan.deadline))
+}
+
+/// Whether a request is for the callee itself: a control request, or the cancellation of a call.
+#[inline]
+pub(crate) fn is_control(frame: &Frame) -> bool {
+    matches!(route_id(frame.type_id), ROUTE_CONTROL | ROUTE_CANCEL)
+}
+
+/// Whether a request cancels a call. A callee takes it and gives no reply.
+pub(crate) fn is_cancel(frame: &Frame) -> bool {
+    route_id(frame.type_id) == ROUTE_CANCEL
+}
+
+/// The message type that an error reply to the loan of `incoming` names. A question for the description of one endpoint
+/// is the beginning of a call of that endpoint.
+#[cold]
+pub(crate) fn refused_type(incoming: &Incoming) -> u16 {
+    let frame = &incoming.loan;
+    let of = msg_type(frame.type_id);
+    if route_id(frame.type_id) != ROUTE_CONTROL || Operation::of(of) != Some(Operation::Describe) {
+        return of;
+    }
+    let asked = Query::decode(slice::payload(frame, incoming)).map(|query| query.msg_type);
+    asked.filter(|asked| *asked != WHOLE_TABLE).unwrap_or(of)
 }

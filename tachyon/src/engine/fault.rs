@@ -6,7 +6,10 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use crate::aligned::AlignedBytes;
+use crate::bus::Outgoing;
+use crate::error::Unsent;
 use crate::payload::{DeclaredError, align8};
+use crate::ring::MessageHeader;
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id, msg_type, route_id};
 
 /// Most bytes of an error's text that travel.
@@ -38,14 +41,16 @@ pub enum ErrorKind {
     ReplyTooLarge = 4,
     /// The request does not decode to what the handler takes.
     BadRequest = 5,
-    /// The server is stopping and takes no new request.
+    /// The server is stopping and has not begun the request: it is safe to send it again.
     Stopping = 6,
     /// The caller's deadline had passed before the request's turn came.
     DeadlinePassed = 7,
+    /// The handler had begun and was cancelled before it was done: the server stopped, and its time was over.
+    Cancelled = 8,
 }
 
 impl ErrorKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Unspecified,
         Self::NoHandler,
         Self::HandlerFailed,
@@ -54,11 +59,17 @@ impl ErrorKind {
         Self::BadRequest,
         Self::Stopping,
         Self::DeadlinePassed,
+        Self::Cancelled,
     ];
 
     /// The kind that an error reply's route, or a count of failures, names.
     pub(crate) fn from_number(number: u16) -> Self {
         Self::ALL.into_iter().find(|kind| *kind as u16 == number).unwrap_or(Self::Unspecified)
+    }
+
+    /// Whether a callee that answers so may have begun the call.
+    pub const fn has_begun(self) -> bool {
+        !matches!(self, Self::NoHandler | Self::BadRequest | Self::Stopping)
     }
 
     /// The kind's name in one word, the same in every language.
@@ -72,6 +83,7 @@ impl ErrorKind {
             Self::BadRequest => "BadRequest",
             Self::Stopping => "Stopping",
             Self::DeadlinePassed => "DeadlinePassed",
+            Self::Cancelled => "Cancelled",
         }
     }
 }
@@ -85,8 +97,9 @@ impl fmt::Display for ErrorKind {
             Self::BadReply => "its handler returned something that cannot be sent",
             Self::ReplyTooLarge => "its reply is larger than the reverse ring",
             Self::BadRequest => "the request is not what its handler takes",
-            Self::Stopping => "the server is stopping",
+            Self::Stopping => "the server is stopping and has not begun it",
             Self::DeadlinePassed => "its deadline had passed before its turn came",
+            Self::Cancelled => "it had begun and was cancelled",
         })
     }
 }
@@ -113,6 +126,12 @@ impl RpcError {
     #[inline]
     pub(crate) fn decode(type_id: u32, payload: &[u8]) -> Option<Self> {
         if msg_type(type_id) == MSG_TYPE_ERROR { Some(Self::read(type_id, payload)) } else { None }
+    }
+
+    /// An error of a kind and no more.
+    #[cfg(test)]
+    pub(crate) fn of_kind(kind: ErrorKind, msg_type: u16) -> Self {
+        Self { kind, msg_type, text: String::new(), name: String::new(), fields: [][..].into() }
     }
 
     /// A declared error without its type. The message type of its request is not kept.
@@ -212,6 +231,19 @@ fn shortened(text: &str, most: usize) -> Cow<'_, str> {
         Some(kept) => format!("{}{CUT}", &text[..text.floor_char_boundary(kept)]).into(),
         None => "".into(),
     }
+}
+
+/// Sends an error reply, waiting for room.
+#[cold]
+pub(crate) fn send_error(
+    outgoing: &mut Outgoing,
+    correlation_id: u64,
+    msg_type: u16,
+    kind: ErrorKind,
+    body: ErrorBody<'_>,
+) -> Result<(), Unsent> {
+    let reply = ErrorReply::encode(msg_type, kind, body, outgoing.max_len());
+    outgoing.send_reply(&reply.payload, MessageHeader::new(reply.type_id, correlation_id))
 }
 
 #[cfg(test)]

@@ -1,22 +1,26 @@
 //! Callers shared by threads: each borrows one for as long as it needs it.
 //!
-//! Of the crates that could serve, r2d2 connects on threads of its own and tells of a failed connect only by its text,
-//! deadpool waits in async code only, and object-pool neither waits nor limits. What a pool of callers needs beyond a
-//! mutex and a condition is knowing which caller is still good, and that is here.
+//! Of the crates that could serve, r2d2 connects on threads of its own and reports a failed connect only by its text,
+//! deadpool waits in async code only, and object-pool neither waits nor limits. None of the three knows which caller is
+//! still good, and none survives a fork. [`stock`] has the places and the queue, for every language; this file has the
+//! pool of Rust's callers.
+
+mod stock;
 
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+pub use stock::{Lease, LeaseRequest, NoLease, Stock, StockClosed};
 
 use thiserror::Error;
 
 use crate::bus::State;
 use crate::error::{CallError, ConnectError};
 use crate::options::Options;
-use crate::rpc::{Caller, Calls, sealed};
-use crate::wait::{Deadline, INTERRUPT_SLICE};
+use crate::rpc::{Attempts, Caller, Calls, sealed};
+use crate::wait::Deadline;
 
 /// How long `get` waits unless told otherwise.
 const WAIT: Duration = Duration::from_secs(5);
@@ -92,9 +96,11 @@ pub enum PoolError {
 /// A set of callers connected to one path, for any number of threads. Share it by reference or in an
 /// [`Arc`](std::sync::Arc).
 ///
-/// Callers are made when they are needed, up to a limit, and kept when they come back. One whose callee is gone is
-/// thrown away, and the next one connects anew. Whoever listens at the path must take many callers, as an `RpcServer`
-/// does.
+/// The pool makes a caller when it is needed, up to a limit, and keeps the caller when it comes back. A caller whose
+/// callee is gone is dropped, and the next one connects anew. Threads that wait are served in the order of their coming.
+/// The listener at the path must take many callers, as an `RpcServer` does.
+///
+/// In a forked child the pool is empty, and connects anew. The parent's pool goes on.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -126,17 +132,7 @@ pub struct Pool {
     path: PathBuf,
     options: Options,
     limits: PoolOptions,
-    stock: Mutex<Stock>,
-    /// Told when a caller came back, or a place for a new one.
-    returned: Condvar,
-}
-
-#[derive(Default)]
-struct Stock {
-    /// The last one to come back is the first to go: its rings are the warmest.
-    idle: Vec<Caller>,
-    /// Callers in use, and those that are just connecting.
-    lent: usize,
+    stock: Stock<Caller>,
 }
 
 impl Pool {
@@ -146,8 +142,7 @@ impl Pool {
             path: path.as_ref().to_owned(),
             options: options.clone(),
             limits: limits.clone(),
-            stock: Mutex::default(),
-            returned: Condvar::new(),
+            stock: Stock::new(limits.max),
         }
     }
 
@@ -166,29 +161,19 @@ impl Pool {
     /// As [`get`](Self::get).
     pub fn get_timeout(&self, timeout: Duration) -> Result<PooledCaller<'_>, PoolError> {
         let deadline = Deadline::after(timeout);
-        let mut stock = self.stock();
-        loop {
-            if let Some(caller) = stock.idle.pop() {
-                stock.lent += 1;
-                drop(stock);
-                let place = Place { pool: self };
-                // The callee may have gone while this one lay idle.
-                if caller.state() == State::Open {
-                    return Ok(PooledCaller { caller: Some(caller), place });
-                }
-                drop((caller, place));
-                stock = self.stock();
-                continue;
+        let lease = self.stock.request().wait(Some(timeout), self.options.interrupt_hook());
+        let mut lease = lease.map_err(|why| match why {
+            NoLease::Interrupted => PoolError::Interrupted,
+            NoLease::TimedOut | NoLease::Closed => PoolError::Exhausted { max: self.limits.max, waited: timeout },
+        })?;
+        // The callee may have gone while a caller was idle.
+        while let Some(caller) = lease.next_idle() {
+            if caller.state() == State::Open {
+                return Ok(PooledCaller { pool: self, held: Some((caller, lease)) });
             }
-            if stock.lent < self.limits.max {
-                stock.lent += 1;
-                drop(stock);
-                let place = Place { pool: self };
-                let caller = Caller::connect_by(&self.path, &self.options, deadline)?;
-                return Ok(PooledCaller { caller: Some(caller), place });
-            }
-            stock = self.wait(stock, deadline, timeout)?;
         }
+        let caller = Caller::connect_by(&self.path, &self.options, deadline)?;
+        Ok(PooledCaller { pool: self, held: Some((caller, lease)) })
     }
 
     /// Makes one call on a caller of the pool, and copies the reply.
@@ -196,7 +181,7 @@ impl Pool {
     /// # Errors
     /// As [`get`](Self::get), and [`PoolError::Call`].
     pub fn request(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError> {
-        Ok(self.get()?.request(msg_type, payload)?.to_vec())
+        self.request_until(msg_type, payload, self.limits.wait, None)
     }
 
     /// As [`request`](Self::request), in at most `timeout`, of which waiting for a caller is a part.
@@ -204,15 +189,35 @@ impl Pool {
     /// # Errors
     /// As [`request`](Self::request), and [`CallError::TimedOut`] in [`PoolError::Call`].
     pub fn request_timeout(&self, msg_type: u16, payload: &[u8], timeout: Duration) -> Result<Vec<u8>, PoolError> {
-        let deadline = Deadline::after(timeout);
-        let mut caller = self.get_timeout(timeout)?;
-        Ok(caller.request_timeout(msg_type, payload, deadline.remaining().unwrap_or(Duration::MAX))?.to_vec())
+        self.request_until(msg_type, payload, timeout, Some(timeout))
+    }
+
+    /// A request that was not begun is made again on another caller.
+    fn request_until(
+        &self,
+        msg_type: u16,
+        payload: &[u8],
+        wait: Duration,
+        timeout: Option<Duration>,
+    ) -> Result<Vec<u8>, PoolError> {
+        let deadline = Deadline::from(timeout);
+        let mut attempts = Attempts::new(true, false, deadline);
+        loop {
+            let mut caller = self.get_timeout(deadline.remaining().map_or(wait, |left| left.min(wait)))?;
+            let outcome = match deadline.remaining() {
+                None => caller.request(msg_type, payload),
+                Some(left) => caller.request_timeout(msg_type, payload, left),
+            };
+            match outcome.map(|reply| reply.to_vec()) {
+                Err(error) if attempts.again(&error) => caller.retire(),
+                outcome => return Ok(outcome?),
+            }
+        }
     }
 
     /// Callers that are connected, lent or idle.
     pub fn len(&self) -> usize {
-        let stock = self.stock();
-        stock.lent + stock.idle.len()
+        self.stock.len()
     }
 
     /// Whether no caller is connected.
@@ -220,31 +225,7 @@ impl Pool {
         self.len() == 0
     }
 
-    /// Sleeps until something changed, or a little earlier.
-    fn wait<'a>(
-        &self,
-        stock: MutexGuard<'a, Stock>,
-        deadline: Deadline,
-        timeout: Duration,
-    ) -> Result<MutexGuard<'a, Stock>, PoolError> {
-        if deadline.has_passed() {
-            return Err(PoolError::Exhausted { max: self.limits.max, waited: timeout });
-        }
-        let interrupt = self.options.interrupt_hook();
-        if interrupt.is_some_and(|asked| asked()) {
-            return Err(PoolError::Interrupted);
-        }
-        let left = deadline.remaining().unwrap_or(Duration::MAX);
-        let sleep = if interrupt.is_some() { left.min(INTERRUPT_SLICE) } else { left };
-        Ok(self.returned.wait_timeout(stock, sleep).unwrap_or_else(PoisonError::into_inner).0)
-    }
-
-    /// What the lock guards is whole whenever it is free, so a panic elsewhere does not spoil it.
-    fn stock(&self) -> MutexGuard<'_, Stock> {
-        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes a caller fit for its next user; `None` when it is of no more use.
+    /// Makes a caller fit for its next user; `None` when it is of no more use. Costs a system call.
     fn refresh(&self, mut caller: Caller) -> Option<Caller> {
         if caller.state() != State::Open {
             return None;
@@ -257,12 +238,10 @@ impl Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stock = self.stock();
         f.debug_struct("Pool")
             .field("path", &self.path)
             .field("max", &self.limits.max)
-            .field("lent", &stock.lent)
-            .field("idle", &stock.idle.len())
+            .field("callers", &self.len())
             .finish_non_exhaustive()
     }
 }
@@ -270,25 +249,33 @@ impl fmt::Debug for Pool {
 /// A caller of a [`Pool`], which takes it back when this is dropped.
 ///
 /// Calls that are still outstanding then are forgotten, and settings changed on the caller are the pool's again.
-#[derive(Debug)]
 #[must_use = "dropping it gives the caller back"]
 pub struct PooledCaller<'a> {
+    pool: &'a Pool,
     /// `None` only while it is dropped.
-    caller: Option<Caller>,
-    place: Place<'a>,
+    held: Option<(Caller, Lease<Caller>)>,
+}
+
+impl PooledCaller<'_> {
+    /// Gives the place back without the caller, whose callee is gone or stops.
+    fn retire(mut self) {
+        if let Some((caller, lease)) = self.held.take() {
+            drop((caller, lease));
+        }
+    }
 }
 
 impl Deref for PooledCaller<'_> {
     type Target = Caller;
 
     fn deref(&self) -> &Caller {
-        self.caller.as_ref().expect("the caller is taken out only by `drop`")
+        &self.held.as_ref().expect("the caller is taken out only by `drop`").0
     }
 }
 
 impl DerefMut for PooledCaller<'_> {
     fn deref_mut(&mut self) -> &mut Caller {
-        self.caller.as_mut().expect("the caller is taken out only by `drop`")
+        &mut self.held.as_mut().expect("the caller is taken out only by `drop`").0
     }
 }
 
@@ -302,29 +289,19 @@ impl Calls for PooledCaller<'_> {
 
 impl Drop for PooledCaller<'_> {
     fn drop(&mut self) {
-        let pool = self.place.pool;
-        // Outside the lock: it costs a system call, and closing a broken one several.
-        if let Some(caller) = self.caller.take().and_then(|caller| pool.refresh(caller)) {
-            pool.stock().idle.push(caller);
+        let Some((caller, lease)) = self.held.take() else { return };
+        if lease.is_inherited() {
+            return;
         }
-        // The place is given back right after this, and tells whoever waits.
+        // A caller that is not fit is dropped before the lease, which lets the next thread connect.
+        if let Some(caller) = self.pool.refresh(caller) {
+            drop(lease.give_back(caller));
+        }
     }
 }
 
-/// One of the pool's places, taken for a caller that is lent or about to connect.
-struct Place<'a> {
-    pool: &'a Pool,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.pool.stock().lent -= 1;
-        self.pool.returned.notify_one();
-    }
-}
-
-impl fmt::Debug for Place<'_> {
+impl fmt::Debug for PooledCaller<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Place")
+        f.debug_tuple("PooledCaller").field(&**self).finish()
     }
 }

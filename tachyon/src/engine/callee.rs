@@ -1,0 +1,349 @@
+//! The answering end of one connection: which request is next, what becomes of it, and which calls have begun.
+//!
+//! Nothing here waits but [`serve_one`], the driver of a callee that has one caller. All other drivers (a server's
+//! worker, its task of tokio, an event loop) call [`CalleeCore::turn`] and park the connection when it is idle.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::caller_info::CallerInfo;
+use super::fault::{ErrorBody, ErrorKind, send_error};
+use super::request::{OpenRequest, is_cancel, is_control, open_loan, refused_type};
+use crate::aligned::AlignedBytes;
+use crate::bus::{Incoming, MOST_PER_LOOK, Outgoing, look_for_data};
+use crate::error::{Halt, Unsent};
+use crate::ring::{Fault, Frame};
+use crate::slice;
+use crate::type_id::msg_type;
+use crate::wait::Deadline;
+
+/// What answers requests.
+pub(crate) trait Service {
+    /// What stands for a call that has begun and is answered later; `Infallible` if every request is answered at once.
+    type Begun;
+
+    /// Whether a request of this type may begin, of a caller that has `begun` calls under way.
+    fn admit(&self, type_id: u32, begun: usize) -> bool;
+
+    /// Answers a request, or begins it.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    fn handle(
+        &mut self,
+        caller: &CallerInfo,
+        incoming: &Incoming,
+        outgoing: &mut Outgoing,
+        request: &OpenRequest,
+    ) -> Result<Handled<Self::Begun>, Halt>;
+
+    /// Ends a call that has begun.
+    fn cancel(&mut self, call: Self::Begun, why: Why);
+}
+
+/// Why a call that has begun is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its caller said so, and waits no longer.
+    Caller,
+    /// Its caller is gone.
+    CallerGone,
+    /// The server stops, and the time of its handlers is over.
+    Stop,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) enum Handled<B> {
+    /// It was answered.
+    Replied,
+    /// It has begun, and is answered later.
+    Later(B),
+}
+
+/// What came of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// A request was served or begun, or there may be more.
+    Served,
+    /// There is nothing to do until the peer rings, or a held request gets a place.
+    Idle,
+}
+
+/// A request that waits for a place.
+#[derive(Debug)]
+struct HeldRequest {
+    correlation_id: u64,
+    type_id: u32,
+    deadline: Deadline,
+    payload: AlignedBytes,
+}
+
+/// The answering end of one connection of several. `B` stands for a call that has begun.
+#[derive(Debug)]
+pub(crate) struct CalleeCore<B> {
+    pub(crate) info: CallerInfo,
+    pub(crate) incoming: Incoming,
+    pub(crate) outgoing: Outgoing,
+    /// What the peer sent that is no ring.
+    pub(crate) fault: Option<Fault>,
+    /// Requests without a place, the oldest first. They are out of the ring, so that a CANCEL behind them is seen.
+    held: VecDeque<HeldRequest>,
+    held_bytes: usize,
+    /// Calls that have begun, by correlation id, with their message type.
+    begun: HashMap<u64, (u16, B)>,
+}
+
+impl<B> CalleeCore<B> {
+    /// Takes both ends of a connection. Replies without room are deferred from now on.
+    pub(crate) fn new(info: CallerInfo, incoming: Incoming, mut outgoing: Outgoing) -> Self {
+        outgoing.never_wait();
+        Self { info, incoming, outgoing, fault: None, held: VecDeque::new(), held_bytes: 0, begun: HashMap::new() }
+    }
+
+    /// Serves one request, if there is one and a place for it: a caller that floods gets as many turns as all others.
+    ///
+    /// # Errors
+    /// The connection has ended, and nothing that was committed before is left to serve.
+    pub(crate) fn turn(&mut self, service: &mut impl Service<Begun = B>) -> Result<Pass, Halt> {
+        if let Some(fault) = self.fault {
+            return Err(self.incoming.connection.broken(fault));
+        }
+        // Asked before the look: nothing committed before an end seen here can escape that look.
+        let gone = self.incoming.connection.peer.was_gone();
+        if self.outgoing.has_deferred() && !self.flush()? && self.outgoing.is_overfull() {
+            return Ok(Pass::Idle);
+        }
+        if let Some(first) = self.held.front()
+            && service.admit(first.type_id, self.begun.len())
+        {
+            return self.serve_held(service);
+        }
+        for _ in 0..MOST_PER_LOOK {
+            if self.holds_enough() {
+                return self.check_caller().map(|()| Pass::Idle);
+            }
+            if !self.take()? {
+                return if gone { Err(Halt::PeerDead) } else { Ok(Pass::Idle) };
+            }
+            if is_cancel(&self.incoming.loan) {
+                self.take_cancel(service)?;
+            } else if is_control(&self.incoming.loan) || service.admit(self.incoming.loan.type_id, self.begun.len()) {
+                return self.serve(service);
+            } else {
+                self.hold()?;
+            }
+        }
+        Ok(Pass::Served)
+    }
+
+    /// Takes the next message as the loan of the forward ring, if there is one.
+    fn take(&mut self) -> Result<bool, Halt> {
+        self.incoming.connection.check_process()?;
+        let Incoming { connection, index, consumer, .. } = &mut self.incoming;
+        let Some(frame) = look_for_data(connection, connection.ring(*index), consumer)? else { return Ok(false) };
+        self.incoming.lend(frame);
+        Ok(true)
+    }
+
+    /// Serves the loan.
+    fn serve(&mut self, service: &mut impl Service<Begun = B>) -> Result<Pass, Halt> {
+        let Self { info, incoming, outgoing, .. } = self;
+        let (call, of) = (incoming.loan.correlation_id, msg_type(incoming.loan.type_id));
+        let handled = serve_loan(incoming, outgoing, |incoming, outgoing, frame, deadline| {
+            service.handle(info, incoming, outgoing, &OpenRequest { frame: *frame, deadline })
+        })?;
+        self.note(call, of, handled, service);
+        Ok(Pass::Served)
+    }
+
+    fn note(&mut self, call: u64, of: u16, handled: Handled<B>, service: &mut impl Service<Begun = B>) {
+        if let Handled::Later(begun) = handled
+            && let Some((_, before)) = self.begun.insert(call, (of, begun))
+        {
+            // A caller that uses an id twice waits for one answer.
+            service.cancel(before, Why::Caller);
+        }
+    }
+
+    /// Serves the oldest request that is held.
+    #[cold]
+    fn serve_held(&mut self, service: &mut impl Service<Begun = B>) -> Result<Pass, Halt> {
+        let Some(held) = self.held.pop_front() else { return Ok(Pass::Idle) };
+        self.held_bytes -= held.payload.len();
+        self.incoming.lend_kept(held.correlation_id, held.type_id, held.payload);
+        let request = OpenRequest { frame: self.incoming.loan, deadline: held.deadline };
+        let handled = service.handle(&self.info, &self.incoming, &mut self.outgoing, &request);
+        self.incoming.release_loan();
+        self.note(held.correlation_id, msg_type(held.type_id), handled?, service);
+        Ok(Pass::Served)
+    }
+
+    /// Takes the loan out of the ring, to be served when there is a place.
+    #[cold]
+    fn hold(&mut self) -> Result<(), Halt> {
+        let deadline = open_loan(&self.incoming)?;
+        let Frame { correlation_id, type_id, .. } = self.incoming.loan;
+        let payload = AlignedBytes::from(slice::payload(&self.incoming.loan, &self.incoming));
+        self.incoming.release_loan();
+        self.held_bytes += payload.len();
+        self.held.push_back(HeldRequest { correlation_id, type_id, deadline, payload });
+        Ok(())
+    }
+
+    /// Whether requests wait for a place.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Whether as much is held as a ring takes. Further requests stay in the ring, and their caller waits for room.
+    fn holds_enough(&self) -> bool {
+        let geometry = self.incoming.ring().geometry();
+        self.held.len() >= geometry.slots() || self.held_bytes >= geometry.capacity()
+    }
+
+    /// Asks whether the caller is still there, for a turn that does not look at the ring.
+    #[cold]
+    fn check_caller(&self) -> Result<(), Halt> {
+        match self.outgoing.check(0) {
+            Err(Unsent::Halted(halt)) => Err(halt),
+            Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
+        }
+    }
+
+    /// Takes the loan, which cancels a call. A call that is answered already has no entry.
+    #[cold]
+    fn take_cancel(&mut self, service: &mut impl Service<Begun = B>) -> Result<(), Halt> {
+        open_loan(&self.incoming)?;
+        let call = self.incoming.loan.correlation_id;
+        self.incoming.release_loan();
+        if let Some((_, begun)) = self.begun.remove(&call) {
+            service.cancel(begun, Why::Caller);
+        } else if let Some(at) = self.held.iter().position(|held| held.correlation_id == call) {
+            let held = self.held.remove(at);
+            self.held_bytes -= held.map_or(0, |held| held.payload.len());
+        }
+        Ok(())
+    }
+
+    /// A call that has begun is done: gives what stands for it, and its place to another. `None` when it was cancelled.
+    pub(crate) fn finish(&mut self, call: u64) -> Option<B> {
+        self.begun.remove(&call).map(|(_, begun)| begun)
+    }
+
+    /// Ends all calls that have begun: the caller is gone.
+    pub(crate) fn cancel_all(&mut self, service: &mut impl Service<Begun = B>) {
+        for (_, (_, begun)) in self.begun.drain() {
+            service.cancel(begun, Why::CallerGone);
+        }
+    }
+
+    /// Ends all calls that have begun, for a server that stops, and tells the caller of each.
+    ///
+    /// # Errors
+    /// The caller is gone.
+    pub(crate) fn abandon(&mut self, service: &mut impl Service<Begun = B>) -> Result<(), Halt> {
+        let begun = core::mem::take(&mut self.begun);
+        let mut outcome = Ok(());
+        for (call, (of, begun)) in begun {
+            service.cancel(begun, Why::Stop);
+            outcome = outcome.and(self.refuse(call, of, ErrorKind::Cancelled));
+        }
+        outcome
+    }
+
+    /// Sends replies that had no room; true when none is left.
+    fn flush(&mut self) -> Result<bool, Halt> {
+        match self.outgoing.flush() {
+            Ok(flushed) => Ok(flushed),
+            Err(Unsent::Halted(halt)) => Err(halt),
+            // It fitted the ring when it was deferred, and rings do not shrink.
+            Err(Unsent::TooLarge { .. }) => Ok(true),
+        }
+    }
+
+    /// Answers requests that have not begun with `Stopping`, for a server that stops. True when none is left and no
+    /// reply is deferred. One call refuses a bounded number: a caller that goes on sending does not keep the server.
+    ///
+    /// # Errors
+    /// The caller is gone.
+    pub(crate) fn refuse_all(&mut self, service: &mut impl Service<Begun = B>) -> Result<bool, Halt> {
+        self.held_bytes = 0;
+        while let Some(held) = self.held.pop_front() {
+            self.refuse(held.correlation_id, msg_type(held.type_id), ErrorKind::Stopping)?;
+        }
+        for _ in 0..MOST_PER_LOOK {
+            if !self.flush()? {
+                return Ok(false);
+            }
+            if !self.take()? {
+                return Ok(true);
+            }
+            if is_cancel(&self.incoming.loan) {
+                self.take_cancel(service)?;
+                continue;
+            }
+            open_loan(&self.incoming)?;
+            let (call, of) = (self.incoming.loan.correlation_id, refused_type(&self.incoming));
+            self.incoming.release_loan();
+            self.refuse(call, of, ErrorKind::Stopping)?;
+        }
+        Ok(false)
+    }
+
+    /// Ends the connection of a server that stops. The caller can send no further request, and those that it sent before
+    /// are refused, as far as their replies have room.
+    pub(crate) fn shut(&mut self, service: &mut impl Service<Begun = B>) {
+        let connection = Arc::clone(&self.incoming.connection);
+        if connection.check_process().is_ok() {
+            connection.close_ring(0);
+            while let Ok(false) = self.refuse_all(service)
+                && !self.outgoing.has_deferred()
+            {}
+            connection.close();
+        }
+    }
+
+    fn refuse(&mut self, call: u64, of: u16, kind: ErrorKind) -> Result<(), Halt> {
+        match send_error(&mut self.outgoing, call, of, kind, ErrorBody::default()) {
+            Err(Unsent::Halted(halt)) => Err(halt),
+            Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
+        }
+    }
+}
+
+/// Has the loan of the forward ring served, and releases it.
+#[inline]
+pub(crate) fn serve_loan<R, E: From<Halt>>(
+    incoming: &mut Incoming,
+    outgoing: &mut Outgoing,
+    handle: impl FnOnce(&Incoming, &mut Outgoing, &Frame, Deadline) -> Result<R, E>,
+) -> Result<R, E> {
+    let deadline = open_loan(incoming)?;
+    let outcome = handle(incoming, outgoing, &incoming.loan, deadline);
+    incoming.release_loan();
+    outcome
+}
+
+/// Has one request served, waiting for it; control requests are served on the way.
+#[inline]
+pub(crate) fn serve_one<E: From<Halt>>(
+    incoming: &mut Incoming,
+    outgoing: &mut Outgoing,
+    deadline: Deadline,
+    mut handle: impl FnMut(&Incoming, &mut Outgoing, &Frame, Deadline) -> Result<(), E>,
+) -> Result<(), E> {
+    // A caller may be waiting for a reply that an interrupted wait left behind, and would send nothing more until then.
+    if outgoing.has_deferred() {
+        outgoing.flush_deferred()?;
+    }
+    loop {
+        incoming.take_loan(deadline)?;
+        let control = is_control(&incoming.loan);
+        let outcome = serve_loan(incoming, outgoing, &mut handle);
+        if !control || outcome.is_err() {
+            return outcome;
+        }
+        incoming.check_patience(deadline)?;
+    }
+}

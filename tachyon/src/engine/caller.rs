@@ -1,0 +1,274 @@
+//! The calling end of a connection, which never waits.
+//!
+//! A driver sends with [`try_send`](CallerCore::try_send), takes replies with [`next`](CallerCore::next), and sleeps by
+//! itself when neither has anything to do. `docs/internals/drivers.md` has the steps.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::calls::{Answer, Arrived, Calls, Outcome, Standing};
+use super::verified::VerifiedEndpoints;
+use crate::bus::{End, Established, Incoming, MOST_PER_LOOK, Outgoing, look_for_data};
+use crate::error::{Halt, Unsent};
+use crate::ring::{Fault, Frame, MessageHeader, Reservation};
+use crate::slice;
+use crate::type_id::{ROUTE_CANCEL, make_type_id};
+use crate::wait::{Armed, Deadline, arm_and_look};
+
+/// The calling end of a connection, with what its driver attaches to a call: `T`.
+#[derive(Debug)]
+pub(crate) struct CallerCore<T> {
+    pub(crate) outgoing: Outgoing,
+    pub(crate) incoming: Incoming,
+    pub(crate) calls: Calls<T>,
+    pub(crate) verified: VerifiedEndpoints,
+    /// Calls whose cancellation found no room.
+    cancellations: VecDeque<u64>,
+}
+
+/// The reply to a call that waits. Its frame is the driver's to release.
+#[derive(Debug)]
+pub(crate) struct Reply<T> {
+    pub(crate) tag: T,
+    pub(crate) frame: Frame,
+}
+
+impl<T> CallerCore<T> {
+    pub(crate) fn over(established: &Established) -> Self {
+        Self {
+            outgoing: established.outgoing(0),
+            incoming: established.incoming(1),
+            calls: Calls::new(),
+            verified: VerifiedEndpoints::default(),
+            cancellations: VecDeque::new(),
+        }
+    }
+
+    /// What travels beside the payload of the next call.
+    #[inline]
+    pub(crate) fn header(&self, type_id: u32, deadline: Deadline) -> MessageHeader {
+        MessageHeader::due(type_id, self.calls.next(), deadline.to_wire())
+    }
+
+    /// Sends a request if there is room, a connection, and nothing to be looked at first. `None`, for any reason, says that
+    /// nothing was sent, and [`try_send`](Self::try_send) has the answer.
+    #[inline]
+    pub(crate) fn send_fast(&mut self, type_id: u32, payload: &[u8], deadline: Deadline, tag: T) -> Option<u64> {
+        let sent = self.outgoing.send_fast(payload, self.header(type_id, deadline));
+        sent.then(|| self.calls.sent(tag))
+    }
+
+    /// Sends a request and gives its id; gives the tag back when there is no room.
+    #[inline]
+    pub(crate) fn try_send(
+        &mut self,
+        type_id: u32,
+        payload: &[u8],
+        deadline: Deadline,
+        tag: T,
+    ) -> Result<Result<u64, T>, Unsent> {
+        // Cancellations go first: the places that they free may be what the callee waits for.
+        if self.flush_cancellations()? && self.outgoing.try_send(payload, self.header(type_id, deadline))? {
+            Ok(Ok(self.calls.sent(tag)))
+        } else {
+            Ok(Err(tag))
+        }
+    }
+
+    /// Sends a request whose bytes were written into `reservation`.
+    pub(crate) fn commit(&mut self, reservation: Reservation, len: usize, header: MessageHeader, tag: T) -> u64 {
+        self.outgoing.publish(reservation, len, header);
+        // A connection that has ended is for the wait to report.
+        drop(self.flush_cancellations());
+        self.calls.sent(tag)
+    }
+
+    /// Takes the next reply to a call that waits. Replies to calls that were given up are released on the way, at most
+    /// [`MOST_PER_LOOK`] of them: after `None` there [may be more](Self::may_have_more).
+    ///
+    /// # Errors
+    /// The connection's end, once the ring is empty; a fault for a reply to no call at all.
+    pub(crate) fn next(&mut self) -> Result<Option<Reply<T>>, Halt> {
+        self.incoming.connection.check_process()?;
+        for _ in 0..MOST_PER_LOOK {
+            let Some(frame) = self.look()? else { return Ok(None) };
+            match self.calls.answered(frame.correlation_id) {
+                Answer::Awaited(tag) => return Ok(Some(Reply { tag, frame })),
+                Answer::Forgotten => self.incoming.release(frame.position),
+                Answer::Impossible => return Err(self.impossible(frame.correlation_id)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the reply to a call as the loan of the reverse ring, if the call is the only one under way and its reply comes
+    /// soon and lies in its slot. False, for any reason, says that nothing was taken.
+    #[inline]
+    pub(crate) fn take_lone(&mut self, id: u64) -> bool {
+        if !self.calls.is_lone(id) {
+            return false;
+        }
+        let came = self.incoming.take_soon(|of| of == id);
+        if came {
+            self.calls.take_lone();
+        }
+        came
+    }
+
+    /// One look for a reply, whichever call it is for.
+    #[inline]
+    pub(crate) fn look(&mut self) -> Result<Option<Frame>, Halt> {
+        let Incoming { connection, index, consumer, .. } = &mut self.incoming;
+        look_for_data(connection, connection.ring(*index), consumer)
+    }
+
+    /// Takes the rings of the callee; true when the callee is gone, in which case the replies in the ring now are its last.
+    /// A driver hears before it looks.
+    ///
+    /// # Errors
+    /// A fault: the callee sent something else than a ring.
+    #[cfg(not(loom))]
+    pub(crate) fn hear(&self) -> Result<bool, Halt> {
+        let connection = &self.incoming.connection;
+        // A ring that a forked child takes would be missing in its parent.
+        connection.check_process()?;
+        connection.peer.hear().map_err(|fault| connection.broken(fault))?;
+        Ok(connection.peer.is_gone())
+    }
+
+    /// Asks the callee to ring for the next reply, and for room of so many bytes if a request waits for it. True when
+    /// there is nothing to do yet: the driver sleeps, for no longer than [`SECOND_LOOK`](crate::wait::SECOND_LOOK) at
+    /// first.
+    pub(crate) fn arm(&mut self, room: Option<usize>) -> bool {
+        let connection = Arc::clone(&self.outgoing.connection);
+        let replies = &connection.ring(1).header().consumer_parked.0;
+        let requests = &connection.ring(0).header().producer_parked.0;
+        // A cancellation needs a slot and no more.
+        let room = room.or(self.owes_cancellations().then_some(0));
+        let words = [replies, requests];
+        let words = if room.is_some() { &words[..] } else { &words[..1] };
+        let mut look = || {
+            // An error is something to do, too.
+            let has_room = room.is_some_and(|len| !matches!(self.outgoing.try_reserve(len), Ok(None)));
+            Ok::<_, core::convert::Infallible>((has_room || self.may_have_more()).then_some(()))
+        };
+        matches!(arm_and_look(words, &mut look), Ok(Armed::Sleep { .. }))
+    }
+
+    /// Asks the callee to ring no more: the driver looks by itself from now on.
+    pub(crate) fn disarm(&self) {
+        let connection = &self.outgoing.connection;
+        // The words are the parent's, which still wants to be rung.
+        if connection.check_process().is_err() {
+            return;
+        }
+        connection.ring(1).header().consumer_parked.0.clear();
+        connection.ring(0).header().producer_parked.0.clear();
+    }
+
+    /// Whether something lies in the reply ring: a message, or a reason to give the connection up.
+    pub(crate) fn may_have_more(&self) -> bool {
+        self.incoming.consumer.is_ready()
+    }
+
+    /// Files a reply that is not the one waited for: kept for its own waiter, dropped if its call was given up.
+    #[cold]
+    pub(crate) fn file(&mut self, frame: Frame) -> Result<(), Halt> {
+        file(&mut self.incoming, &mut self.calls, frame)
+    }
+
+    #[cold]
+    fn impossible(&self, id: u64) -> Halt {
+        self.incoming.connection.broken(Fault::Correlation(id))
+    }
+
+    /// Where a call stands.
+    #[inline]
+    pub(crate) fn standing(&self, id: u64) -> Standing {
+        self.calls.standing(id)
+    }
+
+    /// Takes the outcome of a settled call.
+    pub(crate) fn take_outcome(&mut self, id: u64) -> Option<Outcome> {
+        self.calls.take_outcome(id)
+    }
+
+    /// Gives a call up; its place is free at once, and a late reply is dropped. The callee hears of it unless the call's
+    /// deadline has passed, which the callee knows. False when no such call is outstanding.
+    pub(crate) fn end(&mut self, id: u64, cancel: bool) -> bool {
+        let Some(waited) = self.calls.end(id) else { return false };
+        if waited && cancel {
+            self.cancellations.push_back(id);
+            // What is wrong with the connection is for its next operation to report.
+            drop(self.flush_cancellations());
+        }
+        true
+    }
+
+    /// As [`end`](Self::end), for all calls. Gives what was attached to them.
+    pub(crate) fn end_all(&mut self, cancel: bool) -> Vec<T> {
+        let ended = self.calls.take_all();
+        if cancel {
+            self.cancellations.extend(ended.iter().map(|(id, _)| id));
+            drop(self.flush_cancellations());
+        }
+        ended.into_iter().map(|(_, tag)| tag).collect()
+    }
+
+    /// Whether cancellations wait for room.
+    #[inline]
+    pub(crate) fn owes_cancellations(&self) -> bool {
+        !self.cancellations.is_empty()
+    }
+
+    /// Sends the cancellations that are owed, as far as there is room; true when none is left.
+    #[inline]
+    pub(crate) fn flush_cancellations(&mut self) -> Result<bool, Unsent> {
+        if self.cancellations.is_empty() { Ok(true) } else { self.send_cancellations() }
+    }
+
+    #[cold]
+    fn send_cancellations(&mut self) -> Result<bool, Unsent> {
+        while let Some(id) = self.cancellations.front() {
+            if !self.outgoing.try_send(&[], MessageHeader::new(make_type_id(ROUTE_CANCEL, 0), *id))? {
+                return Ok(false);
+            }
+            self.cancellations.pop_front();
+        }
+        Ok(true)
+    }
+
+    /// Puts another connection in the place of one that has ended in this way. Replies that it still holds are kept, and
+    /// calls without one are lost. Ids go on growing.
+    pub(crate) fn replace(&mut self, established: Option<&Established>, end: &End) {
+        // A hostile callee could go on sending: at most as many as the ring holds.
+        for _ in 0..self.incoming.ring().geometry().slots() {
+            // What is wrong with a connection that is given up is of no more interest.
+            let Ok(Some(frame)) = self.incoming.consumer.try_take() else { break };
+            if self.file(frame).is_err() {
+                break;
+            }
+        }
+        self.calls.lose(end);
+        self.cancellations.clear();
+        // The next callee may mean something else by the same endpoints.
+        self.verified = VerifiedEndpoints::default();
+        let Some(established) = established else { return };
+        let (mut outgoing, mut incoming) = (established.outgoing(0), established.incoming(1));
+        // How this side waits is its user's choice, and what it has learnt is worth keeping.
+        (outgoing.waiter, incoming.waiter) = (self.outgoing.waiter, self.incoming.waiter);
+        (self.outgoing, self.incoming) = (outgoing, incoming);
+    }
+}
+
+/// As [`CallerCore::file`], while the other direction is in use.
+#[cold]
+pub(crate) fn file<T>(incoming: &mut Incoming, calls: &mut Calls<T>, frame: Frame) -> Result<(), Halt> {
+    let id = frame.correlation_id;
+    let kept = calls.keep(id, || Arrived { type_id: frame.type_id, payload: slice::payload(&frame, incoming).into() });
+    if !kept {
+        return Err(incoming.connection.broken(Fault::Correlation(id)));
+    }
+    incoming.release(frame.position);
+    Ok(())
+}

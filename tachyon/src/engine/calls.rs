@@ -1,0 +1,326 @@
+//! Calls under way: which correlation ids wait for a reply, and outcomes that came before they were waited for.
+
+use core::hash::{BuildHasherDefault, Hasher};
+use core::num::NonZeroU64;
+use std::collections::HashMap;
+
+use crate::aligned::AlignedBytes;
+use crate::bus::End;
+
+/// A reply copied out of the ring to wait for its own waiter.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) type_id: u32,
+    pub(crate) payload: AlignedBytes,
+}
+
+/// What came of a call before it was waited for: its reply, or the end of its connection.
+pub(crate) type Outcome = Result<Arrived, End>;
+
+/// Where a call stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Not outstanding.
+    Unknown,
+    /// Nothing has come for it yet.
+    Awaited,
+    /// Its outcome is here to be taken.
+    Settled,
+}
+
+/// What a reply is, by its correlation id.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer<T> {
+    /// The reply to a call that waits, which is outstanding no longer.
+    Awaited(T),
+    /// The reply to a call that was given up, or was answered before.
+    Forgotten,
+    /// The reply to no call at all.
+    Impossible,
+}
+
+#[derive(Debug)]
+enum Entry<T> {
+    Waiting(T),
+    Settled(Outcome),
+}
+
+/// Hashes an id by one multiplication: ids are counted up, and no peer chooses them.
+#[derive(Debug, Default)]
+struct OneMultiply(u64);
+
+impl Hasher for OneMultiply {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    #[inline]
+    fn write_u64(&mut self, id: u64) {
+        // 2^64 divided by the golden ratio: Knuth, The Art of Computer Programming, volume 3, 6.4.
+        self.0 = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+/// Entries for which a table keeps its room after a burst.
+const KEPT_ENTRIES: usize = 1024;
+
+/// The outstanding calls of one caller, each with what its driver attaches to it. Every operation takes the same time
+/// however many there are, in any order.
+#[derive(Debug)]
+pub(crate) struct Calls<T> {
+    /// The first id sent over the present connection.
+    first: u64,
+    next: u64,
+    /// The only call under way, while nothing has come for it: nearly every call, from beginning to end. The table is
+    /// empty then.
+    lone: Option<(NonZeroU64, T)>,
+    table: HashMap<u64, Entry<T>, BuildHasherDefault<OneMultiply>>,
+}
+
+impl<T> Calls<T> {
+    pub(super) fn new() -> Self {
+        Self { first: 1, next: 1, lone: None, table: HashMap::default() }
+    }
+
+    /// The id of the next call. Ids grow, also beyond the end of a connection: none ever means two calls.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Notes that the call with the next id was sent.
+    #[inline]
+    pub(crate) fn sent(&mut self, tag: T) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        if self.lone.is_none() && self.table.is_empty() {
+            self.lone = NonZeroU64::new(id).map(|id| (id, tag));
+        } else {
+            self.sent_beside_others(id, tag);
+        }
+        id
+    }
+
+    #[inline(never)]
+    fn sent_beside_others(&mut self, id: u64, tag: T) {
+        self.move_lone();
+        self.table.insert(id, Entry::Waiting(tag));
+    }
+
+    /// Whether this call is the only one under way, and nothing has come for it.
+    #[inline]
+    pub(super) fn is_lone(&self, id: u64) -> bool {
+        matches!(&self.lone, Some((lone, _)) if lone.get() == id)
+    }
+
+    /// Ends the only call under way.
+    #[inline]
+    pub(super) fn take_lone(&mut self) -> Option<T> {
+        self.lone.take().map(|(_, tag)| tag)
+    }
+
+    /// Puts the only call into the table: another one joins it, or it gets an outcome.
+    fn move_lone(&mut self) {
+        if let Some((id, tag)) = self.lone.take() {
+            self.table.insert(id.get(), Entry::Waiting(tag));
+        }
+    }
+
+    /// Number of calls that are neither answered and taken, nor given up.
+    pub(crate) fn len(&self) -> usize {
+        self.table.len() + usize::from(self.lone.is_some())
+    }
+
+    pub(crate) fn standing(&self, id: u64) -> Standing {
+        if self.is_lone(id) {
+            return Standing::Awaited;
+        }
+        match self.table.get(&id) {
+            None => Standing::Unknown,
+            Some(Entry::Waiting(_)) => Standing::Awaited,
+            Some(Entry::Settled(_)) => Standing::Settled,
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry<T>> {
+        let entry = self.table.remove(&id);
+        let capacity = self.table.capacity();
+        if capacity > KEPT_ENTRIES && self.table.len() < capacity / 8 {
+            self.table.shrink_to(capacity / 4);
+        }
+        entry
+    }
+
+    /// Gives a call up. True when nothing had come for it; `None` when no such call is outstanding.
+    pub(super) fn end(&mut self, id: u64) -> Option<bool> {
+        if self.is_lone(id) {
+            self.lone = None;
+            return Some(true);
+        }
+        self.remove(id).map(|entry| matches!(entry, Entry::Waiting(_)))
+    }
+
+    /// Takes the outcome of a settled call.
+    pub(super) fn take_outcome(&mut self, id: u64) -> Option<Outcome> {
+        match self.remove(id)? {
+            Entry::Settled(outcome) => Some(outcome),
+            Entry::Waiting(tag) => {
+                self.table.insert(id, Entry::Waiting(tag));
+                None
+            }
+        }
+    }
+
+    /// Ends all calls, and gives those for which nothing had come, with what was attached to them.
+    pub(super) fn take_all(&mut self) -> Vec<(u64, T)> {
+        self.move_lone();
+        let waiting = |(id, entry)| match entry {
+            Entry::Waiting(tag) => Some((id, tag)),
+            Entry::Settled(_) => None,
+        };
+        core::mem::take(&mut self.table).into_iter().filter_map(waiting).collect()
+    }
+
+    /// Whether the present connection has carried this id.
+    fn is_possible(&self, id: u64) -> bool {
+        (self.first..self.next).contains(&id)
+    }
+
+    /// Ends the call that a reply is for.
+    pub(super) fn answered(&mut self, id: u64) -> Answer<T> {
+        if self.is_lone(id) {
+            return self.take_lone().map_or(Answer::Forgotten, Answer::Awaited);
+        }
+        if !self.is_possible(id) {
+            return Answer::Impossible;
+        }
+        match self.remove(id) {
+            Some(Entry::Waiting(tag)) => Answer::Awaited(tag),
+            Some(settled) => {
+                self.table.insert(id, settled);
+                Answer::Forgotten
+            }
+            None => Answer::Forgotten,
+        }
+    }
+
+    /// Files a reply for its waiter; what `arrived` makes is dropped unless the call waits. False when the reply is to no
+    /// call at all.
+    pub(super) fn keep(&mut self, id: u64, arrived: impl FnOnce() -> Arrived) -> bool {
+        if !self.is_possible(id) {
+            return false;
+        }
+        self.move_lone();
+        if let Some(entry @ Entry::Waiting(_)) = self.table.get_mut(&id) {
+            *entry = Entry::Settled(Ok(arrived()));
+        }
+        true
+    }
+
+    /// Ends the time of one connection: calls without a reply are lost, and ids from now on are a new connection's.
+    pub(super) fn lose(&mut self, end: &End) {
+        self.first = self.next;
+        self.move_lone();
+        for entry in self.table.values_mut() {
+            if let Entry::Waiting(_) = entry {
+                *entry = Entry::Settled(Err(end.clone()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(byte: u8) -> Arrived {
+        Arrived { type_id: 0, payload: [byte][..].into() }
+    }
+
+    #[test]
+    fn ids_start_at_one_and_grow() {
+        let mut calls = Calls::new();
+        assert_eq!([(); 3].map(|()| calls.sent(())), [1, 2, 3]);
+        assert_eq!(calls.len(), 3);
+    }
+
+    #[test]
+    fn replies_in_any_order_find_their_call() {
+        let mut calls = Calls::new();
+        for tag in 0..100u8 {
+            calls.sent(tag);
+        }
+        for id in (51..=100).rev() {
+            assert!(calls.keep(id, || reply(u8::try_from(id).unwrap())));
+            assert_eq!(calls.answered(id), Answer::Forgotten, "a second reply is not awaited");
+        }
+        for id in (1..=50).rev() {
+            assert_eq!(calls.answered(id), Answer::Awaited(u8::try_from(id).unwrap() - 1));
+        }
+        for id in 51..=100 {
+            assert_eq!(*calls.take_outcome(id).unwrap().unwrap().payload, [u8::try_from(id).unwrap()]);
+            assert_eq!(calls.standing(id), Standing::Unknown);
+        }
+        assert_eq!(calls.len(), 0);
+    }
+
+    #[test]
+    fn a_call_that_was_given_up_drops_its_reply() {
+        let mut calls = Calls::new();
+        for others in 0..2 {
+            let ids: Vec<_> = (0..=others).map(|_| calls.sent(())).collect();
+            assert_eq!(calls.end(ids[0]), Some(true));
+            assert_eq!(calls.answered(ids[0]), Answer::Forgotten);
+            assert!(calls.keep(ids[0], || panic!("no call waits for it")));
+            assert_eq!(calls.end(ids[0]), None);
+            calls.take_all();
+        }
+    }
+
+    #[test]
+    fn ids_that_were_not_sent_are_impossible() {
+        let mut calls = Calls::new();
+        calls.sent(());
+        for id in [0, 2, u64::MAX] {
+            assert_eq!(calls.answered(id), Answer::Impossible);
+            assert!(!calls.keep(id, || reply(0)));
+        }
+    }
+
+    #[test]
+    fn a_lost_connection_settles_its_calls_and_the_next_one_has_its_own_ids() {
+        let mut calls = Calls::new();
+        let [early, late, gone] = [(); 3].map(|()| calls.sent(()));
+        assert!(calls.keep(early, || reply(7)));
+        calls.end(gone);
+        calls.lose(&End::PeerDead);
+        assert_eq!(calls.next(), 4, "ids never repeat");
+        for id in [early, late, gone, 4] {
+            assert_eq!(calls.answered(id), Answer::Impossible, "{id} was not sent over the new connection");
+        }
+        assert_eq!(*calls.take_outcome(early).unwrap().unwrap().payload, [7]);
+        assert_eq!(calls.standing(late), Standing::Settled);
+        assert!(matches!(calls.take_outcome(late), Some(Err(End::PeerDead))));
+        assert_eq!(calls.standing(gone), Standing::Unknown);
+        let id = calls.sent(());
+        assert_eq!(calls.answered(id), Answer::Awaited(()));
+    }
+
+    #[test]
+    fn a_burst_leaves_no_large_table() {
+        let mut calls = Calls::new();
+        for _ in 0..100_000 {
+            calls.sent(());
+        }
+        for id in (1..=100_000).rev() {
+            calls.end(id);
+        }
+        assert!(calls.table.capacity() <= 2 * KEPT_ENTRIES, "{}", calls.table.capacity());
+    }
+}

@@ -1,0 +1,21 @@
+//! The engine: what the ends of a connection do without a clock, a thread or a sleep. Drivers wait for them.
+
+mod callee;
+mod caller;
+mod caller_info;
+mod calls;
+mod fault;
+mod request;
+#[cfg(test)]
+mod tests;
+mod verified;
+mod watch;
+
+pub(crate) use callee::{CalleeCore, Handled, Pass, Service, Why, serve_loan, serve_one};
+pub(crate) use caller::{CallerCore, Reply, file};
+pub use caller_info::CallerInfo;
+pub(crate) use calls::{Arrived, Calls, Standing};
+pub(crate) use fault::{ErrorBody, ErrorReply, send_error};
+pub use fault::{ErrorKind, RpcError};
+pub(crate) use request::{OpenRequest, is_cancel, is_control, open_loan, open_request};
+pub(crate) use watch::Watch;

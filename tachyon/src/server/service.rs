@@ -1,0 +1,86 @@
+//! What answers the requests of a server's callers when every handler answers at once.
+
+use core::convert::Infallible;
+
+use crate::bus::{Incoming, Outgoing};
+use crate::dispatch::{Desk, Lent, Origin, Outcome};
+use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Service, Why};
+use crate::error::Halt;
+use crate::stats::Bank;
+
+/// The handlers of a table, run where they are served.
+pub(super) struct Blocking<'a, S: ?Sized> {
+    pub(super) desk: &'a Desk<S>,
+    pub(super) state: Lent<'a, S>,
+    pub(super) bank: Option<Bank<'a>>,
+}
+
+impl<S: ?Sized> Blocking<'_, S> {
+    /// Answers a request.
+    pub(super) fn answer(
+        &mut self,
+        caller: &CallerInfo,
+        incoming: &Incoming,
+        outgoing: &mut Outgoing,
+        request: &OpenRequest,
+    ) -> Result<(), Halt> {
+        let origin = Origin { caller: Some(caller), bank: self.bank };
+        let OpenRequest { frame, deadline } = request;
+        self.desk.report(self.desk.answer(self.state.again(), &origin, incoming, outgoing, frame, *deadline))
+    }
+}
+
+impl<S: ?Sized> Service for Blocking<'_, S> {
+    type Begun = Infallible;
+
+    fn admit(&self, _: u32, _: usize) -> bool {
+        true
+    }
+
+    fn handle(
+        &mut self,
+        caller: &CallerInfo,
+        incoming: &Incoming,
+        outgoing: &mut Outgoing,
+        request: &OpenRequest,
+    ) -> Result<Handled<Infallible>, Halt> {
+        self.answer(caller, incoming, outgoing, request).map(|()| Handled::Replied)
+    }
+
+    fn cancel(&mut self, call: Infallible, _: Why) {
+        match call {}
+    }
+}
+
+/// How layers and statistics see a cancelled call.
+pub(super) fn outcome_of(why: Why) -> Outcome {
+    match why {
+        Why::CallerGone => Outcome::CallerGone,
+        Why::Caller | Why::Stop => Outcome::Failed(ErrorKind::Cancelled),
+    }
+}
+
+/// Begins nothing: what is left when a server has stopped.
+pub(super) struct Nothing;
+
+impl Service for Nothing {
+    type Begun = Infallible;
+
+    fn admit(&self, _: u32, _: usize) -> bool {
+        false
+    }
+
+    fn handle(
+        &mut self,
+        _: &CallerInfo,
+        _: &Incoming,
+        _: &mut Outgoing,
+        _: &OpenRequest,
+    ) -> Result<Handled<Infallible>, Halt> {
+        Ok(Handled::Replied)
+    }
+
+    fn cancel(&mut self, call: Infallible, _: Why) {
+        match call {}
+    }
+}

@@ -1,0 +1,106 @@
+//! The models of a caller's core and its smallest driver: hear, look, arm, sleep.
+
+use loom::thread;
+
+use crate::bus::{Established, Incoming, Outgoing};
+use crate::engine::{CallerCore, Reply};
+use crate::handshake::connected_both_ways;
+use crate::kernel::{Wakers, clock};
+use crate::models::explore;
+use crate::ring::MessageHeader;
+use crate::type_id::{ROUTE_CANCEL, route_id};
+use crate::wait::{Deadline, SECOND_LOOK};
+
+/// A driver's sleep: it arms, and sleeps until the second look at first, then for as long as it takes.
+#[derive(Default)]
+struct Sleep(Option<Option<u64>>);
+
+impl Sleep {
+    /// A look found nothing: the next step is to arm, or to sleep and hear the callee.
+    fn next<T>(&mut self, ours: &Established, core: &mut CallerCore<T>, room: Option<usize>) {
+        match &mut self.0 {
+            None if core.arm(room) => self.0 = Some(Some(clock() + SECOND_LOOK)),
+            None => {}
+            Some(second_look) => {
+                if ours.connection.peer.poll_until(second_look.take()) {
+                    ours.connection.peer.hear();
+                    self.0 = None;
+                }
+            }
+        }
+    }
+}
+
+/// Takes a request and gives its room back.
+fn take(taken: &mut Incoming) -> (u64, u32) {
+    let frame = taken.take(Deadline::never()).expect("a caller that stays");
+    taken.release(frame.position);
+    (frame.correlation_id, frame.type_id)
+}
+
+fn answer(answers: &mut Outgoing, id: u64) {
+    answers.send(&[], MessageHeader::new(1, id), Deadline::never()).expect("a caller that stays");
+}
+
+/// Three calls over rings of two slots: the third waits for room while the replies to the others come, in another order.
+pub fn a_caller_with_two_calls_over_two_slots_is_woken(wakers: Wakers) {
+    explore(1, wakers, || {
+        let (ours, theirs) = connected_both_ways();
+        let serving = thread::spawn(move || {
+            let (mut taken, mut answers) = (theirs.incoming(0), theirs.outgoing(1));
+            let [first, second] = [take(&mut taken), take(&mut taken)].map(|(id, _)| id);
+            answer(&mut answers, second);
+            answer(&mut answers, first);
+            let (third, _) = take(&mut taken);
+            answer(&mut answers, third);
+            (theirs, taken, answers)
+        });
+        let mut core = CallerCore::over(&ours);
+        let (mut sent, mut came, mut sleep) = (0u64, 0, Sleep::default());
+        while came < 3 {
+            if let Some(Reply { tag, frame }) = core.next().expect("a callee that stays") {
+                assert_eq!(tag, frame.correlation_id, "the reply to another call");
+                core.incoming.release(frame.position);
+                came += 1;
+            } else if sent < 3
+                && core.try_send(1, &[], Deadline::never(), sent + 1).expect("a callee that stays").is_ok()
+            {
+                sent += 1;
+            } else {
+                sleep.next(&ours, &mut core, (sent < 3).then_some(0));
+                continue;
+            }
+            sleep = Sleep::default();
+        }
+        assert_eq!(core.calls.len(), 0);
+        drop(serving.join().expect("the callee"));
+    });
+}
+
+/// A call is cancelled while its callee answers: the late reply is dropped, and its room given back.
+pub fn a_cancellation_meets_a_reply(wakers: Wakers) {
+    explore(3, wakers, || {
+        let (ours, theirs) = connected_both_ways();
+        let serving = thread::spawn(move || {
+            let (mut taken, mut answers) = (theirs.incoming(0), theirs.outgoing(1));
+            let (id, _) = take(&mut taken);
+            answer(&mut answers, id);
+            let (cancelled, type_id) = take(&mut taken);
+            assert_eq!((cancelled, route_id(type_id)), (id, ROUTE_CANCEL));
+            (theirs, taken, answers)
+        });
+        let mut core = CallerCore::over(&ours);
+        let id = core.try_send(1, &[], Deadline::never(), ()).expect("a callee that stays").expect("room");
+        assert!(core.end(id, true) && core.calls.len() == 0);
+        let mut sleep = Sleep::default();
+        loop {
+            assert!(core.next().expect("a callee that stays").is_none(), "a reply to no call");
+            if core.incoming.consumer.taken() == 1 {
+                break;
+            }
+            sleep.next(&ours, &mut core, None);
+        }
+        assert_eq!(core.incoming.consumer.held(), 0);
+        drop(serving.join().expect("the callee"));
+    });
+}

@@ -1,0 +1,193 @@
+//! Handlers, hooks and layers that panic: the server goes on. Threads that end or cannot be started: the serving ends.
+#![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
+
+use std::fmt::{self, Display};
+use std::panic::panic_any;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tachyon::{
+    CallError, Caller, Context, Dispatcher, ErrorKind, Layer, Options, Outcome, RpcServer, ServeError, ServerOptions,
+    Stopper,
+};
+use tachyon_tests::Peer;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn socket() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.sock");
+    (folder, path)
+}
+
+/// Panics when it is dropped, with a value that does the same.
+struct Bomb(u32);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            panic_any(Self(self.0 - 1));
+        }
+    }
+}
+
+impl Display for Bomb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bomb")
+    }
+}
+
+fn dispatcher() -> Dispatcher {
+    let mut dispatcher = Dispatcher::default();
+    dispatcher.register(1, "echo", <[u8]>::to_vec).unwrap();
+    dispatcher.register(2, "throws", |_: &[u8]| -> Vec<u8> { panic_any(Bomb(2)) }).unwrap();
+    dispatcher.register(3, "gives", |_: &[u8]| Err::<(), _>(Bomb(1))).unwrap();
+    dispatcher.register(4, "fails", |_: &[u8]| Err::<(), _>("no")).unwrap();
+    dispatcher
+}
+
+type Serving = JoinHandle<Result<(), ServeError>>;
+
+/// A server in a thread of this process, served by `workers`, or by tokio when there are none.
+fn serve(mut server: RpcServer, mut dispatcher: Dispatcher, workers: usize) -> (Stopper, Serving) {
+    let stopper = server.stopper();
+    let serving = std::thread::spawn(move || match workers {
+        0 => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(dispatcher.serve_async(&mut server))
+        }
+        1 => dispatcher.serve_forever(&mut server),
+        more => dispatcher.serve_workers(&mut server, more),
+    });
+    (stopper, serving)
+}
+
+fn ask(caller: &mut Caller, msg_type: u16) -> Result<Vec<u8>, CallError> {
+    let reply = caller.request_timeout(msg_type, b"x", PATIENCE)?;
+    Ok(reply.to_vec())
+}
+
+fn assert_failed(caller: &mut Caller, msg_type: u16) {
+    match ask(caller, msg_type) {
+        Err(CallError::Remote(error)) => assert_eq!((error.kind, error.msg_type), (ErrorKind::HandlerFailed, msg_type)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn destructors_of_what_handlers_throw_and_return_end_no_server() {
+    for workers in [0, 1, 2] {
+        let (_folder, path) = socket();
+        let mut dispatcher = dispatcher();
+        if workers == 0 {
+            dispatcher.register_async(5, "throws_later", async |_: Vec<u8>| -> () { panic_any(Bomb(2)) }).unwrap();
+            dispatcher.register_async(6, "gives_later", async |_: Vec<u8>| Err::<(), _>(Bomb(1))).unwrap();
+            dispatcher
+                .register_async(7, "holds", |_: Vec<u8>| {
+                    let held = Bomb(1);
+                    async move {
+                        tokio::time::sleep(Duration::from_hours(1)).await;
+                        drop(held);
+                    }
+                })
+                .unwrap();
+        }
+        let (stopper, serving) = serve(RpcServer::bind(&path).unwrap(), dispatcher, workers);
+        let (mut bad, mut innocent) = (Caller::connect(&path).unwrap(), Caller::connect(&path).unwrap());
+        for msg_type in if workers == 0 { 2..7 } else { 2..5 } {
+            assert_failed(&mut bad, msg_type);
+            assert_eq!(ask(&mut innocent, 1).unwrap(), b"x");
+        }
+        if workers == 0 {
+            // A handler whose destructor panics, and whose caller leaves.
+            bad.call(7, b"").unwrap();
+            bad.ping(PATIENCE).unwrap();
+            drop(bad);
+            assert_eq!(ask(&mut innocent, 1).unwrap(), b"x");
+        }
+        stopper.stop();
+        serving.join().unwrap().unwrap();
+    }
+}
+
+struct Explosive;
+
+impl Layer for Explosive {
+    fn before(&self, _: &Context<'_>) {
+        panic_any(Bomb(2));
+    }
+
+    fn after(&self, _: &Context<'_>, _: &Outcome, _: Duration) {
+        panic_any(Bomb(1));
+    }
+}
+
+#[test]
+fn hooks_and_layers_that_panic_end_no_server() {
+    for workers in [0, 1, 2] {
+        let (_folder, path) = socket();
+        let mut dispatcher = dispatcher();
+        dispatcher.on_failure(|_| panic!("as a write to a closed pipe does")).layer(Explosive);
+        let mut server = RpcServer::bind(&path).unwrap();
+        server.on_event(|_| panic_any(Bomb(1)));
+        let (stopper, serving) = serve(server, dispatcher, workers);
+        let mut first = Caller::connect(&path).unwrap();
+        assert_eq!(ask(&mut first, 1).unwrap(), b"x");
+        for _ in 0..4 {
+            let mut bad = Caller::connect(&path).unwrap();
+            assert_failed(&mut bad, 4);
+            assert_eq!(ask(&mut first, 1).unwrap(), b"x");
+        }
+        stopper.stop();
+        serving.join().unwrap().unwrap();
+    }
+}
+
+static BROKEN: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn a_serving_thread_that_ends_ends_the_serving_and_its_callers_are_told() {
+    for workers in [0, 1, 3] {
+        BROKEN.store(false, Ordering::Relaxed);
+        let (_folder, path) = socket();
+        // The interrupt hook is asked outside of calls: its panic is the thread's.
+        let options = Options::new().interrupt(|| {
+            assert!(!BROKEN.load(Ordering::Relaxed), "the hook is broken");
+            false
+        });
+        let server = RpcServer::bind_with(&path, ServerOptions::new().connection(options)).unwrap();
+        let (_stopper, serving) = serve(server, dispatcher(), workers);
+        let mut callers: Vec<_> = (0..6).map(|_| Caller::connect(&path).unwrap()).collect();
+        for caller in &mut callers {
+            assert_eq!(ask(caller, 1).unwrap(), b"x");
+        }
+        BROKEN.store(true, Ordering::Relaxed);
+        let outcome = serving.join().unwrap();
+        assert!(matches!(outcome, Err(ServeError::WorkerLost(_))), "{outcome:?}");
+        for mut caller in callers {
+            assert!(matches!(ask(&mut caller, 1), Err(CallError::Closed { .. })));
+        }
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn a_thread_that_cannot_be_started_ends_the_serving() {
+    let (_folder, path) = socket();
+    let mut callee = Command::new(env!("CARGO_BIN_EXE_peer"));
+    // No address space has room for such a stack, so that the first thread to be made is refused.
+    callee.args(["refused_workers", path.to_str().unwrap()]).env("RUST_MIN_STACK", (1u64 << 46).to_string());
+    let peer = Peer::spawn(&mut callee);
+    let told = connect(&path).map(|mut caller| caller.request_timeout(1, b"", PATIENCE).map(|reply| reply.to_vec()));
+    assert!(!matches!(told, Some(Ok(_) | Err(CallError::TimedOut { .. }))), "{told:?}");
+    assert_eq!(peer.finish().trim(), "refused");
+    assert!(!path.exists());
+}
+
+/// A caller, if the server is there for long enough.
+fn connect(path: &Path) -> Option<Caller> {
+    Caller::connect_with(path, &Options::new().timeout(Duration::from_secs(2))).ok()
+}

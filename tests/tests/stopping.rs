@@ -1,0 +1,236 @@
+//! A stop begins nothing new, tells all callers, and gives what has begun its time and no more.
+#![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tachyon::{
+    CallError, Caller, Context, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions, Stopper, endpoints,
+    tachyon_rpc,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tachyon_rpc(msg_type = 5)]
+fn add(left: u32, right: u32) -> u32 {
+    left + right
+}
+
+/// Calls of `endure` that have begun.
+static ENDURED: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs for as long as its answer is wanted.
+#[tachyon_rpc(msg_type = 6)]
+fn endure(#[context] cx: &Context<'_>) {
+    ENDURED.fetch_add(1, Ordering::Relaxed);
+    while !cx.is_cancelled() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+struct Server {
+    path: PathBuf,
+    stopper: Stopper,
+    /// A message for each handler that begins.
+    begins: Receiver<()>,
+    begun: Arc<AtomicUsize>,
+    serving: JoinHandle<Result<(), ServeError>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    /// A server with `workers` threads, or on tokio when there are none. Endpoint 1 sleeps for 500 ms, endpoint 3, which is
+    /// async on tokio, for as long as it is told.
+    fn start(workers: usize, stop_timeout: Duration) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server.sock");
+        let mut server = RpcServer::bind_with(&path, ServerOptions::new().stop_timeout(stop_timeout)).unwrap();
+        let stopper = server.stopper();
+        let (begin, begins) = channel();
+        let begun = Arc::new(AtomicUsize::new(0));
+        let mut dispatcher = Dispatcher::new(endpoints![add, endure]);
+        let (count, begin_later) = (Arc::clone(&begun), begin.clone());
+        dispatcher
+            .register(1, "sleep", move |_: &[u8]| {
+                count.fetch_add(1, Ordering::Relaxed);
+                begin.send(()).unwrap();
+                std::thread::sleep(Duration::from_millis(500));
+            })
+            .unwrap();
+        if workers == 0 {
+            dispatcher
+                .register_async(3, "await", move |request: Vec<u8>| {
+                    begin_later.send(()).unwrap();
+                    let millis = u64::from_le_bytes(request.as_slice().try_into().unwrap());
+                    tokio::time::sleep(Duration::from_millis(millis))
+                })
+                .unwrap();
+            dispatcher
+                .register_async(4, "compute", async |_: Vec<u8>| {
+                    // Keeps the runtime's other thread at its timers: a thread that blocks may be the one that saw to them.
+                    tokio::spawn(async {
+                        loop {
+                            tokio::task::yield_now().await;
+                        }
+                    });
+                    tokio::task::yield_now().await;
+                    std::thread::sleep(Duration::from_secs(2));
+                })
+                .unwrap();
+        }
+        let serving = std::thread::spawn(move || match workers {
+            0 => {
+                let runtime =
+                    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+                let outcome = runtime.block_on(dispatcher.serve_async(&mut server));
+                runtime.shutdown_background();
+                outcome
+            }
+            1 => dispatcher.serve_forever(&mut server),
+            more => dispatcher.serve_workers(&mut server, more),
+        });
+        Self { path, stopper, begins, begun, serving, _folder: folder }
+    }
+
+    fn caller(&self) -> Caller {
+        Caller::connect(&self.path).unwrap()
+    }
+}
+
+fn kind(caller: &mut Caller, call: u64) -> (ErrorKind, u16) {
+    let error = caller.wait_timeout(call, PATIENCE).unwrap().error().unwrap();
+    (error.kind, error.msg_type)
+}
+
+#[test]
+fn a_stop_begins_nothing_and_counts_what_took_too_long() {
+    for workers in [0, 1, 2] {
+        let server = Server::start(workers, Duration::from_millis(100));
+        let mut callers: Vec<_> = (0..6).map(|_| server.caller()).collect();
+        for caller in &mut callers {
+            caller.ping(PATIENCE).unwrap();
+        }
+        let calls: Vec<_> = callers.iter_mut().map(|caller| caller.call(1, b"").unwrap()).collect();
+        for _ in 0..workers.max(1) {
+            server.begins.recv_timeout(PATIENCE).unwrap();
+        }
+        let stopped = Instant::now();
+        server.stopper.stop();
+        let mut answered = 0;
+        for (caller, call) in callers.iter_mut().zip(calls) {
+            let reply = caller.wait_timeout(call, PATIENCE).unwrap();
+            match reply.error() {
+                None => answered += 1,
+                Some(error) => assert_eq!((error.kind, error.msg_type), (ErrorKind::Stopping, 1)),
+            }
+        }
+        let outcome = server.serving.join().unwrap();
+        assert!(stopped.elapsed() < Duration::from_millis(1500), "{:?} for a handler of 500 ms", stopped.elapsed());
+        assert_eq!(server.begun.load(Ordering::Relaxed), workers.max(1));
+        assert_eq!(answered, workers.max(1), "what has begun is answered");
+        assert!(
+            matches!(outcome, Err(ServeError::HandlersLeft { count }) if count == workers.max(1)),
+            "{workers}: {outcome:?}"
+        );
+        assert!(!server.path.exists());
+    }
+}
+
+#[test]
+fn handlers_that_end_in_time_are_no_error() {
+    for workers in [0, 1, 2] {
+        let server = Server::start(workers, PATIENCE);
+        let mut caller = server.caller();
+        let call = caller.call(1, b"").unwrap();
+        server.begins.recv_timeout(PATIENCE).unwrap();
+        server.stopper.stop();
+        assert_eq!(caller.wait_timeout(call, PATIENCE).unwrap().error(), None);
+        server.serving.join().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn a_handler_sees_that_the_time_of_a_stop_is_over() {
+    for (round, workers) in [0, 1, 2].into_iter().enumerate() {
+        let server = Server::start(workers, Duration::from_millis(100));
+        let mut caller = server.caller();
+        let call = endure::start(&mut caller).unwrap();
+        while ENDURED.load(Ordering::Relaxed) == round {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let stopped = Instant::now();
+        server.stopper.stop();
+        call.finish(&mut caller).unwrap();
+        assert!(stopped.elapsed() >= Duration::from_millis(100), "before its time was over");
+        let outcome = server.serving.join().unwrap();
+        assert!(matches!(outcome, Err(ServeError::HandlersLeft { count: 1 })), "{outcome:?}");
+    }
+}
+
+#[test]
+fn callers_that_have_connected_are_told() {
+    for workers in [0, 1, 3] {
+        for round in 0..20 {
+            let server = Server::start(workers, Duration::from_secs(1));
+            let path = server.path.clone();
+            // Connects and calls while the server stops; a caller that is let in hears of the stop, and of nothing else.
+            let calling = std::thread::spawn(move || {
+                let mut heard = Vec::new();
+                while let Ok(mut caller) = Caller::connect_with(&path, &tachyon::Options::new().timeout(Duration::ZERO))
+                {
+                    match add::call(&mut caller, 1, 2) {
+                        Ok(sum) => assert_eq!(sum, 3),
+                        Err(error) => heard.push(error),
+                    }
+                }
+                heard
+            });
+            std::thread::sleep(Duration::from_millis(round % 5));
+            server.stopper.stop();
+            server.serving.join().unwrap().unwrap();
+            for error in calling.join().unwrap() {
+                match error {
+                    CallError::Remote(error) => assert_eq!((error.kind, error.msg_type), (ErrorKind::Stopping, 5)),
+                    CallError::Closed { .. } => {}
+                    other => panic!("{workers}: {other:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn async_handlers_are_cancelled_when_their_time_is_over() {
+    let server = Server::start(0, Duration::from_millis(200));
+    let mut caller = server.caller();
+    let quick = caller.call(3, &100u64.to_le_bytes()).unwrap();
+    let endless = caller.call(3, &3_600_000u64.to_le_bytes()).unwrap();
+    for _ in 0..2 {
+        server.begins.recv_timeout(PATIENCE).unwrap();
+    }
+    server.stopper.stop();
+    let late = caller.call(3, &0u64.to_le_bytes()).unwrap();
+    assert_eq!(kind(&mut caller, late), (ErrorKind::Stopping, 3));
+    assert_eq!(caller.wait_timeout(quick, PATIENCE).unwrap().error(), None);
+    assert_eq!(kind(&mut caller, endless), (ErrorKind::Cancelled, 3));
+    server.serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn async_handlers_that_do_not_await_are_left() {
+    let server = Server::start(0, Duration::from_millis(50));
+    let mut caller = server.caller();
+    let call = caller.call(4, b"").unwrap();
+    caller.ping(PATIENCE).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let stopped = Instant::now();
+    server.stopper.stop();
+    assert_eq!(kind(&mut caller, call), (ErrorKind::Cancelled, 4));
+    let outcome = server.serving.join().unwrap();
+    assert!(matches!(outcome, Err(ServeError::HandlersLeft { count: 1 })), "{outcome:?}");
+    assert!(stopped.elapsed() < Duration::from_millis(1500), "{:?}", stopped.elapsed());
+}
