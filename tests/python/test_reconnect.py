@@ -259,3 +259,26 @@ def test_a_reconnect_that_is_cut_off_leaves_a_bus_that_works(serve: Callable[[],
             return await who.acall(bus, b"", timeout=10)
 
         assert asyncio.run(again()) == pid(server)
+
+
+def test_a_relative_path_is_made_absolute_once(
+    serve: Callable[[], Peer], peer: Callable[[str], Peer], path: str
+) -> None:
+    server = serve()
+    caller = peer("""
+        import asyncio, os
+        who = tachyon.tachyon_rpc(1)(bytes)
+        os.chdir(os.path.dirname(path))
+        name = os.path.basename(path)
+        with tachyon.RpcBus.connect(name, reconnect=True) as bus, tachyon.Pool(name) as pool:
+            who.call(bus, b"")
+            os.chdir("/")
+            print("ready", flush=True)
+            sys.stdin.readline()
+            print(who.call(bus, b"", timeout=10) == pool.call(who, b"") == asyncio.run(pool.acall(who, b"")))
+    """)
+    assert caller.line() == "ready"
+    server.kill()
+    serve()
+    caller.tell("go")
+    assert caller.join() == "True\n"

@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::collections::HashSet;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::net::{
     AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, recv, socket_with,
 };
-use tachyon::{CallError, Caller, ConnectError, ErrorKind, Options, State};
+use tachyon::{CallError, Caller, ConnectError, ErrorKind, Options, Pool, PoolOptions, State};
 use tachyon_tests::service::{ECHO, Place, RECORD, RECORD_AND_DIE_ONCE, SLEEP, STOP};
 use tachyon_tests::{length, message};
 
@@ -350,4 +351,35 @@ fn nothing_is_executed_twice_while_servers_come_and_go() {
     assert!(answered.iter().all(|number| once.contains(number)), "answered without being executed");
     assert!(answered.len() > 100, "{} answered", answered.len());
     assert!(lost <= 24, "{lost} lost to 12 ends: one in flight, and at most one sent to a server that was just ending");
+}
+
+/// A daemon changes its working directory; a path that it was given before goes on meaning the same.
+#[test]
+fn a_relative_path_is_made_absolute_once() {
+    const ALONE: &str = "TACHYON_TEST_RELATIVE_PATH";
+    if std::env::var_os(ALONE).is_some() {
+        return change_the_directory();
+    }
+    // The working directory is the process's: in one of its own.
+    let mut alone = Command::new(std::env::current_exe().unwrap());
+    let alone = alone.args(["--exact", "a_relative_path_is_made_absolute_once"]).env(ALONE, "1").output().unwrap();
+    assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stdout));
+}
+
+fn change_the_directory() {
+    let place = place();
+    let socket = place.socket();
+    let server = place.serve(4096);
+    std::env::set_current_dir(socket.parent().unwrap()).unwrap();
+    let relative = socket.file_name().unwrap();
+    let options = Options::new().reconnect(true);
+    let mut caller = Caller::connect_with(relative, &options).unwrap();
+    let pool = Pool::new(relative, &options, &PoolOptions::new());
+    std::env::set_current_dir("/").unwrap();
+    server.kill();
+    // A caller looks whether its peer lives once in a while.
+    std::thread::sleep(MOMENT);
+    let _server = place.serve(4096);
+    assert_echoes(&mut caller);
+    assert_eq!(pool.request(ECHO, b"pool").unwrap(), b"pool");
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
 use tachyon::{CallError, Caller};
 use tachyon_tests::mishaps::{ECHO, EXITS, FAILS, FORKS, HUGE, NOBODY, PANICS, TYPED};
 use tachyon_tests::{Peer, fork};
@@ -140,10 +141,13 @@ fn a_thousand_timeouts_leave_a_bus_that_answers() {
 #[test]
 fn a_child_forked_beside_a_caller_is_refused() {
     if let Ok(path) = std::env::var("TACHYON_TEST_FORK") {
-        return forks_beside_a_caller(Path::new(&path));
+        for make in [fork::fork, fork::fork_past_the_hooks] {
+            forks_beside_a_caller(Path::new(&path), make);
+        }
+        return;
     }
     let place = Place::new();
-    let _callee = place.start("callee", &[]);
+    let _server = place.start("server", &[]);
     // A process of its own with one test thread, for the child must not need what other threads hold.
     let forking = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "a_child_forked_beside_a_caller_is_refused", "--test-threads=1"])
@@ -153,21 +157,29 @@ fn a_child_forked_beside_a_caller_is_refused() {
     assert!(forking.status.success(), "{}", String::from_utf8_lossy(&forking.stdout));
 }
 
-fn forks_beside_a_caller(path: &Path) {
+fn forks_beside_a_caller(path: &Path, make: fn() -> Option<Pid>) {
     let mut caller = Caller::connect(path).unwrap();
     let before = caller.call(ECHO, b"before").unwrap();
-    let Some(child) = fork::fork() else {
+    let Some(child) = make() else {
         let refusals = [
             caller.wait(before).map(drop),
             caller.request(ECHO, b"child").map(drop),
             caller.call(ECHO, b"child").map(drop),
             caller.reserve_call(ECHO, 100).map(drop),
         ];
-        let refused = refusals.iter().filter(|refusal| matches!(refusal, Err(CallError::Forked))).count();
+        let mut refused = refusals.iter().filter(|refusal| matches!(refusal, Err(CallError::Forked))).count();
         drop(caller);
+        // A connection of its own is refused to its own children in turn.
+        let mut own = Caller::connect(path).unwrap();
+        let grandchild = make();
+        refused += usize::from(grandchild.is_some() == own.request(ECHO, b"own").is_ok());
+        match grandchild {
+            None => fork::exit(i32::try_from(refused).unwrap()),
+            Some(grandchild) => refused += usize::try_from(fork::reap(grandchild).unwrap()).unwrap(),
+        }
         fork::exit(i32::try_from(refused).unwrap());
     };
-    assert_eq!(fork::reap(child), Some(4), "all four are refused");
+    assert_eq!(fork::reap(child), Some(10), "four are refused, and the grandchild");
     assert_eq!(&*caller.wait(before).unwrap(), b"before");
     assert_eq!(&*caller.request(ECHO, b"parent").unwrap(), b"parent");
 }

@@ -54,7 +54,8 @@ class Pool:
         if max_size < 1:
             message = f"a pool of {max_size} callers can give none; max_size is from 1 up"
             raise InvalidArgumentError(message)
-        self._path = path
+        # It means the same after a change of the working directory; an empty one is refused when it is connected to.
+        self._path = os.path.join(os.getcwd(), path) if os.fspath(path) else path  # noqa: PTH109, PTH118  # keeps `..` and links
         self._max_size = max_size
         self._timeout = timeout
         self._ring_sizes = ring_sizes

@@ -16,6 +16,7 @@ use super::session::Session;
 use super::watched::Readable;
 use crate::bus::Established;
 use crate::error::{CallError, ConnectError};
+use crate::handshake::absolute;
 use crate::options::Options;
 use crate::rpc::{Attempts, connecting_by};
 use crate::wait::{Deadline, INTERRUPT_SLICE};
@@ -100,7 +101,7 @@ impl AsyncCaller {
         let link = Link::connect(path, options, Deadline::never()).await?;
         Ok(Self {
             shared: Arc::new(Shared {
-                path: path.to_owned(),
+                path: absolute(path),
                 options: options.clone(),
                 link: Mutex::new(Arc::new(link)),
                 renewing: tokio::sync::Mutex::default(),

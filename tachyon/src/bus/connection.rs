@@ -209,12 +209,11 @@ impl Established {
 
     /// As [`new`](Self::new), over rings that have other owners, too.
     pub(crate) fn over(side: Side, role: Role, peer: Peer, rings: Vec<Arc<RingMemory>>, options: &Options) -> Self {
-        fork::watch();
         let connection = Arc::new(Connection {
             side,
             peer,
             rings,
-            generation: fork::generation(),
+            generation: fork::watch(),
             asked: AtomicU64::new(0),
             stop_time: OnceLock::new(),
         });

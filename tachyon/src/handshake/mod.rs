@@ -34,6 +34,7 @@ pub use error::{ConnectError, ListenError};
 pub(crate) use guest::{Guest, Progress};
 pub(crate) use listener::{Listener, listen};
 pub use path::PathError;
+pub(crate) use path::absolute;
 pub use refusal::{ProtocolError, Refusal};
 pub(crate) use wire::Wishes;
 

@@ -19,7 +19,7 @@ pub enum PathError {
     /// The path does not fit a socket address.
     #[error(
         "the socket path {path:?} is {len} bytes long, the system allows {MAX_PATH}: \
-         use a shorter directory or a relative path"
+         use a shorter directory, or a relative path where nobody connects again"
     )]
     TooLong {
         /// The path.
@@ -34,6 +34,12 @@ pub enum PathError {
         /// The path.
         path: PathBuf,
     },
+}
+
+/// The path that means the same after a change of the working directory, for those that connect again. Connecting
+/// refuses a path that cannot be had.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The socket address of a path.

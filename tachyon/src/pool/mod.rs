@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use crate::bus::State;
 use crate::error::{CallError, ConnectError};
+use crate::handshake::absolute;
 use crate::options::Options;
 use crate::rpc::{Attempts, Caller, Calls, sealed};
 use crate::wait::Deadline;
@@ -139,7 +140,7 @@ impl Pool {
     /// A pool of callers that connect to `path` with `options`. Connects nothing yet.
     pub fn new(path: impl AsRef<Path>, options: &Options, limits: &PoolOptions) -> Self {
         Self {
-            path: path.as_ref().to_owned(),
+            path: absolute(path.as_ref()),
             options: options.clone(),
             limits: limits.clone(),
             stock: Stock::new(limits.max),

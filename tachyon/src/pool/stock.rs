@@ -30,8 +30,7 @@ pub struct Stock<T> {
 impl<T> Stock<T> {
     /// A stock of `max` places, all of them free.
     pub fn new(max: usize) -> Self {
-        fork::watch();
-        Self { first: Arc::new(ProcessStock::new(fork::generation(), max, false)) }
+        Self { first: Arc::new(ProcessStock::new(fork::watch(), max, false)) }
     }
 
     /// Asks for a place. The request enters the queue when it is first polled.
@@ -114,7 +113,7 @@ impl<T> ProcessStock<T> {
                 continue;
             }
             // Made outside the cell: a thread that is inside when another one forks would hold up the grandchild.
-            let child = Self::new(fork::generation(), stock.max, stock.closed.load(Ordering::Relaxed));
+            let child = Self::new(fork::watch(), stock.max, stock.closed.load(Ordering::Relaxed));
             if stock.child.set(Arc::new(child)).is_ok() {
                 // The child has no use for the descriptors. Dropping a connection in a forked child doesn't close it.
                 drop(stock.places.try_lock().map(|mut places| mem::take(&mut places.idle)));

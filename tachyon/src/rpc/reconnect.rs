@@ -11,7 +11,7 @@ use super::attempts::Attempts;
 use super::caller::Caller;
 use crate::bus::{End, Established, State};
 use crate::error::{CallError, ConnectError, Halt, Unsent};
-use crate::handshake::{Connecting, Kind, Link, Role};
+use crate::handshake::{Connecting, Kind, Link, Role, absolute};
 use crate::options::Options;
 use crate::wait::Deadline;
 
@@ -27,7 +27,7 @@ pub(crate) struct Again {
 impl Again {
     /// `None` when `options` does not ask for it.
     pub(super) fn new(path: &Path, options: &Options) -> Option<Box<Self>> {
-        options.reconnects().then(|| Box::new(Self { path: path.to_owned(), options: options.clone(), looked: tick() }))
+        options.reconnects().then(|| Box::new(Self { path: absolute(path), options: options.clone(), looked: tick() }))
     }
 }
 

@@ -19,7 +19,9 @@ mod fork {
         0
     }
 
-    pub(super) fn watch() {}
+    pub(super) fn watch() -> u32 {
+        0
+    }
 }
 
 pub(crate) use connection::{Connection, Established};
