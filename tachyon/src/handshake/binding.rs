@@ -1,7 +1,8 @@
 //! A socket file: put where nothing but a dead socket may be, and taken away only while it is still ours.
 //!
-//! Listeners on one path take turns with a lock on its directory, so that of two that start together exactly one finds
-//! the path free. No lock file is needed, and a crash leaves nothing locked.
+//! Listeners on one path take turns with a lock on a file of their own beside it, so that of two that start together
+//! exactly one finds the path free. A lock on the directory would do, were it not for all who can read it: any of them can
+//! lock it, too. A crash leaves the file there, unlocked.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::process::{Pid, getpid};
+use rustix::process::{Pid, geteuid, getpid};
 
 use super::error::ListenError;
 use super::path::address;
@@ -20,7 +21,7 @@ use crate::options::Options;
 use crate::wait::Deadline;
 use crate::wait::socket::refuse_rights;
 
-/// Longest wait for other listeners that start in the same directory.
+/// Longest wait for other listeners that start at the same path.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 const LOCK_RETRY: Duration = Duration::from_millis(2);
 
@@ -54,7 +55,7 @@ impl Binding {
 
         // Before the first client: accepted sockets inherit it.
         let refuses_rights = refuse_rights(socket.as_fd());
-        let _turn = Turn::take(&directory, &directory_path, path, options)?;
+        let _turn = Turn::take(&directory, name, path, options)?;
         clear(&directory, name, &address, path)?;
         rustix::net::bind(&socket, &address).map_err(|errno| match errno {
             Errno::ADDRINUSE => ListenError::AddressInUse { path: path.to_owned() },
@@ -116,37 +117,70 @@ impl Drop for Binding {
 }
 
 /// The right to change what is at a path, while other listeners wait.
-struct Turn(OwnedFd);
+struct Turn {
+    directory: OwnedFd,
+    name: OsString,
+    file: OwnedFd,
+}
 
 impl Turn {
-    fn take(directory: &OwnedFd, directory_path: &Path, path: &Path, options: &Options) -> Result<Self, ListenError> {
-        let fail = |errno| failed("lock the directory of", path, errno);
-        // Opened anew, because a duplicate would share its lock with every other holder of the original.
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let own = rustix::fs::openat(directory, ".", flags, Mode::empty()).map_err(fail)?;
+    fn take(directory: &OwnedFd, socket: &OsStr, path: &Path, options: &Options) -> Result<Self, ListenError> {
+        let mut name = socket.to_owned();
+        name.push(".lock");
         let deadline = Deadline::after(LOCK_TIMEOUT);
         loop {
-            match rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Self(own)),
-                Err(Errno::INTR) => {}
+            let file = Self::open(directory, &name, path)?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // Whoever had the lock before has removed the file, unless the name still leads to it.
+                Ok(()) if inode(&file) == look(directory, &name) => {
+                    let directory = directory
+                        .try_clone()
+                        .map_err(|source| ListenError::system("keep the directory of", path, source))?;
+                    return Ok(Self { directory, name, file });
+                }
+                Ok(()) | Err(Errno::INTR) => {}
                 Err(Errno::WOULDBLOCK) if deadline.has_passed() => {
-                    return Err(ListenError::DirectoryLocked { directory: directory_path.to_owned() });
+                    return Err(ListenError::Locked { path: beside(path, &name) });
                 }
                 Err(Errno::WOULDBLOCK) => thread::sleep(LOCK_RETRY),
-                Err(errno) => return Err(fail(errno)),
+                Err(errno) => return Err(failed("lock the file beside", path, errno)),
             }
             if options.interrupt_hook().is_some_and(|asked| asked()) {
                 return Err(ListenError::Interrupted { path: path.to_owned() });
             }
         }
     }
+
+    /// Opens the lock file, making it if it is missing. One of another user's is refused: that user can keep it locked.
+    fn open(directory: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, ListenError> {
+        let foreign = |uid| ListenError::ForeignLock { path: beside(path, name), uid };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(directory, name, flags, Mode::RUSR | Mode::WUSR);
+        let owner = |stat: Stat| Some(stat.st_uid).filter(|uid| *uid != geteuid().as_raw());
+        match file {
+            Ok(file) => {
+                let stat = rustix::fs::fstat(&file).map_err(|errno| failed("inspect the lock beside", path, errno))?;
+                owner(stat).map_or(Ok(file), |uid| Err(foreign(uid)))
+            }
+            Err(errno) => match stat(directory, name).ok().and_then(owner) {
+                Some(uid) => Err(foreign(uid)),
+                None => Err(failed("open the lock beside", path, errno)),
+            },
+        }
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        // While it is locked: who waits for this one finds that it is gone, and makes another.
+        let _ = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
         // Closing the descriptor would do, were it not for a child forked meanwhile that has a copy of it.
-        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
+}
+
+fn beside(path: &Path, name: &OsStr) -> PathBuf {
+    path.with_file_name(name)
 }
 
 /// Makes sure that nothing is at the path, by removing a socket that nobody listens on any more.
@@ -194,7 +228,8 @@ fn split(path: &Path) -> Result<(PathBuf, &OsStr), ListenError> {
 }
 
 fn open_directory(directory: &Path, path: &Path) -> Result<OwnedFd, ListenError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // Neither listing nor locking it is needed, so it need not be readable.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, directory, flags, Mode::empty()).map_err(|errno| match errno {
         Errno::NOENT | Errno::NOTDIR => ListenError::NoDirectory { directory: directory.to_owned() },
         _ => failed("open the directory of", path, errno),
@@ -206,8 +241,16 @@ fn stat(directory: &OwnedFd, name: &OsStr) -> Result<Stat, Errno> {
 }
 
 #[allow(clippy::useless_conversion, reason = "the fields are narrower on some architectures")]
+fn identity(found: Stat) -> (u64, u64) {
+    (found.st_dev.into(), found.st_ino.into())
+}
+
 fn look(directory: &OwnedFd, name: &OsStr) -> Result<(u64, u64), Errno> {
-    stat(directory, name).map(|found| (found.st_dev.into(), found.st_ino.into()))
+    stat(directory, name).map(identity)
+}
+
+fn inode(file: &OwnedFd) -> Result<(u64, u64), Errno> {
+    rustix::fs::fstat(file).map(identity)
 }
 
 fn failed(operation: &'static str, path: &Path, errno: Errno) -> ListenError {

@@ -44,11 +44,20 @@ pub enum ListenError {
         path: PathBuf,
     },
 
-    /// Another process keeps the lock on the directory that listeners take turns with.
-    #[error("another process keeps {directory:?} locked: put the socket into a directory of its own")]
-    DirectoryLocked {
-        /// The locked directory.
-        directory: PathBuf,
+    /// Another listener keeps the file locked by which those at one path take turns.
+    #[error("another process of yours keeps {path:?} locked: it starts to listen there, or hangs; end it")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+
+    /// The file by which listeners at one path take turns belongs to another user, who could keep it locked for ever.
+    #[error("the lock file {path:?} belongs to user {uid}: put the socket into a directory that only you can write to")]
+    ForeignLock {
+        /// The lock file.
+        path: PathBuf,
+        /// Whose it is.
+        uid: u32,
     },
 
     /// Nobody who could be accepted connected in time.

@@ -88,3 +88,24 @@ fn two_users_that_both_allow_it_are_linked() {
     assert_eq!(server.unwrap().peer.uid(), NOBODY);
     assert_eq!(client.unwrap().peer.uid(), 0);
 }
+
+#[test]
+fn the_lock_of_another_user_is_told() {
+    let place = open_place();
+    set_permissions(place.directory.path(), Permissions::from_mode(0o777)).unwrap();
+    let lock = place.path.with_file_name("bus.sock.lock");
+    let Some(_theirs) = as_nobody(move || std::fs::File::create(lock).unwrap()) else { return };
+    let error = Listener::bind(&place.path, &patient()).unwrap_err();
+    assert!(matches!(&error, ListenError::ForeignLock { uid: NOBODY, .. }), "{error}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_will_do() {
+    let place = open_place();
+    set_permissions(place.directory.path(), Permissions::from_mode(0o733)).unwrap();
+    let path = place.path.clone();
+    let bound = as_nobody(move || Listener::bind(&path, &patient()).map(drop));
+    if let Some(bound) = bound {
+        bound.unwrap();
+    }
+}

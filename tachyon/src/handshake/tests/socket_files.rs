@@ -184,14 +184,36 @@ fn a_missing_directory_is_named() {
     assert!(matches!(&error, ListenError::NoDirectory { directory } if directory.ends_with("missing")), "{error}");
 }
 
+/// Whoever can read a directory can lock it, in this process, too.
 #[test]
-fn a_locked_directory_is_an_error_and_not_a_hang() {
+fn a_locked_directory_keeps_no_listener_out() {
     let place = Place::new();
     let lock = fs::File::open(place.directory.path()).unwrap();
     lock.lock().unwrap();
+    drop(bind(&place.path).unwrap());
+    assert_eq!(place.contents(), [""; 0]);
+}
+
+#[test]
+fn a_locked_path_is_an_error_and_not_a_hang() {
+    let place = Place::new();
+    let lock = fs::File::create(place.path.with_file_name("bus.sock.lock")).unwrap();
+    lock.lock().unwrap();
     let (error, waited) = took(|| bind(&place.path).unwrap_err());
-    assert!(matches!(error, ListenError::DirectoryLocked { .. }), "{error}");
+    assert!(matches!(&error, ListenError::Locked { path } if path.ends_with("bus.sock.lock")), "{error}");
     assert!(waited < Duration::from_secs(10), "{waited:?}");
     lock.unlock().unwrap();
-    bind(&place.path).unwrap();
+    let _listener = bind(&place.path).unwrap();
+    assert_eq!(place.contents(), ["bus.sock"], "one that was left behind is removed");
+}
+
+#[test]
+fn a_lock_that_is_no_file_is_an_error() {
+    let place = Place::new();
+    let lock = place.path.with_file_name("bus.sock.lock");
+    symlink("/dev/null", &lock).unwrap();
+    assert!(matches!(bind(&place.path), Err(ListenError::Io { .. })));
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    assert!(matches!(bind(&place.path), Err(ListenError::Io { .. })));
 }
