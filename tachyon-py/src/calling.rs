@@ -114,7 +114,12 @@ impl Calling {
         limit: Limit,
     ) -> PyResult<ReplyTaken> {
         self.replies.check()?;
-        self.await_reply(py, correlation_id, spins, limit).map_err(Raise::raise)
+        let outcome = self.await_reply(py, correlation_id, spins, limit);
+        if let Err(CallError::TimedOut { .. }) = outcome {
+            // The callee does not know of this wait's deadline.
+            self.caller.give_up(correlation_id, true);
+        }
+        outcome.map_err(Raise::raise)
     }
 
     #[inline]
@@ -184,7 +189,8 @@ impl Calling {
         match self.await_reply(py, correlation_id, asking.spins, asking.limit) {
             Ok(reply) => Ok((correlation_id, reply)),
             Err(error) => {
-                self.caller.forget(correlation_id);
+                // The callee knows the call's deadline.
+                self.caller.give_up(correlation_id, !matches!(error, CallError::TimedOut { .. }));
                 Err(error)
             }
         }

@@ -393,7 +393,7 @@ impl RpcBus {
         Ok(lend_reply(slf, calling, correlation_id, reply))
     }
 
-    /// Give a call up: its late reply is dropped. False when no such call is outstanding.
+    /// Give a call up: its handler is cancelled, its late reply dropped. False when no such call is outstanding.
     #[pyo3(text_signature = "($self, correlation_id)")]
     fn forget(&self, correlation_id: Integer) -> PyResult<bool> {
         let correlation_id = args::correlation_id(correlation_id)?;

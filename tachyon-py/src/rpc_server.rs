@@ -36,8 +36,9 @@ enum Stage {
 /// noticing. `dispatcher.serve_forever(server)` serves them, and `stop` ends that. The rings have `forward` payload bytes
 /// for requests and `reverse` for replies (powers of two); a caller may ask for more, up to `max_forward` and
 /// `max_reverse`. One caller more than `max_callers` is told that the server is busy. A client that does not finish its
-/// handshake within `handshake_timeout` seconds is dropped; a server that stops waits for `stop_timeout` seconds for
-/// callers that do not take their last replies. Users other than this process's are refused unless `any_uid` is set.
+/// handshake within `handshake_timeout` seconds is dropped; a server that stops gives what has begun, and callers
+/// that do not take their last replies, `stop_timeout` seconds in all. Users other than this process's are refused
+/// unless `any_uid` is set.
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RpcServer {
     stage: Mutex<Stage>,

@@ -44,7 +44,7 @@ macro_rules! family {
             )?
             $($(#[$vmeta])* $variant $({ $($(#[$fmeta])* $field: $ftype),* })? $(($(#[$tmeta])* $ttype))?,)*
             /// The deadline passed before the peer answered, or made room. The connection stays usable.
-            #[error("timed out waiting for the peer; the connection stays usable, try again or with more time")]
+            #[error("timed out waiting for the peer; the connection stays usable, allow more time")]
             TimedOut $({
                 /// Whether the request had been sent.
                 $sent: bool
@@ -128,7 +128,7 @@ family! {
     /// `E` is the error that the endpoint declares, marked with [`#[tachyon::error]`](macro@crate::error).
     CallError<E = Undeclared> says sent {
         /// The request can never fit the forward ring.
-        #[error("a request of {size} bytes can never fit a ring of {max}; listen with a larger forward capacity")]
+        #[error("a request of {size} bytes can never fit a ring of {max}; connect with larger `ring_sizes`, or listen with a larger forward capacity")]
         TooLarge {
             /// Bytes asked for.
             size: usize,
@@ -145,7 +145,7 @@ family! {
         #[error("{0}")]
         Remote(#[source] RpcError),
         /// No process listens at the path. The next call of a caller that reconnects tries anew.
-        #[error("no process listens at {path}: {source}", path = path.display())]
+        #[error("{source}")]
         Unreachable {
             /// Where the caller connects.
             path: PathBuf,
@@ -176,7 +176,7 @@ family! {
     /// Why a request was not served or a reply not sent.
     ServeError {
         /// The reply can never fit the reverse ring.
-        #[error("a reply of {size} bytes can never fit a ring of {max}; listen with a larger reverse capacity")]
+        #[error("a reply of {size} bytes can never fit a ring of {max}; its caller can connect with larger `ring_sizes`, or listen with a larger reverse capacity")]
         TooLarge {
             /// Bytes asked for.
             size: usize,
@@ -384,14 +384,18 @@ impl<E> CallError<E> {
             Self::Remote(error) => error.kind.has_begun(),
             Self::TooLarge { .. }
             | Self::ReservedMsgType
-            | Self::UnknownCorrelation(_)
             | Self::Unreachable { .. }
             | Self::Reconnect(_)
             | Self::Mismatch(_)
-            | Self::Describe(_)
-            | Self::Forked => false,
-            // Where it is not known, the call may have begun.
-            Self::Failed(_) | Self::BadReply { .. } | Self::ClosedHere | Self::FatalError(_) | Self::Io(_) => true,
+            | Self::Describe(_) => false,
+            // Where it is not known, the call may have begun: it was given up before, or belongs to the parent process.
+            Self::Failed(_)
+            | Self::BadReply { .. }
+            | Self::UnknownCorrelation(_)
+            | Self::Forked
+            | Self::ClosedHere
+            | Self::FatalError(_)
+            | Self::Io(_) => true,
         }
     }
 

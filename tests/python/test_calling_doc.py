@@ -40,4 +40,5 @@ def test_the_page(peer: Callable[[str], Peer], path: str, capsys: pytest.Capture
 
     assert asyncio.run(from_a_loop()) == [b"ONE", b"TWO"]
     with Pool(path, max_size=2) as pool:
+        assert names["persistent"](pool, b"word") == b"WORD"
         assert asyncio.run(names["from_any_loop"](pool)) == [b"ONE", b"TWO"]

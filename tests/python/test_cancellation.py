@@ -82,7 +82,7 @@ patient, stubborn, echo = (tachyon_rpc(number)(bytes) for number in range(1, 4))
 
 
 @pytest.mark.parametrize("server", SERVERS)
-@pytest.mark.parametrize("by", ["task", "forget", "deadline", "close", "death"])
+@pytest.mark.parametrize("by", ["task", "forget", "deadline", "wait", "close", "death"])
 def test_whatever_ends_a_call_ends_its_handler(peer: Callable[[str], Peer], path: str, server: str, by: str) -> None:
     callee = peer(SERVERS[server])
     assert callee.line() == "ready"
@@ -108,6 +108,12 @@ def test_whatever_ends_a_call_ends_its_handler(peer: Callable[[str], Peer], path
                 assert callee.line() == "begun"
                 if by == "forget":
                     bus.forget(call)
+                if by == "wait":
+                    with pytest.raises(tachyon.TimedOutError):
+                        bus.wait(call, timeout=0.05)
+                    with pytest.raises(tachyon.InvalidArgumentError) as unknown:
+                        bus.wait(call, timeout=0.05)
+                    assert unknown.value.safe_to_retry is False
             if by != "close":
                 assert callee.line() == "cancelled True"
     if by in ("close", "death"):

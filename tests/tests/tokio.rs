@@ -179,7 +179,7 @@ fn death_and_close_are_told_at_once() {
             assert!(matches!(outcome, Err(CallError::PeerDead { .. })), "{outcome:?}");
         }
         assert!(killed.elapsed() < Duration::from_secs(2));
-        assert!(matches!(caller.request(ECHO, b"").await, Err(CallError::PeerDead { .. })));
+        assert!(matches!(caller.request(ECHO, b"").await, Err(CallError::PeerDead { sent: false })));
 
         let server = place.serve(4096);
         let caller = AsyncCaller::connect(place.socket()).await.unwrap();

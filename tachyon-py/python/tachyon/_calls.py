@@ -37,7 +37,7 @@ LOST = (PeerClosedError, PeerDeadError)
 SECOND_LOOK = 0.01
 """Seconds from asking the callee to ring until the loop looks once more; see `wait` in the core."""
 
-TIMED_OUT = "timed out waiting for the peer; the connection stays usable, try again or with more time"
+TIMED_OUT = "timed out waiting for the peer; the connection stays usable, allow more time"
 
 
 class Call:

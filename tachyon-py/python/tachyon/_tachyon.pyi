@@ -455,7 +455,7 @@ class RpcBus:
         A call whose wait timed out is forgotten, and its late reply is dropped.
         """
     def forget(self, correlation_id: int) -> bool:
-        """Give a call up: its late reply is dropped. False when no such call is outstanding."""
+        """Give a call up: its handler is cancelled, its late reply dropped. False when no such call is outstanding."""
     def serve(self, spin_threshold: int | None = None, *, timeout: float | None = None) -> RpcRxGuard:
         """Wait for a request and lend it in place."""
     def reply(
@@ -796,7 +796,7 @@ class RpcDispatcher:
 
         Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; others run in between, and
         keep the loop waiting while they do. When this is cancelled, handlers that still run are, too, and their callers
-        get an error reply of kind `STOPPING`. A bus that was served is closed afterwards.
+        get an error reply of kind `CANCELLED`. A bus that was served is closed afterwards.
         """
     def __len__(self) -> int: ...
     def __contains__(self, msg_type: int, /) -> bool: ...
@@ -809,8 +809,9 @@ class RpcServer:
     noticing. `dispatcher.serve_forever(server)` serves them, and `stop` ends that. The rings have `forward` payload
     bytes for requests and `reverse` for replies (powers of two); a caller may ask for more, up to `max_forward` and
     `max_reverse`. One caller more than `max_callers` is told that the server is busy. A client that does not finish its
-    handshake within `handshake_timeout` seconds is dropped; a server that stops waits for `stop_timeout` seconds for
-    callers that do not take their last replies. Users other than this process's are refused unless `any_uid` is set.
+    handshake within `handshake_timeout` seconds is dropped; a server that stops gives what has begun, and callers
+    that do not take their last replies, `stop_timeout` seconds in all. Users other than this process's are refused
+    unless `any_uid` is set.
 
     Callers that come and go, and clients that are turned away, are reported on the logger `tachyon`.
     """

@@ -176,7 +176,8 @@ class ExtensionError(TachyonError, ImportError):
 class BadRequestError(TachyonError, ValueError):
     """Bytes that are not the value they should be: too few, too many, or an enum or a bool without such a value.
 
-    A request like that never reaches its handler. A handler that raises it answers with `ErrorKind.BAD_REQUEST`.
+    A request like that never reaches its handler. A handler that raises it answers with `ErrorKind.BAD_REQUEST`, and
+    says by it that it has done nothing: to its caller the call is safe to retry.
     """
 
 

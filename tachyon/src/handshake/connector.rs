@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
@@ -57,6 +57,7 @@ pub(crate) struct Connecting {
     hello: Hello,
     options: Options,
     timeout: Duration,
+    began: Instant,
     deadline: Deadline,
     pause: Duration,
     stage: Stage,
@@ -95,6 +96,7 @@ impl Connecting {
             hello,
             options: options.clone(),
             timeout,
+            began: Instant::now(),
             deadline: Deadline::after(timeout),
             pause: FIRST_PAUSE,
             stage: Stage::Looking(Deadline::after(Duration::ZERO)),
@@ -144,7 +146,9 @@ impl Connecting {
 
     /// The error of a driver whose own time runs out while no process listens.
     pub(crate) fn missing(&self) -> Option<ConnectError> {
-        self.missing.map(|errno| self.no_listener(errno))
+        let waited = self.began.elapsed();
+        let path = || self.path.clone();
+        self.missing.map(|errno| ConnectError::NoListener { path: path(), timeout: waited, source: errno.into() })
     }
 
     /// What the next step waits for: the socket to be readable, if there is one, and a time that passes.

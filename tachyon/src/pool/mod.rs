@@ -94,6 +94,14 @@ pub enum PoolError {
     Call(#[from] CallError),
 }
 
+impl PoolError {
+    /// As [`CallError::sent`]: whether the callee may have begun the call. After `false` it can be made again without
+    /// running twice.
+    pub fn sent(&self) -> bool {
+        matches!(self, Self::Call(error) if error.sent())
+    }
+}
+
 /// A set of callers connected to one path, for any number of threads. Share it by reference or in an
 /// [`Arc`](std::sync::Arc).
 ///

@@ -240,8 +240,8 @@ impl Caller {
         self.wait_until(correlation_id, Deadline::never())
     }
 
-    /// As [`wait`](Self::wait), waiting at most `timeout`. A call that timed out is forgotten: its late reply is
-    /// dropped, and it cannot be waited for again.
+    /// As [`wait`](Self::wait), waiting at most `timeout`. A call that timed out is forgotten as by
+    /// [`forget`](Self::forget): its handler is told, its late reply is dropped, and it cannot be waited for again.
     ///
     /// # Errors
     /// As [`wait`](Self::wait), and [`CallError::TimedOut`].
@@ -291,7 +291,13 @@ impl Caller {
 
     #[inline]
     fn wait_until(&mut self, correlation_id: u64, deadline: Deadline) -> Result<RpcRxGuard<'_>, CallError> {
-        self.take(correlation_id, deadline)?;
+        if let Err(error) = self.take(correlation_id, deadline) {
+            // The callee does not know of this wait's deadline.
+            if matches!(error, CallError::TimedOut { .. }) {
+                self.core.end(correlation_id, true);
+            }
+            return Err(error);
+        }
         Ok(self.lend())
     }
 
@@ -301,7 +307,7 @@ impl Caller {
         RpcRxGuard::over(&mut self.core.incoming)
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring.
+    /// Takes the reply to a call as the loan of the reverse ring. A call that times out stays outstanding.
     #[inline]
     pub(crate) fn take(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
         if self.take_lone(correlation_id) {
@@ -327,8 +333,7 @@ impl Caller {
         }
         loop {
             if let Err(halt) = self.core.incoming.take_loan(deadline) {
-                let lost = self.again.is_some() && matches!(halt, Halt::Closed | Halt::PeerDead);
-                if lost || matches!(halt, Halt::TimedOut) {
+                if self.again.is_some() && matches!(halt, Halt::Closed | Halt::PeerDead) {
                     self.core.end(correlation_id, false);
                 }
                 return Err(halt.into());
@@ -341,7 +346,6 @@ impl Caller {
             self.core.file(other)?;
             // A wait that always finds something never looks at the clock by itself.
             if deadline.has_passed() {
-                self.core.end(correlation_id, false);
                 return Err(CallError::TimedOut { sent: true });
             }
             if self.core.incoming.waiter.interrupt.is_some_and(|interrupt| interrupt()) {

@@ -143,8 +143,9 @@ impl Caller {
     #[inline(never)]
     fn finish_slow(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
         let outcome = self.take_slow(call, deadline);
-        if outcome.is_err() {
-            self.core.end(call, false);
+        if let Err(error) = &outcome {
+            // The callee knows the call's deadline.
+            self.core.end(call, !matches!(error, CallError::TimedOut { .. }));
         }
         outcome
     }

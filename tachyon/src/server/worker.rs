@@ -35,6 +35,9 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 /// How often a stopping worker tries again to send what has no room.
 const STOP_RETRY: Duration = Duration::from_millis(1);
 
+/// Time that a handler has to end in once it is told that the time of a stop is over.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// What came of a pass.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Tour {
@@ -61,7 +64,7 @@ pub(super) struct Worker<C, E, B> {
     hot: Vec<usize>,
     /// Whether a session was parked that has requests without a place.
     holding: bool,
-    /// Handlers that returned when the time of a stop was over.
+    /// Handlers that went on after the time of a stop was over and they were told.
     pub(super) overran: usize,
     /// Sessions that were parked, the longest ago first: when each is due for its second look, its key and its caller.
     parked: VecDeque<(u64, usize, u64)>,
@@ -146,9 +149,8 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
                 Turn::Served => {
                     tour.served = true;
                     after_served = at + 1;
-                    if self.control.is_stopping() {
-                        self.overran += usize::from(self.control.stop_deadline().has_passed());
-                    }
+                    let late = self.control.stop_time.later(GRACE);
+                    self.overran += usize::from(late.is_some_and(Deadline::has_passed));
                 }
                 Turn::Idle => tour.looking = true,
                 Turn::Rest => {

@@ -155,9 +155,17 @@ impl StopTime {
 
     /// Until when what has begun may go on, if the stop was asked for.
     pub(crate) fn deadline(&self) -> Option<Deadline> {
+        self.later(Duration::ZERO)
+    }
+
+    /// So much later than [`deadline`](Self::deadline).
+    pub(crate) fn later(&self, grace: Duration) -> Option<Deadline> {
         let asked_at = self.asked_at.load(Ordering::Acquire);
-        let timeout = u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX);
-        (asked_at != 0).then(|| Deadline::at_nanos(asked_at.saturating_add(timeout)))
+        if asked_at == 0 {
+            return None;
+        }
+        let timeout = u64::try_from(self.timeout.saturating_add(grace).as_nanos()).unwrap_or(u64::MAX);
+        Some(Deadline::at_nanos(asked_at.saturating_add(timeout)))
     }
 }
 
