@@ -4,7 +4,8 @@ use core::fmt::Write;
 
 use super::names::{Taken, is_snake_case};
 use super::types::{Types, allow, document};
-use crate::describe::{Description, EndpointDescription, FormDescription};
+use crate::describe::{Description, EndpointDescription, FormDescription, TypeDescription};
+use crate::payload::LONGEST_BY_VALUE;
 
 /// Where rustfmt breaks a line.
 const WIDTH: usize = 100;
@@ -66,7 +67,38 @@ pub fn rust(description: &Description) -> String {
     source
 }
 
+/// The size of a value that Rust would have by value and refuses so; `None` if there is none.
+fn too_large(endpoint: &EndpointDescription) -> Option<usize> {
+    fn optional(value_type: &TypeDescription) -> Option<usize> {
+        match value_type {
+            TypeDescription::Option(of) if of.is_fixed() => Some(of.size()).filter(|size| *size > LONGEST_BY_VALUE),
+            TypeDescription::Option(of) | TypeDescription::List(of) => optional(of),
+            TypeDescription::Variable(head) => head.fields.iter().find_map(|field| optional(&field.value_type)),
+            _ => None,
+        }
+    }
+    let nested = |form: &FormDescription| match form {
+        FormDescription::Empty | FormDescription::Bytes => None,
+        FormDescription::Value(value_type) => optional(value_type),
+        FormDescription::Fields(head) => head.fields.iter().find_map(|field| optional(&field.value_type)),
+    };
+    let whole = match &endpoint.reply {
+        FormDescription::Value(value_type) if value_type.is_fixed() => Some(value_type.size()),
+        _ => None,
+    };
+    whole
+        .filter(|size| *size > LONGEST_BY_VALUE)
+        .or_else(|| nested(&endpoint.reply))
+        .or_else(|| nested(&endpoint.request))
+}
+
 fn method<'a>(endpoint: &'a EndpointDescription, types: &mut Types<'a>, taken: &mut Taken) -> String {
+    if let Some(size) = too_large(endpoint) {
+        let EndpointDescription { name, msg_type, .. } = endpoint;
+        return format!(
+            "    // `{name}` (msg_type {msg_type}) is left out: Rust takes and gives no value of {size} bytes by value.\n"
+        );
+    }
     let name = taken.claim(&endpoint.name);
     let mut params = vec!["&self".to_owned()];
     match &endpoint.request {
@@ -116,6 +148,21 @@ fn method<'a>(endpoint: &'a EndpointDescription, types: &mut Types<'a>, taken: &
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_rust_refuses_by_value_is_left_out() {
+        let big = r#"{"kind": "array", "of": "u8", "len": 65537}"#;
+        let json = format!(
+            r#"{{"schema": 1, "endpoints": [
+                {{"msg_type": 1, "name": "gives", "request": {{"form": "empty"}},
+                  "reply": {{"form": "payload", "layout": {big}}}}},
+                {{"msg_type": 2, "name": "takes", "request": {{"form": "payload", "layout": {big}}},
+                  "reply": {{"form": "empty"}}}}]}}"#
+        );
+        let source = rust(&Description::from_json(&json).unwrap());
+        assert!(source.contains("// `gives` (msg_type 1) is left out: Rust takes and gives no value of 65537 bytes"));
+        assert!(source.contains("fn takes(&self, request: &[u8; 65537]) -> Result<(), String>;"), "{source}");
+    }
 
     #[test]
     fn a_type_cannot_take_the_place_of_what_generated_code_names() {

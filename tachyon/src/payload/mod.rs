@@ -27,6 +27,7 @@ pub use malformed::{Malformed, Refused};
 pub use message::{Message, NoOption, ReplyValue};
 pub use scratch::Scratch;
 pub(crate) use scratch::{Words, with_scratch};
+pub(crate) use value::LONGEST_BY_VALUE;
 pub use value::{Value, assert_by_value, deeper, deepest};
 
 /// Up to so many bytes, a message is written to the stack and copied: what a slot of a ring holds.

@@ -224,7 +224,7 @@ pub const fn deeper(inner: usize) -> usize {
 }
 
 /// Longest value, in bytes, that is passed by value: the thread that serves has it in several frames of its stack.
-const LONGEST_BY_VALUE: usize = 64 * 1024;
+pub(crate) const LONGEST_BY_VALUE: usize = 64 * 1024;
 
 /// The one place where a value that is too large for a stack is an error.
 ///
