@@ -73,9 +73,9 @@ impl CurrentCall {
         self.caller.pid
     }
 
-    /// The caller's user id.
+    /// The caller's user id; None where this process's user namespace does not map it.
     #[getter]
-    fn caller_uid(&self) -> u32 {
+    fn caller_uid(&self) -> Option<u32> {
         self.caller.uid
     }
 

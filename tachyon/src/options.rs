@@ -162,8 +162,8 @@ impl Options {
     }
 
     /// Whether a peer that runs as `uid` may be talked to by a process that runs as `own`.
-    pub(crate) fn trusts(&self, uid: u32, own: u32) -> bool {
-        self.any_uid || uid == own
+    pub(crate) fn trusts(&self, uid: Option<u32>, own: u32) -> bool {
+        self.any_uid || uid == Some(own)
     }
 
     pub(crate) fn polling_mode(&self) -> PollingMode {
@@ -211,8 +211,8 @@ mod tests {
 
     #[test]
     fn only_the_own_user_is_trusted_by_default() {
-        assert!(Options::new().trusts(7, 7));
-        assert!(!Options::new().trusts(0, 7), "root is another user too");
-        assert!(Options::new().any_uid(true).trusts(8, 7));
+        assert!(Options::new().trusts(Some(7), 7));
+        assert!(!Options::new().trusts(Some(0), 7), "root is another user too");
+        assert!(Options::new().any_uid(true).trusts(Some(8), 7));
     }
 }

@@ -43,7 +43,7 @@ use crate::describe::Description;
 use crate::dispatch::{Asked, Due, Entry, EntryHandler, HandlerError, Replied, Reply, Request};
 use crate::engine::CallerInfo;
 use crate::foreign;
-use crate::native::{ABI, Call, Endpoint, Head, HostReply, MAGIC, Sizes, Text};
+use crate::native::{ABI, Call, Endpoint, Head, HostReply, MAGIC, NO_USER, Sizes, Text};
 use crate::wait::Deadline;
 
 /// What the capsule is called that an endpoint travels in.
@@ -156,8 +156,11 @@ unsafe extern "C" fn run<S: Send + Sync + 'static>(endpoint: *const Endpoint, ca
     let outcome = foreign::run(|| {
         // SAFETY: not null, and valid for this call; shared memory is read as a slice as everywhere (`slice.rs`).
         let payload = unsafe { slice::from_raw_parts(call.request, call.request_len) };
-        let caller =
-            CallerInfo { id: call.caller_id, pid: Some(call.caller_pid).filter(|pid| *pid != 0), uid: call.caller_uid };
+        let caller = CallerInfo {
+            id: call.caller_id,
+            pid: Some(call.caller_pid).filter(|pid| *pid != 0),
+            uid: Some(call.caller_uid).filter(|uid| *uid != NO_USER),
+        };
         let deadline = Deadline::at_nanos(call.deadline);
         let due = Due { msg_type: exported.msg_type, correlation_id: call.correlation_id };
         let asked = Asked::elsewhere(payload, due, deadline, &caller);

@@ -138,6 +138,15 @@ pub fn move_children_in_time(seconds: u32) -> io::Result<()> {
     std::fs::write("/proc/self/timens_offsets", format!("monotonic {seconds} 0"))
 }
 
+/// Puts this process, which must have one thread, into a user namespace that maps nobody, itself included.
+///
+/// # Errors
+/// When the system does not permit it.
+pub fn leave_all_users() -> io::Result<()> {
+    // SAFETY: only the namespace of this process changes.
+    checked(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into()).map(drop)
+}
+
 /// Memory whose pages never arrive: a system call that reads or writes it waits there until its thread is killed.
 #[derive(Debug)]
 pub struct Absent {

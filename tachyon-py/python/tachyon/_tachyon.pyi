@@ -878,8 +878,8 @@ class CurrentCall:
     def caller_pid(self) -> int | None:
         """The caller's process id; None where it is not visible from here."""
     @property
-    def caller_uid(self) -> int:
-        """The caller's user id."""
+    def caller_uid(self) -> int | None:
+        """The caller's user id; None where this process's user namespace does not map it."""
     @property
     def deadline(self) -> float | None:
         """The `time.monotonic()` until when the caller waits; None when it set no timeout."""

@@ -12,7 +12,7 @@ use crate::describe::{Description, EndpointDescription};
 use crate::dispatch::{HandlerError, OwnedHandler, Replied, Reply, ReplyRoom, Request};
 use crate::engine::ErrorKind;
 use crate::foreign;
-use crate::native::{ABI, Call, Endpoint, Head, MAGIC, NO_DEADLINE, Sizes, Steps, Text, status};
+use crate::native::{ABI, Call, Endpoint, Head, MAGIC, NO_DEADLINE, NO_USER, Sizes, Steps, Text, status};
 
 /// Why an endpoint of another copy of this crate cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -116,7 +116,7 @@ unsafe fn handle(
         deadline: request.deadline().nanos().unwrap_or(NO_DEADLINE),
         caller_id: caller.id,
         caller_pid: caller.pid.unwrap_or(0),
-        caller_uid: caller.uid,
+        caller_uid: caller.uid.unwrap_or(NO_USER),
         host: ptr::from_mut(&mut answer).cast(),
         steps: &raw const STEPS,
     };

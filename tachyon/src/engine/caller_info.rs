@@ -10,8 +10,8 @@ pub struct CallerInfo {
     pub id: u64,
     /// Its process id, where that is visible from here.
     pub pid: Option<u32>,
-    /// Its user.
-    pub uid: u32,
+    /// Its user; `None` where this process's user namespace does not map it.
+    pub uid: Option<u32>,
 }
 
 impl CallerInfo {

@@ -37,7 +37,7 @@ pub fn bell(data: &[u8]) {
         let rings = hostile.beside.clone();
         let options = Options::new().polling(if how & 2 == 0 { PollingMode::Park } else { PollingMode::Adaptive });
         let end = |side, role, socket| {
-            Established::over(side, role, Peer::new(socket, None, None, 0), rings.clone(), &options)
+            Established::over(side, role, Peer::new(socket, None, None, Some(0)), rings.clone(), &options)
         };
         let established = end(Side::Listener, Role::Sink, socket);
         // The honest half of the peer: it uses the rings as it should, and never the socket.

@@ -24,7 +24,7 @@ impl Pair {
     pub(crate) fn new(hostile: &Hostile<'_>, role: Role) -> Self {
         let (socket, theirs) = sockets();
         let options = Options::new().polling(PollingMode::Park).interrupt(|| true);
-        let peer = Peer::new(Socket::connecting(socket), None, None, 0);
+        let peer = Peer::new(Socket::connecting(socket), None, None, Some(0));
         let ours = Established::over(Side::Listener, role, peer, hostile.rings.clone(), &options);
         Self { ours, socket: Some(theirs) }
     }
@@ -51,7 +51,7 @@ impl Pair {
 pub(crate) fn linked(rings: &[Arc<RingMemory>], options: &Options) -> [Established; 2] {
     let (socket, other_socket) = sockets();
     let over = |side, role, socket| {
-        let peer = Peer::new(Socket::connecting(socket), None, None, 0);
+        let peer = Peer::new(Socket::connecting(socket), None, None, Some(0));
         Established::over(side, role, peer, rings.to_vec(), options)
     };
     [over(Side::Listener, Role::Sink, socket), over(Side::Connector, Role::Source, other_socket)]

@@ -16,7 +16,8 @@ pub(super) struct Credentials {
     pub(super) pidfd: Option<OwnedFd>,
     /// `None` if the process lives in a pid namespace that cannot be seen from here.
     pub(super) pid: Option<u32>,
-    pub(super) uid: u32,
+    /// `None` for a user that this user namespace does not map: the kernel shows all of them as one.
+    pub(super) uid: Option<u32>,
 }
 
 /// Asks the kernel about the peer of a connected Unix socket.
@@ -33,7 +34,22 @@ pub(super) fn of_peer(socket: BorrowedFd<'_>) -> io::Result<Option<Credentials>>
         Err(errno) => return Err(errno.into()),
     };
     let pid = pid.and_then(|pid| u32::try_from(pid.as_raw_pid()).ok());
-    Ok(Some(Credentials { pidfd, pid, uid: ucred.uid }))
+    Ok(Some(Credentials { pidfd, pid, uid: mapped(ucred.uid) }))
+}
+
+/// The user id, unless it may be the one that stands for all users without an id here.
+///
+/// In a namespace that maps every user nobody needs such a stand-in, and the number is that of a user like others.
+fn mapped(uid: u32) -> Option<u32> {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let maps_all = read("/proc/self/uid_map").is_some_and(|map| maps_everybody(&map));
+    let stand_in = || read("/proc/sys/kernel/overflowuid").and_then(|uid| uid.trim().parse().ok()).unwrap_or(65534);
+    (maps_all || uid != stand_in()).then_some(uid)
+}
+
+/// Whether a map of user ids, lines of inside, outside and count, is that of a namespace that leaves no user out.
+fn maps_everybody(map: &str) -> bool {
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
 fn peer_pidfd(socket: BorrowedFd<'_>, pid: Option<Pid>) -> Result<Option<OwnedFd>, Errno> {
@@ -103,10 +119,19 @@ mod tests {
         let (a, _b) = UnixStream::pair().unwrap();
         let found = of_peer(a.as_fd()).unwrap().unwrap();
         assert_eq!(found.pid, Some(std::process::id()));
-        assert_eq!(found.uid, rustix::process::geteuid().as_raw());
+        assert_eq!(found.uid, Some(rustix::process::geteuid().as_raw()));
         let pidfd = found.pidfd.unwrap();
         assert!(rustix::io::fcntl_getfd(&pidfd).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
         assert!(!ended(&pidfd));
+    }
+
+    #[test]
+    fn only_a_namespace_that_maps_everybody_has_no_stand_in() {
+        assert!(maps_everybody("         0          0 4294967295\n"));
+        for map in ["", "0 1000 1\n", "0 0 4294967294\n", "0 0 65536\n65536 65536 4294901759\n"] {
+            assert!(!maps_everybody(map), "{map}");
+        }
+        assert_eq!(mapped(1000), Some(1000));
     }
 
     #[test]

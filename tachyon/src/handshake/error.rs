@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::PathError;
-use super::refusal::{ProtocolError, Refusal};
+use super::refusal::{ProtocolError, Refusal, user};
 use crate::ring::CapacityError;
 use crate::shm::ShmError;
 
@@ -204,14 +204,14 @@ pub enum ConnectError {
     },
 
     /// The listener runs as another user, whom this side does not trust.
-    #[error("the listener at {path:?} runs as user {theirs}, not {ours}: allow any user if you trust it")]
+    #[error("the listener at {path:?} runs as {}, not {ours}: allow any user if you trust it", user(*.theirs))]
     ForeignListener {
         /// The path.
         path: PathBuf,
         /// This process's effective user id.
         ours: u32,
-        /// The listener's.
-        theirs: u32,
+        /// The listener's; `None` where this process's user namespace does not map it.
+        theirs: Option<u32>,
     },
 
     /// Each side reads another monotonic clock, so no deadline means the same to both.

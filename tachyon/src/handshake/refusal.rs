@@ -49,8 +49,8 @@ pub enum ProtocolError {
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the texts below say what each variant and field is")]
 pub enum Refusal {
-    #[error("it runs as user {uid}")]
-    ForeignUser { uid: u32 },
+    #[error("it runs as {}", user(*.uid))]
+    ForeignUser { uid: Option<u32> },
     #[error("it asked for a {asked}, not a {served}")]
     WrongKind { asked: &'static str, served: &'static str },
     #[error("it wants to be the {role} too")]
@@ -67,6 +67,11 @@ pub enum Refusal {
     Gone,
     #[error("it sent {0}")]
     Protocol(#[from] ProtocolError),
+}
+
+/// A user, in words.
+pub(super) fn user(uid: Option<u32>) -> String {
+    uid.map_or_else(|| "a user without an id here".to_owned(), |uid| format!("user {uid}"))
 }
 
 #[cfg(test)]

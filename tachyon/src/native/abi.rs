@@ -17,6 +17,9 @@ pub(crate) const MAGIC: [u8; 8] = *b"tachyon\0";
 /// The deadline of a call that has none.
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;
 
+/// A user without an id here: the system gives this number to nobody.
+pub(crate) const NO_USER: u32 = u32::MAX;
+
 /// How a step of the host's ended.
 pub(crate) mod status {
     /// As it should.
@@ -108,6 +111,7 @@ pub(crate) struct Call {
     pub(crate) caller_id: u64,
     /// 0 where it is not visible.
     pub(crate) caller_pid: u32,
+    /// [`NO_USER`] where it is not mapped.
     pub(crate) caller_uid: u32,
     /// What `steps` work on.
     pub(crate) host: *mut c_void,

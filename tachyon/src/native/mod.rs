@@ -7,6 +7,6 @@ mod abi;
 #[cfg(feature = "python")]
 mod host_reply;
 
-pub(crate) use abi::{ABI, Call, Endpoint, Head, MAGIC, NO_DEADLINE, Sizes, Steps, Text, status};
+pub(crate) use abi::{ABI, Call, Endpoint, Head, MAGIC, NO_DEADLINE, NO_USER, Sizes, Steps, Text, status};
 #[cfg(feature = "python")]
 pub(crate) use host_reply::{HostReply, HostRoom};

@@ -21,7 +21,7 @@ fn connected(rings: usize, start: u64) -> (Established, Established) {
     let rings: Vec<_> = (0..rings).map(|_| ring()).collect();
     let options = Options::new().polling(PollingMode::Spins(16));
     let end = |side, role, socket| {
-        let peer = Peer::new(Socket::connecting(socket), None, None, 0);
+        let peer = Peer::new(Socket::connecting(socket), None, None, Some(0));
         Established::over(side, role, peer, rings.clone(), &options)
     };
     (end(Side::Listener, Role::Source, socket), end(Side::Connector, Role::Sink, other))

@@ -26,7 +26,7 @@ pub(crate) enum Ending {
 pub(crate) struct Tenant {
     pub(crate) id: u64,
     pub(crate) pid: Option<u32>,
-    pub(crate) uid: u32,
+    pub(crate) uid: Option<u32>,
 }
 
 /// How full a ring is: messages under way, and most there can be.
@@ -163,7 +163,7 @@ impl Board {
         // unless the first one is ours already.
         fence(Ordering::Release);
         line[caller::PID].store(tenant.pid.map_or(0, u64::from), Ordering::Relaxed);
-        line[caller::UID].store(u64::from(tenant.uid), Ordering::Relaxed);
+        line[caller::UID].store(tenant.uid.map_or(u64::MAX, u64::from), Ordering::Relaxed);
         for word in &line[caller::REQUESTS..caller::ID_AGAIN] {
             word.store(0, Ordering::Relaxed);
         }

@@ -36,7 +36,7 @@ impl Segment {
         for worker in 0..workers {
             count(board.bank(worker));
         }
-        let seat = board.seat(Tenant { id: 1, pid: Some(40), uid: 1000 }).expect("a line");
+        let seat = board.seat(Tenant { id: 1, pid: Some(40), uid: Some(1000) }).expect("a line");
         board.note_requests(seat, 5);
         board.note_fill(seat, Fill { used: 1, slots: 64 }, Fill { used: 64, slots: 64 });
         board.note_joined();

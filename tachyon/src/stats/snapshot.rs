@@ -87,8 +87,8 @@ pub struct CallerStats {
     pub id: u64,
     /// Its process, where the server can see it.
     pub pid: Option<u32>,
-    /// Its user.
-    pub uid: u32,
+    /// Its user; `None` where the server's user namespace does not map it.
+    pub uid: Option<u32>,
     /// Requests the server has taken from it.
     pub requests: u64,
     /// Requests waiting in its ring when the server looked last.
@@ -235,7 +235,7 @@ fn read_caller(line: &[u64]) -> Option<CallerStats> {
     Some(CallerStats {
         id,
         pid: read_pid(line[caller::PID]),
-        uid: u32::try_from(line[caller::UID]).ok()?,
+        uid: u32::try_from(line[caller::UID]).ok(),
         requests: line[caller::REQUESTS],
         forward: read_fill(line[caller::FORWARD_USED], line[caller::FORWARD_SLOTS]),
         reverse: read_fill(line[caller::REVERSE_USED], line[caller::REVERSE_SLOTS]),

@@ -79,7 +79,7 @@ fn short_calls_are_measured_now_and_then_and_long_ones_always() {
 fn callers_come_and_go() {
     let made = board(1);
     let board = &made.0;
-    let tenant = |id| Tenant { id, pid: Some(40), uid: 1000 };
+    let tenant = |id| Tenant { id, pid: Some(40), uid: Some(1000) };
     let lines: Vec<_> = (1..=3).map(|id| board.seat(tenant(id)).unwrap()).collect();
     assert_eq!(board.seat(tenant(4)), None, "there are three lines");
     board.note_requests(lines[1], 12);
@@ -88,7 +88,7 @@ fn callers_come_and_go() {
     let snapshot = read(&made);
     assert_eq!(snapshot.callers.iter().map(|caller| caller.id).collect::<Vec<_>>(), [2, 3]);
     let second = &snapshot.callers[0];
-    assert_eq!((second.pid, second.uid, second.requests), (Some(40), 1000, 12));
+    assert_eq!((second.pid, second.uid, second.requests), (Some(40), Some(1000), 12));
     assert_eq!((second.forward, second.reverse), (RingFill { used: 1, slots: 64 }, RingFill { used: 2, slots: 128 }));
     board.seat(Tenant { pid: None, ..tenant(5) }).unwrap();
     assert_eq!(
@@ -96,7 +96,7 @@ fn callers_come_and_go() {
         CallerStats {
             id: 5,
             pid: None,
-            uid: 1000,
+            uid: Some(1000),
             requests: 0,
             forward: RingFill::default(),
             reverse: RingFill::default(),
@@ -114,7 +114,7 @@ fn callers_come_and_go() {
 #[test]
 fn a_forked_child_writes_nothing() {
     let mut made = board(1);
-    let line = made.0.seat(Tenant { id: 9, pid: None, uid: 0 }).unwrap();
+    let line = made.0.seat(Tenant { id: 9, pid: None, uid: Some(0) }).unwrap();
     made.0.note_joined();
     let before = words(&made);
     // What a child has is this board, made by a process that it is not.
@@ -122,14 +122,14 @@ fn a_forked_child_writes_nothing() {
     made.0.vacate(line);
     made.0.note_left();
     made.0.note_turned_away();
-    assert_eq!(made.0.seat(Tenant { id: 10, pid: None, uid: 0 }), None);
+    assert_eq!(made.0.seat(Tenant { id: 10, pid: None, uid: Some(0) }), None);
     assert_eq!(words(&made), before);
 }
 
 #[test]
 fn a_line_that_changes_hands_is_left_out() {
     let made = board(1);
-    let line = made.0.seat(Tenant { id: 9, pid: None, uid: 0 }).unwrap();
+    let line = made.0.seat(Tenant { id: 9, pid: None, uid: Some(0) }).unwrap();
     let mut copy = words(&made);
     let shape = shape(&copy).unwrap();
     copy[shape.caller(line) + caller::ID_AGAIN] = 10;
@@ -140,7 +140,7 @@ fn a_line_that_changes_hands_is_left_out() {
 fn what_no_server_writes_is_left_out_or_made_plausible() {
     let made = board(1);
     for id in 1..=3 {
-        made.0.seat(Tenant { id, pid: Some(40), uid: 1000 }).unwrap();
+        made.0.seat(Tenant { id, pid: Some(40), uid: Some(1000) }).unwrap();
     }
     let mut copy = words(&made);
     let shape = shape(&copy).unwrap();
@@ -160,7 +160,7 @@ fn what_no_server_writes_is_left_out_or_made_plausible() {
 fn an_interval_shows_what_happened_meanwhile() {
     let made = board(1);
     let bank = made.0.bank(0);
-    let line = made.0.seat(Tenant { id: 1, pid: None, uid: 0 }).unwrap();
+    let line = made.0.seat(Tenant { id: 1, pid: None, uid: Some(0) }).unwrap();
     record(bank, 0, 100, Ending::Failed(ErrorKind::BadRequest));
     made.0.note_requests(line, 5);
     let before = read(&made);

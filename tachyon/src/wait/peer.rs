@@ -19,14 +19,14 @@ pub(crate) struct Peer {
     socket: Socket,
     pidfd: Option<OwnedFd>,
     pid: Option<u32>,
-    uid: u32,
+    uid: Option<u32>,
     gone: AtomicBool,
     /// The threads of this side that wait for the peer.
     pub(super) sleepers: Sleepers,
 }
 
 impl Peer {
-    pub(crate) fn new(socket: Socket, pidfd: Option<OwnedFd>, pid: Option<u32>, uid: u32) -> Self {
+    pub(crate) fn new(socket: Socket, pidfd: Option<OwnedFd>, pid: Option<u32>, uid: Option<u32>) -> Self {
         Self { socket, pidfd, pid, uid, gone: AtomicBool::new(false), sleepers: Sleepers::default() }
     }
 
@@ -36,7 +36,7 @@ impl Peer {
     }
 
     /// The user the peer runs as.
-    pub(crate) fn uid(&self) -> u32 {
+    pub(crate) fn uid(&self) -> Option<u32> {
         self.uid
     }
 

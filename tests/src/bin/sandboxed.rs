@@ -2,6 +2,7 @@
 //!
 //! `sandboxed before_6_16 PROGRAM ...` takes `SO_PASSRIGHTS` from it by a filter of system calls.
 //! `sandboxed other_time PROGRAM ...` runs it in a time namespace whose monotonic clock is far ahead.
+//! `sandboxed no_users PROGRAM ...` runs it in a user namespace that maps no user.
 //!
 //! Where the system does not permit that, it says so and ends with the status 77.
 
@@ -11,7 +12,7 @@ use std::process::Command;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tachyon_tests::fork;
-use tachyon_tests::system::{NOT_PERMITTED, forbid_refusing_descriptors, move_children_in_time};
+use tachyon_tests::system::{NOT_PERMITTED, forbid_refusing_descriptors, leave_all_users, move_children_in_time};
 
 /// Some 27 hours.
 const AHEAD: u32 = 100_000;
@@ -19,13 +20,14 @@ const AHEAD: u32 = 100_000;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [how, program, arguments @ ..] = &arguments[..] else {
-        return Err("usage: sandboxed before_6_16|other_time PROGRAM ...".into());
+        return Err("usage: sandboxed before_6_16|other_time|no_users PROGRAM ...".into());
     };
     let mut command = Command::new(program);
     command.args(arguments);
     let prepared = match how.as_str() {
         "before_6_16" => forbid_refusing_descriptors(),
         "other_time" => move_children_in_time(AHEAD),
+        "no_users" => leave_all_users(),
         other => return Err(format!("no such system: {other}").into()),
     };
     if let Err(error) = prepared {
