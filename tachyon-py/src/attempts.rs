@@ -24,18 +24,29 @@ impl Attempts {
         Ok(Self { core: Mutex::new(limit.attempts(reconnects, idempotent)) })
     }
 
-    /// Whether a call that ended in this error is made again, once the connection has ended.
+    /// Whether an earlier attempt may have begun.
+    #[getter]
+    fn may_have_begun(&self) -> bool {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner).may_have_begun()
+    }
+
+    /// Whether a call that ended in this error is made again, once the connection has ended. An error that ends the call
+    /// says that it is not safe to make it again if an earlier attempt may have begun.
     fn again(&self, error: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = error.py();
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        if error.is_instance_of::<PeerClosedError>() || error.is_instance_of::<PeerDeadError>() {
+        let again = if error.is_instance_of::<PeerClosedError>() || error.is_instance_of::<PeerDeadError>() {
             let is_safe: bool = error.getattr(intern!(py, "safe_to_retry"))?.extract()?;
-            return Ok(core.again::<()>(&CallError::PeerDead { sent: !is_safe }));
+            core.again::<()>(&CallError::PeerDead { sent: !is_safe })
+        } else if error.is_instance_of::<RpcError>() {
+            let kind: u16 = error.getattr(intern!(py, "kind"))?.extract()?;
+            kind == ErrorKind::Stopping as u16 && core.again_elsewhere()
+        } else {
+            false
+        };
+        if !again && core.may_have_begun() {
+            error.setattr(intern!(py, "safe_to_retry"), false)?;
         }
-        if !error.is_instance_of::<RpcError>() {
-            return Ok(false);
-        }
-        let kind: u16 = error.getattr(intern!(py, "kind"))?.extract()?;
-        Ok(kind == ErrorKind::Stopping as u16 && core.again_elsewhere())
+        Ok(again)
     }
 }

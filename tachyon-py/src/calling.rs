@@ -169,10 +169,11 @@ impl Calling {
                     if let ReplyTaken::InPlace(taking) = reply {
                         self.release(taking.position());
                     }
-                    self.waiting(py, asking.spins, |caller| caller.leave(asking.limit))?;
+                    let left = self.waiting(py, asking.spins, |caller| caller.leave(asking.limit));
+                    left.map_err(|error| attempts.outcome(error))?;
                 }
                 Err(ref error) if attempts.again(error) => {}
-                outcome => return outcome,
+                outcome => return outcome.map_err(|error| attempts.outcome(error)),
             }
             outcome = self.exchange(py, payload, asking);
         }

@@ -1,7 +1,9 @@
 //! `RpcBus`: requests one way, replies the other; the first operation decides who calls.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 use tachyon::__binding::{CallerSteps, Driven, ReplyTaken, rpc_callee, rpc_closer, rpc_driven};
@@ -32,6 +34,9 @@ pub(crate) struct RpcBus {
     forward: Turn<ForwardLine>,
     reverse: Turn<ReverseLine>,
     lifetime: Lifetime,
+    /// What an event loop has of this bus, a `Line` of `tachyon._calls`. Here and in no table, since it leads back to the
+    /// bus by the tasks that wait for calls: the collector sees the whole cycle.
+    line: Mutex<Option<Py<PyAny>>>,
 }
 
 impl RpcBus {
@@ -50,7 +55,11 @@ impl RpcBus {
         let (polling, ending) = (PollingMode::Adaptive, lifetime.ending());
         let forward = ForwardLine { end, polling, closing: false, attended: false, ending };
         let reverse = ReverseLine { outlet: None, closing: false };
-        Self { forward: Turn::new(forward), reverse: Turn::new(reverse), lifetime }
+        Self { forward: Turn::new(forward), reverse: Turn::new(reverse), lifetime, line: Mutex::default() }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[inline]
@@ -246,6 +255,32 @@ impl RpcBus {
         }
         let bus = detached(py, || tachyon::RpcBus::connect_with(&socket_path, &options))?;
         Ok(Self::over(bus, socket_path))
+    }
+
+    /// What an event loop has of this bus.
+    #[getter]
+    fn __tachyon_line__(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.line().as_ref().map(|line| line.clone_ref(py))
+    }
+
+    #[setter(__tachyon_line__)]
+    fn set_line(&self, line: Py<PyAny>) {
+        // The one before is dropped without the lock: it may have anything to do.
+        let before = self.line().replace(line);
+        drop(before);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.line.try_lock() {
+            Ok(line) => line.as_ref().map_or(Ok(()), |line| visit.call(line)),
+            // Somebody uses it just now.
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let line = self.line().take();
+        drop(line);
     }
 
     /// Do what `listen` does, under its older name.

@@ -150,7 +150,9 @@ family! {
             /// Where the caller connects.
             path: PathBuf,
             /// Why there was no connection.
-            source: Box<ConnectError>
+            source: Box<ConnectError>,
+            /// Whether the request had been sent to a callee before, which is gone.
+            sent: bool
         },
         /// The callee was gone, and there is a listener that refuses a new connection. The next call tries anew.
         #[error("the callee is gone, and connecting again failed: {0}")]
@@ -350,7 +352,7 @@ impl<E> CallError<E> {
             Self::ReservedMsgType => CallError::ReservedMsgType,
             Self::UnknownCorrelation(id) => CallError::UnknownCorrelation(id),
             Self::Remote(error) => CallError::Remote(error),
-            Self::Unreachable { path, source } => CallError::Unreachable { path, source },
+            Self::Unreachable { path, source, sent } => CallError::Unreachable { path, source, sent },
             Self::Reconnect(error) => CallError::Reconnect(error),
             Self::Mismatch(error) => CallError::Mismatch(error),
             Self::BadReply { endpoint, problem } => CallError::BadReply { endpoint, problem },
@@ -378,13 +380,14 @@ impl<E> CallError<E> {
     /// ```
     pub fn sent(&self) -> bool {
         match self {
-            Self::TimedOut { sent } | Self::Interrupted { sent } | Self::Closed { sent } | Self::PeerDead { sent } => {
-                *sent
-            }
+            Self::TimedOut { sent }
+            | Self::Interrupted { sent }
+            | Self::Closed { sent }
+            | Self::PeerDead { sent }
+            | Self::Unreachable { sent, .. } => *sent,
             Self::Remote(error) => error.kind.has_begun(),
             Self::TooLarge { .. }
             | Self::ReservedMsgType
-            | Self::Unreachable { .. }
             | Self::Reconnect(_)
             | Self::Mismatch(_)
             | Self::Describe(_) => false,

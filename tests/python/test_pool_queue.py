@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import threading
 import time
 import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -478,3 +481,26 @@ def test_an_idempotent_call_of_a_coroutine_is_sent_again(peer: Callable[[str], P
     with Pool(path, 1) as pool, pytest.raises(tachyon.PeerClosedError):
         asyncio.run(pool.acall(tachyon_rpc(1)(bytes), b"", timeout=LONG))
     server.join()
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_loop_that_is_closed_over_its_calls_keeps_nothing(serve: Callable[[], Peer], path: str, pooled: bool) -> None:
+    serve()
+    descriptors = Path("/proc/self/fd")
+    with Pool(path, 1, timeout=5) as pool:
+        for attempt in range(4):
+            loop = asyncio.new_event_loop()
+            loop.set_exception_handler(lambda *_: None)
+            bus = tachyon.RpcBus.connect(path)
+            calling = pool.acall(nap, b"1") if pooled else nap.acall(bus, b"1")
+            task = loop.create_task(calling)
+            loop.run_until_complete(asyncio.sleep(0.05))
+            loop.close()
+            kept = weakref.ref(bus)
+            del loop, bus, calling, task
+            gc.collect()
+            assert kept() is None
+            if attempt == 0:
+                before = len(list(descriptors.iterdir()))
+        assert len(list(descriptors.iterdir())) <= before
+        assert pool.call(echo, b"goes on") == b"goes on"

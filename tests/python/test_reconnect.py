@@ -261,6 +261,25 @@ def test_a_reconnect_that_is_cut_off_leaves_a_bus_that_works(serve: Callable[[],
         assert asyncio.run(again()) == pid(server)
 
 
+@pytest.mark.parametrize("form", ["call", "acall", "pool.call", "pool.acall"])
+def test_who_may_have_begun_a_call_is_told_by_its_last_error(peer: Callable[[str], Peer], path: str, form: str) -> None:
+    """An idempotent request is lost with its callee, and nobody takes its place."""
+    callee = peer(SERVER.replace("os._exit(1)", "os._exit(0)"))
+    assert callee.line() == "ready"
+    with tachyon.Pool(path, timeout=0.3) as pool:
+        bus = RpcBus.connect(path, timeout=0.3, reconnect=True)
+        with pytest.raises(tachyon.NoListenerError) as raised:
+            if form == "call":
+                die_idempotent.call(bus, b"")
+            elif form == "acall":
+                asyncio.run(die_idempotent.acall(bus, b""))
+            elif form == "pool.call":
+                pool.call(die_idempotent, b"")
+            else:
+                asyncio.run(pool.acall(die_idempotent, b""))
+        assert raised.value.safe_to_retry is False
+
+
 def test_a_relative_path_is_made_absolute_once(
     serve: Callable[[], Peer], peer: Callable[[str], Peer], path: str
 ) -> None:

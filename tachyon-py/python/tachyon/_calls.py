@@ -43,7 +43,7 @@ TIMED_OUT = "timed out waiting for the peer; the connection stays usable, allow 
 class Call:
     """One request: queued while `number` is 0, then under way."""
 
-    __slots__ = ("deadline", "msg_type", "number", "payload", "reply")
+    __slots__ = ("begun", "deadline", "msg_type", "number", "payload", "reply")
 
     def __init__(
         self,
@@ -56,6 +56,8 @@ class Call:
         self.payload = payload
         self.msg_type = msg_type
         self.deadline = deadline
+        # Whether an earlier attempt may have begun.
+        self.begun = False
         self.reset(loop)
 
     def reset(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -76,8 +78,8 @@ class Line:
         self.loop = loop
         self.released = False
         self._process = os.getpid()
-        # Neither a bus nor its line is in a cycle: what they have of the system goes with the last who has the bus, and
-        # not when the collector comes by.
+        # While no call is under way neither a bus nor its line is in a cycle: what they have of the system goes with
+        # the last who has the bus, and not when the collector comes by.
         line = weakref.ref(self)
         self._bus = weakref.ref(bus, lambda _: Line._collected(line()))
         self._under_way: dict[int, Call] = {}
@@ -366,17 +368,18 @@ async def readable(descriptor: int, seconds: float) -> None:
             loop.remove_reader(descriptor)
 
 
-_lines: weakref.WeakKeyDictionary[RpcBus, Line] = weakref.WeakKeyDictionary()
+_lines: weakref.WeakSet[Line] = weakref.WeakSet()
 
 
 def line_of(bus: RpcBus) -> Line:
     """Return the line of a bus in the running loop, which has it from now on."""
     loop = asyncio.get_running_loop()
-    line = _lines.get(bus)
+    line: Line | None = bus.__tachyon_line__
     if line is None or line.released or line.loop.is_closed():
         # A bus that was released has the same connection as before.
         agreed = line.agreed if line is not None and line.released else set[int]()
-        line = _lines[bus] = Line(bus, loop, agreed)
+        line = bus.__tachyon_line__ = Line(bus, loop, agreed)
+        _lines.add(line)
     elif line.loop is not loop:
         message = "this bus belongs to another event loop; open one for each loop"
         raise BusyError(message)
@@ -384,7 +387,7 @@ def line_of(bus: RpcBus) -> Line:
 
 
 def _forked() -> None:
-    for line in list(_lines.values()):
+    for line in list(_lines):
         line.forked()
 
 
@@ -393,7 +396,7 @@ os.register_at_fork(after_in_child=_forked)
 
 def release(bus: RpcBus) -> None:
     """Give a bus back that the running loop has, if it has it."""
-    line = _lines.get(bus)
+    line: Line | None = bus.__tachyon_line__
     if line is not None:
         line.release(bus)
 
@@ -417,6 +420,7 @@ async def persist(bus: RpcBus, call: Call, contract: Contract | None, *, idempot
                 attempts = attempts or Attempts(line.reconnects, idempotent, call.left(line.loop))
                 if bus.closed or not attempts.again(error):
                     raise
+                call.begun = attempts.may_have_begun
             # A callee that stops closes soon.
             await line.ended()
             call.reset(line.loop)
@@ -452,7 +456,9 @@ async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
     except TachyonError:
         raise
     except TimeoutError:
-        raise line_of(bus).missing() or anew(TimedOutError(TIMED_OUT), sent=call.number != 0) from None
+        late = line_of(bus).missing() or anew(TimedOutError(TIMED_OUT), sent=call.number != 0)
+        late.safe_to_retry = late.safe_to_retry and not call.begun
+        raise late from None
 
 
 async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core

@@ -161,7 +161,7 @@ class Pool:
         deadline = _after(timeout)
         attempts: Attempts | None = None
         while True:
-            with self.caller(timeout=_left(deadline)) as bus:
+            with _telling(attempts), self.caller(timeout=_left(deadline)) as bus:
                 left = _left(deadline)
                 try:
                     return endpoint.call(bus if left is None else bus.within(left), *args, **kwargs)
@@ -182,7 +182,8 @@ class Pool:
         deadline = _after(timeout)
         attempts: Attempts | None = None
         while True:
-            lease, bus = await self._borrow(self._deadline(_left(deadline)))
+            with _telling(attempts):
+                lease, bus = await self._borrow(self._deadline(_left(deadline)))
             left = _left(deadline)
             try:
                 if contract is None:
@@ -299,6 +300,17 @@ class TimedPool:
         """Do what `Pool.acall` does, within the time."""
         request = endpoint.__tachyon_request__(self._seconds, args, kwargs)
         return self._pool._acall(endpoint, *request)  # pyright: ignore[reportPrivateUsage]
+
+
+@contextlib.contextmanager
+def _telling(attempts: Attempts | None) -> Generator[None]:
+    """Have an error say what an earlier attempt at the call may have done."""
+    try:
+        yield
+    except TachyonError as error:
+        if attempts is not None and attempts.may_have_begun:
+            error.safe_to_retry = False
+        raise
 
 
 def _after(seconds: float | None) -> float | None:

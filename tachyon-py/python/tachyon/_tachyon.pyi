@@ -377,6 +377,11 @@ class RpcBus:
     may serve in one thread and reply in another. A second thread on the same direction gets `BusyError`.
     """
 
+    @property
+    def __tachyon_line__(self) -> Any:
+        """What an event loop has of this bus."""
+    @__tachyon_line__.setter
+    def __tachyon_line__(self, line: Any) -> None: ...
     @classmethod
     def listen(
         cls, socket_path: _Path, cap_fwd: int, cap_rev: int, *, timeout: float | None = None, any_uid: bool = False
@@ -898,6 +903,9 @@ class Attempts:
     """Which failed calls an event loop makes again; `acall` uses it."""
 
     def __new__(cls, reconnects: bool, idempotent: bool, seconds: float | None) -> Self: ...
+    @property
+    def may_have_begun(self) -> bool:
+        """Whether an earlier attempt may have begun."""
     def again(self, error: BaseException) -> bool:
         """Return whether a call that ended in this error is made again, once the connection has ended."""
 

@@ -178,14 +178,15 @@ impl AsyncCaller {
     ) -> Result<Vec<u8>, CallError> {
         let mut attempts = Attempts::new(self.shared.options.reconnects(), idempotent, deadline);
         loop {
-            let link = self.shared.living(deadline).await?;
+            let link = self.shared.living(deadline).await.map_err(|error| attempts.outcome(error))?;
             let outcome = exchange(&link.session, msg_type, payload, deadline).await;
             match outcome {
                 Err(error) if attempts.again(&error) => {
                     // A callee that stops closes soon.
-                    within(deadline, link.session.ended()).await.ok_or(CallError::TimedOut { sent: false })?;
+                    let ended = within(deadline, link.session.ended()).await;
+                    ended.ok_or_else(|| attempts.outcome(CallError::TimedOut { sent: false }))?;
                 }
-                outcome => return outcome,
+                outcome => return outcome.map_err(|error| attempts.outcome(error)),
             }
         }
     }

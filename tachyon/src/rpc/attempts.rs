@@ -28,13 +28,15 @@ pub struct Attempts {
     reconnects: bool,
     resends: u32,
     until: Deadline,
+    /// Whether the request was sent in an earlier attempt, and lost with its callee.
+    lost: bool,
 }
 
 impl Attempts {
     /// The attempts of a caller that may reconnect, at a call that may run twice if it is `idempotent`.
     pub(crate) fn new(reconnects: bool, idempotent: bool, deadline: Deadline) -> Self {
         let until = if deadline.remaining().is_some() { deadline } else { Deadline::after(PATIENCE) };
-        Self { reconnects, resends: if idempotent { RESENDS } else { 0 }, until }
+        Self { reconnects, resends: if idempotent { RESENDS } else { 0 }, until, lost: false }
     }
 
     /// As [`again`](Self::again), after the callee answered that it stops.
@@ -47,9 +49,31 @@ impl Attempts {
         if error.is_loss() && error.sent() {
             let left = self.reconnects && self.resends > 0;
             self.resends = self.resends.saturating_sub(1);
+            self.lost |= left;
             return left;
         }
         (error.is_loss() || is_stopping(error)) && self.again_elsewhere()
+    }
+
+    /// Whether an earlier attempt may have begun.
+    pub fn may_have_begun(&self) -> bool {
+        self.lost
+    }
+
+    /// The error of the last attempt as that of the call, which an earlier attempt may have begun.
+    #[cold]
+    pub fn outcome<E>(&self, error: CallError<E>) -> CallError<E> {
+        match error {
+            CallError::TimedOut { .. } if self.lost => CallError::TimedOut { sent: true },
+            CallError::Interrupted { .. } if self.lost => CallError::Interrupted { sent: true },
+            CallError::Unreachable { path, source, .. } if self.lost => {
+                CallError::Unreachable { path, source, sent: true }
+            }
+            CallError::Closed { .. } | CallError::PeerDead { .. } | CallError::Reconnect(_) if self.lost => {
+                CallError::PeerDead { sent: true }
+            }
+            other => other,
+        }
     }
 }
 
@@ -91,6 +115,16 @@ mod tests {
     fn a_caller_that_does_not_reconnect_has_one_attempt() {
         let mut attempts = Attempts::new(false, true, Deadline::never());
         assert!(!attempts.again(&LOST) && !attempts.again(&UNSENT) && !attempts.again(&stopping()));
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_may_have_begun_was_sent() {
+        let mut attempts = Attempts::new(true, true, Deadline::never());
+        assert!(!attempts.outcome(UNSENT).sent());
+        assert!(attempts.again(&LOST) && attempts.may_have_begun());
+        for error in [UNSENT, CallError::TimedOut { sent: false }, CallError::Interrupted { sent: false }] {
+            assert!(attempts.outcome(error).sent());
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl CallError {
         match source {
             ConnectError::Interrupted { .. } => Self::Interrupted { sent: false },
             ConnectError::NoListener { ref path, .. } => {
-                Self::Unreachable { path: path.clone(), source: Box::new(source) }
+                Self::Unreachable { path: path.clone(), source: Box::new(source), sent: false }
             }
             _ if deadline.has_passed() => Self::TimedOut { sent: false },
             source => Self::Reconnect(Box::new(source)),

@@ -113,11 +113,11 @@ impl Caller {
             && attempts.again(error)
         {
             if is_stopping(error) {
-                self.await_end(deadline).map_err(CallError::widen)?;
+                self.await_end(deadline).map_err(|error| attempts.outcome(CallError::widen(error)))?;
             }
             outcome = exchange(self);
         }
-        outcome
+        outcome.map_err(|error| attempts.outcome(error))
     }
 
     /// Calls, and takes the reply as the loan of the reverse ring, unless it is an error.
