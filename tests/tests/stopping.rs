@@ -235,3 +235,20 @@ fn async_handlers_that_do_not_await_are_left() {
     assert!(matches!(outcome, Err(ServeError::HandlersLeft { count: 1 })), "{outcome:?}");
     assert!(stopped.elapsed() < Duration::from_millis(1500), "{:?}", stopped.elapsed());
 }
+
+#[test]
+fn an_async_handler_does_not_begin_after_a_stop() {
+    let server = Server::start(0, PATIENCE);
+    let mut caller = server.caller();
+    // The task of the first waits for its turn behind the second, which keeps the thread that serves.
+    let waiting = caller.call(3, &0u64.to_le_bytes()).unwrap();
+    let sleeping = caller.call(1, b"").unwrap();
+    server.begins.recv_timeout(PATIENCE).unwrap();
+    server.stopper.stop();
+    let reply = caller.wait_timeout(waiting, PATIENCE).unwrap();
+    // Unless another thread of the runtime came to it before.
+    assert!(reply.error().is_none_or(|error| (error.kind, error.msg_type) == (ErrorKind::Stopping, 3)));
+    drop(reply);
+    assert_eq!(caller.wait_timeout(sleeping, PATIENCE).unwrap().error(), None);
+    server.serving.join().unwrap().unwrap();
+}

@@ -1,16 +1,17 @@
 //! A server's handlers on a tokio runtime: async ones are tasks, others run where they are served.
 
 use core::task::{Context, Poll};
+use std::sync::Arc;
 
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::service::{Blocking, outcome_of};
 use crate::bus::{Incoming, Outgoing};
-use crate::dispatch::{Answer, Deferred, HandlerError};
-use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Service, Why};
-use crate::error::Halt;
+use crate::dispatch::{Answer, Deferred, HandlerError, Outcome};
+use crate::engine::{CallerInfo, ErrorBody, ErrorKind, Handled, OpenRequest, Service, Why, send_error};
+use crate::error::{Halt, Unsent};
 use crate::foreign::Panicked;
-use crate::wait::Deadline;
+use crate::wait::{Deadline, StopTime};
 
 /// An async handler at work.
 #[derive(Debug)]
@@ -19,8 +20,18 @@ pub(super) struct Task {
     handle: AbortHandle,
 }
 
-/// A handler that is done: its caller's number, its call, and what it gave. `None` when the deadline passed first.
-pub(super) type Finished = (u64, u64, Option<Result<Answer, Panicked>>);
+/// What came of a handler.
+pub(super) enum Gave {
+    /// It ran to its end.
+    Answer(Result<Answer, Panicked>),
+    /// Its deadline passed first.
+    TooLate,
+    /// The server stopped before it had begun.
+    NotBegun,
+}
+
+/// A handler that is done: its caller's number, its call, and what it gave.
+pub(super) type Finished = (u64, u64, Gave);
 
 /// The handlers of one server. Dropping this drops them.
 pub(super) struct Handlers<'a, S: ?Sized> {
@@ -29,14 +40,15 @@ pub(super) struct Handlers<'a, S: ?Sized> {
     at_work: usize,
     /// Most at work: of all callers, and of each.
     most: (usize, usize),
+    stop_time: Arc<StopTime>,
     started: bool,
     /// Whether a place became free.
     freed: bool,
 }
 
 impl<'a, S: ?Sized> Handlers<'a, S> {
-    pub(super) fn new(blocking: Blocking<'a, S>, most: (usize, usize)) -> Self {
-        Self { blocking, tasks: JoinSet::new(), at_work: 0, most, started: false, freed: false }
+    pub(super) fn new(blocking: Blocking<'a, S>, most: (usize, usize), stop_time: Arc<StopTime>) -> Self {
+        Self { blocking, tasks: JoinSet::new(), at_work: 0, most, stop_time, started: false, freed: false }
     }
 
     /// Handlers that have begun, and were not cancelled.
@@ -88,11 +100,23 @@ impl<'a, S: ?Sized> Handlers<'a, S> {
         &mut self,
         outgoing: &mut Outgoing,
         Task { deferred, .. }: &Task,
-        answer: Option<Result<Answer, Panicked>>,
+        gave: Gave,
     ) -> Result<(), Halt> {
         let Blocking { desk, bank, .. } = self.blocking;
         self.at_work -= 1;
         self.freed = true;
+        let answer = match gave {
+            Gave::Answer(answer) => Some(answer),
+            Gave::TooLate => None,
+            Gave::NotBegun => {
+                desk.end(bank, deferred, Outcome::Failed(ErrorKind::Stopping));
+                let (call, of) = (deferred.correlation_id(), deferred.msg_type());
+                return match send_error(outgoing, call, of, ErrorKind::Stopping, ErrorBody::default()) {
+                    Err(Unsent::Halted(halt)) => Err(halt),
+                    Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
+                };
+            }
+        };
         desk.report(desk.conclude(bank, outgoing, deferred, |reply| match answer {
             Some(Ok(answer)) => answer.write(reply),
             Some(Err(panicked)) => Err(HandlerError::failed(panicked)),
@@ -132,12 +156,17 @@ impl<S: ?Sized> Service for Handlers<'_, S> {
         };
         let (caller, call) = (caller.id, request.frame.correlation_id);
         let deadline = deferred.deadline().map_or(Deadline::never(), Deadline::at_nanos);
+        let stop_time = Arc::clone(&self.stop_time);
         let handle = self.tasks.spawn(async move {
+            // A task may wait for its first turn for as long as a blocking handler takes.
+            if stop_time.is_stopping() {
+                return (caller, call, Gave::NotBegun);
+            }
             let answer = match deadline.remaining() {
                 None => Some(work.await),
                 Some(left) => tokio::time::timeout(left, work).await.ok(),
             };
-            (caller, call, answer)
+            (caller, call, answer.map_or(Gave::TooLate, Gave::Answer))
         });
         self.at_work += 1;
         self.started = true;

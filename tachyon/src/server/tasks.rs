@@ -7,6 +7,7 @@ use core::future::poll_fn;
 use core::task::Poll;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::RpcServer;
@@ -94,7 +95,11 @@ impl<S: ?Sized> Dispatcher<S> {
         let dismissal = Dismissal(control);
         let worker = Worker::new(&**control, Some(door), options.connection.clone()).map_err(ServeError::Io)?;
         let (desk, state) = self.shared();
-        let handlers = Handlers::new(Blocking { desk, state: Lent::Shared(state), bank }, options.in_flight);
+        let handlers = Handlers::new(
+            Blocking { desk, state: Lent::Shared(state), bank },
+            options.in_flight,
+            Arc::clone(&control.stop_time),
+        );
         let interrupt = options.connection.interrupt_hook();
         let outcome = Attendant { worker, handlers, interrupt, pace: Pace::new() }.run().await;
         drop(dismissal);
