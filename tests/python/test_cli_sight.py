@@ -32,7 +32,7 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def server(peer: Callable[[str], Peer], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
     """A server with one endpoint, listed in a folder of this test's own."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TACHYON_RUNTIME_DIR", str(tmp_path))
     server = peer("""
         dispatcher = tachyon.RpcDispatcher()
         dispatcher.handler(1)(lambda payload: payload.tobytes())
@@ -88,7 +88,7 @@ def test_top_counts_what_was_called(path: str) -> None:
 def test_a_path_without_server_is_an_error_in_one_line(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TACHYON_RUNTIME_DIR", str(tmp_path))
     for arguments in (["top", path, "--once"], ["ping", path, "--timeout", "0.1"]):
         failed = cli(*arguments)
         assert failed.returncode == 1
@@ -100,7 +100,7 @@ def test_a_path_without_server_is_an_error_in_one_line(
 def test_a_path_cannot_control_the_terminal(
     peer: Callable[[str], Peer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TACHYON_RUNTIME_DIR", str(tmp_path))
     server = peer(r"""
         import os
         dispatcher = tachyon.RpcDispatcher()

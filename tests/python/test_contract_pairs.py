@@ -604,7 +604,7 @@ def end_in_every_way(module: Any, path: str) -> None:
 def test_statistics_and_layers_see_both_callers_alike(
     language: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TACHYON_RUNTIME_DIR", str(tmp_path))
     command = [str(PROGRAM)] if language == "rust" else [sys.executable, str(SERVICE)]
     with subprocess.Popen([*command, "seen_server", path], stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -255,7 +255,7 @@ def test_a_caller_is_the_parents_whenever_it_forks(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: int
 ) -> None:
     """A caller that was admitted and not looked at yet is not taken by the child, and no line of it is freed there."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TACHYON_RUNTIME_DIR", str(tmp_path))
     endpoint = tachyon.tachyon_rpc(1)(len)
     with started(SERVES.replace("TURNS", str(turns)), path) as serving:
         with tachyon.RpcBus.connect(path, timeout=20) as bus:
@@ -300,7 +300,7 @@ def test_a_child_of_a_blocking_server_frees_no_lines(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handler forks, and the child leaves the server in the ordinary way."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("TACHYON_RUNTIME_DIR", str(tmp_path))
     endpoint = tachyon.tachyon_rpc(1)(len)
     with started(FORKING, path), tachyon.RpcBus.connect(path, timeout=20) as bus:
         for _ in range(2):

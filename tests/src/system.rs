@@ -147,6 +147,23 @@ pub fn leave_all_users() -> io::Result<()> {
     checked(unsafe { libc::unshare(libc::CLONE_NEWUSER) }.into()).map(drop)
 }
 
+/// Puts the children of this process, which must have one thread, into a pid namespace of their own.
+///
+/// # Errors
+/// When the system does not permit it, neither as this user nor in a user namespace of its own.
+pub fn number_children_anew() -> io::Result<()> {
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    // SAFETY: only the namespaces of this process's children change.
+    if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
+        // SAFETY: as above, and those of this process.
+        checked(unsafe { libc::unshare(libc::CLONE_NEWPID | libc::CLONE_NEWUSER) }.into())?;
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+        std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
+    }
+    Ok(())
+}
+
 /// Memory whose pages never arrive: a system call that reads or writes it waits there until its thread is killed.
 #[derive(Debug)]
 pub struct Absent {

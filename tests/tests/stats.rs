@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tachyon::{CallError, Caller};
-use tachyon_tests::Peer;
+use tachyon_tests::system::NOT_PERMITTED;
+use tachyon_tests::{Peer, skip};
 
 /// Longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,7 +35,7 @@ impl Place {
 
     fn start(&self, role: &str, path: &Path, arguments: &[&str]) -> Peer {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sight"));
-        Peer::spawn(command.arg(role).arg(path).args(arguments).env("XDG_RUNTIME_DIR", self.folder.path()))
+        Peer::spawn(command.arg(role).arg(path).args(arguments).env("TACHYON_RUNTIME_DIR", self.folder.path()))
     }
 
     fn serve(&self, workers: &str) -> Peer {
@@ -70,6 +71,27 @@ fn numbers(lines: &[String], key: &str) -> Vec<u64> {
     let line = lines.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
     let line = line.unwrap_or_else(|| panic!("no {key} in {lines:?}"));
     line.split([' ', '/']).filter_map(|word| word.parse().ok()).collect()
+}
+
+/// It knows itself by another number than its observers do.
+#[test]
+fn a_server_in_a_pid_namespace_of_its_own_is_seen() {
+    let sandboxed = || Command::new(env!("CARGO_BIN_EXE_sandboxed"));
+    let tried = sandboxed().args(["own_pids", "/bin/true"]).output().unwrap();
+    if tried.status.code() == Some(NOT_PERMITTED) {
+        skip(&format!("no pid namespace: {}", String::from_utf8_lossy(&tried.stdout)));
+        return;
+    }
+    let place = Place::new();
+    let mut command = sandboxed();
+    command.args(["own_pids", env!("CARGO_BIN_EXE_sight"), "server"]).arg(place.socket()).args(["1", "counted"]);
+    let _server = Peer::spawn(command.env("TACHYON_RUNTIME_DIR", place.folder.path()));
+    let began = Instant::now();
+    while place.list().is_empty() {
+        assert!(began.elapsed() < PATIENCE, "the server is never listed");
+    }
+    assert!(!place.list()[0].starts_with("1 "), "its number there: {:?}", place.list());
+    assert!(place.observe()[0].starts_with("server 1 true"), "{:?}", place.observe());
 }
 
 #[test]

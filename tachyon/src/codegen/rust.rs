@@ -1,10 +1,12 @@
 //! A description as Rust: payload types, and a service trait.
 
 use core::fmt::Write;
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::names::{Taken, is_snake_case};
 use super::types::{Types, allow, document};
-use crate::describe::{Description, EndpointDescription, FormDescription, TypeDescription};
+use crate::describe::{Description, EndpointDescription, FormDescription, HeadDescription, TypeDescription};
 use crate::payload::LONGEST_BY_VALUE;
 
 /// Where rustfmt breaks a line.
@@ -69,18 +71,14 @@ pub fn rust(description: &Description) -> String {
 
 /// The size of a value that Rust would have by value and refuses so; `None` if there is none.
 fn too_large(endpoint: &EndpointDescription) -> Option<usize> {
-    fn optional(value_type: &TypeDescription) -> Option<usize> {
-        match value_type {
-            TypeDescription::Option(of) if of.is_fixed() => Some(of.size()).filter(|size| *size > LONGEST_BY_VALUE),
-            TypeDescription::Option(of) | TypeDescription::List(of) => optional(of),
-            TypeDescription::Variable(head) => head.fields.iter().find_map(|field| optional(&field.value_type)),
-            _ => None,
+    // Payloads are shared, and each is looked at once: there may be more ways to it than anybody can go.
+    let mut seen = HashSet::new();
+    let mut in_form = |form| match form {
+        &FormDescription::Empty | FormDescription::Bytes => None,
+        FormDescription::Value(value_type) => too_large_option(value_type, &mut seen),
+        FormDescription::Fields(head) => {
+            head.fields.iter().find_map(|field| too_large_option(&field.value_type, &mut seen))
         }
-    }
-    let nested = |form: &FormDescription| match form {
-        FormDescription::Empty | FormDescription::Bytes => None,
-        FormDescription::Value(value_type) => optional(value_type),
-        FormDescription::Fields(head) => head.fields.iter().find_map(|field| optional(&field.value_type)),
     };
     let whole = match &endpoint.reply {
         FormDescription::Value(value_type) if value_type.is_fixed() => Some(value_type.size()),
@@ -88,8 +86,19 @@ fn too_large(endpoint: &EndpointDescription) -> Option<usize> {
     };
     whole
         .filter(|size| *size > LONGEST_BY_VALUE)
-        .or_else(|| nested(&endpoint.reply))
-        .or_else(|| nested(&endpoint.request))
+        .or_else(|| in_form(&endpoint.reply))
+        .or_else(|| in_form(&endpoint.request))
+}
+
+fn too_large_option(value_type: &TypeDescription, seen: &mut HashSet<*const HeadDescription>) -> Option<usize> {
+    match value_type {
+        TypeDescription::Option(of) if of.is_fixed() => Some(of.size()).filter(|size| *size > LONGEST_BY_VALUE),
+        TypeDescription::Option(of) | TypeDescription::List(of) => too_large_option(of, seen),
+        TypeDescription::Variable(head) if seen.insert(Arc::as_ptr(head)) => {
+            head.fields.iter().find_map(|field| too_large_option(&field.value_type, seen))
+        }
+        _ => None,
+    }
 }
 
 fn method<'a>(endpoint: &'a EndpointDescription, types: &mut Types<'a>, taken: &mut Taken) -> String {

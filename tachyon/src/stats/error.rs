@@ -17,7 +17,9 @@ pub enum StatsError {
     },
 
     /// The folder that lists the servers is not this user's alone, so what it says cannot be trusted.
-    #[error("{path:?}, where servers are listed, {fault}: remove it, or set XDG_RUNTIME_DIR to a folder of your own")]
+    #[error(
+        "{path:?}, where servers are listed, {fault}: remove it, or set TACHYON_RUNTIME_DIR to a folder of your own"
+    )]
     Folder {
         /// The folder.
         path: PathBuf,

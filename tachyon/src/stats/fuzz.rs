@@ -45,6 +45,8 @@ impl Segment {
         let (words, file) = Words::create(honest.len()).expect("memory for words");
         let record = Record {
             pid: std::process::id(),
+            namespace: 2,
+            pid_here: std::process::id(),
             descriptor: 3,
             len: board.len(),
             token: board.token(),

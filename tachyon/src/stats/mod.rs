@@ -1,8 +1,8 @@
 //! What a server's callers do, for other processes to see.
 //!
 //! A [`RpcServer`](crate::RpcServer) counts calls, errors and durations per endpoint and per caller in shared memory of
-//! its own, and lists itself in a folder of its user's: `$XDG_RUNTIME_DIR/tachyon`, or `/tmp/tachyon-UID` where that
-//! variable names no directory. [`servers`] reads the list, an [`Observer`] reads one server's counts. Observing costs
+//! its own, and lists itself in a folder of its user's: `/run/user/UID/tachyon`, or `/tmp/tachyon-UID` where the system
+//! has no such directory; `TACHYON_RUNTIME_DIR` names another one. [`servers`] reads the list, an [`Observer`] reads one server's counts. Observing costs
 //! the server nothing and asks it nothing, so a server that hangs can be looked at as well as one that is busy.
 //!
 //! Durations are from a request's turn to its reply in the ring, the handler included, waiting in the ring before it

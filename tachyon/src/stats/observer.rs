@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::error::StatsError;
 use super::layout::header;
 use super::record::Record;
-use super::registry::{Folder, is_locked, known_path, location};
+use super::registry::{Folder, is_locked, known_path, locations};
 use super::snapshot::{Snapshot, stated_shape};
 use crate::shm::{ObservedWords, ShmError};
 use crate::wait::monotonic_nanos;
@@ -35,12 +35,19 @@ pub struct ServerEntry {
 pub fn servers() -> Result<Vec<ServerEntry>, StatsError> {
     Ok(records()?
         .into_iter()
-        .map(|(record, _)| ServerEntry { pid: record.pid, started: record.started(), path: record.path })
+        .map(|(record, _)| ServerEntry { pid: record.pid_here, started: record.started(), path: record.path })
         .collect())
 }
 
 fn records() -> Result<Vec<(Record, File)>, StatsError> {
-    Folder::open(&location())?.map_or(Ok(Vec::new()), |folder| folder.records())
+    let mut records = Vec::new();
+    for location in locations() {
+        if let Some(folder) = Folder::open(&location)? {
+            records.extend(folder.records()?);
+        }
+    }
+    records.sort_by_key(|(record, _)| (record.started, record.pid));
+    Ok(records)
 }
 
 /// Looks at one server's statistics, from any process of the same user. The server does not notice.
@@ -184,6 +191,8 @@ mod tests {
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).unwrap();
         let record = Record {
             pid: std::process::id(),
+            namespace: Record::own_namespace(),
+            pid_here: std::process::id(),
             descriptor: file.as_raw_fd().unsigned_abs(),
             len: LEN,
             token: 9,

@@ -9,7 +9,7 @@ use super::board::Board;
 use super::error::StatsError;
 use super::layout::MAX_WORKERS;
 use super::record::Record;
-use super::registry::{Folder, Registration, known_path, location};
+use super::registry::{Folder, Registration, known_path, locations};
 
 /// A board that observers can find until this is dropped.
 #[derive(Debug)]
@@ -34,11 +34,14 @@ impl Publication {
         if workers > MAX_WORKERS {
             return Err(StatsError::TooManyWorkers { workers, most: MAX_WORKERS });
         }
-        let folder = Arc::new(Folder::create(&location())?);
+        let folder = locations().into_iter().next().unwrap_or_default();
+        let folder = Arc::new(Folder::create(&folder)?);
         let (board, file) = Board::create(endpoints, callers, workers)?;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let record = Record {
             pid: std::process::id(),
+            namespace: Record::own_namespace(),
+            pid_here: std::process::id(),
             descriptor: file.as_raw_fd().unsigned_abs(),
             len: board.len(),
             token: board.token(),

@@ -17,6 +17,10 @@ pub(super) const LONGEST: usize = 8192;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) pid: u32,
+    /// The inode of the pid namespace in which that is its number; 0 if the system does not say.
+    pub(super) namespace: u64,
+    /// Its number here, which the file does not say.
+    pub(super) pid_here: u32,
     pub(super) descriptor: u32,
     /// Bytes of the segment.
     pub(super) len: usize,
@@ -29,9 +33,9 @@ pub(super) struct Record {
 impl Record {
     /// One `key value` per line; the path comes last, as it is, so that nothing in it needs escaping.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let Self { pid, descriptor, len, token, started, path } = self;
+        let Self { pid, namespace, pid_here: _, descriptor, len, token, started, path } = self;
         let mut bytes = format!(
-            "{FIRST_LINE}\npid {pid}\ndescriptor {descriptor}\nlength {len}\ntoken {token}\nstarted {started}\npath "
+            "{FIRST_LINE}\npid {pid}\nnamespace {namespace}\ndescriptor {descriptor}\nlength {len}\ntoken {token}\nstarted {started}\npath "
         )
         .into_bytes();
         bytes.extend_from_slice(path.as_os_str().as_bytes());
@@ -54,12 +58,15 @@ impl Record {
             let value = line()?.strip_prefix(key)?.strip_prefix(' ')?;
             value.parse::<u64>().ok()
         };
-        let (pid, descriptor) = (number("pid"), number("descriptor"));
+        let (pid, namespace, descriptor) = (number("pid"), number("namespace"), number("descriptor"));
         let (len, token, started) = (number("length"), number("token"), number("started"));
         let path = rest.strip_prefix(b"path ").filter(|path| !path.is_empty() && !path.contains(&0));
         let record = || {
+            let pid = u32::try_from(pid?).ok().filter(|pid| *pid != 0)?;
             Some(Self {
-                pid: u32::try_from(pid?).ok().filter(|pid| *pid != 0)?,
+                pid,
+                pid_here: pid,
+                namespace: namespace?,
                 descriptor: u32::try_from(descriptor?).ok()?,
                 len: usize::try_from(len?).ok()?,
                 token: token?,
@@ -70,9 +77,14 @@ impl Record {
         record().ok_or(StatsError::Malformed("the registry's file lacks a line"))
     }
 
+    /// This process's pid namespace, as [`namespace`](Self::namespace).
+    pub(super) fn own_namespace() -> u64 {
+        rustix::fs::stat("/proc/self/ns/pid").map_or(0, |found| found.st_ino)
+    }
+
     /// Where the system shows the segment to other processes of this user.
     pub(super) fn segment(&self) -> String {
-        format!("/proc/{}/fd/{}", self.pid, self.descriptor)
+        format!("/proc/{}/fd/{}", self.pid_here, self.descriptor)
     }
 
     pub(super) fn started(&self) -> SystemTime {
@@ -87,7 +99,16 @@ mod tests {
     use super::*;
 
     fn record() -> Record {
-        Record { pid: 7, descriptor: 3, len: 4096, token: 9, started: 11, path: "/tmp/a b\nc.sock".into() }
+        Record {
+            pid: 7,
+            namespace: 2,
+            pid_here: 7,
+            descriptor: 3,
+            len: 4096,
+            token: 9,
+            started: 11,
+            path: "/tmp/a b\nc.sock".into(),
+        }
     }
 
     #[test]

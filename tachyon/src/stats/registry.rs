@@ -4,6 +4,7 @@
 //! folder's own lock is held while a file is made and locked, and while a dead one is removed: so no file is taken for
 //! a dead server's between its making and its locking.
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -25,13 +26,34 @@ const SUFFIX: &str = ".server";
 /// Longest wait for a lock that others hold for moments.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The folder of this user: `$XDG_RUNTIME_DIR/tachyon`, or `/tmp/tachyon-UID` where there is no such directory.
-pub(crate) fn location() -> PathBuf {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    match runtime.filter(|path| path.is_absolute() && path.is_dir()) {
-        Some(runtime) => runtime.join("tachyon"),
-        None => PathBuf::from(format!("/tmp/tachyon-{}", rustix::process::geteuid().as_raw())),
+/// Names a folder in whose `tachyon` servers are listed, for programs that are to keep to themselves.
+const OVERRIDE: &str = "TACHYON_RUNTIME_DIR";
+
+/// The folders of this user: `/run/user/UID/tachyon` where the system has that, and `/tmp/tachyon-UID`. A server lists
+/// itself in the first; another one may have begun before the system had it. They do not depend on what else a process
+/// was started with, so that all processes of a user see each other.
+pub(crate) fn locations() -> Vec<PathBuf> {
+    if let Some(own) = std::env::var_os(OVERRIDE).map(PathBuf::from).filter(|path| path.is_absolute()) {
+        return vec![own.join("tachyon")];
     }
+    let uid = rustix::process::geteuid().as_raw();
+    let runtime = PathBuf::from(format!("/run/user/{uid}"));
+    let runtime = runtime.is_dir().then(|| runtime.join("tachyon"));
+    runtime.into_iter().chain([PathBuf::from(format!("/tmp/tachyon-{uid}"))]).collect()
+}
+
+/// Which process has which file locked: by device and inode, as this process's pid namespace numbers processes. A server
+/// in a namespace of its own knows itself by another number.
+fn lockers() -> HashMap<(u32, u32, u64), u32> {
+    let line = |line: &str| {
+        let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "FLOCK").skip(3);
+        let pid: u32 = words.next()?.parse().ok()?;
+        let mut file = words.next()?.split(':');
+        let mut number = || u32::from_str_radix(file.next()?, 16).ok();
+        let (major, minor) = (number()?, number()?);
+        Some(((major, minor, file.next()?.parse().ok()?), pid))
+    };
+    std::fs::read_to_string("/proc/locks").unwrap_or_default().lines().filter_map(line).collect()
 }
 
 /// The folder, opened, after it was checked.
@@ -120,16 +142,23 @@ impl Folder {
     /// that is no record, and a dead server's that a forked child of it still keeps locked.
     pub(super) fn records(&self) -> Result<Vec<(Record, File)>, StatsError> {
         let mut records = Vec::new();
+        let (lockers, here) = (lockers(), Record::own_namespace());
         for name in self.names()? {
             // One that vanishes meanwhile, or cannot be opened, is no live server's.
             let Some(mut file) = self.open_file(&name) else { continue };
             if is_locked(&file) {
                 let mut bytes = Vec::new();
                 if (&mut file).take(LONGEST as u64).read_to_end(&mut bytes).is_ok()
-                    && let Ok(record) = Record::decode(&bytes)
-                    && std::fs::symlink_metadata(record.segment()).is_ok()
+                    && let Ok(mut record) = Record::decode(&bytes)
+                    && let Ok(stat) = rustix::fs::fstat(&file)
                 {
-                    records.push((record, file));
+                    let file_id = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev), stat.st_ino);
+                    if record.namespace != here {
+                        record.pid_here = lockers.get(&file_id).copied().unwrap_or(record.pid);
+                    }
+                    if std::fs::symlink_metadata(record.segment()).is_ok() {
+                        records.push((record, file));
+                    }
                 }
             } else if let Ok(lock) = self.lock(Duration::ZERO) {
                 // A folder that is in use now is tidied by the next observer.

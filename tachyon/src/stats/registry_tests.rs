@@ -3,7 +3,16 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use super::*;
 
 fn record(token: u64) -> Record {
-    Record { pid: std::process::id(), descriptor: 0, len: 64, token, started: token, path: "/tmp/x.sock".into() }
+    Record {
+        pid: std::process::id(),
+        namespace: Record::own_namespace(),
+        pid_here: std::process::id(),
+        descriptor: 0,
+        len: 64,
+        token,
+        started: token,
+        path: "/tmp/x.sock".into(),
+    }
 }
 
 fn place() -> (tempfile::TempDir, PathBuf) {
@@ -63,7 +72,7 @@ fn a_server_that_comes_removes_the_files_of_the_dead() {
 fn a_dead_server_whose_child_keeps_the_lock_is_left_out() {
     let (_around, path) = place();
     let folder = Arc::new(Folder::create(&path).unwrap());
-    let orphan = Record { pid: i32::MAX.unsigned_abs(), ..record(3) };
+    let orphan = Record { pid: i32::MAX.unsigned_abs(), pid_here: i32::MAX.unsigned_abs(), ..record(3) };
     let _kept = folder.register(&orphan).unwrap();
     assert_eq!((tokens(&folder), files(&path)), (vec![], 1));
 }
