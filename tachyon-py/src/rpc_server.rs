@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use tachyon::{Leaving, Options, PollingMode, ServeError, ServerEvent, ServerOptions, Stopper};
+use tachyon::{AcceptorMode, Leaving, Options, PollingMode, ServeError, ServerEvent, ServerOptions, Stopper};
 
 use crate::args::{self, Integer};
 use crate::aside;
@@ -133,10 +134,11 @@ impl RpcServer {
         signature = (
             path, *, forward=Integer::Fits(1 << 16), reverse=Integer::Fits(1 << 16), max_callers=Integer::Fits(64),
             max_forward=Integer::Fits(1 << 24), max_reverse=Integer::Fits(1 << 24), handshake_timeout=1.0,
-            stop_timeout=1.0, any_uid=false
+            stop_timeout=1.0, any_uid=false, acceptor="thread"
         ),
         text_signature = "(path, *, forward=65536, reverse=65536, max_callers=64, max_forward=16777216, \
-                          max_reverse=16777216, handshake_timeout=1.0, stop_timeout=1.0, any_uid=False)"
+                          max_reverse=16777216, handshake_timeout=1.0, stop_timeout=1.0, any_uid=False, \
+                          acceptor='thread')"
     )]
     #[allow(clippy::too_many_arguments, reason = "named ones, in Python")]
     fn new(
@@ -150,7 +152,15 @@ impl RpcServer {
         handshake_timeout: f64,
         stop_timeout: f64,
         any_uid: bool,
+        acceptor: &str,
     ) -> PyResult<Self> {
+        let acceptor = match acceptor {
+            "thread" => AcceptorMode::Thread,
+            "inline" => AcceptorMode::Inline,
+            other => {
+                return Err(PyValueError::new_err(format!("acceptor is \"thread\" or \"inline\", not {other:?}")));
+            }
+        };
         let limit = |seconds| Ok::<_, PyErr>(args::timeout(Some(seconds))?.unwrap_or(Duration::MAX));
         let connection: Options =
             options(None, any_uid)?.interrupt(asked_to_stop_serving).handshake_timeout(limit(handshake_timeout)?);
@@ -159,7 +169,8 @@ impl RpcServer {
             .max_callers(args::count("max_callers", max_callers)?)
             .ring_sizes(args::size("forward", forward)?, args::size("reverse", reverse)?)
             .max_ring_sizes(args::size("max_forward", max_forward)?, args::size("max_reverse", max_reverse)?)
-            .stop_timeout(limit(stop_timeout)?);
+            .stop_timeout(limit(stop_timeout)?)
+            .acceptor(acceptor);
         let mut core = py.detach(|| tachyon::RpcServer::bind_with(&path, options)).map_err(Raise::raise)?;
         let shown = path.display().to_string();
         let reports = Arc::<Reports>::default();

@@ -201,8 +201,8 @@ fn a_stop_answers_everyone() {
         }
     }
     assert!(refused > 0, "nothing was refused");
-    assert!(matches!(caller.request(1, b"late").map(drop), Err(CallError::Closed { .. })));
     server.finish();
+    assert!(matches!(caller.request(1, b"late").map(drop), Err(CallError::Closed { .. })));
     assert!(!path.exists());
 }
 

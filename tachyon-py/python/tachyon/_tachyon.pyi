@@ -812,6 +812,9 @@ class RpcServer:
     handshake within `handshake_timeout` seconds is dropped; a server that stops waits for `stop_timeout` seconds for
     callers that do not take their last replies. Users other than this process's are refused unless `any_uid` is set.
 
+    While it is served, a thread of its own lets callers in, so that they connect however long handlers take. With
+    `acceptor="inline"` the serving thread or loop does, for a process that must have one thread, such as one that forks.
+
     Callers that come and go, and clients that are turned away, are reported on the logger `tachyon`.
     """
 
@@ -827,6 +830,7 @@ class RpcServer:
         handshake_timeout: float = 1.0,
         stop_timeout: float = 1.0,
         any_uid: bool = False,
+        acceptor: Literal["thread", "inline"] = "thread",
     ) -> Self: ...
     @property
     def path(self) -> Path:

@@ -61,7 +61,7 @@ impl Client {
         debug_assert_eq!(offer.geometries.len(), offer.kind.rings(), "an offer has one geometry per ring");
         let deadline = options.client_deadline(overall);
         let conversation = Conversation { socket: &self.socket, deadline, interrupt: options.interrupt_hook() };
-        let admission = Admission { conversation, path, offer, options };
+        let mut admission = Admission { conversation, path, offer, options };
         let accepted = admission.identify().and_then(|who| Ok((admission.admit(&who)?, who)));
         match accepted {
             Ok(((role, rings), who)) => {
@@ -97,7 +97,7 @@ impl Admission<'_> {
         }
     }
 
-    fn admit(&self, who: &Credentials) -> Result<(Role, Vec<RingMemory>), Failure> {
+    fn admit(&mut self, who: &Credentials) -> Result<(Role, Vec<RingMemory>), Failure> {
         self.check_user(who)?;
         let hello = self.conversation.hear(false).map_err(|why| self.broken(why))?;
         let hello = wire::read_hello(hello.bytes()).map_err(refused)?;
@@ -131,8 +131,9 @@ impl Admission<'_> {
             .ok_or_else(|| Failure::Refused(Refusal::RoleClash { role: hello.role.name(hello.kind) }))
     }
 
-    /// Makes this client's rings and hands them over.
-    pub(super) fn welcome(&self, role: Role) -> Result<Vec<RingMemory>, Failure> {
+    /// Makes this client's rings and hands them over. The client's time stands still meanwhile.
+    pub(super) fn welcome(&mut self, role: Role) -> Result<Vec<RingMemory>, Failure> {
+        let left = self.conversation.deadline.remaining();
         let mut rings = Vec::with_capacity(self.offer.geometries.len());
         let mut theirs = Vec::with_capacity(self.offer.geometries.len());
         for &geometry in &self.offer.geometries {
@@ -141,6 +142,7 @@ impl Admission<'_> {
             rings.push(memory);
             theirs.push(descriptor);
         }
+        self.conversation.deadline = Deadline::from(left);
         let carried: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
         let welcome = wire::write_welcome(self.offer, role);
         self.conversation.say(welcome, &carried).map_err(|why| self.broken(why))?;

@@ -74,10 +74,16 @@ impl Guest {
         };
         let admission = Admission { conversation: conversation(&socket), path, offer: standard, options };
         let failure = match (heard.map_err(|why| admission.broken(why)), stage) {
-            (Ok(hello), Stage::Arrived) => match greet(&admission, &hello, terms) {
-                Ok(stage) => return Ok(Progress::Waiting(Self { socket, deadline, stage })),
-                Err(failure) => failure,
-            },
+            (Ok(hello), Stage::Arrived) => {
+                // The client's time stands still while its rings are made.
+                let left = deadline.remaining();
+                match greet(&admission, &hello, terms) {
+                    Ok(stage) => {
+                        return Ok(Progress::Waiting(Self { socket, deadline: Deadline::from(left), stage }));
+                    }
+                    Err(failure) => failure,
+                }
+            }
             (Ok(ready), Stage::Welcomed { who, role, rings }) => match wire::read_ready(ready.bytes()) {
                 Ok(()) => {
                     let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);
@@ -127,5 +133,40 @@ fn greet(
 impl AsFd for Guest {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+    use crate::handshake::Kind;
+    use crate::handshake::wire::Hello;
+    use crate::ring::{Geometry, Use};
+
+    #[test]
+    fn the_time_in_which_its_rings_are_made_is_not_the_clients() {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let say = |bytes: &[u8]| rustix::net::send(&theirs, bytes, SendFlags::empty()).unwrap();
+        let hello = Hello { kind: Kind::Rpc, role: Role::Source, wishes: [None; 2], time_namespace: 0 };
+        say(wire::write_hello(hello).as_ref());
+        let patience = Duration::from_millis(200);
+        let options = Options::new().handshake_timeout(patience);
+        let offer =
+            Offer { kind: Kind::Rpc, role: Role::Sink, geometries: vec![Geometry::new(4096, Use::Calls).unwrap(); 2] };
+        let guest = Guest::new(Client::new(Socket::accepted(ours, false)), &options);
+        let slowly = |_: &Wishes| {
+            std::thread::sleep(patience * 2);
+            Ok(offer.clone())
+        };
+        let Ok(Progress::Waiting(guest)) = guest.step(Path::new("test"), &offer, &options, slowly) else {
+            panic!("a correct hello")
+        };
+        assert!(!guest.deadline().has_passed());
+        say(wire::write_ready().as_ref());
+        let linked = guest.step(Path::new("test"), &offer, &options, |_| unreachable!("asked once"));
+        assert!(matches!(linked, Ok(Progress::Linked(_))), "{linked:?}");
     }
 }

@@ -7,6 +7,19 @@ use crate::handshake::{Kind, Offer, Refusal, Role, Wishes};
 use crate::options::Options;
 use crate::ring::{Geometry, Use};
 
+/// What lets callers in while a server is served; see [`ServerOptions::acceptor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum AcceptorMode {
+    /// A thread of its own, `tachyon-accept`, which takes no signals and runs no code of users. Clients connect however
+    /// long handlers take.
+    #[default]
+    Thread,
+    /// What serves: the first worker, the tokio task, the event loop. For a process that must have one thread only, such
+    /// as one that forks. While a handler runs there, no client connects.
+    Inline,
+}
+
 /// Settings of a [`RpcServer`](crate::RpcServer).
 ///
 /// ```
@@ -22,6 +35,7 @@ pub struct ServerOptions {
     pub(super) max_callers: usize,
     pub(super) stop_timeout: Duration,
     pub(super) stats: bool,
+    pub(super) acceptor: AcceptorMode,
     /// Async handlers at work, of all callers and of each.
     #[cfg(feature = "tokio")]
     pub(super) in_flight: (usize, usize),
@@ -37,6 +51,7 @@ impl ServerOptions {
             max_callers: 64,
             stop_timeout: Duration::from_secs(1),
             stats: true,
+            acceptor: AcceptorMode::Thread,
             #[cfg(feature = "tokio")]
             in_flight: (1024, 256),
             standard: (1 << 16, 1 << 16),
@@ -91,6 +106,19 @@ impl ServerOptions {
     /// [`stats`](crate::stats). Default: on.
     pub fn stats(mut self, stats: bool) -> Self {
         self.stats = stats;
+        self
+    }
+
+    /// What lets callers in while the server is served. Default: a thread of its own.
+    ///
+    /// ```
+    /// use tachyon::{AcceptorMode, ServerOptions};
+    ///
+    /// let options = ServerOptions::new().acceptor(AcceptorMode::Inline);
+    /// # let _ = options;
+    /// ```
+    pub fn acceptor(mut self, mode: AcceptorMode) -> Self {
+        self.acceptor = mode;
         self
     }
 

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::control::{Control, Inbox};
-use super::entrance::Entrance;
+use super::door::Door;
 use super::events::{Leaving, ServerEvent};
 use super::pace::Pace;
 use super::poller::{Poller, Token};
 use super::seat::Seat;
 use super::session::{Arrival, Session, Turn};
-use crate::bus::{Established, Outgoing};
+use crate::bus::Outgoing;
 use crate::engine::Service;
 use crate::error::{Halt, ServeError};
 use crate::foreign::{self, Panicked};
@@ -67,9 +67,8 @@ pub(super) struct Worker<C, E, B> {
     parked: VecDeque<(u64, usize, u64)>,
     inbox: Arc<Inbox>,
     pub(super) control: C,
-    /// The first worker's; the others get their callers from it.
-    entrance: Option<E>,
-    next_id: u64,
+    /// The first worker's.
+    pub(super) door: Option<E>,
     options: Options,
     /// Where callers are counted, and when their rings were looked at last.
     publication: Option<Arc<Publication>>,
@@ -80,13 +79,13 @@ pub(super) struct Worker<C, E, B> {
     tokens: Vec<Token>,
 }
 
-impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E, B> {
-    pub(super) fn new(control: C, entrance: Option<E>, options: Options) -> std::io::Result<Self> {
+impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> {
+    pub(super) fn new(control: C, door: Option<E>, options: Options) -> std::io::Result<Self> {
         let poller = Poller::new()?;
         let inbox = control.enlist()?;
         poller.add(&*inbox, Token::Bell)?;
-        if let Some(entrance) = &entrance {
-            entrance.watch(&poller)?;
+        if let Some(door) = &door {
+            door.watch(&poller)?;
         }
         let publication = control.publication();
         Ok(Self {
@@ -99,14 +98,21 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
             parked: VecDeque::new(),
             inbox,
             control,
-            entrance,
-            next_id: 1,
+            door,
             options,
             publication,
             sampled: Instant::now(),
             heard: false,
             tokens: Vec::new(),
         })
+    }
+
+    /// Lets clients in from now on.
+    ///
+    /// # Errors
+    /// The acceptor's thread cannot be made.
+    pub(super) fn open(&mut self, control: &Arc<Control>) -> std::io::Result<()> {
+        self.door.as_mut().map_or(Ok(()), |door| door.open(control))
     }
 
     /// Serves until the server is stopped. However this thread's serving ends, callers are told.
@@ -256,10 +262,10 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
         self.heard = !tokens.is_empty();
         self.tokens = tokens;
         self.heard |= self.look_again();
-        if let Some(entrance) = &mut self.entrance {
-            entrance.expire(&self.poller, &self.control);
+        match &mut self.door {
+            Some(door) => door.step(&self.control).map_err(ServeError::Io),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes the second look at sessions that are due for it. One that was polled again meanwhile has looked for itself.
@@ -298,35 +304,19 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
     }
 
     pub(super) fn sleep_limit(&self, interrupt: Option<Interrupt>) -> Option<Duration> {
-        let door = self.entrance.as_ref().and_then(|entrance| entrance.next_deadline());
+        let door = self.door.as_ref().and_then(|door| door.next_deadline());
         let second_look = self.parked.front().map(|(due, ..)| Deadline::at_nanos(*due).remaining().unwrap_or_default());
         door.into_iter().chain(second_look).chain(interrupt.map(|_| INTERRUPT_SLICE)).min()
     }
 
     fn handle(&mut self, token: Token, slept_at: Option<u64>) {
         match token {
-            Token::Door => {
-                if let Some(entrance) = &mut self.entrance {
-                    entrance.accept(&self.poller, &self.control);
-                }
-            }
             Token::Bell => {
                 self.inbox.silence();
-                while let Some(arrival) = self.inbox.take() {
-                    self.add(arrival);
-                }
+                self.take_letters();
             }
-            Token::Guest(key) => {
-                let Some(entrance) = &mut self.entrance else { return };
-                if let Some(link) = entrance.attend(key, &self.poller, &self.control) {
-                    let established = Established::new(*link, &self.options);
-                    established.connection.end_with(&self.control.stop_time);
-                    let arrival = Arrival::new(self.next_id, &established);
-                    self.next_id += 1;
-                    self.control.tell(&ServerEvent::Joined(&arrival.info));
-                    self.control.hand_over(arrival, &self.inbox);
-                }
-            }
+            // The acceptor takes its step after each look.
+            Token::Door | Token::Guest(_) => {}
             // An event of a session that another event of this batch ended, or of one that took over its key: to look once
             // too often does no harm.
             Token::Ring(key) => {
@@ -338,6 +328,15 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
                 let Some(session) = self.sessions.get(key) else { return };
                 session.ended();
                 self.poll(key);
+            }
+        }
+    }
+
+    /// Sees to what the acceptor sent.
+    fn take_letters(&mut self) {
+        while let Some(letter) = self.inbox.take() {
+            if let Some(arrival) = self.control.open(letter) {
+                self.add(*arrival);
             }
         }
     }
@@ -387,14 +386,9 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
         if self.poller.is_inherited() {
             return true;
         }
-        let mut all = self.entrance.as_mut().is_none_or(|entrance| entrance.close(&self.poller));
-        if !all {
-            // The system refuses nothing here that it did not refuse before.
-            drop(self.attend(Some(Duration::ZERO)));
-        }
-        while let Some(arrival) = self.inbox.take() {
-            self.add(arrival);
-        }
+        // Asked before the letters are taken, so that none of a door that is closed is left.
+        let mut all = self.door.as_mut().is_none_or(|door| door.close(&self.control));
+        self.take_letters();
         for (_, session) in &mut self.sessions {
             // A caller that is gone is not told.
             all &= !matches!(session.core.refuse_all(service), Ok(false));
