@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use tachyon::{Caller, ConnectError, Options};
+use tachyon::{Caller, ConnectError, Dispatcher, Options, RpcServer, ServerOptions, Stopper};
 use tachyon_tests::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -131,4 +131,100 @@ fn a_stop_frees_the_path_whatever_clients_are_about() {
         assert!(told, "{late:?}");
         drop(silent);
     }
+}
+
+#[test]
+fn silent_clients_keep_no_caller_out() {
+    for acceptor in [&["2", "64"][..], &["1", "64", "inline"]] {
+        let (_folder, path) = socket();
+        let server = peer("server", &path, acceptor);
+        drop(Caller::connect(&path).unwrap());
+        let mut silent = peer("silent_clients", &path, &[]);
+        assert_eq!(silent.line(), "begins");
+        std::thread::sleep(Duration::from_millis(200));
+        for round in 0..20 {
+            let mut caller = Caller::connect(&path).unwrap_or_else(|error| panic!("{round}: {error}"));
+            caller.request_timeout(1, b"hello", PATIENCE).unwrap();
+        }
+        silent.kill();
+        stop(server, &path);
+    }
+}
+
+/// A server in this process.
+struct Local {
+    path: PathBuf,
+    stopper: Stopper,
+    serving: std::thread::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Local {
+    fn start(options: ServerOptions) -> Self {
+        let (folder, path) = socket();
+        let mut server = RpcServer::bind_with(&path, options).unwrap();
+        let stopper = server.stopper();
+        let mut dispatcher = Dispatcher::default();
+        dispatcher.register(1, "echo", <[u8]>::to_vec).unwrap();
+        let serving = std::thread::spawn(move || dispatcher.serve_forever(&mut server).unwrap());
+        Self { path, stopper, serving, _folder: folder }
+    }
+
+    fn stop(self) {
+        self.stopper.stop();
+        self.serving.join().unwrap();
+    }
+}
+
+/// Connects as soon as there is a place.
+fn connect_in_time(path: &Path) -> Caller {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Caller::connect(path) {
+            Err(ConnectError::Busy { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            connected => return connected.unwrap(),
+        }
+    }
+}
+
+#[test]
+fn one_process_leaves_places_to_others() {
+    let server = Local::start(ServerOptions::new().max_callers(4).callers_per_process(2));
+    let first = Caller::connect(&server.path).unwrap();
+    let second = Caller::connect(&server.path).unwrap();
+    assert!(matches!(Caller::connect(&server.path), Err(ConnectError::Busy { .. })));
+    let others: Vec<_> = (0..2).map(|_| peer("caller", &server.path, &["10", "100"])).collect();
+    for other in others {
+        assert_eq!(other.finish(), "10");
+    }
+    drop(first);
+    drop((connect_in_time(&server.path), second));
+    server.stop();
+}
+
+#[test]
+fn short_memory_makes_rings_smaller_and_then_turns_away() {
+    // Each ring takes a header besides.
+    let options = ServerOptions::new().ring_sizes(1 << 12, 1 << 12).ring_bytes(u64::MAX, 5 << 20);
+    let server = Local::start(options);
+    let large = Options::new().ring_sizes(1 << 20, 1 << 20);
+    let mut callers = Vec::new();
+    let refused = loop {
+        match Caller::connect_with(&server.path, &large) {
+            Ok(caller) => callers.push(caller),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, ConnectError::Busy { .. }), "{refused}");
+    let sizes: Vec<usize> = callers.iter().map(Caller::max_len).collect();
+    assert_eq!(sizes[0], 1 << 20, "{sizes:?}");
+    assert!(sizes.len() > 1 && sizes.is_sorted_by(|one, next| one > next), "{sizes:?}");
+    for caller in &mut callers {
+        assert_eq!(*caller.request_timeout(1, &[7; 4096], PATIENCE).unwrap(), [7; 4096]);
+    }
+    callers.clear();
+    assert_eq!(connect_in_time(&server.path).max_len(), 1 << 12, "a caller without a wish");
+    server.stop();
 }

@@ -173,7 +173,7 @@ impl Admission<'_> {
             Refusal::Busy => (Code::Busy, 0),
             Refusal::OtherTimeNamespace => (Code::OtherTimeNamespace, 0),
             Refusal::Silent | Refusal::RingTooLarge { .. } | Refusal::Protocol(_) => (Code::Other, 0),
-            Refusal::Gone => return,
+            Refusal::Gone | Refusal::Crowded => return,
         };
         self.reject(code, detail, &why.to_string());
     }

@@ -225,7 +225,7 @@ fn listen(input: &Input<'_>) -> bool {
         drop(theirs);
         return linked;
     }
-    let mut guest = Guest::new(client, &options);
+    let mut guest = Guest::new(client, &options).expect("a socket of this process").expect("this process");
     let mut theirs = Some(theirs);
     for step in 0..4 {
         let terms = |wishes: &wire::Wishes| match wishes[0] {

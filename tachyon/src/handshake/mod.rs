@@ -26,6 +26,7 @@ mod guest;
 mod listener;
 mod namespace;
 mod path;
+mod process;
 mod refusal;
 mod wire;
 
@@ -34,6 +35,7 @@ pub use error::{ConnectError, ListenError};
 pub(crate) use guest::{Guest, Progress};
 pub(crate) use listener::{Listener, listen};
 pub use path::PathError;
+pub(crate) use process::Process;
 pub use refusal::{ProtocolError, Refusal};
 pub(crate) use wire::Wishes;
 

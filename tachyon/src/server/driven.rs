@@ -79,7 +79,7 @@ impl Driven {
         }));
         let options = resting(&Options::new());
         let mut worker = Worker::new(Arc::new(control), None, options.clone())?;
-        worker.add(Arrival::new(1, established));
+        worker.add(Arrival::new(1, established, None));
         Ok(Self { worker, publication: None, left: Some(left) })
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod fuzz;
 mod handlers;
 mod options;
 mod pace;
+mod places;
 mod poller;
 mod seat;
 mod service;

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use super::places::Limits;
 use crate::error::CapacityError;
 use crate::handshake::{Kind, Offer, Refusal, Role, Wishes};
 use crate::options::Options;
 use crate::ring::{Geometry, Use};
+
+/// Bytes of all rings, unless told otherwise.
+const RING_BYTES: u64 = 1 << 30;
 
 /// What lets callers in while a server is served; see [`ServerOptions::acceptor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +43,8 @@ pub struct ServerOptions {
     /// Async handlers at work, of all callers and of each.
     #[cfg(feature = "tokio")]
     pub(super) in_flight: (usize, usize),
+    each_process: usize,
+    ring_bytes: (u64, u64),
     standard: (usize, usize),
     largest: (usize, usize),
 }
@@ -54,6 +60,8 @@ impl ServerOptions {
             acceptor: AcceptorMode::Thread,
             #[cfg(feature = "tokio")]
             in_flight: (1024, 256),
+            each_process: usize::MAX,
+            ring_bytes: (u64::MAX, RING_BYTES),
             standard: (1 << 16, 1 << 16),
             largest: (1 << 24, 1 << 24),
         }
@@ -72,6 +80,14 @@ impl ServerOptions {
         self
     }
 
+    /// Most callers of one process at a time; one more is told that the server is busy. Default: as many as of all
+    /// together. Processes of another pid namespace count as one. Callers of other users
+    /// ([`any_uid`](Options::any_uid)) take half of [`max_callers`](Self::max_callers) at most.
+    pub fn callers_per_process(mut self, callers: usize) -> Self {
+        self.each_process = callers.max(1);
+        self
+    }
+
     /// Bytes of the rings of a caller that asks for nothing else: for requests, for replies. Powers of two.
     pub fn ring_sizes(mut self, forward: usize, reverse: usize) -> Self {
         self.standard = (forward, reverse);
@@ -81,6 +97,24 @@ impl ServerOptions {
     /// The largest rings that a caller may ask for. Default: 16 MiB each way.
     pub fn max_ring_sizes(mut self, forward: usize, reverse: usize) -> Self {
         self.largest = (forward, reverse);
+        self
+    }
+
+    /// Most bytes that the rings of one caller may take, and those of all together. A caller that asks for more than is
+    /// left gets smaller rings, down to [`ring_sizes`](Self::ring_sizes); if there is not even room for these, it is told
+    /// that the server is busy. A ring takes its bytes from the system as it is used, and at most all of them.
+    ///
+    /// Default: no limit for one caller but [`max_ring_sizes`](Self::max_ring_sizes), and 1 GiB for all, or as much as
+    /// [`max_callers`](Self::max_callers) callers without a wish take, if that is more.
+    ///
+    /// ```
+    /// use tachyon::ServerOptions;
+    ///
+    /// let options = ServerOptions::new().max_ring_sizes(1 << 26, 1 << 26).ring_bytes(1 << 26, 1 << 28);
+    /// # let _ = options;
+    /// ```
+    pub fn ring_bytes(mut self, each: u64, all: u64) -> Self {
+        self.ring_bytes = (each, all);
         self
     }
 
@@ -128,7 +162,17 @@ impl ServerOptions {
         Ok(Offer { kind: Kind::Rpc, role: Role::Sink, geometries })
     }
 
-    /// What a caller with `wishes` is offered.
+    /// The limits for callers, of which one without a wish gets `standard`.
+    pub(super) fn limits(&self, standard: &Offer) -> Limits {
+        let bytes: u64 = standard.geometries.iter().map(|geometry| geometry.segment_len() as u64).sum();
+        let (each, mut all) = self.ring_bytes;
+        if all == RING_BYTES {
+            all = all.max(bytes.saturating_mul(self.max_callers as u64));
+        }
+        Limits { callers: self.max_callers, each_process: self.each_process, each, all }
+    }
+
+    /// What a caller with `wishes` is offered, if there is memory for it.
     pub(super) fn terms(&self, standard: &Offer, wishes: &Wishes) -> Result<Offer, Refusal> {
         let mut offer = standard.clone();
         let largest = [self.largest.0, self.largest.1];

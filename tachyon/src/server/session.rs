@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::places::Place;
 use super::poller::{Poller, Token};
 use super::seat::Seat;
 use crate::bus::{Established, Incoming, Outgoing, is_due, park, unpark};
@@ -16,13 +17,14 @@ pub(super) struct Arrival {
     pub(super) info: CallerInfo,
     incoming: Incoming,
     outgoing: Outgoing,
+    place: Option<Place>,
 }
 
 impl Arrival {
-    /// The caller number `id`. The answering end of its connection is free.
-    pub(super) fn new(id: u64, established: &Established) -> Self {
+    /// The caller number `id`. The answering end of its connection is free. A server's caller has a place.
+    pub(super) fn new(id: u64, established: &Established, place: Option<Place>) -> Self {
         let info = CallerInfo::new(id, &established.connection.peer);
-        Self { info, incoming: established.incoming(0), outgoing: established.outgoing(1) }
+        Self { info, incoming: established.incoming(0), outgoing: established.outgoing(1), place }
     }
 
     /// The answering end.
@@ -44,6 +46,8 @@ pub(super) struct Session<B> {
     second_look_at: u64,
     /// Whether the worker polls it; otherwise it is parked.
     pub(super) hot: bool,
+    /// Free again when the session is dropped.
+    _place: Option<Place>,
     /// Where it is counted.
     pub(super) seat: Option<Seat>,
 }
@@ -62,8 +66,9 @@ pub(super) enum Turn {
 }
 
 impl<B> Session<B> {
-    pub(super) fn new(arrival: Arrival, options: &Options) -> Self {
+    pub(super) fn new(mut arrival: Arrival, options: &Options) -> Self {
         Self {
+            _place: arrival.place.take(),
             core: arrival.into_core(),
             budget: Budget::new(options.polling_mode(), 1),
             idle_looks: 0,

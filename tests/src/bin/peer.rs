@@ -67,6 +67,7 @@ fn main() -> Outcome {
         ("server", [workers, max_callers, "inline"]) => {
             server(path, workers.parse()?, max_callers.parse()?, AcceptorMode::Inline)
         }
+        ("silent_clients", []) => silent_clients(path),
         ("refused_acceptor", []) => refused_acceptor(path),
         ("refused_workers", []) => {
             let mut server = RpcServer::bind(path)?;
@@ -272,6 +273,26 @@ fn server(path: &Path, workers: usize, max_callers: usize, acceptor: AcceptorMod
     let events = events.lock().unwrap_or_else(PoisonError::into_inner);
     report(events.join("\n").as_bytes());
     Ok(())
+}
+
+/// Connects as often as it can, and says nothing; what is hung up on connects again.
+fn silent_clients(path: &Path) -> Outcome {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let address = SocketAddrUnix::new(path)?;
+    let mut clients = std::collections::VecDeque::new();
+    report(b"begins");
+    std::io::Write::flush(&mut std::io::stdout())?;
+    loop {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let client = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        match rustix::net::connect(&client, &address) {
+            Ok(()) => clients.push_back(client),
+            Err(_) => std::thread::sleep(Duration::from_micros(200)),
+        }
+        if clients.len() > 400 {
+            clients.pop_front();
+        }
+    }
 }
 
 /// Serves when there is address space for no further thread, and reports what comes of it.
