@@ -13,7 +13,7 @@ use slab::Slab;
 use super::control::{Bell, Control, Letter};
 use super::options::ServerOptions;
 use super::places::{Place, Places, Taker};
-use super::poller::{Poller, Token};
+use super::poller::{BATCH, Poller, Token};
 use super::session::Arrival;
 use crate::bus::Established;
 use crate::error::ListenError;
@@ -109,7 +109,7 @@ impl Acceptor {
     /// The system's refusal to tell of them.
     pub(super) fn step(&mut self, control: &Control, timeout: Option<Duration>) -> std::io::Result<()> {
         let mut tokens = core::mem::take(&mut self.tokens);
-        self.poller.wait(timeout, &mut tokens)?;
+        self.poller.wait(timeout, BATCH, &mut tokens)?;
         for token in &tokens {
             match *token {
                 Token::Door => self.accept(control),

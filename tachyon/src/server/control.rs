@@ -80,6 +80,10 @@ impl Inbox {
         self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn ring(&self) {
+        self.bell.ring();
+    }
+
     /// Sets the bell back, before the worker looks at what it rang for.
     pub(super) fn silence(&self) {
         self.bell.silence();

@@ -9,6 +9,7 @@ mod events;
 pub(crate) mod fuzz;
 #[cfg(feature = "tokio")]
 mod handlers;
+mod lot;
 mod options;
 mod pace;
 mod places;
@@ -16,6 +17,7 @@ mod poller;
 mod seat;
 mod service;
 mod session;
+mod slow;
 #[cfg(feature = "tokio")]
 mod tasks;
 mod worker;
@@ -29,7 +31,9 @@ pub use options::{AcceptorMode, ServerOptions};
 
 use self::control::Control;
 use self::door::Door;
-use self::service::Blocking;
+use self::lot::Lot;
+use self::service::{Blocking, Sharing};
+use self::slow::SlowEndpoints;
 use self::worker::{Worker, lost};
 use crate::dispatch::{Dispatcher, Lent, Served, sealed};
 use crate::error::{ListenError, ServeError};
@@ -192,19 +196,31 @@ impl RpcServer {
         let (desk, state) = dispatcher.shared();
         let bank = |worker| publication.as_ref().map(|publication| publication.board.bank(worker));
         let (control, options) = (&*self.control, &self.options.connection);
+        let slow = SlowEndpoints::new();
+        // An inline acceptor is the first worker's, and hands each caller to one of the workers for good.
+        let lot = (self.options.acceptor == AcceptorMode::Thread).then(|| Lot::new(control)).transpose();
+        let lot = match lot {
+            Ok(lot) => lot,
+            Err(error) => return self.finish(door, Err(ServeError::Io(error))),
+        };
+        let worker = |door, options| match &lot {
+            Some(lot) => Worker::at(lot, control, door, options),
+            None => Worker::new(control, door, options),
+        };
         let outcome = std::thread::scope(|scope| {
             let run = |worker: Worker<&Control, &mut Door, _>, index| {
-                let outcome = worker.run(&mut Blocking { desk, state: Lent::Shared(state), bank: bank(index) });
+                let blocking = Blocking { desk, state: Lent::Shared(state), bank: bank(index) };
+                let outcome = worker.run(&mut Sharing { blocking, slow: &slow });
                 control.stop();
                 outcome
             };
             // The first worker has the door and the interrupt hook.
-            let mut first = Worker::new(control, Some(&mut door), options.clone()).map_err(ServeError::Io)?;
+            let mut first = worker(Some(&mut door), options.clone()).map_err(ServeError::Io)?;
             let quiet = options.clone().without_interrupt();
             let mut others = Vec::new();
             let mut outcome = Ok(());
             for index in 1..workers {
-                let started = Worker::new(control, None, quiet.clone()).and_then(|worker| {
+                let started = worker(None, quiet.clone()).and_then(|worker| {
                     let name = format!("tachyon-{index}");
                     std::thread::Builder::new().name(name).spawn_scoped(scope, move || run(worker, index))
                 });
@@ -255,8 +271,9 @@ impl Served for RpcServer {
 }
 
 impl<S: ?Sized + Sync> Dispatcher<S> {
-    /// Serves a server's callers with `workers` threads, this one among them, until it is stopped. Each caller stays
-    /// with one thread, so its requests are handled in order; handlers of different callers run side by side.
+    /// Serves a server's callers with `workers` threads, this one among them, until it is stopped. Each caller is with
+    /// one thread at a time, so its requests are handled in order; handlers of different callers run side by side. A
+    /// request waits for another caller's handler only while all workers are at work.
     ///
     /// # Errors
     /// [`ServeError::Exclusive`] when an endpoint changes the state, whatever the number of workers: nobody was served,

@@ -44,6 +44,8 @@ pub(super) struct Session<B> {
     rung_at: u64,
     /// While it is parked: when it is due for the second look, on the monotonic clock.
     second_look_at: u64,
+    /// Whether its descriptors are in an epoll where they are armed for one event at a time.
+    watched: bool,
     /// Whether the worker polls it; otherwise it is parked.
     pub(super) hot: bool,
     /// Free again when the session is dropped.
@@ -59,6 +61,8 @@ pub(super) enum Turn {
     Served,
     /// Nothing to do yet.
     Idle,
+    /// The next request is one of a slow endpoint, and is served in the next turn.
+    Slow,
     /// Nothing to do for longer: its socket is watched from now on.
     Rest,
     /// The caller is gone.
@@ -75,6 +79,7 @@ impl<B> Session<B> {
             idle_since: 0,
             rung_at: 0,
             second_look_at: 0,
+            watched: false,
             hot: true,
             seat: None,
         }
@@ -106,6 +111,16 @@ impl<B> Session<B> {
         Ok(())
     }
 
+    /// Has the next event of the socket and of the peer's end told of.
+    pub(super) fn arm(&mut self, poller: &Poller, key: usize) -> std::io::Result<()> {
+        let watched = core::mem::replace(&mut self.watched, true);
+        poller.arm(self.peer(), Token::Ring(key), watched)?;
+        if let Some(process) = self.peer().process() {
+            poller.arm(process, Token::Peer(key), watched)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn unwatch(&self, poller: &Poller) {
         poller.remove(self.peer());
         if let Some(process) = self.peer().process() {
@@ -132,6 +147,11 @@ impl<B> Session<B> {
         self.unpark();
     }
 
+    /// Asks the system whether the peer is gone, and notes it.
+    pub(super) fn check_life(&self) {
+        self.peer().is_gone();
+    }
+
     fn unpark(&self) {
         unpark(&self.core.incoming, &self.core.outgoing);
     }
@@ -146,6 +166,7 @@ impl<B> Session<B> {
                 }
                 Turn::Served
             }
+            Ok(Pass::Slow) => Turn::Slow,
             Ok(Pass::Idle) => {
                 self.idle_looks = self.idle_looks.saturating_add(1);
                 if self.core.outgoing.is_overfull() || self.has_waited_enough() { self.rest() } else { Turn::Idle }

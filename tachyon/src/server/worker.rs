@@ -14,8 +14,9 @@ use slab::Slab;
 use super::control::{Control, Inbox};
 use super::door::Door;
 use super::events::{Leaving, ServerEvent};
+use super::lot::Lot;
 use super::pace::Pace;
-use super::poller::{Poller, Token};
+use super::poller::{BATCH, Poller, Token};
 use super::seat::Seat;
 use super::session::{Arrival, Session, Turn};
 use crate::bus::Outgoing;
@@ -31,6 +32,9 @@ const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 
 /// Time between two looks at how full the rings of busy callers are.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
+
+/// Time between two questions whether busy callers are there, where no event tells of their end.
+const CHECK_EVERY: Duration = Duration::from_millis(5);
 
 /// How often a stopping worker tries again to send what has no room.
 const STOP_RETRY: Duration = Duration::from_millis(1);
@@ -53,7 +57,9 @@ pub(super) fn lost(panicked: &Panicked) -> ServeError {
 /// One worker and the callers it has. `B` stands for a call that has begun.
 #[derive(Debug)]
 pub(super) struct Worker<C, E, B> {
-    pub(super) poller: Poller,
+    pub(super) poller: Arc<Poller>,
+    /// Where sessions rest that any of several workers may take; otherwise they rest here.
+    lot: Option<Arc<Lot<B>>>,
     sessions: Slab<Session<B>>,
     /// The places of the sessions, by their callers' numbers.
     keys: HashMap<u64, usize>,
@@ -73,6 +79,8 @@ pub(super) struct Worker<C, E, B> {
     /// Where callers are counted, and when their rings were looked at last.
     publication: Option<Arc<Publication>>,
     sampled: Instant,
+    /// When the system was asked last whether busy callers of a lot are there.
+    checked: Instant,
     /// Whether the latest look found anything.
     heard: bool,
     /// Kept for its allocation.
@@ -84,12 +92,30 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
         let poller = Poller::new()?;
         let inbox = control.enlist()?;
         poller.add(&*inbox, Token::Bell)?;
+        Self::with(control, door, options, Arc::new(poller), inbox, None)
+    }
+
+    /// One of several workers that share their callers.
+    pub(super) fn at(lot: &Arc<Lot<B>>, control: C, door: Option<E>, options: Options) -> std::io::Result<Self> {
+        let (poller, inbox) = (Arc::clone(&lot.poller), Arc::clone(&lot.inbox));
+        Self::with(control, door, options, poller, inbox, Some(Arc::clone(lot)))
+    }
+
+    fn with(
+        control: C,
+        door: Option<E>,
+        options: Options,
+        poller: Arc<Poller>,
+        inbox: Arc<Inbox>,
+        lot: Option<Arc<Lot<B>>>,
+    ) -> std::io::Result<Self> {
         if let Some(door) = &door {
             door.watch(&poller)?;
         }
         let publication = control.publication();
         Ok(Self {
             poller,
+            lot,
             sessions: Slab::new(),
             keys: HashMap::new(),
             hot: Vec::new(),
@@ -102,6 +128,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
             options,
             publication,
             sampled: Instant::now(),
+            checked: Instant::now(),
             heard: false,
             tokens: Vec::new(),
         })
@@ -132,7 +159,9 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
             let served = self.tour(service)?.served;
             if pace.passed(served) || self.hot.is_empty() {
                 self.look(self.hot.is_empty())?;
-                self.sample(pace.looked());
+                let now = pace.looked();
+                self.sample(now);
+                self.check_life(now);
             }
         }
         Ok(())
@@ -157,9 +186,19 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
                     }
                 }
                 Turn::Idle => tour.looking = true,
+                Turn::Slow => {
+                    self.give_all_but(key);
+                    at = 0;
+                    continue;
+                }
                 Turn::Rest => {
                     session.sample();
                     session.hot = false;
+                    if self.lot.is_some() {
+                        self.hot.swap_remove(at);
+                        self.rest(key);
+                        continue;
+                    }
                     self.holding |= session.core.is_holding();
                     self.parked.push_back((session.second_look_at(), key, session.id()));
                     self.hot.swap_remove(at);
@@ -240,7 +279,9 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
     /// Looks at what epoll has, sleeping if no caller is busy.
     pub(super) fn look(&mut self, sleep: bool) -> Result<(), ServeError> {
         let interrupt = self.options.interrupt_hook();
-        self.attend(if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) })?;
+        if sleep || !self.leaves_to_others() {
+            self.attend(if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) })?;
+        }
         match interrupt {
             Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
             _ => Ok(()),
@@ -255,13 +296,19 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
         }
         let slept_at = (timeout != Some(Duration::ZERO)).then(monotonic_nanos);
         let mut tokens = core::mem::take(&mut self.tokens);
-        self.poller.wait(timeout, &mut tokens).map_err(ServeError::Io)?;
+        let waited = match &self.lot {
+            // One event, so that others that sleep take the next ones.
+            Some(lot) if slept_at.is_some() => lot.sleeping(|| self.poller.wait(timeout, 1, &mut tokens)),
+            _ => self.poller.wait(timeout, BATCH, &mut tokens),
+        };
+        waited.map_err(ServeError::Io)?;
         for token in &tokens {
             self.handle(*token, slept_at);
         }
         self.heard = !tokens.is_empty();
         self.tokens = tokens;
         self.heard |= self.look_again();
+        self.leaves_to_others();
         match &mut self.door {
             Some(door) => door.step(&self.control).map_err(ServeError::Io),
             None => Ok(()),
@@ -313,7 +360,31 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
         match token {
             Token::Bell => {
                 self.inbox.silence();
+                // A stop is for all workers to hear. Asked after the silencing, which may have taken its ring.
+                if self.control.is_stopping() {
+                    self.inbox.ring();
+                }
                 self.take_letters();
+                if let Some(lot) = &self.lot {
+                    for session in lot.take_ready() {
+                        self.adopt(session);
+                    }
+                }
+            }
+            Token::Timer => {
+                let found = self.lot.as_ref().map(|lot| lot.look_again());
+                for session in found.into_iter().flatten() {
+                    self.adopt(session);
+                }
+            }
+            Token::Ring(key) | Token::Peer(key) if self.lot.is_some() => {
+                let Some(mut session) = self.lot.as_ref().and_then(|lot| lot.take(key)) else { return };
+                session.rung(slept_at);
+                // Asked, since the event may be of another session that had this key.
+                if matches!(token, Token::Peer(_)) {
+                    session.check_life();
+                }
+                self.adopt(session);
             }
             // The acceptor takes its step after each look.
             Token::Door | Token::Guest(_) => {}
@@ -346,6 +417,10 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
         let mut session = Session::new(arrival, &self.options);
         session.seat = self.publication.as_ref().and_then(|publication| Seat::take(publication, &session.core.info));
         session.sample();
+        if self.lot.is_some() {
+            // Its descriptors are watched when it rests.
+            return self.adopt(session);
+        }
         let id = session.id();
         let key = self.sessions.insert(session);
         self.keys.insert(id, key);
@@ -354,6 +429,73 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
             Err(error) => {
                 self.control.tell(&ServerEvent::Trouble(&error));
                 self.part(key, Leaving::Died);
+            }
+        }
+    }
+
+    /// Polls a session that was at rest, or another worker's.
+    fn adopt(&mut self, mut session: Session<B>) {
+        session.hot = true;
+        let id = session.id();
+        let key = self.sessions.insert(session);
+        self.keys.insert(id, key);
+        self.hot.push(key);
+    }
+
+    /// Takes out a session that is another's from now on.
+    fn release(&mut self, key: usize) -> Session<B> {
+        let session = self.sessions.remove(key);
+        self.keys.remove(&session.id());
+        session
+    }
+
+    /// Leaves a session that parked to whichever worker is idle when it wants something.
+    fn rest(&mut self, key: usize) {
+        let session = self.release(key);
+        let Some(lot) = &self.lot else { return };
+        if let Err(refused) = lot.rest(session) {
+            let (session, error) = *refused;
+            self.control.tell(&ServerEvent::Trouble(&error));
+            self.adopt(session);
+            if let Some(key) = self.hot.pop() {
+                self.part(key, Leaving::Died);
+            }
+        }
+    }
+
+    /// While other workers sleep, what comes is theirs, and so is their share of the callers that are busy here.
+    fn leaves_to_others(&mut self) -> bool {
+        let Some(idle) = self.lot.as_ref().map(|lot| lot.idle()).filter(|idle| *idle > 0) else { return false };
+        if self.hot.len() > 1 {
+            let keep = self.hot.len().div_ceil(idle + 1);
+            self.give(keep);
+        }
+        true
+    }
+
+    /// Gives all busy callers away but one, whose next request takes long.
+    fn give_all_but(&mut self, key: usize) {
+        if let Some(at) = self.hot.iter().position(|hot| *hot == key) {
+            self.hot.swap(0, at);
+            self.give(1);
+        }
+    }
+
+    /// Gives busy callers away but the first ones.
+    fn give(&mut self, keep: usize) {
+        let Some(lot) = self.lot.clone() else { return };
+        let given = self.hot.split_off(keep.min(self.hot.len()));
+        if !given.is_empty() {
+            lot.give(given.into_iter().map(|key| self.release(key)));
+        }
+    }
+
+    /// Asks the system now and then whether busy callers are there: their ends wake nobody until they rest.
+    fn check_life(&mut self, now: Instant) {
+        if self.lot.is_some() && now.duration_since(self.checked) >= CHECK_EVERY {
+            self.checked = now;
+            for key in &self.hot {
+                self.sessions[*key].check_life();
             }
         }
     }
@@ -389,6 +531,11 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
         // Asked before the letters are taken, so that none of a door that is closed is left.
         let mut all = self.door.as_mut().is_none_or(|door| door.close(&self.control));
         self.take_letters();
+        // Those at rest are the first worker's that has finished.
+        let resting = self.lot.as_ref().map(|lot| lot.empty());
+        for session in resting.into_iter().flatten() {
+            self.adopt(session);
+        }
         for (_, session) in &mut self.sessions {
             // A caller that is gone is not told.
             all &= !matches!(session.core.refuse_all(service), Ok(false));
