@@ -1,4 +1,4 @@
-//! A client's handshake in steps that never wait, for a server that has others to attend to.
+//! A client's handshake in steps that never wait, for a listener or a server that has others to attend to.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 
-use super::admission::{Admission, Client, Failure, refused};
+use super::admission::{Admission, Failure, refused};
 use super::conversation::{Break, Conversation, Message, Stop};
 use super::credentials::{self, Credentials};
 use super::error::ListenError;
@@ -37,6 +37,9 @@ enum Stage {
     Welcomed { role: Role, rings: Vec<RingMemory> },
 }
 
+/// What a client is told when this side fails.
+const OURS: &str = "the listener failed; see its own error";
+
 /// What a step led to.
 #[derive(Debug)]
 pub(crate) enum Progress {
@@ -47,17 +50,29 @@ pub(crate) enum Progress {
 }
 
 impl Guest {
-    /// Begins the handshake of an accepted client, which has as long as `options` say. It is asked who it is before
+    /// Begins the handshake of an accepted client, which has as long as `options` say, and not past `overall`. It is asked who it is before
     /// anything of it is read; `None` means that its process has ended already.
     ///
     /// # Errors
     /// The system's refusal to say.
-    pub(crate) fn new(client: Client, options: &Options) -> io::Result<Option<Self>> {
-        let deadline = options.client_deadline(Deadline::never());
-        let socket = client.into_socket();
-        let Some(who) = credentials::of_peer(socket.as_fd())? else { return Ok(None) };
+    pub(crate) fn new(socket: Socket, options: &Options, overall: Deadline) -> io::Result<Option<Self>> {
+        let deadline = options.client_deadline(overall).min(overall);
+        let who = match credentials::of_peer(socket.as_fd()) {
+            Ok(Some(who)) => who,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // A courtesy, as with every other client that is turned away.
+                let _ = socket.send(wire::write_reject(wire::Code::Other, 0, OURS).as_ref(), &[]);
+                return Err(error);
+            }
+        };
         let process = Process::of(&who);
         Ok(Some(Self { socket, who, process, deadline, stage: Stage::Arrived }))
+    }
+
+    /// Its time begins anew: it had to wait for another client.
+    pub(crate) fn restart(&mut self, options: &Options, overall: Deadline) {
+        self.deadline = options.client_deadline(overall).min(overall);
     }
 
     /// The process that it is.
@@ -129,7 +144,7 @@ impl Guest {
                 Ok(Progress::Refused(why))
             }
             Failure::Ours(error) => {
-                admission.reject(wire::Code::Other, 0, "the server failed; see its own error");
+                admission.reject(wire::Code::Other, 0, OURS);
                 Err(error)
             }
         }
@@ -185,7 +200,7 @@ mod tests {
         let options = Options::new().handshake_timeout(patience);
         let offer =
             Offer { kind: Kind::Rpc, role: Role::Sink, geometries: vec![Geometry::new(4096, Use::Calls).unwrap(); 2] };
-        let guest = Guest::new(Client::new(Socket::accepted(ours, false)), &options).unwrap().unwrap();
+        let guest = Guest::new(Socket::accepted(ours, false), &options, Deadline::never()).unwrap().unwrap();
         let slowly = |_: &Wishes| {
             std::thread::sleep(patience * 2);
             Ok(offer.clone())

@@ -137,7 +137,9 @@ impl Acceptor {
             let Some(listener) = &self.listener else { return };
             let accepted = listener.try_accept().and_then(|client| {
                 let failed = |source| ListenError::system("identify the client on", &self.path, source);
-                client.map(|client| Guest::new(client, &self.options.connection).map_err(failed)).transpose()
+                client
+                    .map(|client| Guest::new(client, &self.options.connection, Deadline::never()).map_err(failed))
+                    .transpose()
             });
             match accepted {
                 Ok(Some(Some(guest))) => {
