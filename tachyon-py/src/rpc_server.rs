@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use tachyon::{AcceptorMode, Leaving, Options, PollingMode, ServeError, ServerEvent, ServerOptions, Stopper};
 
@@ -14,7 +13,7 @@ use crate::args::{self, Integer};
 use crate::aside;
 use crate::current::is_handling;
 use crate::ends::busy;
-use crate::errors::{BusClosedError, Raise};
+use crate::errors::{BusClosedError, InvalidArgumentError, Raise};
 use crate::interrupt::{asked_to_stop_serving, stopping_instead};
 use crate::lifetime::options;
 use crate::report::{Level, Reports};
@@ -38,7 +37,9 @@ enum Stage {
 /// for requests and `reverse` for replies (powers of two); a caller may ask for more, up to `max_forward` and
 /// `max_reverse`. One caller more than `max_callers` is told that the server is busy. A client that does not finish its
 /// handshake within `handshake_timeout` seconds is dropped; a server that stops waits for `stop_timeout` seconds for
-/// callers that do not take their last replies. Users other than this process's are refused unless `any_uid` is set.
+/// callers that do not take their last replies. Of `max_callers`, one process may be `callers_per_process`. The rings of
+/// all callers together take `ring_bytes` at most: a caller that asks for more than is left gets smaller ones, or is told
+/// that the server is busy. Users other than this process's are refused unless `any_uid` is set.
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RpcServer {
     stage: Mutex<Stage>,
@@ -134,11 +135,12 @@ impl RpcServer {
         signature = (
             path, *, forward=Integer::Fits(1 << 16), reverse=Integer::Fits(1 << 16), max_callers=Integer::Fits(64),
             max_forward=Integer::Fits(1 << 24), max_reverse=Integer::Fits(1 << 24), handshake_timeout=1.0,
-            stop_timeout=1.0, any_uid=false, acceptor="thread"
+            stop_timeout=1.0, any_uid=false, acceptor="thread",
+            callers_per_process=None, ring_bytes=Integer::Fits(1 << 30)
         ),
         text_signature = "(path, *, forward=65536, reverse=65536, max_callers=64, max_forward=16777216, \
                           max_reverse=16777216, handshake_timeout=1.0, stop_timeout=1.0, any_uid=False, \
-                          acceptor='thread')"
+                          acceptor='thread', callers_per_process=None, ring_bytes=1073741824)"
     )]
     #[allow(clippy::too_many_arguments, reason = "named ones, in Python")]
     fn new(
@@ -153,18 +155,27 @@ impl RpcServer {
         stop_timeout: f64,
         any_uid: bool,
         acceptor: &str,
+        callers_per_process: Option<Integer>,
+        ring_bytes: Integer,
     ) -> PyResult<Self> {
         let acceptor = match acceptor {
             "thread" => AcceptorMode::Thread,
             "inline" => AcceptorMode::Inline,
             other => {
-                return Err(PyValueError::new_err(format!("acceptor is \"thread\" or \"inline\", not {other:?}")));
+                return Err(InvalidArgumentError::new_err(format!(
+                    "acceptor is \"thread\" or \"inline\", not {other:?}"
+                )));
             }
         };
         let limit = |seconds| Ok::<_, PyErr>(args::timeout(Some(seconds))?.unwrap_or(Duration::MAX));
         let connection: Options =
             options(None, any_uid)?.interrupt(asked_to_stop_serving).handshake_timeout(limit(handshake_timeout)?);
+        let ring_bytes = args::count("ring_bytes", ring_bytes)? as u64;
+        let each_process =
+            callers_per_process.map(|callers| args::count("callers_per_process", callers)).transpose()?;
         let options = ServerOptions::new()
+            .callers_per_process(each_process.unwrap_or(usize::MAX))
+            .ring_bytes(u64::MAX, ring_bytes)
             .connection(connection)
             .max_callers(args::count("max_callers", max_callers)?)
             .ring_sizes(args::size("forward", forward)?, args::size("reverse", reverse)?)

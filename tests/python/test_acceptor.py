@@ -1,4 +1,4 @@
-"""Clients get into a server whatever its handlers are about, and it has no thread for them where it must not."""
+"""Clients get into a server while its handlers run, and an inline acceptor has no thread."""
 
 from __future__ import annotations
 
@@ -104,3 +104,16 @@ def test_an_inline_acceptor_has_no_thread(path: str) -> None:
 def test_an_acceptor_has_two_forms(path: str) -> None:
     with pytest.raises(ValueError, match='acceptor is "thread" or "inline", not "none"'):
         tachyon.RpcServer(path, acceptor="none")  # type: ignore[arg-type]
+
+
+def test_one_process_has_a_limit(path: str) -> None:
+    dispatcher = tachyon.RpcDispatcher()
+    dispatcher.handler(1)(bytes)
+    with tachyon.RpcServer(path, callers_per_process=1, ring_bytes=1 << 24) as server:
+        serving = threading.Thread(target=dispatcher.serve_forever, args=(server,))
+        serving.start()
+        with tachyon.RpcBus.connect(path) as bus, pytest.raises(tachyon.TachyonError, match="no place"):
+            assert ask.call(bus, b"here", timeout=10) == b"here"
+            tachyon.RpcBus.connect(path)
+        server.stop()
+        serving.join()

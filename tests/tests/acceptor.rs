@@ -1,4 +1,4 @@
-//! Who gets into a server, and when: whatever its handlers and other clients do.
+//! Clients get into a server in time, however busy its handlers and however silent other clients are.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::os::fd::OwnedFd;

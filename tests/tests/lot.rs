@@ -1,4 +1,4 @@
-//! The callers of several workers: whichever is idle serves the next one that wants something.
+//! The callers of several workers: an idle worker serves the next one that wants something.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};

@@ -74,7 +74,7 @@ pub(crate) enum Handled<B> {
 pub(crate) enum Pass {
     /// A request was served or begun, or there may be more.
     Served,
-    /// The next request is one of a slow endpoint; it is served in the next turn, whatever comes first.
+    /// The next request is one of a slow endpoint; the next turn serves it.
     Slow,
     /// There is nothing to do until the peer rings, or a held request gets a place.
     Idle,

@@ -37,7 +37,7 @@ enum Stage {
     Welcomed { role: Role, rings: Vec<RingMemory> },
 }
 
-/// What a client is told when this side fails.
+/// The text of a reject when this side fails.
 const OURS: &str = "the listener failed; see its own error";
 
 /// What a step led to.

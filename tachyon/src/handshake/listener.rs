@@ -150,7 +150,7 @@ impl Choice<'_> {
     /// Whether another client can be attended to. The one that has been silent for longest makes a place.
     fn has_place(&mut self) -> bool {
         if reaper::is_full() {
-            // What clients passed is being closed; the next ones wait in the queue.
+            // Passed descriptors are being closed; the next clients wait in the queue.
             return false;
         }
         if self.pending.len() < MAX_PENDING {
@@ -206,7 +206,7 @@ impl Choice<'_> {
             return Err(ListenError::Interrupted { path: path.to_owned() });
         }
         let one_welcomed = self.is_one_welcomed();
-        // What the others say is heard when it is their turn.
+        // The others are heard in their turn.
         let heard: Vec<&Guest> = self.pending.iter().filter(|guest| guest.was_welcomed() || !one_welcomed).collect();
         let mut watched: Vec<PollFd<'_>> = heard.iter().map(|guest| PollFd::new(*guest, PollFlags::IN)).collect();
         let full = reaper::is_full();

@@ -1,4 +1,4 @@
-//! Which process a client is, for limits per process: a number that no other process has had.
+//! The process of a client, for limits per process: a number that no other process has had.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -1,6 +1,6 @@
 //! The acceptor of a server: lets clients in and sees them through their handshake, never waiting for any of them.
 //!
-//! It is a state machine with an epoll of its own, which its driver watches: a thread, or whatever serves
+//! It is a state machine with an epoll of its own, which its driver watches: a thread, or the serving worker, task or loop
 //! ([`Door`](super::door::Door)). It runs no code of users: callers, refusals and failures go to a worker's inbox.
 
 use std::os::fd::{AsFd, BorrowedFd};

@@ -22,7 +22,7 @@ use crate::wait::{Deadline, StopTime};
 /// What [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
 pub(super) type EventHook = Box<dyn Fn(&ServerEvent<'_>) + Send + Sync>;
 
-/// What wakes a thread that sleeps in an epoll, now or when it next sleeps: an eventfd, shared with no other process.
+/// Wakes a thread that sleeps in an epoll, now or when it next sleeps: an eventfd, shared with no other process.
 #[derive(Debug)]
 pub(super) struct Bell(OwnedFd);
 
@@ -48,7 +48,7 @@ impl AsFd for Bell {
     }
 }
 
-/// What the acceptor has for a worker.
+/// A report of the acceptor to a worker.
 #[derive(Debug)]
 pub(super) enum Letter {
     /// A caller to serve.

@@ -1,4 +1,4 @@
-//! What drives a server's acceptor while the server is served: a thread of its own, or what serves.
+//! The driver of a server's acceptor while the server is served: a thread of its own, or the serving worker, task or loop.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub(super) struct Door {
 
 #[derive(Debug)]
 enum Stage {
-    /// The server is not served, or what serves drives the acceptor.
+    /// The server is not served, or the serving worker, task or loop drives the acceptor.
     Here(Box<Acceptor>),
     Thread(AcceptorThread),
     /// Its thread ended with an error.
@@ -106,7 +106,7 @@ impl Door {
     /// Reports an end of the acceptor's thread by an error, which has stopped the server.
     ///
     /// # Errors
-    /// What it ended with.
+    /// The thread's own error.
     pub(super) fn check(&mut self) -> Result<(), ServeError> {
         match &self.stage {
             Stage::Thread(thread) if thread.is_done() => self.leave(),
@@ -114,7 +114,7 @@ impl Door {
         }
     }
 
-    /// The acceptor's thread ends, whatever it is about; its clients wait for the next time that the server is served.
+    /// Ends the acceptor's thread at once; its clients wait for the next time that the server is served.
     ///
     /// # Errors
     /// The thread had ended with an error.
@@ -147,7 +147,7 @@ struct AcceptorThread {
     owner: Pid,
 }
 
-/// What the thread is told from outside.
+/// Orders to the thread.
 #[derive(Debug)]
 struct Orders {
     bell: Arc<Bell>,

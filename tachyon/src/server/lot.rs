@@ -5,18 +5,18 @@
 //! | place | who looks at it | how it gets out |
 //! |---|---|---|
 //! | a worker's slab, hot | that worker, in each pass | it rests, it is given away, it ends |
-//! | `resting` | nobody: its socket and pidfd are armed in the epoll | an event of theirs, or its second look |
-//! | `ready` | nobody: hot, and given away | the bell, which any worker hears |
+//! | `resting` | no worker: its socket and pidfd are armed in the epoll | an event of theirs, or its second look |
+//! | `ready` | no worker: hot, and given away | the bell, which any worker hears |
 //!
 //! Three invariants see to it that no ring is lost and no session has two workers:
 //!
 //! - A session goes into `resting`, and its descriptors are armed, under one lock. The armings are one-shot and
-//!   level-triggered: what came before the arming is an event at once, and whoever gets an event finds the session, or
-//!   another worker took it after the event came. That one has looked at it since.
+//!   level-triggered: a ring from before the arming is an event at once. The worker that gets an event finds the session,
+//!   or another worker took the session after the event came, and has looked at it since.
 //! - Only what removes a session from `resting` or `ready`, under the lock, has it. An event for a session that is not
 //!   there, or for another one that has its key by now, does nothing, or has that one looked at in vain.
-//! - The bell is rung after a session went into `ready`, and silenced before one is taken out. Who leaves any behind
-//!   rings again.
+//! - The bell is rung after a session went into `ready`, and silenced before one is taken out. A worker that
+//!   leaves one behind rings again.
 
 use std::collections::VecDeque;
 use std::io;
@@ -38,7 +38,7 @@ use crate::wait::monotonic_nanos;
 #[derive(Debug)]
 pub(super) struct Lot<B> {
     pub(super) poller: Arc<Poller>,
-    /// What the acceptor has for the workers; its bell also tells of `ready`.
+    /// Callers and reports from the acceptor; its bell also tells of `ready`.
     pub(super) inbox: Arc<Inbox>,
     /// Runs out when the next second look is due.
     timer: OwnedFd,

@@ -11,7 +11,7 @@ use crate::ring::{Geometry, Use};
 /// Bytes of all rings, unless told otherwise.
 const RING_BYTES: u64 = 1 << 30;
 
-/// What lets callers in while a server is served; see [`ServerOptions::acceptor`].
+/// The driver of the acceptor while a server is served; see [`ServerOptions::acceptor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum AcceptorMode {
@@ -19,7 +19,7 @@ pub enum AcceptorMode {
     /// long handlers take.
     #[default]
     Thread,
-    /// What serves: the first worker, the tokio task, the event loop. For a process that must have one thread only, such
+    /// The first worker, the tokio task, the event loop. For a process that must have one thread only, such
     /// as one that forks. While a handler runs there, no client connects.
     Inline,
 }
@@ -143,7 +143,7 @@ impl ServerOptions {
         self
     }
 
-    /// What lets callers in while the server is served. Default: a thread of its own.
+    /// Chooses what lets callers in while the server is served. Default: a thread of its own.
     ///
     /// ```
     /// use tachyon::{AcceptorMode, ServerOptions};

@@ -17,7 +17,7 @@ pub(super) struct Limits {
     pub(super) all: u64,
 }
 
-/// Who takes a place.
+/// The owner of a place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Taker {
     pub(super) process: Process,

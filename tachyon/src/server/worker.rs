@@ -33,6 +33,10 @@ const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 /// Time between two looks at how full the rings of busy callers are.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
+/// Time between two gifts of busy callers to workers that sleep: callers that pause for a moment are not passed to and
+/// fro.
+const SHARE_EVERY: Duration = Duration::from_millis(1);
+
 /// Time between two questions whether busy callers are there, where no event tells of their end.
 const CHECK_EVERY: Duration = Duration::from_millis(5);
 
@@ -81,6 +85,8 @@ pub(super) struct Worker<C, E, B> {
     sampled: Instant,
     /// When the system was asked last whether busy callers of a lot are there.
     checked: Instant,
+    /// When busy callers were shared out last.
+    shared_out: Instant,
     /// Whether the latest look found anything.
     heard: bool,
     /// Kept for its allocation.
@@ -129,6 +135,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
             publication,
             sampled: Instant::now(),
             checked: Instant::now(),
+            shared_out: Instant::now(),
             heard: false,
             tokens: Vec::new(),
         })
@@ -466,7 +473,8 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
     /// While other workers sleep, what comes is theirs, and so is their share of the callers that are busy here.
     fn leaves_to_others(&mut self) -> bool {
         let Some(idle) = self.lot.as_ref().map(|lot| lot.idle()).filter(|idle| *idle > 0) else { return false };
-        if self.hot.len() > 1 {
+        if self.hot.len() > 1 && self.shared_out.elapsed() >= SHARE_EVERY {
+            self.shared_out = Instant::now();
             let keep = self.hot.len().div_ceil(idle + 1);
             self.give(keep);
         }
@@ -490,7 +498,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
         }
     }
 
-    /// Asks the system now and then whether busy callers are there: their ends wake nobody until they rest.
+    /// Asks the system now and then whether busy callers are there: their ends wake no worker until they rest.
     fn check_life(&mut self, now: Instant) {
         if self.lot.is_some() && now.duration_since(self.checked) >= CHECK_EVERY {
             self.checked = now;
