@@ -7,13 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use pyo3::prelude::*;
-use tachyon::{Leaving, Options, PollingMode, ServeError, ServerEvent, ServerOptions, Stopper};
+use tachyon::{AcceptorMode, Leaving, Options, PollingMode, ServeError, ServerEvent, ServerOptions, Stopper};
 
 use crate::args::{self, Integer};
 use crate::aside;
 use crate::current::is_handling;
 use crate::ends::busy;
-use crate::errors::{BusClosedError, Raise};
+use crate::errors::{BusClosedError, InvalidArgumentError, Raise};
 use crate::interrupt::{asked_to_stop_serving, stopping_instead};
 use crate::lifetime::options;
 use crate::report::{Level, Reports};
@@ -37,8 +37,10 @@ enum Stage {
 /// for requests and `reverse` for replies (powers of two); a caller may ask for more, up to `max_forward` and
 /// `max_reverse`. One caller more than `max_callers` is told that the server is busy. A client that does not finish its
 /// handshake within `handshake_timeout` seconds is dropped; a server that stops gives what has begun, and callers
-/// that do not take their last replies, `stop_timeout` seconds in all. Users other than this process's are refused
-/// unless `any_uid` is set.
+/// that do not take their last replies, `stop_timeout` seconds in all. Of `max_callers`, one process may be
+/// `callers_per_process`. The rings of all callers together take `ring_bytes` at most: a caller that asks for more than
+/// is left gets smaller ones, or is told that the server is busy. Users other than this process's are refused unless
+/// `any_uid` is set.
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RpcServer {
     stage: Mutex<Stage>,
@@ -134,10 +136,12 @@ impl RpcServer {
         signature = (
             path, *, forward=Integer::Fits(1 << 16), reverse=Integer::Fits(1 << 16), max_callers=Integer::Fits(64),
             max_forward=Integer::Fits(1 << 24), max_reverse=Integer::Fits(1 << 24), handshake_timeout=1.0,
-            stop_timeout=1.0, any_uid=false
+            stop_timeout=1.0, any_uid=false, acceptor="thread",
+            callers_per_process=None, ring_bytes=Integer::Fits(1 << 30)
         ),
         text_signature = "(path, *, forward=65536, reverse=65536, max_callers=64, max_forward=16777216, \
-                          max_reverse=16777216, handshake_timeout=1.0, stop_timeout=1.0, any_uid=False)"
+                          max_reverse=16777216, handshake_timeout=1.0, stop_timeout=1.0, any_uid=False, \
+                          acceptor='thread', callers_per_process=None, ring_bytes=1073741824)"
     )]
     #[allow(clippy::too_many_arguments, reason = "named ones, in Python")]
     fn new(
@@ -151,16 +155,34 @@ impl RpcServer {
         handshake_timeout: f64,
         stop_timeout: f64,
         any_uid: bool,
+        acceptor: &str,
+        callers_per_process: Option<Integer>,
+        ring_bytes: Integer,
     ) -> PyResult<Self> {
+        let acceptor = match acceptor {
+            "thread" => AcceptorMode::Thread,
+            "inline" => AcceptorMode::Inline,
+            other => {
+                return Err(InvalidArgumentError::new_err(format!(
+                    "acceptor is \"thread\" or \"inline\", not {other:?}"
+                )));
+            }
+        };
         let limit = |seconds| Ok::<_, PyErr>(args::timeout(Some(seconds))?.unwrap_or(Duration::MAX));
         let connection: Options =
             options(None, any_uid)?.interrupt(asked_to_stop_serving).handshake_timeout(limit(handshake_timeout)?);
+        let ring_bytes = args::count("ring_bytes", ring_bytes)? as u64;
+        let each_process =
+            callers_per_process.map(|callers| args::count("callers_per_process", callers)).transpose()?;
         let options = ServerOptions::new()
+            .callers_per_process(each_process.unwrap_or(usize::MAX))
+            .ring_bytes(u64::MAX, ring_bytes)
             .connection(connection)
             .max_callers(args::count("max_callers", max_callers)?)
             .ring_sizes(args::size("forward", forward)?, args::size("reverse", reverse)?)
             .max_ring_sizes(args::size("max_forward", max_forward)?, args::size("max_reverse", max_reverse)?)
-            .stop_timeout(limit(stop_timeout)?);
+            .stop_timeout(limit(stop_timeout)?)
+            .acceptor(acceptor);
         let mut core = py.detach(|| tachyon::RpcServer::bind_with(&path, options)).map_err(Raise::raise)?;
         let shown = path.display().to_string();
         let reports = Arc::<Reports>::default();

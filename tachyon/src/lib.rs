@@ -96,7 +96,7 @@ pub use payload::{
 pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
 pub use ring::MAX_CAPACITY;
 pub use rpc::{Callee, Caller, Calls, InPlace, RpcBus, RpcRxGuard, RpcTxGuard, Started, Within};
-pub use server::{Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
+pub use server::{AcceptorMode, Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
 pub use tachyon_macros::{endpoints, error, payload, tachyon_rpc};
 #[cfg(feature = "tracing")]
 pub use trace::TracingLayer;

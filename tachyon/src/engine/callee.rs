@@ -22,6 +22,14 @@ pub(crate) trait Service {
     /// What stands for a call that has begun and is answered later; `Infallible` if every request is answered at once.
     type Begun;
 
+    /// Whether a turn ends before a request of a slow endpoint, so that the driver can see to its other callers first.
+    const POSTPONES: bool = false;
+
+    /// Whether requests of this type are known to take long.
+    fn is_slow(&self, _type_id: u32) -> bool {
+        false
+    }
+
     /// Whether a request of this type may begin, of a caller that has `begun` calls under way.
     fn admit(&self, type_id: u32, begun: usize) -> bool;
 
@@ -66,6 +74,8 @@ pub(crate) enum Handled<B> {
 pub(crate) enum Pass {
     /// A request was served or begun, or there may be more.
     Served,
+    /// The next request is one of a slow endpoint; the next turn serves it.
+    Slow,
     /// There is nothing to do until the peer rings, or a held request gets a place.
     Idle,
 }
@@ -87,6 +97,8 @@ pub(crate) struct CalleeCore<B> {
     pub(crate) outgoing: Outgoing,
     /// What the peer sent that is no ring.
     pub(crate) fault: Option<Fault>,
+    /// Whether the loan is a request that was taken and not served yet, since it is one of a slow endpoint.
+    postponed: bool,
     /// Requests without a place, the oldest first. They are out of the ring, so that a CANCEL behind them is seen.
     held: VecDeque<HeldRequest>,
     held_bytes: usize,
@@ -98,14 +110,23 @@ impl<B> CalleeCore<B> {
     /// Takes both ends of a connection. Replies without room are deferred from now on.
     pub(crate) fn new(info: CallerInfo, incoming: Incoming, mut outgoing: Outgoing) -> Self {
         outgoing.never_wait();
-        Self { info, incoming, outgoing, fault: None, held: VecDeque::new(), held_bytes: 0, begun: HashMap::new() }
+        Self {
+            info,
+            incoming,
+            outgoing,
+            fault: None,
+            postponed: false,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            begun: HashMap::new(),
+        }
     }
 
     /// Serves one request, if there is one and a place for it: a caller that floods gets as many turns as all others.
     ///
     /// # Errors
     /// The connection has ended, and nothing that was committed before is left to serve.
-    pub(crate) fn turn(&mut self, service: &mut impl Service<Begun = B>) -> Result<Pass, Halt> {
+    pub(crate) fn turn<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<Pass, Halt> {
         if let Some(fault) = self.fault {
             return Err(self.incoming.connection.broken(fault));
         }
@@ -123,18 +144,30 @@ impl<B> CalleeCore<B> {
             if self.holds_enough() {
                 return self.check_caller().map(|()| Pass::Idle);
             }
-            if !self.take()? {
+            let postponed = self.take_postponed::<S>();
+            if !postponed && !self.take()? {
                 return if gone { Err(Halt::PeerDead) } else { Ok(Pass::Idle) };
             }
             if is_cancel(&self.incoming.loan) {
                 self.take_cancel(service)?;
             } else if is_control(&self.incoming.loan) || service.admit(self.incoming.loan.type_id, self.begun.len()) {
+                let type_id = self.incoming.loan.type_id;
+                if S::POSTPONES && !postponed && !is_control(&self.incoming.loan) && service.is_slow(type_id) {
+                    self.postponed = true;
+                    return Ok(Pass::Slow);
+                }
                 return self.serve(service);
             } else {
                 self.hold()?;
             }
         }
         Ok(Pass::Served)
+    }
+
+    /// Whether the loan is the next request.
+    #[inline]
+    fn take_postponed<S: Service>(&mut self) -> bool {
+        S::POSTPONES && core::mem::take(&mut self.postponed)
     }
 
     /// Takes the next message as the loan of the forward ring, if there is one.
@@ -276,7 +309,7 @@ impl<B> CalleeCore<B> {
             if !self.flush()? {
                 return Ok(false);
             }
-            if !self.take()? {
+            if !core::mem::take(&mut self.postponed) && !self.take()? {
                 return Ok(true);
             }
             if is_cancel(&self.incoming.loan) {

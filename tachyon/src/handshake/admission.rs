@@ -7,77 +7,18 @@ use std::path::Path;
 use rustix::process::geteuid;
 
 use super::conversation::{Break, Conversation, Stop};
-use super::credentials::{self, Credentials};
+use super::credentials::Credentials;
 use super::error::ListenError;
 use super::refusal::{ProtocolError, Refusal};
 use super::wire::{self, Code, Hello};
-use super::{Link, Offer, Role, namespace};
+use super::{Offer, Role, namespace};
 use crate::options::Options;
-use crate::ring::{RingMemory, Side};
-use crate::wait::{Deadline, Peer, Socket};
-
-/// A client that was accepted and has not been heard yet. Dropping it hangs up.
-#[derive(Debug)]
-pub(crate) struct Client {
-    socket: Socket,
-}
-
-/// What became of a client.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    Linked(Box<Link>),
-    Refused(Refusal),
-}
+use crate::ring::RingMemory;
 
 /// Why there is no link: the client's fault or ours.
 pub(super) enum Failure {
     Refused(Refusal),
     Ours(ListenError),
-}
-
-impl Client {
-    pub(super) fn new(socket: Socket) -> Self {
-        Self { socket }
-    }
-
-    pub(super) fn into_socket(self) -> Socket {
-        self.socket
-    }
-
-    /// Hears the client and makes its connection, within the time one client has and not past `overall`.
-    ///
-    /// `path` is the listener's, for messages. A refused client has been told why, as far as it still listens.
-    ///
-    /// # Errors
-    ///
-    /// [`ListenError`] only for what is wrong on this side; whatever the client does is an [`Outcome`].
-    pub(crate) fn handshake(
-        self,
-        path: &Path,
-        offer: &Offer,
-        options: &Options,
-        overall: Deadline,
-    ) -> Result<Outcome, ListenError> {
-        debug_assert_eq!(offer.geometries.len(), offer.kind.rings(), "an offer has one geometry per ring");
-        let deadline = options.client_deadline(overall);
-        let conversation = Conversation { socket: &self.socket, deadline, interrupt: options.interrupt_hook() };
-        let admission = Admission { conversation, path, offer, options };
-        let accepted = admission.identify().and_then(|who| Ok((admission.admit(&who)?, who)));
-        match accepted {
-            Ok(((role, rings), who)) => {
-                let peer = Peer::new(self.socket, who.pidfd, who.pid, who.uid);
-                Ok(Outcome::Linked(Box::new(Link { role, side: Side::Listener, rings, peer })))
-            }
-            Err(Failure::Refused(why)) => {
-                admission.turn_away(&why);
-                Ok(Outcome::Refused(why))
-            }
-            Err(Failure::Ours(error)) => {
-                admission.reject(Code::Other, 0, "the listener failed; see its own error");
-                Err(error)
-            }
-        }
-    }
 }
 
 /// One client's handshake in progress.
@@ -89,25 +30,6 @@ pub(super) struct Admission<'a> {
 }
 
 impl Admission<'_> {
-    pub(super) fn identify(&self) -> Result<Credentials, Failure> {
-        match credentials::of_peer(self.conversation.socket.as_fd()) {
-            Ok(Some(who)) => Ok(who),
-            Ok(None) => Err(Failure::Refused(Refusal::Gone)),
-            Err(source) => Err(self.system("identify the client on", source)),
-        }
-    }
-
-    fn admit(&self, who: &Credentials) -> Result<(Role, Vec<RingMemory>), Failure> {
-        self.check_user(who)?;
-        let hello = self.conversation.hear(false).map_err(|why| self.broken(why))?;
-        let hello = wire::read_hello(hello.bytes()).map_err(refused)?;
-        let role = self.settle(hello)?;
-        let rings = self.welcome(role)?;
-        let ready = self.conversation.hear(false).map_err(|why| self.broken(why))?;
-        wire::read_ready(ready.bytes()).map_err(refused)?;
-        Ok((role, rings))
-    }
-
     pub(super) fn check_user(&self, who: &Credentials) -> Result<(), Failure> {
         if self.options.trusts(who.uid, geteuid().as_raw()) {
             Ok(())
@@ -171,7 +93,7 @@ impl Admission<'_> {
             Refusal::Busy => (Code::Busy, 0),
             Refusal::OtherTimeNamespace => (Code::OtherTimeNamespace, 0),
             Refusal::Silent | Refusal::RingTooLarge { .. } | Refusal::Protocol(_) => (Code::Other, 0),
-            Refusal::Gone => return,
+            Refusal::Gone | Refusal::Crowded => return,
         };
         self.reject(code, detail, &why.to_string());
     }

@@ -279,7 +279,7 @@ pub enum ConnectError {
 
 impl ListenError {
     /// A failed system call as the error it is.
-    pub(super) fn system(operation: &'static str, path: &Path, source: io::Error) -> Self {
+    pub(crate) fn system(operation: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         if is_out_of_descriptors(&source) {
             Self::OutOfDescriptors { path, source }

@@ -14,7 +14,6 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair,
 };
 
-use super::admission::{Client, Outcome};
 use super::connector::fuzz::converse;
 use super::guest::{Guest, Progress};
 use super::refusal::Refusal;
@@ -202,7 +201,7 @@ fn listen(input: &Input<'_>) -> bool {
     let (kind, role) = (kind(how), role(how >> 1 & 3));
     let (ours, theirs) = sockets();
     // As on a system that refuses descriptors, and as on one that does not.
-    let client = Client::new(if how & 4 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) });
+    let client = if how & 4 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) };
     // No namespace has the number 1.
     let time_namespace = u64::from(how & 32 != 0);
     let hello = Hello { kind, role: self::role(how >> 3 & 3), wishes: [None; 2], time_namespace };
@@ -211,21 +210,13 @@ fn listen(input: &Input<'_>) -> bool {
     let path = Path::new("fuzzed");
     let offer = offer(kind, role);
     let leaves = how & 64 != 0;
-    if how & 128 == 0 {
+    // Whether it says everything at once.
+    let at_once = how & 128 == 0;
+    if at_once {
         say(input, theirs.as_fd(), &wire::write_ready(), None);
-        let theirs = (!leaves).then_some(theirs);
-        let linked = match client.handshake(path, &offer, &options, Deadline::never()) {
-            Ok(Outcome::Linked(link)) => check(*link, kind, Side::Listener),
-            Ok(Outcome::Refused(why)) => {
-                drop(why.to_string());
-                false
-            }
-            Err(error) => panic!("a client brought about {error}"),
-        };
-        drop(theirs);
-        return linked;
     }
-    let mut guest = Guest::new(client, &options);
+    let guest = Guest::new(client, &options, Deadline::never()).expect("a socket of this process");
+    let mut guest = guest.expect("this process");
     let mut theirs = Some(theirs);
     for step in 0..4 {
         let terms = |wishes: &wire::Wishes| match wishes[0] {
@@ -241,9 +232,11 @@ fn listen(input: &Input<'_>) -> bool {
             }
             Err(error) => panic!("a client brought about {error}"),
         }
-        if leaves && step == 1 {
+        if leaves && (at_once || step == 1) {
             theirs = None;
-        } else if let Some(theirs) = &theirs {
+        } else if let Some(theirs) = &theirs
+            && !at_once
+        {
             say(input, theirs.as_fd(), &wire::write_ready(), None);
         }
     }

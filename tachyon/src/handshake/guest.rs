@@ -1,13 +1,17 @@
-//! A client's handshake in steps that never wait, for a server that has others to attend to.
+//! A client's handshake in steps that never wait, for a listener or a server that has others to attend to.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use super::admission::{Admission, Client, Failure, refused};
+use rustix::process::geteuid;
+
+use super::admission::{Admission, Failure, refused};
 use super::conversation::{Break, Conversation, Message, Stop};
-use super::credentials::Credentials;
+use super::credentials::{self, Credentials};
 use super::error::ListenError;
+use super::process::Process;
 use super::refusal::Refusal;
 use super::wire::{self, Wishes};
 use super::{Link, Offer, Role};
@@ -19,6 +23,8 @@ use crate::wait::{Deadline, Peer, Socket};
 #[derive(Debug)]
 pub(crate) struct Guest {
     socket: Socket,
+    who: Credentials,
+    process: Process,
     deadline: Deadline,
     stage: Stage,
 }
@@ -28,8 +34,11 @@ enum Stage {
     /// Nothing heard yet.
     Arrived,
     /// Welcomed; it has to confirm.
-    Welcomed { who: Credentials, role: Role, rings: Vec<RingMemory> },
+    Welcomed { role: Role, rings: Vec<RingMemory> },
 }
+
+/// The text of a reject when this side fails.
+const OURS: &str = "the listener failed; see its own error";
 
 /// What a step led to.
 #[derive(Debug)]
@@ -41,10 +50,44 @@ pub(crate) enum Progress {
 }
 
 impl Guest {
-    /// Begins the handshake of an accepted client, which has as long as `options` say.
-    pub(crate) fn new(client: Client, options: &Options) -> Self {
-        let deadline = options.client_deadline(Deadline::never());
-        Self { socket: client.into_socket(), deadline, stage: Stage::Arrived }
+    /// Begins the handshake of an accepted client, which has as long as `options` say, and not past `overall`. It is asked who it is before
+    /// anything of it is read; `None` means that its process has ended already.
+    ///
+    /// # Errors
+    /// The system's refusal to say.
+    pub(crate) fn new(socket: Socket, options: &Options, overall: Deadline) -> io::Result<Option<Self>> {
+        let deadline = options.client_deadline(overall).min(overall);
+        let who = match credentials::of_peer(socket.as_fd()) {
+            Ok(Some(who)) => who,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                // A courtesy, as with every other client that is turned away.
+                let _ = socket.send(wire::write_reject(wire::Code::Other, 0, OURS).as_ref(), &[]);
+                return Err(error);
+            }
+        };
+        let process = Process::of(&who);
+        Ok(Some(Self { socket, who, process, deadline, stage: Stage::Arrived }))
+    }
+
+    /// Its time begins anew: it had to wait for another client.
+    pub(crate) fn restart(&mut self, options: &Options, overall: Deadline) {
+        self.deadline = options.client_deadline(overall).min(overall);
+    }
+
+    /// The process that it is.
+    pub(crate) fn process(&self) -> Process {
+        self.process
+    }
+
+    /// Whether it runs as another user than this process.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.who.uid != Some(geteuid().as_raw())
+    }
+
+    /// Whether it was welcomed, and has only to confirm.
+    pub(crate) fn was_welcomed(&self) -> bool {
+        matches!(self.stage, Stage::Welcomed { .. })
     }
 
     /// When the guest's time is up.
@@ -65,20 +108,27 @@ impl Guest {
         options: &Options,
         terms: impl FnOnce(&Wishes) -> Result<Offer, Refusal>,
     ) -> Result<Progress, ListenError> {
-        let Self { socket, deadline, stage } = self;
+        let Self { socket, who, process, deadline, stage } = self;
         let conversation = |socket| Conversation { socket, deadline: Deadline::after(Duration::ZERO), interrupt: None };
         let heard = match listen_in(&conversation(&socket)) {
             Some(heard) => heard,
             None if deadline.has_passed() => Err(Break::Stopped(Stop::TimedOut)),
-            None => return Ok(Progress::Waiting(Self { socket, deadline, stage })),
+            None => return Ok(Progress::Waiting(Self { socket, who, process, deadline, stage })),
         };
         let admission = Admission { conversation: conversation(&socket), path, offer: standard, options };
         let failure = match (heard.map_err(|why| admission.broken(why)), stage) {
-            (Ok(hello), Stage::Arrived) => match greet(&admission, &hello, terms) {
-                Ok(stage) => return Ok(Progress::Waiting(Self { socket, deadline, stage })),
-                Err(failure) => failure,
-            },
-            (Ok(ready), Stage::Welcomed { who, role, rings }) => match wire::read_ready(ready.bytes()) {
+            (Ok(hello), Stage::Arrived) => {
+                // The client's time stands still while its rings are made.
+                let left = deadline.remaining();
+                match greet(&admission, &who, &hello, terms) {
+                    Ok(stage) => {
+                        let deadline = Deadline::from(left);
+                        return Ok(Progress::Waiting(Self { socket, who, process, deadline, stage }));
+                    }
+                    Err(failure) => failure,
+                }
+            }
+            (Ok(ready), Stage::Welcomed { role, rings }) => match wire::read_ready(ready.bytes()) {
                 Ok(()) => {
                     let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);
                     let link = Link { role, side: Side::Listener, rings, peer };
@@ -94,7 +144,7 @@ impl Guest {
                 Ok(Progress::Refused(why))
             }
             Failure::Ours(error) => {
-                admission.reject(wire::Code::Other, 0, "the server failed; see its own error");
+                admission.reject(wire::Code::Other, 0, OURS);
                 Err(error)
             }
         }
@@ -112,20 +162,55 @@ fn listen_in(conversation: &Conversation<'_>) -> Option<Result<Message, Break>> 
 /// From hello to welcome.
 fn greet(
     admission: &Admission<'_>,
+    who: &Credentials,
     hello: &Message,
     terms: impl FnOnce(&Wishes) -> Result<Offer, Refusal>,
 ) -> Result<Stage, Failure> {
-    let who = admission.identify()?;
-    admission.check_user(&who)?;
+    admission.check_user(who)?;
     let hello = wire::read_hello(hello.bytes()).map_err(refused)?;
     let role = admission.settle(hello)?;
     let offer = terms(&hello.wishes).map_err(Failure::Refused)?;
     let rings = Admission { offer: &offer, ..*admission }.welcome(role)?;
-    Ok(Stage::Welcomed { who, role, rings })
+    Ok(Stage::Welcomed { role, rings })
 }
 
 impl AsFd for Guest {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+    use crate::handshake::Kind;
+    use crate::handshake::wire::Hello;
+    use crate::ring::{Geometry, Use};
+
+    #[test]
+    fn the_time_in_which_its_rings_are_made_is_not_the_clients() {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let say = |bytes: &[u8]| rustix::net::send(&theirs, bytes, SendFlags::empty()).unwrap();
+        let hello = Hello { kind: Kind::Rpc, role: Role::Source, wishes: [None; 2], time_namespace: 0 };
+        say(wire::write_hello(hello).as_ref());
+        let patience = Duration::from_millis(200);
+        let options = Options::new().handshake_timeout(patience);
+        let offer =
+            Offer { kind: Kind::Rpc, role: Role::Sink, geometries: vec![Geometry::new(4096, Use::Calls).unwrap(); 2] };
+        let guest = Guest::new(Socket::accepted(ours, false), &options, Deadline::never()).unwrap().unwrap();
+        let slowly = |_: &Wishes| {
+            std::thread::sleep(patience * 2);
+            Ok(offer.clone())
+        };
+        let Ok(Progress::Waiting(guest)) = guest.step(Path::new("test"), &offer, &options, slowly) else {
+            panic!("a correct hello")
+        };
+        assert!(!guest.deadline().has_passed());
+        say(wire::write_ready().as_ref());
+        let linked = guest.step(Path::new("test"), &offer, &options, |_| unreachable!("asked once"));
+        assert!(matches!(linked, Ok(Progress::Linked(_))), "{linked:?}");
     }
 }

@@ -1,20 +1,24 @@
 //! The side that waits to be found.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
-use super::admission::{Client, Outcome};
 use super::binding::Binding;
-use super::conversation::{Stop, wait_until};
 use super::error::ListenError;
+use super::guest::{Guest, Progress};
+use super::refusal::Refusal;
 use super::{Link, Offer};
 use crate::options::Options;
-use crate::wait::{Deadline, Socket, reaper};
+use crate::wait::{Deadline, INTERRUPT_SLICE, Socket, reaper};
+
+/// Most clients whose handshakes are under way.
+const MAX_PENDING: usize = 8;
 
 /// Time between two looks whether descriptors that clients passed are closed by now.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -50,51 +54,20 @@ impl Listener {
         Binding::new(path, options).map(|binding| Self { binding })
     }
 
-    /// Waits for a client and makes a connection with it. Clients that are not as they should be are turned away.
+    /// Waits for a client and makes a connection with it. Clients that are not as they should be are turned away, and
+    /// those that say nothing keep no other out.
     ///
     /// # Errors
     ///
     /// [`ListenError`] for what is wrong on this side: time is up, an interrupt, no more descriptors or memory.
     pub(crate) fn accept(&self, offer: &Offer, options: &Options, deadline: Deadline) -> Result<Link, ListenError> {
-        let mut refused = 0;
-        let mut last = None;
+        let mut choice =
+            Choice { listener: self, offer, options, deadline, pending: VecDeque::new(), refused: 0, last: None };
         loop {
-            let stop = if reaper::is_full() {
-                // What clients passed is being closed; the next ones wait in the queue.
-                let pause = Deadline::after(PAUSE);
-                match wait_until(self, PollFlags::empty(), pause.min(deadline), options.interrupt_hook()) {
-                    Err(Stop::TimedOut) if !deadline.has_passed() => Ok(()),
-                    stop => stop,
-                }
-            } else if let Some(client) = self.try_accept()? {
-                match client.handshake(self.path(), offer, options, deadline)? {
-                    Outcome::Linked(link) => return Ok(*link),
-                    Outcome::Refused(why) => {
-                        refused += 1;
-                        last = Some(why);
-                    }
-                }
-                // Asked here too, so that an endless queue of bad clients cannot keep the listener busy for ever.
-                if deadline.has_passed() {
-                    Err(Stop::TimedOut)
-                } else if options.interrupt_hook().is_some_and(|asked| asked()) {
-                    Err(Stop::Interrupted)
-                } else {
-                    Ok(())
-                }
-            } else {
-                wait_until(self, PollFlags::IN, deadline, options.interrupt_hook())
-            };
-            match stop {
-                Ok(()) => {}
-                Err(Stop::TimedOut) => {
-                    return Err(ListenError::TimedOut { path: self.path().to_owned(), refused, last });
-                }
-                Err(Stop::Interrupted) => return Err(ListenError::Interrupted { path: self.path().to_owned() }),
-                Err(Stop::System { operation, source }) => {
-                    return Err(ListenError::system(operation, self.path(), source));
-                }
+            if let Some(link) = choice.step()? {
+                return Ok(link);
             }
+            choice.wait()?;
         }
     }
 
@@ -103,14 +76,14 @@ impl Listener {
     /// # Errors
     ///
     /// [`ListenError`] if the system refuses; the client then stays in the queue.
-    pub(crate) fn try_accept(&self) -> Result<Option<Client>, ListenError> {
+    pub(crate) fn try_accept(&self) -> Result<Option<Socket>, ListenError> {
         if reaper::is_full() {
             return Err(self.full());
         }
         loop {
             match accept_with(&self.binding, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(socket) => {
-                    return Ok(Some(Client::new(Socket::accepted(socket, self.binding.refuses_rights()))));
+                    return Ok(Some(Socket::accepted(socket, self.binding.refuses_rights())));
                 }
                 Err(Errno::AGAIN) => return Ok(None),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
@@ -127,6 +100,127 @@ impl Listener {
     /// The path this listener is found at.
     pub(crate) fn path(&self) -> &Path {
         self.binding.path()
+    }
+}
+
+/// The clients of which one is to be the peer: the first whose handshake is done.
+struct Choice<'a> {
+    listener: &'a Listener,
+    offer: &'a Offer,
+    options: &'a Options,
+    deadline: Deadline,
+    /// The longest there first. At most one was welcomed: a client that was takes itself for connected soon.
+    pending: VecDeque<Guest>,
+    /// Clients that were turned away, and why the last of them was.
+    refused: usize,
+    last: Option<Refusal>,
+}
+
+impl Choice<'_> {
+    /// Takes all steps that need no wait.
+    fn step(&mut self) -> Result<Option<Link>, ListenError> {
+        for _ in 0..self.pending.len() {
+            if let Some(guest) = self.pending.pop_front()
+                && let Some(link) = self.advance(guest)?
+            {
+                return Ok(Some(link));
+            }
+        }
+        // A bounded number, so that an endless queue of bad clients does not keep the listener for ever.
+        for _ in 0..MAX_PENDING {
+            if !self.has_place() {
+                break;
+            }
+            let Some(client) = self.listener.try_accept()? else { break };
+            let path = self.listener.path();
+            let guest = Guest::new(client, self.options, self.deadline)
+                .map_err(|source| ListenError::system("identify the client on", path, source))?;
+            match guest {
+                Some(guest) => {
+                    if let Some(link) = self.advance(guest)? {
+                        return Ok(Some(link));
+                    }
+                }
+                None => self.refuse(Refusal::Gone),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether another client can be attended to. The one that has been silent for longest makes a place.
+    fn has_place(&mut self) -> bool {
+        if reaper::is_full() {
+            // Passed descriptors are being closed; the next clients wait in the queue.
+            return false;
+        }
+        if self.pending.len() < MAX_PENDING {
+            return true;
+        }
+        if self.is_one_welcomed() {
+            return false;
+        }
+        self.pending.pop_front();
+        self.refuse(Refusal::Crowded);
+        true
+    }
+
+    fn is_one_welcomed(&self) -> bool {
+        self.pending.iter().any(Guest::was_welcomed)
+    }
+
+    fn refuse(&mut self, why: Refusal) {
+        self.refused += 1;
+        self.last = Some(why);
+    }
+
+    /// Takes a client's next step, unless it has to wait until another one that was welcomed is through.
+    fn advance(&mut self, guest: Guest) -> Result<Option<Link>, ListenError> {
+        if self.is_one_welcomed() {
+            self.pending.push_back(guest);
+            return Ok(None);
+        }
+        let welcomed = guest.was_welcomed();
+        match guest.step(self.listener.path(), self.offer, self.options, |_| Ok(self.offer.clone()))? {
+            Progress::Linked(link) => return Ok(Some(*link)),
+            Progress::Waiting(guest) => self.pending.push_back(guest),
+            Progress::Refused(why) => {
+                self.refuse(why);
+                if welcomed {
+                    for waited in &mut self.pending {
+                        waited.restart(self.options, self.deadline);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until the next step can be taken.
+    fn wait(&mut self) -> Result<(), ListenError> {
+        let path = self.listener.path();
+        let interrupt = self.options.interrupt_hook();
+        if self.deadline.has_passed() {
+            return Err(ListenError::TimedOut { path: path.to_owned(), refused: self.refused, last: self.last.take() });
+        }
+        if interrupt.is_some_and(|asked| asked()) {
+            return Err(ListenError::Interrupted { path: path.to_owned() });
+        }
+        let one_welcomed = self.is_one_welcomed();
+        // The others are heard in their turn.
+        let heard: Vec<&Guest> = self.pending.iter().filter(|guest| guest.was_welcomed() || !one_welcomed).collect();
+        let mut watched: Vec<PollFd<'_>> = heard.iter().map(|guest| PollFd::new(*guest, PollFlags::IN)).collect();
+        let full = reaper::is_full();
+        if !(full || one_welcomed && self.pending.len() >= MAX_PENDING) {
+            watched.push(PollFd::new(self.listener, PollFlags::IN));
+        }
+        let deadlines = heard.iter().map(|guest| guest.deadline()).fold(self.deadline, Deadline::min);
+        let slices = [deadlines.remaining(), interrupt.map(|_| INTERRUPT_SLICE), full.then_some(PAUSE)];
+        // A sleep too long for the kernel is one without an end.
+        let limit = slices.into_iter().flatten().min().and_then(|limit| Timespec::try_from(limit).ok());
+        match poll(&mut watched, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(ListenError::system("wait on", path, errno.into())),
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod guest;
 mod listener;
 mod namespace;
 mod path;
+mod process;
 mod refusal;
 mod wire;
 
@@ -35,6 +36,7 @@ pub(crate) use guest::{Guest, Progress};
 pub(crate) use listener::{Listener, listen};
 pub use path::PathError;
 pub(crate) use path::absolute;
+pub(crate) use process::Process;
 pub use refusal::{ProtocolError, Refusal};
 pub(crate) use wire::Wishes;
 

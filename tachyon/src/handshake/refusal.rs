@@ -63,6 +63,8 @@ pub enum Refusal {
     OtherTimeNamespace,
     #[error("it did not finish the handshake in time")]
     Silent,
+    #[error("it had not said what it wants when others needed its place")]
+    Crowded,
     #[error("it hung up during the handshake")]
     Gone,
     #[error("it sent {0}")]

@@ -68,6 +68,11 @@ impl Geometry {
         }
     }
 
+    /// The same with half the capacity; `None` for the smallest.
+    pub(crate) const fn halved(self) -> Option<Self> {
+        if self.capacity < 2 { None } else { Some(Self { capacity: self.capacity / 2, ..self }) }
+    }
+
     /// Bytes of payload the ring holds, which is also its largest message.
     #[inline]
     pub(crate) const fn capacity(self) -> usize {

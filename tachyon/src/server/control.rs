@@ -2,9 +2,10 @@
 
 use core::fmt;
 use std::collections::VecDeque;
+use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -13,6 +14,7 @@ use super::events::{Leaving, ServerEvent};
 use super::service::Nothing;
 use super::session::Arrival;
 use crate::foreign;
+use crate::handshake::Refusal;
 use crate::stats::Publication;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::wait::{Deadline, StopTime};
@@ -20,31 +22,71 @@ use crate::wait::{Deadline, StopTime};
 /// What [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
 pub(super) type EventHook = Box<dyn Fn(&ServerEvent<'_>) + Send + Sync>;
 
-/// A worker's letter box: callers on their way to it, and the counter that wakes it.
+/// Wakes a thread that sleeps in an epoll, now or when it next sleeps: an eventfd, shared with no other process.
+#[derive(Debug)]
+pub(super) struct Bell(OwnedFd);
+
+impl Bell {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+    }
+
+    pub(super) fn ring(&self) {
+        // A full counter rings already.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Sets the counter back, before the thread looks at what it rang for.
+    pub(super) fn silence(&self) {
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A report of the acceptor to a worker.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// A caller to serve.
+    Arrival(Box<Arrival>),
+    /// A client was turned away.
+    TurnedAway(Refusal),
+    /// The system refused something.
+    Trouble(Box<dyn Error + Send + Sync>),
+}
+
+/// Most reports that wait for a worker; further ones are dropped until it has seen to them. Callers always get through.
+const MOST_REPORTS: usize = 256;
+
+/// A worker's letter box, and the bell that wakes it.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    /// An eventfd, shared with no other process.
-    bell: OwnedFd,
-    arrivals: Mutex<VecDeque<Arrival>>,
+    bell: Bell,
+    letters: Mutex<VecDeque<Letter>>,
     /// Callers the worker has or is about to get.
     load: AtomicUsize,
 }
 
 impl Inbox {
     fn new() -> io::Result<Self> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { bell, arrivals: Mutex::default(), load: AtomicUsize::new(0) })
+        Ok(Self { bell: Bell::new()?, letters: Mutex::default(), load: AtomicUsize::new(0) })
     }
 
-    /// Wakes the worker, now or when it next sleeps.
+    fn letters(&self) -> MutexGuard<'_, VecDeque<Letter>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn ring(&self) {
-        // A full counter rings already.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        self.bell.ring();
     }
 
-    /// Sets the counter back, before the worker looks at what it rang for.
+    /// Sets the bell back, before the worker looks at what it rang for.
     pub(super) fn silence(&self) {
-        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        self.bell.silence();
     }
 
     /// The worker has one session less.
@@ -52,8 +94,8 @@ impl Inbox {
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn take(&self) -> Option<Arrival> {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    pub(super) fn take(&self) -> Option<Letter> {
+        self.letters().pop_front()
     }
 }
 
@@ -67,6 +109,8 @@ impl AsFd for Inbox {
 pub(super) struct Control {
     pub(super) stop_time: Arc<StopTime>,
     inboxes: Mutex<Vec<Arc<Inbox>>>,
+    /// Wakes the acceptor's thread, while there is one.
+    door_bell: Mutex<Option<Arc<Bell>>>,
     hook: Option<EventHook>,
     publication: Mutex<Option<Arc<Publication>>>,
 }
@@ -76,12 +120,13 @@ impl Control {
         Self {
             stop_time: Arc::new(StopTime::new(stop_timeout)),
             inboxes: Mutex::default(),
+            door_bell: Mutex::default(),
             hook: None,
             publication: Mutex::default(),
         }
     }
 
-    fn inboxes(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Inbox>>> {
+    fn inboxes(&self) -> MutexGuard<'_, Vec<Arc<Inbox>>> {
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -115,12 +160,19 @@ impl Control {
         }
     }
 
-    /// Asks all workers to stop.
+    /// Asks the acceptor and all workers to stop.
     pub(super) fn stop(&self) {
         self.stop_time.stop();
-        for inbox in self.inboxes().iter() {
-            inbox.ring();
+        if let Some(bell) = &*self.door_bell.lock().unwrap_or_else(PoisonError::into_inner) {
+            bell.ring();
         }
+        for inbox in self.inboxes().iter() {
+            inbox.bell.ring();
+        }
+    }
+
+    pub(super) fn set_door_bell(&self, bell: Option<Arc<Bell>>) {
+        *self.door_bell.lock().unwrap_or_else(PoisonError::into_inner) = bell;
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -143,27 +195,48 @@ impl Control {
     pub(super) fn dismiss(&self) {
         let inboxes = core::mem::take(&mut *self.inboxes());
         for inbox in inboxes {
-            while let Some(arrival) = inbox.take() {
-                let info = arrival.info;
-                let mut core = arrival.into_core();
-                // A caller that is gone is not told.
-                drop(core.refuse_all(&mut Nothing));
-                drop(core);
-                self.tell(&ServerEvent::Left(&info, Leaving::Closed));
+            while let Some(letter) = inbox.take() {
+                if let Some(arrival) = self.open(letter) {
+                    let info = arrival.info;
+                    let mut core = arrival.into_core();
+                    // A caller that is gone is not told.
+                    drop(core.refuse_all(&mut Nothing));
+                    drop(core);
+                    self.tell(&ServerEvent::Left(&info, Leaving::Closed));
+                }
             }
         }
         self.set_publication(None);
     }
 
-    /// Gives a caller to the worker that has the fewest. A server that stops gives it to the one that let it in, since
-    /// others may have finished.
-    pub(super) fn hand_over(&self, arrival: Arrival, own: &Arc<Inbox>) {
+    /// Tells of what the acceptor has done; a caller that it let in is the worker's from now on.
+    pub(super) fn open(&self, letter: Letter) -> Option<Box<Arrival>> {
+        match letter {
+            Letter::Arrival(arrival) => {
+                self.tell(&ServerEvent::Joined(&arrival.info));
+                return Some(arrival);
+            }
+            Letter::TurnedAway(why) => self.tell(&ServerEvent::TurnedAway(&why.to_string())),
+            Letter::Trouble(error) => self.tell(&ServerEvent::Trouble(&*error)),
+        }
+        None
+    }
+
+    /// Gives a letter to the worker that has the fewest callers. A server that stops gives it to the first, which sees
+    /// the acceptor to its end.
+    pub(super) fn post(&self, letter: Letter) {
         let inboxes = self.inboxes();
         let fewest = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed));
-        let inbox = if self.is_stopping() { own } else { fewest.unwrap_or(own) };
-        inbox.load.fetch_add(1, Ordering::Relaxed);
-        inbox.arrivals.lock().unwrap_or_else(PoisonError::into_inner).push_back(arrival);
-        inbox.ring();
+        let Some(inbox) = (if self.is_stopping() { inboxes.first() } else { fewest }) else { return };
+        let mut letters = inbox.letters();
+        if matches!(letter, Letter::Arrival(_)) {
+            inbox.load.fetch_add(1, Ordering::Relaxed);
+        } else if letters.len() >= MOST_REPORTS {
+            return;
+        }
+        letters.push_back(letter);
+        drop(letters);
+        inbox.bell.ring();
     }
 
     /// Callers connected now.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::control::Control;
-use super::entrance::Entrance;
+use super::door::Door;
 use super::events::{Leaving, ServerEvent};
 use super::service::{Blocking, outcome_of};
 use super::session::Arrival;
@@ -43,7 +43,7 @@ pub enum Next {
 /// A server, or one connection, in the hands of a loop.
 #[derive(Debug)]
 pub struct Driven {
-    pub(super) worker: Worker<Arc<Control>, Box<Entrance>, Deferred>,
+    pub(super) worker: Worker<Arc<Control>, Box<Door>, Deferred>,
     pub(super) publication: Option<Arc<Publication>>,
     /// How the only caller left, where there is one.
     pub(super) left: Option<Arc<Mutex<Option<Leaving>>>>,
@@ -53,13 +53,15 @@ impl Driven {
     /// Takes a server. `None` when it was stopped before.
     ///
     /// # Errors
-    /// The system's refusal to watch it.
+    /// The system's refusal to watch it, or to make the acceptor's thread.
     pub fn server<S: ?Sized>(mut server: RpcServer, dispatcher: &Dispatcher<S>) -> io::Result<Option<Self>> {
-        let Some(entrance) = server.entrance.take() else { return Ok(None) };
-        let publication = server.publish(dispatcher, entrance.path(), 1);
+        let Some(door) = server.door.take() else { return Ok(None) };
+        let publication = server.publish(dispatcher, door.path(), 1);
         let options = resting(&server.options.connection);
-        let worker = Worker::new(Arc::clone(&server.control), Some(Box::new(entrance)), options)?;
-        Ok(Some(Self { worker, publication, left: None }))
+        let worker = Worker::new(Arc::clone(&server.control), Some(Box::new(door)), options)?;
+        let mut driven = Self { worker, publication, left: None };
+        driven.worker.open(&server.control)?;
+        Ok(Some(driven))
     }
 
     /// Takes the answering end of a connection that has one caller. That end was taken for this.
@@ -77,7 +79,7 @@ impl Driven {
         }));
         let options = resting(&Options::new());
         let mut worker = Worker::new(Arc::new(control), None, options.clone())?;
-        worker.add(Arrival::new(1, established));
+        worker.add(Arrival::new(1, established, None));
         Ok(Self { worker, publication: None, left: Some(left) })
     }
 
@@ -102,6 +104,7 @@ impl Driven {
         }
         for _ in 0..ROUNDS {
             if self.worker.control.is_stopping() && !self.worker.poller.is_inherited() {
+                self.worker.door.as_mut().map_or(Ok(()), |door| door.check())?;
                 return Ok(Next::Stop);
             }
             self.worker.look(false)?;
@@ -226,6 +229,10 @@ impl<S: ?Sized, A: Aside> Service for Deferring<'_, S, A> {
 impl Drop for Driven {
     /// Closes every connection in good order, unless this is a forked child, which has none.
     fn drop(&mut self) {
+        if let Some(door) = &mut self.worker.door {
+            // An error of the acceptor's thread was reported by the turn that it ended.
+            drop(door.leave());
+        }
         self.worker.part_all();
         self.worker.control.dismiss();
     }

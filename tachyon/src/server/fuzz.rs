@@ -67,8 +67,8 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     let mut asker = Asker::new(hostile);
     let [beside, theirs] = linked(&hostile.beside, &options);
     let mut neighbour = Neighbour::new(&theirs);
-    service.driven.worker.add(Arrival::new(1, &liar.ours));
-    service.driven.worker.add(Arrival::new(2, &beside));
+    service.driven.worker.add(Arrival::new(1, &liar.ours, None));
+    service.driven.worker.add(Arrival::new(2, &beside, None));
     drop(beside);
     while let Some(step) = hostile.input.next() {
         asker.aim(hostile);

@@ -1,19 +1,23 @@
 //! A service: one path, any number of callers, one table of endpoints.
 
+mod acceptor;
 mod control;
+mod door;
 mod driven;
-mod entrance;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 #[cfg(feature = "tokio")]
 mod handlers;
+mod lot;
 mod options;
 mod pace;
+mod places;
 mod poller;
 mod seat;
 mod service;
 mod session;
+mod slow;
 #[cfg(feature = "tokio")]
 mod tasks;
 mod worker;
@@ -23,11 +27,13 @@ use std::sync::Arc;
 
 pub use driven::{Aside, Driven, Next};
 pub use events::{Leaving, ServerEvent};
-pub use options::ServerOptions;
+pub use options::{AcceptorMode, ServerOptions};
 
 use self::control::Control;
-use self::entrance::Entrance;
-use self::service::Blocking;
+use self::door::Door;
+use self::lot::Lot;
+use self::service::{Blocking, Sharing};
+use self::slow::SlowEndpoints;
 use self::worker::{Worker, lost};
 use crate::dispatch::{Dispatcher, Lent, Served, sealed};
 use crate::error::{ListenError, ServeError};
@@ -67,7 +73,7 @@ use crate::wait::PollingMode;
 #[derive(Debug)]
 #[must_use = "dropping a server closes its path"]
 pub struct RpcServer {
-    entrance: Option<Entrance>,
+    door: Option<Door>,
     options: ServerOptions,
     control: Arc<Control>,
 }
@@ -107,9 +113,9 @@ impl RpcServer {
     /// # Errors
     /// As [`bind`](Self::bind), and for ring sizes that are not powers of two.
     pub fn bind_with(path: impl AsRef<Path>, options: ServerOptions) -> Result<Self, ListenError> {
-        let entrance = Entrance::new(path.as_ref(), options.clone())?;
+        let door = Door::new(path.as_ref(), &options)?;
         let control = Arc::new(Control::new(options.stop_timeout));
-        Ok(Self { entrance: Some(entrance), options, control })
+        Ok(Self { door: Some(door), options, control })
     }
 
     /// What stops this server.
@@ -135,7 +141,7 @@ impl RpcServer {
 
     /// The path that callers connect to; `None` once the server was stopped.
     pub fn path(&self) -> Option<&Path> {
-        self.entrance.as_ref().map(Entrance::path)
+        self.door.as_ref().map(Door::path)
     }
 
     /// Begins to publish statistics, if the options want any. A server that cannot goes on without.
@@ -157,17 +163,24 @@ impl RpcServer {
     }
 
     fn serve<S: ?Sized>(&mut self, dispatcher: &mut Dispatcher<S>) -> Result<(), ServeError> {
-        let Some(mut entrance) = self.entrance.take() else { return Ok(()) };
-        let publication = self.publish(dispatcher, entrance.path(), 1);
+        let Some(mut door) = self.door.take() else { return Ok(()) };
+        let publication = self.publish(dispatcher, door.path(), 1);
         let bank = publication.as_ref().map(|publication| publication.board.bank(0));
         let (desk, state) = dispatcher.exclusive();
         let mut service = Blocking { desk, state: Lent::Exclusive(state), bank };
-        let outcome = Worker::new(&*self.control, Some(&mut entrance), self.options.connection.clone())
+        let outcome = Worker::new(&*self.control, Some(&mut door), self.options.connection.clone())
+            .and_then(|mut worker| worker.open(&self.control).map(|()| worker))
             .map_err(ServeError::Io)
             .and_then(|worker| worker.run(&mut service));
+        self.finish(door, outcome)
+    }
+
+    /// The acceptor and all workers have ended, or do now. A server whose serving was interrupted keeps its path.
+    fn finish(&mut self, mut door: Door, outcome: Result<(), ServeError>) -> Result<(), ServeError> {
+        let outcome = both(outcome, door.leave());
         self.control.dismiss();
-        if matches!(outcome, Err(ServeError::Interrupted)) {
-            self.entrance = Some(entrance);
+        if matches!(outcome, Err(ServeError::Interrupted)) && !self.control.is_stopping() {
+            self.door = Some(door);
         }
         outcome
     }
@@ -178,24 +191,36 @@ impl RpcServer {
         workers: usize,
     ) -> Result<(), ServeError> {
         dispatcher.check_shared()?;
-        let Some(mut entrance) = self.entrance.take() else { return Ok(()) };
-        let publication = self.publish(dispatcher, entrance.path(), workers);
+        let Some(mut door) = self.door.take() else { return Ok(()) };
+        let publication = self.publish(dispatcher, door.path(), workers);
         let (desk, state) = dispatcher.shared();
         let bank = |worker| publication.as_ref().map(|publication| publication.board.bank(worker));
         let (control, options) = (&*self.control, &self.options.connection);
+        let slow = SlowEndpoints::new();
+        // An inline acceptor is the first worker's, and hands each caller to one of the workers for good.
+        let lot = (self.options.acceptor == AcceptorMode::Thread).then(|| Lot::new(control)).transpose();
+        let lot = match lot {
+            Ok(lot) => lot,
+            Err(error) => return self.finish(door, Err(ServeError::Io(error))),
+        };
+        let worker = |door, options| match &lot {
+            Some(lot) => Worker::at(lot, control, door, options),
+            None => Worker::new(control, door, options),
+        };
         let outcome = std::thread::scope(|scope| {
-            let run = |worker: Worker<&Control, &mut Entrance, _>, index| {
-                let outcome = worker.run(&mut Blocking { desk, state: Lent::Shared(state), bank: bank(index) });
+            let run = |worker: Worker<&Control, &mut Door, _>, index| {
+                let blocking = Blocking { desk, state: Lent::Shared(state), bank: bank(index) };
+                let outcome = worker.run(&mut Sharing { blocking, slow: &slow });
                 control.stop();
                 outcome
             };
-            // The first worker has the door, and so the interrupt hook.
-            let first = Worker::new(control, Some(&mut entrance), options.clone()).map_err(ServeError::Io)?;
+            // The first worker has the door and the interrupt hook.
+            let mut first = worker(Some(&mut door), options.clone()).map_err(ServeError::Io)?;
             let quiet = options.clone().without_interrupt();
             let mut others = Vec::new();
             let mut outcome = Ok(());
             for index in 1..workers {
-                let started = Worker::new(control, None, quiet.clone()).and_then(|worker| {
+                let started = worker(None, quiet.clone()).and_then(|worker| {
                     let name = format!("tachyon-{index}");
                     std::thread::Builder::new().name(name).spawn_scoped(scope, move || run(worker, index))
                 });
@@ -208,6 +233,13 @@ impl RpcServer {
                     }
                 }
             }
+            // All threads are there before the first caller is.
+            if outcome.is_ok()
+                && let Err(error) = first.open(&self.control)
+            {
+                outcome = Err(ServeError::Io(error));
+                control.stop();
+            }
             // Of a server that is stopped already, this turns away the callers that have connected.
             outcome = both(outcome, run(first, 0));
             for other in others {
@@ -215,8 +247,7 @@ impl RpcServer {
             }
             outcome
         });
-        self.control.dismiss();
-        outcome
+        self.finish(door, outcome)
     }
 }
 
@@ -240,8 +271,9 @@ impl Served for RpcServer {
 }
 
 impl<S: ?Sized + Sync> Dispatcher<S> {
-    /// Serves a server's callers with `workers` threads, this one among them, until it is stopped. Each caller stays
-    /// with one thread, so its requests are handled in order; handlers of different callers run side by side.
+    /// Serves a server's callers with `workers` threads, this one among them, until it is stopped. Each caller is with
+    /// one thread at a time, so its requests are handled in order; handlers of different callers run side by side. A
+    /// request waits for another caller's handler only while all workers are at work.
     ///
     /// # Errors
     /// [`ServeError::Exclusive`] when an endpoint changes the state, whatever the number of workers: nobody was served,

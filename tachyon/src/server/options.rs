@@ -2,10 +2,27 @@
 
 use std::time::Duration;
 
+use super::places::Limits;
 use crate::error::CapacityError;
 use crate::handshake::{Kind, Offer, Refusal, Role, Wishes};
 use crate::options::Options;
 use crate::ring::{Geometry, Use};
+
+/// Bytes of all rings, unless told otherwise.
+const RING_BYTES: u64 = 1 << 30;
+
+/// The driver of the acceptor while a server is served; see [`ServerOptions::acceptor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum AcceptorMode {
+    /// A thread of its own, `tachyon-accept`, which takes no signals and runs no code of users. Clients connect however
+    /// long handlers take.
+    #[default]
+    Thread,
+    /// The first worker, the tokio task, the event loop. For a process that must have one thread only, such
+    /// as one that forks. While a handler runs there, no client connects.
+    Inline,
+}
 
 /// Settings of a [`RpcServer`](crate::RpcServer).
 ///
@@ -22,9 +39,12 @@ pub struct ServerOptions {
     pub(super) max_callers: usize,
     pub(super) stop_timeout: Duration,
     pub(super) stats: bool,
+    pub(super) acceptor: AcceptorMode,
     /// Async handlers at work, of all callers and of each.
     #[cfg(feature = "tokio")]
     pub(super) in_flight: (usize, usize),
+    each_process: usize,
+    ring_bytes: (u64, u64),
     standard: (usize, usize),
     largest: (usize, usize),
 }
@@ -37,8 +57,11 @@ impl ServerOptions {
             max_callers: 64,
             stop_timeout: Duration::from_secs(1),
             stats: true,
+            acceptor: AcceptorMode::Thread,
             #[cfg(feature = "tokio")]
             in_flight: (1024, 256),
+            each_process: usize::MAX,
+            ring_bytes: (u64::MAX, RING_BYTES),
             standard: (1 << 16, 1 << 16),
             largest: (1 << 24, 1 << 24),
         }
@@ -57,6 +80,14 @@ impl ServerOptions {
         self
     }
 
+    /// Most callers of one process at a time; one more is told that the server is busy. Default: as many as of all
+    /// together. Processes of another pid namespace count as one. Callers of other users
+    /// ([`any_uid`](Options::any_uid)) take half of [`max_callers`](Self::max_callers) at most.
+    pub fn callers_per_process(mut self, callers: usize) -> Self {
+        self.each_process = callers.max(1);
+        self
+    }
+
     /// Bytes of the rings of a caller that asks for nothing else: for requests, for replies. Powers of two.
     pub fn ring_sizes(mut self, forward: usize, reverse: usize) -> Self {
         self.standard = (forward, reverse);
@@ -66,6 +97,24 @@ impl ServerOptions {
     /// The largest rings that a caller may ask for. Default: 16 MiB each way.
     pub fn max_ring_sizes(mut self, forward: usize, reverse: usize) -> Self {
         self.largest = (forward, reverse);
+        self
+    }
+
+    /// Most bytes that the rings of one caller may take, and those of all together. A caller that asks for more than is
+    /// left gets smaller rings, down to [`ring_sizes`](Self::ring_sizes); if there is not even room for these, it is told
+    /// that the server is busy. A ring takes its bytes from the system as it is used, and at most all of them.
+    ///
+    /// Default: no limit for one caller but [`max_ring_sizes`](Self::max_ring_sizes), and 1 GiB for all, or as much as
+    /// [`max_callers`](Self::max_callers) callers without a wish take, if that is more.
+    ///
+    /// ```
+    /// use tachyon::ServerOptions;
+    ///
+    /// let options = ServerOptions::new().max_ring_sizes(1 << 26, 1 << 26).ring_bytes(1 << 26, 1 << 28);
+    /// # let _ = options;
+    /// ```
+    pub fn ring_bytes(mut self, each: u64, all: u64) -> Self {
+        self.ring_bytes = (each, all);
         self
     }
 
@@ -94,13 +143,36 @@ impl ServerOptions {
         self
     }
 
+    /// Chooses what lets callers in while the server is served. Default: a thread of its own.
+    ///
+    /// ```
+    /// use tachyon::{AcceptorMode, ServerOptions};
+    ///
+    /// let options = ServerOptions::new().acceptor(AcceptorMode::Inline);
+    /// # let _ = options;
+    /// ```
+    pub fn acceptor(mut self, mode: AcceptorMode) -> Self {
+        self.acceptor = mode;
+        self
+    }
+
     /// What a caller without wishes is offered.
     pub(super) fn offer(&self) -> Result<Offer, CapacityError> {
         let geometries = vec![Geometry::new(self.standard.0, Use::Calls)?, Geometry::new(self.standard.1, Use::Calls)?];
         Ok(Offer { kind: Kind::Rpc, role: Role::Sink, geometries })
     }
 
-    /// What a caller with `wishes` is offered.
+    /// The limits for callers, of which one without a wish gets `standard`.
+    pub(super) fn limits(&self, standard: &Offer) -> Limits {
+        let bytes: u64 = standard.geometries.iter().map(|geometry| geometry.segment_len() as u64).sum();
+        let (each, mut all) = self.ring_bytes;
+        if all == RING_BYTES {
+            all = all.max(bytes.saturating_mul(self.max_callers as u64));
+        }
+        Limits { callers: self.max_callers, each_process: self.each_process, each, all }
+    }
+
+    /// What a caller with `wishes` is offered, if there is memory for it.
     pub(super) fn terms(&self, standard: &Offer, wishes: &Wishes) -> Result<Offer, Refusal> {
         let mut offer = standard.clone();
         let largest = [self.largest.0, self.largest.1];

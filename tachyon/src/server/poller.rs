@@ -22,6 +22,8 @@ pub(super) enum Token {
     Ring(usize),
     /// A session's peer is gone.
     Peer(usize),
+    /// A second look is due.
+    Timer,
 }
 
 const KINDS: u64 = 8;
@@ -34,6 +36,7 @@ impl Token {
             Self::Guest(key) => (2, key),
             Self::Ring(key) => (3, key),
             Self::Peer(key) => (4, key),
+            Self::Timer => (5, 0),
         };
         key as u64 * KINDS + kind
     }
@@ -45,13 +48,14 @@ impl Token {
             1 => Self::Bell,
             2 => Self::Guest(key),
             3 => Self::Ring(key),
+            5 => Self::Timer,
             _ => Self::Peer(key),
         }
     }
 }
 
 /// Most events of one look.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 
 /// An epoll instance.
 #[derive(Debug)]
@@ -77,6 +81,21 @@ impl Poller {
         Ok(epoll::add(&self.epoll, source, token, epoll::EventFlags::IN | epoll::EventFlags::RDHUP)?)
     }
 
+    /// Watches for one event, at once if it is there already: for rings or an end, and for the hang-up of a socket.
+    pub(super) fn arm(&self, source: impl AsFd, token: Token, watched: bool) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(token.pack());
+        let mut flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        if matches!(token, Token::Ring(_)) {
+            flags |= epoll::EventFlags::RDHUP;
+        }
+        let outcome = if watched {
+            epoll::modify(&self.epoll, source, data, flags)
+        } else {
+            epoll::add(&self.epoll, source, data, flags)
+        };
+        Ok(outcome?)
+    }
+
     pub(super) fn remove(&self, source: impl AsFd) {
         // What a forked child took out would be missing in its parent.
         if self.is_inherited() {
@@ -91,14 +110,14 @@ impl Poller {
         self.owner != getpid()
     }
 
-    /// Looks for events, sleeping up to `timeout` for the first; `None` sleeps until there is one. A signal ends the
-    /// sleep with none. What was there is left in `tokens`.
-    pub(super) fn wait(&self, timeout: Option<Duration>, tokens: &mut Vec<Token>) -> io::Result<()> {
+    /// Looks for `most` events (at most [`BATCH`]), sleeping up to `timeout` for the first; `None` sleeps until there is
+    /// one. A signal ends the sleep with none. What was there is left in `tokens`.
+    pub(super) fn wait(&self, timeout: Option<Duration>, most: usize, tokens: &mut Vec<Token>) -> io::Result<()> {
         let timeout =
             timeout.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
         tokens.clear();
         let mut events = [const { MaybeUninit::uninit() }; BATCH];
-        match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+        match epoll::wait(&self.epoll, &mut events[..most.min(BATCH)], timeout.as_ref()) {
             Ok((events, _)) => {
                 for event in events {
                     let (token, flags) = (Token::unpack(event.data.u64()), event.flags);
@@ -132,7 +151,7 @@ mod tests {
 
     #[test]
     fn tokens_survive_packing() {
-        for token in [Token::Door, Token::Bell, Token::Guest(0), Token::Ring(1 << 40), Token::Peer(12)] {
+        for token in [Token::Door, Token::Bell, Token::Guest(0), Token::Ring(1 << 40), Token::Peer(12), Token::Timer] {
             assert_eq!(Token::unpack(token.pack()), token);
         }
     }
@@ -143,7 +162,7 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let heard = |timeout| {
             let mut tokens = Vec::new();
-            poller.wait(timeout, &mut tokens).unwrap();
+            poller.wait(timeout, BATCH, &mut tokens).unwrap();
             tokens
         };
         poller.add_socket(&ours, 3).unwrap();

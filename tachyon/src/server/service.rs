@@ -2,11 +2,13 @@
 
 use core::convert::Infallible;
 
+use super::slow::SlowEndpoints;
 use crate::bus::{Incoming, Outgoing};
 use crate::dispatch::{Desk, Lent, Origin, Outcome};
 use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Service, Why};
 use crate::error::Halt;
 use crate::stats::Bank;
+use crate::wait::monotonic_nanos;
 
 /// The handlers of a table, run where they are served.
 pub(super) struct Blocking<'a, S: ?Sized> {
@@ -45,6 +47,43 @@ impl<S: ?Sized> Service for Blocking<'_, S> {
         request: &OpenRequest,
     ) -> Result<Handled<Infallible>, Halt> {
         self.answer(caller, incoming, outgoing, request).map(|()| Handled::Replied)
+    }
+
+    fn cancel(&mut self, call: Infallible, _: Why) {
+        match call {}
+    }
+}
+
+/// The same for one of several workers, which learn what endpoints are slow.
+pub(super) struct Sharing<'a, S: ?Sized> {
+    pub(super) blocking: Blocking<'a, S>,
+    pub(super) slow: &'a SlowEndpoints,
+}
+
+impl<S: ?Sized> Service for Sharing<'_, S> {
+    type Begun = Infallible;
+
+    const POSTPONES: bool = true;
+
+    fn is_slow(&self, type_id: u32) -> bool {
+        self.slow.is_slow(type_id)
+    }
+
+    fn admit(&self, _: u32, _: usize) -> bool {
+        true
+    }
+
+    fn handle(
+        &mut self,
+        caller: &CallerInfo,
+        incoming: &Incoming,
+        outgoing: &mut Outgoing,
+        request: &OpenRequest,
+    ) -> Result<Handled<Infallible>, Halt> {
+        let began = monotonic_nanos();
+        let outcome = self.blocking.answer(caller, incoming, outgoing, request);
+        self.slow.note(request.frame.type_id, monotonic_nanos().saturating_sub(began));
+        outcome.map(|()| Handled::Replied)
     }
 
     fn cancel(&mut self, call: Infallible, _: Why) {

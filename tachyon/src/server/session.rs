@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::places::Place;
 use super::poller::{Poller, Token};
 use super::seat::Seat;
 use crate::bus::{Established, Incoming, Outgoing, is_due, park, unpark};
@@ -16,13 +17,14 @@ pub(super) struct Arrival {
     pub(super) info: CallerInfo,
     incoming: Incoming,
     outgoing: Outgoing,
+    place: Option<Place>,
 }
 
 impl Arrival {
-    /// The caller number `id`. The answering end of its connection is free.
-    pub(super) fn new(id: u64, established: &Established) -> Self {
+    /// The caller number `id`. The answering end of its connection is free. A server's caller has a place.
+    pub(super) fn new(id: u64, established: &Established, place: Option<Place>) -> Self {
         let info = CallerInfo::new(id, &established.connection.peer);
-        Self { info, incoming: established.incoming(0), outgoing: established.outgoing(1) }
+        Self { info, incoming: established.incoming(0), outgoing: established.outgoing(1), place }
     }
 
     /// The answering end.
@@ -42,8 +44,12 @@ pub(super) struct Session<B> {
     rung_at: u64,
     /// While it is parked: when it is due for the second look, on the monotonic clock.
     second_look_at: u64,
+    /// Whether its descriptors are in an epoll where they are armed for one event at a time.
+    watched: bool,
     /// Whether the worker polls it; otherwise it is parked.
     pub(super) hot: bool,
+    /// Free again when the session is dropped.
+    _place: Option<Place>,
     /// Where it is counted.
     pub(super) seat: Option<Seat>,
 }
@@ -55,6 +61,8 @@ pub(super) enum Turn {
     Served,
     /// Nothing to do yet.
     Idle,
+    /// The next request is one of a slow endpoint, and is served in the next turn.
+    Slow,
     /// Nothing to do for longer: its socket is watched from now on.
     Rest,
     /// The caller is gone.
@@ -62,14 +70,16 @@ pub(super) enum Turn {
 }
 
 impl<B> Session<B> {
-    pub(super) fn new(arrival: Arrival, options: &Options) -> Self {
+    pub(super) fn new(mut arrival: Arrival, options: &Options) -> Self {
         Self {
+            _place: arrival.place.take(),
             core: arrival.into_core(),
             budget: Budget::new(options.polling_mode(), 1),
             idle_looks: 0,
             idle_since: 0,
             rung_at: 0,
             second_look_at: 0,
+            watched: false,
             hot: true,
             seat: None,
         }
@@ -101,6 +111,16 @@ impl<B> Session<B> {
         Ok(())
     }
 
+    /// Has the next event of the socket and of the peer's end told of.
+    pub(super) fn arm(&mut self, poller: &Poller, key: usize) -> std::io::Result<()> {
+        let watched = core::mem::replace(&mut self.watched, true);
+        poller.arm(self.peer(), Token::Ring(key), watched)?;
+        if let Some(process) = self.peer().process() {
+            poller.arm(process, Token::Peer(key), watched)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn unwatch(&self, poller: &Poller) {
         poller.remove(self.peer());
         if let Some(process) = self.peer().process() {
@@ -127,6 +147,11 @@ impl<B> Session<B> {
         self.unpark();
     }
 
+    /// Asks the system whether the peer is gone, and notes it.
+    pub(super) fn check_life(&self) {
+        self.peer().is_gone();
+    }
+
     fn unpark(&self) {
         unpark(&self.core.incoming, &self.core.outgoing);
     }
@@ -141,6 +166,7 @@ impl<B> Session<B> {
                 }
                 Turn::Served
             }
+            Ok(Pass::Slow) => Turn::Slow,
             Ok(Pass::Idle) => {
                 self.idle_looks = self.idle_looks.saturating_add(1);
                 if self.core.outgoing.is_overfull() || self.has_waited_enough() { self.rest() } else { Turn::Idle }

@@ -10,13 +10,13 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::RpcServer;
 use super::control::Control;
-use super::entrance::Entrance;
+use super::door::Door;
 use super::handlers::{Finished, Handlers, Task};
 use super::pace::Pace;
 use super::service::Blocking;
 use super::worker::{Worker, lost};
+use super::{RpcServer, both};
 use crate::aio::Readable;
 use crate::dispatch::{Dispatcher, Lent};
 use crate::error::ServeError;
@@ -90,10 +90,12 @@ impl<S: ?Sized> Dispatcher<S> {
         let Some(path) = server.path() else { return Ok(()) };
         let publication = server.publish(self, path, 1);
         let bank = publication.as_ref().map(|publication| publication.board.bank(0));
-        let RpcServer { entrance, options, control } = server;
-        let Some(door) = entrance.as_mut() else { return Ok(()) };
-        let dismissal = Dismissal(control);
-        let worker = Worker::new(&**control, Some(door), options.connection.clone()).map_err(ServeError::Io)?;
+        let RpcServer { door, options, control } = server;
+        let Some(opened) = door.as_mut() else { return Ok(()) };
+        let opened = Opened { door: opened, control };
+        let worker = Worker::new(&**control, Some(&mut *opened.door), options.connection.clone());
+        let mut worker = worker.map_err(ServeError::Io)?;
+        worker.open(control).map_err(ServeError::Io)?;
         let (desk, state) = self.shared();
         let handlers = Handlers::new(
             Blocking { desk, state: Lent::Shared(state), bank },
@@ -102,20 +104,26 @@ impl<S: ?Sized> Dispatcher<S> {
         );
         let interrupt = options.connection.interrupt_hook();
         let outcome = Attendant { worker, handlers, interrupt, pace: Pace::new() }.run().await;
-        drop(dismissal);
-        if !matches!(outcome, Err(ServeError::Interrupted)) {
-            *entrance = None;
+        let outcome = both(outcome, opened.door.leave());
+        drop(opened);
+        if !matches!(outcome, Err(ServeError::Interrupted)) || control.is_stopping() {
+            *door = None;
         }
         outcome
     }
 }
 
-/// Forgets the worker however serving ends, also when its future is dropped.
-struct Dismissal<'a>(&'a Control);
+/// Ends the acceptor's thread and forgets the worker however serving ends, also when its future is dropped.
+struct Opened<'a> {
+    door: &'a mut Door,
+    control: &'a Control,
+}
 
-impl Drop for Dismissal<'_> {
+impl Drop for Opened<'_> {
     fn drop(&mut self) {
-        self.0.dismiss();
+        // An error has been reported, or its future was dropped.
+        drop(self.door.leave());
+        self.control.dismiss();
     }
 }
 
@@ -130,7 +138,7 @@ enum Pause {
 
 /// The task that attends to callers.
 struct Attendant<'a, S: ?Sized> {
-    worker: Worker<&'a Control, &'a mut Entrance, Task>,
+    worker: Worker<&'a Control, &'a mut Door, Task>,
     handlers: Handlers<'a, S>,
     interrupt: Option<Interrupt>,
     pace: Pace,

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::control::{Control, Inbox};
-use super::entrance::Entrance;
+use super::door::Door;
 use super::events::{Leaving, ServerEvent};
+use super::lot::Lot;
 use super::pace::Pace;
-use super::poller::{Poller, Token};
+use super::poller::{BATCH, Poller, Token};
 use super::seat::Seat;
 use super::session::{Arrival, Session, Turn};
-use crate::bus::{Established, Outgoing};
+use crate::bus::Outgoing;
 use crate::engine::Service;
 use crate::error::{Halt, ServeError};
 use crate::foreign::{self, Panicked};
@@ -31,6 +32,13 @@ const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 
 /// Time between two looks at how full the rings of busy callers are.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
+
+/// Time between two gifts of busy callers to workers that sleep: callers that pause for a moment are not passed to and
+/// fro.
+const SHARE_EVERY: Duration = Duration::from_millis(1);
+
+/// Time between two questions whether busy callers are there, where no event tells of their end.
+const CHECK_EVERY: Duration = Duration::from_millis(5);
 
 /// How often a stopping worker tries again to send what has no room.
 const STOP_RETRY: Duration = Duration::from_millis(1);
@@ -56,7 +64,9 @@ pub(super) fn lost(panicked: &Panicked) -> ServeError {
 /// One worker and the callers it has. `B` stands for a call that has begun.
 #[derive(Debug)]
 pub(super) struct Worker<C, E, B> {
-    pub(super) poller: Poller,
+    pub(super) poller: Arc<Poller>,
+    /// Where sessions rest that any of several workers may take; otherwise they rest here.
+    lot: Option<Arc<Lot<B>>>,
     sessions: Slab<Session<B>>,
     /// The places of the sessions, by their callers' numbers.
     keys: HashMap<u64, usize>,
@@ -70,30 +80,51 @@ pub(super) struct Worker<C, E, B> {
     parked: VecDeque<(u64, usize, u64)>,
     inbox: Arc<Inbox>,
     pub(super) control: C,
-    /// The first worker's; the others get their callers from it.
-    entrance: Option<E>,
-    next_id: u64,
+    /// The first worker's.
+    pub(super) door: Option<E>,
     options: Options,
     /// Where callers are counted, and when their rings were looked at last.
     publication: Option<Arc<Publication>>,
     sampled: Instant,
+    /// When the system was asked last whether busy callers of a lot are there.
+    checked: Instant,
+    /// When busy callers were shared out last.
+    shared_out: Instant,
     /// Whether the latest look found anything.
     heard: bool,
     /// Kept for its allocation.
     tokens: Vec<Token>,
 }
 
-impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E, B> {
-    pub(super) fn new(control: C, entrance: Option<E>, options: Options) -> std::io::Result<Self> {
+impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> {
+    pub(super) fn new(control: C, door: Option<E>, options: Options) -> std::io::Result<Self> {
         let poller = Poller::new()?;
         let inbox = control.enlist()?;
         poller.add(&*inbox, Token::Bell)?;
-        if let Some(entrance) = &entrance {
-            entrance.watch(&poller)?;
+        Self::with(control, door, options, Arc::new(poller), inbox, None)
+    }
+
+    /// One of several workers that share their callers.
+    pub(super) fn at(lot: &Arc<Lot<B>>, control: C, door: Option<E>, options: Options) -> std::io::Result<Self> {
+        let (poller, inbox) = (Arc::clone(&lot.poller), Arc::clone(&lot.inbox));
+        Self::with(control, door, options, poller, inbox, Some(Arc::clone(lot)))
+    }
+
+    fn with(
+        control: C,
+        door: Option<E>,
+        options: Options,
+        poller: Arc<Poller>,
+        inbox: Arc<Inbox>,
+        lot: Option<Arc<Lot<B>>>,
+    ) -> std::io::Result<Self> {
+        if let Some(door) = &door {
+            door.watch(&poller)?;
         }
         let publication = control.publication();
         Ok(Self {
             poller,
+            lot,
             sessions: Slab::new(),
             keys: HashMap::new(),
             hot: Vec::new(),
@@ -102,14 +133,23 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
             parked: VecDeque::new(),
             inbox,
             control,
-            entrance,
-            next_id: 1,
+            door,
             options,
             publication,
             sampled: Instant::now(),
+            checked: Instant::now(),
+            shared_out: Instant::now(),
             heard: false,
             tokens: Vec::new(),
         })
+    }
+
+    /// Lets clients in from now on.
+    ///
+    /// # Errors
+    /// The acceptor's thread cannot be made.
+    pub(super) fn open(&mut self, control: &Arc<Control>) -> std::io::Result<()> {
+        self.door.as_mut().map_or(Ok(()), |door| door.open(control))
     }
 
     /// Serves until the server is stopped. However this thread's serving ends, callers are told.
@@ -129,7 +169,9 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
             let served = self.tour(service)?.served;
             if pace.passed(served) || self.hot.is_empty() {
                 self.look(self.hot.is_empty())?;
-                self.sample(pace.looked());
+                let now = pace.looked();
+                self.sample(now);
+                self.check_life(now);
             }
         }
         Ok(())
@@ -153,9 +195,19 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
                     self.overran += usize::from(late.is_some_and(Deadline::has_passed));
                 }
                 Turn::Idle => tour.looking = true,
+                Turn::Slow => {
+                    self.give_all_but(key);
+                    at = 0;
+                    continue;
+                }
                 Turn::Rest => {
                     session.sample();
                     session.hot = false;
+                    if self.lot.is_some() {
+                        self.hot.swap_remove(at);
+                        self.rest(key);
+                        continue;
+                    }
                     self.holding |= session.core.is_holding();
                     self.parked.push_back((session.second_look_at(), key, session.id()));
                     self.hot.swap_remove(at);
@@ -236,7 +288,9 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
     /// Looks at what epoll has, sleeping if no caller is busy.
     pub(super) fn look(&mut self, sleep: bool) -> Result<(), ServeError> {
         let interrupt = self.options.interrupt_hook();
-        self.attend(if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) })?;
+        if sleep || !self.leaves_to_others() {
+            self.attend(if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) })?;
+        }
         match interrupt {
             Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
             _ => Ok(()),
@@ -251,17 +305,23 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
         }
         let slept_at = (timeout != Some(Duration::ZERO)).then(monotonic_nanos);
         let mut tokens = core::mem::take(&mut self.tokens);
-        self.poller.wait(timeout, &mut tokens).map_err(ServeError::Io)?;
+        let waited = match &self.lot {
+            // One event, so that others that sleep take the next ones.
+            Some(lot) if slept_at.is_some() => lot.sleeping(|| self.poller.wait(timeout, 1, &mut tokens)),
+            _ => self.poller.wait(timeout, BATCH, &mut tokens),
+        };
+        waited.map_err(ServeError::Io)?;
         for token in &tokens {
             self.handle(*token, slept_at);
         }
         self.heard = !tokens.is_empty();
         self.tokens = tokens;
         self.heard |= self.look_again();
-        if let Some(entrance) = &mut self.entrance {
-            entrance.expire(&self.poller, &self.control);
+        self.leaves_to_others();
+        match &mut self.door {
+            Some(door) => door.step(&self.control).map_err(ServeError::Io),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Takes the second look at sessions that are due for it. One that was polled again meanwhile has looked for itself.
@@ -300,35 +360,43 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
     }
 
     pub(super) fn sleep_limit(&self, interrupt: Option<Interrupt>) -> Option<Duration> {
-        let door = self.entrance.as_ref().and_then(|entrance| entrance.next_deadline());
+        let door = self.door.as_ref().and_then(|door| door.next_deadline());
         let second_look = self.parked.front().map(|(due, ..)| Deadline::at_nanos(*due).remaining().unwrap_or_default());
         door.into_iter().chain(second_look).chain(interrupt.map(|_| INTERRUPT_SLICE)).min()
     }
 
     fn handle(&mut self, token: Token, slept_at: Option<u64>) {
         match token {
-            Token::Door => {
-                if let Some(entrance) = &mut self.entrance {
-                    entrance.accept(&self.poller, &self.control);
-                }
-            }
             Token::Bell => {
                 self.inbox.silence();
-                while let Some(arrival) = self.inbox.take() {
-                    self.add(arrival);
+                // A stop is for all workers to hear. Asked after the silencing, which may have taken its ring.
+                if self.control.is_stopping() {
+                    self.inbox.ring();
+                }
+                self.take_letters();
+                if let Some(lot) = &self.lot {
+                    for session in lot.take_ready() {
+                        self.adopt(session);
+                    }
                 }
             }
-            Token::Guest(key) => {
-                let Some(entrance) = &mut self.entrance else { return };
-                if let Some(link) = entrance.attend(key, &self.poller, &self.control) {
-                    let established = Established::new(*link, &self.options);
-                    established.connection.end_with(&self.control.stop_time);
-                    let arrival = Arrival::new(self.next_id, &established);
-                    self.next_id += 1;
-                    self.control.tell(&ServerEvent::Joined(&arrival.info));
-                    self.control.hand_over(arrival, &self.inbox);
+            Token::Timer => {
+                let found = self.lot.as_ref().map(|lot| lot.look_again());
+                for session in found.into_iter().flatten() {
+                    self.adopt(session);
                 }
             }
+            Token::Ring(key) | Token::Peer(key) if self.lot.is_some() => {
+                let Some(mut session) = self.lot.as_ref().and_then(|lot| lot.take(key)) else { return };
+                session.rung(slept_at);
+                // Asked, since the event may be of another session that had this key.
+                if matches!(token, Token::Peer(_)) {
+                    session.check_life();
+                }
+                self.adopt(session);
+            }
+            // The acceptor takes its step after each look.
+            Token::Door | Token::Guest(_) => {}
             // An event of a session that another event of this batch ended, or of one that took over its key: to look once
             // too often does no harm.
             Token::Ring(key) => {
@@ -344,11 +412,24 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
         }
     }
 
+    /// Sees to what the acceptor sent.
+    fn take_letters(&mut self) {
+        while let Some(letter) = self.inbox.take() {
+            if let Some(arrival) = self.control.open(letter) {
+                self.add(*arrival);
+            }
+        }
+    }
+
     /// Takes in a caller that was handed over.
     pub(super) fn add(&mut self, arrival: Arrival) {
         let mut session = Session::new(arrival, &self.options);
         session.seat = self.publication.as_ref().and_then(|publication| Seat::take(publication, &session.core.info));
         session.sample();
+        if self.lot.is_some() {
+            // Its descriptors are watched when it rests.
+            return self.adopt(session);
+        }
         let id = session.id();
         let key = self.sessions.insert(session);
         self.keys.insert(id, key);
@@ -357,6 +438,74 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
             Err(error) => {
                 self.control.tell(&ServerEvent::Trouble(&error));
                 self.part(key, Leaving::Died);
+            }
+        }
+    }
+
+    /// Polls a session that was at rest, or another worker's.
+    fn adopt(&mut self, mut session: Session<B>) {
+        session.hot = true;
+        let id = session.id();
+        let key = self.sessions.insert(session);
+        self.keys.insert(id, key);
+        self.hot.push(key);
+    }
+
+    /// Takes out a session that is another's from now on.
+    fn release(&mut self, key: usize) -> Session<B> {
+        let session = self.sessions.remove(key);
+        self.keys.remove(&session.id());
+        session
+    }
+
+    /// Leaves a session that parked to whichever worker is idle when it wants something.
+    fn rest(&mut self, key: usize) {
+        let session = self.release(key);
+        let Some(lot) = &self.lot else { return };
+        if let Err(refused) = lot.rest(session) {
+            let (session, error) = *refused;
+            self.control.tell(&ServerEvent::Trouble(&error));
+            self.adopt(session);
+            if let Some(key) = self.hot.pop() {
+                self.part(key, Leaving::Died);
+            }
+        }
+    }
+
+    /// While other workers sleep, what comes is theirs, and so is their share of the callers that are busy here.
+    fn leaves_to_others(&mut self) -> bool {
+        let Some(idle) = self.lot.as_ref().map(|lot| lot.idle()).filter(|idle| *idle > 0) else { return false };
+        if self.hot.len() > 1 && self.shared_out.elapsed() >= SHARE_EVERY {
+            self.shared_out = Instant::now();
+            let keep = self.hot.len().div_ceil(idle + 1);
+            self.give(keep);
+        }
+        true
+    }
+
+    /// Gives all busy callers away but one, whose next request takes long.
+    fn give_all_but(&mut self, key: usize) {
+        if let Some(at) = self.hot.iter().position(|hot| *hot == key) {
+            self.hot.swap(0, at);
+            self.give(1);
+        }
+    }
+
+    /// Gives busy callers away but the first ones.
+    fn give(&mut self, keep: usize) {
+        let Some(lot) = self.lot.clone() else { return };
+        let given = self.hot.split_off(keep.min(self.hot.len()));
+        if !given.is_empty() {
+            lot.give(given.into_iter().map(|key| self.release(key)));
+        }
+    }
+
+    /// Asks the system now and then whether busy callers are there: their ends wake no worker until they rest.
+    fn check_life(&mut self, now: Instant) {
+        if self.lot.is_some() && now.duration_since(self.checked) >= CHECK_EVERY {
+            self.checked = now;
+            for key in &self.hot {
+                self.sessions[*key].check_life();
             }
         }
     }
@@ -389,13 +538,13 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Entrance>, B> Worker<C, E,
         if self.poller.is_inherited() {
             return true;
         }
-        let mut all = self.entrance.as_mut().is_none_or(|entrance| entrance.close(&self.poller));
-        if !all {
-            // The system refuses nothing here that it did not refuse before.
-            drop(self.attend(Some(Duration::ZERO)));
-        }
-        while let Some(arrival) = self.inbox.take() {
-            self.add(arrival);
+        // Asked before the letters are taken, so that none of a door that is closed is left.
+        let mut all = self.door.as_mut().is_none_or(|door| door.close(&self.control));
+        self.take_letters();
+        // Those at rest are the first worker's that has finished.
+        let resting = self.lot.as_ref().map(|lot| lot.empty());
+        for session in resting.into_iter().flatten() {
+            self.adopt(session);
         }
         for (_, session) in &mut self.sessions {
             // A caller that is gone is not told.

@@ -15,6 +15,8 @@ mod sleep;
 mod sleepers;
 #[cfg(not(loom))]
 pub(crate) mod socket;
+#[cfg(not(loom))]
+pub(crate) mod thread;
 
 use std::io;
 use std::time::Duration;

@@ -3,14 +3,12 @@
 //! Closing a descriptor can take as long as its maker likes: a TCP socket lingers, a file of a user's file system waits
 //! for that user. So a descriptor of unknown kind is never closed by a thread that owes an answer. The thread is made
 //! when the first such descriptor comes.
-#![allow(unsafe_code, reason = "blocks signals in the thread")]
 
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
+use super::thread;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 
 /// Descriptors from which on no peer may pass any more.
@@ -51,8 +49,7 @@ pub(crate) fn close(descriptor: OwnedFd) {
     };
     let Err(descriptor) = unsent else { return };
     let (sender, receiver) = channel();
-    let builder = thread::Builder::new().name("tachyon-reaper".to_owned()).stack_size(STACK);
-    match builder.spawn(move || run(&receiver)) {
+    match thread::spawn("tachyon-reaper", STACK, move || run(&receiver)) {
         Ok(_detached) => {
             // The receiver lives as long as the sender that is stored here.
             drop(sender.send(descriptor));
@@ -64,20 +61,10 @@ pub(crate) fn close(descriptor: OwnedFd) {
 }
 
 fn run(descriptors: &Receiver<OwnedFd>) {
-    block_signals();
     for descriptor in descriptors {
         drop(descriptor);
         HELD.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Leaves signals to the program's own threads, whose system calls they have to end.
-fn block_signals() {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `all` is writable and of the type that the call fills.
-    unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: the set was filled above, and no former mask is asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut()) };
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tachyon::{
-    Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, RpcServer, Sender, ServeError,
-    ServerEvent, ServerOptions, endpoints, tachyon_rpc,
+    AcceptorMode, Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, RpcServer, Sender,
+    ServeError, ServerEvent, ServerOptions, endpoints, tachyon_rpc,
 };
 use tachyon_tests::system::status;
 use tachyon_tests::{length, message};
@@ -61,7 +61,14 @@ fn main() -> Outcome {
             report(&echo::call(&mut caller, b"turned around")?);
             Ok(())
         }
-        ("server", [workers, max_callers]) => server(path, workers.parse()?, max_callers.parse()?),
+        ("server", [workers, max_callers]) => {
+            server(path, workers.parse()?, max_callers.parse()?, AcceptorMode::Thread)
+        }
+        ("server", [workers, max_callers, "inline"]) => {
+            server(path, workers.parse()?, max_callers.parse()?, AcceptorMode::Inline)
+        }
+        ("silent_clients", []) => silent_clients(path),
+        ("refused_acceptor", []) => refused_acceptor(path),
         ("refused_workers", []) => {
             let mut server = RpcServer::bind(path)?;
             match Dispatcher::default().serve_workers(&mut server, 4) {
@@ -239,8 +246,9 @@ fn callee(path: &Path, forward: usize, reverse: usize, polling: &str, text: &str
 }
 
 /// Serves callers until it is told to stop by a call of number 9, then reports what happened to them.
-fn server(path: &Path, workers: usize, max_callers: usize) -> Outcome {
+fn server(path: &Path, workers: usize, max_callers: usize, acceptor: AcceptorMode) -> Outcome {
     let options = ServerOptions::new()
+        .acceptor(acceptor)
         .max_callers(max_callers)
         .connection(Options::new().handshake_timeout(Duration::from_millis(300)));
     let mut server = RpcServer::bind_with(path, options)?;
@@ -264,6 +272,48 @@ fn server(path: &Path, workers: usize, max_callers: usize) -> Outcome {
     }
     let events = events.lock().unwrap_or_else(PoisonError::into_inner);
     report(events.join("\n").as_bytes());
+    Ok(())
+}
+
+/// Connects as often as it can, and says nothing; what is hung up on connects again.
+fn silent_clients(path: &Path) -> Outcome {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let address = SocketAddrUnix::new(path)?;
+    let mut clients = std::collections::VecDeque::new();
+    report(b"begins");
+    std::io::Write::flush(&mut std::io::stdout())?;
+    loop {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let client = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        match rustix::net::connect(&client, &address) {
+            Ok(()) => clients.push_back(client),
+            Err(_) => std::thread::sleep(Duration::from_micros(200)),
+        }
+        if clients.len() > 400 {
+            clients.pop_front();
+        }
+    }
+}
+
+/// Serves when there is address space for no further thread, and reports what comes of it.
+fn refused_acceptor(path: &Path) -> Outcome {
+    let mut server = RpcServer::bind_with(path, ServerOptions::new().stats(false))?;
+    let mut dispatcher = Dispatcher::new(endpoints![echo]);
+    // Free memory for small things, which the one that is kept holds in the heap.
+    let mut small: Vec<_> = (0..64).map(|_| vec![1u8; 4096]).collect();
+    let kept = small.pop();
+    drop(small);
+    let taken = status("self", "VmSize") * 1024;
+    let limit = rustix::process::Rlimit { current: Some(taken + (128 << 10)), maximum: None };
+    rustix::process::setrlimit(rustix::process::Resource::As, limit)?;
+    let outcome = dispatcher.serve_forever(&mut server);
+    let free = rustix::process::Rlimit { current: None, maximum: None };
+    rustix::process::setrlimit(rustix::process::Resource::As, free)?;
+    drop(kept);
+    match outcome {
+        Err(ServeError::Io(_)) => report(b"refused"),
+        other => report(format!("{other:?}").as_bytes()),
+    }
     Ok(())
 }
 

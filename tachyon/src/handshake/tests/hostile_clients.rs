@@ -151,10 +151,14 @@ fn descriptors_are_kept_out(peeks: bool, welcomed: bool) {
     if welcomed {
         client.hear().unwrap();
     }
-    // A message that the system refuses to its sender never comes.
-    let word = if peeks { "descriptors" } else { "in time" };
-    let reject = client.hear_reject();
-    assert!(reject.text.contains(word), "{}", reject.text);
+    // A message that the system refuses to its sender never comes, and a client that says nothing keeps no other out.
+    if peeks || welcomed {
+        let word = if peeks { "descriptors" } else { "in time" };
+        let reject = client.hear_reject();
+        assert!(reject.text.contains(word), "{}", reject.text);
+    } else {
+        assert!(matches!(client.hear(), Err(Break::Closed | Break::Reset)));
+    }
     drop(other);
     assert_closes(&reader);
     assert_eq!(holders(reader.as_fd()), 1, "the test's own");
@@ -175,9 +179,29 @@ fn a_queue_of_bad_clients_does_not_outlive_the_deadline() {
     let server = serve(&place.path, offer(Kind::Bus, Role::Sink), options);
     let clients: Vec<_> = (0..20).map(|_| Raw::connect(&place.path)).collect();
     let (error, waited) = took(|| server.join().unwrap().unwrap_err());
-    assert!(matches!(error, ListenError::TimedOut { refused: 1, last: Some(Refusal::Silent), .. }), "{error}");
+    assert!(matches!(error, ListenError::TimedOut { refused: 20, last: Some(Refusal::Silent), .. }), "{error}");
     assert!(waited < Duration::from_secs(5), "{waited:?}");
     drop(clients);
+}
+
+#[test]
+fn silent_clients_keep_no_other_out() {
+    let place = Place::new();
+    let server = serve(&place.path, offer(Kind::Bus, Role::Sink), patient().handshake_timeout(PATIENCE));
+    let silent: Vec<_> = (0..20).map(|_| Raw::connect(&place.path)).collect();
+    let (_client, waited) = took(|| connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap());
+    assert!(waited < PATIENCE / 2, "{waited:?}");
+    assert!(!server.join().unwrap().unwrap().peer.is_gone());
+    drop(silent);
+}
+
+#[test]
+fn a_client_that_does_not_confirm_lets_the_next_one_in() {
+    survives(|path| {
+        let first = Raw::connect(path);
+        first.say(hello(Kind::Bus, Role::Source), &[]);
+        std::mem::forget(first);
+    });
 }
 
 #[test]
@@ -198,8 +222,10 @@ fn many_clients_at_once_leave_no_descriptor_behind() {
         .collect();
     for _ in 0..bad.len() {
         let client = listener.try_accept().unwrap().unwrap();
-        let outcome = client.handshake(&place.path, &offer(Kind::Bus, Role::Sink), &options, Deadline::never());
-        assert!(matches!(outcome.unwrap(), admission::Outcome::Refused(_)));
+        let guest = Guest::new(client, &options, Deadline::never()).unwrap().unwrap();
+        let offer = offer(Kind::Bus, Role::Sink);
+        let progress = guest.step(&place.path, &offer, &options, |_| Ok(offer.clone()));
+        assert!(matches!(progress.unwrap(), Progress::Refused(_)));
     }
     assert!(listener.try_accept().unwrap().is_none());
     for client in bad {
