@@ -18,6 +18,7 @@ use rustix::process::{Pid, geteuid, getpid};
 use super::error::ListenError;
 use super::path::address;
 use crate::options::Options;
+use crate::sync::{AtomicU32, Ordering};
 use crate::wait::Deadline;
 use crate::wait::socket::refuse_rights;
 
@@ -41,6 +42,8 @@ pub(super) struct Binding {
     /// Device and inode. The open socket keeps the inode number from being given to another file.
     identity: (u64, u64),
     owner: Pid,
+    /// The user that clients are told listens here: the one of the latest `listen`.
+    listens_as: AtomicU32,
 }
 
 impl Binding {
@@ -70,6 +73,7 @@ impl Binding {
             name: name.to_owned(),
             identity,
             owner: getpid(),
+            listens_as: AtomicU32::new(geteuid().as_raw()),
         };
         binding.undo_umask().map_err(|errno| fail("restrict", errno))?;
         rustix::net::listen(&binding.socket, BACKLOG).map_err(|errno| fail("listen on", errno))?;
@@ -78,6 +82,15 @@ impl Binding {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Has the system tell clients who listens, when this process has become another user since: it goes by the latest
+    /// `listen`. A failure leaves things as they are.
+    pub(super) fn tell_who_listens(&self) {
+        let now = geteuid().as_raw();
+        if self.listens_as.load(Ordering::Relaxed) != now && rustix::net::listen(&self.socket, BACKLOG).is_ok() {
+            self.listens_as.store(now, Ordering::Relaxed);
+        }
     }
 
     /// Whether the system refuses descriptors to the clients.

@@ -77,6 +77,7 @@ impl Listener {
     ///
     /// [`ListenError`] if the system refuses; the client then stays in the queue.
     pub(crate) fn try_accept(&self) -> Result<Option<Socket>, ListenError> {
+        self.tell_who_listens();
         if reaper::is_full() {
             return Err(self.full());
         }
@@ -90,6 +91,11 @@ impl Listener {
                 Err(errno) => return Err(ListenError::system("accept a client on", self.path(), errno.into())),
             }
         }
+    }
+
+    /// Has the system tell clients as whom this process listens now, for those that come from now on.
+    pub(crate) fn tell_who_listens(&self) {
+        self.binding.tell_who_listens();
     }
 
     fn full(&self) -> ListenError {

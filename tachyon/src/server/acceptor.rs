@@ -90,6 +90,10 @@ impl Acceptor {
 
     /// Ends every sleep in [`step`](Self::step) with a ring.
     pub(super) fn watch(&self, bell: &Bell) -> std::io::Result<()> {
+        if let Some(listener) = &self.listener {
+            // Many a server gives up its privileges between binding and serving.
+            listener.tell_who_listens();
+        }
         self.poller.add(bell, Token::Bell)
     }
 

@@ -109,3 +109,24 @@ fn a_directory_that_cannot_be_read_will_do() {
         bound.unwrap();
     }
 }
+
+#[test]
+fn clients_see_who_listens_now() {
+    let place = open_place();
+    let listener = Listener::bind(&place.path, &patient()).unwrap();
+    set_permissions(&place.path, Permissions::from_mode(0o666)).unwrap();
+    let path = place.path.clone();
+    let seen = move || {
+        let client = Raw::connect(&path);
+        credentials::of_peer(client.0.as_fd()).unwrap().unwrap().uid
+    };
+    let before = seen();
+    let Some((listener, after)) = as_nobody(move || {
+        listener.tell_who_listens();
+        (listener, seen())
+    }) else {
+        return;
+    };
+    assert_eq!((before, after), (Some(0), Some(NOBODY)));
+    drop(listener);
+}
