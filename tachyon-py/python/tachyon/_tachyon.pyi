@@ -810,12 +810,13 @@ class RpcServer:
     bytes for requests and `reverse` for replies (powers of two); a caller may ask for more, up to `max_forward` and
     `max_reverse`. One caller more than `max_callers` is told that the server is busy. A client that does not finish its
     handshake within `handshake_timeout` seconds is dropped; a server that stops waits for `stop_timeout` seconds for
-    callers that do not take their last replies. Of `max_callers`, one process may be `callers_per_process`. The rings of
-    all callers together take `ring_bytes` at most: a caller that asks for more than is left gets smaller ones, or is
-    told that the server is busy. Users other than this process's are refused unless `any_uid` is set.
+    callers that do not take their last replies. Of `max_callers`, one process may be `callers_per_process`. The
+    rings of all callers together take `ring_bytes` at most: a caller that asks for more than is left gets smaller ones,
+    or is told that the server is busy. Users other than this process's are refused unless `any_uid` is set.
 
     While it is served, a thread of its own lets callers in, so that they connect however long handlers take. With
-    `acceptor="inline"` the serving thread or loop does, for a process that must have one thread, such as one that forks.
+    `acceptor="inline"` the serving thread or loop does, for a process that must have one thread, such as one that
+    forks.
 
     Callers that come and go, and clients that are turned away, are reported on the logger `tachyon`.
     """
