@@ -821,7 +821,8 @@ class RpcServer:
     `any_uid` is set.
 
     While it is served, a thread of its own lets callers in, so that they connect however long handlers take. With
-    `acceptor="inline"` the serving thread or loop does, for a process that must have one thread, such as one that forks.
+    `acceptor="inline"` the serving thread or loop does, for a process that must have one thread, such as one that
+    forks.
 
     Callers that come and go, and clients that are turned away, are reported on the logger `tachyon`.
     """

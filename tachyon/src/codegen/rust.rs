@@ -102,13 +102,13 @@ fn too_large_option(value_type: &TypeDescription, seen: &mut HashSet<*const Head
 }
 
 fn method<'a>(endpoint: &'a EndpointDescription, types: &mut Types<'a>, taken: &mut Taken) -> String {
+    let name = taken.claim(&endpoint.name);
     if let Some(size) = too_large(endpoint) {
-        let EndpointDescription { name, msg_type, .. } = endpoint;
+        let msg_type = endpoint.msg_type;
         return format!(
             "    // `{name}` (msg_type {msg_type}) is left out: Rust takes and gives no value of {size} bytes by value.\n"
         );
     }
-    let name = taken.claim(&endpoint.name);
     let mut params = vec!["&self".to_owned()];
     match &endpoint.request {
         FormDescription::Empty => {}

@@ -235,6 +235,14 @@ impl<'a> Checker<'a> {
     }
 
     fn method(&mut self) -> Option<&'a str> {
+        if let Some(left_out) = self.line.strip_prefix("    // `") {
+            let (name, rest) = left_out.split_once("` (msg_type ")?;
+            let (number, rest) = rest.split_once(") is left out: Rust takes and gives no value of ")?;
+            let size: usize = rest.strip_suffix(" bytes by value.")?.parse().ok()?;
+            (is_identifier(name) && number.parse::<u16>().is_ok() && size > 64 * 1024).then_some(())?;
+            self.step()?;
+            return Some(name);
+        }
         self.documentation("    ")?;
         let number = self.line.strip_prefix("    #[rpc(msg_type = ")?.strip_suffix(")]")?;
         number.parse::<u16>().ok()?;
