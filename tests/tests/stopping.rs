@@ -243,7 +243,9 @@ fn an_async_handler_does_not_begin_after_a_stop() {
     // The task of the first waits for its turn behind the second, which keeps the thread that serves.
     let waiting = caller.call(3, &0u64.to_le_bytes()).unwrap();
     let sleeping = caller.call(1, b"").unwrap();
-    server.begins.recv_timeout(PATIENCE).unwrap();
+    while server.begun.load(Ordering::Relaxed) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     server.stopper.stop();
     let reply = caller.wait_timeout(waiting, PATIENCE).unwrap();
     // Unless another thread of the runtime came to it before.
