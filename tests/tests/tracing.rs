@@ -134,6 +134,8 @@ fn calls_are_spans_and_callers_are_events() {
     assert_eq!(joined, "INFO: caller joined caller=1");
     assert_eq!((handled, ended), ("INFO: from the handler (in a call)", call));
     assert_eq!(turned_away, 3, "{lines:?}");
+    // Those that the second caller met may be told of at any time.
+    lines.retain(|line| !line.contains("turned away"));
     let lost = lines.iter().position(|line| *line == "WARN: caller lost caller=1 how=Died").unwrap();
     assert_eq!(lines[lost + 1], "INFO: caller joined caller=2", "{lines:?}");
     assert_eq!(lines[lost + 2], "WARN: call failed error=\"HandlerFailed\" (in a call)", "{lines:?}");

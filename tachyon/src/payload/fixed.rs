@@ -195,6 +195,27 @@ pub(crate) fn read<T: Fixed>(bytes: &[u8]) -> Result<T, Refused> {
     Ok(unsafe { value.assume_init() })
 }
 
+/// As [`read`], as the one value of a list: it is never on the stack.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_to_heap<T: Fixed>(bytes: &[u8]) -> Result<Vec<T>, Refused> {
+    if bytes.len() != size_of::<T>() {
+        return Err(Malformed::Length { name: T::LAYOUT.name(), expected: size_of::<T>(), found: bytes.len() }.into());
+    }
+    let mut value = Vec::<T>::with_capacity(1);
+    // SAFETY: there is room for one value, which has so many bytes; the borrow of `value` ends before its next use, and
+    // `copy_once` writes each byte.
+    let copy = unsafe { from_raw_parts_mut(value.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
+    copy_once(bytes, copy);
+    if const { !T::LAYOUT.accepts_any_bytes() } && !T::is_valid(copy) {
+        return Err(invalid(T::LAYOUT, copy));
+    }
+    // SAFETY: all bytes of the one value are written, and they are a value.
+    unsafe { value.set_len(1) };
+    Ok(value)
+}
+
 /// As [`read`], for bytes of the right length that are in nobody else's reach.
 #[inline]
 pub(crate) fn read_private<T: Fixed>(bytes: &[u8]) -> Result<T, Refused> {

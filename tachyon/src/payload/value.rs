@@ -387,14 +387,14 @@ fn held_one<'a, T: Fixed>(message: &'a [u8], scratch: &mut Scratch<'a>) -> Resul
     {
         return Ok(Held::Scratch(value));
     }
-    fixed::read(message).map(|value| Held::Own(Box::new(value)))
+    fixed::read_to_heap(message).map(Held::Own)
 }
 
 /// A value that was copied.
 enum Held<'a, T> {
     Scratch(&'a T),
     /// Of a message at an odd address, which no ring has.
-    Own(Box<T>),
+    Own(Vec<T>),
 }
 
 impl<T> core::ops::Deref for Held<'_, T> {
@@ -403,7 +403,7 @@ impl<T> core::ops::Deref for Held<'_, T> {
     fn deref(&self) -> &T {
         match self {
             Self::Scratch(value) => value,
-            Self::Own(value) => value,
+            Self::Own(value) => &value[0],
         }
     }
 }

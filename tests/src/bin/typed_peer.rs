@@ -69,7 +69,10 @@ fn server(path: &Path) -> Outcome {
 fn frames(path: &Path) -> Outcome {
     let mut server = RpcServer::bind_with(path, ServerOptions::new().ring_sizes(4 << 20, 4096))?;
     let dispatcher = Dispatcher::new(endpoints![last_pixel, marked_pixel]);
-    Ok(dispatcher.serve_workers(&mut server, 2)?)
+    // The stack of the main thread has room for a frame; that of another thread has none.
+    let serving =
+        std::thread::Builder::new().stack_size(1 << 20).spawn(move || dispatcher.serve_workers(&mut server, 2))?;
+    Ok(serving.join().map_err(|_| "the serving thread panicked")??)
 }
 
 /// The callee's idea of a price request: it was built from an older definition.
