@@ -28,7 +28,7 @@ fn square(number: &[u8]) -> Result<[u8; 8], std::array::TryFromSliceError> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let socket = std::env::args_os().nth(1).ok_or("usage: tokio_server SOCKET")?;
-    // At most 500 handlers at work, 100 of them for one caller; what comes beyond that waits in its caller's ring.
+    // At most 500 handlers at work, 100 of them for one caller; what comes beyond that is held until there is a place.
     let mut server = RpcServer::bind_with(&socket, ServerOptions::new().in_flight(500, 100))?;
 
     let mut dispatcher = Dispatcher::new(endpoints![square]);

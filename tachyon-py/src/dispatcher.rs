@@ -440,7 +440,7 @@ impl RpcDispatcher {
     ///
     /// Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; others run in between, and keep
     /// the loop waiting while they do. When this is cancelled, handlers that still run are, too, and their callers get an
-    /// error reply of kind `STOPPING`. A bus that was served is closed afterwards.
+    /// error reply of kind `CANCELLED`. A bus that was served is closed afterwards.
     #[pyo3(signature = (bus, *, concurrency=Integer::Fits(100)), text_signature = "($self, bus, *, concurrency=100)")]
     fn serve_async<'py>(
         slf: &Bound<'py, Self>,

@@ -225,6 +225,38 @@ fn connects_again_when_asked_to() {
 }
 
 #[test]
+fn calls_that_wait_for_room_go_to_the_next_server() {
+    in_both(|| async {
+        let place = place();
+        let server = place.serve(4096);
+        let caller = AsyncCaller::connect_with(place.socket(), &Options::new().reconnect(true)).await.unwrap();
+        let mut tasks = JoinSet::new();
+        let busy = caller.clone();
+        tasks.spawn(async move { busy.request(SLEEP, &60_000u64.to_le_bytes()).await });
+        tokio::time::sleep(MOMENT).await;
+        for number in 0..8 {
+            let caller = caller.clone();
+            tasks.spawn(async move { caller.request(ECHO, &[number; 1500]).await });
+        }
+        tokio::time::sleep(MOMENT).await;
+        server.kill();
+        let _server = place.serve(4096);
+        let (mut served, mut lost) = (0, 0);
+        while let Some(outcome) = tasks.join_next().await {
+            match outcome.unwrap() {
+                Ok(_) => served += 1,
+                Err(error) => {
+                    assert!(matches!(error, CallError::PeerDead { sent: true }), "{error:?}");
+                    lost += 1;
+                }
+            }
+        }
+        // Two fit the ring beside the call that was begun.
+        assert!(served >= 5 && lost >= 1, "{served} and {lost}");
+    });
+}
+
+#[test]
 fn the_last_handle_closes_the_connection() {
     in_both(|| async {
         let place = place();

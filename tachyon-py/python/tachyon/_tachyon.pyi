@@ -796,7 +796,7 @@ class RpcDispatcher:
 
         Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; others run in between, and
         keep the loop waiting while they do. When this is cancelled, handlers that still run are, too, and their callers
-        get an error reply of kind `STOPPING`. A bus that was served is closed afterwards.
+        get an error reply of kind `CANCELLED`. A bus that was served is closed afterwards.
         """
     def __len__(self) -> int: ...
     def __contains__(self, msg_type: int, /) -> bool: ...

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::bus::{Connection, End, Established};
 use crate::engine::{CallerCore, Reply, RpcError};
-use crate::error::{CallError, Halt};
+use crate::error::{CallError, Halt, Unsent};
 use crate::slice;
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
 use crate::wait::{Deadline, PollingMode, looks_per_reading};
@@ -193,7 +193,7 @@ impl Traffic {
         my_turn: bool,
     ) -> Result<Result<u64, ReplySender>, CallError> {
         if let Some(end) = &self.end {
-            return Err(Halt::from(end.clone()).into());
+            return Err(Unsent::Halted(end.clone().into()).into());
         }
         self.core.outgoing.check(payload.len())?;
         if self.queued > 0 && !my_turn {

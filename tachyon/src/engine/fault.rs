@@ -43,7 +43,7 @@ pub enum ErrorKind {
     BadRequest = 5,
     /// The server is stopping and has not begun the request: it is safe to send it again.
     Stopping = 6,
-    /// The caller's deadline had passed before the request's turn came.
+    /// The caller's deadline passed before the request's turn came, or before its async handler was done.
     DeadlinePassed = 7,
     /// The handler had begun and was cancelled before it was done: the server stopped, and its time was over.
     Cancelled = 8,
