@@ -538,6 +538,10 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
         if self.poller.is_inherited() {
             return true;
         }
+        // A serving that ends by an error, or is cancelled, stops the acceptor's thread by this too.
+        if !self.control.is_stopping() {
+            self.control.stop();
+        }
         // Asked before the letters are taken, so that none of a door that is closed is left.
         let mut all = self.door.as_mut().is_none_or(|door| door.close(&self.control));
         self.take_letters();
