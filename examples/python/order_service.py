@@ -75,7 +75,7 @@ def main(path: str) -> None:
     dispatcher.handler(2)(book.cancel)
     dispatcher.handler(3)(book.quote)
     dispatcher.handler(4)(book.find)
-    with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
+    with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16, dispatcher=dispatcher) as bus:
         dispatcher.serve_forever(bus)
     print(f"{len(book.orders)} orders are left")
 

@@ -84,7 +84,7 @@ def main() -> None:
     """Serve one caller until it closes."""
     if len(sys.argv) == 1:
         sys.exit(f"usage: {sys.argv[0]} SOCKET")
-    with tachyon.RpcBus.listen(sys.argv[1], 1 << 16, 1 << 16) as bus:
+    with tachyon.RpcBus.listen(sys.argv[1], 1 << 16, 1 << 16, dispatcher=dispatcher) as bus:
         dispatcher.serve_forever(bus)
 
 

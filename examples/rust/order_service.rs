@@ -12,7 +12,7 @@ use core::fmt;
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use tachyon::{Callee, Dispatcher, endpoints, tachyon_rpc};
+use tachyon::{Callee, Dispatcher, Options, endpoints, tachyon_rpc};
 
 /// Which way an order goes.
 #[tachyon::payload]
@@ -98,8 +98,10 @@ fn find(#[state] book: &Book, numbers: &[u64]) -> Vec<Order> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: order_service SOCKET")?;
-    let mut callee = Callee::listen(path, 1 << 16, 1 << 16)?;
     let mut dispatcher = Dispatcher::with_state(Book::default(), endpoints![place, cancel, quote, find]);
+    // `tachyon describe` and `tachyon codegen` can ask while this waits for its caller.
+    let options = Options::new().description(dispatcher.describe().to_json());
+    let mut callee = Callee::listen_with(path, 1 << 16, 1 << 16, &options)?;
     dispatcher.serve_forever(&mut callee)?;
     println!("{} orders are left", dispatcher.state().orders.len());
     Ok(())

@@ -6,7 +6,7 @@
 
 use std::error::Error;
 
-use tachyon::{Callee, List};
+use tachyon::{Callee, List, Options};
 
 #[path = "sensor_api.rs"]
 mod api;
@@ -71,8 +71,11 @@ impl Sensors for Rack {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let socket = std::env::args().nth(1).ok_or("usage: sensor_service SOCKET")?;
-    let mut callee = Callee::listen(&socket, 1 << 16, 1 << 16)?;
+    let mut dispatcher = SensorsService::dispatcher(Rack::default());
+    // `tachyon describe` and `tachyon codegen` can ask while this waits for its caller.
+    let options = Options::new().description(dispatcher.describe().to_json());
+    let mut callee = Callee::listen_with(&socket, 1 << 16, 1 << 16, &options)?;
     // Returns when the caller closes.
-    SensorsService::dispatcher(Rack::default()).serve_forever(&mut callee)?;
+    dispatcher.serve_forever(&mut callee)?;
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::args::{self, Integer};
 use crate::calling::{Asking, Calling};
 use crate::contract;
 use crate::control::{self, Patience};
+use crate::dispatcher::RpcDispatcher;
 use crate::ends::{Inlet, Occupied, Outlet, busy};
 use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
 use crate::interrupt::detached;
@@ -210,9 +211,11 @@ impl RpcBus {
     /// Make an RPC bus and wait for one peer to connect.
     ///
     /// `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
-    /// `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set.
+    /// `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set. Probes,
+    /// such as `tachyon describe`, do not take the peer's place, and are told of the endpoints that `dispatcher` has now.
     #[classmethod]
-    #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false))]
+    #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false, dispatcher=None))]
+    #[allow(clippy::too_many_arguments, reason = "Python's are named")]
     fn listen(
         cls: &Bound<'_, PyType>,
         py: Python<'_>,
@@ -221,9 +224,13 @@ impl RpcBus {
         cap_rev: Integer,
         timeout: Option<f64>,
         any_uid: bool,
+        dispatcher: Option<&Bound<'_, RpcDispatcher>>,
     ) -> PyResult<Self> {
         let _ = cls;
-        let options = options(timeout, any_uid)?;
+        let mut options = options(timeout, any_uid)?;
+        if let Some(dispatcher) = dispatcher {
+            options = options.description(dispatcher.get().table()?.describe().to_json());
+        }
         let forward = args::size("cap_fwd", cap_fwd)?;
         let reverse = args::size("cap_rev", cap_rev)?;
         let bus = detached(py, || tachyon::RpcBus::listen_with(&socket_path, forward, reverse, &options))?;
@@ -234,9 +241,13 @@ impl RpcBus {
     ///
     /// A server is asked for rings of `ring_sizes` payload bytes, for requests and for replies; without, it decides.
     /// With `reconnect` this side calls, and when its peer has closed or died, the next call connects again. A request
-    /// that was sent is sent again only if its endpoint is `idempotent`.
+    /// that was sent is sent again only if its endpoint is `idempotent`. A `probe` leaves a listener for one peer its
+    /// place: it raises `OnePeerError`, while a server takes it as any other caller.
     #[classmethod]
-    #[pyo3(signature = (socket_path, *, timeout=5.0, any_uid=false, ring_sizes=None, reconnect=false))]
+    #[pyo3(signature = (
+        socket_path, *, timeout=5.0, any_uid=false, ring_sizes=None, reconnect=false, probe=false
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "Python's are named")]
     fn connect(
         cls: &Bound<'_, PyType>,
         py: Python<'_>,
@@ -245,9 +256,10 @@ impl RpcBus {
         any_uid: bool,
         ring_sizes: Option<(Integer, Integer)>,
         reconnect: bool,
+        probe: bool,
     ) -> PyResult<Self> {
         let _ = cls;
-        let options = calling_options(timeout, any_uid, ring_sizes)?;
+        let options = calling_options(timeout, any_uid, ring_sizes)?.probe(probe);
         if reconnect {
             let options = options.reconnect(true);
             let caller = detached(py, || tachyon::Caller::connect_with(&socket_path, &options))?;
@@ -295,7 +307,7 @@ impl RpcBus {
         timeout: Option<f64>,
         any_uid: bool,
     ) -> PyResult<Self> {
-        Self::listen(cls, py, socket_path, cap_fwd, cap_rev, timeout, any_uid)
+        Self::listen(cls, py, socket_path, cap_fwd, cap_rev, timeout, any_uid, None)
     }
 
     /// Do what `connect` does, under its older name.
@@ -308,7 +320,7 @@ impl RpcBus {
         timeout: Option<f64>,
         any_uid: bool,
     ) -> PyResult<Self> {
-        Self::connect(cls, py, socket_path, timeout, any_uid, None, false)
+        Self::connect(cls, py, socket_path, timeout, any_uid, None, false, false)
     }
 
     /// Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable.

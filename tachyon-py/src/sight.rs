@@ -39,14 +39,14 @@ pub(crate) fn live_servers(py: Python<'_>) -> PyResult<Vec<(u32, PathBuf, f64)>>
         .collect())
 }
 
-/// Times one round trip to whatever listens for callers at a path, in seconds.
+/// Times one round trip to a server, in seconds. A listener for one peer keeps its place.
 ///
 /// # Errors
-/// As `RpcBus.connect`, and `TimedOutError`.
+/// As `RpcBus.connect` with a probe, and `TimedOutError`.
 #[pyfunction]
 pub(crate) fn ping(py: Python<'_>, path: PathBuf, timeout: f64) -> PyResult<f64> {
     let limit = args::timeout(Some(timeout))?.unwrap_or(Duration::MAX);
-    let options = connect_options(Some(timeout), false)?;
+    let options = connect_options(Some(timeout), false)?.probe(true);
     let mut caller = detached(py, || tachyon::Caller::connect_with(path, &options))?;
     let trip = detached(py, || caller.ping(limit))?;
     Ok(trip.as_secs_f64())

@@ -1,5 +1,6 @@
 //! How a connection is made and how its operations wait.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ring::{CapacityError, Geometry, Use};
@@ -30,6 +31,8 @@ pub struct Options {
     interrupt: Option<Interrupt>,
     ring_sizes: Option<(usize, usize)>,
     reconnect: bool,
+    probe: bool,
+    description: Option<Arc<str>>,
 }
 
 impl Options {
@@ -43,6 +46,8 @@ impl Options {
             interrupt: None,
             ring_sizes: None,
             reconnect: false,
+            probe: false,
+            description: None,
         }
     }
 
@@ -133,6 +138,70 @@ impl Options {
     pub fn reconnect(mut self, wanted: bool) -> Self {
         self.reconnect = wanted;
         self
+    }
+
+    /// Whether connecting only asks who is there: a listener for one peer keeps its place for another.
+    ///
+    /// Default: `false`. With `true` such a listener answers with [`ConnectError::OnePeer`](crate::ConnectError::OnePeer)
+    /// and goes on listening, as it does for `tachyon ping` and `tachyon describe`; a server takes a probe as any other
+    /// caller. Listening ignores this.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("rpc.sock");
+    /// use tachyon::{Callee, Caller, ConnectError, Options};
+    /// # let listen_at = path.clone();
+    ///
+    /// let callee = std::thread::spawn(move || Callee::listen(&listen_at, 4096, 4096));
+    /// let probed = Caller::connect_with(&path, &Options::new().probe(true));
+    /// assert!(matches!(probed, Err(ConnectError::OnePeer { .. })));
+    /// // It still has a place.
+    /// let caller = Caller::connect(&path)?;
+    /// # drop(caller);
+    /// callee.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn probe(mut self, wanted: bool) -> Self {
+        self.probe = wanted;
+        self
+    }
+
+    /// What a listener for one peer tells probes of its endpoints: JSON as of
+    /// [`Description::to_json`](crate::describe::Description::to_json).
+    ///
+    /// Default: nothing, so that only the peer can ask. Servers and connecting ignore this.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("rpc.sock");
+    /// use tachyon::{Callee, Caller, ConnectError, Dispatcher, Options, describe::Description};
+    /// # let listen_at = path.clone();
+    ///
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register(1, "echo", <[u8]>::to_vec)?;
+    /// let options = Options::new().description(dispatcher.describe().to_json());
+    /// let callee = std::thread::spawn(move || Callee::listen_with(&listen_at, 4096, 4096, &options));
+    /// match Caller::connect_with(&path, &Options::new().probe(true)) {
+    ///     Err(ConnectError::OnePeer { description: Some(json), .. }) => {
+    ///         assert_eq!(Description::from_json(&json)?, dispatcher.describe());
+    ///     }
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # drop(Caller::connect(&path)?);
+    /// # callee.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn description(mut self, json: impl Into<Arc<str>>) -> Self {
+        self.description = Some(json.into());
+        self
+    }
+
+    pub(crate) fn offered(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    pub(crate) fn probes(&self) -> bool {
+        self.probe
     }
 
     pub(crate) fn reconnects(&self) -> bool {

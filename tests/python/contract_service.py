@@ -470,11 +470,12 @@ def dispatcher_of(role: str) -> tachyon.RpcDispatcher:
 
 def main(role: str, path: str, size: str = "65536") -> None:
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    dispatcher = dispatcher_of(role)
     if role == "seen_server":
-        dispatcher_of(role).serve_forever(tachyon.RpcServer(path))
+        dispatcher.serve_forever(tachyon.RpcServer(path))
         return
-    with tachyon.RpcBus.listen(path, int(size), int(size)) as bus:
-        dispatcher_of(role).serve_forever(bus)
+    with tachyon.RpcBus.listen(path, int(size), int(size), dispatcher=dispatcher) as bus:
+        dispatcher.serve_forever(bus)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tachyon._forms import RAW
 from tachyon._printable import printable
 from tachyon._tachyon import RpcBus, codegen_rust, read_error
 from tachyon._values import JsonError, decode, encode, form_of
-from tachyon.errors import TachyonError
+from tachyon.errors import OnePeerError, TachyonError
 
 if TYPE_CHECKING:
     import argparse
@@ -68,13 +68,27 @@ def _command(
 
 
 def _describe(arguments: argparse.Namespace) -> int:
-    with RpcBus.connect(arguments.path, timeout=arguments.timeout) as bus:
-        description = bus.describe(timeout=arguments.timeout)
+    description = _ask(arguments.path, arguments.timeout)
     if arguments.json:
         print(json.dumps(json.loads(description.json), indent=2))
     else:
         print(table(description))
     return 0
+
+
+def _ask(path: str | Path, timeout: float) -> Description:
+    """Ask a callee what it offers. A listener for one peer keeps its place."""
+    try:
+        with RpcBus.connect(path, timeout=timeout, probe=True) as bus:
+            return bus.describe(timeout=timeout)
+    except OnePeerError as error:
+        if error.description is not None:
+            return from_json(error.description)
+    message = (
+        f"the callee at {path} waits for its one caller, and was not given what it offers: pass the dispatcher to "
+        "`RpcBus.listen`, or serve with `RpcServer`"
+    )
+    raise CommandError(message)
 
 
 def table(description: Description) -> str:
@@ -90,8 +104,17 @@ def table(description: Description) -> str:
     )
 
 
+def _caller(path: str, timeout: float) -> RpcBus:
+    """Connect, and say so before this takes the place of the only caller."""
+    try:
+        return RpcBus.connect(path, timeout=timeout, probe=True)
+    except OnePeerError:
+        print(f"tachyon: the callee at {printable(path)} takes one caller: it ends after this call", file=sys.stderr)
+    return RpcBus.connect(path, timeout=timeout)
+
+
 def _call(arguments: argparse.Namespace) -> int:
-    with RpcBus.connect(arguments.path, timeout=arguments.timeout) as bus:
+    with _caller(arguments.path, arguments.timeout) as bus:
         description = bus.describe(timeout=arguments.timeout)
         name: str = arguments.name
         try:
@@ -136,8 +159,7 @@ def _codegen(arguments: argparse.Namespace) -> int:
     if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
         description = from_json(path.read_text(encoding="utf-8"))
     else:
-        with RpcBus.connect(path, timeout=arguments.timeout) as bus:
-            description = bus.describe(timeout=arguments.timeout)
+        description = _ask(path, arguments.timeout)
     write = python if arguments.language == "python" else _rust
     sys.stdout.write(write(description))
     return 0

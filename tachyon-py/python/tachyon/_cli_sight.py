@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tachyon._printable import printable
 from tachyon._tachyon import Sight, live_servers, ping
+from tachyon.errors import OnePeerError
 
 if TYPE_CHECKING:
     import argparse
@@ -39,7 +40,7 @@ def register(subparsers: Commands) -> None:
     top.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="time between looks (%(default)s)")
     top.set_defaults(run=watch)
 
-    trip = subparsers.add_parser("ping", help="time a round trip")
+    trip = subparsers.add_parser("ping", help="time a round trip to a server")
     trip.add_argument("path", help="the socket of a server or callee")
     trip.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="give up after (%(default)s)")
     trip.set_defaults(run=time_round_trip)
@@ -59,8 +60,11 @@ def list_servers(options: argparse.Namespace) -> int:
 
 
 def time_round_trip(options: argparse.Namespace) -> int:
-    """Print how far away a server is."""
-    print(f"{ping(options.path, options.timeout) * 1e6:.1f} us")
+    """Print how far away a server is, or that a listener waits for its one peer."""
+    try:
+        print(f"{ping(options.path, options.timeout) * 1e6:.1f} us")
+    except OnePeerError:
+        print("is there, and waits for its one peer")
     return 0
 
 

@@ -384,12 +384,20 @@ class RpcBus:
     def __tachyon_line__(self, line: Any) -> None: ...
     @classmethod
     def listen(
-        cls, socket_path: _Path, cap_fwd: int, cap_rev: int, *, timeout: float | None = None, any_uid: bool = False
+        cls,
+        socket_path: _Path,
+        cap_fwd: int,
+        cap_rev: int,
+        *,
+        timeout: float | None = None,
+        any_uid: bool = False,
+        dispatcher: RpcDispatcher | None = None,
     ) -> RpcBus:
         """Make an RPC bus and wait for one peer to connect.
 
         `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
-        `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set.
+        `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set. Probes,
+        such as `tachyon describe`, do not take the peer's place, and are told of the endpoints that `dispatcher` has now.
         """
     @classmethod
     def connect(
@@ -400,12 +408,14 @@ class RpcBus:
         any_uid: bool = False,
         ring_sizes: tuple[int, int] | None = None,
         reconnect: bool = False,
+        probe: bool = False,
     ) -> RpcBus:
         """Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
 
         A server is asked for rings of `ring_sizes` payload bytes, for requests and for replies; without, it decides.
         With `reconnect` this side calls, and when its peer has closed or died, the next call connects again. A request
-        that was sent is sent again only if its endpoint is `idempotent`.
+        that was sent is sent again only if its endpoint is `idempotent`. A `probe` leaves a listener for one peer its
+        place: it raises `OnePeerError`, while a server takes it as any other caller.
         """
     @classmethod
     def rpc_listen(

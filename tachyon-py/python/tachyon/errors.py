@@ -28,6 +28,7 @@ __all__ = [
     "NoHandlerError",
     "NoListenerError",
     "NotASocketError",
+    "OnePeerError",
     "PeerClosedError",
     "PeerDeadError",
     "ReleasedError",
@@ -101,6 +102,24 @@ class NoListenerError(HandshakeError, ConnectionRefusedError):
     """Nobody was listening at the path when the timeout passed."""
 
     errno: int | None = errno.ECONNREFUSED
+
+
+class OnePeerError(HandshakeError):
+    """A probe found a listener for one peer, which keeps its place for another.
+
+    `description` is what it offers as JSON, if it was given its dispatcher.
+    """
+
+    description: str | None
+
+    def __init__(self, message: str, description: str | None = None) -> None:
+        """Describe the listener."""
+        super().__init__(message, description)
+        self.description = description
+
+    def __str__(self) -> str:
+        """Say who is there."""
+        return str(self.args[0])
 
 
 class ServerBusyError(HandshakeError):

@@ -11,7 +11,7 @@ use super::credentials::Credentials;
 use super::error::ListenError;
 use super::refusal::{ProtocolError, Refusal};
 use super::wire::{self, Code, Hello};
-use super::{Offer, Role, namespace};
+use super::{Offer, Role, description, namespace};
 use crate::options::Options;
 use crate::ring::RingMemory;
 
@@ -91,11 +91,21 @@ impl Admission<'_> {
             Refusal::RoleClash { .. } => (Code::RoleClash, self.offer.role as u8),
             Refusal::Protocol(ProtocolError::Version { .. }) => (Code::Version, 0),
             Refusal::Busy => (Code::Busy, 0),
+            Refusal::Probe => return self.describe(),
             Refusal::OtherTimeNamespace => (Code::OtherTimeNamespace, 0),
             Refusal::Silent | Refusal::RingTooLarge { .. } | Refusal::Protocol(_) => (Code::Other, 0),
             Refusal::Gone | Refusal::Crowded => return,
         };
         self.reject(code, detail, &why.to_string());
+    }
+
+    /// Tells a probe that this listener is there, and what it offers, if it knows that.
+    fn describe(&self) {
+        // One that cannot be made leaves the answer without it.
+        let file = self.options.offered().and_then(|text| description::write(text).ok());
+        let carried: Vec<BorrowedFd<'_>> = file.iter().map(AsFd::as_fd).collect();
+        let reject = wire::write_reject(Code::OnePeer, 0, &Refusal::Probe.to_string());
+        let _ = self.conversation.socket.send(reject.as_ref(), &carried);
     }
 
     pub(super) fn reject(&self, code: Code, detail: u8, text: &str) {

@@ -17,7 +17,7 @@ use super::credentials::{self, Credentials};
 use super::error::ConnectError;
 use super::refusal::ProtocolError;
 use super::wire::{self, Answer, Code, Hello, PROTOCOL_VERSION, Reject, Welcome};
-use super::{Kind, Link, Role, namespace, path};
+use super::{Kind, Link, Role, description, namespace, path, served};
 use crate::options::Options;
 use crate::ring::{RingMemory, Side};
 use crate::wait::{Deadline, INTERRUPT_SLICE, Peer, Socket, reaper};
@@ -88,8 +88,13 @@ impl Connecting {
     /// [`ConnectError`] for a path or a wish that is impossible.
     pub(crate) fn new(path: &Path, kind: Kind, role: Role, options: &Options) -> Result<Self, ConnectError> {
         let timeout = options.connect_timeout();
-        let hello =
-            Hello { kind, role, wishes: options.wished_geometries()?, time_namespace: namespace::time_namespace() };
+        let hello = Hello {
+            kind,
+            role,
+            probe: options.probes(),
+            wishes: options.wished_geometries()?,
+            time_namespace: namespace::time_namespace(),
+        };
         Ok(Self {
             path: path.to_owned(),
             address: path::address(path)?,
@@ -132,7 +137,7 @@ impl Connecting {
             Err(Failure::NotYet(error)) => error,
         };
         let pause = match self.deadline.remaining() {
-            Some(Duration::ZERO) => return Err(not_yet),
+            Some(Duration::ZERO) => return Err(self.given_up(not_yet)),
             left => left.map_or(self.pause, |left| left.min(self.pause)),
         };
         self.stage = Stage::Looking(Deadline::after(pause));
@@ -147,8 +152,17 @@ impl Connecting {
     /// The error of a driver whose own time runs out while no process listens.
     pub(crate) fn missing(&self) -> Option<ConnectError> {
         let waited = self.began.elapsed();
-        let path = || self.path.clone();
-        self.missing.map(|errno| ConnectError::NoListener { path: path(), timeout: waited, source: errno.into() })
+        self.missing.map(|errno| self.given_up(self.no_listener(waited, errno)))
+    }
+
+    /// The error of a missing listener with what the system knows of it.
+    fn given_up(&self, error: ConnectError) -> ConnectError {
+        match error {
+            ConnectError::NoListener { path, timeout, source, .. } => {
+                ConnectError::NoListener { served: served::is_served(&path), path, timeout, source }
+            }
+            other => other,
+        }
     }
 
     /// What the next step waits for: the socket to be readable, if there is one, and a time that passes.
@@ -224,21 +238,21 @@ impl Connecting {
         };
         let stage = core::mem::replace(&mut self.stage, Stage::Looking(self.deadline));
         let Stage::Asked(inquiry) = stage else { return Ok(None) };
-        self.conclude(*inquiry, &message).map(Some)
+        self.conclude(*inquiry, message).map(Some)
     }
 
-    fn conclude(&self, Inquiry { mut socket, who, .. }: Inquiry, message: &Message) -> Result<Link, Failure> {
+    fn conclude(&self, Inquiry { mut socket, who, .. }: Inquiry, message: Message) -> Result<Link, Failure> {
         let alone = socket.refuse_rights();
         let answer = wire::read_answer(message.bytes(), self.hello.kind).map_err(|source| self.foul(source))?;
         let (role, rings) = match answer {
-            Answer::Reject(reject) => return Err(self.rejected(reject).into()),
+            Answer::Reject(reject) => return Err(self.rejected(reject, message.descriptors).into()),
             Answer::Welcome(welcome) => self.take(welcome, &message.descriptors).map_err(|source| self.foul(source))?,
         };
         if !alone {
             // A listener whose patience has ended says so behind its welcome.
             let behind = conversation(&socket).hear(false);
             let rejected = behind.ok().and_then(|behind| match wire::read_answer(behind.bytes(), self.hello.kind) {
-                Ok(Answer::Reject(reject)) => Some(self.rejected(reject)),
+                Ok(Answer::Reject(reject)) => Some(self.rejected(reject, Vec::new())),
                 _ => None,
             });
             return Err(rejected.unwrap_or_else(|| self.foul(ProtocolError::Surplus)).into());
@@ -256,7 +270,9 @@ impl Connecting {
             Ok(()) => Ok(socket),
             // The kernel refuses a regular file as it does a socket that nobody listens on.
             Err(Errno::CONNREFUSED) if self.is_another_file() => Err(ConnectError::NotASocket { path: path() }.into()),
-            Err(errno @ (Errno::NOENT | Errno::CONNREFUSED)) => Err(Failure::NotYet(self.no_listener(errno))),
+            Err(errno @ (Errno::NOENT | Errno::CONNREFUSED)) => {
+                Err(Failure::NotYet(self.no_listener(self.timeout, errno)))
+            }
             Err(Errno::AGAIN | Errno::INTR) => Err(Failure::NotYet(self.no_answer())),
             Err(Errno::PROTOTYPE) => Err(ConnectError::WrongSocketType { path: path() }.into()),
             Err(errno) => Err(self.system("connect to", errno.into()).into()),
@@ -299,7 +315,7 @@ impl Connecting {
         Ok((role, rings?))
     }
 
-    fn rejected(&self, reject: Reject) -> ConnectError {
+    fn rejected(&self, reject: Reject, mut descriptors: Vec<OwnedFd>) -> ConnectError {
         let path = self.path.clone();
         let Hello { kind, role, .. } = self.hello;
         match reject.code {
@@ -312,6 +328,11 @@ impl Connecting {
             Code::NotAllowed => ConnectError::NotAllowed { path },
             Code::Busy => ConnectError::Busy { path },
             Code::OtherTimeNamespace => ConnectError::OtherTimeNamespace { path },
+            Code::OnePeer => {
+                // Without its description the listener is there as well.
+                let description = descriptors.pop().and_then(|file| description::read(file).ok().flatten());
+                ConnectError::OnePeer { path, description }
+            }
             Code::Other => ConnectError::Rejected { path, text: reject.text },
         }
     }
@@ -338,8 +359,8 @@ impl Connecting {
         ConnectError::Closed { path: self.path.clone() }
     }
 
-    fn no_listener(&self, errno: Errno) -> ConnectError {
-        ConnectError::NoListener { path: self.path.clone(), timeout: self.timeout, source: errno.into() }
+    fn no_listener(&self, timeout: Duration, errno: Errno) -> ConnectError {
+        ConnectError::NoListener { path: self.path.clone(), timeout, served: false, source: errno.into() }
     }
 
     fn no_answer(&self) -> ConnectError {

@@ -123,12 +123,15 @@ pub enum ConnectError {
     Capacity(#[from] CapacityError),
 
     /// Nobody listened at the path in time.
-    #[error("no listener at {path:?} after {timeout:?}: start the listening side first or raise the timeout")]
+    #[error("no listener at {path:?} after {timeout:?}: {}", missing(*.served))]
     NoListener {
         /// The path.
         path: PathBuf,
         /// How long was waited.
         timeout: Duration,
+        /// Whether the process that listened there is connected with the peer it took. `false` where the system does not
+        /// say.
+        served: bool,
         /// The last refusal.
         source: io::Error,
     },
@@ -229,6 +232,19 @@ pub enum ConnectError {
         path: PathBuf,
     },
 
+    /// The listener takes one peer, and keeps its place from a [probe](crate::Options::probe).
+    #[error(
+        "the listener at {path:?} is there and takes one peer, which a probe is not: \
+         let a caller connect, or serve several callers with `RpcServer`"
+    )]
+    OnePeer {
+        /// The path.
+        path: PathBuf,
+        /// What the callee offers, if it was [given](crate::Options::description) that: JSON as of
+        /// [`Description::to_json`](crate::describe::Description::to_json), if the peer is correct.
+        description: Option<String>,
+    },
+
     /// The listener turned this side away in its own words.
     #[error("the listener at {path:?} refused: {text}")]
     Rejected {
@@ -303,6 +319,14 @@ impl ConnectError {
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+fn missing(served: bool) -> &'static str {
+    if served {
+        "who listened there has the one peer it takes; serve several callers with `RpcServer`"
+    } else {
+        "start the listening side first or raise the timeout"
+    }
 }
 
 fn turned_away(refused: usize, last: Option<&Refusal>) -> String {

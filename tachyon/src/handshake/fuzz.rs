@@ -204,7 +204,7 @@ fn listen(input: &Input<'_>) -> bool {
     let client = if how & 4 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) };
     // No namespace has the number 1.
     let time_namespace = u64::from(how & 32 != 0);
-    let hello = Hello { kind, role: self::role(how >> 3 & 3), wishes: [None; 2], time_namespace };
+    let hello = Hello { kind, role: self::role(how >> 3 & 3), probe: false, wishes: [None; 2], time_namespace };
     say(input, theirs.as_fd(), &wire::write_hello(hello), None);
     let options = Options::new().handshake_timeout(Duration::ZERO);
     let path = Path::new("fuzzed");
@@ -219,7 +219,7 @@ fn listen(input: &Input<'_>) -> bool {
     let mut guest = guest.expect("this process");
     let mut theirs = Some(theirs);
     for step in 0..4 {
-        let terms = |wishes: &wire::Wishes| match wishes[0] {
+        let terms = |wishes: &wire::Wishes, _| match wishes[0] {
             Some(wish) if wish.capacity() > CAPACITY => Err(Refusal::Busy),
             _ => Ok(offer.clone()),
         };
@@ -261,7 +261,7 @@ fn connect(input: &Input<'_>) -> bool {
     };
     say(input, theirs.as_fd(), &correct, Some(kind));
     let theirs = (how & 32 == 0).then_some(theirs);
-    let hello = Hello { kind, role, wishes: [None; 2], time_namespace: 0 };
+    let hello = Hello { kind, role, probe: false, wishes: [None; 2], time_namespace: 0 };
     let socket = if how & 64 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) };
     let linked = match converse(socket, hello) {
         Ok(link) => check(link, kind, Side::Connector),
@@ -278,13 +278,14 @@ fn connect(input: &Input<'_>) -> bool {
 }
 
 fn code(byte: u8) -> Code {
-    match byte % 7 {
+    match byte % 8 {
         1 => Code::WrongKind,
         2 => Code::Version,
         3 => Code::RoleClash,
         4 => Code::NotAllowed,
         5 => Code::Busy,
         6 => Code::OtherTimeNamespace,
+        7 => Code::OnePeer,
         _ => Code::Other,
     }
 }

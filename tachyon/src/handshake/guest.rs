@@ -95,8 +95,8 @@ impl Guest {
         self.deadline
     }
 
-    /// Takes the step that what has been heard allows. `terms` turns a wish for ring sizes into an offer; it is asked
-    /// once.
+    /// Takes the step that what has been heard allows. `terms` turns a wish for ring sizes, of a probe or not, into an
+    /// offer; it is asked once.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Guest {
         path: &Path,
         standard: &Offer,
         options: &Options,
-        terms: impl FnOnce(&Wishes) -> Result<Offer, Refusal>,
+        terms: impl FnOnce(&Wishes, bool) -> Result<Offer, Refusal>,
     ) -> Result<Progress, ListenError> {
         let Self { socket, who, process, deadline, stage } = self;
         let conversation = |socket| Conversation { socket, deadline: Deadline::after(Duration::ZERO), interrupt: None };
@@ -164,12 +164,12 @@ fn greet(
     admission: &Admission<'_>,
     who: &Credentials,
     hello: &Message,
-    terms: impl FnOnce(&Wishes) -> Result<Offer, Refusal>,
+    terms: impl FnOnce(&Wishes, bool) -> Result<Offer, Refusal>,
 ) -> Result<Stage, Failure> {
     admission.check_user(who)?;
     let hello = wire::read_hello(hello.bytes()).map_err(refused)?;
     let role = admission.settle(hello)?;
-    let offer = terms(&hello.wishes).map_err(Failure::Refused)?;
+    let offer = terms(&hello.wishes, hello.probe).map_err(Failure::Refused)?;
     let rings = Admission { offer: &offer, ..*admission }.welcome(role)?;
     Ok(Stage::Welcomed { role, rings })
 }
@@ -194,14 +194,14 @@ mod tests {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
         let say = |bytes: &[u8]| rustix::net::send(&theirs, bytes, SendFlags::empty()).unwrap();
-        let hello = Hello { kind: Kind::Rpc, role: Role::Source, wishes: [None; 2], time_namespace: 0 };
+        let hello = Hello { kind: Kind::Rpc, role: Role::Source, probe: false, wishes: [None; 2], time_namespace: 0 };
         say(wire::write_hello(hello).as_ref());
         let patience = Duration::from_millis(200);
         let options = Options::new().handshake_timeout(patience);
         let offer =
             Offer { kind: Kind::Rpc, role: Role::Sink, geometries: vec![Geometry::new(4096, Use::Calls).unwrap(); 2] };
         let guest = Guest::new(Socket::accepted(ours, false), &options, Deadline::never()).unwrap().unwrap();
-        let slowly = |_: &Wishes| {
+        let slowly = |_: &Wishes, _| {
             std::thread::sleep(patience * 2);
             Ok(offer.clone())
         };
@@ -210,7 +210,7 @@ mod tests {
         };
         assert!(!guest.deadline().has_passed());
         say(wire::write_ready().as_ref());
-        let linked = guest.step(Path::new("test"), &offer, &options, |_| unreachable!("asked once"));
+        let linked = guest.step(Path::new("test"), &offer, &options, |_, _| unreachable!("asked once"));
         assert!(matches!(linked, Ok(Progress::Linked(_))), "{linked:?}");
     }
 }

@@ -186,9 +186,12 @@ impl Choice<'_> {
             return Ok(None);
         }
         let welcomed = guest.was_welcomed();
-        match guest.step(self.listener.path(), self.offer, self.options, |_| Ok(self.offer.clone()))? {
+        // A probe does not get the only place.
+        let terms = |_: &_, probe| if probe { Err(Refusal::Probe) } else { Ok(self.offer.clone()) };
+        match guest.step(self.listener.path(), self.offer, self.options, terms)? {
             Progress::Linked(link) => return Ok(Some(*link)),
             Progress::Waiting(guest) => self.pending.push_back(guest),
+            Progress::Refused(Refusal::Probe) => {}
             Progress::Refused(why) => {
                 self.refuse(why);
                 if welcomed {

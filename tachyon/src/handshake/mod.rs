@@ -19,6 +19,7 @@ mod binding;
 mod connector;
 mod conversation;
 mod credentials;
+mod description;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -28,6 +29,7 @@ mod namespace;
 mod path;
 mod process;
 mod refusal;
+mod served;
 mod wire;
 
 pub(crate) use connector::{Connecting, connect};

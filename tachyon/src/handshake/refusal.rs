@@ -59,6 +59,8 @@ pub enum Refusal {
     RingTooLarge { asked: usize, most: usize },
     #[error("there are as many callers as are allowed here")]
     Busy,
+    #[error("it only asked whether this side is there")]
+    Probe,
     #[error("it runs in another time namespace, where deadlines mean something else")]
     OtherTimeNamespace,
     #[error("it did not finish the handshake in time")]

@@ -51,7 +51,9 @@ struct HelloBytes {
     role: u8,
     /// Per ring the exponent of the wished capacity plus one; 0 leaves it to the listener.
     wishes: [u8; MAX_RINGS],
-    reserved: [u8; 4],
+    /// 1 asks a listener for one peer to keep its place; 0 otherwise.
+    probe: u8,
+    reserved: [u8; 3],
     time_namespace: U64,
 }
 
@@ -90,6 +92,8 @@ struct RejectBytes {
 pub(super) struct Hello {
     pub(super) kind: Kind,
     pub(super) role: Role,
+    /// Whether a listener for one peer is to keep its place.
+    pub(super) probe: bool,
     /// The capacities wished for, per ring; a listener for one peer goes by its own.
     pub(super) wishes: Wishes,
     /// The time namespace of this process; 0 if the system does not say.
@@ -117,6 +121,7 @@ pub(super) enum Code {
     NotAllowed = 4,
     Busy = 5,
     OtherTimeNamespace = 6,
+    OnePeer = 7,
 }
 
 /// A listener's refusal.
@@ -185,13 +190,14 @@ impl Prefix {
 }
 
 pub(super) fn write_hello(hello: Hello) -> [u8; size_of::<HelloBytes>()] {
-    let Hello { kind, role, wishes, time_namespace } = hello;
+    let Hello { kind, role, probe, wishes, time_namespace } = hello;
     zerocopy::transmute!(HelloBytes {
         prefix: Prefix::new(Tag::Hello),
         kind: kind as u8,
         role: role as u8,
         wishes: wishes.map(|wish| wish.map_or(0, |geometry| geometry.exponent() + 1)),
-        reserved: [0; 4],
+        probe: probe.into(),
+        reserved: [0; 3],
         time_namespace: U64::new(time_namespace),
     })
 }
@@ -199,12 +205,14 @@ pub(super) fn write_hello(hello: Hello) -> [u8; size_of::<HelloBytes>()] {
 pub(super) fn read_hello(bytes: &[u8]) -> Result<Hello, ProtocolError> {
     Prefix::read(bytes)?.check(Tag::Hello)?;
     let hello: HelloBytes = exactly(bytes)?;
+    check_zero(&[hello.probe & !1])?;
     check_zero(&hello.reserved)?;
     let [forward, reverse] = hello.wishes;
     let kind = kind(hello.kind)?;
     Ok(Hello {
         kind,
         role: role(hello.role)?,
+        probe: hello.probe == 1,
         wishes: [wish(forward, kind)?, wish(reverse, kind)?],
         time_namespace: hello.time_namespace.get(),
     })
@@ -298,6 +306,7 @@ fn read_reject(bytes: &[u8]) -> Result<Reject, ProtocolError> {
         4 => Code::NotAllowed,
         5 => Code::Busy,
         6 => Code::OtherTimeNamespace,
+        7 => Code::OnePeer,
         _ => Code::Other,
     };
     // The text ends up in terminals and logs, where a peer's control characters have no business.

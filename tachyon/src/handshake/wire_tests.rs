@@ -12,7 +12,14 @@ fn offer() -> Offer {
 }
 
 fn hello_bytes() -> Vec<u8> {
-    write_hello(Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2], time_namespace: NAMESPACE }).to_vec()
+    write_hello(Hello {
+        kind: Kind::Bus,
+        role: Role::Source,
+        probe: false,
+        wishes: [None; 2],
+        time_namespace: NAMESPACE,
+    })
+    .to_vec()
 }
 
 fn welcome_bytes() -> Vec<u8> {
@@ -50,9 +57,9 @@ fn what_is_written_is_read() {
     for kind in [Kind::Bus, Kind::Rpc] {
         for role in [Role::Either, Role::Source, Role::Sink] {
             for wish in [None, Geometry::new(1, kind.carries()).ok(), Geometry::new(1 << 31, kind.carries()).ok()] {
-                let hello = Hello { kind, role, wishes: [wish, None], time_namespace: NAMESPACE };
+                let hello = Hello { kind, role, probe: false, wishes: [wish, None], time_namespace: NAMESPACE };
                 assert_eq!(read_hello(write_hello(hello).as_ref()).unwrap(), hello);
-                let hello = Hello { kind, role, wishes: [None, wish], time_namespace: 0 };
+                let hello = Hello { kind, role, probe: false, wishes: [None, wish], time_namespace: 0 };
                 assert_eq!(read_hello(write_hello(hello).as_ref()).unwrap(), hello);
             }
         }

@@ -286,7 +286,7 @@ impl Acceptor {
     fn advance(&mut self, Pending { guest, number, mut place }: Pending, control: &Control) {
         let taker = Taker { process: guest.process(), foreign: guest.is_foreign() };
         let (options, standard, places) = (&self.options, &self.standard, &self.places);
-        let progress = guest.step(&self.path, standard, &options.connection, |wishes| {
+        let progress = guest.step(&self.path, standard, &options.connection, |wishes, _| {
             let mut offer = options.terms(standard, wishes)?;
             place = Some(places.take(taker, &mut offer, standard)?);
             Ok(offer)

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use tachyon::{
-    CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, Outcome, RpcServer, ServeError, ServerOptions,
+    CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, Options, Outcome, RpcServer, ServeError,
+    ServerOptions,
 };
 use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, one, scene};
 use tachyon_tests::evolution::{Reached, new, old};
@@ -107,7 +108,8 @@ fn many(hide: bool) -> Dispatcher<Ledger> {
 
 fn callee<S>(mut dispatcher: Dispatcher<S>, path: &Path, size: usize) -> Ended {
     std::panic::set_hook(Box::new(|_| {}));
-    let mut callee = Callee::listen(path, size, size)?;
+    let options = Options::new().description(dispatcher.describe().to_json());
+    let mut callee = Callee::listen_with(path, size, size, &options)?;
     Ok(dispatcher.serve_forever(&mut callee)?)
 }
 

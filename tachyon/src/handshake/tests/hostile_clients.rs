@@ -11,7 +11,7 @@ fn hello(kind: Kind, role: Role) -> Vec<u8> {
 }
 
 fn hello_from(kind: Kind, role: Role, time_namespace: u64) -> Vec<u8> {
-    wire::write_hello(wire::Hello { kind, role, wishes: [None; 2], time_namespace }).to_vec()
+    wire::write_hello(wire::Hello { kind, role, probe: false, wishes: [None; 2], time_namespace }).to_vec()
 }
 
 /// Lets `misbehave` at a listener with a short patience for clients, then expects a good client to be served: on a
@@ -224,7 +224,7 @@ fn many_clients_at_once_leave_no_descriptor_behind() {
         let client = listener.try_accept().unwrap().unwrap();
         let guest = Guest::new(client, &options, Deadline::never()).unwrap().unwrap();
         let offer = offer(Kind::Bus, Role::Sink);
-        let progress = guest.step(&place.path, &offer, &options, |_| Ok(offer.clone()));
+        let progress = guest.step(&place.path, &offer, &options, |_, _| Ok(offer.clone()));
         assert!(matches!(progress.unwrap(), Progress::Refused(_)));
     }
     assert!(listener.try_accept().unwrap().is_none());

@@ -28,7 +28,7 @@ fn outcome_with(options: &Options, act: impl FnOnce(&Raw) + Send + 'static) -> C
 
 fn hello() -> wire::Hello {
     let time_namespace = namespace::time_namespace();
-    wire::Hello { kind: Kind::Bus, role: Role::Source, wishes: [None; 2], time_namespace }
+    wire::Hello { kind: Kind::Bus, role: Role::Source, probe: false, wishes: [None; 2], time_namespace }
 }
 
 fn welcome() -> Vec<u8> {

@@ -42,7 +42,7 @@ fn child_that_runs_out() {
 
     let listener = Listener::bind(&place.path, &options).unwrap();
     let accept = || listener.accept(&offer(Kind::Rpc, Role::Sink), &options, Deadline::after(PATIENCE)).unwrap_err();
-    let asked = wire::Hello { kind: Kind::Rpc, role: Role::Source, wishes: [None; 2], time_namespace: 0 };
+    let asked = wire::Hello { kind: Kind::Rpc, role: Role::Source, probe: false, wishes: [None; 2], time_namespace: 0 };
     let hello = wire::write_hello(asked);
     let queued = Raw::connect(&place.path);
     queued.say(hello, &[]);
