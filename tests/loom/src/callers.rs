@@ -16,17 +16,17 @@ use crate::wait::{Deadline, SECOND_LOOK};
 struct Sleep(Option<Option<u64>>);
 
 impl Sleep {
-    /// A look found nothing: the next step is to arm, or to sleep and hear the callee.
+    /// A look found nothing: the next step is to arm, unless that was done, to sleep, and to hear the callee. Nothing
+    /// looks between the arming and the sleep but the core.
     fn next<T>(&mut self, ours: &Established, core: &mut CallerCore<T>, room: Option<usize>) {
-        match &mut self.0 {
-            None if core.arm(room) => self.0 = Some(Some(clock() + SECOND_LOOK)),
-            None => {}
-            Some(second_look) => {
-                if ours.connection.peer.poll_until(second_look.take()) {
-                    ours.connection.peer.hear();
-                    self.0 = None;
-                }
-            }
+        let second_look = match &mut self.0 {
+            None if !core.arm(room) => return,
+            None => self.0.insert(Some(clock() + SECOND_LOOK)),
+            Some(second_look) => second_look,
+        };
+        if ours.connection.peer.poll_until(second_look.take()) {
+            ours.connection.peer.hear();
+            self.0 = None;
         }
     }
 }
@@ -73,6 +73,33 @@ pub fn a_caller_with_two_calls_over_two_slots_is_woken(wakers: Wakers) {
             sleep = Sleep::default();
         }
         assert_eq!(core.calls.len(), 0);
+        drop(serving.join().expect("the callee"));
+    });
+}
+
+/// Three calls over rings of two slots, none of which is answered before all were taken: the third waits for room, and no
+/// reply wakes its caller meanwhile.
+pub fn a_caller_that_waits_for_room_alone_is_woken(wakers: Wakers) {
+    explore(2, wakers, || {
+        let (ours, theirs) = connected_both_ways();
+        let serving = thread::spawn(move || {
+            let mut taken = theirs.incoming(0);
+            for _ in 0..3 {
+                take(&mut taken);
+            }
+            (theirs, taken)
+        });
+        let mut core = CallerCore::over(&ours);
+        let (mut sent, mut sleep) = (0u64, Sleep::default());
+        while sent < 3 {
+            if core.try_send(1, &[], Deadline::never(), ()).expect("a callee that stays").is_ok() {
+                sent += 1;
+                sleep = Sleep::default();
+            } else {
+                assert!(core.next().expect("a callee that stays").is_none(), "nothing was answered");
+                sleep.next(&ours, &mut core, Some(0));
+            }
+        }
         drop(serving.join().expect("the callee"));
     });
 }

@@ -40,6 +40,7 @@ macro_rules! parking {
         models! {
             callers(super::$wakers):
             a_caller_with_two_calls_over_two_slots_is_woken,
+            a_caller_that_waits_for_room_alone_is_woken,
             a_cancellation_meets_a_reply,
         }
 
