@@ -212,7 +212,7 @@ impl RpcBus {
     ///
     /// `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
     /// `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set. Probes,
-    /// such as `tachyon describe`, do not take the peer's place, and are told of the endpoints that `dispatcher` has now.
+    /// such as `tachyon describe`, do not take the peer's place. They are told of the endpoints that `dispatcher` has.
     #[classmethod]
     #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false, dispatcher=None))]
     #[allow(clippy::too_many_arguments, reason = "Python's are named")]

@@ -397,7 +397,7 @@ class RpcBus:
 
         `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
         `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set. Probes,
-        such as `tachyon describe`, do not take the peer's place, and are told of the endpoints that `dispatcher` has now.
+        such as `tachyon describe`, do not take the peer's place. They are told of the endpoints that `dispatcher` has.
         """
     @classmethod
     def connect(

@@ -137,7 +137,7 @@ impl Connecting {
             Err(Failure::NotYet(error)) => error,
         };
         let pause = match self.deadline.remaining() {
-            Some(Duration::ZERO) => return Err(self.given_up(not_yet)),
+            Some(Duration::ZERO) => return Err(given_up(not_yet)),
             left => left.map_or(self.pause, |left| left.min(self.pause)),
         };
         self.stage = Stage::Looking(Deadline::after(pause));
@@ -152,17 +152,7 @@ impl Connecting {
     /// The error of a driver whose own time runs out while no process listens.
     pub(crate) fn missing(&self) -> Option<ConnectError> {
         let waited = self.began.elapsed();
-        self.missing.map(|errno| self.given_up(self.no_listener(waited, errno)))
-    }
-
-    /// The error of a missing listener with what the system knows of it.
-    fn given_up(&self, error: ConnectError) -> ConnectError {
-        match error {
-            ConnectError::NoListener { path, timeout, source, .. } => {
-                ConnectError::NoListener { served: served::is_served(&path), path, timeout, source }
-            }
-            other => other,
-        }
+        self.missing.map(|errno| given_up(self.no_listener(waited, errno)))
     }
 
     /// What the next step waits for: the socket to be readable, if there is one, and a time that passes.
@@ -369,6 +359,16 @@ impl Connecting {
 
     fn system(&self, operation: &'static str, source: io::Error) -> ConnectError {
         ConnectError::system(operation, &self.path, source)
+    }
+}
+
+/// The error that ends the attempts: that of a missing listener with what the system knows of it.
+fn given_up(error: ConnectError) -> ConnectError {
+    match error {
+        ConnectError::NoListener { path, timeout, source, .. } => {
+            ConnectError::NoListener { served: served::is_served(&path), path, timeout, source }
+        }
+        other => other,
     }
 }
 

@@ -43,6 +43,49 @@ fn both_sides_share_memory_and_hear_each_other() {
 }
 
 #[test]
+fn a_probe_is_answered_and_leaves_the_place() {
+    on_both(|_| {
+        for text in [None, Some("{}".repeat(100_000))] {
+            let place = Place::new();
+            let options = text.iter().fold(patient(), |options, text| options.description(text.as_str()));
+            let server = serve(&place.path, offer(Kind::Rpc, Role::Sink), options);
+            for _ in 0..100 {
+                match connect(&place.path, Kind::Rpc, Role::Source, &patient().probe(true)) {
+                    Err(ConnectError::OnePeer { description, .. }) => assert_eq!(description, text),
+                    other => panic!("{other:?}"),
+                }
+            }
+            let client = connect(&place.path, Kind::Rpc, Role::Source, &patient()).unwrap();
+            let server = server.join().unwrap().unwrap();
+            assert_eq!((server.rings.len(), client.rings.len()), (2, 2));
+        }
+    });
+}
+
+#[test]
+fn a_probe_is_nobody_who_was_turned_away() {
+    let place = Place::new();
+    let server = serve(&place.path, offer(Kind::Rpc, Role::Sink), Options::new().timeout(Duration::from_millis(300)));
+    let probed = connect(&place.path, Kind::Rpc, Role::Source, &patient().probe(true));
+    assert!(matches!(probed, Err(ConnectError::OnePeer { .. })), "{probed:?}");
+    let error = server.join().unwrap().unwrap_err();
+    assert!(matches!(error, ListenError::TimedOut { refused: 0, last: None, .. }), "{error}");
+}
+
+#[test]
+fn who_comes_too_late_is_told_of_the_peer() {
+    let place = Place::new();
+    let server = serve(&place.path, offer(Kind::Rpc, Role::Sink), patient());
+    let first = connect(&place.path, Kind::Rpc, Role::Source, &patient()).unwrap();
+    let served = server.join().unwrap().unwrap();
+    let late = || connect(&place.path, Kind::Rpc, Role::Source, &Options::new().timeout(Duration::ZERO));
+    assert!(matches!(late(), Err(ConnectError::NoListener { served: true, .. })));
+    assert!(late().unwrap_err().to_string().contains("`RpcServer`"));
+    drop((first, served));
+    assert!(matches!(late(), Err(ConnectError::NoListener { served: false, .. })));
+}
+
+#[test]
 fn the_peer_is_this_process() {
     let (server, client) = pair((Kind::Bus, Role::Either), (Kind::Bus, Role::Either));
     let (server, client) = (server.unwrap(), client.unwrap());
