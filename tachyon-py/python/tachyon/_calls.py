@@ -125,13 +125,15 @@ class Line:
         while True:
             question = Call(comparison, call.msg_type, call.deadline, self.loop)
             try:
-                answer: bytes | RpcError = await self._exchange(bus, question)
+                answer = await self._exchange(bus, question)
             except TooLargeError:
                 # A ring too small for the question belongs to a peer that was never meant to be asked.
                 return
             except RpcError as error:
-                answer = error
-            if comparison.take(answer):
+                done = comparison.take(error)
+            else:
+                done = comparison.take(answer)
+            if done:
                 return
 
     async def _exchange(self, bus: RpcBus, call: Call) -> bytes:
@@ -150,7 +152,10 @@ class Line:
             # collector comes by.
             del call
         if isinstance(reply, RpcError):
-            raise reply
+            try:
+                raise reply
+            finally:
+                del reply
         return reply
 
     def _try_send(self, bus: RpcBus, call: Call) -> bool:
@@ -429,6 +434,13 @@ async def persist(bus: RpcBus, call: Call, contract: Contract | None, *, idempot
         del call
 
 
+def timed_out(bus: RpcBus, call: Call) -> TachyonError:
+    """Return the error of a call whose time is up."""
+    late = line_of(bus).missing() or anew(TimedOutError(TIMED_OUT), sent=call.number != 0)
+    late.safe_to_retry = late.safe_to_retry and not call.begun
+    return late
+
+
 async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
     bus: RpcBus,
     payload: bytes,
@@ -456,9 +468,9 @@ async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
     except TachyonError:
         raise
     except TimeoutError:
-        late = line_of(bus).missing() or anew(TimedOutError(TIMED_OUT), sent=call.number != 0)
-        late.safe_to_retry = late.safe_to_retry and not call.begun
-        raise late from None
+        raise timed_out(bus, call) from None
+    finally:
+        del call
 
 
 async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core
@@ -475,5 +487,9 @@ async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core
     except RpcError as error:
         if (declared := contract.declared_error(error.kind, error.payload)) is None:
             raise
-        raise declared from None
+        try:
+            raise declared from None
+        finally:
+            # Its traceback has this frame.
+            del declared
     return contract.decode(reply)

@@ -64,6 +64,9 @@ class Service:
                 await self._finish()
             finally:
                 self._serving.close()
+                # An error in it has a traceback, which has this frame.
+                self._over = self._loop.create_future()
+                self._over.cancel()
 
     def _turn(self) -> None:
         """Attend to callers, as a callback of the loop."""
@@ -149,10 +152,10 @@ class Service:
                 self._serving.fail(request, error)
             raise
         except BaseException as error:
-            # The first frame is this one, which means nothing to the handler's author.
-            traceback = error.__traceback__
-            if traceback is not None and traceback.tb_next is not None:
-                error = error.with_traceback(traceback.tb_next)
+            # The first frame is this one, which means nothing to the handler's author. Kept in a local variable, the
+            # traceback would be in a cycle.
+            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                error = error.with_traceback(error.__traceback__.tb_next)
             self._serving.fail(request, error)
             if not isinstance(error, Exception):
                 raise
