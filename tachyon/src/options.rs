@@ -167,14 +167,14 @@ impl Options {
     }
 
     /// What a listener for one peer tells probes of its endpoints: JSON as of
-    /// [`Description::to_json`](crate::describe::Description::to_json).
+    /// [`Description::to_json`](crate::Description::to_json).
     ///
     /// Default: nothing, so that only the peer can ask. Servers and connecting ignore this.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let path = dir.path().join("rpc.sock");
-    /// use tachyon::{Callee, Caller, ConnectError, Dispatcher, Options, describe::Description};
+    /// use tachyon::{Callee, Caller, ConnectError, Description, Dispatcher, Options};
     /// # let listen_at = path.clone();
     ///
     /// let mut dispatcher = Dispatcher::default();

@@ -241,7 +241,7 @@ pub enum ConnectError {
         /// The path.
         path: PathBuf,
         /// What the callee offers, if it was [given](crate::Options::description) that: JSON as of
-        /// [`Description::to_json`](crate::describe::Description::to_json), if the peer is correct.
+        /// [`Description::to_json`](crate::Description::to_json), if the peer is correct.
         description: Option<String>,
     },
 
