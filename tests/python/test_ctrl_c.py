@@ -87,7 +87,7 @@ except KeyboardInterrupt:
 """
 
 # What the child does, and what this side puts at the path: a `Bus` that does nothing, an `RpcBus` that does nothing,
-# an `RpcBus` that calls and takes no replies, or nothing.
+# an `RpcBus` that calls and takes no replies, a server that nobody serves, or nothing.
 OPERATIONS = {
     "Bus.listen": ("Bus.listen(path, 4096)", None),
     "Bus.connect": ("Bus.connect(path, timeout=None)", None),
@@ -130,7 +130,7 @@ OPERATIONS = {
     "Pool.call": ("Pool(path, 1).call(endpoint, b'')", "rpc"),
     "Pool.acall": ("asyncio.run(Pool(path, 1).acall(endpoint, b''))", "rpc"),
     "Pool.acall, connecting": ("asyncio.run(Pool(path, 1, timeout=None).acall(endpoint, b''))", None),
-    "ping": ("tachyon._tachyon.ping(path, 60.0)", "rpc"),
+    "ping": ("tachyon._tachyon.ping(path, 60.0)", "server"),
 }
 
 PATIENCE = 20.0
@@ -143,6 +143,9 @@ def take_place(what: str | None, path: str, stack: ExitStack) -> None:
     """Be the other side, as far as the child needs one."""
     if what == "bus":
         stack.enter_context(tachyon.Bus.listen(path, 4096))
+    elif what == "server":
+        # It lets nobody in, since nobody serves it.
+        stack.enter_context(tachyon.RpcServer(path))
     elif what == "rpc":
         stack.enter_context(tachyon.RpcBus.listen(path, 4096, 4096))
     elif what == "calls":
