@@ -23,6 +23,8 @@ HERE = Path(__file__).parent
 KEPT = HERE.parent / "callgrind" / "instructions.toml"
 VALGRIND = shutil.which("valgrind") or "valgrind"
 TOLERANCE = 0.03
+# What one build of a Python call takes differs by up to 8 % from run to run: dictionaries hash addresses.
+PYTHON_CALLS_TOLERANCE = 0.06
 TRIES = 3
 RECOUNTS = 2
 LIMIT = 120.0
@@ -58,7 +60,8 @@ FEW, MANY = {"rust": 1000, "python": 500}, {"rust": 3000, "python": 1500}
 HEAD = """\
 # Instructions per operation, both sides together, counted by callgrind; what each is says
 # benches/callgrind/src/main.rs and benches/python/count_python.py. Written by `make instructions-update`.
-# `make instructions` fails when one grows by more than 3 % without this file, and asks for an update when one falls so.
+# `make instructions` fails when one grows by more than 3 % (6 % for Python's typed calls, which differ from run to run)
+# without this file, and asks for an update when one falls so.
 """
 
 
@@ -161,12 +164,13 @@ def compare(kept: dict[str, float], counted: dict[str, float]) -> tuple[list[str
             failed = True
             continue
         growth = value / kept[name] - 1
+        tolerance = PYTHON_CALLS_TOLERANCE if name.startswith("python-call") else TOLERANCE
         line = f"{name:>17} {value:10.1f}  {growth:+.1%}  of {kept[name]:10.1f}".replace("%", " %")
-        if growth > TOLERANCE:
+        if growth > tolerance:
             line += "  HAS GROWN"
-        elif growth < -TOLERANCE:
+        elif growth < -tolerance:
             line += "  has fallen: keep that, by an update"
-        failed |= abs(growth) > TOLERANCE
+        failed |= abs(growth) > tolerance
         lines.append(line)
     for name in kept.keys() - counted.keys():
         lines.append(f"{name:>17} is in the file, but nothing counts it any more")
