@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 KEPT = HERE.parent / "callgrind" / "instructions.toml"
 VALGRIND = shutil.which("valgrind") or "valgrind"
 TOLERANCE = 0.03
-# What one build of a Python call takes differs by up to 8 % from run to run: dictionaries hash addresses.
+# One build's count of a Python call differs by up to 8 % between runs.
 PYTHON_CALLS_TOLERANCE = 0.06
 TRIES = 3
 RECOUNTS = 2

@@ -35,7 +35,7 @@ pub(crate) struct RpcBus {
     forward: Turn<ForwardLine>,
     reverse: Turn<ReverseLine>,
     lifetime: Lifetime,
-    /// What an event loop has of this bus, a `Line` of `tachyon._calls`. Here and in no table, since it leads back to the
+    /// The event loop's part of this bus, a `Line` of `tachyon._calls`. Here and in no table, since it leads back to the
     /// bus by the tasks that wait for calls: the collector sees the whole cycle.
     line: Mutex<Option<Py<PyAny>>>,
 }
@@ -269,7 +269,7 @@ impl RpcBus {
         Ok(Self::over(bus, socket_path))
     }
 
-    /// What an event loop has of this bus.
+    /// The event loop's part of this bus.
     #[getter]
     fn __tachyon_line__(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.line().as_ref().map(|line| line.clone_ref(py))
@@ -285,7 +285,7 @@ impl RpcBus {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self.line.try_lock() {
             Ok(line) => line.as_ref().map_or(Ok(()), |line| visit.call(line)),
-            // Somebody uses it just now.
+            // Another thread holds it; the collector comes again.
             Err(_) => Ok(()),
         }
     }

@@ -166,8 +166,8 @@ impl Options {
         self
     }
 
-    /// What a listener for one peer tells probes of its endpoints: JSON as of
-    /// [`Description::to_json`](crate::Description::to_json).
+    /// Gives a listener for one peer the description that it sends to probes, as
+    /// [`Description::to_json`](crate::Description::to_json) writes it.
     ///
     /// Default: nothing, so that only the peer can ask. Servers and connecting ignore this.
     ///

@@ -379,7 +379,7 @@ class RpcBus:
 
     @property
     def __tachyon_line__(self) -> Any:
-        """What an event loop has of this bus."""
+        """The event loop's part of this bus."""
     @__tachyon_line__.setter
     def __tachyon_line__(self, line: Any) -> None: ...
     @classmethod

@@ -104,13 +104,16 @@ impl Admission<'_> {
         // One that cannot be made leaves the answer without it.
         let file = self.options.offered().and_then(|text| description::write(text).ok());
         let carried: Vec<BorrowedFd<'_>> = file.iter().map(AsFd::as_fd).collect();
-        let reject = wire::write_reject(Code::OnePeer, 0, &Refusal::Probe.to_string());
-        let _ = self.conversation.socket.send(reject.as_ref(), &carried);
+        self.reject_with(Code::OnePeer, 0, &Refusal::Probe.to_string(), &carried);
     }
 
     pub(super) fn reject(&self, code: Code, detail: u8, text: &str) {
+        self.reject_with(code, detail, text, &[]);
+    }
+
+    fn reject_with(&self, code: Code, detail: u8, text: &str, carried: &[BorrowedFd<'_>]) {
         // A courtesy to a client that is about to be hung up on: if it cannot be told, the hang-up says enough.
-        let _ = self.conversation.socket.send(wire::write_reject(code, detail, text).as_ref(), &[]);
+        let _ = self.conversation.socket.send(wire::write_reject(code, detail, text).as_ref(), carried);
     }
 }
 

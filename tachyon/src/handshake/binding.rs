@@ -144,7 +144,7 @@ impl Turn {
         loop {
             let file = Self::open(directory, &name, path)?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                // Whoever had the lock before has removed the file, unless the name still leads to it.
+                // The holder before removed its file: only a file that the name still leads to counts.
                 Ok(()) if inode(&file) == look(directory, &name) => {
                     let directory = directory
                         .try_clone()

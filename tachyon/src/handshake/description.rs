@@ -1,4 +1,4 @@
-//! What a callee offers, in a memory file: it is too long for a message of the handshake.
+//! A memory file carries a callee's description to a probe: no message of the handshake has room for it.
 
 use std::fs::File;
 use std::io;

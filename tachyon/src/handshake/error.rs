@@ -129,8 +129,8 @@ pub enum ConnectError {
         path: PathBuf,
         /// How long was waited.
         timeout: Duration,
-        /// Whether the process that listened there is connected with the peer it took. `false` where the system does not
-        /// say.
+        /// Whether a process still serves a connection that it accepted there: a listener for one peer, or a server that
+        /// stops. `false` where the system does not say.
         served: bool,
         /// The last refusal.
         source: io::Error,
@@ -240,8 +240,8 @@ pub enum ConnectError {
     OnePeer {
         /// The path.
         path: PathBuf,
-        /// What the callee offers, if it was [given](crate::Options::description) that: JSON as of
-        /// [`Description::to_json`](crate::Description::to_json), if the peer is correct.
+        /// The callee's endpoints as JSON ([`Description::from_json`](crate::Description::from_json) reads it), if the
+        /// callee was [given](crate::Options::description) them. The peer wrote it: nothing in it is checked.
         description: Option<String>,
     },
 
@@ -323,7 +323,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 
 fn missing(served: bool) -> &'static str {
     if served {
-        "who listened there has the one peer it takes; serve several callers with `RpcServer`"
+        "who listened there serves whom it has and takes no other: serve several callers with `RpcServer`, or start it again"
     } else {
         "start the listening side first or raise the timeout"
     }

@@ -206,7 +206,7 @@ fn listen(input: &Input<'_>) -> bool {
     let time_namespace = u64::from(how & 32 != 0);
     let hello = Hello { kind, role: self::role(how >> 3 & 3), probe: false, wishes: [None; 2], time_namespace };
     say(input, theirs.as_fd(), &wire::write_hello(hello), None);
-    let options = Options::new().handshake_timeout(Duration::ZERO);
+    let options = Options::new().handshake_timeout(Duration::ZERO).description("{}");
     let path = Path::new("fuzzed");
     let offer = offer(kind, role);
     let leaves = how & 64 != 0;
@@ -219,7 +219,8 @@ fn listen(input: &Input<'_>) -> bool {
     let mut guest = guest.expect("this process");
     let mut theirs = Some(theirs);
     for step in 0..4 {
-        let terms = |wishes: &wire::Wishes, _| match wishes[0] {
+        let terms = |wishes: &wire::Wishes, probe| match wishes[0] {
+            _ if probe => Err(Refusal::Probe),
             Some(wish) if wish.capacity() > CAPACITY => Err(Refusal::Busy),
             _ => Ok(offer.clone()),
         };

@@ -1,4 +1,4 @@
-//! Whether the process that listened at a path is there with the peer it took: the system's table of sockets tells.
+//! Whether a process still serves a connection that it accepted at a path: the system's table of sockets says so.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
