@@ -143,7 +143,7 @@ def test_workers_are_threads_that_last(serve: Callable[[str], Peer], path: str) 
             threads[seen["thread"]] = threads.get(seen["thread"], 0) + 1
             # What a handler left in `threading.local` is there in the next call on the same thread.
             assert seen["calls"] == threads[seen["thread"]]
-    assert len(threads) == 2
+    assert len(threads) <= 2  # an idle worker takes any caller: one worker can have served all
     # Two callers of one worker wait for each other, and those of two do not.
     started = time.monotonic()
     outcomes: list[bytes] = []
