@@ -34,8 +34,8 @@
 //! # Trust
 //!
 //! A peer runs as the same user and is not assumed to be correct: nothing it writes can make this process touch memory
-//! it should not, hang or crash. It can change the bytes of `&[u8]`, of `&[T]` and of fixed payloads while they are read
-//! in place; text and everything else that is checked is copied first.
+//! it should not, hang or crash. It can change the bytes of `&[u8]`, of `&[T]` and of fixed payloads while they are
+//! read in place; text and everything else that is checked is copied first.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("tachyon runs on 64-bit little-endian Linux: its wire format and its system calls are Linux's");
