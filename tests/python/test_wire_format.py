@@ -1,4 +1,4 @@
-"""A peer that knows nothing but docs/internals/wire-format.md talks to the package, and finds every byte as dumped there."""
+"""A peer that knows docs/internals/wire-format.md alone talks to the package, and finds every byte as dumped there."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ pub(crate) struct Ends {
     pub(crate) consumer: AtomicU32,
 }
 
-/// The first page of a segment. `docs/internals/memory-model.md` names the writer, the ordering and the partner of every word.
+/// The first page of a segment. `docs/internals/memory-model.md` names the writer, the ordering and the partner of
+/// every word.
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) identity: CacheAligned<Identity>,
