@@ -2,7 +2,7 @@
 //!
 //! [`Round`], [`Report`] and the `drive_` functions are what every program measured by `make bench` has in common,
 //! Tachyon's and its peers': how a round is ordered, how its calls are timed, and that a process that has no round is
-//! blocked in a read and takes no core from those that have one. See `docs/benchmarks.md` for the method.
+//! blocked in a read and takes no core from those that have one. See `docs/internals/benchmarks.md` for the method.
 
 mod drive;
 mod floor;

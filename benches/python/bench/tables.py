@@ -12,7 +12,8 @@ UNITS = (("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9))
 """Units of time, and the nanoseconds in them; below `SHORT` nanoseconds a decimal is worth printing."""
 
 INTRODUCTION = """\
-Written by `make bench-results`; the method and its limits are in [docs/benchmarks.md](../../docs/benchmarks.md).
+Written by `make bench-results`; the method and its limits are in
+[docs/internals/benchmarks.md](../../docs/internals/benchmarks.md).
 Figures are medians over rounds with their quartiles in brackets, ratios are medians of ratios of paired rounds. Only
 ratios carry over to another run, let alone to another machine.
 """

@@ -1,8 +1,8 @@
 //! One side of one contender of `make bench`: Tachyon, what it is measured against, and the floor under both.
 //!
 //! Started by `benches/python/bench`, which says on standard input what to measure and reads on standard output what it
-//! took; `docs/benchmarks.md` tells the method. By hand: `contender callee /tmp/x.sock 65536 spin` and, beside it,
-//! `contender caller /tmp/x.sock 65536 spin`, then give both the same line, such as
+//! took; `docs/internals/benchmarks.md` has the method. By hand: `contender callee /tmp/x.sock 65536 spin` and, beside
+//! it, `contender caller /tmp/x.sock 65536 spin`, then give both the same line, such as
 //! `{"kind":"single","size":32,"count":10000,"warm":100}`.
 
 mod bulk;
