@@ -186,7 +186,7 @@ tsan: ## the tests of two threads over one ring, with ThreadSanitizer
 	    cargo test --quiet --target $(HOST) --target-dir $(TARGET)/tsan --package tachyon --lib -- \
 	    --test-threads 1 two_threads overflow
 
-wheel: $(VENV)/.demo ## build the wheel into target/wheels
+wheel: $(VENV)/.build ## build the wheel into target/wheels, with cargo and Python alone
 	@echo '==> maturin build'
 	@$(BIN)/maturin build --quiet --release --manifest-path $(PACKAGE)/Cargo.toml
 	@ls $(TARGET)/wheels
@@ -210,8 +210,13 @@ $(VENV)/.created:
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/.demo: $(PACKAGE)/requirements-demo.txt $(VENV)/.created
-	@echo '==> installing what the demo needs into $(VENV)'
+$(VENV)/.build: $(PACKAGE)/requirements-build.txt $(VENV)/.created
+	@echo '==> installing the builder of the extension into $(VENV)'
+	@$(BIN)/python -m pip install --quiet -r $<
+	@touch $@
+
+$(VENV)/.demo: $(PACKAGE)/requirements-demo.txt $(VENV)/.build
+	@echo '==> installing the needs of the demo into $(VENV)'
 	@$(BIN)/python -m pip install --quiet -r $<
 	@touch $@
 
@@ -225,12 +230,12 @@ $(VENV)/.bench: benches/python/requirements.txt $(VENV)/.demo
 	@$(BIN)/python -m pip install --quiet -r $<
 	@touch $@
 
-$(EXTENSION): $(VENV)/.demo $(RUST) $(PACKAGE)/pyproject.toml
+$(EXTENSION): $(VENV)/.build $(RUST) $(PACKAGE)/pyproject.toml
 	@echo '==> building the Python package (optimised; the first time takes a minute)'
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet --release --manifest-path $(PACKAGE)/Cargo.toml
 	@touch $@
 
-$(PRICING): $(VENV)/.demo $(PRICING_SOURCES)
+$(PRICING): $(VENV)/.build $(PRICING_SOURCES)
 	@echo '==> building the example of a Python extension'
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --quiet --release --manifest-path examples/python-extension/Cargo.toml
 	@touch $@
