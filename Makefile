@@ -64,6 +64,7 @@ GUARD := $(BIN)/python benches/python/instructions.py
 # The example of an extension with endpoints in Rust, and what it is made of.
 PRICING := $(VENV)/.pricing
 PRICING_SOURCES := $(shell find examples/python-extension tachyon tachyon-macros -name '*.rs' -o -name '*.toml')
+MINIMAL := -Z lockfile-path --config 'resolver.lockfile-path="$(TARGET)/minimal/Cargo.lock"'
 INPUT := .demo/stocks.csv .demo/temperatures.f64
 
 .DEFAULT_GOAL := help
@@ -72,7 +73,8 @@ INPUT := .demo/stocks.csv .demo/temperatures.f64
 # others is written in .ci/run.
 .NOTPARALLEL:
 .PHONY: help demo test kill soak leak input build fmt clippy test-rust test-doc test-python lint-python wheel clean \
-    bench bench-peers bench-results instructions instructions-update valgrind loom loom-mutants fuzz asan tsan
+    bench bench-peers bench-results instructions instructions-update valgrind loom loom-mutants fuzz asan tsan \
+    deny minimal package
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-19s %s\n", $$1, $$2 }'
@@ -191,15 +193,44 @@ wheel: $(VENV)/.build ## build the wheel into target/wheels, with cargo and Pyth
 	@$(BIN)/maturin build --quiet --release --manifest-path $(PACKAGE)/Cargo.toml
 	@ls $(TARGET)/wheels
 
+deny: $(TARGET)/tools/bin/cargo-deny ## check licences, duplicates, sources and advisories of the dependencies
+	@echo '==> cargo deny'
+	@$< --locked --log-level error check --hide-inclusion-graph licenses bans sources
+	@if $< --locked fetch db >/dev/null 2>&1; then \
+	    $< --locked --log-level error check --hide-inclusion-graph advisories; \
+	else \
+	    echo 'advisories: not checked, the database at https://github.com/RustSec/advisory-db is out of reach' >&2; \
+	fi
+
+# The stable compiler takes unstable options here. The lock file of the lowest versions is kept apart.
+minimal: $(VENV)/.created ## check the crates with the lowest versions that their manifests allow
+	@echo '==> cargo check, lowest versions'
+	@rm -f $(TARGET)/minimal/Cargo.lock && mkdir -p $(TARGET)/minimal
+	@RUSTC_BOOTSTRAP=1 cargo update --quiet $(MINIMAL) -Z direct-minimal-versions
+	@RUSTC_BOOTSTRAP=1 cargo check --quiet $(MINIMAL) --locked --target-dir $(TARGET)/minimal \
+	    --package tachyon --package tachyon-py --all-features
+
+package: $(VENV)/.build ## package the crates and the source distribution, and build from the packages
+	@echo '==> cargo doc, as docs.rs does'
+	@RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS='-D warnings --cfg docsrs' cargo doc --quiet --no-deps --all-features \
+	    --target-dir $(TARGET)/docsrs --package tachyon --package tachyon-macros
+	@echo '==> cargo package, maturin sdist, pip wheel'
+	@rm -rf $(TARGET)/package
+	@cargo package --quiet --allow-dirty --all-features --package tachyon-macros --package tachyon
+	@$(BIN)/maturin sdist --manifest-path $(PACKAGE)/Cargo.toml --out $(TARGET)/package >$(TARGET)/package/sdist.txt 2>&1 || \
+	    { cat $(TARGET)/package/sdist.txt; exit 1; }
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(TARGET)/package $(TARGET)/package/tachyon_ipc-*.tar.gz
+	@$(BIN)/python tests/lint/packages.py $(TARGET)/package
+
 clean: ## remove all that was built, .venv and .demo
 	cargo clean --quiet
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	find $(PACKAGE)/python -name '*.so' -delete
 
-$(TARGET)/tools/bin/cargo-fuzz:
-	@echo '==> installing cargo-fuzz into $(TARGET)/tools'
-	@cargo install --quiet --locked --root $(TARGET)/tools cargo-fuzz
+$(TARGET)/tools/bin/cargo-%:
+	@echo '==> installing cargo-$* into $(TARGET)/tools'
+	@cargo install --quiet --locked --root $(TARGET)/tools cargo-$*
 
 # A stamp and not the interpreter itself: a venv that could not be finished is begun anew.
 $(VENV)/.created:
