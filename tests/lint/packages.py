@@ -77,8 +77,10 @@ def check(folder: Path, licence: bytes, version: str) -> Iterator[str]:
     wheels = sorted(folder.glob(f"{named}-*.whl"))
     if len(wheels) != 1:
         yield f"{folder}: {len(wheels)} wheels of {named}"
-    packages = {folder / f"{crate}-{version}.crate": (("LICENSE",), "Cargo.toml") for crate in CRATES}
-    packages[folder / f"{named}.tar.gz"] = (("LICENSE", "tachyon/LICENSE", "tachyon-macros/LICENSE"), "PKG-INFO")
+    packages: dict[Path, tuple[tuple[str, ...], str]] = {}
+    for crate in CRATES:
+        packages[folder / f"{crate}-{version}.crate"] = ("LICENSE",), "Cargo.toml"
+    packages[folder / f"{named}.tar.gz"] = ("LICENSE", "tachyon/LICENSE", "tachyon-macros/LICENSE"), "PKG-INFO"
     for wheel in wheels:
         packages[wheel] = ((f"{named}.dist-info/licenses/LICENSE",), f"{named}.dist-info/METADATA")
     for archive, (licences, metadata) in packages.items():
