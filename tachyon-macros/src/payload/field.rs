@@ -75,9 +75,9 @@ impl<'a> FieldCode<'a> {
     /// The assertion that the type travels, and has the size that `size` demands. It is the one place of this error.
     ///
     /// ```text
-    /// points: Vec<Point>   =>   const _: fn() = travels::<<Select<{ IsDefined::<Point>::YES }> as Asked<Point>>::Type>;
+    /// points: Vec<Point>   =>   const _: fn() = travels::<<Select<{ .. }> as Asked<Point>>::Type>;
     /// points: [Point; 2]   =>   const _: fn() = travels::<..>;
-    ///                           const _: () = assert_fixed_element(IsValue::<Point>::YES, IsFixed::<Point>::YES, "Point");
+    ///                           const _: () = assert_fixed_element(IsValue::<Point>::YES, .., "Point");
     /// ```
     pub(crate) fn assert_travels(&self, size: SizeRule, shared: &TokenStream, private: &Path) -> TokenStream {
         let (ty, size) = innermost(&self.written.ty, size);

@@ -16,8 +16,8 @@ pub(crate) fn field_advice(ty: &Type) -> Option<(&Type, String)> {
             if let FieldType::Option(inner) = FieldType::of(of) {
                 let inner = text(inner);
                 let advice = format!(
-                    "a `Vec` cannot hold an `Option`: write `Vec<{inner}>` without the absent ones, or a `Vec` of structs \
-                     with an optional field"
+                    "a `Vec` cannot hold an `Option`: write `Vec<{inner}>` without the absent values, or a `Vec` of \
+                     structs with an optional field"
                 );
                 return Some((of, advice));
             }
@@ -169,7 +169,7 @@ pub(crate) fn argument_advice(ty: &Type) -> Option<String> {
             "Context" | "CallInfo" => return Some(CONTEXT.to_owned()),
             "Request" => {
                 return Some(
-                    "the bytes of a request are `&[u8]`; for its caller and its deadline, write `#[context] cx: &Context`"
+                    "a raw request is `&[u8]`; for its caller and its deadline, write `#[context] cx: &Context`"
                         .to_owned(),
                 );
             }
