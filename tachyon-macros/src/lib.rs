@@ -313,7 +313,7 @@ pub fn emit(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
 /// # Examples
 ///
 /// ```
-/// use tachyon::DeclaredError;
+/// use tachyon::payload::DeclaredError;
 ///
 /// #[tachyon::error]
 /// enum ScanError {

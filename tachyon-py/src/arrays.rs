@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyString};
 use tachyon::__binding::{Node, Place};
-use tachyon::Primitive;
+use tachyon::payload::Primitive;
 
 use crate::items::Items;
 use crate::lent::type_name;

@@ -2,7 +2,8 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use tachyon::{Description, codegen};
+use tachyon::codegen;
+use tachyon::describe::Description;
 
 /// Write the Rust that calls, or serves, what a description in JSON tells of.
 #[pyfunction]

@@ -9,7 +9,7 @@ use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple};
 use tachyon::__binding::{Node, Place, Source, TooLong};
-use tachyon::Primitive;
+use tachyon::payload::Primitive;
 
 use crate::arrays;
 use crate::errors::TooLargeError;

@@ -7,7 +7,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyString, PyTuple, PyType};
 use tachyon::__binding::ReplyTaken;
-use tachyon::{EndpointDescription, PollingMode};
+use tachyon::PollingMode;
+use tachyon::describe::EndpointDescription;
 
 use crate::args::{self, Integer};
 use crate::calling::Asking;
@@ -308,7 +309,7 @@ impl RpcEndpoint {
         let calling = forward.calling()?;
         let (correlation_id, reply) = calling.request(py, &payload, &asking)?;
         if let (ReplyTaken::InPlace(taking), None) = (&reply, on_response)
-            && tachyon::msg_type(taking.type_id()) != tachyon::MSG_TYPE_ERROR
+            && tachyon::type_id::msg_type(taking.type_id()) != tachyon::type_id::MSG_TYPE_ERROR
         {
             let value = match own {
                 Some(contract) => read_from(*taking, |bytes| contract.value(py, bytes, false)),

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
 use tachyon::__binding::{Node, Place, PlanField};
-use tachyon::Primitive;
+use tachyon::payload::Primitive;
 
 use crate::convert::{self, Room};
 use crate::payload::Payload;

@@ -4,7 +4,7 @@ use pyo3::exceptions::PySystemError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyList, PyMemoryView, PySlice, PyString, PyTuple};
 use tachyon::__binding::{Build, Bytes, Node, read_message};
-use tachyon::{Malformed, Primitive};
+use tachyon::payload::{Malformed, Primitive};
 
 use crate::convert;
 use crate::errors::BadRequestError;

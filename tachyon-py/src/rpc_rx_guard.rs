@@ -87,7 +87,7 @@ impl RpcRxGuard {
 
     /// The exception for an error reply; one that `contract` declares is of its class.
     pub(crate) fn error(&self, py: Python<'_>, contract: Option<&Contract>) -> PyResult<Option<PyErr>> {
-        if plain_type_id(self.type_id) != u32::from(tachyon::MSG_TYPE_ERROR) {
+        if plain_type_id(self.type_id) != u32::from(tachyon::type_id::MSG_TYPE_ERROR) {
             return Ok(None);
         }
         let payload = self.lent.to_bytes(py)?;

@@ -1,5 +1,5 @@
 //! The uses of declared errors with a mistake are no further errors.
-use tachyon::DeclaredError;
+use tachyon::payload::DeclaredError;
 
 #[tachyon::error]
 enum ScanError {

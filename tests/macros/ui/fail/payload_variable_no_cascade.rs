@@ -1,7 +1,7 @@
 //! The uses of a payload with a mistake, and of its view, are no further errors.
 use std::collections::HashMap;
 
-use tachyon::Value;
+use tachyon::payload::Value;
 
 #[tachyon::payload]
 #[derive(Clone)]
