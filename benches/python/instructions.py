@@ -25,6 +25,8 @@ VALGRIND = shutil.which("valgrind") or "valgrind"
 TOLERANCE = 0.03
 # The count of a Python call differs by up to 8 % between runs of one build.
 PYTHON_CALLS_TOLERANCE = 0.06
+DISPATCH_TOLERANCE = 3
+"""Instructions by which two dispatches may differ, as `equal` explains."""
 TRIES = 3
 RECOUNTS = 2
 LIMIT = 120.0
@@ -190,7 +192,7 @@ def equal(one: float, other: float) -> bool:
     >>> equal(500.0, 501.2), equal(500.0, 503.0)
     (True, False)
     """
-    return abs(one - other) < 3
+    return abs(one - other) < DISPATCH_TOLERANCE
 
 
 def written(counted: dict[str, float]) -> str:
