@@ -1,28 +1,28 @@
-//! Making rustc point at the user's tokens when it finds a mistake in generated code.
+//! Spans of generated code, so that rustc reports mistakes in it at the user's tokens.
 //!
-//! An expression reaches from its first token to its last. Stable macros cannot join two spans into one, but they can
-//! give the ends of a generated expression the places of the two ends of what the user wrote.
+//! The span of an expression reaches from its first token to its last. Stable macros cannot join two spans, but they
+//! can give the first and the last token of a generated expression the spans of the first and the last user token.
 
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 
-/// Where the user's tokens begin and end.
+/// The spans of the first and the last of the user's tokens.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct SpanRange {
     first: Span,
     last: Span,
 }
 
-impl Place {
+impl SpanRange {
     pub(crate) fn of(tokens: impl ToTokens) -> Self {
         let mut spans = tokens.into_token_stream().into_iter().map(|token| token.span());
         let first = spans.next().unwrap_or_else(Span::call_site);
-        Place { first, last: spans.last().unwrap_or(first) }
+        SpanRange { first, last: spans.last().unwrap_or(first) }
     }
 
-    /// Gives the two ends of a generated type to the user's tokens for good, scope and all: rustc takes what is wrong
-    /// with the whole for a mistake of theirs, and reports it once for all the types that stand in for them.
-    pub(crate) fn stand_in(self, ty: TokenStream) -> TokenStream {
+    /// Gives both ends of a generated type the user's spans, including their hygiene. rustc then reports an error in
+    /// the type as one in the user's tokens, once for all generated types that replace them.
+    pub(crate) fn resolved(self, ty: TokenStream) -> TokenStream {
         let mut tokens: Vec<TokenTree> = ty.into_iter().collect();
         if let Some(first) = tokens.first_mut() {
             first.set_span(self.first);
@@ -33,11 +33,12 @@ impl Place {
         tokens.into_iter().collect()
     }
 
-    /// Moves `expression` there. Its names keep their meaning: a span's place and its scope are separate.
-    pub(crate) fn take(self, expression: TokenStream) -> TokenStream {
+    /// Gives `expression` the location of the user's tokens. Its names keep their hygiene: a span has location and
+    /// hygiene apart.
+    pub(crate) fn located(self, expression: TokenStream) -> TokenStream {
         let mut tokens: Vec<TokenTree> = expression.into_iter().collect();
         let end = tokens.len().saturating_sub(1);
-        // Two ends make one span only when they agree about the scope, which matters for names alone.
+        // rustc joins the two ends only if their hygiene is the same. Only names depend on hygiene.
         let scope = tokens.first().map_or_else(Span::call_site, TokenTree::span);
         for (at, token) in tokens.iter_mut().enumerate() {
             let scope = if let TokenTree::Ident(name) = &*token { name.span() } else { scope };
@@ -47,8 +48,8 @@ impl Place {
     }
 }
 
-/// The user's tokens as if this macro had written them, at the same place: rustc's lints leave them alone, since they
-/// have looked at the tokens where the user wrote them. They name the same items.
+/// The user's tokens with the hygiene of generated code, at the same location. rustc's lints skip them: the lints have
+/// seen the user's own tokens. The tokens name the same items.
 pub(crate) fn generated(tokens: impl ToTokens) -> TokenStream {
     let written = |span: Span| Span::mixed_site().located_at(span);
     tokens
@@ -60,7 +61,7 @@ pub(crate) fn generated(tokens: impl ToTokens) -> TokenStream {
                 copy.set_span(written(group.span()));
                 TokenTree::Group(copy)
             }
-            // The one name whose meaning is in its span.
+            // `$crate` is the one name that rustc resolves by its span.
             TokenTree::Ident(ident) if ident == "$crate" => TokenTree::Ident(ident),
             mut token => {
                 token.set_span(written(token.span()));

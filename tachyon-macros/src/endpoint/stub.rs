@@ -1,4 +1,4 @@
-//! What is left standing after a mistake, so that the mistake is the only error.
+//! The stub of an endpoint with a mistake, so that the uses of the endpoint are no further errors.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -6,16 +6,16 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, FnArg, Path, ReturnType, Signature};
 
+use super::check::{RESERVED, is_tachyon_rpc};
+use super::model::Function;
+use super::params::{count_of_arguments, without_marks};
 use crate::args::Args;
 use crate::attrs;
-use crate::check::{RESERVED, is_tachyon_rpc};
-use crate::contract::{is_owned, spelled_result};
-use crate::diag::Report;
-use crate::expand::private;
-use crate::model::Function;
-use crate::params::{count_of_arguments, without_marks};
+use crate::library::private;
+use crate::report::Report;
+use crate::types::reply_type::{is_owned, result_types};
 
-/// The item as it was, and the mistakes.
+/// The item as written, and the mistakes.
 pub(crate) fn not_a_function(item: &TokenStream, report: Report) -> TokenStream {
     let errors = report.finish().err();
     quote! {
@@ -32,7 +32,7 @@ pub(crate) fn not_a_function(item: &TokenStream, report: Report) -> TokenStream 
 ///                                    impl Endpoint for wrong { .. }
 /// ```
 ///
-/// The stub takes any arguments and has the reserved number, which no table counts as a duplicate.
+/// The stub takes any arguments. Its number is the reserved one, which no table counts as a duplicate.
 pub(crate) fn endpoint(
     args: &Args,
     function: &Function,
@@ -42,7 +42,7 @@ pub(crate) fn endpoint(
     let errors = report.err();
     let item = without_marks(without_repeated_attribute(item));
     if function.sig.inputs.iter().any(|input| matches!(input, FnArg::Receiver(_))) {
-        // A method: a type beside it, inside of an `impl`, would be the next mistake.
+        // A method: a type in its `impl` would be a further error.
         return quote!(#item #errors);
     }
     let private = private(&args.library);
@@ -107,24 +107,24 @@ pub(crate) fn endpoint(
     }
 }
 
-/// Parameters that take anything, as many as there are arguments.
+/// A parameter of any type for each argument.
 pub(crate) fn stub_arguments(sig: &Signature, private: &Path) -> TokenStream {
     let names = (0..count_of_arguments(sig)).map(|at| format_ident!("_argument_{}", at, span = Span::mixed_site()));
     names.map(|name| quote!(#name: impl #private::Sized,)).collect()
 }
 
-/// The type of a reply as the function spells it; bytes where that is borrowed.
+/// The return type as written if it is owned, else bytes.
 pub(crate) fn stub_reply(output: &ReturnType, private: &Path) -> TokenStream {
     match output {
         ReturnType::Default => quote!(()),
         ReturnType::Type(_, ty) => {
-            let value = spelled_result(ty).map_or(&**ty, |(value, _)| value);
+            let value = result_types(ty).map_or(&**ty, |(value, _)| value);
             if is_owned(value) { value.to_token_stream() } else { quote!(#private::Vec<#private::u8>) }
         }
     }
 }
 
-/// The function without a second `#[tachyon_rpc]`, which has been reported and would collide with the stub.
+/// The function without a second `#[tachyon_rpc]`, which is reported already and would collide with the stub.
 fn without_repeated_attribute(item: &TokenStream) -> TokenStream {
     let strip = |input: ParseStream<'_>| {
         let attrs = input.call(Attribute::parse_outer)?;

@@ -1,19 +1,19 @@
-//! The parameters of an endpoint: the state and the context, which are marked, a reply slot, and arguments.
+//! The parameters of an endpoint: the marked ones (state and context), the reply slot, and the arguments.
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::{Attribute, FnArg, Generics, Lifetime, Pat, PatType, Signature, Type, TypeReference};
 
-use crate::diag::Report;
-use crate::model::{last_segment, peel, type_arguments};
-use crate::payload::spelling::{known_layout, refused};
-use crate::wire::{Slot, reply_slot};
+use crate::report::Report;
+use crate::types::advice::{argument_advice, element_advice, reference_advice};
+use crate::types::field_type::known_layout;
+use crate::types::{last_segment, text, type_arguments, ungroup};
 
-/// Most arguments of one endpoint: more are the fields of a payload.
-const MOST: usize = 32;
+/// The maximum number of arguments.
+const MAX_ARGUMENTS: usize = 32;
 
-/// The parameters that keep every rule, in the order of the function's.
+/// The parameters of a function that keep every rule, in order.
 pub(crate) struct Params<'a> {
     pub(crate) all: Vec<Param<'a>>,
 }
@@ -25,30 +25,30 @@ pub(crate) enum Param<'a> {
     /// `#[context] cx: &Context`.
     Context,
     /// `reply: ReplySlot<'_, T>`.
-    Slot(Slot<'a>),
-    /// What travels.
+    Slot(SlotParam<'a>),
+    /// A parameter that travels.
     Argument(Argument<'a>),
 }
 
-/// What the handler does with the dispatcher's state.
+/// The parameter for the dispatcher's state.
 #[derive(Clone, Copy)]
 pub(crate) enum State<'a> {
-    /// It takes `&S`.
+    /// `&S`.
     Shared(&'a Type),
-    /// It takes `&mut S`.
+    /// `&mut S`.
     Exclusive(&'a Type),
 }
 
-/// An argument.
+/// A parameter that travels.
 pub(crate) struct Argument<'a> {
-    /// The name as it travels; `None` for a pattern.
+    /// The name in the endpoint's signature; `None` for a pattern.
     pub(crate) name: Option<Ident>,
     pub(crate) ty: &'a Type,
-    pub(crate) kind: Kind<'a>,
+    pub(crate) kind: ArgumentKind<'a>,
 }
 
-/// What an argument is, as far as its spelling tells.
-pub(crate) enum Kind<'a> {
+/// The kind of an argument, as far as its syntax tells.
+pub(crate) enum ArgumentKind<'a> {
     /// `&str`.
     Text,
     /// `&[T]`.
@@ -81,19 +81,19 @@ impl<'a> Params<'a> {
     }
 
     /// The reply slot.
-    pub(crate) fn slot(&self) -> Option<Slot<'a>> {
+    pub(crate) fn slot(&self) -> Option<SlotParam<'a>> {
         self.all.iter().find_map(|param| match param {
             Param::Slot(slot) => Some(*slot),
             _ => None,
         })
     }
 
-    /// Whether the arguments travel as fields of a head: several, or an `Option` alone.
+    /// Whether the arguments travel as fields of a head: several arguments, or a single `Option`.
     pub(crate) fn are_fields(&self) -> bool {
         let arguments: Vec<_> = self.arguments().collect();
         match &arguments[..] {
             [] => false,
-            [one] => matches!(one.kind, Kind::PlainOption(_) | Kind::Option),
+            [one] => matches!(one.kind, ArgumentKind::PlainOption(_) | ArgumentKind::Option),
             _ => true,
         }
     }
@@ -103,7 +103,10 @@ impl<'a> Params<'a> {
 pub(crate) fn of_function<'a>(sig: &'a Signature, report: &mut Report) -> Option<Params<'a>> {
     for input in &sig.inputs {
         if let FnArg::Receiver(receiver) = input {
-            report.at(receiver, "an endpoint is a free function: for one with `self`, put `#[tachyon_rpc]` on a trait");
+            report.at(
+                receiver,
+                "an endpoint is a free function: for methods with `self`, put `#[tachyon_rpc]` on a trait",
+            );
         }
     }
     read(sig, true, report)
@@ -115,10 +118,10 @@ pub(crate) fn of_method<'a>(sig: &'a Signature, report: &mut Report) -> Option<P
 }
 
 fn read<'a>(sig: &'a Signature, has_state: bool, report: &mut Report) -> Option<Params<'a>> {
-    let params: Vec<&PatType> = typed(sig).collect();
+    let params: Vec<&PatType> = typed_params(sig).collect();
     for attr in params.iter().flat_map(|param| &param.attrs) {
         if attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr") {
-            report.at(attr, "a parameter of an endpoint cannot be conditional: put the `cfg` on the function");
+            report.at(attr, "a parameter of an endpoint cannot be conditional: move the `cfg` to the function");
         }
     }
     let mut all = Vec::new();
@@ -127,7 +130,7 @@ fn read<'a>(sig: &'a Signature, has_state: bool, report: &mut Report) -> Option<
         let state = mark(param, "state");
         let context = mark(param, "context");
         let read = if let (Some(_), Some(context)) = (state, context) {
-            report.at(context, "a parameter is the state or the context: keep one mark");
+            report.at(context, "a parameter cannot be both state and context: keep one mark");
             None
         } else if let Some(mark) = state {
             self::state(mark, param, has_state, &sig.generics, report).map(Param::State)
@@ -135,7 +138,7 @@ fn read<'a>(sig: &'a Signature, has_state: bool, report: &mut Report) -> Option<
             self::context(param, report).then_some(Param::Context)
         } else if let Some(slot) = reply_slot(&param.ty) {
             if at + 1 != params.len() {
-                report.at(&param.ty, "the reply slot is the last parameter");
+                report.at(&param.ty, "the reply slot must be the last parameter: move it to the end");
             }
             Some(Param::Slot(slot))
         } else {
@@ -152,35 +155,35 @@ fn read<'a>(sig: &'a Signature, has_state: bool, report: &mut Report) -> Option<
         }
     }
     let params = Params { all };
-    names(&params, report);
+    check_names(&params, report);
     sound.then_some(params)
 }
 
-/// The parameters without `self`.
-fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
+/// The parameters except `self`.
+fn typed_params(sig: &Signature) -> impl Iterator<Item = &PatType> {
     sig.inputs.iter().filter_map(|input| match input {
         FnArg::Typed(param) => Some(param),
         FnArg::Receiver(_) => None,
     })
 }
 
-/// The attribute of this name.
+/// The attribute of the parameter with this name.
 fn mark<'a>(param: &'a PatType, name: &str) -> Option<&'a Attribute> {
     param.attrs.iter().find(|attr| attr.path().is_ident(name))
 }
 
-/// Whether the macro takes this attribute off a parameter.
+/// Whether the macro removes this attribute from a parameter.
 pub(crate) fn is_mark(attr: &Attribute) -> bool {
     ["state", "context"].iter().any(|name| attr.path().is_ident(name))
 }
 
-/// How many arguments callers pass, as far as a faulty signature tells.
+/// The number of arguments of a signature that may have mistakes.
 pub(crate) fn count_of_arguments(sig: &Signature) -> usize {
     let marked = |param: &&PatType| param.attrs.iter().any(is_mark) || reply_slot(&param.ty).is_some();
-    typed(sig).filter(|param| !marked(param)).count()
+    typed_params(sig).filter(|param| !marked(param)).count()
 }
 
-/// The function with the marks taken off its parameters, which rustc does not know.
+/// The function without the marks of its parameters, which rustc does not know.
 pub(crate) fn without_marks(item: TokenStream) -> TokenStream {
     let mut seen_fn = false;
     let mut done = false;
@@ -192,7 +195,7 @@ pub(crate) fn without_marks(item: TokenStream) -> TokenStream {
             }
             TokenTree::Group(group) if seen_fn && !done && group.delimiter() == proc_macro2::Delimiter::Parenthesis => {
                 done = true;
-                let mut stripped = Group::new(group.delimiter(), strip(group.stream()));
+                let mut stripped = Group::new(group.delimiter(), without_marks_in(group.stream()));
                 stripped.set_span(group.span());
                 TokenTree::Group(stripped)
             }
@@ -202,7 +205,7 @@ pub(crate) fn without_marks(item: TokenStream) -> TokenStream {
 }
 
 /// A parameter list without `#[state]` and `#[context]`.
-fn strip(params: TokenStream) -> TokenStream {
+fn without_marks_in(params: TokenStream) -> TokenStream {
     let mut kept: Vec<TokenTree> = Vec::new();
     let mut tokens = params.into_iter().peekable();
     while let Some(token) = tokens.next() {
@@ -228,38 +231,39 @@ fn state<'a>(
     report: &mut Report,
 ) -> Option<State<'a>> {
     if !has_state {
-        report.at(mark, "a method's state is `self`: leave the mark out");
+        report.at(mark, "the state of a method is `self`: remove the mark");
         return None;
     }
-    let Type::Reference(TypeReference { lifetime, mutability, elem, .. }) = peel(&param.ty) else {
-        report.at(&param.ty, "the state is lent: write `#[state] state: &S`, or `&mut S` to change it");
+    let Type::Reference(TypeReference { lifetime, mutability, elem, .. }) = ungroup(&param.ty) else {
+        report.at(&param.ty, "the state is borrowed: write `#[state] state: &S`, or `&mut S` to change it");
         return None;
     };
-    if let Type::ImplTrait(_) = peel(elem) {
-        report.at(&param.ty, "the state has one type: `impl Trait` leaves open which");
+    if let Type::ImplTrait(_) = ungroup(elem) {
+        report.at(&param.ty, "the state has one type: name it instead of `impl Trait`");
         return None;
     }
-    if !is_elided(lifetime.as_ref(), generics, "the state is lent", report) {
+    if !is_elided(lifetime.as_ref(), generics, "the state is borrowed", report) {
         return None;
     }
     Some(if mutability.is_some() { State::Exclusive(elem) } else { State::Shared(elem) })
 }
 
 fn context(param: &PatType, report: &mut Report) -> bool {
-    let fits = matches!(peel(&param.ty), Type::Reference(TypeReference { mutability: None, .. }));
+    let fits = matches!(ungroup(&param.ty), Type::Reference(TypeReference { mutability: None, .. }));
     if !fits {
-        report.at(&param.ty, "the context is lent: write `#[context] cx: &Context`");
+        report.at(&param.ty, "the context is borrowed: write `#[context] cx: &Context`");
     }
     fits
 }
 
-/// Whether a reference is lent for as long as the endpoint runs.
+/// Whether a reference has no named lifetime.
 fn is_elided(lifetime: Option<&Lifetime>, generics: &Generics, what: &str, report: &mut Report) -> bool {
     match lifetime {
         Some(lifetime) if lifetime.ident != "_" => {
-            // A lifetime of the function's own is reported where it is declared.
+            // The declaration of a lifetime parameter is reported already.
             if !generics.lifetimes().any(|declared| declared.lifetime == *lifetime) {
-                report.at(lifetime, format!("{what} while the endpoint runs, not for `{lifetime}`: leave it out"));
+                report
+                    .at(lifetime, format!("{what} while the endpoint runs, not for `{lifetime}`: remove the lifetime"));
             }
             false
         }
@@ -270,11 +274,11 @@ fn is_elided(lifetime: Option<&Lifetime>, generics: &Generics, what: &str, repor
 fn argument<'a>(param: &'a PatType, generics: &Generics, report: &mut Report) -> Option<Argument<'a>> {
     let ty = &param.ty;
     let name = match &*param.pat {
-        Pat::Ident(pat) if pat.subpat.is_none() => Some(travelling_name(&pat.ident)),
+        Pat::Ident(pat) if pat.subpat.is_none() => Some(wire_name(&pat.ident)),
         _ => None,
     };
-    let kind = kind(peel(ty), ty, generics, report)?;
-    match lifetime_in(ty.to_token_stream()) {
+    let kind = kind(ungroup(ty), ty, generics, report)?;
+    match named_lifetime(ty.to_token_stream()) {
         Some(lifetime) if !generics.lifetimes().any(|declared| declared.lifetime == lifetime) => {
             let advice = format!("an argument lives while the endpoint runs, not for `{lifetime}`: write `'_`");
             report.at(lifetime, advice);
@@ -284,12 +288,12 @@ fn argument<'a>(param: &'a PatType, generics: &Generics, report: &mut Report) ->
     }
 }
 
-/// The first lifetime with a name that a type mentions.
-fn lifetime_in(ty: TokenStream) -> Option<Lifetime> {
+/// The first named lifetime in a type.
+fn named_lifetime(ty: TokenStream) -> Option<Lifetime> {
     let mut tokens = ty.into_iter();
     while let Some(token) = tokens.next() {
         let found = match token {
-            TokenTree::Group(group) => lifetime_in(group.stream()),
+            TokenTree::Group(group) => named_lifetime(group.stream()),
             TokenTree::Punct(quote) if quote.as_char() == '\'' => match tokens.next() {
                 Some(TokenTree::Ident(name)) if name != "_" => Some(Lifetime { apostrophe: quote.span(), ident: name }),
                 _ => None,
@@ -303,8 +307,8 @@ fn lifetime_in(ty: TokenStream) -> Option<Lifetime> {
     None
 }
 
-/// The name of an argument as both sides compare it.
-fn travelling_name(ident: &Ident) -> Ident {
+/// The name of an argument in the endpoint's signature, without `r#` and leading underscores.
+fn wire_name(ident: &Ident) -> Ident {
     let text = ident.unraw().to_string();
     let text = text.trim_start_matches('_');
     if text.is_empty() || text.starts_with(|first: char| first.is_ascii_digit()) {
@@ -316,7 +320,7 @@ fn travelling_name(ident: &Ident) -> Ident {
     named
 }
 
-fn kind<'a>(ty: &'a Type, whole: &'a Type, generics: &Generics, report: &mut Report) -> Option<Kind<'a>> {
+fn kind<'a>(ty: &'a Type, whole: &'a Type, generics: &Generics, report: &mut Report) -> Option<ArgumentKind<'a>> {
     let mut refuse = |advice: String| {
         report.at(whole, advice);
         None
@@ -325,8 +329,8 @@ fn kind<'a>(ty: &'a Type, whole: &'a Type, generics: &Generics, report: &mut Rep
         Type::Reference(TypeReference { lifetime, mutability, elem, .. }) => {
             if mutability.is_some() {
                 return refuse(
-                    "an argument is borrowed read-only from shared memory: take `&`, and copy it to change it; mark the \
-                     dispatcher's state with `#[state]`"
+                    "an argument is borrowed read-only from shared memory: write `&`, and copy the value to change it; \
+                     mark the dispatcher's state with `#[state]`"
                         .to_owned(),
                 );
             }
@@ -337,130 +341,68 @@ fn kind<'a>(ty: &'a Type, whole: &'a Type, generics: &Generics, report: &mut Rep
                 report.at(whole, advice);
                 None
             };
-            match peel(elem) {
-                Type::Slice(slice) => match not_an_element(&slice.elem) {
+            match ungroup(elem) {
+                Type::Slice(slice) => match element_advice(&slice.elem) {
                     Some(advice) => refuse(advice),
-                    None => Some(Kind::Slice(&slice.elem)),
+                    None => Some(ArgumentKind::Slice(&slice.elem)),
                 },
-                Type::Path(path) if path.path.is_ident("str") => Some(Kind::Text),
-                inner => match not_a_reference(inner) {
+                Type::Path(path) if path.path.is_ident("str") => Some(ArgumentKind::Text),
+                inner => match reference_advice(inner) {
                     Some(advice) => refuse(advice),
-                    None => Some(Kind::Reference(elem)),
+                    None => Some(ArgumentKind::Reference(elem)),
                 },
             }
         }
         Type::Path(_) => {
-            let Some(segment) = last_segment(ty) else { return Some(Kind::Other) };
+            let Some(segment) = last_segment(ty) else { return Some(ArgumentKind::Other) };
             if segment.ident == "Option" {
-                let Some(inner) = type_arguments(segment).next() else { return Some(Kind::Option) };
-                return match kind(peel(inner), whole, generics, report)? {
-                    Kind::Reference(_) => {
-                        report.at(whole, "an optional value is taken by value: write `Option<T>`");
+                let Some(inner) = type_arguments(segment).next() else { return Some(ArgumentKind::Option) };
+                return match kind(ungroup(inner), whole, generics, report)? {
+                    ArgumentKind::Reference(_) => {
+                        report.at(whole, "an `Option` holds its value, not a reference: write `Option<T>`");
                         None
                     }
-                    Kind::Slice(element) if known_layout(element).is_none() => Some(Kind::Option),
-                    Kind::Text | Kind::Slice(_) | Kind::Plain => Some(Kind::PlainOption(inner)),
-                    Kind::PlainOption(_) | Kind::Option => {
-                        report.at(whole, "an `Option` holds a value, not another `Option`");
+                    ArgumentKind::Slice(element) if known_layout(element).is_none() => Some(ArgumentKind::Option),
+                    ArgumentKind::Text | ArgumentKind::Slice(_) | ArgumentKind::Plain => {
+                        Some(ArgumentKind::PlainOption(inner))
+                    }
+                    ArgumentKind::PlainOption(_) | ArgumentKind::Option => {
+                        report.at(whole, "an `Option` cannot hold another `Option`: write `Option<T>`");
                         None
                     }
-                    Kind::Other => Some(Kind::Option),
+                    ArgumentKind::Other => Some(ArgumentKind::Option),
                 };
             }
             if known_layout(ty).is_some() {
-                return Some(Kind::Plain);
+                return Some(ArgumentKind::Plain);
             }
-            match not_a_value(ty) {
+            match argument_advice(ty) {
                 Some(advice) => refuse(advice),
-                None => Some(Kind::Other),
+                None => Some(ArgumentKind::Other),
             }
         }
-        Type::Array(array) => match not_an_element(&array.elem) {
+        Type::Array(array) => match element_advice(&array.elem) {
             Some(advice) => refuse(advice),
-            None if known_layout(ty).is_some() => Some(Kind::Plain),
-            None => Some(Kind::Other),
+            None if known_layout(ty).is_some() => Some(ArgumentKind::Plain),
+            None => Some(ArgumentKind::Other),
         },
         Type::Tuple(tuple) if tuple.elems.is_empty() => {
-            refuse("`()` is no argument: leave the parameter out".to_owned())
+            refuse("`()` cannot be an argument: remove the parameter".to_owned())
         }
-        Type::Slice(_) => refuse(format!("a slice is borrowed: write `&{}`", spelled(ty))),
-        Type::ImplTrait(_) => refuse("an argument has one type: `impl Trait` leaves open which".to_owned()),
-        Type::Macro(_) => Some(Kind::Other),
-        other => refuse(not_a_value(other).unwrap_or_else(|| format!("`{}` cannot be an argument", spelled(other)))),
+        Type::Slice(_) => refuse(format!("a slice is borrowed: write `&{}`", text(ty))),
+        Type::ImplTrait(_) => refuse("an argument has one type: name it instead of `impl Trait`".to_owned()),
+        Type::Macro(_) => Some(ArgumentKind::Other),
+        other => refuse(argument_advice(other).unwrap_or_else(|| format!("`{}` cannot be an argument", text(other)))),
     }
 }
 
-fn spelled(ty: &Type) -> String {
-    ty.to_token_stream().to_string().replace(" < ", "<").replace(" >", ">").replace("& ", "&").replace("[ ", "[")
-}
-
-/// What to write instead of an element of a slice.
-fn not_an_element(ty: &Type) -> Option<String> {
-    match last_segment(ty).map(|segment| segment.ident.to_string()).as_deref() {
-        Some("String") => Some("texts have no fixed size: write `List<'_, String>`".to_owned()),
-        Some("Vec") => Some(format!("lists have no fixed size: write `List<'_, {}>`", spelled(ty))),
-        Some("Option") => Some("a list holds values, not options: leave those out that are not there".to_owned()),
-        _ if matches!(peel(ty), Type::Reference(_)) => {
-            Some("texts and lists have no fixed size: write `List<'_, String>`, or `List<'_, Vec<T>>`".to_owned())
-        }
-        _ => not_a_payload(ty),
-    }
-}
-
-/// What to write instead of a reference to such a type.
-fn not_a_reference(ty: &Type) -> Option<String> {
-    let Some(segment) = last_segment(ty) else { return not_a_value(ty) };
-    match segment.ident.to_string().as_str() {
-        "String" => Some("write `&str`".to_owned()),
-        "Vec" | "Box" => {
-            let element = type_arguments(segment).next()?;
-            let inside = spelled(element);
-            Some(match last_segment(element).map(|segment| segment.ident.to_string()).as_deref() {
-                Some("String" | "Vec") => format!("write `List<'_, {inside}>`"),
-                _ if inside.starts_with('[') => format!("write `&{inside}`"),
-                _ => format!("write `&[{inside}]`"),
-            })
-        }
-        "Option" => Some(format!("an optional value is taken by value: write `{}`", spelled(ty))),
-        "Context" | "CallInfo" => Some("mark the context: write `#[context] cx: &Context`".to_owned()),
-        _ => not_a_value(ty),
-    }
-}
-
-/// What to write instead of a type that does not travel.
-fn not_a_value(ty: &Type) -> Option<String> {
-    if let Some(segment) = last_segment(ty) {
-        match segment.ident.to_string().as_str() {
-            "String" | "Option" => return None,
-            "Vec" => {
-                let element = type_arguments(segment).next()?;
-                return match last_segment(element).map(|segment| segment.ident.to_string()).as_deref() {
-                    Some("String" | "Vec") => None,
-                    Some("Option") => not_an_element(element),
-                    _ => not_a_payload(element),
-                };
-            }
-            "Context" | "CallInfo" => return Some("mark the context: write `#[context] cx: &Context`".to_owned()),
-            "Request" => {
-                return Some(
-                    "a raw request is `&[u8]`; its caller and deadline are in the context: write `#[context] cx: &Context`"
-                        .to_owned(),
-                );
-            }
-            "str" => return Some("text is borrowed: write `&str`".to_owned()),
-            _ => {}
-        }
-    }
-    not_a_payload(ty)
-}
-
-/// Arguments that travel as fields have names, each its own.
-fn names(params: &Params<'_>, report: &mut Report) {
+/// Checks the number of the arguments, and the names of those that travel as fields.
+fn check_names(params: &Params<'_>, report: &mut Report) {
     let arguments: Vec<_> = params.arguments().collect();
-    if arguments.len() > MOST {
+    if arguments.len() > MAX_ARGUMENTS {
         report.at(
-            arguments[MOST].ty,
-            format!("an endpoint has at most {MOST} arguments: put those that belong together into a payload"),
+            arguments[MAX_ARGUMENTS].ty,
+            format!("an endpoint has at most {MAX_ARGUMENTS} arguments: put related arguments into a payload"),
         );
     }
     if !params.are_fields() {
@@ -469,15 +411,12 @@ fn names(params: &Params<'_>, report: &mut Report) {
     let mut seen: Vec<String> = Vec::new();
     for argument in arguments {
         let Some(name) = &argument.name else {
-            report.at(
-                argument.ty,
-                "an argument beside others has a name, by which the two sides compare it: write `name: Type`",
-            );
+            report.at(argument.ty, "this argument needs a name, by which the two sides compare it: write `name: Type`");
             continue;
         };
         let text = name.unraw().to_string();
         if seen.contains(&text) {
-            report.at(name, format!("each argument has its own name, and there is a `{text}` already"));
+            report.at(name, format!("two arguments have the name `{text}`: rename one of them"));
         }
         seen.push(text);
     }
@@ -492,8 +431,15 @@ impl State<'_> {
     }
 }
 
-/// What to write instead of a type that does not travel, as far as its spelling tells.
-pub(crate) fn not_a_payload(ty: &Type) -> Option<String> {
-    let (_, advice) = refused(ty)?;
-    Some(advice.replace("a payload owns its fields", "a value owns its parts").replace("a field has", "a value has"))
+/// A parameter `ReplySlot<'_, T>`.
+#[derive(Clone, Copy)]
+pub(crate) struct SlotParam<'a> {
+    /// The `T`; `None` stands for bytes.
+    pub(crate) wire: Option<&'a Type>,
+}
+
+/// Reads a parameter's type as a reply slot; `None` for other types.
+pub(crate) fn reply_slot(ty: &Type) -> Option<SlotParam<'_>> {
+    let segment = last_segment(ty)?;
+    (segment.ident == "ReplySlot").then(|| SlotParam { wire: type_arguments(segment).next() })
 }

@@ -1,16 +1,16 @@
-//! What is left standing after a mistake in a service, so that the mistake is all that the user reads about.
+//! The stub of a service with a mistake, so that the uses of the service are no further errors.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 
-use super::model::Trait;
+use super::model::ServiceTrait;
 use crate::args::Args;
 use crate::attrs;
-use crate::expand::private;
-use crate::fallback::{stub_arguments, stub_reply};
+use crate::endpoint::stub::{stub_arguments, stub_reply};
+use crate::library::private;
 
-/// The trait, the mistakes, and stubs of the client and the service: every method takes any request and gives bytes.
-pub(crate) fn service(args: &Args, declared: &Trait, report: Result<(), TokenStream>) -> TokenStream {
+/// The trait, the mistakes, and stubs of the client and the service. Their methods take any arguments.
+pub(crate) fn service(args: &Args, declared: &ServiceTrait, report: Result<(), TokenStream>) -> TokenStream {
     let errors = report.err();
     let item = &declared.item;
     let vis = &item.vis;

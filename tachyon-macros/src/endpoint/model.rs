@@ -1,14 +1,13 @@
-//! What the attribute stands on: the function as written, and the endpoint it becomes once every rule accepts it.
+//! The function as written, and as an endpoint that keeps every rule.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, LitInt, Path, ReturnType, Signature, Type, Visibility};
 
-use crate::params::Params;
-use crate::wire::Slot;
+use super::params::{Params, SlotParam};
 
-/// A function's head. Its body is never parsed: the macro has no business with it.
+/// A function without its body, which the macro never parses.
 pub(crate) struct Function {
     pub(crate) attrs: Vec<Attribute>,
     pub(crate) vis: Visibility,
@@ -16,11 +15,11 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// Reads the head of a function.
+    /// Reads a function.
     ///
     /// # Errors
     ///
-    /// When the item is anything but a function with a body, pointing at what it is instead.
+    /// If the item is not a function with a body. The error names the item.
     pub(crate) fn parse(item: TokenStream) -> syn::Result<Self> {
         let head = |input: ParseStream<'_>| {
             let attrs = input.call(Attribute::parse_outer)?;
@@ -33,8 +32,8 @@ impl Function {
             if input.peek(syn::Token![;]) {
                 return Err(syn::Error::new_spanned(
                     &sig,
-                    "`tachyon_rpc` stands on a function with a body: put it on the trait for a service, and \
-                     `#[rpc(msg_type = N)]` on its methods",
+                    "`tachyon_rpc` marks a function with a body, and this function has none: for a service, put \
+                     `tachyon_rpc` on the trait and `#[rpc(msg_type = N)]` on its methods",
                 ));
             }
             input.parse::<TokenStream>()?;
@@ -43,30 +42,27 @@ impl Function {
         head.parse2(item)
     }
 
-    /// The name, which is also the name of the generated item.
+    /// The name of the function and of the generated type.
     pub(crate) fn name(&self) -> &Ident {
         &self.sig.ident
     }
 }
 
-/// Says what the attribute stands on, when that is an item which people may expect to work.
+/// The error for another item than a function.
 fn not_a_function(start: ParseStream<'_>, syntax: syn::Error) -> syn::Error {
     let Some((word, keyword)) = keyword(start.cursor().token_stream()) else { return syntax };
     let advice = match word.as_str() {
         "trait" => return syntax,
-        "impl" => "methods of a type cannot be endpoints, those of a service trait can",
+        "impl" => "the methods of a type cannot be endpoints, so declare them in a service trait",
         "struct" | "enum" => {
-            "put it on the function that answers the request; types that travel have `#[tachyon::payload]`"
+            "put it on the function that answers the request, and `#[tachyon::payload]` on a type that travels"
         }
         _ => "put it on the function that answers the request",
     };
-    syn::Error::new_spanned(
-        keyword,
-        format!("`tachyon_rpc` stands on a free function or a trait, not on `{word}`: {advice}"),
-    )
+    syn::Error::new_spanned(keyword, format!("`tachyon_rpc` marks a free function or a trait, not `{word}`: {advice}"))
 }
 
-/// The word that names the kind of item. It may not be the first: `unsafe impl`, `auto trait` and the like.
+/// The keyword of the item. Another word may come first, as in `unsafe impl` and `auto trait`.
 fn keyword(tokens: TokenStream) -> Option<(String, Ident)> {
     tokens.into_iter().take(3).find_map(|token| match token {
         TokenTree::Ident(ident) => {
@@ -80,7 +76,7 @@ fn keyword(tokens: TokenStream) -> Option<(String, Ident)> {
 const ITEMS: [&str; 11] =
     ["struct", "enum", "union", "trait", "impl", "mod", "const", "static", "type", "use", "macro_rules"];
 
-/// Whether the item is a trait, and the attribute with that a service's.
+/// Whether the item is a trait.
 pub(crate) fn is_trait(item: &TokenStream) -> bool {
     let head = |input: ParseStream<'_>| {
         input.call(Attribute::parse_outer)?;
@@ -91,7 +87,7 @@ pub(crate) fn is_trait(item: &TokenStream) -> bool {
     keyword(rest).is_some_and(|(word, _)| word == "trait")
 }
 
-/// A function that keeps every rule: all that the expansion needs to know.
+/// A function that keeps every rule.
 pub(crate) struct Endpoint<'a> {
     pub(crate) function: &'a Function,
     pub(crate) library: &'a Path,
@@ -100,35 +96,35 @@ pub(crate) struct Endpoint<'a> {
     pub(crate) reply: ReplyForm<'a>,
 }
 
-/// Where the number comes from.
+/// The `msg_type` as written.
 pub(crate) enum MsgType<'a> {
-    /// A literal, checked by the macro.
+    /// A literal, which the macro checks.
     Literal(&'a LitInt),
-    /// The path of a constant, whose value only the compiler knows: it is checked in a constant of the generated code.
+    /// The path of a constant. Only the compiler knows its value: a constant of the generated code checks it.
     Constant(&'a syn::ExprPath),
 }
 
-/// How the function's answer becomes a reply.
+/// The form of the reply.
 pub(crate) enum ReplyForm<'a> {
     /// No return type: an empty reply.
     Nothing,
-    /// A type that can be written down again in the generated code, where a mistake in it is reported.
+    /// A type that generated code can repeat.
     Value(&'a Type),
-    /// A type that can not, because it contains `impl Trait`.
+    /// A type that generated code cannot repeat, because it contains `impl Trait`.
     Opaque(&'a Type),
-    /// The function writes it itself, through a last parameter `ReplySlot<'_, T>`.
+    /// A last parameter `ReplySlot<'_, T>`: the function writes the reply itself.
     Slot {
-        /// Its `T`; bytes if there is none.
+        /// The `T`; `None` stands for bytes.
         wire: Option<&'a Type>,
-        /// What the function returns.
+        /// The return type of the function.
         returned: Option<&'a Type>,
     },
 }
 
 impl<'a> ReplyForm<'a> {
-    /// The form of what a function with these parameters returns.
+    /// The form of the reply of a function with this return type and these parameters.
     pub(crate) fn of(output: &'a ReturnType, params: &Params<'a>) -> Self {
-        if let Some(Slot { wire }) = params.slot() {
+        if let Some(SlotParam { wire }) = params.slot() {
             let returned = match output {
                 ReturnType::Default => None,
                 ReturnType::Type(_, ty) => Some(&**ty),
@@ -148,34 +144,5 @@ fn mentions_impl(tokens: TokenStream) -> bool {
         TokenTree::Ident(ident) => ident == "impl",
         TokenTree::Group(group) => mentions_impl(group.stream()),
         _ => false,
-    })
-}
-
-/// Takes off parentheses and the invisible groups that `macro_rules` puts around what it captured.
-pub(crate) fn peel(mut ty: &Type) -> &Type {
-    loop {
-        ty = match ty {
-            Type::Group(group) => &group.elem,
-            Type::Paren(paren) => &paren.elem,
-            _ => return ty,
-        };
-    }
-}
-
-/// The last name of a type's path, such as `Vec` of `std::vec::Vec<u8>`.
-pub(crate) fn last_segment(ty: &Type) -> Option<&syn::PathSegment> {
-    let Type::Path(path) = peel(ty) else { return None };
-    if path.qself.is_some() { None } else { path.path.segments.last() }
-}
-
-/// The types between the angle brackets of a path's last segment.
-pub(crate) fn type_arguments(segment: &syn::PathSegment) -> impl Iterator<Item = &Type> {
-    let arguments = match &segment.arguments {
-        syn::PathArguments::AngleBracketed(arguments) => Some(&arguments.args),
-        _ => None,
-    };
-    arguments.into_iter().flatten().filter_map(|argument| match argument {
-        syn::GenericArgument::Type(ty) => Some(ty),
-        _ => None,
     })
 }

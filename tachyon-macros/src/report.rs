@@ -1,33 +1,33 @@
-//! The list of mistakes found in one macro call, reported together.
+//! The mistakes of one macro call, reported together.
 
 use std::fmt::Display;
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 
-/// Collects mistakes so that none hides another. What rustc itself explains well is left to rustc.
+/// Collects mistakes, so that none hides another. Mistakes that rustc explains well are left to rustc.
 #[derive(Default)]
 pub(crate) struct Report {
     errors: Vec<syn::Error>,
 }
 
 impl Report {
-    /// Notes a mistake that covers all of `tokens`.
+    /// Adds a mistake at `tokens`.
     pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl Display) {
         self.errors.push(syn::Error::new_spanned(tokens, message));
     }
 
-    /// Notes a mistake at a place that has no token of its own, such as an empty argument list.
+    /// Adds a mistake that has no token of its own, such as a missing argument.
     pub(crate) fn at_span(&mut self, span: Span, message: impl Display) {
         self.errors.push(syn::Error::new(span, message));
     }
 
-    /// Notes what the parser says.
+    /// Adds an error of the parser.
     pub(crate) fn syntax(&mut self, error: syn::Error) {
         self.errors.push(error);
     }
 
-    /// One `compile_error!` for each mistake, or `Ok` when there is none.
+    /// Returns one `compile_error!` for each mistake, or `Ok` without mistakes.
     pub(crate) fn finish(self) -> Result<(), TokenStream> {
         if self.errors.is_empty() {
             Ok(())
@@ -36,7 +36,7 @@ impl Report {
         }
     }
 
-    /// The messages so far.
+    /// The messages, for tests.
     #[cfg(test)]
     pub(crate) fn messages(&self) -> Vec<String> {
         self.errors.iter().map(ToString::to_string).collect()

@@ -1,18 +1,19 @@
 //! The code for an endpoint that keeps every rule.
 //!
-//! It names `::tachyon::__private` and nothing else, so that nothing the user has in scope can change its meaning.
-//! Local names are hygienic for the same reason: an endpoint may be called `request` or `reply`.
+//! The code names items of `::tachyon::__private` only, so that the names in the user's scope cannot change its
+//! meaning. Local names are hygienic for the same reason: an endpoint may have the name `request` or `reply`.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::Path;
 use syn::ext::IdentExt;
-use syn::{Path, parse_quote};
 
+use super::model::{Endpoint, MsgType};
+use super::params::{State, without_marks};
 use crate::attrs;
-use crate::contract::Contract;
-use crate::model::{Endpoint, MsgType};
-use crate::params::{State, without_marks};
-use crate::place::{Place, generated};
+use crate::contract::{Contract, client, handler};
+use crate::library::private;
+use crate::span::{SpanRange, generated};
 
 /// ```text
 /// /// Doubles.                               /// Doubles.
@@ -37,8 +38,8 @@ pub(crate) fn endpoint(endpoint: &Endpoint<'_>, item: &TokenStream) -> TokenStre
         reply: &endpoint.reply,
     };
     let item = without_marks(item.clone());
-    let client = client(endpoint, &contract);
-    let entry = entry(endpoint, &contract);
+    let client = client_impl(endpoint, &contract);
+    let entry = endpoint_impl(endpoint, &contract);
     let marker = marker(endpoint, &private, &quote!(#client #entry));
     quote! {
         #item
@@ -46,26 +47,21 @@ pub(crate) fn endpoint(endpoint: &Endpoint<'_>, item: &TokenStream) -> TokenStre
     }
 }
 
-/// The module that generated code names.
-pub(crate) fn private(library: &Path) -> Path {
-    parse_quote!(#library::__private)
-}
-
 /// ```text
 /// pub fn double(..)   =>   #[derive(Emit)] #[__tachyon { impl double { .. } .. }] pub struct double {}
 /// ```
 ///
-/// The braces keep it out of the namespace of values, where the function is. The implementations are written by a
-/// derive, so that rustc does not warn of a deprecated function there: see [`emit`].
+/// The braces keep the type out of the namespace of values, which has the function. A derive writes the
+/// implementations, so that rustc does not report a deprecated function there: see `helper`.
 fn marker(endpoint: &Endpoint<'_>, private: &Path, implementations: &TokenStream) -> TokenStream {
     let name = endpoint.function.name();
     let vis = &endpoint.function.vis;
     let shared = attrs::shared(&endpoint.function.attrs);
     let deprecation = attrs::deprecation(&endpoint.function.attrs);
-    // Not the user's token: a lint about the case of a type's name does not look at a macro's.
+    // The lint on the case of type names skips generated tokens.
     let named = generated(name);
     let doc = format!(
-        "The endpoint made of the function `{}`: its `MSG_TYPE`, its client, and its entry in a dispatch table.",
+        "The endpoint of the function `{}`: its `MSG_TYPE`, its client functions, and its entry in a dispatch table.",
         name.unraw()
     );
     quote! {
@@ -79,50 +75,38 @@ fn marker(endpoint: &Endpoint<'_>, private: &Path, implementations: &TokenStream
     }
 }
 
-/// Writes out what `#[__tachyon { .. }]` holds, as the code of a derive.
-///
-/// rustc takes what a derive writes for a part of the item it stands on: it does not warn there of items that the user
-/// has deprecated, which an `#[allow]` would have to turn off, and that would be an error under the user's `forbid`.
-pub(crate) fn emit(item: TokenStream) -> syn::Result<TokenStream> {
-    let item: syn::DeriveInput = syn::parse2(item)?;
-    let mut code = TokenStream::new();
-    for attr in item.attrs.iter().filter(|attr| attr.path().is_ident("__tachyon")) {
-        code.extend(generated(&attr.meta.require_list()?.tokens));
-    }
-    Ok(code)
-}
-
 /// ```text
 /// msg_type = 7           impl double {
 ///                            pub const MSG_TYPE: u16 = 7;
-/// (a: u64, b: &str)  =>      pub fn call<#lifetime>(caller: &mut impl Calls, a: u64, b: &str) -> Result<R, CallError> { .. }
+/// (a: u64, b: &str)  =>      pub fn call<#lifetime>(caller: &mut impl Calls, a: u64, b: &str)
+///                                -> Result<R, CallError> { .. }
 ///                            pub fn call_in_place<'c, #lifetime>(caller: &'c mut impl Calls, a: u64, b: &str)
 ///                                -> Result<InPlace<'c, R>, CallError> { .. }
 ///                        }
 /// ```
 ///
-/// rustc reports none of it as dead code, because a macro wrote it. Allowing it in words would count as a use: an
-/// endpoint that is neither called nor listed would no longer be reported as unused.
-fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
+/// rustc does not report generated code as dead. An `#[allow(dead_code)]` would count as a use, and hide the report of
+/// an endpoint that is neither called nor listed.
+fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
     let name = endpoint.function.name();
     let private = contract.private;
     let shared = shared(endpoint);
     let msg_type = msg_type(&endpoint.msg_type);
-    let params = contract.client_params();
-    let caller = contract.caller_name();
-    let lifetime = contract.client_lifetime();
-    let (views, request) = contract.request();
+    let params = client::params(contract);
+    let caller = client::caller_name(contract);
+    let lifetime = client::lifetime(contract);
+    let (views, request) = client::request(contract);
     let own = quote!(Self);
-    let (returned, spell) = contract.client_reply(&own);
+    let (returned, spell) = client::reply(contract, &own);
     let assertion = assertion(endpoint, private);
     let items = contract.items(&shared);
-    // One parameter more than the function, which has as many as clippy finds good.
+    // The client has one parameter more than the function, and clippy's limit is 7.
     let full = (endpoint.params.all.len() == 7 && endpoint.params.arguments().count() == 7)
-        .then(|| quote!(#[allow(clippy::too_many_arguments, reason = "the caller comes on top")]));
-    let shown = contract.shown();
-    let call = format!("Calls `{}` in the other process and waits for its reply.", name.unraw());
-    let in_place = format!("As `call`, with the reply of `{}` where it lies.", name.unraw());
-    let starts = format!("Sends a call of `{}`, whose reply `Started::finish` waits for.", name.unraw());
+        .then(|| quote!(#[allow(clippy::too_many_arguments, reason = "the caller is an additional parameter")]));
+    let shown = client::doc_signature(contract);
+    let call = format!("Calls `{}` in the other process, and returns the reply as an owned value.", name.unraw());
+    let in_place = format!("Calls `{}`, and lends the reply in place, without a copy.", name.unraw());
+    let starts = format!("Sends a request to `{}`. `Started::finish` waits for the reply.", name.unraw());
     quote_spanned! {Span::mixed_site()=>
         #items
 
@@ -141,7 +125,7 @@ fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
             ///
             /// # Errors
             ///
-            /// A `CallError` when the request cannot be sent, when no reply comes, and when the reply is an error.
+            /// A `CallError` if the request cannot be sent, if no reply arrives in time, or if the reply is an error.
             pub fn call<#lifetime>(#caller: &mut impl #private::Calls, #params) -> #returned {
                 #views
                 #private::call::<Self>(#caller, &#request)#spell
@@ -167,7 +151,7 @@ fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
             ///
             /// # Errors
             ///
-            /// As for `call`; nothing was sent then.
+            /// As for `call`. After an error, the request has not been sent.
             pub fn start<#lifetime>(
                 #caller: &mut impl #private::Calls,
                 #params
@@ -180,7 +164,7 @@ fn client(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
     }
 }
 
-/// The attributes that generated items share with the function.
+/// The conditions and lint levels of the function.
 fn shared(endpoint: &Endpoint<'_>) -> TokenStream {
     attrs::shared(&endpoint.function.attrs)
 }
@@ -201,13 +185,13 @@ pub(crate) fn msg_type(msg_type: &MsgType<'_>) -> TokenStream {
 /// msg_type = ids::DOUBLE   =>   const _: () = ::tachyon::__private::assert_msg_type(double::MSG_TYPE);
 /// ```
 ///
-/// A constant of its own, because that of the type is looked at only where it is used. The panic of a
-/// `#[track_caller]` function is reported where it is called: at the user's path.
+/// The compiler evaluates an associated constant only where it is used, and this constant always. rustc reports the
+/// panic of a `#[track_caller]` function at the call: at the user's path.
 fn assertion(endpoint: &Endpoint<'_>, private: &Path) -> TokenStream {
     let MsgType::Constant(path) = endpoint.msg_type else { return TokenStream::new() };
     let name = endpoint.function.name();
     let shared = attrs::shared(&endpoint.function.attrs);
-    let assert = Place::of(path).take(quote!(#private::assert_msg_type(#name::MSG_TYPE)));
+    let assert = SpanRange::of(path).located(quote!(#private::assert_msg_type(#name::MSG_TYPE)));
     quote! {
         #shared
         const _: () = #assert;
@@ -228,8 +212,8 @@ fn assertion(endpoint: &Endpoint<'_>, private: &Path) -> TokenStream {
 ///                                       }
 /// ```
 ///
-/// A closure, because a function in there would have a name, and that name could be the endpoint's.
-fn entry(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
+/// The handler is a closure: a function has a name, which could be that of the endpoint.
+fn endpoint_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
     let name = endpoint.function.name();
     let private = contract.private;
     let shared = shared(endpoint);
@@ -244,7 +228,7 @@ fn entry(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
     let signature = contract.signature(&quote!(#name::MSG_TYPE), &quote!(<#name as #private::Endpoint>::DOC));
     let param =
         if endpoint.params.state().is_none() { quote!(_) } else { quote_spanned!(Span::mixed_site()=> __state) };
-    let handler = contract.handler(&quote!(#name), None);
+    let handler = handler::handler(contract, &quote!(#name), None);
     quote_spanned! {Span::mixed_site()=>
         #shared
         #[automatically_derived]
