@@ -17,8 +17,8 @@ pub const SLEEPS: u16 = 6;
 pub const TYPED: u16 = 7;
 /// Forks; the request says what the child does: `exits` at once, or `runs` on. The parent replies `parent`.
 pub const FORKS: u16 = 8;
-/// Nobody serves it.
-pub const NOBODY: u16 = 404;
+/// No endpoint has this number.
+pub const UNKNOWN: u16 = 404;
 
 /// Bytes of each ring.
 pub const RING: usize = 4096;

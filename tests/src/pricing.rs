@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use tachyon::{ReplySlot, SlotError, tachyon_rpc};
 
-use crate::system::is_shared;
+use crate::proc::is_shared;
 
 /// Which way an order goes.
 #[tachyon::payload]

@@ -13,32 +13,31 @@ use std::process::Command;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 use tachyon_tests::fork;
-use tachyon_tests::system::{
-    NOT_PERMITTED, forbid_refusing_descriptors, leave_all_users, move_children_in_time, number_children_anew,
-};
+use tachyon_tests::process::{arguments, report};
+use tachyon_tests::sandbox::{NOT_PERMITTED, forbid_refusing_descriptors, unshare_pids, unshare_time, unshare_users};
 
 /// Some 27 hours.
 const AHEAD: u32 = 100_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments = arguments();
     let [how, program, arguments @ ..] = &arguments[..] else {
         return Err("usage: sandboxed before_6_16|other_time|no_users|own_pids PROGRAM ...".into());
     };
     let mut command = Command::new(program);
     command.args(arguments);
-    let prepared = match how.as_str() {
+    let prepared = match *how {
         "before_6_16" => forbid_refusing_descriptors(),
-        "other_time" => move_children_in_time(AHEAD),
-        "no_users" => leave_all_users(),
-        "own_pids" => number_children_anew(),
+        "other_time" => unshare_time(AHEAD),
+        "no_users" => unshare_users(),
+        "own_pids" => unshare_pids(),
         other => return Err(format!("no such system: {other}").into()),
     };
     if let Err(error) = prepared {
-        report(&format!("not permitted: {error}"));
+        report(&format!("not permitted: {error}"))?;
         std::process::exit(NOT_PERMITTED);
     }
-    if matches!(how.as_str(), "other_time" | "own_pids") {
+    if matches!(*how, "other_time" | "own_pids") {
         // The namespace is that of children.
         if let Some(child) = fork::fork() {
             std::process::exit(fork::reap(child).unwrap_or(1));
@@ -46,9 +45,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         set_parent_process_death_signal(Some(Signal::KILL))?;
     }
     Err(command.exec().into())
-}
-
-#[expect(clippy::print_stdout, reason = "printing is how a test hears of it")]
-fn report(line: &str) {
-    println!("{line}");
 }

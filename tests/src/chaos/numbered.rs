@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_passes_for_itself_alone() {
+    fn a_message_matches_only_its_own_number() {
         let mut chance = fastrand::Rng::with_seed(1);
         let stream = Stream { seed: 7, least: 0, most: 5000 };
         let other = Stream { seed: 8, ..stream };
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn both_languages_mean_the_same() {
+    fn both_languages_compute_the_same_lengths() {
         let stream = Stream { seed: 3, least: 0, most: 1000 };
         // What `tests/python/actor.py` computes, too: its own test has the same numbers.
         let lengths: Vec<usize> = (0..8).map(|number| stream.len_of(number)).collect();

@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_that_missed_is_played_once_more() {
+    fn a_missed_round_is_repeated_once() {
         let mut findings = Findings::default();
         let mut played = Vec::new();
         let outcome = twice(&"round 7, seed 9", &mut findings, |again, _| {
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn twice_missed_is_wrong_and_so_is_anything_else_at_once() {
+    fn a_second_miss_and_any_other_error_are_faults() {
         let mut findings = Findings::default();
         assert!(twice(&"", &mut findings, |_, _| missed()).unwrap_err().is::<Missed>());
         let mut played = 0;

@@ -1,23 +1,15 @@
-//! Requests and replies that are none, between two processes: each is refused by name, none reaches a handler, and the
-//! connection stays usable.
+//! Malformed requests and replies between two processes: each is refused with the name of the wrong field, reaches no
+//! handler, and leaves the connection usable.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Debug;
-use std::path::{Path, PathBuf};
 
 use tachyon::{CallError, Caller, ErrorKind, Value};
-use tachyon_tests::Peer;
 use tachyon_tests::contract::{a_small, gives_small, nothing, one, reached, takes_one};
+use tachyon_tests::process::Program;
+use tachyon_tests::temporary::socket;
 
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("bad.sock");
-    (folder, path)
-}
-
-fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
-    Peer::start(env!("CARGO_BIN_EXE_contract"), role, path, arguments)
-}
+const CONTRACT: Program = Program(env!("CARGO_BIN_EXE_contract"));
 
 /// Bytes with the word at `at` replaced.
 fn with(bytes: &[u8], at: usize, word: u32) -> Vec<u8> {
@@ -32,9 +24,9 @@ fn with_byte(bytes: &[u8], at: usize, byte: u8) -> Vec<u8> {
     bytes
 }
 
-/// `a_small` lies like this:
+/// The bytes of `a_small`:
 ///
-/// | at | length | what |
+/// | offset | length | part |
 /// |---|---|---|
 /// | 0 | 56 | head: length, flag at 4, grade at 6, pairs of text, numbers, names, marks, maybe and inner from 8 on |
 /// | 56 | 5 | text |
@@ -49,7 +41,7 @@ fn small() -> Vec<u8> {
     bytes
 }
 
-/// The first so many bytes of `small`, and what is wrong with them.
+/// A number of bytes to keep of `small`, and the error.
 const CUT: &[(usize, &str)] = &[
     (0, "the head of Small is 0 bytes by its own word, and 0 came"),
     (3, "the head of Small is 0 bytes by its own word, and 3 came"),
@@ -61,7 +53,7 @@ const CUT: &[(usize, &str)] = &[
     (183, "Small.inner should be the 40 bytes at 144 of 183, and there is no part"),
 ];
 
-/// A word of `small`, where it lies, and what is wrong with it.
+/// The offset of a word of `small`, its new value, and the error.
 const WORDS: &[(usize, u32, &str)] = &[
     // The length of the head.
     (0, 0, "the head of Small is 0 bytes by its own word, and 184 came"),
@@ -76,7 +68,7 @@ const WORDS: &[(usize, u32, &str)] = &[
     (144, 41, "the head of Origin is 41 bytes by its own word, and 40 came"),
     (144, u32::MAX, "the head of Origin is 4294967295 bytes by its own word, and 40 came"),
     (144, 27, "Origin.more is cut: the sender's fields are others than those here"),
-    // Offsets: absent with a length, into the head, odd, into another part, behind the end.
+    // Offsets: 0 with a length, into the head, unaligned, into another part, behind the end.
     (8, 0, "Small.text should be the 5 bytes at 0 of 184, and there is no part"),
     (8, 48, "Small.text should be the 5 bytes at 48 of 184, and there is no part"),
     (8, 57, "Small.text should be the 5 bytes at 57 of 184, and there is no part"),
@@ -100,7 +92,7 @@ const WORDS: &[(usize, u32, &str)] = &[
     (88, 32, "Small.names should be the 2 bytes at 32 of 40, and there is no part"),
     (96, 24, "Small.names should be the 2 bytes at 24 of 40, and there is no part"),
     (96, 40, "Small.names should be the 2 bytes at 40 of 40, and there is no part"),
-    // Lengths: too long, no multiple, another size.
+    // Lengths: too long, no multiple of the element's size, not the size of the type.
     (12, 1_048_576, "Small.text should be the 1048576 bytes at 56 of 184, and there is no part"),
     (12, u32::MAX, "Small.text should be the 4294967295 bytes at 56 of 184, and there is no part"),
     (20, u32::MAX, "Small.numbers should be the 4294967295 bytes at 64 of 184, and there is no part"),
@@ -128,7 +120,7 @@ const WORDS: &[(usize, u32, &str)] = &[
     (80, u32::MAX, "Small.names is a list of 4294967295 by its own word, and has 40 bytes"),
 ];
 
-/// The same of a byte.
+/// The offset of a byte of `small`, its new value, and the error.
 const BYTES: &[(usize, u8, &str)] = &[
     (4, 2, "Small.flag: bool is 2, and bool has no such value"),
     (4, 255, "Small.flag: bool is 255, and bool has no such value"),
@@ -143,8 +135,8 @@ const BYTES: &[(usize, u8, &str)] = &[
     (176, 128, "Origin.sensor is no UTF-8 from byte 0 on"),
 ];
 
-/// The requests that are made of the tables above.
-fn wrong() -> impl Iterator<Item = (Vec<u8>, &'static str)> {
+/// The values of the three tables, each with its error.
+fn malformed() -> impl Iterator<Item = (Vec<u8>, &'static str)> {
     let small = small();
     let cut = CUT.iter().map(|(len, text)| (small[..*len].to_vec(), *text)).collect::<Vec<_>>();
     let words = WORDS.iter().map(|(at, word, text)| (with(&small, *at, *word), *text)).collect::<Vec<_>>();
@@ -152,7 +144,7 @@ fn wrong() -> impl Iterator<Item = (Vec<u8>, &'static str)> {
     cut.into_iter().chain(words).chain(bytes)
 }
 
-/// A head of 4-byte words after its own length, and parts behind it, each padded to 8.
+/// A message: a head of its length and `words`, then the parts, each padded to 8 bytes.
 fn message(words: &[u32], parts: &[&[u8]]) -> Vec<u8> {
     let len = 4 + 4 * words.len();
     let mut bytes = u32::try_from(len).unwrap().to_le_bytes().to_vec();
@@ -172,16 +164,16 @@ fn refused(caller: &mut Caller, msg_type: u16, request: &[u8]) -> String {
 }
 
 #[test]
-fn no_wrong_value_reaches_a_handler() {
+fn malformed_values_reach_no_handler() {
     let (_folder, path) = socket();
-    let callee = peer("many", &path, &["65536"]);
+    let callee = CONTRACT.start("many", &path, &["65536"]);
     let mut caller = Caller::connect(&path).unwrap();
-    for (request, text) in wrong() {
+    for (request, text) in malformed() {
         assert_eq!(refused(&mut caller, takes_one::MSG_TYPE, &request), text);
     }
     assert_eq!(reached::call(&mut caller).unwrap(), 0);
     assert_eq!(takes_one::call(&mut caller, &a_small()).unwrap(), 4);
-    // Bytes behind the last part belong to a newer caller, and what a list has behind its last value to nobody.
+    // Unknown bytes behind the last part are allowed: a newer caller's fields, or the rest of a shortened list.
     for request in [[small(), vec![0xFF; 40]].concat(), with(&small(), 80, 0), with(&small(), 80, 1)] {
         caller.request(takes_one::MSG_TYPE, &request).unwrap();
     }
@@ -191,16 +183,16 @@ fn no_wrong_value_reaches_a_handler() {
 }
 
 #[test]
-fn no_wrong_argument_reaches_a_handler() {
+fn malformed_arguments_reach_no_handler() {
     let (_folder, path) = socket();
-    let callee = peer("many", &path, &["65536"]);
+    let callee = CONTRACT.start("many", &path, &["65536"]);
     let mut caller = Caller::connect(&path).unwrap();
     let small = small();
-    // A list of a list of two flags.
+    // A list of one list of two flags.
     let rows = [1u32, 0, 16, 2].map(u32::to_le_bytes).concat();
     let rows = |flag: u8| [rows.clone(), vec![1, flag]].concat();
     let mark = &small[120..136];
-    // Flag and grade share a word; then text, marks, rows, value, and the option.
+    // Flag and grade share the first word. Then text, marks, rows, value, and the option.
     let words = [0x0001_0001, 48, 1, 56, 16, 72, 18, 96, 184, 280, 2];
     let right = |flag| message(&words, &[b"t", mark, &rows(flag), &small, b"ok"]);
     caller.request(109, &right(1)).unwrap();
@@ -225,7 +217,7 @@ fn no_wrong_argument_reaches_a_handler() {
         (with_byte(&right, 281, 0xFF), "@maybe# is no UTF-8 from byte 1 on"),
     ] {
         if text.ends_with("absent") {
-            // An option that the sender does not know.
+            // An option that the sender does not know is allowed.
             caller.request(109, &request).unwrap();
             continue;
         }
@@ -237,9 +229,9 @@ fn no_wrong_argument_reaches_a_handler() {
 }
 
 #[test]
-fn no_wrong_message_reaches_a_handler() {
+fn malformed_messages_reach_no_handler() {
     let (_folder, path) = socket();
-    let callee = peer("many", &path, &["65536"]);
+    let callee = CONTRACT.start("many", &path, &["65536"]);
     let mut caller = Caller::connect(&path).unwrap();
     let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
     for (msg_type, request, text) in [
@@ -271,7 +263,7 @@ fn no_wrong_message_reaches_a_handler() {
         assert!(found.starts_with(text), "{found}, not {text}");
     }
     assert_eq!(reached::call(&mut caller).unwrap(), 0);
-    // Nothing known, which an option may be.
+    // A head without the option, and empty texts and lists, are allowed.
     caller.request(134, &words(&[4])).unwrap();
     caller.request(133, &[]).unwrap();
     caller.request(131, &[]).unwrap();
@@ -281,8 +273,8 @@ fn no_wrong_message_reaches_a_handler() {
     assert_eq!(callee.finish(), "");
 }
 
-/// The raw reply of a callee that does not describe itself.
-fn says(caller: &mut Caller, reply: &[u8]) {
+/// Makes the role `hostile` reply with these bytes from now on.
+fn set_reply(caller: &mut Caller, reply: &[u8]) {
     assert!(caller.request(9999, reply).unwrap().is_empty());
 }
 
@@ -294,15 +286,15 @@ fn unreadable<T: Debug, E: Debug + std::error::Error>(outcome: Result<T, CallErr
 }
 
 #[test]
-fn no_wrong_reply_reaches_a_caller() {
+fn malformed_replies_reach_no_caller() {
     let (_folder, path) = socket();
-    let callee = peer("hostile", &path, &[]);
+    let callee = CONTRACT.start("hostile", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
     let c = &mut caller;
-    for (reply, text) in wrong() {
-        says(c, &reply);
+    for (reply, text) in malformed() {
+        set_reply(c, &reply);
         if reply.is_empty() {
-            // It answers nothing at all then.
+            // The callee then has no reply to give.
             continue;
         }
         let expected = format!("gives_small: the reply cannot be read: {text}");
@@ -311,9 +303,9 @@ fn no_wrong_reply_reaches_a_caller() {
         let started = gives_small::start(c).unwrap();
         assert_eq!(unreadable(started.finish(c)), expected);
     }
-    says(c, &small());
+    set_reply(c, &small());
     assert_eq!(gives_small::call(c).unwrap(), a_small());
-    says(c, &[2]);
+    set_reply(c, &[2]);
     let flag = unreadable(one::value_bool::call(c, true));
     assert_eq!(flag, "value_bool: the reply cannot be read: bool is 2, and bool has no such value");
     let found = unreadable(nothing::call(c));
@@ -323,7 +315,7 @@ fn no_wrong_reply_reaches_a_caller() {
         found,
         "numbers: the reply cannot be read: the reply: 1 bytes came, which is no multiple of the 8 of f64"
     );
-    says(c, &[0xFF; 9]);
+    set_reply(c, &[0xFF; 9]);
     let found = unreadable(one::text::call(c, "t"));
     assert_eq!(found, "text: the reply cannot be read: the reply is no UTF-8 from byte 0 on");
     let found = unreadable(one::texts::call(c, &["t"]));
@@ -333,7 +325,7 @@ fn no_wrong_reply_reaches_a_caller() {
     );
     let found = unreadable(one::maybe_text::call(c, None));
     assert!(found.contains("cannot be read: the head of") && found.ends_with("by its own word, and 9 came"), "{found}");
-    says(c, &[4, 0, 0, 0]);
+    set_reply(c, &[4, 0, 0, 0]);
     assert_eq!(one::maybe_text::call(c, None).unwrap(), None);
     assert_eq!(caller.outstanding(), 0);
     drop(caller);

@@ -1,24 +1,24 @@
-//! Deadlines and reconnecting, against servers that are slow, die and come back.
+//! Deadlines and reconnects, with servers that are slow, die, and restart.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::collections::HashSet;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::net::{
-    AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, listen, recv, socket_with,
-};
 use tachyon::{CallError, Caller, ConnectError, ErrorKind, Options, Pool, PoolOptions, State};
+use tachyon_tests::message::{length, message};
+use tachyon_tests::process::Program;
 use tachyon_tests::service::{ECHO, Place, RECORD, RECORD_AND_DIE_ONCE, SLEEP, STOP};
-use tachyon_tests::{length, message};
+use tachyon_tests::test_run::{rerun, this_program};
+use tachyon_tests::wait;
+use tachyon_tests::wire::{accept, listener, receive};
 
 const MOMENT: Duration = Duration::from_millis(20);
-/// Far longer than anything here takes.
+/// Longest that a call may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn place() -> Place {
-    Place::new(env!("CARGO_BIN_EXE_service"))
+    Place::new(Program(env!("CARGO_BIN_EXE_service")))
 }
 
 fn milliseconds(milliseconds: u64) -> [u8; 8] {
@@ -48,25 +48,23 @@ fn timeouts_leave_the_connection_usable() {
         assert_eq!(&*caller.request_timeout(ECHO, b"in time", Duration::from_secs(10)).unwrap(), b"in time");
         assert_eq!(caller.outstanding(), 0);
     }
-    // A busy machine may hold up one of them, not all.
+    // A busy machine may delay one of the calls, not all.
     assert!(soonest < Duration::from_millis(150), "{soonest:?}");
 }
 
 #[test]
-fn a_server_that_ends_in_the_first_handshake_is_waited_out_by_who_reconnects() {
+fn a_reconnecting_caller_outlasts_a_server_that_ends_in_the_first_handshake() {
     for reconnects in [false, true] {
         let place = place();
-        let dying = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        bind(&dying, &SocketAddrUnix::new(place.socket()).unwrap()).unwrap();
-        listen(&dying, 1).unwrap();
+        let dying = listener(&place.socket()).unwrap();
         let options = Options::new().reconnect(reconnects).timeout(Duration::from_secs(30));
         let connecting = std::thread::spawn({
             let path = place.socket().clone();
             move || Caller::connect_with(path, &options)
         });
-        let client = accept_with(&dying, SocketFlags::CLOEXEC).unwrap();
-        // Its hello: from here on it waits for the answer.
-        assert!(recv(&client, &mut [0; 64], RecvFlags::empty()).unwrap().1 > 0);
+        let client = accept(&dying).unwrap();
+        // The hello of the handshake. The caller now waits for the welcome.
+        assert!(!receive(&client).unwrap().0.is_empty());
         std::fs::remove_file(place.socket()).unwrap();
         drop((dying, client));
         if reconnects {
@@ -80,7 +78,7 @@ fn a_server_that_ends_in_the_first_handshake_is_waited_out_by_who_reconnects() {
 }
 
 #[test]
-fn work_that_comes_too_late_is_skipped() {
+fn a_request_past_its_deadline_is_skipped() {
     let place = place();
     let _server = place.serve(4096);
     let mut caller = Caller::connect(place.socket()).unwrap();
@@ -112,7 +110,7 @@ fn a_deadline_takes_no_room() {
         let refused = caller.request_timeout(ECHO, &message(1, size), limit).map(drop);
         assert!(matches!(refused, Err(CallError::TooLarge { size: told, max: 4096 }) if told == size), "{refused:?}");
     }
-    // As many under way as the ring holds: a deadline beside each takes none of their room.
+    // As many calls in flight as the ring holds: a deadline takes no room of the arena.
     let calls: Vec<_> = (0..3000)
         .map(|number| caller.call_timeout(ECHO, &message(number, length(number, 4096)), limit).unwrap())
         .collect();
@@ -143,7 +141,7 @@ fn connects_again_after_a_death() {
     assert_eq!(&*caller.wait(answered).unwrap(), b"answered before the end");
     for call in [lost, behind] {
         assert!(matches!(caller.wait_timeout(call, MOMENT), Err(CallError::PeerDead { .. })));
-        assert!(matches!(caller.try_wait(call), Err(CallError::UnknownCorrelation(_))), "told once");
+        assert!(matches!(caller.try_wait(call), Err(CallError::UnknownCorrelation(_))), "reported once");
     }
     assert!(matches!(caller.wait(forgotten), Err(CallError::UnknownCorrelation(_))));
     assert_eq!(caller.outstanding(), 0);
@@ -161,7 +159,7 @@ fn connects_again_after_an_orderly_restart() {
         let server = place.serve(4096);
         let caller = caller.get_or_insert_with(|| reconnecting(&place));
         assert_echoes(caller);
-        // Both lie in the ring before the server, which is busy, comes to the first of them.
+        // Both requests are in the ring before the server, which is busy, reads the first of them.
         let busy = caller.call(SLEEP, &milliseconds(200)).unwrap();
         let stopped = caller.call(STOP, b"").unwrap();
         let refused = caller.call(ECHO, b"after the stop").unwrap();
@@ -176,7 +174,7 @@ fn connects_again_after_an_orderly_restart() {
 }
 
 #[test]
-fn a_missing_server_is_told_and_tried_again() {
+fn a_missing_server_is_reported_and_tried_again() {
     let place = place();
     let server = place.serve(4096);
     let options = Options::new().reconnect(true).timeout(Duration::from_millis(200));
@@ -192,13 +190,13 @@ fn a_missing_server_is_told_and_tried_again() {
     for _ in 0..5 {
         let started = Instant::now();
         let missing = caller.request_timeout(ECHO, b"", Duration::from_millis(20)).map(drop);
-        // The cause is that no process listens, however the time for it ran out.
+        // The error names the cause, that no process listens, and not the timeout.
         assert!(matches!(&missing, Err(CallError::Unreachable { path, .. }) if *path == place.socket()), "{missing:?}");
         assert!(!missing.unwrap_err().sent());
         soonest = soonest.min(started.elapsed());
     }
-    // A busy machine may hold up one of them, not all.
-    assert!(soonest < Duration::from_millis(150), "the call's own time counts too: {soonest:?}");
+    // A busy machine may delay one of the calls, not all.
+    assert!(soonest < Duration::from_millis(150), "the call's timeout limits the reconnect: {soonest:?}");
     let _server = place.serve(4096);
     std::thread::sleep(Duration::from_millis(100));
     assert_echoes(&mut caller);
@@ -212,7 +210,7 @@ fn a_request_that_a_stopping_server_has_not_begun_goes_to_the_next_one() {
         let mut caller = reconnecting(&place);
         assert_echoes(&mut caller);
         let mut other = Caller::connect(place.socket()).unwrap();
-        // Both lie before the server, which is busy: the stop first.
+        // Both requests are in the ring before the server, which is busy, reads the stop.
         let busy = other.call(SLEEP, &milliseconds(200)).unwrap();
         let stopped = other.call(STOP, b"").unwrap();
         let next = std::thread::scope(|scope| {
@@ -229,7 +227,7 @@ fn a_request_that_a_stopping_server_has_not_begun_goes_to_the_next_one() {
         });
         server = next;
     }
-    // Once each, although it was sent twice.
+    // Each request is executed once, although it was sent twice.
     assert_eq!(place.executed(), [1, 2, 3]);
 }
 
@@ -241,7 +239,7 @@ fn an_error_says_whether_the_request_was_sent() {
     let mut other = Caller::connect(place.socket()).unwrap();
     let timed_out = caller.request_timeout(SLEEP, &milliseconds(60_000), MOMENT).map(drop);
     assert!(matches!(timed_out, Err(CallError::TimedOut { sent: true })), "{timed_out:?}");
-    // The server sleeps: soon there is no room for more.
+    // The server sleeps, so the ring fills up.
     let full = loop {
         if let Err(error) = caller.call_timeout(ECHO, &[0; 1000], MOMENT) {
             break error;
@@ -252,13 +250,13 @@ fn an_error_says_whether_the_request_was_sent() {
     server.kill();
     assert!(matches!(other.wait(call), Err(CallError::PeerDead { sent: true })));
     assert!(matches!(other.call(ECHO, b""), Err(CallError::PeerDead { sent: false })));
-    // It was given up before, and its request may have been served.
+    // The caller gave the call up before, and its request may have been served.
     let unknown = caller.wait(1).map(drop).unwrap_err();
     assert!(matches!(unknown, CallError::UnknownCorrelation(_)) && unknown.sent());
 }
 
 #[test]
-fn only_who_asks_for_it_connects_again() {
+fn a_caller_without_reconnect_never_connects_again() {
     let place = place();
     let server = place.serve(4096);
     let mut caller = Caller::connect(place.socket()).unwrap();
@@ -274,7 +272,7 @@ fn only_who_asks_for_it_connects_again() {
 }
 
 #[test]
-fn a_request_the_dead_may_have_taken_is_not_sent_again() {
+fn a_request_that_a_dead_server_may_have_taken_is_not_sent_again() {
     let place = place();
     let first = place.serve(4096);
     let mut caller = reconnecting(&place);
@@ -294,9 +292,7 @@ fn an_idempotent_request_is_sent_again() {
     std::thread::scope(|scope| {
         let answer =
             scope.spawn(|| caller.request_idempotent(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).unwrap().to_vec());
-        while place.executed().is_empty() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait::until("the first request", PATIENCE, || !place.executed().is_empty());
         drop(first);
         let _server = place.serve(4096);
         assert_eq!(answer.join().unwrap(), 7u64.to_le_bytes());
@@ -304,7 +300,7 @@ fn an_idempotent_request_is_sent_again() {
     });
 }
 
-/// A request that was answered was executed once, and one that was not at most once, whenever servers die.
+/// An answered request is executed once, and an unanswered request at most once.
 #[test]
 fn nothing_is_executed_twice_while_servers_come_and_go() {
     let place = place();
@@ -324,7 +320,7 @@ fn nothing_is_executed_twice_while_servers_come_and_go() {
                         answered.push(number);
                     }
                     Err(CallError::PeerDead { .. } | CallError::Closed { .. }) => lost += 1,
-                    // Not taken at all.
+                    // The server did not begin the request.
                     Err(CallError::Remote(error)) if error.kind == ErrorKind::Stopping => {}
                     Err(error) => panic!("{number}: {error}"),
                 }
@@ -351,20 +347,21 @@ fn nothing_is_executed_twice_while_servers_come_and_go() {
     assert_eq!(once.len(), executed.len(), "executed twice");
     assert!(answered.iter().all(|number| once.contains(number)), "answered without being executed");
     assert!(answered.len() > 100, "{} answered", answered.len());
-    assert!(lost <= 24, "{lost} lost to 12 ends: one in flight, and at most one sent to a server that was just ending");
+    assert!(
+        lost <= 24,
+        "{lost} lost to 12 ends: each loses the call in flight, and at most one sent to a server that is ending"
+    );
 }
 
-/// A daemon changes its working directory; a path that it was given before goes on meaning the same.
+/// A daemon changes its working directory after it was given a path.
 #[test]
 fn a_relative_path_is_made_absolute_once() {
     const ALONE: &str = "TACHYON_TEST_RELATIVE_PATH";
     if std::env::var_os(ALONE).is_some() {
         return change_the_directory();
     }
-    // The working directory is the process's: in one of its own.
-    let mut alone = Command::new(std::env::current_exe().unwrap());
-    let alone = alone.args(["--exact", "a_relative_path_is_made_absolute_once"]).env(ALONE, "1").output().unwrap();
-    assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stdout));
+    // In its own process, since the working directory is the process's.
+    rerun(this_program(), "a_relative_path_is_made_absolute_once", ALONE, "1");
 }
 
 fn change_the_directory() {
@@ -378,7 +375,7 @@ fn change_the_directory() {
     let pool = Pool::new(relative, &options, &PoolOptions::new());
     std::env::set_current_dir("/").unwrap();
     server.kill();
-    // A caller looks whether its peer lives once in a while.
+    // Time for the caller to notice the death.
     std::thread::sleep(MOMENT);
     let _server = place.serve(4096);
     assert_echoes(&mut caller);

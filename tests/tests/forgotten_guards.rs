@@ -1,36 +1,31 @@
-//! Guards that are forgotten, as safe code may do with any value: their messages are given back by the next operation.
+//! Guards passed to `forget`, which is safe for any value: the next operation releases their messages.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::mem::forget;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tachyon::{CallError, Callee, Caller, Receiver, RecvError, ServeError};
-use tachyon_tests::hostile::{BUS, Connection, RPC, SINK, SOURCE, listener};
-use tachyon_tests::{Peer, length, message};
+use tachyon_tests::message::{length, message};
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::temporary::socket;
+use tachyon_tests::wait;
+use tachyon_tests::wire::{BUS, Connection, RPC, SINK, SOURCE, listener};
 
-/// For a test that stalls where it must not.
+const PEER: Program = Program(env!("CARGO_BIN_EXE_peer"));
+
+/// Longest wait of a test, which fails if it stalls.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Many times the 64 slots of the rings here.
+/// Messages of a test: many times the 64 slots of its ring.
 const MANY: u64 = 2000;
 
-/// Longest message here. A ring of 4 KiB has room for a few of them.
+/// Longest message, in bytes. A ring of 4 KiB has room for a few such messages.
 const MOST: usize = 700;
 
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("f.sock");
-    (folder, path)
-}
-
-fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
-    Peer::start(env!("CARGO_BIN_EXE_peer"), role, path, arguments)
-}
-
-/// A receiver, and another process that sends it [`MANY`] messages.
+/// A receiver, and a process that sends it [`MANY`] messages.
 fn receiver(path: &Path) -> (Receiver, Peer) {
-    let sender = peer("sender", path, &["connect", "0", &MOST.to_string(), &MANY.to_string(), "adaptive"]);
+    let sender = PEER.start("sender", path, &["connect", "0", &MOST.to_string(), &MANY.to_string(), "adaptive"]);
     (Receiver::listen(path, 4096).unwrap(), sender)
 }
 
@@ -57,7 +52,7 @@ fn a_receiver_that_forgets_each_message_gets_each_once() {
                 forget(guard);
                 break;
             },
-            // Given back before and after one that is forgotten.
+            // Dropped, between forgotten guards.
             _ => assert_eq!(*receiver.recv_timeout(PATIENCE).unwrap(), *expected(number)),
         }
     }
@@ -71,7 +66,7 @@ fn a_receiver_that_forgets_batches_gets_each_message_once() {
     let (mut receiver, sender) = receiver(&path);
     let mut seen = 0;
     while seen < MANY {
-        // Single ones between the batches, forgotten as well.
+        // A single message between the batches, forgotten as well.
         let guard = receiver.recv_timeout(PATIENCE).unwrap();
         assert_eq!(*guard, *expected(seen));
         forget(guard);
@@ -93,7 +88,7 @@ fn a_receiver_that_forgets_batches_gets_each_message_once() {
 #[test]
 fn a_callee_that_forgets_each_request_answers_each() {
     let (_folder, path) = socket();
-    let caller = peer("caller", &path, &[&MANY.to_string(), &MOST.to_string()]);
+    let caller = PEER.start("caller", &path, &[&MANY.to_string(), &MOST.to_string()]);
     let mut callee = Callee::listen(&path, 4096, 4096).unwrap();
     for number in 0..MANY {
         let request = callee.serve_timeout(PATIENCE).unwrap();
@@ -109,7 +104,7 @@ fn a_callee_that_forgets_each_request_answers_each() {
 #[test]
 fn a_caller_that_forgets_each_reply_gets_each() {
     let (_folder, path) = socket();
-    let callee = peer("callee", &path, &["4096", "4096", "adaptive", "no text"]);
+    let callee = PEER.start("callee", &path, &["4096", "4096", "adaptive", "no text"]);
     let mut caller = Caller::connect(&path).unwrap();
     for number in 0..MANY {
         let reply = caller.request_timeout(1, &expected(number), PATIENCE).unwrap();
@@ -122,12 +117,12 @@ fn a_caller_that_forgets_each_reply_gets_each() {
 }
 
 #[test]
-fn a_caller_that_forgets_replies_which_came_out_of_order_gets_each() {
+fn a_caller_that_forgets_out_of_order_replies_gets_each() {
     let (_folder, path) = socket();
-    let callee = peer("reversing_callee", &path, &[&MANY.to_string()]);
+    let callee = PEER.start("reversing_callee", &path, &[&MANY.to_string()]);
     let mut caller = Caller::connect(&path).unwrap();
     let calls: Vec<_> = (0..MANY).map(|number| caller.call(1, &expected(number)).unwrap()).collect();
-    // The first one is answered last: the others come before it, more than the ring holds.
+    // The first call is answered last: more replies come before it than the ring holds.
     for (number, call) in (0..).zip(&calls) {
         let reply = caller.wait_timeout(*call, PATIENCE).unwrap();
         assert_eq!(*reply, *expected(number));
@@ -140,11 +135,11 @@ fn a_caller_that_forgets_replies_which_came_out_of_order_gets_each() {
     callee.finish();
 }
 
-/// Replies in place and replies that were kept by turns, some of them forgotten.
+/// Replies in the ring and replies kept in the heap alternate, and some of each are forgotten.
 #[test]
 fn a_caller_that_forgets_some_replies_gets_each() {
     let (_folder, path) = socket();
-    let callee = peer("callee", &path, &["4096", "4096", "adaptive", "no text"]);
+    let callee = PEER.start("callee", &path, &["4096", "4096", "adaptive", "no text"]);
     let mut caller = Caller::connect(&path).unwrap();
     for number in 0..MANY {
         let calls = [0, 1, 2].map(|of| caller.call(1, &(number * 3 + of).to_le_bytes()).unwrap());
@@ -162,13 +157,13 @@ fn a_caller_that_forgets_some_replies_gets_each() {
 }
 
 #[test]
-fn a_forgotten_reply_is_given_back_by_calls_alone() {
+fn calls_alone_release_a_forgotten_reply() {
     let (_folder, path) = socket();
-    let callee = peer("callee", &path, &["64", "64", "adaptive", "no text"]);
+    let callee = PEER.start("callee", &path, &["64", "64", "adaptive", "no text"]);
     let mut caller = Caller::connect(&path).unwrap();
     let call = caller.call(1, b"first").unwrap();
     forget(caller.wait(call).unwrap());
-    // More than the rings hold, so that each has to make room for the next one.
+    // More calls than the rings hold, so each call needs the room of an earlier reply.
     for number in 0..MANY {
         let called = caller.call_timeout(1, b"x", PATIENCE);
         assert!(called.is_ok(), "call {number}: {called:?}");
@@ -177,60 +172,52 @@ fn a_forgotten_reply_is_given_back_by_calls_alone() {
     assert_eq!(callee.finish(), "closed");
 }
 
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
-}
-
 #[test]
-fn the_next_wait_for_a_message_gives_the_forgotten_one_back() {
-    for (end, at_once) in [("receiver", 1), ("batches", 5)] {
+fn the_next_wait_for_a_message_releases_the_forgotten_one() {
+    for (end, per_ring) in [("receiver", 1), ("batches", 5)] {
         let (_folder, path) = socket();
         let listening = listener(&path).unwrap();
-        let _receiver = peer("forgetting", &path, &[end]);
+        let _receiver = PEER.start("forgetting", &path, &[end]);
         let connection = Connection::accept(&listening, BUS, SOURCE, 4096).unwrap();
         let ring = &connection.rings[0];
-        // There is never another message that would show that the wait is over.
+        // The receiver must release while it waits: no later message makes it do so.
         for number in 0..MANY {
             ring.publish(number, 0, &number.to_le_bytes()).unwrap();
-            if (number + 1) % at_once == 0 {
+            if (number + 1) % per_ring == 0 {
                 connection.ring().unwrap();
-                until("room", || ring.released().unwrap() == number + 1);
+                wait::until("room", PATIENCE, || ring.released().unwrap() == number + 1);
             }
         }
     }
 }
 
 #[test]
-fn the_next_wait_for_a_request_gives_the_forgotten_one_back() {
+fn the_next_wait_for_a_request_releases_the_forgotten_one() {
     let (_folder, path) = socket();
     let listening = listener(&path).unwrap();
-    let _callee = peer("forgetting", &path, &["callee"]);
+    let _callee = PEER.start("forgetting", &path, &["callee"]);
     let connection = Connection::accept(&listening, RPC, SOURCE, 4096).unwrap();
     let [forward, reverse] = &connection.rings[..] else { panic!("two rings") };
     for number in 0..MANY {
         forward.publish(number, number + 1, &number.to_le_bytes()).unwrap();
         connection.ring().unwrap();
-        until("a reply", || reverse.is_published(number).unwrap());
+        wait::until("a reply", PATIENCE, || reverse.is_published(number).unwrap());
         reverse.release(number + 1).unwrap();
-        until("room", || forward.released().unwrap() == number + 1);
+        wait::until("room", PATIENCE, || forward.released().unwrap() == number + 1);
     }
 }
 
 #[test]
-fn the_next_wait_for_a_reply_gives_the_forgotten_one_back() {
+fn the_next_wait_for_a_reply_releases_the_forgotten_one() {
     let (_folder, path) = socket();
     let listening = listener(&path).unwrap();
-    let _caller = peer("forgetting", &path, &["caller"]);
+    let _caller = PEER.start("forgetting", &path, &["caller"]);
     let connection = Connection::accept(&listening, RPC, SINK, 4096).unwrap();
     let [forward, reverse] = &connection.rings[..] else { panic!("two rings") };
     for number in 0..MANY {
-        until("a request", || forward.is_published(number).unwrap());
-        // Waiting for this one, it has given back the one before.
-        until("room", || reverse.released().unwrap() == number);
+        wait::until("a request", PATIENCE, || forward.is_published(number).unwrap());
+        // While the caller waits for this reply, it has released the reply before.
+        wait::until("room", PATIENCE, || reverse.released().unwrap() == number);
         forward.release(number + 1).unwrap();
         reverse.publish(number, number + 1, &number.to_le_bytes()).unwrap();
         connection.ring().unwrap();

@@ -65,7 +65,7 @@ pub fn call_every_form(calls: &mut impl Calls) {
         let text = "\u{e9}".repeat(len);
         same!(calls, text, &text, text);
         same!(calls, owned_text, &text, text);
-        let bytes = crate::message(1, len);
+        let bytes = crate::message::message(1, len);
         same!(calls, bytes, &bytes, bytes);
         same!(calls, owned_bytes, &bytes, bytes);
         let numbers = vec![0.5; len / 8];

@@ -1,19 +1,19 @@
 //! The other process of the tests of layers and statistics: serves, calls, or looks at who does.
 
 use std::error::Error;
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
 use tachyon::stats::{Observer, servers};
 use tachyon::{Callee, Caller, Dispatcher, RpcServer, ServeError, ServerOptions, endpoints, tachyon_rpc};
+use tachyon_tests::process::{self, arguments};
+use tachyon_tests::server::STOP;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: sight ROLE PATH ...".into()) };
+    let arguments = arguments();
+    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: stats_peer ROLE PATH ...".into()) };
     let path = Path::new(path);
     match (*role, rest) {
         ("server", [workers, statistics]) => server(path, workers.parse()?, *statistics == "counted"),
@@ -25,10 +25,8 @@ fn main() -> Outcome {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "printing is how a peer reports")]
 fn report(line: &str) -> Outcome {
-    println!("{line}");
-    Ok(std::io::stdout().flush()?)
+    Ok(process::report(line)?)
 }
 
 /// Sends back what came.
@@ -60,7 +58,7 @@ fn server(path: &Path, workers: usize, stats: bool) -> Outcome {
     let stopper = server.stopper();
     // Not in ascending order: what is counted where must not depend on it.
     let mut dispatcher = Dispatcher::new(endpoints![sleep, echo, fail]);
-    dispatcher.register(9, "stop", move |_: &[u8]| stopper.stop())?;
+    dispatcher.register(STOP, "stop", move |_: &[u8]| stopper.stop())?;
     if workers == 1 {
         dispatcher.serve_forever(&mut server)?;
     } else {

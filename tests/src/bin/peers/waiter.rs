@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tachyon::{Callee, Dispatcher};
-use tachyon_tests::system::membarrier_registrations;
+use tachyon_tests::proc::membarrier_registrations;
+use tachyon_tests::process::arguments;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments = arguments();
     let [role, path] = &arguments[..] else { return Err("usage: waiter callee PATH".into()) };
-    if role != "callee" {
+    if *role != "callee" {
         return Err("no such role".into());
     }
     let mut callee = Callee::listen(Path::new(path), 1 << 16, 1 << 16)?;

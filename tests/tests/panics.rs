@@ -1,29 +1,22 @@
-//! Handlers, hooks and layers that panic: the server goes on. Threads that end or cannot be started: the serving ends.
+//! A server survives panics of handlers, hooks and layers. A serving thread that panics or cannot start ends the serving.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
 use std::fmt::{self, Display};
 use std::panic::panic_any;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tachyon::{
     CallError, Caller, Context, Dispatcher, ErrorKind, Layer, Options, Outcome, RpcServer, ServeError, ServerOptions,
-    Stopper,
 };
-use tachyon_tests::Peer;
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::server::serve;
+use tachyon_tests::temporary::socket;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("server.sock");
-    (folder, path)
-}
-
-/// Panics when it is dropped, with a value that does the same.
+/// Panics in its destructor, with a payload that again panics in its destructor, this many times.
 struct Bomb(u32);
 
 impl Drop for Bomb {
@@ -49,22 +42,6 @@ fn dispatcher() -> Dispatcher {
     dispatcher
 }
 
-type Serving = JoinHandle<Result<(), ServeError>>;
-
-/// A server in a thread of this process, served by `workers`, or by tokio when there are none.
-fn serve(mut server: RpcServer, mut dispatcher: Dispatcher, workers: usize) -> (Stopper, Serving) {
-    let stopper = server.stopper();
-    let serving = std::thread::spawn(move || match workers {
-        0 => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(dispatcher.serve_async(&mut server))
-        }
-        1 => dispatcher.serve_forever(&mut server),
-        more => dispatcher.serve_workers(&mut server, more),
-    });
-    (stopper, serving)
-}
-
 fn ask(caller: &mut Caller, msg_type: u16) -> Result<Vec<u8>, CallError> {
     let reply = caller.request_timeout(msg_type, b"x", PATIENCE)?;
     Ok(reply.to_vec())
@@ -78,7 +55,7 @@ fn assert_failed(caller: &mut Caller, msg_type: u16) {
 }
 
 #[test]
-fn destructors_of_what_handlers_throw_and_return_end_no_server() {
+fn panicking_destructors_end_no_server() {
     for workers in [0, 1, 2] {
         let (_folder, path) = socket();
         let mut dispatcher = dispatcher();
@@ -102,7 +79,7 @@ fn destructors_of_what_handlers_throw_and_return_end_no_server() {
             assert_eq!(ask(&mut innocent, 1).unwrap(), b"x");
         }
         if workers == 0 {
-            // A handler whose destructor panics, and whose caller leaves.
+            // The caller leaves while a handler runs whose destructor panics.
             bad.call(7, b"").unwrap();
             bad.ping(PATIENCE).unwrap();
             drop(bad);
@@ -126,7 +103,7 @@ impl Layer for Explosive {
 }
 
 #[test]
-fn hooks_and_layers_that_panic_end_no_server() {
+fn panicking_hooks_and_layers_end_no_server() {
     for workers in [0, 1, 2] {
         let (_folder, path) = socket();
         let mut dispatcher = dispatcher();
@@ -149,11 +126,11 @@ fn hooks_and_layers_that_panic_end_no_server() {
 static BROKEN: AtomicBool = AtomicBool::new(false);
 
 #[test]
-fn a_serving_thread_that_ends_ends_the_serving_and_its_callers_are_told() {
+fn a_panic_outside_of_calls_ends_the_serving_and_closes_every_caller() {
     for workers in [0, 1, 3] {
         BROKEN.store(false, Ordering::Relaxed);
         let (_folder, path) = socket();
-        // The interrupt hook is asked outside of calls: its panic is the thread's.
+        // The interrupt hook runs outside of calls, so its panic ends the serving thread.
         let options = Options::new().interrupt(|| {
             assert!(!BROKEN.load(Ordering::Relaxed), "the hook is broken");
             false
@@ -177,17 +154,17 @@ fn a_serving_thread_that_ends_ends_the_serving_and_its_callers_are_told() {
 #[test]
 fn a_thread_that_cannot_be_started_ends_the_serving() {
     let (_folder, path) = socket();
-    let mut callee = Command::new(env!("CARGO_BIN_EXE_peer"));
-    // No address space has room for such a stack, so that the first thread to be made is refused.
+    let mut callee = Program(env!("CARGO_BIN_EXE_peer")).command();
+    // No address space has room for such a stack, so the system refuses the first thread.
     callee.args(["refused_workers", path.to_str().unwrap()]).env("RUST_MIN_STACK", (1u64 << 46).to_string());
     let peer = Peer::spawn(&mut callee);
-    let told = connect(&path).map(|mut caller| caller.request_timeout(1, b"", PATIENCE).map(|reply| reply.to_vec()));
-    assert!(!matches!(told, Some(Ok(_) | Err(CallError::TimedOut { .. }))), "{told:?}");
+    let outcome = connect(&path).map(|mut caller| caller.request_timeout(1, b"", PATIENCE).map(|reply| reply.to_vec()));
+    assert!(!matches!(outcome, Some(Ok(_) | Err(CallError::TimedOut { .. }))), "{outcome:?}");
     assert_eq!(peer.finish().trim(), "refused");
     assert!(!path.exists());
 }
 
-/// A caller, if the server is there for long enough.
+/// A caller, if the handshake finishes before the server ends.
 fn connect(path: &Path) -> Option<Caller> {
     Caller::connect_with(path, &Options::new().timeout(Duration::from_secs(2))).ok()
 }

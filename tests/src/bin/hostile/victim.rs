@@ -6,13 +6,13 @@
 
 use std::error::Error;
 use std::fmt::Debug;
-use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tachyon::aio::AsyncCaller;
 use tachyon::{Caller, Options, PollingMode, Pool, PoolOptions, Receiver, Sender};
 use tachyon_tests::mishaps::name;
+use tachyon_tests::process::{self, arguments};
 use tokio::runtime::Builder;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -26,8 +26,7 @@ const LIMIT: Duration = Duration::from_millis(500);
 const TRIES: u32 = 2;
 
 fn main() -> Outcome {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments = arguments();
     let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: victim ROLE SOCKET ...".into()) };
     let path = Path::new(path);
     let options = Options::new().timeout(Duration::from_mins(1));
@@ -55,10 +54,8 @@ fn main() -> Outcome {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "printing is how a peer reports")]
 fn report(line: &str) -> Outcome {
-    println!("{line}");
-    Ok(std::io::stdout().flush()?)
+    Ok(process::report(line)?)
 }
 
 fn connected() -> Outcome {

@@ -1,4 +1,4 @@
-//! The fuzz targets over the public interface, run over what is saved of them and over made-up input.
+//! The fuzz targets of the public interface over their corpus, and over generated input.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "the fuzzer's programs name them")]
 
@@ -13,10 +13,10 @@ mod typed;
 
 use std::path::Path;
 
-/// Inputs made up for each target.
-const MADE_UP: u64 = 500;
+/// Generated inputs for each target.
+const GENERATED: u64 = 500;
 
-/// Longest made-up input, in bytes.
+/// Longest generated input, in bytes.
 const LONGEST: u64 = 300;
 
 fn run(name: &str, target: fn(&[u8])) {
@@ -35,7 +35,7 @@ fn run(name: &str, target: fn(&[u8])) {
         random ^= random << 17;
         random
     };
-    for _ in 0..MADE_UP {
+    for _ in 0..GENERATED {
         let len = next() % LONGEST;
         let input: Vec<u8> = (0..len).map(|_| next().to_le_bytes()[7]).collect();
         target(&input);
@@ -43,11 +43,11 @@ fn run(name: &str, target: fn(&[u8])) {
 }
 
 #[test]
-fn any_bytes_as_any_payload() {
+fn the_typed_target_passes_its_corpus() {
     run("typed", typed::typed);
 }
 
 #[test]
-fn any_description_compared_and_turned_into_code() {
+fn the_describe_target_passes_its_corpus() {
     run("describe", describe::describe);
 }

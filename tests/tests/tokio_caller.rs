@@ -1,4 +1,4 @@
-//! Calls from async tasks, with a server in another process.
+//! Calls from async tasks to a server in another process.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::future::Future;
@@ -6,17 +6,21 @@ use std::time::{Duration, Instant};
 
 use tachyon::aio::AsyncCaller;
 use tachyon::{CallError, ConnectError, ErrorKind, MSG_TYPE_ERROR, Options, PollingMode};
+use tachyon_tests::message::{length, message};
+use tachyon_tests::proc::Footprint;
+use tachyon_tests::process::Program;
 use tachyon_tests::service::{ECHO, Place, RECORD, RECORD_AND_DIE_ONCE, SLEEP, STOP};
-use tachyon_tests::{length, message};
+use tachyon_tests::temporary::socket;
+use tachyon_tests::wire::listener;
 use tokio::task::JoinSet;
 
 const MOMENT: Duration = Duration::from_millis(20);
 
 fn place() -> Place {
-    Place::new(env!("CARGO_BIN_EXE_service"))
+    Place::new(Program(env!("CARGO_BIN_EXE_service")))
 }
 
-/// Runs a test in a runtime of one thread, where nothing may block, and in one of two.
+/// Runs a test in a runtime of one thread, where no operation may block, and in a runtime of two threads.
 fn in_both<F: Future<Output = ()>>(test: impl Fn() -> F) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test());
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(test());
@@ -29,7 +33,7 @@ async fn assert_echoes(caller: &AsyncCaller) {
 #[test]
 fn a_thousand_calls_are_in_flight_together() {
     in_both(|| async {
-        // 64 slots each way: most of the thousand wait for room.
+        // 64 slots each way: most of the calls wait for room.
         let place = place();
         let _server = place.serve(4096);
         let caller = AsyncCaller::connect(place.socket()).await.unwrap();
@@ -102,20 +106,20 @@ fn waiting_for_room_leaves_the_thread_to_others() {
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert!(started.elapsed() < Duration::from_millis(1500), "the runtime's thread was kept");
-        assert!(caller.outstanding() < 100, "the rest waits for room");
+        assert!(started.elapsed() < Duration::from_millis(1500), "a call blocked the runtime's thread");
+        assert!(caller.outstanding() < 100, "the other calls wait for room");
         let mut replies = Vec::new();
         while let Some(task) = tasks.join_next().await {
             replies.push(task.unwrap().unwrap());
         }
         replies.sort_unstable();
         assert_eq!(replies, (0..200).collect::<Vec<_>>());
-        assert_eq!(place.executed(), (1..200).collect::<Vec<_>>(), "served in the order they were made");
+        assert_eq!(place.executed(), (1..200).collect::<Vec<_>>(), "served in the order of the calls");
     });
 }
 
 #[test]
-fn dropping_the_future_gives_the_call_up() {
+fn dropping_the_future_cancels_the_call() {
     in_both(|| async {
         let place = place();
         let _server = place.serve(4096);
@@ -151,12 +155,12 @@ fn dropping_the_future_gives_the_call_up() {
         assert!(matches!(skipped, Err(CallError::TimedOut { .. })), "{skipped:?}");
         slow.await.unwrap().unwrap();
         assert_echoes(&caller).await;
-        assert_eq!(place.executed(), [0_u64; 0], "too late to begin");
+        assert_eq!(place.executed(), [0_u64; 0], "the request is not begun after its deadline");
     });
 }
 
 #[test]
-fn death_and_close_are_told_at_once() {
+fn a_death_and_a_close_end_calls_at_once() {
     in_both(|| async {
         let place = place();
         let server = place.serve(4096);
@@ -192,7 +196,7 @@ fn death_and_close_are_told_at_once() {
 }
 
 #[test]
-fn connects_again_when_asked_to() {
+fn connects_again_with_reconnect() {
     in_both(|| async {
         let place = place();
         let server = place.serve(4096);
@@ -210,7 +214,7 @@ fn connects_again_when_asked_to() {
         while let Some(task) = tasks.join_next().await {
             task.unwrap().unwrap();
         }
-        assert_eq!(place.executed(), [7], "nothing is sent twice on its own");
+        assert_eq!(place.executed(), [7], "no request is sent twice");
         let slow = caller.clone();
         let answer = tokio::spawn(async move { slow.request_idempotent(SLEEP, &50u64.to_le_bytes()).await });
         tokio::time::sleep(MOMENT).await;
@@ -251,7 +255,7 @@ fn calls_that_wait_for_room_go_to_the_next_server() {
                 }
             }
         }
-        // Two fit the ring beside the call that was begun.
+        // The ring holds two requests beside the one that is served.
         assert!(served >= 5 && lost >= 1, "{served} and {lost}");
     });
 }
@@ -263,7 +267,7 @@ fn the_last_handle_closes_the_connection() {
         let server = place.serve(4096);
         let first = AsyncCaller::connect(place.socket()).await.unwrap();
         assert_echoes(&first).await;
-        let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
+        let descriptors = || Footprint::of(server.id()).unwrap().descriptors;
         let before = descriptors();
         for _ in 0..50 {
             let caller = AsyncCaller::connect(place.socket()).await.unwrap();
@@ -299,21 +303,20 @@ fn a_runtime_that_ends_ends_the_calls_elsewhere() {
     assert!(matches!(other.block_on(caller.request(ECHO, b"")), Err(CallError::Io(_))));
 }
 
-/// Processor time that this thread has taken.
+/// Processor time of this thread.
 fn thread_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
 }
 
 #[test]
-fn calls_that_wait_for_room_leave_the_thread_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("rpc.sock");
+fn calls_that_wait_for_room_use_no_processor_time() {
+    let (_folder, path) = socket();
     let listen_at = path.clone();
     let (enough, until) = std::sync::mpsc::channel::<()>();
     let callee = std::thread::spawn(move || {
         let callee = tachyon::Callee::listen(listen_at, 64, 64).unwrap();
-        // It takes no request, so the ring stays full.
+        // The callee takes no request, so the ring stays full.
         drop((until.recv(), callee));
     });
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -327,7 +330,7 @@ fn calls_that_wait_for_room_leave_the_thread_alone() {
         let before = thread_time();
         tokio::time::sleep(50 * MOMENT).await;
         let took = thread_time().saturating_sub(before);
-        assert!(took < 10 * MOMENT, "a fifth of the time is gone: {took:?}");
+        assert!(took < 10 * MOMENT, "a fifth of the time was used: {took:?}");
         drop(enough);
         while let Some(call) = calls.join_next().await {
             assert!(matches!(call.unwrap(), Err(CallError::Closed { .. })));
@@ -337,24 +340,15 @@ fn calls_that_wait_for_room_leave_the_thread_alone() {
 }
 
 fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").unwrap().count()
+    Footprint::of(std::process::id()).unwrap().threads
 }
 
 #[test]
-fn connecting_that_is_given_up_leaves_nothing_behind() {
-    let folder = tempfile::tempdir().unwrap();
-    let missing = folder.path().join("missing.sock");
-    // This one takes clients into its queue and never answers.
+fn an_abandoned_connect_leaves_nothing_behind() {
+    let (folder, missing) = socket();
+    // Clients connect to this listener, which never accepts them.
     let silent = folder.path().join("silent.sock");
-    let listener = rustix::net::socket_with(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::SEQPACKET,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )
-    .unwrap();
-    rustix::net::bind(&listener, &rustix::net::SocketAddrUnix::new(&silent).unwrap()).unwrap();
-    rustix::net::listen(&listener, 100).unwrap();
+    let _listening = listener(&silent).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let before = threads();
     runtime.block_on(async {
@@ -365,9 +359,9 @@ fn connecting_that_is_given_up_leaves_nothing_behind() {
             }
         }
     });
-    // Other tests of this process have threads, too, which only they end.
+    // Other tests of this process may start threads meanwhile.
     assert!(threads() < before + 50, "{before} threads before, {} after 100 attempts", threads());
     let ending = Instant::now();
     drop(runtime);
-    assert!(ending.elapsed() < Duration::from_secs(2), "the end of the runtime waited for {:?}", ending.elapsed());
+    assert!(ending.elapsed() < Duration::from_secs(2), "the end of the runtime took {:?}", ending.elapsed());
 }

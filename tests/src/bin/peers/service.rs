@@ -10,11 +10,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use tachyon::{Dispatcher, RpcServer, ServerOptions, Stopper};
+use tachyon_tests::process::arguments;
+use tachyon_tests::service::{ECHO, RECORD, RECORD_AND_DIE_ONCE, SLEEP, STOP};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments = arguments();
     let [role, socket, log, ring] = &arguments[..] else { return Err("usage: service serve SOCKET LOG RING".into()) };
-    if role != "serve" {
+    if *role != "serve" {
         return Err(format!("no such role: {role}").into());
     }
     let ring = ring.parse()?;
@@ -26,22 +28,22 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn dispatcher(log: File, stopper: Stopper) -> Result<Dispatcher, Box<dyn Error>> {
     let mut dispatcher = Dispatcher::default();
-    dispatcher.register(1, "echo", <[u8]>::to_vec)?;
+    dispatcher.register(ECHO, "echo", <[u8]>::to_vec)?;
     let own = log.try_clone()?;
-    dispatcher.register(2, "record", move |request: &[u8]| record(&own, request))?;
+    dispatcher.register(RECORD, "record", move |request: &[u8]| record(&own, request))?;
     let own = log;
-    dispatcher.register(3, "record_and_die_once", move |request: &[u8]| {
+    dispatcher.register(RECORD_AND_DIE_ONCE, "record_and_die_once", move |request: &[u8]| {
         let reply = record(&own, request)?;
         if own.metadata()?.len() == request.len() as u64 {
             std::process::abort();
         }
         Ok::<_, std::io::Error>(reply)
     })?;
-    dispatcher.register(4, "sleep", |request: &[u8]| {
+    dispatcher.register(SLEEP, "sleep", |request: &[u8]| {
         std::thread::sleep(Duration::from_millis(u64::from_le_bytes(request.try_into()?)));
         Ok::<_, std::array::TryFromSliceError>(request.to_vec())
     })?;
-    dispatcher.register(5, "stop", move |_: &[u8]| stopper.stop())?;
+    dispatcher.register(STOP, "stop", move |_: &[u8]| stopper.stop())?;
     Ok(dispatcher)
 }
 

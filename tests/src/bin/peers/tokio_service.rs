@@ -4,13 +4,14 @@
 //! `tokio_service call SOCKET COUNT` makes calls of an hour each, says so and waits.
 
 use std::error::Error;
-use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tachyon::{Caller, Dispatcher, Options, RpcServer, ServerEvent, ServerOptions};
+use tachyon::{Caller, Dispatcher, Options, RpcServer, ServerOptions};
+use tachyon_tests::process::{arguments, report};
+use tachyon_tests::server::{EventLog, STOP};
 use tokio::runtime::Builder;
 
 /// What endpoint 5 tells.
@@ -24,8 +25,7 @@ struct Counts {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments = arguments();
     match &arguments[..] {
         ["serve", socket, runtime, in_flight, each, stop] => {
             let options = ServerOptions::new()
@@ -41,12 +41,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["call", socket, count] => call(Path::new(socket), count.parse()?),
         _ => Err("usage: tokio_service serve|call SOCKET ...".into()),
     }
-}
-
-#[allow(clippy::print_stdout, reason = "printing is how a peer reports")]
-fn report(line: &str) -> std::io::Result<()> {
-    println!("{line}");
-    std::io::stdout().flush()
 }
 
 /// Counts a handler that ends without being done.
@@ -66,24 +60,13 @@ fn millis(request: &[u8]) -> Result<Duration, std::array::TryFromSliceError> {
 
 async fn serve(socket: &Path, options: ServerOptions) -> Result<(), Box<dyn Error>> {
     let mut server = RpcServer::bind_with(socket, options)?;
-    let events = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&events);
-    server.on_event(move |event| {
-        let word = match event {
-            ServerEvent::Joined(_) => "joined".to_owned(),
-            ServerEvent::Left(_, how) => format!("{how:?}"),
-            other => other.to_string(),
-        };
-        log.lock().unwrap_or_else(PoisonError::into_inner).push(word);
-    });
+    let events = EventLog::of(&mut server);
     let counts = Arc::new(Counts::default());
     let ticker = tokio::spawn(tick(Arc::clone(&counts)));
     let dispatcher = dispatcher(&counts, &server)?;
     dispatcher.serve_async(&mut server).await?;
     ticker.abort();
-    let events = events.lock().unwrap_or_else(PoisonError::into_inner).join("\n");
-    report(&events)?;
-    Ok(())
+    Ok(report(&events.text())?)
 }
 
 async fn tick(counts: Arc<Counts>) {
@@ -129,7 +112,7 @@ fn dispatcher(counts: &Arc<Counts>, server: &RpcServer) -> Result<Dispatcher, ta
         request.repeat(100)
     })?;
     let stopper = server.stopper();
-    dispatcher.register(9, "stop", move |_: &[u8]| stopper.stop())?;
+    dispatcher.register(STOP, "stop", move |_: &[u8]| stopper.stop())?;
     Ok(dispatcher)
 }
 

@@ -8,20 +8,20 @@ use tachyon::{
     CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, Options, Outcome, RpcServer, ServeError,
     ServerOptions,
 };
-use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, one, scene};
+use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, calls, one};
 use tachyon_tests::evolution::{Reached, new, old};
+use tachyon_tests::process::{arguments, report};
 
 /// The contract as `tachyon codegen rust` writes it for its service in Python.
 #[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic, reason = "as it is generated")]
 #[rustfmt::skip]
-#[path = "../../tests/generated/contract_service.rs"]
+#[path = "../../../tests/generated/contract_service.rs"]
 mod generated;
 
 type Ended = Result<(), Box<dyn Error>>;
 
 fn main() -> Ended {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments = arguments();
     let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: contract ROLE PATH ...".into()) };
     let path = Path::new(path);
     match (*role, rest) {
@@ -34,38 +34,33 @@ fn main() -> Ended {
         ("seen_server", []) => seen_server(path),
         ("old", [size]) => callee(Dispatcher::with_state(Reached::default(), old::TABLE), path, size.parse()?),
         ("new", [size]) => callee(Dispatcher::with_state(Reached::default(), new::TABLE), path, size.parse()?),
-        ("call_one", []) => calls(path, |caller| {
-            scene::call_every_form(caller);
-            scene::call_every_form(&mut caller.within(scene::PATIENCE));
+        ("call_one", []) => call_with(path, |caller| {
+            calls::call_every_form(caller);
+            calls::call_every_form(&mut caller.within(calls::PATIENCE));
         }),
-        ("call_many", [failed, panicked]) => calls(path, |caller| {
-            scene::call_several_arguments(caller);
-            scene::call_several_arguments(&mut caller.within(scene::PATIENCE));
-            scene::call_every_reply(caller);
-            scene::call_every_taker(caller);
-            scene::finish_in_any_order(caller);
-            scene::fail_as_declared(caller);
-            scene::fail_in_words(caller, failed, panicked);
+        ("call_many", [failed, panicked]) => call_with(path, |caller| {
+            calls::call_several_arguments(caller);
+            calls::call_several_arguments(&mut caller.within(calls::PATIENCE));
+            calls::call_every_reply(caller);
+            calls::call_every_taker(caller);
+            calls::finish_in_any_order(caller);
+            calls::fail_as_declared(caller);
+            calls::fail_in_words(caller, failed, panicked);
         }),
-        ("call_hidden", []) => calls(path, scene::fail_without_texts),
-        ("call_small", []) => calls(path, scene::exceed_rings),
-        ("call_sensor", []) => calls(path, scene::call_service),
-        ("call_endings", []) => calls(path, scene::end_in_every_way),
+        ("call_hidden", []) => call_with(path, calls::fail_without_texts),
+        ("call_small", []) => call_with(path, calls::exceed_rings),
+        ("call_sensor", []) => call_with(path, calls::call_service),
+        ("call_endings", []) => call_with(path, calls::end_in_every_way),
         ("call_generated", []) => generated_calls(path),
         ("hostile", []) => hostile(path),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
 }
 
-#[allow(clippy::print_stdout, reason = "printing is how a peer reports")]
-fn report(line: &str) {
-    println!("{line}");
-}
-
 /// Plays a scene as the caller of any program that serves the contract.
-fn calls(path: &Path, scene: impl Fn(&mut Caller)) -> Ended {
+fn call_with(path: &Path, act: impl Fn(&mut Caller)) -> Ended {
     let mut caller = Caller::connect(path)?;
-    scene(&mut caller);
+    act(&mut caller);
     Ok(())
 }
 
@@ -99,10 +94,14 @@ fn generated_calls(path: &Path) -> Ended {
     Ok(())
 }
 
+fn report_or_panic(line: &str) {
+    report(line).expect("the test reads the output");
+}
+
 /// Reports each failure.
 fn many(hide: bool) -> Dispatcher<Ledger> {
     let mut dispatcher = Dispatcher::with_state(Ledger::default(), TABLE);
-    dispatcher.hide_error_text(hide).on_failure(|error| report(&format!("failure: {error}")));
+    dispatcher.hide_error_text(hide).on_failure(|error| report_or_panic(&format!("failure: {error}")));
     dispatcher
 }
 
@@ -118,7 +117,7 @@ struct Diary;
 
 impl Layer for Diary {
     fn after(&self, call: &Context<'_>, outcome: &Outcome, _took: Duration) {
-        report(&format!("{} {} {} {outcome:?}", call.msg_type, call.name, call.request_size));
+        report_or_panic(&format!("{} {} {} {outcome:?}", call.msg_type, call.name, call.request_size));
     }
 }
 

@@ -1,17 +1,20 @@
-//! Whatever becomes of a request, its caller is told at once and the connection goes on: every way of serving against
-//! every way of calling, in two processes. `tests/python/test_never_blocked.py` has the mixed pairs.
+//! A caller learns of every failure of its request at once, and its connection stays usable: every way of serving with
+//! every way of calling, in two processes. `tests/python/test_never_blocked.py` tests pairs of both languages.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 use tachyon::{CallError, Caller};
-use tachyon_tests::mishaps::{ECHO, EXITS, FAILS, FORKS, HUGE, NOBODY, PANICS, TYPED};
-use tachyon_tests::{Peer, fork};
+use tachyon_tests::fork;
+use tachyon_tests::mishaps::{ECHO, EXITS, FAILS, FORKS, HUGE, PANICS, TYPED, UNKNOWN};
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::temporary::socket;
+use tachyon_tests::test_run::{rerun, this_program};
+use tachyon_tests::wait;
 
-/// Longest a call may take to fail here: "at once" on a busy machine.
+/// Longest that all calls of one caller may take: "at once" on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(20);
 
 struct Place {
@@ -21,20 +24,19 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.sock");
+        let (folder, path) = socket();
         Self { _folder: folder, path }
     }
 
     fn start(&self, role: &str, arguments: &[&str]) -> Peer {
-        Peer::start(env!("CARGO_BIN_EXE_mishaps"), role, &self.path, arguments)
+        Program(env!("CARGO_BIN_EXE_mishaps")).start(role, &self.path, arguments)
     }
 
-    /// What a caller of some kind prints about some calls.
-    fn told(&self, caller: &str, whats: &[String]) -> Vec<String> {
-        let whats: Vec<&str> = whats.iter().map(String::as_str).collect();
+    /// The output of a caller of some kind about its calls.
+    fn call(&self, caller: &str, calls: &[String]) -> Vec<String> {
+        let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
         let started = Instant::now();
-        let printed = self.start(caller, &whats).finish();
+        let printed = self.start(caller, &calls).finish();
         assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
         printed.lines().map(str::to_owned).collect()
     }
@@ -44,18 +46,10 @@ impl Place {
     }
 }
 
-fn wait_for(path: &Path) {
-    let deadline = Instant::now() + AT_ONCE;
-    while !path.exists() {
-        assert!(Instant::now() < deadline, "{} does not appear", path.display());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Every mishap, the last of which ends the callee; what its caller is told and whether the next call is answered.
-fn mishaps(form: &str) -> Vec<(String, &'static str)> {
+/// Failing calls: the request, and the expected output, which is the outcome and whether the next call is answered.
+fn failing_calls(form: &str) -> Vec<(String, &'static str)> {
     let mut all = vec![
-        (NOBODY.to_string(), "NoHandler usable"),
+        (UNKNOWN.to_string(), "NoHandler usable"),
         (FAILS.to_string(), "HandlerFailed usable"),
         (PANICS.to_string(), "HandlerFailed usable"),
         (HUGE.to_string(), "ReplyTooLarge usable"),
@@ -68,7 +62,7 @@ fn mishaps(form: &str) -> Vec<(String, &'static str)> {
             all.push(("11".to_owned(), "HandlerFailed usable"));
             all.push(("12".to_owned(), "ReplyTooLarge usable"));
         }
-        // A fork of a program with several threads can only end or become another program.
+        // A forked child of a program with several threads may only exit or execute another program.
         "workers" => {}
         _ => all.push((format!("{FORKS}:runs"), "parent usable")),
     }
@@ -79,11 +73,11 @@ fn check(form: &str) {
     for caller in ["caller", "pool", "async"] {
         let place = Place::new();
         let callee = place.start(form, &[]);
-        wait_for(&place.path);
-        let mut all = mishaps(form);
+        wait::for_file(&place.path, AT_ONCE);
+        let mut all = failing_calls(form);
         all.push((EXITS.to_string(), if caller == "pool" { "PeerDead NoListener" } else { "PeerDead PeerDead" }));
-        let (whats, expected): (Vec<String>, Vec<&str>) = all.into_iter().unzip();
-        assert_eq!(place.told(caller, &whats), expected, "{form} called by {caller}");
+        let (calls, expected): (Vec<String>, Vec<&str>) = all.into_iter().unzip();
+        assert_eq!(place.call(caller, &calls), expected, "{form} called by {caller}");
         callee.finish();
         let note = place.child_note();
         match form {
@@ -95,22 +89,22 @@ fn check(form: &str) {
 }
 
 #[test]
-fn a_callee_answers_whatever_happens() {
+fn a_callee_answers_every_failing_request() {
     check("callee");
 }
 
 #[test]
-fn a_server_answers_whatever_happens() {
+fn a_server_answers_every_failing_request() {
     check("server");
 }
 
 #[test]
-fn workers_answer_whatever_happens() {
+fn workers_answer_every_failing_request() {
     check("workers");
 }
 
 #[test]
-fn a_server_on_tokio_answers_whatever_happens() {
+fn a_server_on_tokio_answers_every_failing_request() {
     check("tokio");
 }
 
@@ -119,45 +113,41 @@ fn ten_thousand_calls_pipeline_before_the_first_wait() {
     for form in ["callee", "server", "workers", "tokio"] {
         let place = Place::new();
         let callee = place.start(form, &[]);
-        wait_for(&place.path);
+        wait::for_file(&place.path, AT_ONCE);
         assert_eq!(place.start("pipeline", &["10000"]).finish(), "10000 answered, 0 outstanding", "{form}");
         drop(callee);
     }
 }
 
 #[test]
-fn a_thousand_timeouts_leave_a_bus_that_answers() {
+fn a_thousand_timeouts_leave_the_connection_usable() {
     for form in ["callee", "server", "workers", "tokio"] {
         let place = Place::new();
         let callee = place.start(form, &[]);
-        wait_for(&place.path);
-        let told = place.start("timeouts", &["1000"]).finish();
-        assert_eq!(told, "1000 timed out, 1000 answered, 0 outstanding", "{form}");
+        wait::for_file(&place.path, AT_ONCE);
+        let printed = place.start("timeouts", &["1000"]).finish();
+        assert_eq!(printed, "1000 timed out, 1000 answered, 0 outstanding", "{form}");
         drop(callee);
     }
 }
 
-/// A child that inherits a caller is refused, whatever it tries, and its parent's calls go on.
+/// Every operation of a child on an inherited caller is refused, and the parent's calls go on.
 #[test]
-fn a_child_forked_beside_a_caller_is_refused() {
+fn a_forked_child_may_not_use_its_parents_caller() {
     if let Ok(path) = std::env::var("TACHYON_TEST_FORK") {
         for make in [fork::fork, fork::fork_past_the_hooks] {
-            forks_beside_a_caller(Path::new(&path), make);
+            fork_beside_a_caller(Path::new(&path), make);
         }
         return;
     }
     let place = Place::new();
     let _server = place.start("server", &[]);
-    // A process of its own with one test thread, for the child must not need what other threads hold.
-    let forking = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_child_forked_beside_a_caller_is_refused", "--test-threads=1"])
-        .env("TACHYON_TEST_FORK", &place.path)
-        .output()
-        .unwrap();
-    assert!(forking.status.success(), "{}", String::from_utf8_lossy(&forking.stdout));
+    // In its own process with one test thread: a forked child must not need a lock that another thread holds.
+    let test = "a_forked_child_may_not_use_its_parents_caller";
+    rerun(this_program(), test, "TACHYON_TEST_FORK", &place.path);
 }
 
-fn forks_beside_a_caller(path: &Path, make: fn() -> Option<Pid>) {
+fn fork_beside_a_caller(path: &Path, make: fn() -> Option<Pid>) {
     let mut caller = Caller::connect(path).unwrap();
     let before = caller.call(ECHO, b"before").unwrap();
     let Some(child) = make() else {
@@ -169,7 +159,7 @@ fn forks_beside_a_caller(path: &Path, make: fn() -> Option<Pid>) {
         ];
         let mut refused = refusals.iter().filter(|refusal| matches!(refusal, Err(CallError::Forked))).count();
         drop(caller);
-        // A connection of its own is refused to its own children in turn.
+        // The child's own connection is refused to its children.
         let mut own = Caller::connect(path).unwrap();
         let grandchild = make();
         refused += usize::from(grandchild.is_some() == own.request(ECHO, b"own").is_ok());
@@ -179,7 +169,7 @@ fn forks_beside_a_caller(path: &Path, make: fn() -> Option<Pid>) {
         }
         fork::exit(i32::try_from(refused).unwrap());
     };
-    assert_eq!(fork::reap(child), Some(10), "four are refused, and the grandchild");
+    assert_eq!(fork::reap(child), Some(10), "the refused operations of the child and the grandchild");
     assert_eq!(&*caller.wait(before).unwrap(), b"before");
     assert_eq!(&*caller.request(ECHO, b"parent").unwrap(), b"parent");
 }

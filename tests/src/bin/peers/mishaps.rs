@@ -13,14 +13,15 @@ use tachyon::{
     CallError, Callee, Caller, Dispatcher, Options, Pool, PoolError, PoolOptions, RpcServer, ServeError, endpoints,
     tachyon_rpc,
 };
+use tachyon_tests::fork;
+use tachyon_tests::message::message;
 use tachyon_tests::mishaps::{ECHO, EXITS, FAILS, FORKS, HUGE, PANICS, RING, SLEEPS, name};
-use tachyon_tests::{fork, message};
+use tachyon_tests::process::{arguments, report};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments = arguments();
     let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: mishaps ROLE SOCKET ...".into()) };
     let path = Path::new(path);
     match (*role, rest) {
@@ -37,11 +38,6 @@ fn main() -> Outcome {
         ("timeouts", [count]) => timeouts(path, count.parse()?),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
-}
-
-#[allow(clippy::print_stdout, reason = "printing is how a peer reports")]
-fn report(line: &str) {
-    println!("{line}");
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "requests are borrowed where they lie")]
@@ -181,7 +177,7 @@ fn tell(whats: &[&str], caller: &mut impl Calls) -> Outcome {
             Ok(reply) => format!("wrong: {reply:?}"),
             Err(error) => word(&error),
         };
-        report(&format!("{outcome} {next}"));
+        report(&format!("{outcome} {next}"))?;
     }
     Ok(())
 }
@@ -196,8 +192,7 @@ fn pipeline(path: &Path, count: u64) -> Outcome {
             return Err(format!("call {number} came back wrong").into());
         }
     }
-    report(&format!("{count} answered, {} outstanding", caller.outstanding()));
-    Ok(())
+    Ok(report(&format!("{count} answered, {} outstanding", caller.outstanding()))?)
 }
 
 /// Calls that time out, by turns ones that told the callee of their limit and ones that did not, then as many good ones.
@@ -223,6 +218,5 @@ fn timeouts(path: &Path, count: u64) -> Outcome {
             return Err(format!("call {number} came back wrong after {:?}", started.elapsed()).into());
         }
     }
-    report(&format!("{timed_out} timed out, {count} answered, {} outstanding", caller.outstanding()));
-    Ok(())
+    Ok(report(&format!("{timed_out} timed out, {count} answered, {} outstanding", caller.outstanding()))?)
 }

@@ -1,38 +1,33 @@
-//! Large rings cost nothing before they are used: neither memory nor time.
+//! Large rings take neither memory nor time before they are used.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::fs::fstat;
-use tachyon_tests::hostile::{BUS, Connection, RPC, SINK, SOURCE};
-use tachyon_tests::{Peer, skip};
+use tachyon_tests::process::Program;
+use tachyon_tests::temporary::socket;
+use tachyon_tests::test_run::skip;
+use tachyon_tests::wire::{BUS, Connection, RPC, SINK, SOURCE};
 
-/// Bytes of a ring.
+/// Capacity of a ring, in bytes.
 const LARGE: &str = "268435456";
 
-/// KiB that a process may have of all its rings once they are connected, and that these may take in all.
+/// Limit in KiB: of ring memory resident in one process after a connect, and of memory allocated to one ring.
 const LITTLE: u64 = 1024;
 
-/// Longest that both sides may take to start and to connect, on a busy machine.
+/// Longest that both sides may take to start and to connect on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// The two sides of each kind of connection: which one listens, which one connects.
+/// For each kind of connection: the side that listens, the side that connects, the kind, and the connecting role.
 const KINDS: [(&str, &str, u8, u8); 2] = [("sender", "receiver", BUS, SINK), ("callee", "caller", RPC, SOURCE)];
 
-/// Whether the system has memory for all that is mapped, which is then allocated at once.
+/// Whether the system allocates memory when it is mapped.
 fn allocates_at_once() -> bool {
     let strict = std::fs::read("/proc/sys/vm/overcommit_memory").is_ok_and(|mode| mode.trim_ascii() == b"2");
     if strict {
-        skip("this system allocates all memory at once");
+        skip("this system allocates memory when it is mapped");
     }
     strict
-}
-
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("large.sock");
-    (folder, path)
 }
 
 #[test]
@@ -45,7 +40,7 @@ fn connecting_touches_little_of_large_rings_on_either_side() {
         let began = Instant::now();
         let ends = [("listen", listens), ("connect", connects)];
         let mut sides =
-            ends.map(|(side, end)| Peer::start(env!("CARGO_BIN_EXE_peer"), "large", &path, &[side, end, LARGE]));
+            ends.map(|(side, end)| Program(env!("CARGO_BIN_EXE_peer")).start("large", &path, &[side, end, LARGE]));
         for (side, (how, end)) in sides.iter_mut().zip(ends) {
             let touched: u64 = side.line().parse().unwrap();
             assert!(touched < LITTLE, "the {end} that {how}s has {touched} KiB of its rings");
@@ -61,7 +56,7 @@ fn large_rings_have_no_memory_before_they_are_used() {
     }
     for (listens, _, kind, role) in KINDS {
         let (_folder, path) = socket();
-        let mut listening = Peer::start(env!("CARGO_BIN_EXE_peer"), "large", &path, &["listen", listens, LARGE]);
+        let mut listening = Program(env!("CARGO_BIN_EXE_peer")).start("large", &path, &["listen", listens, LARGE]);
         let connection = Connection::connect(&path, kind, role).unwrap();
         let touched: u64 = listening.line().parse().unwrap();
         assert!(touched < LITTLE, "the {listens} has {touched} KiB of its rings");

@@ -11,26 +11,27 @@ use rustix::io::{Errno, pwrite};
 use rustix::net::{RecvFlags, recv};
 use tachyon::Value;
 use tachyon_tests::contract;
-use tachyon_tests::hostile::{BUS, Connection, RPC, SINK, SOURCE, Segment, hear};
+use tachyon_tests::process::{arguments, report};
+use tachyon_tests::wire::{BUS, Connection, RPC, SINK, SOURCE, Segment, receive};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments = arguments();
     let [role, path] = &arguments[..] else { return Err("usage: vandal sender|receiver|caller PATH".into()) };
-    if role == "caller" {
+    if *role == "caller" {
         return rewrite(Path::new(path));
     }
-    let sends = role == "sender";
+    let sends = *role == "sender";
     let connection = Connection::connect(Path::new(path), BUS, if sends { SOURCE } else { SINK })?;
     let [ring] = &connection.rings[..] else { return Err("not welcomed with one ring".into()) };
-    report(&resize(&ring.memory)?);
+    report(&resize(&ring.memory)?)?;
     let whole = fstat(&ring.memory)?.st_size.cast_unsigned();
     if sends {
         ring.publish(0, 0, b"intact")?;
         connection.ring()?;
         punch(&ring.memory, ring.arena(), 4096)?;
-        ring.publish_far(1, &[7; 100], 128)?;
+        ring.publish_in_arena(1, &[7; 100], 128)?;
         connection.ring()?;
         wait_for_released(ring, 2)?;
         punch(&ring.memory, 0, whole)?;
@@ -46,10 +47,10 @@ fn main() -> Outcome {
         }
     }
     punch(&ring.memory, 0, whole)?;
-    report("holed");
+    report("holed")?;
     connection.ring()?;
     // Until the other side hangs up, or kills us.
-    while !hear(&connection.socket)?.0.is_empty() {}
+    while !receive(&connection.socket)?.0.is_empty() {}
     Ok(())
 }
 
@@ -105,11 +106,6 @@ fn rewrite(path: &Path) -> Outcome {
 fn hear_nothing(socket: &OwnedFd) -> bool {
     let mut bytes = [0; 64];
     !matches!(recv(socket, &mut bytes, RecvFlags::DONTWAIT), Ok((_, 0)) | Err(Errno::CONNRESET | Errno::PIPE))
-}
-
-#[expect(clippy::print_stdout, reason = "this is how a test hears of its peer")]
-fn report(what: &str) {
-    println!("{what}");
 }
 
 /// Every way to change the file's size, or to take the right to write from whoever has it mapped.

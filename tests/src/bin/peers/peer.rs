@@ -3,21 +3,21 @@
 use std::error::Error;
 use std::mem::forget;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tachyon::{
     AcceptorMode, Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, RpcServer, Sender,
-    ServeError, ServerEvent, ServerOptions, endpoints, tachyon_rpc,
+    ServeError, ServerOptions, endpoints, tachyon_rpc,
 };
-use tachyon_tests::system::status;
-use tachyon_tests::{length, message};
+use tachyon_tests::message::{length, message};
+use tachyon_tests::proc::status;
+use tachyon_tests::process::{arguments, report};
+use tachyon_tests::server::{EventLog, STOP};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments = arguments();
     let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: peer ROLE PATH ...".into()) };
     let path = Path::new(path);
     match (*role, rest) {
@@ -26,10 +26,9 @@ fn main() -> Outcome {
             sender(path, side, capacity.parse()?, most.parse()?, count.parse()?, mode)
         }
         ("sender_then_hang", [count]) => sender_then_hang(path, count.parse()?),
-        ("undecided_receiver", []) => {
+        ("unassigned_receiver", []) => {
             let mut receiver = Bus::connect(path)?.into_receiver()?;
-            report(&receiver.recv()?);
-            Ok(())
+            Ok(report(str::from_utf8(&receiver.recv()?)?)?)
         }
         ("idle_receiver", []) => {
             let _receiver = Receiver::listen(path, 4096)?;
@@ -52,14 +51,13 @@ fn main() -> Outcome {
                 callee.reply(call, 1, b"again")?;
             }
         }
-        ("undecided_callee", []) => {
+        ("unassigned_callee", []) => {
             let mut callee = RpcBus::listen(path, 4096, 4096)?.into_callee()?;
             Ok(Dispatcher::new(endpoints![echo]).serve_forever(&mut callee)?)
         }
         ("calling_listener", []) => {
             let mut caller = Caller::listen(path, 4096, 4096)?;
-            report(&echo::call(&mut caller, b"turned around")?);
-            Ok(())
+            Ok(report(str::from_utf8(&echo::call(&mut caller, b"turned around")?)?)?)
         }
         ("server", [workers, max_callers]) => {
             server(path, workers.parse()?, max_callers.parse()?, AcceptorMode::Thread)
@@ -72,10 +70,9 @@ fn main() -> Outcome {
         ("refused_workers", []) => {
             let mut server = RpcServer::bind(path)?;
             match Dispatcher::default().serve_workers(&mut server, 4) {
-                Err(ServeError::Io(_)) => report(b"refused"),
-                other => report(format!("{other:?}").as_bytes()),
+                Err(ServeError::Io(_)) => Ok(report("refused")?),
+                other => Ok(report(&format!("{other:?}"))?),
             }
-            Ok(())
         }
         ("caller", [count, most]) => caller(path, count.parse()?, most.parse()?),
         ("idle_caller", []) => {
@@ -88,8 +85,7 @@ fn main() -> Outcome {
             for number in 0..count.parse()? {
                 caller.call(1, &message(number, 100))?;
             }
-            report(b"sent");
-            std::io::Write::flush(&mut std::io::stdout())?;
+            report("sent")?;
             if *then == "close" { Ok(()) } else { hang() }
         }
         ("ping_then_calls", [count]) => {
@@ -99,8 +95,7 @@ fn main() -> Outcome {
             for number in 0..count.parse()? {
                 caller.call(1, &message(number, 100))?;
             }
-            report(b"sent");
-            std::io::Write::flush(&mut std::io::stdout())?;
+            report("sent")?;
             hang()
         }
         ("pipelining_caller", []) => {
@@ -111,11 +106,6 @@ fn main() -> Outcome {
         }
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
-}
-
-#[allow(clippy::print_stdout, reason = "printing is how a peer reports")]
-fn report(bytes: &[u8]) {
-    println!("{}", String::from_utf8_lossy(bytes));
 }
 
 fn mode(name: &str) -> PollingMode {
@@ -153,8 +143,7 @@ fn receiver(path: &Path, side: &str, capacity: usize, most: usize, polling: &str
             Err(error) => return Err(error.into()),
         }
     }
-    report(count.to_string().as_bytes());
-    Ok(())
+    Ok(report(&count.to_string())?)
 }
 
 fn sender(path: &Path, side: &str, capacity: usize, most: usize, count: u64, polling: &str) -> Outcome {
@@ -174,8 +163,7 @@ fn sender_then_hang(path: &Path, count: u64) -> Outcome {
     for number in 0..count {
         sender.send(&number.to_le_bytes(), 0)?;
     }
-    report(b"sent");
-    std::io::Write::flush(&mut std::io::stdout())?;
+    report("sent")?;
     hang()
 }
 
@@ -192,8 +180,7 @@ fn batches(path: &Path, count: u64) -> Outcome {
             seen += 1;
         }
     }
-    report(largest.to_string().as_bytes());
-    Ok(())
+    Ok(report(&largest.to_string())?)
 }
 
 /// Sends back what came.
@@ -234,15 +221,15 @@ fn callee(path: &Path, forward: usize, reverse: usize, polling: &str, text: &str
     let mut callee = Callee::listen_with(path, forward, reverse, &Options::new().polling(mode(polling)))?;
     let mut dispatcher = Dispatcher::new(endpoints![echo, fail, panic, huge, exit, sleep]);
     dispatcher.hide_error_text(text != "text");
-    match dispatcher.serve_forever(&mut callee) {
-        Err(ServeError::PeerDead) => report(b"peer dead"),
-        Err(ServeError::FatalError(_)) => report(b"fatal error"),
+    let end = match dispatcher.serve_forever(&mut callee) {
+        Err(ServeError::PeerDead) => "peer dead",
+        Err(ServeError::FatalError(_)) => "fatal error",
         outcome => {
             outcome?;
-            report(b"closed");
+            "closed"
         }
-    }
-    Ok(())
+    };
+    Ok(report(end)?)
 }
 
 /// Serves callers until it is told to stop by a call of number 9, then reports what happened to them.
@@ -252,27 +239,16 @@ fn server(path: &Path, workers: usize, max_callers: usize, acceptor: AcceptorMod
         .max_callers(max_callers)
         .connection(Options::new().handshake_timeout(Duration::from_millis(300)));
     let mut server = RpcServer::bind_with(path, options)?;
-    let events = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&events);
-    server.on_event(move |event| {
-        let word = match event {
-            ServerEvent::Joined(_) => "joined".to_owned(),
-            ServerEvent::Left(_, how) => format!("{how:?}"),
-            other => other.to_string(),
-        };
-        log.lock().unwrap_or_else(PoisonError::into_inner).push(word);
-    });
+    let events = EventLog::of(&mut server);
     let stopper = server.stopper();
     let mut dispatcher = Dispatcher::new(endpoints![echo, fail, panic, huge, exit, sleep]);
-    dispatcher.register(9, "stop", move |_: &[u8]| stopper.stop())?;
+    dispatcher.register(STOP, "stop", move |_: &[u8]| stopper.stop())?;
     if workers == 1 {
         dispatcher.serve_forever(&mut server)?;
     } else {
         dispatcher.serve_workers(&mut server, workers)?;
     }
-    let events = events.lock().unwrap_or_else(PoisonError::into_inner);
-    report(events.join("\n").as_bytes());
-    Ok(())
+    Ok(report(&events.text())?)
 }
 
 /// Connects as often as it can, and says nothing; what is hung up on connects again.
@@ -280,8 +256,7 @@ fn silent_clients(path: &Path) -> Outcome {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
     let address = SocketAddrUnix::new(path)?;
     let mut clients = std::collections::VecDeque::new();
-    report(b"begins");
-    std::io::Write::flush(&mut std::io::stdout())?;
+    report("begins")?;
     loop {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let client = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
@@ -311,10 +286,9 @@ fn refused_acceptor(path: &Path) -> Outcome {
     rustix::process::setrlimit(rustix::process::Resource::As, free)?;
     drop(kept);
     match outcome {
-        Err(ServeError::Io(_)) => report(b"refused"),
-        other => report(format!("{other:?}").as_bytes()),
+        Err(ServeError::Io(_)) => Ok(report("refused")?),
+        other => Ok(report(&format!("{other:?}"))?),
     }
-    Ok(())
 }
 
 /// Makes `count` calls of every size and checks each reply.
@@ -326,8 +300,7 @@ fn caller(path: &Path, count: u64, most: usize) -> Outcome {
             return Err(format!("call {number} came back wrong").into());
         }
     }
-    report(count.to_string().as_bytes());
-    Ok(())
+    Ok(report(&count.to_string())?)
 }
 
 /// Takes messages without end, and forgets the guard of each.
@@ -373,8 +346,7 @@ fn large(path: &Path, side: &str, end: &str, capacity: usize) -> Outcome {
         (_, "receiver") => Box::new(Receiver::connect(path)?),
         _ => Box::new(Caller::connect(path)?),
     };
-    report((status("self", "RssShmem") - before).to_string().as_bytes());
-    std::io::Write::flush(&mut std::io::stdout())?;
+    report(&(status("self", "RssShmem") - before).to_string())?;
     hang()
 }
 

@@ -1,13 +1,11 @@
-//! What a hostile peer does: descriptors that take long to close, and the protocol spoken by hand.
+//! The protocol without the library: sockets, handshake messages, and the words of a ring, for peers that break its rules.
 //!
-//! `docs/wire-format.md` has the bytes. The program `hostile` and the tests of hostile peers use this.
+//! `docs/wire-format.md` defines the bytes.
 
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Write};
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
@@ -15,81 +13,10 @@ use rustix::io::{Errno, pread, pwrite};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, recvmsg, sendmsg,
-    socket_with, sockopt,
+    socket_with,
 };
 
-/// How long the closing of a [`Lingering`] descriptor takes.
-pub const LINGERS: Duration = Duration::from_secs(20);
-
-/// A descriptor whose last closing waits for [`LINGERS`]: a TCP socket with unsent bytes.
-#[derive(Debug)]
-pub struct Lingering {
-    socket: TcpStream,
-    /// Never reads. Once it is closed, nothing lingers any more.
-    other: TcpStream,
-}
-
-impl Lingering {
-    /// # Errors
-    /// The system's refusal of a TCP connection on the loopback interface.
-    pub fn new() -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        sockopt::set_socket_recv_buffer_size(&listener, 4096)?;
-        let mut socket = TcpStream::connect(listener.local_addr()?)?;
-        let (other, _) = listener.accept()?;
-        socket.set_nonblocking(true)?;
-        loop {
-            match socket.write(&[0; 1 << 13]) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        sockopt::set_socket_linger(&socket, Some(LINGERS))?;
-        Ok(Self { socket, other })
-    }
-
-    /// Gives the descriptor away with a message. If that went well, the peer has the only copy, and what is returned
-    /// keeps it lingering.
-    ///
-    /// # Errors
-    /// The system's refusal: `PERM` where the peer has descriptors refused.
-    pub fn pass(self, socket: impl AsFd, bytes: &[u8]) -> Result<TcpStream, Errno> {
-        self.pass_with(socket, bytes, &[])
-    }
-
-    /// As [`pass`](Self::pass), behind other descriptors.
-    ///
-    /// # Errors
-    /// As [`pass`](Self::pass).
-    pub fn pass_with(self, socket: impl AsFd, bytes: &[u8], before: &[BorrowedFd<'_>]) -> Result<TcpStream, Errno> {
-        let socket = clone(socket.as_fd())?;
-        let before = before.iter().map(|descriptor| clone(*descriptor)).collect::<Result<Vec<_>, _>>()?;
-        let bytes = bytes.to_vec();
-        let (tell, told) = channel();
-        // In a thread of its own: the peer may be so quick to close its copy that the one here is the last.
-        std::thread::spawn(move || {
-            let Self { socket: lingers, other } = self;
-            let all: Vec<_> = before.iter().map(AsFd::as_fd).chain([lingers.as_fd()]).collect();
-            match pass(socket, &bytes, &all) {
-                Ok(()) => drop(tell.send(Ok(other))),
-                Err(errno) => {
-                    // In this order: the closing of the second one then does not linger.
-                    drop(other);
-                    drop(lingers);
-                    drop(tell.send(Err(errno)));
-                }
-            }
-        });
-        told.recv().unwrap_or(Err(Errno::IO))
-    }
-}
-
-fn clone(descriptor: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    rustix::io::fcntl_dupfd_cloexec(descriptor, 0)
-}
-
-/// Sends a message with descriptors, as far as the system lets it. Never waits.
+/// Sends a message with descriptors. Never waits.
 ///
 /// # Errors
 /// The system's refusal.
@@ -106,13 +33,13 @@ pub fn pass(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
 ///
 /// # Errors
 /// The system's refusal.
-pub fn say(socket: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
+pub fn send(socket: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
     pass(socket, bytes, &[])
 }
 
-/// The kind of a connection.
+/// The kind of a connection: a bus.
 pub const BUS: u8 = 1;
-/// The kind of a connection.
+/// The kind of a connection: calls.
 pub const RPC: u8 = 2;
 
 /// The end that sends on ring 0.
@@ -120,22 +47,22 @@ pub const SOURCE: u8 = 1;
 /// The end that receives on ring 0.
 pub const SINK: u8 = 2;
 
-/// Longest message of the handshake, and a byte more.
+/// One byte more than the longest message of the handshake.
 const LONGEST: usize = 137;
 
 const fn prefix(tag: u8) -> [u8; 8] {
     [b'T', b'C', b'H', b'Y', 2, 0, tag, 0]
 }
 
-/// The last word of a handshake.
+/// The last message of a handshake.
 pub const READY: [u8; 8] = prefix(4);
 
-/// A hello without a wish for capacities and without a word about the time namespace.
+/// A hello that asks for no capacities and does not name a time namespace.
 pub fn hello(kind: u8, role: u8) -> Vec<u8> {
     [prefix(1), [kind, role, 0, 0, 0, 0, 0, 0], [0; 8]].concat()
 }
 
-/// The welcome of a listener with a role for rings of `capacity` bytes.
+/// The welcome of a listener in a role, for rings of `capacity` bytes.
 pub fn welcome(kind: u8, role: u8, capacity: u64) -> Vec<u8> {
     let rings = if kind == RPC { 2 } else { 1 };
     let ring = [capacity.to_le_bytes(), Shape::of(kind, capacity).len().to_le_bytes()].concat();
@@ -145,7 +72,7 @@ pub fn welcome(kind: u8, role: u8, capacity: u64) -> Vec<u8> {
     message
 }
 
-/// Where things lie in a segment.
+/// The layout of a segment.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     capacity: u64,
@@ -171,7 +98,7 @@ const PRODUCER_PARKED: u64 = 640;
 const SLOTS: u64 = 4096;
 const PAYLOAD: u64 = 24;
 
-/// A segment as its descriptor shows it.
+/// A segment, read and written through its descriptor.
 #[derive(Debug)]
 pub struct Segment {
     /// The memory file.
@@ -180,7 +107,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// A fresh one, as a listener makes it.
+    /// A new segment, as a listener makes it.
     ///
     /// # Errors
     /// The system's refusal of memory.
@@ -199,18 +126,18 @@ impl Segment {
         Ok(Self { memory, shape: Shape::of(kind, capacity) })
     }
 
-    /// The address and the lap of a position.
+    /// The offset of the slot of a position, and the position's lap.
     fn slot(&self, position: u64) -> (u64, u64) {
         let Shape { stride, slots, .. } = self.shape;
         (SLOTS + position % slots * stride, (position / slots + 1) & u64::from(u32::MAX))
     }
 
-    /// The messages that the ring holds.
+    /// The number of slots.
     pub fn slots(&self) -> u64 {
         self.shape.slots
     }
 
-    /// Publishes a message that fits its slot, with the type id 1.
+    /// Publishes a message whose payload fits the slot, with the type id 1.
     ///
     /// # Errors
     /// The system's refusal to write.
@@ -218,16 +145,16 @@ impl Segment {
         self.write(position, correlation_id, payload.len() as u64, payload)
     }
 
-    /// As [`publish`](Self::publish), of a payload that lies in the arena.
+    /// Publishes a message whose payload lies in the arena at `offset`.
     ///
     /// # Errors
-    /// As [`publish`](Self::publish).
-    pub fn publish_far(&self, position: u64, payload: &[u8], offset: u64) -> Result<(), Errno> {
+    /// The system's refusal to write.
+    pub fn publish_in_arena(&self, position: u64, payload: &[u8], offset: u64) -> Result<(), Errno> {
         pwrite(&self.memory, payload, self.arena() + offset)?;
         self.write(position, 0, payload.len() as u64, &offset.to_le_bytes())
     }
 
-    /// The word that publishes comes last.
+    /// Writes a slot: the publication word last.
     fn write(&self, position: u64, correlation_id: u64, len: u64, in_slot: &[u8]) -> Result<(), Errno> {
         let (slot, lap) = self.slot(position);
         pwrite(&self.memory, in_slot, slot + PAYLOAD)?;
@@ -236,7 +163,7 @@ impl Segment {
         Ok(())
     }
 
-    /// Changes bytes of a message that fits its slot, whether it was published or not.
+    /// Overwrites bytes of a payload in its slot, published or not.
     ///
     /// # Errors
     /// The system's refusal to write.
@@ -245,12 +172,12 @@ impl Segment {
         pwrite(&self.memory, bytes, slot + PAYLOAD + at).map(drop)
     }
 
-    /// The address of the arena.
+    /// The offset of the arena.
     pub fn arena(&self) -> u64 {
         SLOTS + self.shape.slots * self.shape.stride
     }
 
-    /// Whether the message at a position was published.
+    /// Whether the message at a position is published.
     ///
     /// # Errors
     /// The system's refusal to read.
@@ -259,7 +186,7 @@ impl Segment {
         Ok(word(&self.memory, slot)? & u64::from(u32::MAX) == lap)
     }
 
-    /// A message that was published and fits its slot.
+    /// The payload of a published message, which fits the slot.
     ///
     /// # Errors
     /// The system's refusal to read.
@@ -271,7 +198,7 @@ impl Segment {
         Ok(payload)
     }
 
-    /// The position before which every message has been given back.
+    /// The position before which every message is released.
     ///
     /// # Errors
     /// The system's refusal to read.
@@ -279,7 +206,7 @@ impl Segment {
         word(&self.memory, RELEASED)
     }
 
-    /// Gives back every message before a position.
+    /// Releases every message before a position.
     ///
     /// # Errors
     /// The system's refusal to write.
@@ -287,7 +214,7 @@ impl Segment {
         pwrite(&self.memory, &position.to_le_bytes(), RELEASED).map(drop)
     }
 
-    /// Asks the peer to ring at its next publication, and at its next release.
+    /// Sets both parked words: the peer rings at its next publication and at its next release.
     ///
     /// # Errors
     /// The system's refusal to write.
@@ -296,7 +223,7 @@ impl Segment {
         pwrite(&self.memory, &[1], PRODUCER_PARKED).map(drop)
     }
 
-    /// The bits that say how the connection ended: 4 for one that a fault ended.
+    /// The bits of the state word: 4 if a fault ended the connection.
     ///
     /// # Errors
     /// The system's refusal to read.
@@ -315,11 +242,11 @@ fn socket() -> Result<OwnedFd, Errno> {
     socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
-/// A socket that reached the listener at `path`, which is waited for.
+/// Connects to the listener at `path`; waits until there is one.
 ///
 /// # Errors
 /// The system's refusal.
-pub fn reach(path: &Path) -> Result<OwnedFd, Errno> {
+pub fn connect_raw(path: &Path) -> Result<OwnedFd, Errno> {
     loop {
         let socket = socket()?;
         match connect(&socket, &SocketAddrUnix::new(path)?) {
@@ -337,11 +264,11 @@ pub fn reach(path: &Path) -> Result<OwnedFd, Errno> {
 pub fn listener(path: &Path) -> Result<OwnedFd, Errno> {
     let listening = socket()?;
     bind(&listening, &SocketAddrUnix::new(path)?)?;
-    listen(&listening, 16)?;
+    listen(&listening, 128)?;
     Ok(listening)
 }
 
-/// The next client of a listener.
+/// Accepts the next client of a listener.
 ///
 /// # Errors
 /// The system's refusal.
@@ -349,11 +276,11 @@ pub fn accept(listening: &OwnedFd) -> Result<OwnedFd, Errno> {
     accept_with(listening, SocketFlags::CLOEXEC)
 }
 
-/// Waits for a message; gives it with its descriptors. The end is an empty one.
+/// Waits for a message with its descriptors. An empty message is the end of the connection.
 ///
 /// # Errors
 /// The system's refusal.
-pub fn hear(socket: &OwnedFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
+pub fn receive(socket: &OwnedFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(6))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0; LONGEST];
@@ -365,54 +292,53 @@ pub fn hear(socket: &OwnedFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
     Ok((bytes[..heard].to_vec(), rights.flatten().collect()))
 }
 
-/// A connection whose handshake is over.
+/// A connection after its handshake.
 #[derive(Debug)]
 pub struct Connection {
-    /// Ours.
+    /// This side's socket.
     pub socket: OwnedFd,
-    /// Its rings: one of a bus; forward and reverse of RPC.
+    /// The rings: one for a bus; forward and reverse for RPC.
     pub rings: Vec<Segment>,
 }
 
 impl Connection {
-    /// Goes through the handshake as a connector, to an end of a connection.
+    /// Connects, and performs the handshake as a connector in a role.
     ///
     /// # Errors
-    /// The system's refusal, or the listener's (`CONNREFUSED`).
+    /// The system's refusal, or `CONNREFUSED` if the listener refuses.
     pub fn connect(path: &Path, kind: u8, role: u8) -> Result<Self, Errno> {
-        let socket = reach(path)?;
-        say(&socket, &hello(kind, role))?;
-        let (message, memory) = hear(&socket)?;
+        let socket = connect_raw(path)?;
+        send(&socket, &hello(kind, role))?;
+        let (message, memory) = receive(&socket)?;
         if message.get(6) != Some(&2) {
             return Err(Errno::CONNREFUSED);
         }
-        say(&socket, &READY)?;
+        send(&socket, &READY)?;
         let rings = memory.into_iter().map(|memory| Segment::of(kind, memory)).collect::<Result<_, _>>()?;
         Ok(Self { socket, rings })
     }
 
-    /// Goes through the handshake with the next client of a listener, as an end of a connection with rings of
-    /// `capacity` bytes.
+    /// Accepts the next client, and performs the handshake as a listener in a role, for rings of `capacity` bytes.
     ///
     /// # Errors
     /// The system's refusal.
     pub fn accept(listening: &OwnedFd, kind: u8, role: u8, capacity: u64) -> Result<Self, Errno> {
         let socket = accept(listening)?;
-        hear(&socket)?;
+        receive(&socket)?;
         let count = if kind == RPC { 2 } else { 1 };
         let rings = (0..count).map(|_| Segment::create(kind, capacity)).collect::<Result<Vec<_>, _>>()?;
         let memory: Vec<_> = rings.iter().map(|ring| ring.memory.as_fd()).collect();
         pass(&socket, &welcome(kind, role, capacity), &memory)?;
-        hear(&socket)?;
+        receive(&socket)?;
         Ok(Self { socket, rings })
     }
 
-    /// Rings the peer. A full socket rings already.
+    /// Rings the peer. A socket that is full holds a ring already.
     ///
     /// # Errors
     /// The system's refusal.
     pub fn ring(&self) -> Result<(), Errno> {
-        match say(&self.socket, &[0; 8]) {
+        match send(&self.socket, &[0; 8]) {
             Err(Errno::AGAIN) => Ok(()),
             outcome => outcome,
         }

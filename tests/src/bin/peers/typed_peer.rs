@@ -11,12 +11,12 @@ use tachyon_tests::pricing::{
     self, PricingService, echo, flags, flags_reached, in_place, last_pixel, marked_pixel, no_zero, nothing,
     numbers_reached, order, price, prices, sides, silent, squares, sum, turned, withdrawn,
 };
+use tachyon_tests::process::{arguments, report};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments = arguments();
     let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: typed_peer ROLE PATH ...".into()) };
     let path = Path::new(path);
     match (*role, rest) {
@@ -26,8 +26,7 @@ fn main() -> Outcome {
             let mut callee = Callee::listen(path, 1 << 16, 1 << 16)?;
             let mut dispatcher = PricingService::dispatcher(pricing::book());
             dispatcher.serve_forever(&mut callee)?;
-            println_state(dispatcher.state().orders);
-            Ok(())
+            Ok(report(&dispatcher.state().orders.to_string())?)
         }
         ("frames", []) => frames(path),
         ("differs", []) => differs(path),
@@ -45,18 +44,12 @@ fn main() -> Outcome {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "printing is how a peer reports")]
-fn println_state(number: u64) {
-    println!("{number}");
-}
-
 fn functions(path: &Path, forward: usize, reverse: usize) -> Outcome {
     let mut callee = Callee::listen(path, forward, reverse)?;
     let table = endpoints![echo, price, order, sum, prices, nothing, squares, silent, sides, turned];
     let mut dispatcher = Dispatcher::with_state(pricing::book(), table);
     dispatcher.serve_forever(&mut callee)?;
-    println_state(dispatcher.state().orders);
-    Ok(())
+    Ok(report(&dispatcher.state().orders.to_string())?)
 }
 
 fn server(path: &Path) -> Outcome {

@@ -1,56 +1,43 @@
-//! The callers of several workers: an idle worker serves the next one that wants something.
+//! Servers with several workers: any idle worker serves the next caller that has a request.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tachyon::{AcceptorMode, CallError, Caller, Dispatcher, Options, PollingMode, RpcServer, ServerOptions, Stopper};
-use tachyon_tests::Peer;
+use tachyon_tests::process::Program;
+use tachyon_tests::server::{self, Serving, count, stop};
+use tachyon_tests::temporary::socket;
+
+const PEER: Program = Program(env!("CARGO_BIN_EXE_peer"));
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Far less than the handlers of these tests sleep, and far more than a call takes.
+/// Far shorter than the handlers of these tests sleep, and far longer than a call takes.
 const SOON: Duration = Duration::from_secs(1);
 
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("server.sock");
-    (folder, path)
-}
-
-fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
-    Peer::start(env!("CARGO_BIN_EXE_peer"), role, path, arguments)
-}
-
-/// Stops a server and gives its events.
-fn stop(server: Peer, path: &Path) -> Vec<String> {
-    let mut caller = Caller::connect(path).unwrap();
-    caller.request_timeout(9, b"", PATIENCE).unwrap();
-    server.finish().lines().map(str::to_owned).collect()
-}
-
-/// Lets callers rest: an idle one is polled for far less time.
-fn rest() {
+/// Waits until idle callers are parked: the server polls an idle caller for a far shorter time.
+fn wait_for_parking() {
     std::thread::sleep(Duration::from_millis(100));
 }
 
-/// Sleeps for so long in a handler.
+/// Starts a call whose handler sleeps for `time`.
 fn sleep(caller: &mut Caller, time: Duration) -> u64 {
     caller.call(6, &u64::try_from(time.as_millis()).unwrap().to_le_bytes()).unwrap()
 }
 
 #[test]
-fn callers_at_rest_are_served_by_any_worker_that_is_idle() {
+fn parked_callers_are_served_by_any_idle_worker() {
     let (_folder, path) = socket();
-    let server = peer("server", &path, &["4", "64"]);
+    let server = PEER.start("server", &path, &["4", "64"]);
     let mut callers: Vec<_> = (0..16).map(|_| Caller::connect(&path).unwrap()).collect();
     for caller in &mut callers {
         caller.request_timeout(1, b"here", PATIENCE).unwrap();
     }
     for round in 0..2 {
-        rest();
-        // Three of four workers are at work, whichever they are.
+        wait_for_parking();
+        // Three of four workers are busy.
         let (busy, idle) = callers.split_at_mut(3);
         let calls: Vec<_> = busy.iter_mut().map(|caller| sleep(caller, SOON * 3)).collect();
         std::thread::sleep(Duration::from_millis(200));
@@ -59,7 +46,7 @@ fn callers_at_rest_are_served_by_any_worker_that_is_idle() {
             caller.request_timeout(1, b"meanwhile", PATIENCE).unwrap();
         }
         assert!(started.elapsed() < SOON, "{:?} in round {round}", started.elapsed());
-        // A caller that comes now is served, too.
+        // A new caller is served, too.
         Caller::connect(&path).unwrap().request_timeout(1, b"new", SOON).unwrap();
         for (caller, call) in busy.iter_mut().zip(calls) {
             drop(caller.wait_timeout(call, PATIENCE).unwrap());
@@ -67,15 +54,15 @@ fn callers_at_rest_are_served_by_any_worker_that_is_idle() {
         callers.rotate_left(5);
     }
     drop(callers);
-    stop(server, &path);
+    stop(server, &path, PATIENCE);
 }
 
 #[test]
-fn busy_callers_do_not_wait_behind_an_endpoint_that_is_known_as_slow() {
+fn busy_callers_do_not_wait_for_an_endpoint_known_as_slow() {
     let (_folder, path) = socket();
-    let server = peer("server", &path, &["2", "64"]);
+    let server = PEER.start("server", &path, &["2", "64"]);
     let mut slow = Caller::connect(&path).unwrap();
-    // From now on it is known.
+    // From now on the server knows the endpoint as slow.
     let known = sleep(&mut slow, Duration::from_millis(5));
     drop(slow.wait_timeout(known, PATIENCE).unwrap());
     let over = AtomicBool::new(false);
@@ -95,7 +82,7 @@ fn busy_callers_do_not_wait_behind_an_endpoint_that_is_known_as_slow() {
             })
             .collect();
         for _ in 0..3 {
-            rest();
+            wait_for_parking();
             let call = sleep(&mut slow, SOON * 2);
             drop(slow.wait_timeout(call, PATIENCE).unwrap());
         }
@@ -104,29 +91,27 @@ fn busy_callers_do_not_wait_behind_an_endpoint_that_is_known_as_slow() {
     });
     assert!(worst < SOON, "{worst:?}");
     drop(slow);
-    stop(server, &path);
+    stop(server, &path, PATIENCE);
 }
 
 #[test]
-fn callers_that_die_busy_or_at_rest_are_noticed() {
+fn deaths_of_busy_and_parked_callers_are_noticed() {
     let (_folder, path) = socket();
-    let server = peer("server", &path, &["3", "64"]);
-    let idle: Vec<_> = (0..6).map(|_| peer("idle_caller", &path, &[])).collect();
-    let busy: Vec<_> = (0..3).map(|_| peer("pipelining_caller", &path, &[])).collect();
+    let server = PEER.start("server", &path, &["3", "64"]);
+    let idle: Vec<_> = (0..6).map(|_| PEER.start("idle_caller", &path, &[])).collect();
+    let busy: Vec<_> = (0..3).map(|_| PEER.start("pipelining_caller", &path, &[])).collect();
     std::thread::sleep(Duration::from_millis(300));
     for caller in idle.into_iter().chain(busy) {
         caller.kill();
     }
-    rest();
-    let events = stop(server, &path);
-    let count = |what: &str| events.iter().filter(|event| *event == what).count();
-    assert_eq!((count("joined"), count("Died"), count("Misbehaved")), (10, 9, 0), "{events:?}");
+    wait_for_parking();
+    let events = stop(server, &path, PATIENCE);
+    let counts = ["joined", "Died", "Misbehaved"].map(|event| count(&events, event));
+    assert_eq!(counts, [10, 9, 0], "{events:?}");
 }
 
-/// Serves in this process until it is stopped.
-fn serve(path: &Path, options: ServerOptions) -> (Stopper, std::thread::JoinHandle<()>) {
-    let mut server = RpcServer::bind_with(path, options).unwrap();
-    let stopper = server.stopper();
+/// Serves in this process with four workers.
+fn serve(path: &Path, options: ServerOptions) -> (Stopper, Serving) {
     let mut dispatcher = Dispatcher::default();
     dispatcher.register(1, "echo", <[u8]>::to_vec).unwrap();
     dispatcher
@@ -135,12 +120,12 @@ fn serve(path: &Path, options: ServerOptions) -> (Stopper, std::thread::JoinHand
             request.to_vec()
         })
         .unwrap();
-    (stopper, std::thread::spawn(move || dispatcher.serve_workers(&mut server, 4).unwrap()))
+    server::serve(RpcServer::bind_with(path, options).unwrap(), dispatcher, 4)
 }
 
-/// Every call is answered in order, by whichever worker; a ring that was lost would leave one waiting.
+/// Every call is answered in order by any worker. A lost wake-up would leave a call waiting.
 #[test]
-fn no_ring_is_lost_and_no_caller_has_two_workers() {
+fn no_wake_up_is_lost_and_no_caller_has_two_workers() {
     for (polling, acceptor) in [
         (PollingMode::Park, AcceptorMode::Thread),
         (PollingMode::Adaptive, AcceptorMode::Thread),
@@ -172,27 +157,27 @@ fn no_ring_is_lost_and_no_caller_has_two_workers() {
             }
         });
         stopper.stop();
-        serving.join().unwrap();
+        serving.join().unwrap().unwrap();
     }
 }
 
 #[test]
-fn a_stop_tells_callers_at_rest_and_busy_ones() {
+fn a_stop_closes_parked_and_busy_callers() {
     let (_folder, path) = socket();
     let (stopper, serving) = serve(&path, ServerOptions::new());
     let mut callers: Vec<_> = (0..8).map(|_| Caller::connect(&path).unwrap()).collect();
     for caller in &mut callers {
         caller.request_timeout(1, b"here", PATIENCE).unwrap();
     }
-    rest();
+    wait_for_parking();
     for caller in &mut callers[..4] {
         caller.request_timeout(1, b"busy", PATIENCE).unwrap();
     }
     stopper.stop();
-    serving.join().unwrap();
+    serving.join().unwrap().unwrap();
     for caller in &mut callers {
-        let told = caller.request_timeout(1, b"late", PATIENCE).map(drop);
-        assert!(matches!(told, Err(CallError::Closed { .. })), "{told:?}");
+        let late = caller.request_timeout(1, b"late", PATIENCE).map(drop);
+        assert!(matches!(late, Err(CallError::Closed { .. })), "{late:?}");
     }
     assert_eq!(stopper.callers(), 0);
 }

@@ -15,7 +15,6 @@
 //! `hostile foreign SOCKET` listens as another user, which only root can, and passes such a descriptor to each client.
 
 use std::error::Error;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -30,8 +29,10 @@ use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use rustix::thread::{Gid, Uid, set_thread_res_gid, set_thread_res_uid};
 use tachyon::{Callee, Caller, Receiver, Sender};
-use tachyon_tests::hostile::{Lingering, accept, listener};
-use tachyon_tests::system::Absent;
+use tachyon_tests::lingering::Lingering;
+use tachyon_tests::process::{self, arguments};
+use tachyon_tests::userfault::MissingPage;
+use tachyon_tests::wire::{accept, listener};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -42,8 +43,7 @@ const NOBODY: u32 = 65_534;
 const RING: usize = 1 << 16;
 
 fn main() -> Outcome {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments = arguments();
     let [role, path, acts @ ..] = &arguments[..] else { return Err("usage: hostile ROLE SOCKET ACT...".into()) };
     if *role == "foreign" {
         return foreign(Path::new(path));
@@ -63,10 +63,8 @@ fn main() -> Outcome {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "printing is how a peer reports")]
 fn report(line: &str) -> Outcome {
-    println!("{line}");
-    Ok(std::io::stdout().flush()?)
+    Ok(process::report(line)?)
 }
 
 fn foreign(path: &Path) -> Outcome {
@@ -218,19 +216,19 @@ impl Scene {
     }
 
     fn stick(&self) -> Outcome {
-        if let Err(error) = Absent::new() {
+        if let Err(error) = MissingPage::new() {
             return report(&format!("unable: {error}"));
         }
         // For a socket that both ends of were given away: something to receive.
         self.each(|socket| send(socket, &[0; 8], flags()).map(drop))?;
         self.beside(|socket| {
-            if let Ok(mut absent) = Absent::new() {
+            if let Ok(mut absent) = MissingPage::new() {
                 let _ = recv(&socket, absent.bytes(), RecvFlags::empty());
             }
         })?;
         let (tell, told) = channel();
         self.beside(move |socket| {
-            if let Ok(mut absent) = Absent::new() {
+            if let Ok(mut absent) = MissingPage::new() {
                 drop(tell.send(absent.awaited()));
                 let _ = send(&socket, absent.bytes(), SendFlags::NOSIGNAL);
             }
