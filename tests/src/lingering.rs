@@ -42,8 +42,8 @@ impl Lingering {
         Ok(Self { socket, other })
     }
 
-    /// Passes the descriptor to the peer with a message. The peer then has the only copy, whose close lingers for as long
-    /// as the returned stream is open.
+    /// Passes the descriptor to the peer with a message. The peer then has the only copy, whose close lingers for as
+    /// long as the returned stream is open.
     ///
     /// # Errors
     /// The system's refusal: `PERM` if the kernel refuses descriptors for the peer.

@@ -1,4 +1,4 @@
-//! What the kernel reports about a process: `/proc`, and the registrations for `membarrier`.
+//! The kernel's report on a process: `/proc`, and the registrations for `membarrier`.
 #![allow(unsafe_code, reason = "`membarrier` has no safe interface")]
 
 use std::fs::{read_dir, read_to_string};
@@ -64,8 +64,8 @@ pub fn is_shared<T>(address: *const T) -> bool {
     segments.any(|range| range.contains(&address.addr()))
 }
 
-/// The kinds of `membarrier` that this process is registered for, as bits. `None` before Linux 6.3, which does not report
-/// them.
+/// The kinds of `membarrier` that this process is registered for, as bits. `None` before Linux 6.3, which does not
+/// report them.
 pub fn membarrier_registrations() -> Option<i64> {
     const GET_REGISTRATIONS: libc::c_int = 1 << 9;
     // SAFETY: takes numbers only.

@@ -1,5 +1,5 @@
-//! Other systems than the one that the tests run on: without `SO_PASSRIGHTS`, or in a namespace. The program `sandboxed`
-//! makes them.
+//! Other systems than the one that the tests run on: without `SO_PASSRIGHTS`, or in a namespace. The program
+//! `sandboxed` makes them.
 #![allow(unsafe_code, reason = "`prctl` with a filter and `unshare` have no safe interface")]
 
 use std::io;

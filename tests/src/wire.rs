@@ -1,4 +1,5 @@
-//! The protocol without the library: sockets, handshake messages, and the words of a ring, for peers that break its rules.
+//! The protocol without the library: sockets, handshake messages, and the words of a ring, for peers that break its
+//! rules.
 //!
 //! `docs/wire-format.md` defines the bytes.
 

@@ -1,5 +1,5 @@
-//! Short runs of `chaos` with Rust actors, and peers that are stopped, which is no death. `make kill` and `make soak` are
-//! the long runs, with actors of both languages.
+//! Short runs of `chaos` with Rust actors, and peers that are stopped, which is no death. `make kill` and `make soak`
+//! are the long runs, with actors of both languages.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;

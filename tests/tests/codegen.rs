@@ -1,5 +1,5 @@
-//! Code generated from a callee's description equals the checked-in files, is formatted as rustfmt formats it, and calls
-//! the callee.
+//! Code generated from a callee's description equals the checked-in files, is formatted as rustfmt formats it, and
+//! calls the callee.
 //!
 //! After a change of the generator, `UPDATE=1 cargo test -p tachyon-tests --test codegen` writes the files again.
 #![allow(clippy::unwrap_used, clippy::similar_names, clippy::float_cmp, reason = "tests of exact values")]
@@ -174,20 +174,25 @@ fn the_example_of_the_documentation_is_a_description() {
 fn odd_descriptions_still_become_code() {
     let json = r#"{"schema": 1, "endpoints": [
         {"msg_type": 1, "name": "type", "request": {"form": "empty"}, "reply": {"form": "empty"}},
-        {"msg_type": 2, "name": "self", "doc": " indented\n\nand \u0007 long  ", "request": {"form": "bytes"}, "reply": {"form": "bytes"}},
-        {"msg_type": 3, "name": "new", "request": {"form": "slice", "layout": {"kind": "str", "len": 3}}, "reply": {"form": "empty"}},
+        {"msg_type": 2, "name": "self", "doc": " indented\n\nand \u0007 long  ", 
+         "request": {"form": "bytes"}, "reply": {"form": "bytes"}},
+        {"msg_type": 3, "name": "new",
+         "request": {"form": "slice", "layout": {"kind": "str", "len": 3}}, "reply": {"form": "empty"}},
         {"msg_type": 4, "name": "twice", "request": {"form": "payload", "layout":
             {"kind": "struct", "name": "Odd-Name", "size": 24, "align": 8, "fields": [
                 {"name": "gr\u00f6\u00dfe", "type": "u8", "offset": 0, "size": 1},
                 {"name": "crate", "type": "f64", "offset": 8, "size": 8},
                 {"name": "match", "type": {"kind": "bytes", "len": 3}, "offset": 16, "size": 3}]}},
-         "reply": {"form": "payload", "layout": {"kind": "enum", "name": "Result", "repr": "i8", "variants": [
+         "reply": {"form": "payload", "layout":
+            {"kind": "enum", "name": "Result", "repr": "i8", "variants": [
                 {"name": "Self", "value": -1}, {"name": "fine", "value": 1}]}}},
         {"msg_type": 5, "name": "twice", "request": {"form": "payload", "layout":
             {"kind": "struct", "name": "Odd-Name", "size": 5, "align": 1, "fields": [
                 {"name": "unaligned", "type": "u32", "offset": 1, "size": 4}]}},
-         "reply": {"form": "slice", "layout": {"kind": "array", "of": {"kind": "array", "of": "u16", "len": 2}, "len": 2}}},
-        {"msg_type": 6, "name": "a_name_that_is_so_long_that_no_formatter_would_leave_it_on_one_line_with_everything_else",
+         "reply": {"form": "slice", "layout":
+            {"kind": "array", "of": {"kind": "array", "of": "u16", "len": 2}, "len": 2}}},
+        {"msg_type": 6,
+         "name": "a_name_that_is_so_long_that_no_formatter_would_leave_it_on_one_line_with_everything_else",
          "request": {"form": "bytes"}, "reply": {"form": "bytes"}}]}"#;
     let source = codegen::rust(&Description::from_json(json).unwrap());
     assert_checked_in("odd.rs", &source);

@@ -26,8 +26,8 @@ fn against(callee: &str, attempts: &[(u16, Attempt)], mut each: impl FnMut(u16, 
 /// A reply, or an error, as text.
 type Shown = Result<&'static str, &'static str>;
 
-/// Allowed changes: the number of each, a new caller's outcome with an old callee, and an old caller's outcome with a new
-/// callee.
+/// Allowed changes: the number of each, a new caller's outcome with an old callee, and an old caller's outcome with a
+/// new callee.
 const ALLOWED: &[(u16, Shown, Shown)] = &[
     (1, Ok(r#""1 new""#), Ok(r#""1 old None""#)),
     (2, Ok(r#"Note { text: "new", at: None, by: None }"#), Ok(r#"Note { text: "old" }"#)),

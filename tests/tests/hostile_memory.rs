@@ -1,5 +1,5 @@
-//! A peer that resizes, seals, punches and rewrites the shared memory. No such attack ends this process with `SIGBUS`, and
-//! no handler sees an invalid value.
+//! A peer that resizes, seals, punches and rewrites the shared memory. No such attack ends this process with `SIGBUS`,
+//! and no handler sees an invalid value.
 #![allow(unsafe_code, clippy::unwrap_used, reason = "a test fails by panicking, and reads the bytes of values")]
 
 use std::path::Path;

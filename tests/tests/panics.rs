@@ -1,4 +1,5 @@
-//! A server survives panics of handlers, hooks and layers. A serving thread that panics or cannot start ends the serving.
+//! A server survives panics of handlers, hooks and layers. A serving thread that panics or cannot start ends the
+//! serving.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
 use std::fmt::{self, Display};

@@ -96,7 +96,8 @@ fn every_failure_is_answered_and_the_connection_stays_usable() {
         let callee =
             PEER.start("callee", &path, &["4096", "4096", "adaptive", if with_text { "text" } else { "no text" }]);
         let mut caller = Caller::connect(&path).unwrap();
-        // Raw endpoints, and numbers without an endpoint, answer with an error reply of two bytes, which any caller reads.
+        // Raw endpoints, and numbers without an endpoint, answer with an error reply of two bytes, which any caller
+        // reads.
         for (msg_type, kind) in [
             (404, ErrorKind::NoHandler),
             (2, ErrorKind::HandlerFailed),

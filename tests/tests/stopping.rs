@@ -46,8 +46,8 @@ struct Server {
 }
 
 impl Server {
-    /// A server with `workers` threads, or on tokio if `workers` is 0. The handler of endpoint 1 sleeps for 500 ms. On tokio,
-    /// endpoint 3 sleeps for the requested milliseconds, and endpoint 4 blocks its thread for 2 s.
+    /// A server with `workers` threads, or on tokio if `workers` is 0. The handler of endpoint 1 sleeps for 500 ms. On
+    /// tokio, endpoint 3 sleeps for the requested milliseconds, and endpoint 4 blocks its thread for 2 s.
     fn start(workers: usize, stop_timeout: Duration) -> Self {
         let (folder, path) = socket();
         let mut server = RpcServer::bind_with(&path, ServerOptions::new().stop_timeout(stop_timeout)).unwrap();
@@ -73,8 +73,8 @@ impl Server {
                 .unwrap();
             dispatcher
                 .register_async(4, "compute", async |_: Vec<u8>| {
-                    // Keeps the runtime's other thread awake, which then drives the timers: the blocked thread may be the
-                    // one that drove them.
+                    // Keeps the runtime's other thread awake, which then drives the timers: the blocked thread may be
+                    // the one that drove them.
                     tokio::spawn(async {
                         loop {
                             tokio::task::yield_now().await;
@@ -179,7 +179,8 @@ fn connected_callers_learn_of_a_stop() {
         for round in 0..20 {
             let server = Server::start(workers, Duration::from_secs(1));
             let path = server.path.clone();
-            // Connects and calls while the server stops. A connected caller gets replies or the stop, and no other error.
+            // Connects and calls while the server stops. A connected caller gets replies or the stop, and no other
+            // error.
             let calling = std::thread::spawn(move || {
                 let mut errors = Vec::new();
                 while let Ok(mut caller) = Caller::connect_with(&path, &tachyon::Options::new().timeout(Duration::ZERO))

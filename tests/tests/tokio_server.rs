@@ -180,7 +180,8 @@ fn handlers_of_a_departed_caller_are_dropped() {
         let mut steady = server.caller();
         let slow = sleep(&mut steady, 1500);
         for round in 1..=5u64 {
-            // The second victim has more requests than handlers it may have, so the server does not read it when it dies.
+            // The second victim has more requests than handlers it may have, so the server does not read it when it
+            // dies.
             for (count, handlers) in [("10", 10), ("100", 26)] {
                 let mut victim = TOKIO_SERVICE.start("call", &server.path, &[count]);
                 assert_eq!(victim.line(), "called");

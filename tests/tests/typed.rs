@@ -135,8 +135,8 @@ fn a_mismatch_names_the_field_before_anything_is_called() {
         assert!(matches!(error, CallError::Mismatch(_)));
         assert_eq!(
             error.to_string(),
-            "price: field `quantity` of PriceRequest is i64 at offset 8 here, i32 at offset 8 at the callee; build both \
-             sides from one definition"
+            "price: field `quantity` of PriceRequest is i64 at offset 8 here, i32 at offset 8 at the callee; build \
+             both sides from one definition"
         );
     }
     // Raw endpoints are not compared, and the callee itself reports a missing endpoint.

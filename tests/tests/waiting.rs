@@ -62,7 +62,8 @@ fn two_cores() -> Option<(usize, usize)> {
     })
 }
 
-/// Pins the peer and this thread to a core each, so that neither keeps the other from running. False if there is one core.
+/// Pins the peer and this thread to a core each, so that neither keeps the other from running. False if there is one
+/// core.
 fn pin(peer: &Peer) -> bool {
     let Some((here, there)) = two_cores() else { return false };
     let only = |core| {
@@ -140,8 +141,8 @@ fn spun_for(waits: Waits) -> Option<Duration> {
     met.last()
 }
 
-/// The least number of parks of one side in [`CALLS`] waits, after forty long waits and five short ones. The side spins for
-/// such waits if only short waits came before.
+/// The least number of parks of one side in [`CALLS`] waits, after forty long waits and five short ones. The side spins
+/// for such waits if only short waits came before.
 fn parks_after_a_slow_spell(waits: Waits) -> u64 {
     // Half the longest wait, since the cost of a park varies.
     let time = (0..3).filter_map(|_| spun_for(waits)).max().unwrap_or(Duration::from_micros(10)) / 2;

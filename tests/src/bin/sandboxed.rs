@@ -1,11 +1,11 @@
-//! Becomes another program, on another system than the one it finds.
+//! Runs a program on another system than the present one.
 //!
-//! `sandboxed before_6_16 PROGRAM ...` takes `SO_PASSRIGHTS` from it by a filter of system calls.
-//! `sandboxed other_time PROGRAM ...` runs it in a time namespace whose monotonic clock is far ahead.
-//! `sandboxed no_users PROGRAM ...` runs it in a user namespace that maps no user.
-//! `sandboxed own_pids PROGRAM ...` runs it as the first process of a pid namespace.
+//! `sandboxed before_6_16 PROGRAM ...`: without `SO_PASSRIGHTS`, by a filter of system calls.
+//! `sandboxed other_time PROGRAM ...`: in a time namespace whose monotonic clock is far ahead.
+//! `sandboxed no_users PROGRAM ...`: in a user namespace that maps no user.
+//! `sandboxed own_pids PROGRAM ...`: as the first process of a pid namespace.
 //!
-//! Where the system does not permit that, it says so and ends with the status 77.
+//! If the system does not permit the sandbox, the program prints the reason and ends with the status 77.
 
 use std::error::Error;
 use std::os::unix::process::CommandExt;
@@ -16,7 +16,7 @@ use tachyon_tests::fork;
 use tachyon_tests::process::{arguments, report};
 use tachyon_tests::sandbox::{NOT_PERMITTED, forbid_refusing_descriptors, unshare_pids, unshare_time, unshare_users};
 
-/// Some 27 hours.
+/// Seconds that the clock is ahead: some 27 hours.
 const AHEAD: u32 = 100_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::process::exit(NOT_PERMITTED);
     }
     if matches!(*how, "other_time" | "own_pids") {
-        // The namespace is that of children.
+        // Only children of this process are in the namespace.
         if let Some(child) = fork::fork() {
             std::process::exit(fork::reap(child).unwrap_or(1));
         }

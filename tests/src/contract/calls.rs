@@ -1,4 +1,4 @@
-//! What a caller does with the contract, whichever program and language serves it.
+//! Calls of every endpoint of the contract, with the expected replies. Rust or Python serves the contract.
 
 #![allow(clippy::unwrap_used, clippy::float_cmp, reason = "a test fails by panicking, and values are exact")]
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panicking")]
@@ -20,21 +20,21 @@ fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// Calls an endpoint that sends back its argument in both ways.
+/// Calls an endpoint that sends its argument back, for an owned reply and for a view.
 macro_rules! same {
     ($calls:expr, $endpoint:ident, $value:expr) => {
         same!($calls, $endpoint, $value, $value)
     };
     ($calls:expr, $endpoint:ident, $value:expr, $expected:expr) => {
         assert_eq!(one::$endpoint::call($calls, $value).unwrap(), $expected, stringify!($endpoint));
-        let lent = one::$endpoint::call_in_place($calls, $value).unwrap();
-        let first = format!("{:?}", lent.get());
-        assert_eq!(first, format!("{:?}", lent.get()), "a view is the same however often it is taken");
-        assert_eq!(lent.into_owned(), $expected, stringify!($endpoint));
+        let reply = one::$endpoint::call_in_place($calls, $value).unwrap();
+        let first = format!("{:?}", reply.get());
+        assert_eq!(first, format!("{:?}", reply.get()), "each view of a reply is the same");
+        assert_eq!(reply.into_owned(), $expected, stringify!($endpoint));
     };
 }
 
-/// Small values, and those that fit no slot of 232 bytes.
+/// Values that fit a slot of 232 bytes, and larger values.
 pub fn call_every_form(calls: &mut impl Calls) {
     same!(calls, value_u8, u8::MAX);
     same!(calls, value_u16, u16::MAX);
@@ -134,7 +134,7 @@ pub fn call_every_form(calls: &mut impl Calls) {
     same!(calls, maybe_owned_scans, None, None);
 }
 
-/// Calls `everything`, and expects what was sent.
+/// Calls `everything`, whose reply is its arguments.
 fn call_everything(calls: &mut impl Calls, maybe: Option<&str>, other: Option<&Scan>) {
     let (scan, empty) = (a_scan(3), an_empty_scan());
     let expected = Everything {
@@ -185,7 +185,7 @@ fn call_everything(calls: &mut impl Calls, maybe: Option<&str>, other: Option<&S
     assert_eq!(found.unwrap(), expected);
 }
 
-/// Seven endpoints of several arguments and none, which reach 13 handlers with state.
+/// Endpoints of several arguments and of none. 13 calls reach a handler with state.
 pub fn call_several_arguments(calls: &mut impl Calls) {
     let scan = a_scan(3);
     for maybe in [None, Some(""), Some("maybe")] {
@@ -201,20 +201,20 @@ pub fn call_several_arguments(calls: &mut impl Calls) {
             ..scan.clone()
         };
         assert_eq!(moved::call(calls, &scan, 0.5, Some("tag")).unwrap(), by("tag"));
-        let lent = moved::call_in_place(calls, ScanRef::from(&scan), 0.5, None).unwrap();
-        let view = lent.get();
+        let reply = moved::call_in_place(calls, ScanRef::from(&scan), 0.5, None).unwrap();
+        let view = reply.get();
         assert_eq!((view.tags.get(0), view.points.len(), view.frame), (Some("moved"), points.into(), "gr\u{fc}n"));
         let origins: Vec<OriginRef<'_>> = view.sources.iter().collect();
         assert_eq!((origins.len(), origins[0].sensor, origins[1].more), (2, "north", None));
         assert_eq!(view, ScanRef::from(&by("moved")));
-        assert_eq!(lent.into_owned(), by("moved"));
+        assert_eq!(reply.into_owned(), by("moved"));
     }
     let code = char_code::Code { number: b',' };
     assert_eq!(split::call(calls, "a,,bc", code).unwrap(), ["a", "", "bc"]);
     assert!(matches!(split::call(calls, "", &code), Err(CallError::Failed(ScanError::Busy))));
 }
 
-/// Endpoints that take one form each and count their calls: 9 reach a handler with state.
+/// Endpoints that take one form each. 9 calls reach a handler with state.
 pub fn call_every_taker(calls: &mut impl Calls) {
     let before = reached::call(calls).unwrap();
     let small = a_small();
@@ -234,7 +234,7 @@ pub fn call_every_taker(calls: &mut impl Calls) {
     assert_eq!(gives_small::call(calls).unwrap(), small);
 }
 
-/// Replies that are owned elsewhere, borrowed, shared, constant, absent.
+/// Replies that are shared, borrowed, boxed, static, and absent.
 pub fn call_every_reply(calls: &mut impl Calls) {
     assert_eq!(shared_text::call(calls, true).unwrap(), "TEXT");
     assert_eq!(cow_text::call(calls, "text").unwrap(), "text");
@@ -262,8 +262,8 @@ fn failed<T: Debug>(outcome: Result<T, CallError<ScanError>>) -> ScanError {
     }
 }
 
-/// One call of each ending: a reply, a declared error, an error in words, a panic, and no endpoint.
-pub fn end_in_every_way(caller: &mut Caller) {
+/// One call for each outcome: a reply, a declared error, an error with a text, a panic, and no endpoint.
+pub fn call_every_outcome(caller: &mut Caller) {
     nothing::call(caller).unwrap();
     takes_one::call(caller, &a_small()).unwrap();
     assert_eq!(failed(fails::call(caller, 0, "")), ScanError::Busy);
@@ -272,7 +272,7 @@ pub fn end_in_every_way(caller: &mut Caller) {
     remote(caller.request(404, &[]).map(drop));
 }
 
-/// The service `Sensors`, which holds what it is told between calls.
+/// The service `Sensors`, whose state lasts between calls.
 pub fn call_service(caller: &mut Caller) {
     let mut client = SensorsClient::new(caller).within(PATIENCE);
     let scan = a_scan(300);
@@ -289,7 +289,7 @@ pub fn call_service(caller: &mut Caller) {
     assert_eq!(client.name().unwrap(), "");
 }
 
-/// Calls that are under way at once, to a peer that answers one after the other.
+/// Calls in flight at the same time, to a peer that answers one after the other.
 pub fn finish_in_any_order(caller: &mut Caller) {
     let scan = a_scan(200);
     let sums: Vec<_> = (0..8).map(|at| add_slowly::start(caller, at, 1, 0).unwrap()).collect();
@@ -302,25 +302,25 @@ pub fn finish_in_any_order(caller: &mut Caller) {
     assert_eq!(last.finish(caller).unwrap(), ["a", "b"]);
     for (at, sum) in sums.into_iter().enumerate().rev() {
         if at == 3 {
-            // A call between them.
+            // A call while others are in flight.
             assert_eq!(zeros::call(caller, 300).unwrap(), [0; 300]);
         }
         assert_eq!(sum.finish(caller).unwrap(), at as u64 + 1);
     }
     assert!(matches!(failing.finish(caller), Err(CallError::Failed(ScanError::NoSensor { sensor: 3 }))));
     let [first, second] = scans;
-    let lent = second.finish_in_place(caller).unwrap();
-    assert_eq!((lent.get().points[0].x.to_bits(), lent.get().points.len()), (1.5f32.to_bits(), 200));
-    drop(lent);
+    let reply = second.finish_in_place(caller).unwrap();
+    assert_eq!((reply.get().points[0].x.to_bits(), reply.get().points.len()), (1.5f32.to_bits(), 200));
+    drop(reply);
     assert_eq!(first.finish(caller).unwrap().points.len(), 200);
     assert_eq!(caller.outstanding(), 0);
-    // One that is given up is not outstanding any more.
+    // A forgotten call is no longer outstanding.
     let given_up = add_slowly::start(caller, 1, 1, 0).unwrap();
     assert!(caller.forget(given_up.correlation_id()));
     assert!(matches!(given_up.finish(caller), Err(CallError::UnknownCorrelation(_))));
 }
 
-/// Requests and replies that can never fit rings of 4096 bytes; 6 handlers with state are reached.
+/// Requests and replies that can never fit rings of 4096 bytes. 6 calls reach a handler with state.
 pub fn exceed_rings(caller: &mut Caller) {
     let ends = "e".repeat(5000);
     for _ in 0..3 {
@@ -344,20 +344,20 @@ fn odd(why: &str) -> ScanError {
     ScanError::Odd { why: why.to_owned(), origin: None, marks: vec![] }
 }
 
-/// Errors that are declared arrive as themselves.
+/// Declared errors arrive typed.
 pub fn fail_as_declared(caller: &mut Caller) {
     let long = "why ".repeat(400);
     assert_eq!(failed(fails::call(caller, 0, "")), ScanError::Busy);
     assert_eq!(failed(fails::call(&mut caller.within(PATIENCE), 1, "")), ScanError::NoSensor { sensor: 3 });
     assert_eq!(failed(fails::call(caller, 2, "because")), odd("because"));
-    // The fields are whole although the text is cut.
+    // The fields are complete although the text is cut.
     assert_eq!(failed(fails::call(caller, 2, &long)), odd(&long));
     let with_more = ScanError::Odd { why: String::new(), origin: Some(an_origin()), marks: vec![a_mark()] };
     assert_eq!(failed(fails::call(caller, 3, "")), with_more);
     assert_eq!(failed(fails::call_in_place(caller, 1, "")), ScanError::NoSensor { sensor: 3 });
-    // A request that is none is no failure either.
+    // A malformed request is no failure of the handler.
     assert_eq!(remote(caller.request(110, &[1]).map(drop)).kind, ErrorKind::BadRequest);
-    // Fields that are too many stay behind, and name and text arrive.
+    // Fields that do not fit an error reply are dropped. The name and the text arrive.
     let error = remote(fails::call(caller, 4, "because"));
     assert_eq!((error.kind, error.name.as_str(), error.text.as_str()), (ErrorKind::HandlerFailed, "Odd", "because"));
     let error = remote(fails::call(caller, 4, &long));
@@ -366,7 +366,7 @@ pub fn fail_as_declared(caller: &mut Caller) {
     assert_eq!(error.name, "Odd");
 }
 
-/// Errors that no endpoint declares: `failed` precedes the text of an error, `panicked` that of a panic or exception.
+/// Undeclared errors. `failed` precedes the text of an error, and `panicked` the text of a panic or exception.
 pub fn fail_in_words(caller: &mut Caller, failed: &str, panicked: &str) {
     let failing = |outcome| {
         let error: RpcError = outcome;
@@ -377,15 +377,15 @@ pub fn fail_in_words(caller: &mut Caller, failed: &str, panicked: &str) {
     assert_eq!(failing(remote(fails_in_words::call(caller, "word", 2))), format!("{failed}wordword"));
     let text = failing(remote(fails_in_words::call(caller, "\u{e9}", 2000)));
     assert_eq!(text, format!("{failed}{}\u{2026}", "\u{e9}".repeat((1021 - failed.len()) / 2)));
-    assert_eq!(failing(remote(fails_raw::call(caller, b"raw"))), "", "raw endpoints give no words");
+    assert_eq!(failing(remote(fails_raw::call(caller, b"raw"))), "", "raw endpoints send no text");
     assert_eq!(parses::call(caller, "7f", 16).unwrap(), 0x7f);
     assert_eq!(failing(remote(parses::call(caller, "x", 10))), format!("{failed}invalid digit found in string"));
     assert_eq!(failing(remote(fails::call(caller, 9, "thrown"))), format!("{panicked}thrown"));
     let error = remote(caller.request(404, &[]).map(drop));
-    assert_eq!((error.kind, error.text.as_str()), (ErrorKind::NoHandler, ""), "no endpoint gives no words");
+    assert_eq!((error.kind, error.text.as_str()), (ErrorKind::NoHandler, ""), "a missing endpoint sends no text");
 }
 
-/// Errors of a peer that hides their texts: names and fields arrive.
+/// Errors of a peer that hides their texts. Names and fields arrive.
 pub fn fail_without_texts(caller: &mut Caller) {
     assert_eq!(failed(fails::call(caller, 1, "")), ScanError::NoSensor { sensor: 3 });
     assert_eq!(failed(fails::call(caller, 2, "because")), odd("because"));
@@ -401,5 +401,5 @@ pub fn fail_without_texts(caller: &mut Caller) {
     }
 }
 
-/// Longest that a call within a deadline may take.
+/// Timeout of each call.
 pub const PATIENCE: Duration = Duration::from_mins(1);

@@ -62,7 +62,8 @@ fn a_server_on_tokio_serves_its_other_callers() {
     serves_on("tokio");
 }
 
-/// Connects each victim to a hostile peer that performs each list of acts. The victim's operations must time out in time.
+/// Connects each victim to a hostile peer that performs each list of acts. The victim's operations must time out in
+/// time.
 fn times_out(hostile: &str, victims: &[(&str, &str)], scenes: &[&[&str]]) {
     let all = System::ALL.into_iter().flat_map(|system| victims.iter().map(move |victim| (system, *victim)));
     let all = all.flat_map(|(system, victim)| scenes.iter().map(move |acts| (system, victim, *acts)));
@@ -103,7 +104,8 @@ fn senders_time_out_in_time() {
     times_out("receiver", &[("sender", "park"), ("sender", "adaptive")], &[&["linger"], &["idle", "linger"]]);
 }
 
-/// Passes a lingering descriptor to a listener at each step of a handshake. The descriptors linger while the result lives.
+/// Passes a lingering descriptor to a listener at each step of a handshake. The descriptors linger while the result
+/// lives.
 fn pass_in_handshakes(path: &Path, system: System) -> Vec<(OwnedFd, Option<TcpStream>)> {
     let hello = hello(RPC, SOURCE);
     let mut all = Vec::new();

@@ -99,8 +99,8 @@ fn a_server_on_tokio_serves_its_other_callers() {
     serves_on("tokio");
 }
 
-/// Connects each victim to a hostile peer that performs `before`, if any, and then each act. The victim's operations must
-/// time out in time.
+/// Connects each victim to a hostile peer that performs `before`, if any, and then each act. The victim's operations
+/// must time out in time.
 fn times_out(hostile: &str, before: Option<&str>, victims: &[(&str, &str)]) {
     let all = victims.iter().flat_map(|victim| acts().map(move |act| (*victim, act)));
     in_parallel(all.collect(), |((role, mode), (system, act, end))| {

@@ -1,4 +1,4 @@
-//! The directions of a connection, without what is public of them.
+//! The directions of a connection, without their public types.
 
 #[path = "../../../../tachyon/src/bus/connection.rs"]
 mod connection;

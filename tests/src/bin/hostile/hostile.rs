@@ -1,18 +1,19 @@
-//! A peer that connects with the library, then does to the sockets of the connection what no library does.
+//! A peer that connects with the library, and then attacks the other side through the sockets of the connection.
 //!
-//! `hostile caller|callee|sender|receiver SOCKET ACT...`: a caller and a sender connect, the others listen. The acts come
-//! one after the other, and then it hangs until it is killed:
+//! `hostile caller|callee|sender|receiver SOCKET ACT...`: a caller connects, the others listen. The peer performs the
+//! acts in order, and then hangs until it is killed:
 //!
-//! - `call` makes a call and takes its reply, `post:MS` begins one that takes so many milliseconds,
-//! - `take` takes a request, `serve` answers one,
+//! - `call` makes a call and takes the reply, `post:MS` starts a call whose handler sleeps for MS milliseconds,
+//! - `take` takes a request, `serve` takes a request and answers it,
 //! - `idle` waits until the other side has parked, most probably,
-//! - `linger` passes a descriptor that takes long to close, and says whether it was `refused`,
-//! - `say:LEN` sends a message of so many bytes, `flood:LEN` sends such messages for ever,
-//! - `fill:LEN` sends them until no more fit,
-//! - `receive` and `peek` receive for ever, from threads of their own, on copies of the sockets,
-//! - `stuck` sends and receives bytes that never arrive, from such threads; it says `unable` where it cannot.
+//! - `linger` passes a descriptor that takes long to close, and prints `passed` or `refused`,
+//! - `say:LEN` sends a message of LEN bytes, `flood:LEN` sends such messages for ever,
+//! - `fill:LEN` sends such messages until the socket is full,
+//! - `receive` and `peek` receive for ever, in other threads, on copies of the sockets,
+//! - `stuck` sends from and receives into a page that is never provided, in other threads. Prints `stuck`, or `unable`
+//!   if the system does not permit it.
 //!
-//! `hostile foreign SOCKET` listens as another user, which only root can, and passes such a descriptor to each client.
+//! `hostile foreign SOCKET` listens as another user, and passes a lingering descriptor to each client. Needs root.
 
 use std::error::Error;
 use std::os::fd::OwnedFd;
@@ -36,10 +37,10 @@ use tachyon_tests::wire::{accept, listener};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Another user than root.
-const NOBODY: u32 = 65_534;
+/// The user id of a user without rights.
+const UNPRIVILEGED: u32 = 65_534;
 
-/// Bytes of each ring.
+/// Capacity of each ring, in bytes.
 const RING: usize = 1 << 16;
 
 fn main() -> Outcome {
@@ -52,10 +53,10 @@ fn main() -> Outcome {
     let end = End::new(role, Path::new(path))?;
     let sockets = sockets(&before)?;
     report("connected")?;
-    let mut scene = Scene { end, sockets, kept: Vec::new() };
+    let mut connection = Connection { end, sockets, kept: Vec::new() };
     for act in acts {
         let (act, number) = act.split_once(':').unwrap_or((act, "0"));
-        scene.play(act, number.parse()?)?;
+        connection.perform(act, number.parse()?)?;
     }
     report("done")?;
     loop {
@@ -68,7 +69,7 @@ fn report(line: &str) -> Outcome {
 }
 
 fn foreign(path: &Path) -> Outcome {
-    let (group, user) = (Gid::from_raw(NOBODY), Uid::from_raw(NOBODY));
+    let (group, user) = (Gid::from_raw(UNPRIVILEGED), Uid::from_raw(UNPRIVILEGED));
     set_thread_res_gid(group, group, group)?;
     set_thread_res_uid(user, user, user)?;
     let listening = listener(path)?;
@@ -88,7 +89,7 @@ fn foreign(path: &Path) -> Outcome {
     }
 }
 
-/// The end of the connection that this process has.
+/// This process's end of the connection.
 enum End {
     Caller(Caller),
     Callee(Callee),
@@ -112,29 +113,29 @@ fn descriptors() -> Outcome<Vec<i32>> {
     let entries = std::fs::read_dir("/proc/self/fd")?;
     let numbers: Vec<String> =
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<Outcome<_>>()?;
-    // Among them was the folder itself, which is closed by now.
+    // The entry for the folder itself is closed by now.
     let open = numbers.iter().filter(|number| Path::new("/proc/self/fd").join(number).read_link().is_ok());
     open.map(|number| Ok(number.parse()?)).collect()
 }
 
-/// Copies of the sockets that were not there before.
+/// Copies of the sockets that are not among the descriptors `before`.
 fn sockets(before: &[i32]) -> Outcome<Vec<OwnedFd>> {
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
     let new = descriptors()?.into_iter().filter(|descriptor| !before.contains(descriptor));
     let copies = new.map(|descriptor| Ok(pidfd_getfd(&own, descriptor, PidfdGetfdFlags::empty())?));
     let mut sockets = copies.collect::<Outcome<Vec<_>>>()?;
     sockets.retain(|copy| sockopt::socket_type(copy).is_ok());
-    if sockets.is_empty() { Err("a connection without a socket".into()) } else { Ok(sockets) }
+    if sockets.is_empty() { Err("the connection has no socket".into()) } else { Ok(sockets) }
 }
 
-struct Scene {
+struct Connection {
     end: End,
     sockets: Vec<OwnedFd>,
     kept: Vec<std::net::TcpStream>,
 }
 
-impl Scene {
-    fn play(&mut self, act: &str, number: usize) -> Outcome {
+impl Connection {
+    fn perform(&mut self, act: &str, number: usize) -> Outcome {
         match act {
             "call" => drop(self.caller()?.request(1, b"a call")?),
             "post" => drop(self.caller()?.call(6, &(number as u64).to_le_bytes())?),
@@ -153,20 +154,22 @@ impl Scene {
                 while send(socket, &vec![0; number], flags()).is_ok() {}
                 Ok(())
             })?,
-            "flood" => self.beside(move |socket| {
+            "flood" => self.in_thread(move |socket| {
                 let message = vec![0; number];
                 loop {
                     match send(&socket, &message, flags()) {
                         Err(Errno::AGAIN) => thread::yield_now(),
-                        // The other side has hung up.
+                        // The other side hung up.
                         Err(_) => return,
                         Ok(_) => {}
                     }
                 }
             })?,
-            "receive" => self.beside(|socket| while recv(&socket, &mut [0; 64][..], RecvFlags::empty()).is_ok() {})?,
-            "peek" => self.beside(|socket| while recv(&socket, &mut [0; 64][..], RecvFlags::PEEK).is_ok() {})?,
-            "stuck" => self.stick()?,
+            "receive" => {
+                self.in_thread(|socket| while recv(&socket, &mut [0; 64][..], RecvFlags::empty()).is_ok() {})?;
+            }
+            "peek" => self.in_thread(|socket| while recv(&socket, &mut [0; 64][..], RecvFlags::PEEK).is_ok() {})?,
+            "stuck" => self.hold_in_system_calls()?,
             _ => return Err(format!("no such act: {act}").into()),
         }
         Ok(())
@@ -186,7 +189,7 @@ impl Scene {
             match Lingering::new()?.pass(socket, &[0; 8]) {
                 Ok(other) => self.kept.push(other),
                 Err(Errno::PERM) => refused += 1,
-                // The other side has hung up.
+                // The other side hung up.
                 Err(Errno::PIPE | Errno::CONNRESET) => {}
                 Err(errno) => return Err(errno.into()),
             }
@@ -194,7 +197,7 @@ impl Scene {
         report(if refused > 0 { "refused" } else { "passed" })
     }
 
-    /// Does something with each socket, which fails only once the other side has hung up.
+    /// Runs `act` for each socket. A full socket, or a peer that hung up, is no error.
     fn each(&self, act: impl Fn(&OwnedFd) -> Result<(), Errno>) -> Outcome {
         for socket in &self.sockets {
             match act(socket) {
@@ -205,8 +208,8 @@ impl Scene {
         Ok(())
     }
 
-    /// Does something with a copy of each socket, in a thread of its own, and where it has to wait it waits.
-    fn beside(&self, act: impl Fn(OwnedFd) + Clone + Send + 'static) -> Outcome {
+    /// Runs `act` in a new thread for a blocking copy of each socket.
+    fn in_thread(&self, act: impl Fn(OwnedFd) + Clone + Send + 'static) -> Outcome {
         for socket in &self.sockets {
             let (copy, act) = (socket.try_clone()?, act.clone());
             fcntl_setfl(&copy, fcntl_getfl(&copy)? - OFlags::NONBLOCK)?;
@@ -215,25 +218,25 @@ impl Scene {
         Ok(())
     }
 
-    fn stick(&self) -> Outcome {
+    fn hold_in_system_calls(&self) -> Outcome {
         if let Err(error) = MissingPage::new() {
             return report(&format!("unable: {error}"));
         }
-        // For a socket that both ends of were given away: something to receive.
+        // So that the receiving threads have a message to receive.
         self.each(|socket| send(socket, &[0; 8], flags()).map(drop))?;
-        self.beside(|socket| {
-            if let Ok(mut absent) = MissingPage::new() {
-                let _ = recv(&socket, absent.bytes(), RecvFlags::empty());
+        self.in_thread(|socket| {
+            if let Ok(mut page) = MissingPage::new() {
+                let _ = recv(&socket, page.bytes(), RecvFlags::empty());
             }
         })?;
-        let (tell, told) = channel();
-        self.beside(move |socket| {
-            if let Ok(mut absent) = MissingPage::new() {
-                drop(tell.send(absent.awaited()));
-                let _ = send(&socket, absent.bytes(), SendFlags::NOSIGNAL);
+        let (sender, receiver) = channel();
+        self.in_thread(move |socket| {
+            if let Ok(mut page) = MissingPage::new() {
+                drop(sender.send(page.awaited()));
+                let _ = send(&socket, page.bytes(), SendFlags::NOSIGNAL);
             }
         })?;
-        for awaited in told.iter().take(self.sockets.len()) {
+        for awaited in receiver.iter().take(self.sockets.len()) {
             poll(&mut [PollFd::new(&awaited?, PollFlags::IN)], None)?;
         }
         report("stuck")

@@ -1,4 +1,5 @@
-//! A peer that speaks the handshake by itself, and then does to the shared memory what its descriptor allows.
+//! A peer that performs the handshake without the library, and then attacks the other side through the shared memory:
+//! `vandal sender|receiver|caller SOCKET`.
 
 use std::error::Error;
 use std::os::fd::OwnedFd;
@@ -18,7 +19,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
     let arguments = arguments();
-    let [role, path] = &arguments[..] else { return Err("usage: vandal sender|receiver|caller PATH".into()) };
+    let [role, path] = &arguments[..] else { return Err("usage: vandal sender|receiver|caller SOCKET".into()) };
     if *role == "caller" {
         return rewrite(Path::new(path));
     }
@@ -41,7 +42,7 @@ fn main() -> Outcome {
         connection.ring()?;
         wait_for_released(ring, 64)?;
     } else {
-        // Until the sender has filled its ring.
+        // Waits until the sender has filled its ring.
         while !ring.is_published(63)? {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -49,12 +50,12 @@ fn main() -> Outcome {
     punch(&ring.memory, 0, whole)?;
     report("holed")?;
     connection.ring()?;
-    // Until the other side hangs up, or kills us.
+    // Waits until the other side hangs up, or kills this process.
     while !receive(&connection.socket)?.0.is_empty() {}
     Ok(())
 }
 
-/// Sends a callee requests for its endpoint 1 and changes them while they are read, for as long as it listens.
+/// Sends requests for endpoint 1, and changes them while the callee reads them, until the connection ends.
 fn rewrite(path: &Path) -> Outcome {
     let connection = Connection::connect(path, RPC, SOURCE)?;
     let [requests, replies] = &connection.rings[..] else { return Err("not welcomed with two rings".into()) };
@@ -64,18 +65,18 @@ fn rewrite(path: &Path) -> Outcome {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let sent = scope.spawn(|| -> Result<(), Errno> {
-            while requests.state()? == 0 && hear_nothing(&connection.socket) {
+            while requests.state()? == 0 && is_connected(&connection.socket) {
                 let position = next.load(Ordering::Relaxed);
-                // Few at a time, so that most are written to while they are read.
+                // At most 8 requests at a time, so that most are changed while they are read.
                 if position < requests.released()? + 8 {
                     requests.publish(position, position + 1, &valid)?;
                     next.store(position + 1, Ordering::Relaxed);
                     connection.ring()?;
                 }
-                // Every reply is given back unread.
-                let given_back = replies.released()?;
-                if replies.is_published(given_back)? {
-                    replies.release(given_back + 1)?;
+                // Releases every reply unread.
+                let released = replies.released()?;
+                if replies.is_published(released)? {
+                    replies.release(released + 1)?;
                 }
             }
             Ok(())
@@ -88,7 +89,7 @@ fn rewrite(path: &Path) -> Outcome {
                     let changed = [random.u8(..)];
                     requests.rewrite(position, random.u64(..len), &changed)?;
                 }
-                // Back again, so that about half of the requests are read well.
+                // Restored, so that the callee reads about half of the requests as valid.
                 requests.rewrite(position, 0, &valid)?;
             }
             Ok(())
@@ -96,19 +97,19 @@ fn rewrite(path: &Path) -> Outcome {
         let sent = sent.join();
         over.store(true, Ordering::Relaxed);
         drop(changed.join());
-        // The callee ends the connection when it has seen enough.
+        // The sending thread fails when the callee ends the connection.
         drop(sent);
         Ok(())
     })
 }
 
-/// Whether the peer is still there, whatever it said.
-fn hear_nothing(socket: &OwnedFd) -> bool {
+/// Whether the peer has not hung up. Drops a message of the peer.
+fn is_connected(socket: &OwnedFd) -> bool {
     let mut bytes = [0; 64];
     !matches!(recv(socket, &mut bytes, RecvFlags::DONTWAIT), Ok((_, 0)) | Err(Errno::CONNRESET | Errno::PIPE))
 }
 
-/// Every way to change the file's size, or to take the right to write from whoever has it mapped.
+/// Tries every way to change the file's size or to forbid writing, and names those that succeed.
 fn resize(memory: &OwnedFd) -> Result<String, Box<dyn Error>> {
     let len = fstat(memory)?.st_size.cast_unsigned();
     let outcomes = [
@@ -133,7 +134,7 @@ fn punch(memory: &OwnedFd, from: u64, len: u64) -> Outcome {
     Ok(fallocate(memory, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, from, len)?)
 }
 
-/// Waits until the receiver has given back everything before a position.
+/// Waits until the receiver has released every message before a position.
 fn wait_for_released(ring: &Segment, position: u64) -> Outcome {
     while ring.released()? < position {
         std::thread::sleep(Duration::from_millis(1));

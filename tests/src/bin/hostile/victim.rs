@@ -1,8 +1,7 @@
-//! A process that deals with a hostile peer: prints what each of its operations came to, and says of one that took
-//! longer than [`AT_ONCE`] how long that was.
+//! A process whose peer is hostile. Prints the outcome of each operation, and the duration if it exceeds [`AT_ONCE`].
 //!
-//! `victim caller|async_caller|pool|receiver|sender SOCKET MODE` connects and makes operations with a timeout of half a
-//! second, then closes. `victim connect|connect_any SOCKET` connects with such a timeout, then makes a call.
+//! `victim caller|async_caller|pool|receiver|sender SOCKET MODE` connects, performs operations with a timeout of half a
+//! second, and closes. `victim connect|connect_any SOCKET` connects with such a timeout, and makes calls.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -17,12 +16,12 @@ use tokio::runtime::Builder;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Longest an operation may take that is to time out after [`LIMIT`]: for a busy machine.
+/// Longest that an operation with the timeout [`LIMIT`] may take on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(6);
 
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// Operations of each kind: what the peer does during the first one is met by the second at the latest.
+/// Operations of each kind: the second one notices an attack during the first.
 const TRIES: u32 = 2;
 
 fn main() -> Outcome {
@@ -43,7 +42,7 @@ fn main() -> Outcome {
             drop(pool.get()?);
             connected()?;
             for _ in 0..TRIES {
-                tell("call", || pool.request_timeout(1, b"pooled", LIMIT))?;
+                run("call", || pool.request_timeout(1, b"pooled", LIMIT))?;
             }
             close("close", pool)
         }
@@ -62,8 +61,8 @@ fn connected() -> Outcome {
     report("connected")
 }
 
-/// Tells what came of an operation: the name of its error, or that it went well.
-fn tell<T, E: Debug>(what: &str, operation: impl FnOnce() -> Result<T, E>) -> Outcome {
+/// Prints the outcome of an operation: the name of its error, or `fine`.
+fn run<T, E: Debug>(what: &str, operation: impl FnOnce() -> Result<T, E>) -> Outcome {
     let began = Instant::now();
     let outcome = operation().map(drop).map_err(|error| word(&error));
     let took = began.elapsed();
@@ -71,7 +70,7 @@ fn tell<T, E: Debug>(what: &str, operation: impl FnOnce() -> Result<T, E>) -> Ou
     report(&format!("{what} {}{late}", outcome.err().unwrap_or_else(|| "fine".to_owned())))
 }
 
-/// The name of an error; of one that a pool passes on, of that one.
+/// The name of an error, or of the error inside an error of a pool.
 fn word(error: &impl Debug) -> String {
     let debugged = format!("{error:?}");
     name(debugged.strip_prefix("Call(").or(debugged.strip_prefix("Connect(")).unwrap_or(&debugged))
@@ -79,7 +78,7 @@ fn word(error: &impl Debug) -> String {
 
 /// Closes an end of a connection by dropping it.
 fn close<T>(what: &str, end: T) -> Outcome {
-    tell(what, || {
+    run(what, || {
         drop(end);
         Ok::<_, ()>(())
     })
@@ -87,9 +86,9 @@ fn close<T>(what: &str, end: T) -> Outcome {
 
 fn calls(mut caller: Caller) -> Outcome {
     connected()?;
-    tell("call", || caller.request_timeout(1, b"a request", LIMIT).map(drop))?;
+    run("call", || caller.request_timeout(1, b"a request", LIMIT).map(drop))?;
     let call = caller.call(1, b"another");
-    tell("wait", || call.and_then(|call| caller.wait_timeout(call, LIMIT).map(drop)))?;
+    run("wait", || call.and_then(|call| caller.wait_timeout(call, LIMIT).map(drop)))?;
     close("close", caller)
 }
 
@@ -102,7 +101,7 @@ fn async_caller(path: &Path, options: &Options) -> Outcome {
             let began = Instant::now();
             let outcome = caller.request_timeout(1, b"a request", LIMIT).await;
             let took = began.elapsed();
-            tell("call", || outcome)?;
+            run("call", || outcome)?;
             if took > AT_ONCE {
                 report(&format!("call took {took:?}"))?;
             }
@@ -115,26 +114,26 @@ fn async_caller(path: &Path, options: &Options) -> Outcome {
 fn receives(mut receiver: Receiver) -> Outcome {
     connected()?;
     for _ in 0..TRIES {
-        tell("receive", || receiver.recv_timeout(LIMIT).map(drop))?;
-        tell("look", || receiver.try_recv().map(drop))?;
+        run("receive", || receiver.recv_timeout(LIMIT).map(drop))?;
+        run("look", || receiver.try_recv().map(drop))?;
     }
     close("close", receiver)
 }
 
 fn sends(mut sender: Sender) -> Outcome {
     connected()?;
-    // The ring is full after as many messages as it has slots, and a receiver that takes none leaves it so.
+    // Fills the ring, whose receiver takes no message.
     while sender.try_send(b"filling", 1).is_ok() {}
     for _ in 0..TRIES {
-        tell("send", || sender.send_timeout(b"one more", 1, LIMIT))?;
-        tell("try", || sender.try_send(b"one more", 1))?;
+        run("send", || sender.send_timeout(b"one more", 1, LIMIT))?;
+        run("try", || sender.try_send(b"one more", 1))?;
     }
     close("close", sender)
 }
 
 fn connects(path: &Path, options: &Options) -> Outcome {
     let mut caller = None;
-    tell("connect", || Caller::connect_with(path, options).map(|connected| caller = Some(connected)))?;
+    run("connect", || Caller::connect_with(path, options).map(|connected| caller = Some(connected)))?;
     match caller {
         Some(caller) => calls(caller),
         None => Ok(()),

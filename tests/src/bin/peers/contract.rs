@@ -1,4 +1,4 @@
-//! The other process of the contract's tests: one contract of every form, served in several ways, and called.
+//! Serves the contract in several ways, and calls it. `contract ROLE SOCKET ...`.
 
 use std::error::Error;
 use std::path::Path;
@@ -12,7 +12,7 @@ use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, calls, one}
 use tachyon_tests::evolution::{Reached, new, old};
 use tachyon_tests::process::{arguments, report};
 
-/// The contract as `tachyon codegen rust` writes it for its service in Python.
+/// The code that `tachyon codegen rust` generates from the service in Python.
 #[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic, reason = "as it is generated")]
 #[rustfmt::skip]
 #[path = "../../../tests/generated/contract_service.rs"]
@@ -22,7 +22,7 @@ type Ended = Result<(), Box<dyn Error>>;
 
 fn main() -> Ended {
     let arguments = arguments();
-    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: contract ROLE PATH ...".into()) };
+    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: contract ROLE SOCKET ...".into()) };
     let path = Path::new(path);
     match (*role, rest) {
         ("one", [size]) => callee(Dispatcher::new(one::ECHOES), path, size.parse()?),
@@ -50,21 +50,21 @@ fn main() -> Ended {
         ("call_hidden", []) => call_with(path, calls::fail_without_texts),
         ("call_small", []) => call_with(path, calls::exceed_rings),
         ("call_sensor", []) => call_with(path, calls::call_service),
-        ("call_endings", []) => call_with(path, calls::end_in_every_way),
+        ("call_endings", []) => call_with(path, calls::call_every_outcome),
         ("call_generated", []) => generated_calls(path),
         ("hostile", []) => hostile(path),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
 }
 
-/// Plays a scene as the caller of any program that serves the contract.
+/// Makes calls to a program that serves the contract.
 fn call_with(path: &Path, act: impl Fn(&mut Caller)) -> Ended {
     let mut caller = Caller::connect(path)?;
     act(&mut caller);
     Ok(())
 }
 
-/// Calls through the generated client.
+/// Makes calls through the generated client.
 fn generated_calls(path: &Path) -> Ended {
     use generated::{Code, EndpointsClient, FailsError, Grade, Point, SplitError};
 
@@ -98,7 +98,7 @@ fn report_or_panic(line: &str) {
     report(line).expect("the test reads the output");
 }
 
-/// Reports each failure.
+/// All endpoints. Each failure is printed.
 fn many(hide: bool) -> Dispatcher<Ledger> {
     let mut dispatcher = Dispatcher::with_state(Ledger::default(), TABLE);
     dispatcher.hide_error_text(hide).on_failure(|error| report_or_panic(&format!("failure: {error}")));
@@ -112,10 +112,10 @@ fn callee<S>(mut dispatcher: Dispatcher<S>, path: &Path, size: usize) -> Ended {
     Ok(dispatcher.serve_forever(&mut callee)?)
 }
 
-/// Prints each request as a layer sees it.
-struct Diary;
+/// Prints each call that a layer sees.
+struct CallLog;
 
-impl Layer for Diary {
+impl Layer for CallLog {
     fn after(&self, call: &Context<'_>, outcome: &Outcome, _took: Duration) {
         report_or_panic(&format!("{} {} {} {outcome:?}", call.msg_type, call.name, call.request_size));
     }
@@ -125,7 +125,7 @@ impl Layer for Diary {
 fn seen_server(path: &Path) -> Ended {
     std::panic::set_hook(Box::new(|_| {}));
     let mut dispatcher = Dispatcher::with_state(Ledger::default(), TABLE);
-    dispatcher.layer(Diary);
+    dispatcher.layer(CallLog);
     let mut server = RpcServer::bind(path)?;
     Ok(dispatcher.serve_workers(&mut server, 1)?)
 }
@@ -136,7 +136,7 @@ fn server<S: Send + Sync>(dispatcher: &Dispatcher<S>, path: &Path, workers: usiz
     Ok(dispatcher.serve_workers(&mut server, workers)?)
 }
 
-/// Replies to a request with the bytes that the request brought for it, and does not describe itself.
+/// Replies to every request with the payload of the last [`NEXT`] request. Has no description.
 fn hostile(path: &Path) -> Ended {
     let mut callee = Callee::listen(path, 1 << 16, 1 << 16)?;
     let mut next = Vec::new();
@@ -159,5 +159,5 @@ fn hostile(path: &Path) -> Ended {
     }
 }
 
-/// The request whose payload is the next replies.
+/// The request whose payload is the reply from now on.
 const NEXT: u16 = 9999;

@@ -1,8 +1,8 @@
-//! A callee whose handlers go wrong in every way, and a caller that tells what it was told.
+//! A callee whose handlers fail in every way, and a caller that prints each outcome.
 //!
-//! `mishaps callee|server|workers|tokio SOCKET` serves; what a forked child met is written to `SOCKET.child`.
-//! `mishaps caller|pool|async SOCKET WHAT...` makes a call for each WHAT, `msg_type` or `msg_type:payload`, and prints
-//! what came of it and whether the next good call is answered. `mishaps pipeline|timeouts SOCKET COUNT` make COUNT calls.
+//! `mishaps callee|server|workers|tokio SOCKET` serves. A forked child writes its errors to `SOCKET.child`. `mishaps
+//! caller|pool|async SOCKET CALL...` makes each CALL, `msg_type` or `msg_type:payload`, and prints the outcome and
+//! whether the next good call is answered. `mishaps pipeline|timeouts SOCKET COUNT` makes COUNT calls.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -27,12 +27,12 @@ fn main() -> Outcome {
     match (*role, rest) {
         ("callee", []) => callee(path),
         ("server" | "workers" | "tokio", []) => server(path, role),
-        ("caller", whats) => tell(whats, &mut Caller::connect(path)?),
-        ("pool", whats) => tell(whats, &mut Pool::new(path, &Options::new(), &PoolOptions::new().max(1))),
-        ("async", whats) => {
+        ("caller", calls) => print_outcomes(calls, &mut Caller::connect(path)?),
+        ("pool", calls) => print_outcomes(calls, &mut Pool::new(path, &Options::new(), &PoolOptions::new().max(1))),
+        ("async", calls) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let caller = runtime.block_on(AsyncCaller::connect(path))?;
-            tell(whats, &mut Awaiting { runtime, caller })
+            print_outcomes(calls, &mut Awaiting { runtime, caller })
         }
         ("pipeline", [count]) => pipeline(path, count.parse()?),
         ("timeouts", [count]) => timeouts(path, count.parse()?),
@@ -71,8 +71,8 @@ fn dispatcher() -> Outcome<Dispatcher> {
     Ok(dispatcher)
 }
 
-/// What a forked child that runs on after its handler meets is written down, and the child ends.
-fn check_parent(path: &Path, parent: u32, mut again: impl FnMut() -> Result<(), ServeError>, first: &ServeError) {
+/// Ends a forked child that has returned from its handler, and writes the errors of its serving to a file.
+fn end_child(path: &Path, parent: u32, mut again: impl FnMut() -> Result<(), ServeError>, first: &ServeError) {
     if std::process::id() != parent {
         let second = again().err();
         let note = format!("{first:?} {second:?}");
@@ -90,7 +90,7 @@ fn callee(path: &Path) -> Outcome {
     let mut callee = Callee::listen(path, RING, RING)?;
     let mut dispatcher = dispatcher()?;
     if let Err(end) = dispatcher.serve_forever(&mut callee) {
-        check_parent(path, parent, || dispatcher.serve_once(&mut callee), &end);
+        end_child(path, parent, || dispatcher.serve_once(&mut callee), &end);
         return Err(end.into());
     }
     Ok(())
@@ -106,7 +106,7 @@ fn server(path: &Path, form: &str) -> Outcome {
     let outcome = match form {
         "workers" => dispatcher.serve_workers(&mut server, 3),
         "tokio" => {
-            // Not on this thread alone: what a task of a runtime with two does is to be seen, too.
+            // Two threads, so that handlers also run on another thread than this one.
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             dispatcher.register_async(10, "fails_later", async |_: Vec<u8>| {
                 tokio::task::yield_now().await;
@@ -122,13 +122,13 @@ fn server(path: &Path, form: &str) -> Outcome {
         _ => dispatcher.serve_forever(&mut server),
     };
     if let Err(end) = outcome {
-        check_parent(path, parent, || dispatcher.serve_forever(&mut server), &end);
+        end_child(path, parent, || dispatcher.serve_forever(&mut server), &end);
         return Err(end.into());
     }
     Ok(())
 }
 
-/// A way to call.
+/// A kind of caller.
 trait Calls {
     fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError>;
 }
@@ -165,9 +165,9 @@ fn word(error: &PoolError) -> String {
     }
 }
 
-fn tell(whats: &[&str], caller: &mut impl Calls) -> Outcome {
-    for what in whats {
-        let (msg_type, payload) = what.split_once(':').unwrap_or((what, "abc"));
+fn print_outcomes(calls: &[&str], caller: &mut impl Calls) -> Outcome {
+    for call in calls {
+        let (msg_type, payload) = call.split_once(':').unwrap_or((call, "abc"));
         let outcome = match caller.call(msg_type.parse()?, payload.as_bytes()) {
             Ok(reply) => String::from_utf8_lossy(&reply).into_owned(),
             Err(error) => word(&error),
@@ -182,7 +182,7 @@ fn tell(whats: &[&str], caller: &mut impl Calls) -> Outcome {
     Ok(())
 }
 
-/// Makes all the calls before it waits for the first reply.
+/// Makes all calls before it waits for the first reply.
 fn pipeline(path: &Path, count: u64) -> Outcome {
     let mut caller = Caller::connect(path)?;
     let calls =
@@ -195,7 +195,7 @@ fn pipeline(path: &Path, count: u64) -> Outcome {
     Ok(report(&format!("{count} answered, {} outstanding", caller.outstanding()))?)
 }
 
-/// Calls that time out, by turns ones that told the callee of their limit and ones that did not, then as many good ones.
+/// Makes calls that time out, alternately with a deadline for the callee and without, then as many good calls.
 fn timeouts(path: &Path, count: u64) -> Outcome {
     let mut caller = Caller::connect(path)?;
     let limit = Duration::from_micros(100);

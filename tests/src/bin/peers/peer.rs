@@ -1,4 +1,4 @@
-//! The other process of a test: plays one role over the socket it is given, prints what the test wants to know.
+//! The other process of a test, in one of several roles: `peer ROLE SOCKET ...`. Prints results for the test.
 
 use std::error::Error;
 use std::mem::forget;
@@ -18,7 +18,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
     let arguments = arguments();
-    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: peer ROLE PATH ...".into()) };
+    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: peer ROLE SOCKET ...".into()) };
     let path = Path::new(path);
     match (*role, rest) {
         ("receiver", [side, capacity, most, mode]) => receiver(path, side, capacity.parse()?, most.parse()?, mode),
@@ -90,7 +90,7 @@ fn main() -> Outcome {
         }
         ("ping_then_calls", [count]) => {
             let mut caller = Caller::connect(path)?;
-            // Nobody answers yet; the question stays in the ring.
+            // The callee does not answer yet, and the ping stays in the ring.
             drop(caller.ping(Duration::from_millis(1)));
             for number in 0..count.parse()? {
                 caller.call(1, &message(number, 100))?;
@@ -123,7 +123,7 @@ fn hang() -> Outcome {
     }
 }
 
-/// Checks every message of a stream and reports how many there were.
+/// Checks every message of a stream, and prints their number.
 fn receiver(path: &Path, side: &str, capacity: usize, most: usize, polling: &str) -> Outcome {
     let options = Options::new().polling(mode(polling));
     let mut receiver = match side {
@@ -183,7 +183,7 @@ fn batches(path: &Path, count: u64) -> Outcome {
     Ok(report(&largest.to_string())?)
 }
 
-/// Sends back what came.
+/// Sends the request back.
 #[tachyon_rpc(msg_type = 1)]
 fn echo(payload: &[u8]) -> Vec<u8> {
     payload.to_vec()
@@ -210,7 +210,7 @@ fn exit(_payload: &[u8]) -> Vec<u8> {
     std::process::exit(0)
 }
 
-/// Sleeps for the milliseconds it is sent, then sends them back.
+/// Sleeps for the requested milliseconds, then sends the request back.
 #[tachyon_rpc(msg_type = 6)]
 fn sleep(payload: &[u8]) -> Result<Vec<u8>, std::array::TryFromSliceError> {
     std::thread::sleep(Duration::from_millis(u64::from_le_bytes(payload.try_into()?)));
@@ -232,7 +232,7 @@ fn callee(path: &Path, forward: usize, reverse: usize, polling: &str, text: &str
     Ok(report(end)?)
 }
 
-/// Serves callers until it is told to stop by a call of number 9, then reports what happened to them.
+/// Serves until endpoint [`STOP`] is called, then prints the events.
 fn server(path: &Path, workers: usize, max_callers: usize, acceptor: AcceptorMode) -> Outcome {
     let options = ServerOptions::new()
         .acceptor(acceptor)
@@ -251,7 +251,7 @@ fn server(path: &Path, workers: usize, max_callers: usize, acceptor: AcceptorMod
     Ok(report(&events.text())?)
 }
 
-/// Connects as often as it can, and says nothing; what is hung up on connects again.
+/// Keeps up to 400 connections that send no hello, and replaces the oldest again and again.
 fn silent_clients(path: &Path) -> Outcome {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
     let address = SocketAddrUnix::new(path)?;
@@ -270,11 +270,11 @@ fn silent_clients(path: &Path) -> Outcome {
     }
 }
 
-/// Serves when there is address space for no further thread, and reports what comes of it.
+/// Serves without address space for another thread, and prints the outcome.
 fn refused_acceptor(path: &Path) -> Outcome {
     let mut server = RpcServer::bind_with(path, ServerOptions::new().stats(false))?;
     let mut dispatcher = Dispatcher::new(endpoints![echo]);
-    // Free memory for small things, which the one that is kept holds in the heap.
+    // Free heap memory for small allocations. The block that is kept keeps the heap from shrinking.
     let mut small: Vec<_> = (0..64).map(|_| vec![1u8; 4096]).collect();
     let kept = small.pop();
     drop(small);
@@ -291,7 +291,7 @@ fn refused_acceptor(path: &Path) -> Outcome {
     }
 }
 
-/// Makes `count` calls of every size and checks each reply.
+/// Makes `count` calls of every size, and checks each reply.
 fn caller(path: &Path, count: u64, most: usize) -> Outcome {
     let mut caller = Caller::connect(path)?;
     for number in 0..count {
@@ -303,7 +303,7 @@ fn caller(path: &Path, count: u64, most: usize) -> Outcome {
     Ok(report(&count.to_string())?)
 }
 
-/// Takes messages without end, and forgets the guard of each.
+/// Takes messages for ever, and forgets the guard of each.
 fn forgetting(path: &Path, end: &str) -> Outcome {
     match end {
         "receiver" => {
@@ -336,8 +336,8 @@ fn forgetting(path: &Path, end: &str) -> Outcome {
     }
 }
 
-/// Connects as one end of a connection with rings of `capacity` bytes, tells by how many KiB this process has grown in
-/// shared memory, and hangs.
+/// Connects as one end of a connection with rings of `capacity` bytes, prints by how many KiB the resident shared
+/// memory of this process has grown, and hangs.
 fn large(path: &Path, side: &str, end: &str, capacity: usize) -> Outcome {
     let before = status("self", "RssShmem");
     let _kept: Box<dyn std::any::Any> = match (side, end) {
@@ -350,7 +350,7 @@ fn large(path: &Path, side: &str, end: &str, capacity: usize) -> Outcome {
     hang()
 }
 
-/// Takes `count` requests before it answers the last one first.
+/// Takes `count` requests, and answers them in reverse order.
 fn reversing_callee(path: &Path, count: usize) -> Outcome {
     let mut callee = Callee::listen(path, 1 << 16, 1 << 16)?;
     let mut requests = Vec::new();

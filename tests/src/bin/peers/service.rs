@@ -1,7 +1,6 @@
-//! The server of the tests of the calling side: counts what it executes in a file, so that a test learns of it even
-//! when the server dies.
+//! A server that logs each executed request in a file, which lasts when the server dies.
 //!
-//! `service serve SOCKET LOG RING`: every execution of endpoint 2 or 3 appends its request to LOG.
+//! `service serve SOCKET LOG RING`: endpoints `RECORD` and `RECORD_AND_DIE_ONCE` append their request to LOG.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};

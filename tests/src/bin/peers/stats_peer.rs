@@ -1,4 +1,4 @@
-//! The other process of the tests of layers and statistics: serves, calls, or looks at who does.
+//! A server, a caller or an observer of a server, for the tests of layers and statistics.
 
 use std::error::Error;
 use std::path::Path;
@@ -13,7 +13,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
     let arguments = arguments();
-    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: stats_peer ROLE PATH ...".into()) };
+    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: stats_peer ROLE SOCKET ...".into()) };
     let path = Path::new(path);
     match (*role, rest) {
         ("server", [workers, statistics]) => server(path, workers.parse()?, *statistics == "counted"),
@@ -29,7 +29,7 @@ fn report(line: &str) -> Outcome {
     Ok(process::report(line)?)
 }
 
-/// Sends back what came.
+/// Sends the request back.
 #[tachyon_rpc(msg_type = 1)]
 fn echo(payload: &[u8]) -> Vec<u8> {
     payload.to_vec()
@@ -40,7 +40,7 @@ fn fail(_payload: &[u8]) -> Result<Vec<u8>, String> {
     Err("on purpose".into())
 }
 
-/// Sleeps for the microseconds it is sent.
+/// Sleeps for the requested microseconds.
 #[tachyon_rpc(msg_type = 3)]
 fn sleep(payload: &[u8]) -> Result<(), std::array::TryFromSliceError> {
     std::thread::sleep(Duration::from_micros(u64::from_le_bytes(payload.try_into()?)));
@@ -51,12 +51,12 @@ fn server(path: &Path, workers: usize, stats: bool) -> Outcome {
     let mut server = RpcServer::bind_with(path, ServerOptions::new().stats(stats).max_callers(8))?;
     server.on_event(|event| {
         if matches!(event, tachyon::ServerEvent::Trouble(_)) {
-            // Only what went wrong: the tests count the lines.
+            // No other event, since the tests count the lines.
             drop(report(&format!("trouble: {event}")));
         }
     });
     let stopper = server.stopper();
-    // Not in ascending order: what is counted where must not depend on it.
+    // Not in ascending order, which the counters must not depend on.
     let mut dispatcher = Dispatcher::new(endpoints![sleep, echo, fail]);
     dispatcher.register(STOP, "stop", move |_: &[u8]| stopper.stop())?;
     if workers == 1 {
@@ -74,7 +74,7 @@ fn list() -> Outcome {
     }
 }
 
-/// One line per thing worth testing: `key value ...`. With a time to wait, of what happened in it.
+/// Prints a snapshot, one line for each part: `key value ...`. After `wait`, also the rate of calls during `wait`.
 fn observe(path: &Path, wait: Duration) -> Outcome {
     let observer = match Observer::open(path) {
         Ok(observer) => observer,
@@ -124,7 +124,7 @@ fn observe(path: &Path, wait: Duration) -> Outcome {
     Ok(())
 }
 
-/// Makes calls, reports that they are made, and stays connected until it is killed.
+/// Makes calls, prints that they are done, and stays connected until it is killed.
 fn caller(path: &Path, msg_type: u16, count: u64) -> Outcome {
     let mut caller = Caller::connect(path)?;
     for _ in 0..count {
@@ -136,19 +136,19 @@ fn caller(path: &Path, msg_type: u16, count: u64) -> Outcome {
     }
 }
 
-/// Answers every request it is shown with how many it was shown before, until its caller closes.
+/// Answers each request with the number of requests before it, until the caller closes.
 fn hand_written_callee(path: &Path, how: &str) -> Outcome {
     let mut callee = Callee::listen(path, 4096, 4096)?;
     let mut seen = 0u64;
     loop {
-        let owed = |request: tachyon::RpcRxGuard<'_>| (request.correlation_id(), request.msg_type());
+        let ids = |request: tachyon::RpcRxGuard<'_>| (request.correlation_id(), request.msg_type());
         let request = match how {
-            "waiting" => callee.serve().map(owed).map(Some),
+            "waiting" => callee.serve().map(ids).map(Some),
             "timed" => match callee.serve_timeout(Duration::from_millis(5)) {
                 Err(ServeError::TimedOut) => Ok(None),
-                outcome => outcome.map(owed).map(Some),
+                outcome => outcome.map(ids).map(Some),
             },
-            _ => callee.try_serve().map(|request| request.map(owed)),
+            _ => callee.try_serve().map(|request| request.map(ids)),
         };
         match request {
             Ok(None) => {}

@@ -1,7 +1,7 @@
-//! A server on a tokio runtime, and a caller of it that dies.
+//! A server on a tokio runtime, and a caller that the test kills.
 //!
-//! `tokio_service serve SOCKET RUNTIME IN_FLIGHT EACH STOP_MS` serves until endpoint 9 is called, then prints its events.
-//! `tokio_service call SOCKET COUNT` makes calls of an hour each, says so and waits.
+//! `tokio_service serve SOCKET RUNTIME IN_FLIGHT EACH STOP_MS` serves until endpoint 9 is called, then prints the
+//! events. `tokio_service call SOCKET COUNT` starts calls of an hour each, prints `called`, and hangs.
 
 use std::error::Error;
 use std::path::Path;
@@ -14,13 +14,13 @@ use tachyon_tests::process::{arguments, report};
 use tachyon_tests::server::{EventLog, STOP};
 use tokio::runtime::Builder;
 
-/// What endpoint 5 tells.
+/// The reply of endpoint 5.
 #[derive(Default)]
 struct Counts {
     started: AtomicU64,
     finished: AtomicU64,
     dropped: AtomicU64,
-    /// How often a task that has nothing to do with the server ran.
+    /// Runs of a task that is unrelated to the server.
     ticks: AtomicU64,
 }
 
@@ -43,10 +43,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Counts a handler that ends without being done.
-struct AtWork(Arc<Counts>, bool);
+/// Counts the end of a handler: as finished if the flag is set, and otherwise as dropped.
+struct Running(Arc<Counts>, bool);
 
-impl Drop for AtWork {
+impl Drop for Running {
     fn drop(&mut self) {
         let Self(counts, done) = self;
         let count = if *done { &counts.finished } else { &counts.dropped };
@@ -70,7 +70,7 @@ async fn serve(socket: &Path, options: ServerOptions) -> Result<(), Box<dyn Erro
 }
 
 async fn tick(counts: Arc<Counts>) {
-    // Only while somebody wants it: an idle server is to be idle.
+    // Ends after 1000 runs, so that an idle server uses no processor time.
     loop {
         tokio::time::sleep(Duration::from_millis(5)).await;
         if counts.ticks.fetch_add(1, Ordering::Relaxed) >= 1000 {
@@ -87,9 +87,9 @@ fn dispatcher(counts: &Arc<Counts>, server: &RpcServer) -> Result<Dispatcher, ta
         let counts = Arc::clone(&own);
         async move {
             counts.started.fetch_add(1, Ordering::Relaxed);
-            let mut at_work = AtWork(counts, false);
+            let mut running = Running(counts, false);
             tokio::time::sleep(millis(&request)?).await;
-            at_work.1 = true;
+            running.1 = true;
             Ok::<_, std::array::TryFromSliceError>(request)
         }
     })?;

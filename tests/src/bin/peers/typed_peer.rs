@@ -1,4 +1,4 @@
-//! The other process of the typed tests: a callee in one of several roles.
+//! A callee for the typed tests, in one of several roles: `typed_peer ROLE SOCKET ...`.
 
 use std::error::Error;
 use std::path::Path;
@@ -17,7 +17,7 @@ type Outcome = Result<(), Box<dyn Error>>;
 
 fn main() -> Outcome {
     let arguments = arguments();
-    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: typed_peer ROLE PATH ...".into()) };
+    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: typed_peer ROLE SOCKET ...".into()) };
     let path = Path::new(path);
     match (*role, rest) {
         ("functions", [forward, reverse]) => functions(path, forward.parse()?, reverse.parse()?),
@@ -62,13 +62,13 @@ fn server(path: &Path) -> Outcome {
 fn frames(path: &Path) -> Outcome {
     let mut server = RpcServer::bind_with(path, ServerOptions::new().ring_sizes(4 << 20, 4096))?;
     let dispatcher = Dispatcher::new(endpoints![last_pixel, marked_pixel]);
-    // The stack of the main thread has room for a frame; that of another thread has none.
+    // The stack of the main thread has room for a frame, and the stack of this thread has none.
     let serving =
         std::thread::Builder::new().stack_size(1 << 20).spawn(move || dispatcher.serve_workers(&mut server, 2))?;
     Ok(serving.join().map_err(|_| "the serving thread panicked")??)
 }
 
-/// The callee's idea of a price request: it was built from an older definition.
+/// An older definition of a price request.
 #[tachyon::payload]
 struct PriceRequest {
     instrument: u64,
@@ -86,7 +86,7 @@ fn differs(path: &Path) -> Outcome {
     Ok(Dispatcher::new(endpoints![echo, old_price]).serve_forever(&mut callee)?)
 }
 
-/// Serves without a dispatcher: replies to anything with what came, and to number 2 with three bytes.
+/// Serves without a dispatcher: replies to endpoint 2 with three bytes, and to other requests with the request.
 fn by_hand(path: &Path) -> Outcome {
     let mut callee = Callee::listen(path, 4096, 4096)?;
     loop {
@@ -108,7 +108,7 @@ fn by_hand(path: &Path) -> Outcome {
     }
 }
 
-/// Answers `describe` with what no description is, each time with something else, and everything else with nothing.
+/// Answers each `describe` with another malformed description, and other requests with an empty reply.
 fn liar(path: &Path) -> Outcome {
     let bus = RpcBus::listen(path, 1 << 16, 1 << 16)?;
     let (mut requests, mut replies) = rpc_callee(&bus)?;
@@ -124,7 +124,7 @@ fn liar(path: &Path) -> Outcome {
     ]
     .into_iter();
     loop {
-        // As a message, not as a request: those for the callee itself would be answered on the way.
+        // As a message: a callee would answer control requests itself.
         let taken = match requests.take(None) {
             Ok(taken) => taken,
             Err(RecvError::Closed) => return Ok(()),

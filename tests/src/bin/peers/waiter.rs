@@ -1,4 +1,4 @@
-//! A callee that waits as a program does by default: `waiter callee PATH`.
+//! A callee that waits in the default mode: `waiter callee SOCKET`.
 
 use std::error::Error;
 use std::path::Path;
@@ -10,7 +10,7 @@ use tachyon_tests::process::arguments;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = arguments();
-    let [role, path] = &arguments[..] else { return Err("usage: waiter callee PATH".into()) };
+    let [role, path] = &arguments[..] else { return Err("usage: waiter callee SOCKET".into()) };
     if *role != "callee" {
         return Err("no such role".into());
     }

@@ -1,18 +1,18 @@
-//! Messages that say themselves where they belong: a stream is known by its seed, and each of its messages by its
-//! number. Their lengths follow from both, so that whoever receives one knows what to expect of it.
+//! Streams of messages: a message carries the seed of its stream and its number. Its length follows from both, so that
+//! the receiver can check it.
 
 use core::fmt;
 
-/// Bytes of the tag and the checksum; a shorter message has neither, and is known by its few bytes.
+/// Bytes of the tag and the checksum. A shorter message has neither, and its bytes follow from its number.
 pub const SHORTEST_TAGGED: usize = 12;
 
-/// Shorter than this most messages are, whatever the longest may be.
+/// Three of four messages are shorter than this.
 const USUALLY_BELOW: u64 = 257;
 
-/// A stream of messages: which one it is, and how long its messages may be.
+/// A stream of messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Stream {
-    /// Its name, different from those of other streams of a run.
+    /// The seed, different for each stream of a run.
     pub seed: u32,
     /// The fewest bytes of a message.
     pub least: usize,
@@ -20,33 +20,33 @@ pub struct Stream {
     pub most: usize,
 }
 
-/// What is wrong with a message.
+/// The error of a message that is not the expected one.
 #[derive(Debug)]
 pub enum Wrong {
-    /// It is not as long as the message of its number.
+    /// The message has not the expected length.
     Length {
-        /// The length that was due.
+        /// The expected length.
         expected: usize,
-        /// The length that came.
+        /// The length of the message.
         found: usize,
     },
-    /// It belongs elsewhere.
+    /// The message is another one, or of another stream.
     Tag {
-        /// The tag that was due.
+        /// The expected tag.
         expected: u64,
-        /// The tag that came.
+        /// The tag of the message.
         found: u64,
     },
-    /// Its bytes are not those that were sent.
+    /// The bytes are not the sent bytes.
     Bytes,
 }
 
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Length { expected, found } => write!(f, "{found} bytes where {expected} were due"),
-            Self::Tag { expected, found } => write!(f, "the tag {found:#x} where {expected:#x} was due"),
-            Self::Bytes => write!(f, "bytes that nobody sent"),
+            Self::Length { expected, found } => write!(f, "{found} bytes instead of {expected}"),
+            Self::Tag { expected, found } => write!(f, "the tag {found:#x} instead of {expected:#x}"),
+            Self::Bytes => write!(f, "other bytes than were sent"),
         }
     }
 }
@@ -60,7 +60,7 @@ fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// What a tagged message says: its stream's seed and its number.
+/// The seed and the number of a tagged message.
 pub fn tag_of(message: &[u8]) -> Option<(u32, u64)> {
     let tag = message.first_chunk::<8>().filter(|_| message.len() >= SHORTEST_TAGGED)?;
     let tag = u64::from_le_bytes(*tag);
@@ -81,7 +81,8 @@ impl Stream {
         self.least + ((chance >> 16) % span) as usize
     }
 
-    /// Writes message `number` to the beginning of `buffer`, whose other bytes are its filling, and gives its length.
+    /// Writes the tag and the checksum of message `number` into `buffer`, whose other bytes fill the message. Returns
+    /// the length of the message.
     ///
     /// # Panics
     /// When the buffer is shorter than the message.
@@ -98,7 +99,7 @@ impl Stream {
         len
     }
 
-    /// Message `number`, filled with chance.
+    /// Message `number`, filled with random bytes.
     pub fn message(self, number: u64, chance: &mut fastrand::Rng) -> Vec<u8> {
         let mut message = vec![0; self.len_of(number)];
         chance.fill(&mut message);
@@ -112,10 +113,10 @@ impl Stream {
         bytes
     }
 
-    /// Checks that `message` is the one with this number, whole and unchanged.
+    /// Checks that `message` is the message `number`, complete and unchanged.
     ///
     /// # Errors
-    /// [`Wrong`], if it is another one.
+    /// [`Wrong`] for any other message.
     pub fn check(self, number: u64, message: &[u8]) -> Result<(), Wrong> {
         let (expected, found) = (self.len_of(number), message.len());
         if expected != found {
@@ -133,7 +134,7 @@ impl Stream {
         if crc32fast::hash(body).to_le_bytes() == *checksum { Ok(()) } else { Err(Wrong::Bytes) }
     }
 
-    /// The replies to a stream of requests: as many, of lengths of their own.
+    /// The stream of the replies to a stream of requests.
     #[must_use]
     pub fn replies(self, most: usize) -> Self {
         Self { seed: self.seed ^ 0x5EED, least: SHORTEST_TAGGED.min(most), most }
@@ -151,7 +152,7 @@ mod tests {
         let other = Stream { seed: 8, ..stream };
         for number in 0..2000 {
             let mut message = stream.message(number, &mut chance);
-            stream.check(number, &message).expect("it is what was made");
+            stream.check(number, &message).expect("a message of the stream");
             if message.len() >= SHORTEST_TAGGED {
                 assert_eq!(tag_of(&message), Some((7, number)));
                 assert!(other.check(number, &message).is_err());
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn both_languages_compute_the_same_lengths() {
         let stream = Stream { seed: 3, least: 0, most: 1000 };
-        // What `tests/python/actor.py` computes, too: its own test has the same numbers.
+        // The test of `tests/python/actor.py` has the same numbers.
         let lengths: Vec<usize> = (0..8).map(|number| stream.len_of(number)).collect();
         assert_eq!(lengths, [721, 111, 890, 740, 126, 24, 995, 237]);
     }

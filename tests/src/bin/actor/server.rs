@@ -1,4 +1,4 @@
-//! The server: many callers, each known by the seed in its requests.
+//! The server of many callers. The seed in a request identifies its caller.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,38 +6,38 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tachyon::{Dispatcher, Leaving, RpcServer, ServerEvent, ServerOptions};
-use tachyon_tests::chaos::ledger::Word;
 use tachyon_tests::chaos::now;
-use tachyon_tests::chaos::numbered::{Stream, tag_of};
 use tachyon_tests::chaos::order::Order;
+use tachyon_tests::chaos::progress_file::Field;
+use tachyon_tests::chaos::stream::{Stream, tag_of};
 
-use super::calling::{ECHO, OTHER};
-use super::scene::{End, Scene};
-use super::{Outcome, say};
+use super::caller::{ECHO, OTHER};
+use super::role::{End, Role};
+use super::{Outcome, print};
 
-/// Longest handshake: a caller that the machine gives no time for a while is not turned away.
+/// Longest handshake: on a busy machine a caller may get no processor time for a while.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Says how many requests of a seed were handled.
+/// Returns the number of handled requests of a seed.
 const COUNT: u16 = 7;
-/// Ends the server.
+/// Stops the server.
 const STOP: u16 = 9;
 
 pub(crate) fn serve(order: &Order) -> Outcome {
-    let mut scene = Scene::new(order)?;
-    scene.fate.pass("handshake", 0);
+    let mut role = Role::new(order)?;
+    role.progress.pass("handshake", 0);
     let options = ServerOptions::new()
-        .ring_sizes(scene.capacities.0, scene.capacities.1)
-        .connection(scene.options.clone().handshake_timeout(HANDSHAKE));
-    let mut server = RpcServer::bind_with(&scene.path, options)?;
-    scene.begin()?;
+        .ring_sizes(role.capacities.0, role.capacities.1)
+        .connection(role.options.clone().handshake_timeout(HANDSHAKE));
+    let mut server = RpcServer::bind_with(&role.path, options)?;
+    role.begin()?;
     server.on_event(|event| match event {
         ServerEvent::Left(caller, how) => {
             let how = if matches!(how, Leaving::Died) { "dead".to_owned() } else { format!("{how:?}").to_lowercase() };
-            say(&Order::new("left").with("how", how).with("pid", caller.pid.unwrap_or_default()).with("at", now()));
+            print(&Order::new("left").with("how", how).with("pid", caller.pid.unwrap_or_default()).with("at", now()));
         }
         ServerEvent::Trouble(error) => {
-            say(&Order::new("trouble").with("error", error.to_string().replace(char::is_whitespace, "_")));
+            print(&Order::new("trouble").with("error", error.to_string().replace(char::is_whitespace, "_")));
         }
         _ => {}
     });
@@ -53,22 +53,22 @@ pub(crate) fn serve(order: &Order) -> Outcome {
         let counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(counted.get(&seed).copied().unwrap_or_default().to_le_bytes().to_vec())
     })?;
-    let (stream, replies, fate) = (scene.stream, scene.replies, scene.fate.clone());
+    let (stream, replies, progress) = (role.stream, role.replies, role.progress.clone());
     let (counted, handled, carried) = (Arc::clone(&taken), Arc::clone(&all), Arc::clone(&bytes));
-    let chance = Mutex::new(scene.chance.fork());
+    let chance = Mutex::new(role.chance.fork());
     let (pause, resumes) = (order.get_or("pause", 0), order.get_or("resume", 0) == 1);
     dispatcher.register(OTHER, "other", move |request: &[u8]| -> Result<Vec<u8>, String> {
-        let (seed, number) = tag_of(request).ok_or("the request says not whose it is")?;
+        let (seed, number) = tag_of(request).ok_or("the request has no tag")?;
         let before = handled.fetch_add(1, Ordering::Relaxed);
-        fate.note(Word::Committed, before);
-        fate.note(Word::Taken, before + 1);
-        fate.pass("handler", before);
+        progress.note(Field::Committed, before);
+        progress.note(Field::Taken, before + 1);
+        progress.pass("handler", before);
         let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
-        // Who had another server before this one goes on where it was.
+        // A caller that had another server before this one continues its numbers.
         let expected = counted.entry(seed).or_insert(if resumes { number } else { 0 });
         let whose = Stream { seed, ..stream };
         if number != *expected {
-            return Err(format!("request {number} of {seed} came where {expected} was due"));
+            return Err(format!("request {number} of {seed} came instead of {expected}"));
         }
         whose.check(number, request).map_err(|wrong| format!("request {number} of {seed}: {wrong}"))?;
         *expected += 1;
@@ -79,11 +79,11 @@ pub(crate) fn serve(order: &Order) -> Outcome {
         }
         let reply = whose.replies(replies.most).message(number, &mut chance);
         carried.fetch_add((request.len() + reply.len()) as u64, Ordering::Relaxed);
-        fate.note(Word::Started, before + 1);
+        progress.note(Field::Started, before + 1);
         Ok(reply)
     })?;
-    say(&Order::new("serving"));
-    let outcome = match scene.form.as_str() {
+    print(&Order::new("serving"));
+    let outcome = match role.form.as_str() {
         "workers" => dispatcher.serve_workers(&mut server, 2),
         "async" => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -91,7 +91,7 @@ pub(crate) fn serve(order: &Order) -> Outcome {
         }
         _ => dispatcher.serve_forever(&mut server),
     };
-    scene.bytes = bytes.load(Ordering::Relaxed);
+    role.bytes = bytes.load(Ordering::Relaxed);
     let end = outcome.map_or_else(|error| error.end(), |()| "finished".to_owned());
-    Ok(scene.ended(&end).with("taken", all.load(Ordering::Relaxed)))
+    Ok(role.ended(&end).with("taken", all.load(Ordering::Relaxed)))
 }

@@ -1,4 +1,4 @@
-//! A page of words in a file, where an actor notes how far it has come: what it wrote before it was killed stays.
+//! The progress of an actor, in a mapped file that outlives the actor.
 #![allow(unsafe_code, reason = "turns a mapped file into atomics")]
 
 use std::fs::OpenOptions;
@@ -8,36 +8,36 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 
-/// What a word counts or says.
+/// The words of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Word {
-    /// 1 once the actor is connected.
+pub enum Field {
+    /// 1 when the actor is connected.
     Ready,
-    /// Messages whose sending it has begun.
+    /// Messages that the actor has begun to send.
     Started,
-    /// Messages whose sending has returned.
+    /// Messages that the actor has sent.
     Committed,
-    /// Messages it has taken and found right.
+    /// Messages that the actor has received and checked.
     Taken,
-    /// When it killed itself, on the monotonic clock.
+    /// Time at which the actor killed itself, in nanoseconds of the monotonic clock.
     DiedAt,
-    /// 1 when it is about to stop itself.
+    /// 1 when the actor is about to stop itself.
     Stopping,
-    /// The process id of the child that holds what it had open.
+    /// Process id of the child that keeps the actor's descriptors.
     Child,
 }
 
 const WORDS: usize = 7;
 
-/// The words of one actor, shared with whoever has the file.
+/// The mapped file of one actor.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct ProgressFile {
     mapping: MmapRaw,
 }
 
-impl Ledger {
-    /// Makes a ledger of zeros.
+impl ProgressFile {
+    /// Creates a file of zeros.
     ///
     /// # Errors
     /// The system's refusal.
@@ -47,7 +47,7 @@ impl Ledger {
         Self::open(path)
     }
 
-    /// Opens a ledger that somebody else made.
+    /// Opens a file that the driver has created.
     ///
     /// # Errors
     /// The system's refusal, or a file that is too short.
@@ -55,27 +55,27 @@ impl Ledger {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let mapping = MmapOptions::new().map_raw(&file)?;
         if mapping.len() < WORDS * size_of::<u64>() {
-            return Err(io::Error::other("the ledger is cut off"));
+            return Err(io::Error::other("the file of progress is too short"));
         }
         Ok(Self { mapping })
     }
 
-    fn word(&self, word: Word) -> &AtomicU64 {
+    fn word(&self, field: Field) -> &AtomicU64 {
         #[allow(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
         let words = self.mapping.as_mut_ptr().cast::<AtomicU64>();
-        // SAFETY: the mapping begins at a page, is at least `WORDS` words long, which was checked, and lives as long as
-        // self. Any bytes are a valid u64, and all who map the file use whole words.
+        // SAFETY: the mapping begins at a page, has at least `WORDS` words, which `open` checks, and lives as long as
+        // self. Every bit pattern is a valid u64, and each process that maps the file accesses whole words.
         let words = unsafe { core::slice::from_raw_parts(words, WORDS) };
-        &words[word as usize]
+        &words[field as usize]
     }
 
-    /// What a word says.
-    pub fn get(&self, word: Word) -> u64 {
-        self.word(word).load(Ordering::Acquire)
+    /// The value of a word.
+    pub fn get(&self, field: Field) -> u64 {
+        self.word(field).load(Ordering::Acquire)
     }
 
-    /// Notes something.
-    pub fn set(&self, word: Word, value: u64) {
-        self.word(word).store(value, Ordering::Release);
+    /// Sets a word.
+    pub fn set(&self, field: Field, value: u64) {
+        self.word(field).store(value, Ordering::Release);
     }
 }

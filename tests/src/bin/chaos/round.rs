@@ -1,32 +1,32 @@
-//! One round: a pair of actors of whom one dies, or leaves in good order, and what must be true afterwards.
+//! One round: a pair of actors, one of which dies or closes, and the checks afterwards.
 
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tachyon_tests::chaos::ledger::{Ledger, Word};
 use tachyon_tests::chaos::now;
 use tachyon_tests::chaos::order::Order;
+use tachyon_tests::chaos::progress_file::{Field, ProgressFile};
 
-use super::company::{Actor, Company, Language, PATIENCE};
+use super::actors::{Actor, Actors, Language, PATIENCE};
 use super::findings::Findings;
-use super::grip::{Step, has_stopped, lead};
-use super::missed::Missed;
+use super::ptrace::{Step, is_stopped, single_step};
+use super::retry::Missed;
 
-/// Later than this, in nanoseconds, an end is worth a note.
+/// A death that is noticed later, in nanoseconds, is noted.
 const LATE: u64 = 100_000_000;
 
-/// Whose death it is about.
+/// The role of an actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum Role {
     Sender,
     Receiver,
     Caller,
     Callee,
 }
 
-impl Part {
+impl Role {
     pub(crate) const ALL: [Self; 4] = [Self::Sender, Self::Receiver, Self::Caller, Self::Callee];
 
     pub(crate) fn name(self) -> &'static str {
@@ -38,7 +38,7 @@ impl Part {
         }
     }
 
-    /// The order for it.
+    /// The word of the order.
     fn word(self) -> &'static str {
         match self {
             Self::Sender => "send",
@@ -57,7 +57,7 @@ impl Part {
         }
     }
 
-    /// The ways to play it. An event loop's last: it cannot listen, nor be led by the hand.
+    /// The forms of the role. `async` is last: it cannot listen, and is not killed step by step.
     fn forms(self) -> &'static [&'static str] {
         match self {
             Self::Sender => &["copy", "place"],
@@ -67,7 +67,7 @@ impl Part {
         }
     }
 
-    /// What one who plays it in a form passes, and may die at.
+    /// The points of a form where the actor may die.
     fn points(self, form: &str) -> &'static [&'static str] {
         match (self, form) {
             (Self::Sender, "place") => &["before", "reserved", "committed"],
@@ -82,23 +82,23 @@ impl Part {
     }
 }
 
-/// How the victim ends.
+/// How the victim dies.
 #[derive(Debug, Clone)]
 pub(crate) enum Death {
-    /// By its own hand, at a point.
+    /// Kills itself at a point.
     Point(&'static str),
-    /// So many instructions after a point.
+    /// Killed a number of instructions after a point.
     Steps(&'static str, u32),
-    /// So many microseconds after it has connected.
+    /// Killed a number of microseconds after it has connected.
     Later(u64),
-    /// Not at all: it leaves in good order after so many messages.
+    /// Closes after a number of messages.
     None,
 }
 
-/// A round to be.
+/// The orders of a round.
 #[derive(Debug)]
 pub(crate) struct Round {
-    pub(crate) part: Part,
+    pub(crate) role: Role,
     pub(crate) languages: [Language; 2],
     forms: [&'static str; 2],
     modes: [&'static str; 2],
@@ -112,32 +112,32 @@ impl fmt::Display for Round {
         writeln!(
             f,
             "{victim} {} dies ({:?}), {survivor} {} survives",
-            self.part.name(),
+            self.role.name(),
             self.death,
-            self.part.other().name()
+            self.role.other().name()
         )?;
         write!(f, "    victim: {}\n    survivor: {}", self.orders[0], self.orders[1])
     }
 }
 
-/// Scales of a round, which a soak has larger than a round of deaths.
+/// The scale of a round, larger for a soak.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
     pub(crate) capacities: &'static [usize],
-    /// Bytes that an orderly round carries, about.
+    /// Approximate bytes of a round that ends with a close.
     pub(crate) bytes: u64,
-    /// Most messages of an orderly round.
+    /// Most messages of a round that ends with a close.
     pub(crate) messages: u64,
     /// Latest death, in microseconds.
     pub(crate) latest: u64,
-    /// Of a hundred deaths, how many come at any time, and not at a chosen point.
+    /// The percentage of deaths that come at a random time instead of a point.
     pub(crate) at_any_time: u32,
 }
 
 impl Round {
-    /// Draws a round. `languages` are the victim's and the survivor's.
+    /// A random round. `languages` are the victim's and the survivor's. An `orderly` round ends with a close.
     pub(crate) fn draw(
-        part: Part,
+        role: Role,
         languages: [Language; 2],
         orderly: bool,
         seed: u32,
@@ -145,16 +145,16 @@ impl Round {
         folder: &Path,
         chance: &mut fastrand::Rng,
     ) -> Self {
-        let parts = [part, part.other()];
+        let roles = [role, role.other()];
         let pick = |from: &[&'static str], chance: &mut fastrand::Rng| from[chance.usize(..from.len())];
-        let mut forms = parts.map(|part| pick(part.forms(), chance));
+        let mut forms = roles.map(|role| pick(role.forms(), chance));
         let victim_loops = orderly && chance.bool();
         if forms[0] == "async" && !victim_loops {
-            forms[0] = part.forms()[0];
+            forms[0] = role.forms()[0];
         }
-        // The Rust callee on an event loop is a server, and has rounds of its own.
-        for (form, (part, language)) in forms.iter_mut().zip(parts.into_iter().zip(languages)) {
-            if part == Part::Callee && language == Language::Rust && *form == "async" {
+        // In Rust, only a server runs on an event loop. `servers` has rounds for it.
+        for (form, (role, language)) in forms.iter_mut().zip(roles.into_iter().zip(languages)) {
+            if role == Role::Callee && language == Language::Rust && *form == "async" {
                 *form = "hand";
             }
         }
@@ -168,14 +168,14 @@ impl Round {
             listens = [true, false];
         }
         if forms == ["async", "async"] {
-            forms[1] = parts[1].forms()[0];
+            forms[1] = roles[1].forms()[0];
             listens = [false, true];
         }
         let capacity = |chance: &mut fastrand::Rng| scale.capacities[chance.usize(..scale.capacities.len())];
         let (forward, reverse) = (capacity(chance), capacity(chance));
         let largest = chance.usize(..3);
         let most = if largest == 0 { forward.min(200) } else { forward };
-        let point = pick(part.points(forms[0]), chance);
+        let point = pick(role.points(forms[0]), chance);
         let death = match chance.u32(..100) {
             _ if orderly => Death::None,
             share if share < scale.at_any_time => Death::Later(chance.u64(..scale.latest)),
@@ -190,7 +190,7 @@ impl Round {
         let count = (scale.bytes / typical).clamp(20, scale.messages) + chance.u64(..20);
         let mut orders = [0, 1].map(|who| {
             let pause = if chance.u8(..3) == 0 { chance.u64(1..600) } else { 0 };
-            Order::new(parts[who].word())
+            Order::new(roles[who].word())
                 .with("path", folder.join("line.sock").display())
                 .with("side", if listens[who] { "listen" } else { "connect" })
                 .with("forward", forward)
@@ -203,37 +203,37 @@ impl Round {
                 .with("pause", pause)
         });
         orders[0] = orders[0].clone().with("ledger", folder.join("ledger").display());
-        if part != Part::Callee || forms[0] != "async" {
+        if role != Role::Callee || forms[0] != "async" {
             orders[0] = match death {
                 Death::Point(point) => orders[0].clone().with("die", point).with("at", at),
                 Death::Steps(point, _) => orders[0].clone().with("die", point).with("at", at).with("how", "stop"),
-                Death::None if !(part == Part::Callee || part == Part::Receiver) => {
+                Death::None if !(role == Role::Callee || role == Role::Receiver) => {
                     orders[0].clone().with("count", count)
                 }
                 Death::None | Death::Later(_) => orders[0].clone(),
             };
         }
-        if matches!(death, Death::None) && matches!(part, Part::Callee | Part::Receiver) {
-            // Whoever takes leaves when the other one does.
+        if matches!(death, Death::None) && matches!(role, Role::Callee | Role::Receiver) {
+            // A receiving victim leaves when the survivor closes after `count` messages.
             orders[1] = orders[1].clone().with("count", count);
         }
         if !orderly && chance.u8(..4) == 0 {
             orders[0] = orders[0].clone().with("fork", 1);
         }
-        Self { part, languages, forms, modes, death, orders }
+        Self { role, languages, forms, modes, death, orders }
     }
 
-    /// Who gives and who takes.
+    /// The two roles, the sending one first.
     pub(crate) fn pair(&self) -> String {
         let [mine, other] = self.languages.map(Language::name);
-        let parts = (self.part.name(), self.part.other().name());
-        match self.part {
-            Part::Sender | Part::Caller => format!("{mine} {} to {other} {}", parts.0, parts.1),
-            Part::Receiver | Part::Callee => format!("{other} {} to {mine} {}", parts.1, parts.0),
+        let roles = (self.role.name(), self.role.other().name());
+        match self.role {
+            Role::Sender | Role::Caller => format!("{mine} {} to {other} {}", roles.0, roles.1),
+            Role::Receiver | Role::Callee => format!("{other} {} to {mine} {}", roles.1, roles.0),
         }
     }
 
-    /// Who survives, as the table of times has it.
+    /// The survivor's row in the table of times.
     fn survivor(&self) -> String {
         let waiting = match (self.forms[1], self.modes[1]) {
             ("async", _) if self.languages[1] == Language::Python => "asyncio",
@@ -242,38 +242,38 @@ impl Round {
             (_, "park") => "parked",
             _ => "adaptive",
         };
-        format!("{} {}, {waiting}", self.languages[1].name(), self.part.other().name())
+        format!("{} {}, {waiting}", self.languages[1].name(), self.role.other().name())
     }
 
-    /// Plays it, and checks what the survivor says.
-    pub(crate) fn play(
+    /// Runs the round, and checks the survivor's answer.
+    pub(crate) fn run(
         &self,
         survivor: &mut Actor,
-        company: &mut Company,
+        actors: &mut Actors,
         folder: &Path,
         findings: &mut Findings,
     ) -> Result<(), Box<dyn Error>> {
-        let ledger = Ledger::create(&folder.join("ledger"))?;
-        let mut victim = company.engage(self.languages[0])?;
+        let ledger = ProgressFile::create(&folder.join("ledger"))?;
+        let mut victim = actors.start(self.languages[0])?;
         survivor.tell(&self.orders[1])?;
         victim.tell(&self.orders[0])?;
-        let killed = self.end(&victim, &ledger)?;
-        let told = survivor.hear(PATIENCE)?;
-        let mine = if matches!(self.death, Death::None) { Some(victim.hear(PATIENCE)?) } else { None };
-        let killed = killed.max(ledger.get(Word::DiedAt));
-        victim.bury_with_child(ledger.get(Word::Child));
+        let killed = self.kill(&victim, &ledger)?;
+        let told = survivor.answer(PATIENCE)?;
+        let mine = if matches!(self.death, Death::None) { Some(victim.answer(PATIENCE)?) } else { None };
+        let killed = killed.max(ledger.get(Field::DiedAt));
+        victim.reap_with_child(ledger.get(Field::Child));
         if told.word != "ended" {
-            return Err(format!("the survivor says: {told}").into());
+            return Err(format!("the survivor answers: {told}").into());
         }
         findings.count("bytes", told.get_or("bytes", 0));
         match mine {
             None => self.check_death(&told, &ledger, killed, findings),
-            Some(mine) => self.check_farewell(&told, &mine, findings),
+            Some(mine) => self.check_orderly_end(&told, &mine, findings),
         }
     }
 
-    /// Brings the end about, and gives the time of it if this process did it.
-    fn end(&self, victim: &Actor, ledger: &Ledger) -> Result<u64, Box<dyn Error>> {
+    /// Kills the victim if the round says so, and returns the time. Returns 0 if the victim ends by itself.
+    fn kill(&self, victim: &Actor, ledger: &ProgressFile) -> Result<u64, Box<dyn Error>> {
         let until = Instant::now() + PATIENCE;
         let wait = |what: &dyn Fn() -> bool| -> Result<(), Box<dyn Error>> {
             while !what() {
@@ -287,12 +287,12 @@ impl Round {
         match self.death {
             Death::None | Death::Point(_) => return Ok(0),
             Death::Later(micros) => {
-                wait(&|| ledger.get(Word::Ready) == 1)?;
+                wait(&|| ledger.get(Field::Ready) == 1)?;
                 std::thread::sleep(Duration::from_micros(micros));
             }
             Death::Steps(_, steps) => {
-                wait(&|| ledger.get(Word::Stopping) == 1 && has_stopped(victim.pid()))?;
-                lead(victim.pid(), steps, Step::Instruction)?;
+                wait(&|| ledger.get(Field::Stopping) == 1 && is_stopped(victim.pid()))?;
+                single_step(victim.pid(), steps, Step::Instruction)?;
             }
         }
         let killed = now();
@@ -303,39 +303,39 @@ impl Round {
     fn check_death(
         &self,
         told: &Order,
-        ledger: &Ledger,
+        ledger: &ProgressFile,
         killed: u64,
         findings: &mut Findings,
     ) -> Result<(), Box<dyn Error>> {
         let kind = match self.death {
             Death::Point(point) => format!("killed at `{point}`"),
             Death::Steps(point, _) => format!("killed within instructions after `{point}`"),
-            Death::Later(_) => "killed at any time".to_owned(),
-            Death::None => "left in good order".to_owned(),
+            Death::Later(_) => "killed at a random time".to_owned(),
+            Death::None => "closed".to_owned(),
         };
-        findings.count(&format!("{} {kind}", self.part.name()), 1);
+        findings.count(&format!("{} {kind}", self.role.name()), 1);
         let end = told.text("end");
         if end != "dead" {
-            return Err(format!("the survivor took it for `{end}`: {told}").into());
+            return Err(format!("the survivor reports `{end}`: {told}").into());
         }
         if killed == 0 {
-            return Err("the victim did not die of this round".into());
+            return Err("the victim did not die in this round".into());
         }
         let noticed = told.get_or("at", 0_u64).saturating_sub(killed.max(told.get_or("asked", 0)));
         findings.noticed(&self.survivor(), noticed);
         if noticed > LATE {
             findings.note(format!("noticed after {} ms: {told}\n  {self}", noticed / 1_000_000));
         }
-        let [started, committed, taken] = [Word::Started, Word::Committed, Word::Taken].map(|word| ledger.get(word));
-        let got: u64 = told.get_or(if self.part == Part::Callee { "replies" } else { "taken" }, 0);
+        let [started, committed, taken] = [Field::Started, Field::Committed, Field::Taken].map(|word| ledger.get(word));
+        let got: u64 = told.get_or(if self.role == Role::Callee { "replies" } else { "taken" }, 0);
         findings.count("messages", got);
-        let right = match self.part {
-            // A coroutine whose caller is gone is cancelled, perhaps before it begins.
-            Part::Caller if self.forms[1] == "async" => got <= started,
-            Part::Sender | Part::Caller | Part::Callee => committed <= got && got <= started,
-            Part::Receiver => taken <= told.get_or("sent", 0),
+        let right = match self.role {
+            // The coroutine of a departed caller is cancelled, perhaps before it begins.
+            Role::Caller if self.forms[1] == "async" => got <= started,
+            Role::Sender | Role::Caller | Role::Callee => committed <= got && got <= started,
+            Role::Receiver => taken <= told.get_or("sent", 0),
         };
-        let complete = self.part != Part::Callee || told.get_or("sent", 0) == got + told.get_or::<u64>("lost", 0);
+        let complete = self.role != Role::Callee || told.get_or("sent", 0) == got + told.get_or::<u64>("lost", 0);
         if right && complete {
             Ok(())
         } else {
@@ -343,28 +343,28 @@ impl Round {
         }
     }
 
-    /// Checks that both say the same after an orderly end.
-    pub(crate) fn check_farewell(
+    /// Checks that both actors report the same after a close.
+    pub(crate) fn check_orderly_end(
         &self,
         told: &Order,
         mine: &Order,
         findings: &mut Findings,
     ) -> Result<(), Box<dyn Error>> {
-        let (giver, taker) = if matches!(self.part, Part::Sender | Part::Caller) { (mine, told) } else { (told, mine) };
+        let (giver, taker) = if matches!(self.role, Role::Sender | Role::Caller) { (mine, told) } else { (told, mine) };
         let [sent, taken, count]: [u64; 3] = [
             giver.get_or("sent", 0),
             taker.get_or("taken", 1),
             self.orders.iter().find_map(|order| order.get("count")).unwrap_or(2),
         ];
         findings.count("messages", taken);
-        findings.count(&format!("{} left in good order", self.part.name()), 1);
-        let answered = matches!(self.part, Part::Sender | Part::Receiver)
+        findings.count(&format!("{} closed", self.role.name()), 1);
+        let answered = matches!(self.role, Role::Sender | Role::Receiver)
             || (giver.get_or("replies", 0) == sent && giver.get_or("lost", 1) == 0);
         let ends = giver.text("end") == "finished" && taker.text("end") == "closed";
         if ends && answered && sent == count && taken == count {
             Ok(())
         } else {
-            Err(format!("the giver says: {giver}; the taker says: {taker}").into())
+            Err(format!("the sending side answers: {giver}; the receiving side answers: {taker}").into())
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The actors: processes of either language that take orders.
+//! The actors: processes in both languages that take orders.
 
 use std::error::Error;
 use std::fs::File;
@@ -15,10 +15,10 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, mkfifo};
 use tachyon_tests::chaos::order::Order;
 
-/// Longest an actor may take for what it is told: far beyond what anything takes, but not for ever.
+/// Longest that an actor may take for an order.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What an actor is written in.
+/// The language of an actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Language {
     Rust,
@@ -34,18 +34,18 @@ impl Language {
     }
 }
 
-/// Where actors come from.
+/// Starts actors.
 #[derive(Debug)]
-pub(crate) struct Company {
+pub(crate) struct Actors {
     rust: PathBuf,
-    python: Option<Breeder>,
+    python: Option<ForkServer>,
     folder: PathBuf,
-    bred: u32,
+    started: u32,
 }
 
-/// A Python process that forks actors, since interpreters take long to start.
+/// A Python process that forks actors, since an interpreter takes long to start.
 #[derive(Debug)]
-struct Breeder {
+struct ForkServer {
     child: Child,
     stdin: ChildStdin,
     said: Lines,
@@ -53,11 +53,11 @@ struct Breeder {
 
 type Lines = Receiver<Order>;
 
-/// What `from` says, line by line.
+/// The lines that `from` prints, from now on.
 fn lines(from: impl Read + Send + 'static) -> Lines {
     let (said, lines) = channel();
     std::thread::spawn(move || {
-        // Ends with the actor, or with whoever listened.
+        // Ends with the actor, or with the receiver.
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             if said.send(Order::read(&line)).is_err() {
                 break;
@@ -67,8 +67,8 @@ fn lines(from: impl Read + Send + 'static) -> Lines {
     lines
 }
 
-impl Company {
-    /// A company whose Python actors, if there are any, are of this interpreter and this script.
+impl Actors {
+    /// `python` is the interpreter and the script of Python actors. Without it, all actors are Rust's.
     pub(crate) fn new(python: Option<(PathBuf, PathBuf)>, folder: &Path) -> Result<Self, Box<dyn Error>> {
         let rust = std::env::current_exe()?.with_file_name("actor");
         if !rust.exists() {
@@ -82,18 +82,18 @@ impl Company {
                 let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
                 let stdin = child.stdin.take().ok_or("the input was piped")?;
                 let said = lines(child.stdout.take().ok_or("the output was piped")?);
-                Some(Breeder { child, stdin, said })
+                Some(ForkServer { child, stdin, said })
             }
         };
-        Ok(Self { rust, python, folder: folder.to_owned(), bred: 0 })
+        Ok(Self { rust, python, folder: folder.to_owned(), started: 0 })
     }
 
     pub(crate) fn languages(&self) -> &'static [Language] {
         if self.python.is_some() { &[Language::Rust, Language::Python] } else { &[Language::Rust] }
     }
 
-    /// An actor that has not played yet.
-    pub(crate) fn engage(&mut self, language: Language) -> Result<Actor, Box<dyn Error>> {
+    /// Starts an actor.
+    pub(crate) fn start(&mut self, language: Language) -> Result<Actor, Box<dyn Error>> {
         match language {
             Language::Rust => {
                 let mut command = Command::new(&self.rust);
@@ -104,40 +104,40 @@ impl Company {
                 Ok(Actor { language, pid, child: Some(child), stdin, said })
             }
             Language::Python => {
-                self.bred += 1;
-                let pipes = ["orders", "answers"].map(|name| self.folder.join(format!("{name}-{}", self.bred)));
+                self.started += 1;
+                let pipes = ["orders", "answers"].map(|name| self.folder.join(format!("{name}-{}", self.started)));
                 for pipe in &pipes {
                     mkfifo(pipe, Mode::S_IRWXU)?;
                 }
-                let breeder = self.python.as_mut().ok_or("no Python interpreter was named")?;
-                writeln!(breeder.stdin, "{} {}", pipes[0].display(), pipes[1].display())?;
-                let bred = breeder.said.recv_timeout(PATIENCE)?;
-                // In the order in which the other side opens them.
+                let fork_server = self.python.as_mut().ok_or("no Python interpreter was named")?;
+                writeln!(fork_server.stdin, "{} {}", pipes[0].display(), pipes[1].display())?;
+                let forked = fork_server.said.recv_timeout(PATIENCE)?;
+                // In the order in which the actor opens them, since each open waits for the other side.
                 let stdin = Some(File::options().write(true).open(&pipes[0])?);
                 let said = lines(File::open(&pipes[1])?);
                 for pipe in &pipes {
                     std::fs::remove_file(pipe)?;
                 }
-                let pid = Pid::from_raw(bred.get("pid").ok_or("the breeder gave no process id")?);
+                let pid = Pid::from_raw(forked.get("pid").ok_or("the fork server gave no process id")?);
                 Ok(Actor { language, pid, child: None, stdin, said })
             }
         }
     }
 }
 
-impl Drop for Breeder {
+impl Drop for ForkServer {
     fn drop(&mut self) {
-        // It has nothing that is not also its children's.
+        // Its children go on without it.
         drop((self.child.kill(), self.child.wait()));
     }
 }
 
-/// A running actor. Dropping it kills it.
+/// A running actor. Dropping it kills the process.
 #[derive(Debug)]
 pub(crate) struct Actor {
     pub(crate) language: Language,
     pid: Pid,
-    /// This process's own; others are the breeder's.
+    /// The child process. A Python actor is the fork server's child.
     child: Option<Child>,
     stdin: Option<File>,
     said: Lines,
@@ -154,20 +154,20 @@ impl Actor {
         Ok(())
     }
 
-    /// The next line it says, within `limit`; none if it ends without.
-    pub(crate) fn hear(&self, limit: Duration) -> Result<Order, Box<dyn Error>> {
+    /// The next line of the actor, within `limit`.
+    pub(crate) fn answer(&self, limit: Duration) -> Result<Order, Box<dyn Error>> {
         self.said.recv_timeout(limit).map_err(|error| match error {
             RecvTimeoutError::Timeout => {
-                format!("the {} actor says nothing for {} s: it hangs", self.language.name(), limit.as_secs()).into()
+                format!("the {} actor prints nothing for {} s: it hangs", self.language.name(), limit.as_secs()).into()
             }
             RecvTimeoutError::Disconnected => format!("the {} actor ended", self.language.name()).into(),
         })
     }
 
-    /// The next line that begins with `word`; others are what a server says on the way.
-    pub(crate) fn hear_word(&self, word: &str, limit: Duration) -> Result<Order, Box<dyn Error>> {
+    /// The next line that begins with `word`. Skips other events of a server.
+    pub(crate) fn answer_with_word(&self, word: &str, limit: Duration) -> Result<Order, Box<dyn Error>> {
         loop {
-            let said = self.hear(limit)?;
+            let said = self.answer(limit)?;
             if said.word == "failed" || said.word == "trouble" {
                 return Err(said.to_string().into());
             }
@@ -179,23 +179,24 @@ impl Actor {
 
     pub(crate) fn ask(&mut self, order: &Order, limit: Duration) -> Result<Order, Box<dyn Error>> {
         self.tell(order)?;
-        self.hear(limit)
+        self.answer(limit)
     }
 
-    /// Kills it; `bury` waits for its end.
+    /// Kills the actor. `reap` waits for its end.
     pub(crate) fn kill(&self) {
-        // Fails only for one that is gone already: an actor that killed itself keeps its number until it is buried, or
-        // has no child here to be mistaken for.
+        // Fails only for an actor that is gone. The process id still belongs to the actor: its parent, this process or
+        // the fork server, has not reaped it.
         let _ = kill(self.pid, Signal::SIGKILL);
     }
 
     /// Waits for the end of an actor that was killed, or killed itself.
-    pub(crate) fn bury(mut self) {
+    pub(crate) fn reap(mut self) {
         self.end();
     }
 
-    /// As `bury`, and has the child that it left behind, if it is not 0, see the end of its input and end, too.
-    pub(crate) fn bury_with_child(mut self, child: u64) {
+    /// Waits also for the end of the child that the actor left behind, if `child` is not 0. The child ends with its
+    /// input.
+    pub(crate) fn reap_with_child(mut self, child: u64) {
         self.end();
         if let Ok(pid @ 1..) = i32::try_from(child) {
             wait_for(Pid::from_raw(pid));
@@ -211,7 +212,7 @@ impl Actor {
     }
 }
 
-/// Waits until a process is gone: a child, a tracee, a child of a child that was handed over, or somebody else's.
+/// Waits until a process is gone: a child, a tracee, an adopted grandchild, or a child of the fork server.
 fn wait_for(pid: Pid) {
     let until = Instant::now() + PATIENCE;
     while Instant::now() < until {

@@ -1,90 +1,90 @@
-//! The caller: one call after the other, many under way at once, or as tasks of an event loop.
+//! The caller: one call after the other, many calls in flight, or tasks of an event loop.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use tachyon::aio::AsyncCaller;
 use tachyon::{CallError, Caller};
-use tachyon_tests::chaos::ledger::Word;
 use tachyon_tests::chaos::now;
-use tachyon_tests::chaos::numbered::{SHORTEST_TAGGED, Stream};
 use tachyon_tests::chaos::order::Order;
+use tachyon_tests::chaos::progress_file::Field;
+use tachyon_tests::chaos::stream::{SHORTEST_TAGGED, Stream};
 
 use super::Outcome;
-use super::scene::{End, Scene, Unconnected};
+use super::role::{End, Role, Unconnected};
 
-/// Gives back what it is sent.
+/// Sends the request back.
 pub(crate) const ECHO: u16 = 1;
 /// Answers a tagged request with the reply of the same number.
 pub(crate) const OTHER: u16 = 2;
 
-/// Most calls under way at once.
+/// Most calls in flight.
 const DEPTH: usize = 24;
 
-/// What has come of the calls so far.
+/// The outcomes of the calls so far.
 #[derive(Debug, Default)]
 struct Tally {
     sent: u64,
     replies: u64,
-    /// Calls whose reply will not come: their callee is gone.
+    /// Calls without a reply, since their callee is gone.
     lost: u64,
-    /// The error that ended it all.
+    /// The error that ended the connection.
     end: Option<String>,
 }
 
 pub(crate) fn call(order: &Order) -> Outcome {
-    let mut scene = Scene::new(order)?;
-    scene.fate.pass("handshake", 0);
-    if scene.form == "async" {
-        return call_async(&scene);
+    let mut role = Role::new(order)?;
+    role.progress.pass("handshake", 0);
+    if role.form == "async" {
+        return call_async(&role);
     }
-    let connected = if scene.listens {
-        let (forward, reverse) = scene.capacities;
-        Caller::listen_with(&scene.path, forward, reverse, &scene.options).map_err(|error| error.unconnected())
+    let connected = if role.listens {
+        let (forward, reverse) = role.capacities;
+        Caller::listen_with(&role.path, forward, reverse, &role.options).map_err(|error| error.unconnected())
     } else {
-        Caller::connect_with(&scene.path, &scene.options).map_err(|error| error.unconnected())
+        Caller::connect_with(&role.path, &role.options).map_err(|error| error.unconnected())
     };
     let mut caller = match connected {
         Ok(caller) => caller,
         Err(answer) => return Ok(answer),
     };
-    scene.begin()?;
+    role.begin()?;
     let reconnects = order.get_or("reconnect", 0) == 1;
-    let depth = if scene.form == "pipelined" { DEPTH } else { 1 };
+    let depth = if role.form == "pipelined" { DEPTH } else { 1 };
     let mut tally = Tally::default();
-    let mut under_way = VecDeque::new();
-    while tally.sent < scene.count && tally.end.is_none() {
-        match send(&mut scene, &mut caller, tally.sent) {
+    let mut in_flight = VecDeque::new();
+    while tally.sent < role.count && tally.end.is_none() {
+        match send(&mut role, &mut caller, tally.sent) {
             Ok(call) => {
-                under_way.push_back((call, tally.sent));
+                in_flight.push_back((call, tally.sent));
                 tally.sent += 1;
-                scene.fate.pass("called", tally.sent - 1);
-                scene.fate.note(Word::Committed, tally.sent);
+                role.progress.pass("called", tally.sent - 1);
+                role.progress.note(Field::Committed, tally.sent);
             }
             Err(CallError::Closed { .. } | CallError::PeerDead { .. }) if reconnects => {}
             Err(error) => tally.end = Some(error.end()),
         }
-        if under_way.len() >= depth {
-            // Any of them: replies that come before they are waited for are kept.
-            let chosen = if depth > 1 { scene.chance.usize(..under_way.len()) } else { 0 };
-            if let Some(one) = under_way.swap_remove_back(chosen) {
-                take(&mut scene, &mut caller, one, &mut tally, reconnects)?;
+        if in_flight.len() >= depth {
+            // Waits for the calls in any order: the caller keeps earlier replies.
+            let chosen = if depth > 1 { role.chance.usize(..in_flight.len()) } else { 0 };
+            if let Some(one) = in_flight.swap_remove_back(chosen) {
+                take(&mut role, &mut caller, one, &mut tally, reconnects)?;
             }
         }
-        scene.rest();
+        role.maybe_pause();
     }
-    for one in under_way {
-        take(&mut scene, &mut caller, one, &mut tally, reconnects)?;
+    for one in in_flight {
+        take(&mut role, &mut caller, one, &mut tally, reconnects)?;
     }
-    let answer = tally.answer(&scene);
+    let answer = tally.answer(&role);
     drop(caller);
     Ok(answer)
 }
 
 impl Tally {
-    fn answer(&self, scene: &Scene) -> Order {
+    fn answer(&self, role: &Role) -> Order {
         let end = self.end.as_deref().unwrap_or("finished");
-        scene.ended(end).with("sent", self.sent).with("replies", self.replies).with("lost", self.lost)
+        role.ended(end).with("sent", self.sent).with("replies", self.replies).with("lost", self.lost)
     }
 }
 
@@ -92,45 +92,45 @@ fn msg_type(len: usize) -> u16 {
     if len < SHORTEST_TAGGED { ECHO } else { OTHER }
 }
 
-fn send(scene: &mut Scene, caller: &mut Caller, number: u64) -> Result<u64, CallError> {
-    scene.fate.pass("before", number);
-    scene.fate.note(Word::Started, number + 1);
-    let len = scene.stream.len_of(number);
-    scene.bytes += len as u64;
-    if scene.form == "place" {
-        scene.asks();
+fn send(role: &mut Role, caller: &mut Caller, number: u64) -> Result<u64, CallError> {
+    role.progress.pass("before", number);
+    role.progress.note(Field::Started, number + 1);
+    let len = role.stream.len_of(number);
+    role.bytes += len as u64;
+    if role.form == "place" {
+        role.mark_operation();
         let mut slot = caller.reserve_call(msg_type(len), len)?;
-        scene.stream.write(number, &mut slot);
-        scene.fate.pass("reserved", number);
+        role.stream.write(number, &mut slot);
+        role.progress.pass("reserved", number);
         slot.commit(len).map_err(|_| CallError::Forked)
     } else {
-        let message = scene.stream.message(number, &mut scene.chance);
-        scene.asks();
+        let message = role.stream.message(number, &mut role.chance);
+        role.mark_operation();
         caller.call(msg_type(len), &message)
     }
 }
 
 /// Waits for the reply to a call, and checks it.
 fn take(
-    scene: &mut Scene,
+    role: &mut Role,
     caller: &mut Caller,
     (call, number): (u64, u64),
     tally: &mut Tally,
     reconnects: bool,
 ) -> Result<(), Box<dyn std::error::Error>> {
     if tally.end.is_none() {
-        scene.asks();
+        role.mark_operation();
     }
     match caller.wait(call) {
         Ok(reply) => {
             if let Some(error) = reply.error() {
                 return Err(format!("call {number} was refused: {error}").into());
             }
-            check(scene.stream, scene.replies, number, &reply)?;
-            scene.bytes += reply.len() as u64;
-            scene.fate.pass("replied", number);
+            check(role.stream, role.replies, number, &reply)?;
+            role.bytes += reply.len() as u64;
+            role.progress.pass("replied", number);
             tally.replies += 1;
-            scene.fate.note(Word::Taken, tally.replies);
+            role.progress.note(Field::Taken, tally.replies);
         }
         Err(CallError::Closed { .. } | CallError::PeerDead { .. }) if reconnects => tally.lost += 1,
         Err(error) => {
@@ -138,7 +138,7 @@ fn take(
             let end = error.end();
             match &tally.end {
                 None => tally.end = Some(end),
-                // Everything under way ends alike.
+                // All calls in flight end with the same error.
                 Some(first) if *first == end => {}
                 Some(first) => return Err(format!("one call ended with {first}, another one with {end}").into()),
             }
@@ -152,17 +152,17 @@ fn check(requests: Stream, replies: Stream, number: u64, reply: &[u8]) -> Result
     stream.check(number, reply).map_err(|wrong| format!("reply {number}: {wrong}"))
 }
 
-/// As many tasks as calls may be under way, each calling as long as the connection holds.
-fn call_async(scene: &Scene) -> Outcome {
+/// Runs as many tasks as calls may be in flight. Each task makes calls until the connection ends.
+fn call_async(role: &Role) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let caller = match AsyncCaller::connect_with(&scene.path, &scene.options).await {
+        let caller = match AsyncCaller::connect_with(&role.path, &role.options).await {
             Ok(caller) => caller,
             Err(error) => return Ok(error.unconnected()),
         };
-        scene.begin()?;
+        role.begin()?;
         let (tally, bytes, asked) = (RefCell::new(Tally::default()), Cell::new(0), Cell::new(now()));
-        let mut chance = scene.chance.clone();
+        let mut chance = role.chance.clone();
         let chances: Vec<_> = (0..DEPTH).map(|_| chance.fork()).collect();
         let tasks = chances.into_iter().map(|mut chance| {
             let (caller, tally, bytes, asked) = (&caller, &tally, &bytes, &asked);
@@ -170,19 +170,19 @@ fn call_async(scene: &Scene) -> Outcome {
                 loop {
                     let number = {
                         let mut tally = tally.borrow_mut();
-                        if tally.sent >= scene.count || tally.end.is_some() {
+                        if tally.sent >= role.count || tally.end.is_some() {
                             return Ok(());
                         }
                         tally.sent += 1;
                         tally.sent - 1
                     };
-                    let message = scene.stream.message(number, &mut chance);
+                    let message = role.stream.message(number, &mut chance);
                     asked.set(now());
                     let reply = caller.request(msg_type(message.len()), &message).await;
                     let mut tally = tally.borrow_mut();
                     match reply {
                         Ok(reply) => {
-                            check(scene.stream, scene.replies, number, &reply)?;
+                            check(role.stream, role.replies, number, &reply)?;
                             bytes.set(bytes.get() + (message.len() + reply.len()) as u64);
                             tally.replies += 1;
                         }
@@ -200,12 +200,12 @@ fn call_async(scene: &Scene) -> Outcome {
         });
         let outcomes = join_all(tasks).await;
         outcomes.into_iter().collect::<Result<Vec<()>, String>>()?;
-        let answer = tally.borrow().answer(scene);
+        let answer = tally.borrow().answer(role);
         Ok(answer.with("asked", asked.get()).with("bytes", bytes.get()))
     })
 }
 
-/// Runs futures side by side in one task.
+/// Runs futures concurrently in one task.
 async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
     core::future::poll_fn(|context| {

@@ -1,5 +1,4 @@
-//! Leading a process by the hand: instruction by instruction, or from one system call to the next, so that it can be
-//! killed anywhere between two of them.
+//! Runs a process step by step, by instruction or by system call, so that it can be killed between any two steps.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -10,20 +9,20 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// How far a step goes.
+/// The kind of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Instruction,
-    /// To the beginning, or the end, of the next system call.
+    /// To the next entry or exit of a system call.
     SystemCall,
 }
 
-/// A step that takes longer waits for something, and is where the process is killed.
+/// A longer step is a wait of the process, which is then killed in it.
 const LONGEST_STEP: Duration = Duration::from_millis(20);
 
-/// Takes a process that has stopped itself `steps` further. It is left traced, stopped or in a wait; killing it is for
-/// the caller. False if it ended on the way.
-pub(crate) fn lead(pid: Pid, steps: u32, step: Step) -> Result<bool, Box<dyn Error>> {
+/// Runs a stopped process for `steps` steps. Leaves the process traced, stopped or in a wait, for the caller to kill.
+/// Returns false if the process ended.
+pub(crate) fn single_step(pid: Pid, steps: u32, step: Step) -> Result<bool, Box<dyn Error>> {
     ptrace::attach(pid)?;
     waitpid(pid, None)?;
     for _ in 0..steps {
@@ -59,8 +58,8 @@ fn stop_of(pid: Pid) -> Result<Stop, Errno> {
     }
 }
 
-/// Whether a process has stopped.
-pub(crate) fn has_stopped(pid: Pid) -> bool {
+/// Whether a process is stopped.
+pub(crate) fn is_stopped(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|fields| fields.trim_start().starts_with('T'))
 }

@@ -1,22 +1,22 @@
-//! What every role has in common: its connection's options, its stream, its notes, its pauses.
+//! Common to every role: the options of the connection, the streams, the progress, and the pauses.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tachyon::{CallError, ConnectError, ListenError, Options, PollingMode, RecvError, SendError, ServeError};
-use tachyon_tests::chaos::fate::Fate;
-use tachyon_tests::chaos::ledger::Word;
 use tachyon_tests::chaos::now;
-use tachyon_tests::chaos::numbered::Stream;
 use tachyon_tests::chaos::order::Order;
+use tachyon_tests::chaos::progress::Progress;
+use tachyon_tests::chaos::progress_file::Field;
+use tachyon_tests::chaos::stream::Stream;
 
 use super::Outcome;
 
-/// How long an actor listens: long enough for a peer whose interpreter has to start first.
+/// How long an actor listens: long enough for a peer to start its interpreter.
 const LISTEN: Duration = Duration::from_secs(30);
 
-/// One performance of a role.
-pub(crate) struct Scene {
+/// A role with its order.
+pub(crate) struct Role {
     pub(crate) path: PathBuf,
     pub(crate) listens: bool,
     pub(crate) capacities: (usize, usize),
@@ -25,7 +25,7 @@ pub(crate) struct Scene {
     pub(crate) replies: Stream,
     pub(crate) count: u64,
     pub(crate) form: String,
-    pub(crate) fate: Fate,
+    pub(crate) progress: Progress,
     pub(crate) chance: fastrand::Rng,
     pause: u64,
     forks: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Scene {
     pub(crate) bytes: u64,
 }
 
-impl Scene {
+impl Role {
     pub(crate) fn new(order: &Order) -> std::io::Result<Self> {
         let polling = match order.text("mode") {
             "park" => PollingMode::Park,
@@ -57,7 +57,7 @@ impl Scene {
             replies: stream.replies(order.get_or("most_reply", reverse)),
             count: order.get_or("count", u64::MAX),
             form: order.text("form").to_owned(),
-            fate: Fate::new(order)?,
+            progress: Progress::new(order)?,
             chance: fastrand::Rng::with_seed(seed.into()),
             pause: order.get_or("pause", 0),
             forks: order.get_or("fork", 0) == 1,
@@ -66,34 +66,34 @@ impl Scene {
         })
     }
 
-    /// The connection stands.
+    /// Notes that the connection is established.
     pub(crate) fn begin(&self) -> std::io::Result<()> {
         if self.forks {
-            self.fate.leave_a_child()?;
+            self.progress.leave_child()?;
         }
-        self.fate.note(Word::Ready, 1);
+        self.progress.note(Field::Ready, 1);
         Ok(())
     }
 
-    /// Does nothing for a while, now and then, if the order wants pauses: up to `pause` microseconds.
-    pub(crate) fn rest(&mut self) {
+    /// Sleeps for up to `pause` microseconds, one time in four, if the order has pauses.
+    pub(crate) fn maybe_pause(&mut self) {
         if self.pause > 0 && self.chance.u8(..4) == 0 {
             std::thread::sleep(Duration::from_micros(self.chance.u64(..self.pause)));
         }
     }
 
-    /// An operation begins that may find the peer gone.
-    pub(crate) fn asks(&mut self) {
+    /// Notes the time of an operation that may find the peer gone.
+    pub(crate) fn mark_operation(&mut self) {
         self.asked = now();
     }
 
-    /// How the performance went; `end` is how the connection did.
+    /// The answer to the order. `end` is how the connection ended.
     pub(crate) fn ended(&self, end: &str) -> Order {
         Order::new("ended").with("end", end).with("asked", self.asked).with("at", now()).with("bytes", self.bytes)
     }
 }
 
-/// The ends that errors stand for, as the driver knows them in either language.
+/// The driver's name for the end that an error reports, the same in both languages.
 pub(crate) trait End {
     fn end(&self) -> String;
 }
@@ -114,7 +114,7 @@ macro_rules! ends {
 
 ends!(SendError, RecvError, CallError, ServeError);
 
-/// How a connection that was not made went.
+/// The answer after a failed connect.
 pub(crate) trait Unconnected {
     fn unconnected(&self) -> Order;
 }
@@ -138,7 +138,7 @@ impl Unconnected for ListenError {
     }
 }
 
-/// What this process has of the system: descriptors, mappings, threads, and kilobytes of memory.
+/// Descriptors, mappings, threads, and kilobytes of resident memory of this process.
 pub(crate) fn footprint() -> Outcome {
     let maps = std::fs::read_to_string("/proc/self/maps")?;
     let status = std::fs::read_to_string("/proc/self/status")?;
@@ -147,7 +147,7 @@ pub(crate) fn footprint() -> Outcome {
         line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or_default()
     };
     Ok(Order::new("footprint")
-        // One of them is the folder that is read.
+        // Without the descriptor of the folder itself.
         .with("descriptors", std::fs::read_dir("/proc/self/fd")?.count() - 1)
         .with("segments", maps.matches("memfd:").count())
         .with("mappings", maps.lines().count())
