@@ -2,7 +2,7 @@
 //!
 //! All programs that `make bench` measures, Tachyon's and those of its peers, share [`Round`], [`Report`] and the
 //! `drive_` functions, which order a round and time its calls. A process without a round is blocked in a read, and
-//! takes no core from the others. `docs/benchmarks.md` describes the method.
+//! takes no core from the others. `docs/internals/benchmarks.md` describes the method.
 
 mod drive;
 mod floor;

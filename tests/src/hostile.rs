@@ -1,6 +1,6 @@
 //! What a hostile peer does: descriptors that take long to close, and the protocol spoken by hand.
 //!
-//! `docs/wire-format.md` has the bytes. The program `hostile` and the tests of hostile peers use this.
+//! `docs/internals/wire-format.md` has the bytes. The program `hostile` and the tests of hostile peers use this.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Write};
 use std::mem::MaybeUninit;

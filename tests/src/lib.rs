@@ -24,6 +24,12 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Readme;
 
+/// The tutorial, whose Rust programs run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/tutorial.md")]
+#[derive(Debug)]
+pub struct Tutorial;
+
 /// The guide, whose Rust programs run as documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/rust.md")]

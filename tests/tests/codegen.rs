@@ -163,7 +163,7 @@ fn every_form_becomes_code() {
 
 #[test]
 fn the_example_of_the_documentation_is_a_description() {
-    let page = include_str!("../../docs/describe.md");
+    let page = include_str!("../../docs/guide/describe.md");
     let (_, rest) = page.split_once("```json\n").unwrap();
     let (json, rest) = rest.split_once("```\n").unwrap();
     let description = Description::from_json(json).unwrap();

@@ -3,7 +3,7 @@
 //! The rooms `ring`, `wait`, `connection` and `engine` below are the library's own files. The rest of the library has stand-ins here:
 //! words whose every interleaving and every permitted reordering loom tries ([`sync`]), memory that tells loom of each
 //! access to a payload ([`shm`]), a kernel with a socket, `poll` and a clock ([`kernel`]), and a handshake that hands
-//! both ends to one program. `docs/model-checking.md` says what is covered, and how to see a model fail.
+//! both ends to one program. `docs/internals/model-checking.md` says what is covered, and how to see a model fail.
 #![cfg(loom)]
 #![allow(dead_code, reason = "the models use a part of each room")]
 #![allow(unreachable_pub, reason = "what is public in the library is private here")]

@@ -22,7 +22,7 @@ const RUNG: u32 = 1;
 const HUNG_UP: u32 = 2;
 
 /// The fences of a model's wakers, and when a store that no fence follows becomes visible by itself: assumption D of
-/// `docs/memory-model.md`.
+/// `docs/internals/memory-model.md`.
 #[derive(Debug, Clone, Copy)]
 pub struct Wakers {
     /// Publications that a waker fences before its first ring.
