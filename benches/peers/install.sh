@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the peers of `make bench-peers` into a directory: the program `peer`, an environment for the Python packages,
-# and a list of the crates that are in the program. A peer that cannot be built is skipped with a message.
+# and a list of the crates in the program. Peers that do not build are left out, with a message.
 set -euo pipefail
 
 into=$(mkdir -p "$1" && cd "$1" && pwd)
@@ -33,7 +33,7 @@ cp "$into/target/release/peer" "$into/peer"
 [ -x "$into/venv/bin/python" ] || "$python" -m venv "$into/venv"
 "$into/venv/bin/python" -m pip install --quiet "${packages[@]}"
 if have_compiler; then
-    # The objects of tachyon-ipc are LLVM bitcode, which the system's linker cannot read.
+    # The package's objects are LLVM bitcode, which the system's linker does not read.
     LDFLAGS=-fuse-ld=lld "$into/venv/bin/python" -m pip install --quiet tachyon-ipc==0.5.1 ||
         echo 'the Python package tachyon-ipc 0.5.1 is skipped: its build failed' >&2
 fi

@@ -12,7 +12,8 @@ UNITS = (("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9))
 """Units of time and their nanoseconds. Times below `SHORT` nanoseconds get a decimal."""
 
 INTRODUCTION = """\
-`make bench-results` writes this page; [docs/internals/benchmarks.md](../../docs/internals/benchmarks.md) has the method and its limits.
+`make bench-results` writes this page. The method and its limits are in
+[docs/internals/benchmarks.md](../../docs/internals/benchmarks.md).
 Figures are medians over rounds with their quartiles in brackets. Ratios are medians of the ratios of paired rounds.
 Only ratios can be compared with another run or another machine.
 """

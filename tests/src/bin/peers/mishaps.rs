@@ -168,11 +168,11 @@ fn word(error: &PoolError) -> String {
 fn print_outcomes(calls: &[&str], caller: &mut impl Calls) -> Outcome {
     for call in calls {
         let (msg_type, payload) = call.split_once(':').unwrap_or((call, "abc"));
-        let outcome = match caller.start(msg_type.parse()?, payload.as_bytes()) {
+        let outcome = match caller.call(msg_type.parse()?, payload.as_bytes()) {
             Ok(reply) => String::from_utf8_lossy(&reply).into_owned(),
             Err(error) => word(&error),
         };
-        let next = match caller.start(ECHO, b"good") {
+        let next = match caller.call(ECHO, b"good") {
             Ok(reply) if reply == b"good" => "usable".to_owned(),
             Ok(reply) => format!("wrong: {reply:?}"),
             Err(error) => word(&error),
