@@ -77,7 +77,7 @@ fn check(form: &str) {
         let mut all = failing_calls(form);
         all.push((EXITS.to_string(), if caller == "pool" { "PeerDead NoListener" } else { "PeerDead PeerDead" }));
         let (calls, expected): (Vec<String>, Vec<&str>) = all.into_iter().unzip();
-        assert_eq!(place.start(caller, &calls), expected, "{form} called by {caller}");
+        assert_eq!(place.call(caller, &calls), expected, "{form} called by {caller}");
         callee.finish();
         let note = place.child_note();
         match form {

@@ -82,7 +82,7 @@ fn a_caller_that_takes_no_replies_delays_no_other_caller() {
         polite.call_timeout(1, b"hello", Duration::from_secs(5)).unwrap();
     }
     for call in calls.into_iter().flatten() {
-        assert_eq!(*deaf.wait_timeout(call, Duration::from_secs(5)).unwrap(), [7; 1000]);
+        assert_eq!(*deaf.finish_timeout(call, Duration::from_secs(5)).unwrap(), [7; 1000]);
     }
     drop((deaf, polite));
     stop(server, &path, PATIENCE);
@@ -164,7 +164,7 @@ fn a_stop_answers_every_request() {
     let stopped = stopping.start(9, b"").unwrap();
     // Fewer than the ring holds: a request that waits for room when the server stops is not sent.
     let queued: Vec<_> = (0..200).map(|_| caller.start(1, b"queued").unwrap()).collect();
-    stopping.wait_timeout(stopped, Duration::from_secs(5)).unwrap();
+    stopping.finish_timeout(stopped, Duration::from_secs(5)).unwrap();
     assert_eq!(*caller.finish(busy).unwrap(), 300u64.to_le_bytes(), "a handler that runs is finished");
     let mut refused = 0;
     for call in queued {

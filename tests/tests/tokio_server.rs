@@ -193,7 +193,7 @@ fn handlers_of_a_departed_caller_are_dropped() {
             wait_for(&mut steady, "dropped", |counts| counts.dropped == 26 * round);
             assert_eq!(&*steady.call_timeout(ECHO, b"meanwhile", PATIENCE).unwrap(), b"meanwhile");
         }
-        assert_eq!(*steady.wait_timeout(slow, PATIENCE).unwrap(), 1500u64.to_le_bytes());
+        assert_eq!(*steady.finish_timeout(slow, PATIENCE).unwrap(), 1500u64.to_le_bytes());
         // A caller that closes with calls in flight.
         let mut leaving = server.caller();
         sleep(&mut leaving, 60_000);
@@ -226,7 +226,7 @@ fn handler_places_are_shared_fairly() {
         let counted = counts(&mut others[0]);
         assert!(counted.started <= counted.finished + 4, "{counted:?}");
         for call in calls {
-            flooding.wait_timeout(call, PATIENCE).unwrap();
+            flooding.finish_timeout(call, PATIENCE).unwrap();
         }
         drop((flooding, others));
         server.stop();
@@ -251,7 +251,7 @@ fn replies_without_room_delay_no_other_caller() {
         let mut replies = 0;
         for call in calls {
             // A request that the server could not begin in time has an error reply.
-            match deaf.wait_timeout(call, PATIENCE).unwrap() {
+            match deaf.finish_timeout(call, PATIENCE).unwrap() {
                 reply if reply.error().is_some() => {}
                 reply => {
                     assert_eq!(*reply, sent.repeat(100));
