@@ -11,7 +11,7 @@ pub const PANICS: u16 = 3;
 pub const HUGE: u16 = 4;
 /// Ends the process during the call.
 pub const EXITS: u16 = 5;
-/// Sleeps for as many milliseconds as its request, a little-endian `u64`, says, then sends the request back.
+/// Sleeps for the milliseconds in the request, a little-endian `u64`, then sends the request back.
 pub const SLEEPS: u16 = 6;
 /// Takes a `u64`.
 pub const TYPED: u16 = 7;

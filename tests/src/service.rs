@@ -12,7 +12,7 @@ pub const ECHO: u16 = 1;
 pub const RECORD: u16 = 2;
 /// Does the same as [`RECORD`], but the server that executes the first such request dies before it answers.
 pub const RECORD_AND_DIE_ONCE: u16 = 3;
-/// Sleeps for as many milliseconds as its request, a little-endian `u64`, says.
+/// Sleeps for the milliseconds in the request, a little-endian `u64`, then sends the request back.
 pub const SLEEP: u16 = 4;
 /// Stops the server.
 pub const STOP: u16 = 5;

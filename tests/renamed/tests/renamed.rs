@@ -1,4 +1,4 @@
-//! The macros in a crate whose `Cargo.toml` calls the library by another name.
+//! The macros in a crate whose `Cargo.toml` gives the library another name.
 
 /// A point.
 #[shm::payload(crate = shm)]
