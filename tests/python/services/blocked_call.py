@@ -89,7 +89,7 @@ if __name__ == "__main__":
     names = {name: value for name, value in globals().items() if not name.startswith("_")}
     serving.ready()
     try:
-        exec(sys.argv[2], names | {"Bus": Bus, "tachyon": tachyon})
+        exec(compile(sys.argv[2], "operation", "exec"), names | {"Bus": Bus, "tachyon": tachyon})
     except KeyboardInterrupt:
         print(time.monotonic(), flush=True)
         if serving.options().get("exit_at_once"):
