@@ -13,11 +13,14 @@ import tempfile
 import textwrap
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import programs
 import tachyon
+from contract import served
+from generated import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -146,6 +149,34 @@ def service(child: Callable[..., Peer], path: str) -> Callable[..., Peer]:
         return started
 
     return start
+
+
+@pytest.fixture
+def connected(path: str) -> Iterator[Callable[..., Any]]:
+    """Return a function that connects in one of the ways of `calling`, until the end of the test."""
+    with ExitStack() as stack:
+        yield lambda way: stack.enter_context(way(path))
+
+
+@pytest.fixture(params=["rust", "python"])
+def language(request: pytest.FixtureRequest) -> str:
+    """Return the language of the service of `contract`."""
+    return str(request.param)
+
+
+@pytest.fixture
+def api(language: str, path: str, tmp_path: Path) -> Callable[[str], Any]:
+    """Return a function that imports the generated module for a role of the service of `contract`."""
+
+    def generate(role: str) -> Any:
+        with served(language, role, path):
+            source = programs.tachyon("codegen", "python", path)
+            tachyon.RpcBus.connect(path).close()
+        file = tmp_path / f"{role}_api.py"
+        file.write_text(source)
+        return load(file)
+
+    return generate
 
 
 @pytest.fixture

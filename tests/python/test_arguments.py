@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 import tachyon
+from calling import by_acall, by_call, by_pool, by_timed_pool
 from services.arguments import NUMBERS, OF_SETTINGS
+from serving_thread import serving
 from tachyon import Pool, RpcBus, tachyon_rpc
 
 if TYPE_CHECKING:
@@ -91,48 +93,11 @@ def serve(service: Callable[..., Peer]) -> Callable[[str], Peer]:
     return start
 
 
-def by_call(path: str) -> Callable[..., Any]:
-    def call(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
-        with RpcBus.connect(path) as bus:
-            return endpoint.call(bus, *args, **kwargs)
-
-    return call
-
-
-def by_acall(path: str) -> Callable[..., Any]:
-    def call(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
-        async def run() -> Any:
-            with RpcBus.connect(path) as bus:
-                return await endpoint.acall(bus, *args, **kwargs)
-
-        return asyncio.run(run())
-
-    return call
-
-
-def by_pool(path: str) -> Callable[..., Any]:
-    def call(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
-        with Pool(path, 1) as pool:
-            return pool.call(endpoint, *args, **kwargs)
-
-    return call
-
-
-def by_timed_pool(path: str) -> Callable[..., Any]:
-    def call(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
-        with Pool(path, 1) as pool:
-            return pool.within(20.0).call(endpoint, *args, **kwargs)
-
-    return call
-
-
 @pytest.mark.parametrize("served", ["server", "loop", "mixed"])
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
-def test_arguments_arrive(
-    serve: Callable[[str], Peer], path: str, served: str, way: Callable[[str], Callable[..., Any]]
-) -> None:
+def test_arguments_arrive(serve: Callable[[str], Peer], served: str, way: Any, connected: Callable[..., Any]) -> None:
     callee = serve(served)
-    call = way(path)
+    call = connected(way)
     # The defaults of the caller, not of the callee, stand for missing arguments.
     assert call(area, POINT) == "6.0 ['c'] None"
     assert call(area, POINT, 0.5) == "1.0 ['c'] None"
@@ -157,10 +122,10 @@ def test_arguments_arrive(
 @pytest.mark.parametrize("served", ["server", "loop"])
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
 def test_a_parameter_comes_before_a_setting_of_its_name(
-    serve: Callable[[str], Peer], path: str, served: str, way: Callable[[str], Callable[..., Any]]
+    serve: Callable[[str], Peer], served: str, way: Any, connected: Callable[..., Any]
 ) -> None:
     callee = serve(served)
-    call = way(path)
+    call = connected(way)
     for name, own, default, value in (
         ("timeout", "timeout", 1.0, 30.0),
         ("spins", "spin_threshold", 7, 500),
@@ -176,11 +141,9 @@ def test_a_parameter_comes_before_a_setting_of_its_name(
 
 
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
-def test_the_default_of_a_lone_buffer(
-    serve: Callable[[str], Peer], path: str, way: Callable[[str], Callable[..., Any]]
-) -> None:
+def test_the_default_of_a_lone_buffer(serve: Callable[[str], Peer], way: Any, connected: Callable[..., Any]) -> None:
     callee = serve("server")
-    call = way(path)
+    call = connected(way)
     for name in ("lone", "lone_view", "lone_array", "untold"):
         endpoint = _HERE[name]
         assert (call(endpoint), call(endpoint, b"ab"), call(endpoint, payload=b"ab")) == (b"default", b"ab", b"ab")
@@ -193,9 +156,7 @@ def test_the_default_of_a_lone_buffer(
 
 
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
-def test_one_argument_too_many_is_refused_before_it_is_sent(
-    path: str, way: Callable[[str], Callable[..., Any]]
-) -> None:
+def test_one_argument_too_many_is_refused_before_it_is_sent(path: str, way: Any, connected: Callable[..., Any]) -> None:
     handled: list[object] = []
     dispatcher = tachyon.RpcDispatcher()
 
@@ -213,10 +174,8 @@ def test_one_argument_too_many_is_refused_before_it_is_sent(
         handled.append(bytes(payload))
         return payload
 
-    with tachyon.RpcServer(path) as server:
-        thread = threading.Thread(target=dispatcher.serve_forever, args=(server,))
-        thread.start()
-        call = way(path)
+    with serving(dispatcher, path):
+        call = connected(way)
         with pytest.raises(TypeError, match=r"^side\(\) takes 1 positional argument but 2 were given$"):
             call(side, 1, 2)
         with pytest.raises(TypeError, match=r"^nothing\(\) takes 0 positional arguments but 2 were given$"):
@@ -229,8 +188,6 @@ def test_one_argument_too_many_is_refused_before_it_is_sent(
                 call(raw, b"ab", b"c")
         assert handled == []
         assert call(side, 1) == 1
-        server.stop()
-        thread.join()
 
 
 def test_a_limit_is_a_number_of_seconds(serve: Callable[[str], Peer], path: str) -> None:
@@ -254,10 +211,10 @@ def test_a_limit_is_a_number_of_seconds(serve: Callable[[str], Peer], path: str)
 
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool])
 def test_wrong_calls_raise_the_errors_of_functions(
-    serve: Callable[[str], Peer], path: str, way: Callable[[str], Callable[..., Any]]
+    serve: Callable[[str], Peer], way: Any, connected: Callable[..., Any]
 ) -> None:
     callee = serve("server")
-    call = way(path)
+    call = connected(way)
     method = "acall" if way is by_acall else "call"
     for args, kwargs, text in (
         ((), {}, "area() missing 1 required positional argument: 'point'"),

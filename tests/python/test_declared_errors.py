@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import tachyon
+from calling import by_acall, by_call, by_pool
 from services.declared_errors import Broken, Busy, NoSensor
 from tachyon import (
     EndpointError,
     ErrorKind,
     HandlerError,
     LayoutMismatchError,
-    Pool,
     RpcBus,
     RpcError,
     tachyon_rpc,
@@ -36,34 +35,17 @@ SERVED: dict[str, tuple[str, bool]] = {"server": ("server", False), "loop": ("lo
 """The way to serve, and whether the handler is a coroutine function."""
 
 
-def by_call(path: str, *args: Any) -> Any:
-    with RpcBus.connect(path) as bus:
-        return read.call(bus, *args)
-
-
-def by_acall(path: str, *args: Any) -> Any:
-    async def run() -> Any:
-        with RpcBus.connect(path) as bus:
-            return await read.acall(bus, *args)
-
-    return asyncio.run(run())
-
-
-def by_pool(path: str, *args: Any) -> Any:
-    with Pool(path, 1) as pool:
-        return pool.call(read, *args)
-
-
 @pytest.mark.parametrize("served", ["server", "loop", "mixed"])
-@pytest.mark.parametrize("call", [by_call, by_acall, by_pool])
+@pytest.mark.parametrize("way", [by_call, by_acall, by_pool])
 def test_declared_errors_arrive_as_their_classes(
-    service: Callable[..., Peer], path: str, served: str, call: Callable[..., Any]
+    service: Callable[..., Peer], served: str, way: Any, connected: Callable[..., Any]
 ) -> None:
-    way, coroutines = SERVED[served]
-    callee = service("declared_errors", way, coroutines=coroutines, log="INFO")
-    assert call(path, 3, "") == 1.5
+    serving, coroutines = SERVED[served]
+    callee = service("declared_errors", serving, coroutines=coroutines, log="INFO")
+    call = connected(way)
+    assert call(read, 3, "") == 1.5
     with pytest.raises(NoSensor) as raised:
-        call(path, 3, "missing")
+        call(read, 3, "missing")
     error = raised.value
     assert (str(error), error.sensor, error.text, error.kind) == (
         "no sensor 3",
@@ -75,20 +57,20 @@ def test_declared_errors_arrive_as_their_classes(
     assert isinstance(error, RpcError)
     assert isinstance(error, EndpointError)
     with pytest.raises(Busy, match=r"^Busy$"):
-        call(path, 3, "busy")
+        call(read, 3, "busy")
     with pytest.raises(Broken) as raised:
-        call(path, 3, "broken")
+        call(read, 3, "broken")
     assert (raised.value.where, raised.value.parts, raised.value.since) == ("röhre", ["a", "b"], None)
     with pytest.raises(HandlerError) as other:
-        call(path, 3, "unlisted")
+        call(read, 3, "unlisted")
     assert not isinstance(other.value, EndpointError)
     assert (other.value.name, other.value.text) == ("Unlisted", "nothing knows of this")
     assert str(other.value).endswith("its handler failed: Unlisted: nothing knows of this")
     with pytest.raises(RpcError) as failed:
-        call(path, 3, "failed")
+        call(read, 3, "failed")
     assert (failed.value.name, failed.value.text) == ("", "LookupError: on purpose")
     # The server reports a failure before it serves the next request.
-    assert call(path, 3, "") == 1.5
+    assert call(read, 3, "") == 1.5
     callee.process.kill()
     reported, _ = callee.process.communicate()
     # A declared error is an answer: only the real failure is reported.
@@ -99,8 +81,8 @@ def test_declared_errors_arrive_as_their_classes(
 
 def test_fields_of_an_undeclared_error_do_not_travel(service: Callable[..., Peer], path: str) -> None:
     service("declared_errors", "bus")
-    with pytest.raises(HandlerError) as raised:
-        by_call(path, 3, "undeclared")
+    with RpcBus.connect(path) as bus, pytest.raises(HandlerError) as raised:
+        read.call(bus, 3, "undeclared")
     assert not isinstance(raised.value, EndpointError)
     assert (raised.value.name, raised.value.text) == ("NoSensor", "no sensor called front")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections.abc
 import functools
-import threading
 import typing
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,8 @@ import pytest
 
 import programs
 import tachyon
-from tachyon import Array, ErrorKind, RpcBus, RpcDispatcher, RpcEndpoint, RpcServer, tachyon_rpc
+from serving_thread import serving
+from tachyon import Array, ErrorKind, RpcBus, RpcDispatcher, RpcEndpoint, tachyon_rpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -180,24 +180,17 @@ def test_a_reply_without_a_hint_is_bytes_and_says_so(path: str) -> None:
     def raw(payload):  # type: ignore[no-untyped-def]
         return "text"
 
-    with RpcServer(path) as server:
-        thread = threading.Thread(target=dispatcher.serve_forever, args=(server,))
-        thread.start()
-        with RpcBus.connect(path) as bus:
-            assert typed.call(bus, 0) == b"bytes"
-            with pytest.raises(tachyon.RpcError) as raised:
-                typed.call(bus, 1)
-            assert raised.value.kind is ErrorKind.BAD_REPLY
-            advice = (
-                "typed: the reply is bytes, not str; give it a hint, such as `-> str`, `-> tachyon.f64` or `-> None`"
-            )
-            assert raised.value.text == advice
-            assert "its handler returned something that cannot be sent: typed: " in str(raised.value)
-            # An endpoint without hints takes and gives bytes, so its error has no advice.
-            with pytest.raises(tachyon.RpcError, match=r"cannot be sent$"):
-                raw.call(bus, b"")
-        server.stop()
-        thread.join()
+    with serving(dispatcher, path), RpcBus.connect(path) as bus:
+        assert typed.call(bus, 0) == b"bytes"
+        with pytest.raises(tachyon.RpcError) as raised:
+            typed.call(bus, 1)
+        assert raised.value.kind is ErrorKind.BAD_REPLY
+        advice = "typed: the reply is bytes, not str; give it a hint, such as `-> str`, `-> tachyon.f64` or `-> None`"
+        assert raised.value.text == advice
+        assert "its handler returned something that cannot be sent: typed: " in str(raised.value)
+        # An endpoint without hints takes and gives bytes, so its error has no advice.
+        with pytest.raises(tachyon.RpcError, match=r"cannot be sent$"):
+            raw.call(bus, b"")
 
 
 def odd_names() -> list[Any]:
@@ -229,9 +222,7 @@ def test_one_endpoint_never_makes_a_callee_indescribable(path: str) -> None:
     late = tachyon_rpc(20)(lambda payload: bytes(payload))
     late.__name__ = "no <name>"
     dispatcher.register(late)
-    with RpcServer(path) as server:
-        thread = threading.Thread(target=dispatcher.serve_forever, args=(server,))
-        thread.start()
+    with serving(dispatcher, path):
         with RpcBus.connect(path) as bus:
             names = [endpoint.name for endpoint in bus.describe(timeout=5)]
         assert names == ["add_one", *(f"endpoint_{number}" for number in range(2, 7)), "endpoint_20"]
@@ -240,8 +231,6 @@ def test_one_endpoint_never_makes_a_callee_indescribable(path: str) -> None:
         assert programs.tachyon("call", path, "endpoint_2", '"abc"') == '"abc"\n'
         assert "def endpoint_20(request: memoryview) -> bytes:" in programs.tachyon("codegen", "python", path)
         assert "fn endpoint_20(&self, request: &[u8])" in programs.tachyon("codegen", "rust", path)
-        server.stop()
-        thread.join()
 
 
 def test_a_typed_endpoint_without_a_name_is_named_in_errors(path: str) -> None:
@@ -251,14 +240,9 @@ def test_a_typed_endpoint_without_a_name_is_named_in_errors(path: str) -> None:
 
     dispatcher = RpcDispatcher()
     endpoint = dispatcher.handler(3)(Half())
-    with RpcServer(path) as server:
-        thread = threading.Thread(target=dispatcher.serve_forever, args=(server,))
-        thread.start()
-        with RpcBus.connect(path) as bus:
-            assert endpoint.call(bus, 1) == 200
-            with pytest.raises(tachyon.RpcError, match="the reply is u8") as raised:
-                endpoint.call(bus, 2)
-            assert raised.value.kind is ErrorKind.BAD_REPLY
-            assert bus.describe(timeout=5)["endpoint_3"].msg_type == 3
-        server.stop()
-        thread.join()
+    with serving(dispatcher, path), RpcBus.connect(path) as bus:
+        assert endpoint.call(bus, 1) == 200
+        with pytest.raises(tachyon.RpcError, match="the reply is u8") as raised:
+            endpoint.call(bus, 2)
+        assert raised.value.kind is ErrorKind.BAD_REPLY
+        assert bus.describe(timeout=5)["endpoint_3"].msg_type == 3

@@ -60,28 +60,10 @@ def test_every_operation_of_a_forked_child(receiving: tachyon.Bus, calling_pair:
     assert receiving.recv(timeout=10).type_id == 1
 
 
-def test_a_forked_child_that_ends_the_ordinary_way(peer: Callable[[str], Peer]) -> None:
+def test_a_forked_child_that_ends_the_ordinary_way(peer: Callable[[str], Peer], service: Callable[..., Peer]) -> None:
     """The child collects its copies and runs its exit handlers; bus, guard and path of the parent stay as they are."""
     peer(SENDER)
-    parent = peer("""
-        import os
-        bus = tachyon.Bus.listen(path, 4096)
-        server = tachyon.RpcServer(path + ".server")
-        rx = bus.recv_zero_copy()
-        child = os.fork()
-        if child == 0:
-            bus.close()
-            server.close()
-            sys.exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        assert bytes(rx) == bytes(100)
-        rx.__exit__(None, None, None)
-        assert [bus.recv(timeout=10).type_id for _ in range(999)] == list(range(1, 1000))
-        assert os.path.exists(server.path)
-        server.close()
-        print("whole")
-    """)
-    assert parent.join() == "whole\n"
+    assert service("forking", "exit").join() == "whole\n"
 
 
 @pytest.mark.parametrize("late", [False, True])

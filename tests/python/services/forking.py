@@ -1,4 +1,4 @@
-"""Processes that fork beside an event loop or in a handler: `PATH PLACE NUMBER OPTIONS`."""
+"""Processes that fork beside an event loop, in a handler, or beside open objects: `PATH PLACE NUMBER OPTIONS`."""
 
 import asyncio
 import gc
@@ -77,6 +77,26 @@ async def call_and_fork(late: float) -> None:
     print(first, await endpoint.acall(bus, b"next"))
 
 
+def exit_in_the_child() -> None:
+    """Leave the child by an ordinary exit, and go on in the parent with a bus, a guard and a server."""
+    serving.ready()
+    bus = tachyon.Bus.listen(path, 4096)
+    server = tachyon.RpcServer(path + ".server")
+    rx = bus.recv_zero_copy()
+    child = os.fork()
+    if child == 0:
+        bus.close()
+        server.close()
+        sys.exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert bytes(rx) == bytes(100)
+    rx.__exit__(None, None, None)
+    assert [bus.recv(timeout=10).type_id for _ in range(999)] == list(range(1, 1000))
+    assert os.path.exists(server.path)
+    server.close()
+    print("whole")
+
+
 def fork_in_a_handler() -> None:
     dispatcher.handler(1)(fork)
     with tachyon.RpcServer(path) as server:
@@ -90,6 +110,8 @@ def fork_in_a_handler() -> None:
 if __name__ == "__main__":
     if sys.argv[2] == "handler":
         fork_in_a_handler()
+    elif sys.argv[2] == "exit":
+        exit_in_the_child()
     else:
         places = {"serving loop": serve_and_fork, "calling loop": call_and_fork}
         asyncio.run(places[sys.argv[2]](float(sys.argv[3])))
