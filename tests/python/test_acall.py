@@ -103,7 +103,7 @@ def test_a_call_sends_the_bytes_at_the_time_of_the_call(run: Callable, service: 
                 await asyncio.sleep(0)
                 values[:] = 3.0
                 assert await asyncio.gather(*calls) == [ones] * 21
-            # A bytearray may even grow meanwhile.
+            # A bytearray may grow meanwhile.
             grown = bytearray(np.ones(100))
             call = sums.raw.acall(bus, grown)
             grown.extend(grown)
@@ -113,7 +113,7 @@ def test_a_call_sends_the_bytes_at_the_time_of_the_call(run: Callable, service: 
     callee.join()
 
 
-def test_errors_are_those_of_call(run: Callable, serve: Callable[[], Peer], path: str) -> None:
+def test_acall_raises_the_errors_of_call(run: Callable, serve: Callable[[], Peer], path: str) -> None:
     callee = serve()
 
     async def main() -> None:

@@ -30,7 +30,12 @@ class Point(tachyon.Struct):
 
 
 @tachyon_rpc(1)
-def area(point: Point, scale: tachyon.f64 = 3.0, tags: list[str] = ["c"], note: str | None = None) -> str: ...  # type: ignore[empty-body] # noqa: B006
+def area(  # type: ignore[empty-body]
+    point: Point,
+    scale: tachyon.f64 = 3.0,
+    tags: list[str] = ["c"],  # noqa: B006
+    note: str | None = None,
+) -> str: ...
 
 
 @tachyon_rpc(2)
@@ -54,7 +59,12 @@ def one(value: tachyon.u32 = 9) -> tachyon.u32: ...  # type: ignore[empty-body]
 
 
 @tachyon_rpc(7)
-def odd(timeout: tachyon.u8, on_response: tachyon.u8, payload: tachyon.u8, bus: tachyon.u8) -> list[tachyon.u8]: ...  # type: ignore[empty-body]
+def odd(  # type: ignore[empty-body]
+    timeout: tachyon.u8,
+    on_response: tachyon.u8,
+    payload: tachyon.u8,
+    bus: tachyon.u8,
+) -> list[tachyon.u8]: ...
 
 
 @tachyon_rpc(8)
@@ -245,7 +255,7 @@ def test_wrong_calls_raise_the_errors_of_functions(
     callee.kill()
 
 
-def test_raw_and_one_argument_calls_are_the_seeds(serve: Callable[[str], Peer], path: str) -> None:
+def test_raw_and_one_argument_calls_work_as_in_the_seed(serve: Callable[[str], Peer], path: str) -> None:
     callee = serve("bus")
     with RpcBus.connect(path) as bus:
         assert echo.call(bus, b"abc", bytes) == b"abc"

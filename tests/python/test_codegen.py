@@ -143,7 +143,7 @@ def test_call_takes_and_gives_json(
 @pytest.mark.parametrize(
     ("name", "given", "complaint"),
     [
-        ("nobody", "1", "the callee has no endpoint `nobody`; it has lambda_, Odd_"),
+        ("missing", "1", "the callee has no endpoint `missing`; it has lambda_, Odd_"),
         ("lambda_", "{}", "and `class` is missing"),
         ("lambda_", json.dumps(VALUE | {"more": 1}), "and has no `more`"),
         ("lambda_", "[]", "the request is an object, not list"),
@@ -238,7 +238,7 @@ def test_types_of_one_name_are_told_apart() -> None:
     assert "    one: X\n    two: X2\n" in source
 
 
-def test_a_field_is_renamed_only_if_it_hides_what_its_class_refers_to() -> None:
+def test_a_field_is_renamed_only_if_it_hides_a_name_of_its_class() -> None:
     one = struct("X", ("a", "u8", 0, 1), size=1)
     two = struct("Y", ("g", "u8", 0, 1), ("X", "u8", 1, 1), size=2)
     three = struct("Z", ("f", one, 0, 1), ("X", "u8", 1, 1), size=2)
@@ -290,7 +290,7 @@ def test_every_form_is_shown_as_a_function() -> None:
 
 
 @pytest.mark.parametrize("language", ["python", "rust"])
-def test_the_examples_code_is_what_the_services_give(language: str, path: str) -> None:
+def test_the_code_of_the_examples_is_up_to_date(language: str, path: str) -> None:
     service = [sys.executable, str(EXAMPLES / "python/order_service.py")]
     file = EXAMPLES / "rust/order_api.rs"
     if language == "python":
@@ -301,7 +301,7 @@ def test_the_examples_code_is_what_the_services_give(language: str, path: str) -
         assert process.wait(LIMIT) == 0
 
 
-def test_the_extensions_caller_is_what_its_service_gives(path: str) -> None:
+def test_the_code_of_the_extension_is_up_to_date(path: str) -> None:
     service = [sys.executable, str(EXAMPLES / "python/extension_service.py"), path]
     with subprocess.Popen(service, stdout=subprocess.DEVNULL) as process:
         assert tachyon("codegen", "python", path) == (EXAMPLES / "python/extension_api.py").read_text()

@@ -21,7 +21,7 @@ WAYS = [by_call, by_deadline, by_pool, by_task]
 def test_python_calls_every_form(api: Callable[[str], Any], language: str, path: str, way: Any) -> None:
     module = api("one")
     calls = forms(module)
-    # The module itself refers to `bytes`.
+    # The module keeps the builtin `bytes`, and names its endpoint `bytes2`.
     module.bytes = module.bytes2
     endpoints = {value.msg_type for value in vars(module).values() if isinstance(value, RpcEndpoint)}
     assert endpoints == {getattr(module, name).msg_type for name in calls} == set(range(1, 61))

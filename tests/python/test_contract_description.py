@@ -80,7 +80,7 @@ def test_the_command_line_shows_a_declared_error(language: str, path: str) -> No
     assert message.splitlines()[1:] == ["tachyon: fails: HANDLER_FAILED NoSensor: no sensor 3"]
 
 
-def test_rust_code_for_the_python_service_is_what_is_compiled(path: str) -> None:
+def test_rust_code_for_the_python_service_is_the_compiled_code(path: str) -> None:
     """`UPDATE=1` writes the file anew; the program `contract` includes it."""
     with served("python", "many", path):
         source = tachyon("codegen", "rust", path)

@@ -140,7 +140,7 @@ def test_an_array_that_is_kept_fails_its_call(bus: RpcBus) -> None:
         endpoint(10, {"scan": Scan}, None).call(bus, scan())
 
 
-def test_replies_that_are_not_what_the_hint_says(bus: RpcBus) -> None:
+def test_replies_that_contradict_their_hint(bus: RpcBus) -> None:
     with pytest.raises(RpcError, match="bad_text: the reply has half of a surrogate pair") as raised:
         endpoint(14, {}, str).call(bus)
     assert raised.value.kind is ErrorKind.BAD_REPLY
@@ -291,7 +291,7 @@ def test_a_struct_has_values_of_its_own() -> None:
     assert made.numbers is numbers
 
 
-def test_a_struct_that_cannot_be() -> None:
+def test_structs_that_are_refused() -> None:
     with pytest.raises(TypeError, match="field `inner` of Node: a Struct cannot contain itself"):
 
         class Node(tachyon.Struct):

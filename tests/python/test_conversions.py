@@ -95,7 +95,7 @@ HINTS: dict[str, Any] = {
 
 
 class _Holder:
-    """All hints as parameters, replies and fields."""
+    """A hint as a parameter, a reply and a field."""
 
     def __init__(self, name: str) -> None:
         hint = HINTS[name]

@@ -30,7 +30,7 @@ def chaos(*arguments: str) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_survivors_get_what_was_committed_and_then_the_death() -> None:
+def test_survivors_get_committed_messages_and_then_the_death() -> None:
     chaos("kill", "--rounds", "25", "--seed", "2")
 
 

@@ -162,9 +162,7 @@ def test_death_ends_a_wait_at_once(peer: Callable[[str], Peer], path: str, opera
 
 @pytest.mark.parametrize("how", ["serve_forever", "serve_async", "async_handler"])
 @pytest.mark.parametrize("killed", [True, False])
-def test_what_was_requested_before_the_end_is_served(
-    peer: Callable[[str], Peer], path: str, how: str, killed: bool
-) -> None:
+def test_requests_before_the_end_are_served(peer: Callable[[str], Peer], path: str, how: str, killed: bool) -> None:
     caller = peer("""
         bus = tachyon.RpcBus.connect(path)
         for n in range(20):

@@ -30,7 +30,7 @@ CALLER = Path(__file__).parent / "services/checking_caller.py"
 
 
 class Caller:
-    """A process that calls until it has made its number of calls, or is killed."""
+    """A process that makes a number of calls, unless it is killed first."""
 
     def __init__(self, number: int, path: str) -> None:
         self.number = number

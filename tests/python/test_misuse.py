@@ -27,9 +27,6 @@ def calling(service: Callable[..., Peer], path: str) -> Iterator[tachyon.RpcBus]
         yield bus
 
 
-# Threads
-
-
 def test_threads_that_fight_over_a_direction(receiving: tachyon.Bus) -> None:
     """Each message comes once, in order, to the thread that holds the direction; the other threads get an error."""
     taken: list[int] = []
@@ -166,9 +163,6 @@ def test_a_thread_that_closes_beside_threads_that_work(service: Callable[..., Pe
         assert strange == []
         del bus, work, threads
         other.join()
-
-
-# Guards
 
 
 def test_a_guard_used_twice(receiving: tachyon.Bus, calling_pair: tuple[tachyon.RpcBus, Peer]) -> None:

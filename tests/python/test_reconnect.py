@@ -49,7 +49,7 @@ def stop(server: Peer, orderly: bool) -> None:
 
 
 def descriptors() -> int:
-    """Count this process's descriptors, but for the pipes to its children."""
+    """Count the descriptors of this process, without the pipes to its children."""
     gc.collect()
     links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
     return sum(not str(link.readlink()).startswith("pipe:") for link in links)

@@ -136,8 +136,6 @@ def test_the_longest_path(path: str) -> None:
             refused()
 
 
-# Races
-
 RACER = """
     for line in sys.stdin:
         try:

@@ -51,7 +51,7 @@ def test_fields_are_matched_by_position_and_by_name() -> None:
             pytest.fail("no match")
 
 
-def test_a_class_may_say_itself_what_is_matched() -> None:
+def test_a_class_may_define_its_match_args() -> None:
     class Sized(tachyon.Struct):
         __match_args__ = ("size",)  # type: ignore[misc]
         price: tachyon.u32
@@ -188,7 +188,7 @@ def test_cloudpickle_carries_classes_of_main_to_another_process(service: Callabl
     assert "side: __main__.Side = <Side.SELL: 2>" in lines[0]
     assert lines[1].startswith("Order.note holds 6 bytes of UTF-8")
     assert lines[2] == "note is a field of every Order; set it on one of them"
-    assert "'kind': 'enum', 'name': 'Side', 'doc': 'Which way.', 'repr': 'u16'" in lines[3]
+    assert "'kind': 'enum', 'name': 'Side', 'doc': 'A direction.', 'repr': 'u16'" in lines[3]
     assert "'name': 'class', 'type': 'u32', 'offset': 28" in lines[3]
 
 

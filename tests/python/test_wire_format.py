@@ -104,7 +104,7 @@ class Ring:
         self.memory.close()
 
     def slot(self, position: int) -> tuple[int, int]:
-        """Return where the slot of a position begins, and the sequence it has once its message is published."""
+        """Return the offset of the slot of a position, and the sequence of its published message."""
         return 4096 + position % self.slots * self.stride, position // self.slots + 1
 
     def publish(self, position: int, correlation_id: int, type_id: int, payload: bytes, deadline: int = 0) -> None:
@@ -126,7 +126,7 @@ class Ring:
         return correlation_id, type_id, deadline, self.memory[at + 24 : at + 24 + length]
 
     def release(self, position: int) -> None:
-        """Give back everything before a position."""
+        """Release the slots before a position."""
         self.words[RELEASED // 8] = position
 
     def is_parked(self, word: int) -> bool:
@@ -152,7 +152,7 @@ def heard(connection: socket.socket) -> int:
 
 @contextlib.contextmanager
 def connected(path: str, kind: int, role: int) -> Iterator[tuple[socket.socket, bytes, list[Ring]]]:
-    """Go through the handshake as a connector; give the socket, the welcome and the rings."""
+    """Make the handshake as a connector; yield the socket, the welcome and the rings."""
     with reached(path) as connection:
         connection.send(hello(kind, role, namespace()))
         granted, descriptors, _, _ = socket.recv_fds(connection, 137, 3)
@@ -194,7 +194,7 @@ def test_a_bus_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
             sys.stdin.readline()
         print("closed")
         """)
-    # The page shows the time namespace that a machine begins with.
+    # The page shows the initial time namespace of a machine.
     assert_is(hello(BUS, SINK, 0xEFFFFFFA), "hello")
     assert_is(READY, "ready")
     with connected(path, BUS, SINK) as (connection, granted, (messages,)):
@@ -268,7 +268,7 @@ def test_a_callee_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
 
 
 def segment(capacity: int, stride: int) -> tuple[int, Ring]:
-    """Make a ring as a listener does: zeroed memory with an identity, sealed. Return the peer's descriptor with it."""
+    """Make a ring as a listener does: zeroed memory with an identity, sealed. Return the peer's descriptor, too."""
     length = 4096 + max(capacity // stride, 64) * stride + max(capacity, 64)
     descriptor = os.memfd_create("peer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, length)

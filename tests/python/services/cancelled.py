@@ -62,7 +62,8 @@ async def cancel() -> None:
 
 
 async def stop() -> None:
-    asyncio.get_running_loop().add_reader(sys.stdin, lambda: serving.server.stop())  # noqa: PLW0108  # the server comes later
+    # The server comes later.
+    asyncio.get_running_loop().add_reader(sys.stdin, lambda: serving.server.stop())  # noqa: PLW0108
     try:
         await serve()
     except tachyon.HandlersLeftError as error:

@@ -116,7 +116,8 @@ def a_mark() -> Mark:
 
 
 def an_origin(sensor: str = "north", *, more: bool = True) -> Origin:
-    return Origin(sensor=sensor, at=Point(x=1.0, y=2.0), more=[Point(x=3.0, y=4.0)] if more else None)  # type: ignore[arg-type]
+    points: Any = [Point(x=3.0, y=4.0)] if more else None
+    return Origin(sensor=sensor, at=Point(x=1.0, y=2.0), more=points)
 
 
 def a_small() -> Small:

@@ -12,7 +12,7 @@ from tachyon import Array
 
 
 class Side(tachyon.IntEnum, repr="u16"):
-    """Which way."""
+    """A direction."""
 
     BUY = 1
     SELL = 2
