@@ -1,4 +1,4 @@
-"""The types and endpoints whose bytes docs/wire-format.md shows."""
+"""The types and endpoints whose bytes docs/internals/wire-format.md shows."""
 
 import tachyon
 from services import serving
