@@ -125,13 +125,13 @@ def test_a_handler_that_exits_answers_first(service: Callable[..., Peer], path: 
 
 
 def test_error_text_is_not_for_callers_of_bytes(service: Callable[..., Peer], path: str) -> None:
-    callee = service("basics", "bus", quiet=True)
+    callee = service("failing", "bus", hide_error_text=False, quiet=True)
     with tachyon.RpcBus.connect(path) as bus:
         with pytest.raises(tachyon.RpcError) as caught:
-            endpoint(8).call(bus, b"")
+            endpoint(1).call(bus, b"")
         # Callers of the seed expect two bytes.
-        assert (caught.value.text, caught.value.payload) == ("", b"\0\x08")
-        assert tachyon._decode_error(caught.value.payload) == 8
+        assert (caught.value.text, caught.value.payload) == ("", b"\0\1")
+        assert tachyon._decode_error(caught.value.payload) == 1
     callee.join()
 
 

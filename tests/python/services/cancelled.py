@@ -21,14 +21,15 @@ def patient(payload: memoryview) -> bytes:
     while not tachyon.current_call().is_cancelled():
         time.sleep(0.001)
     print("cancelled", tachyon.current_call().is_cancelled(), flush=True)
-    return b""
+    # A caller that still waits gets an error, not a reply.
+    return None  # type: ignore[return-value]
 
 
 async def patient_task(payload: memoryview) -> bytes:
     print("begun", flush=True)
     try:
         await asyncio.sleep(60)
-        return b""
+        return b"too late"
     except asyncio.CancelledError:
         print("cancelled", tachyon.current_call().is_cancelled(), flush=True)
         raise

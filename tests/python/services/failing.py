@@ -7,7 +7,8 @@ from services import serving
 from tachyon import RpcDispatcher
 
 kept: list[memoryview] = []
-dispatcher = RpcDispatcher(hide_error_text=True)
+settings = serving.options()
+dispatcher = RpcDispatcher(hide_error_text=settings.pop("hide_error_text", True))
 
 
 @dispatcher.handler(msg_type=0)
@@ -69,4 +70,4 @@ def highest(payload: memoryview) -> bytes:
 
 
 if __name__ == "__main__":
-    serving.serve(dispatcher)
+    serving.serve(dispatcher, settings)
