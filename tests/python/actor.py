@@ -212,7 +212,7 @@ async def call_async(scene: Scene) -> str:
         return tally.answer(scene)
 
 
-class Desk:
+class Responder:
     """The state that the handlers of a role share."""
 
     def __init__(self, scene: Scene) -> None:
@@ -255,13 +255,13 @@ class Desk:
 
 
 def answer(scene: Scene) -> str:
-    desk, end = Desk(scene), "finished"
+    responder, end = Responder(scene), "finished"
     with scene.open_rpc() as bus:
         try:
             if scene.form == "hand":
-                end = answer_by_hand(scene, desk, bus)
+                end = answer_by_hand(scene, responder, bus)
             else:
-                handler = desk.handle_later if scene.form == "async" else desk.handle
+                handler = responder.handle_later if scene.form == "async" else responder.handle
                 dispatcher = RpcDispatcher()
                 for kind in (ECHO, OTHER):
                     dispatcher.handler(kind)(handler)
@@ -276,14 +276,14 @@ def answer(scene: Scene) -> str:
                         dispatcher.serve_once(bus, scene.spins)
         except tachyon.TachyonError as error:
             end = end_of(error)
-        if desk.wrong:
-            raise WrongError(desk.wrong)
-        return scene.ended(end, taken=desk.taken)
+        if responder.wrong:
+            raise WrongError(responder.wrong)
+        return scene.ended(end, taken=responder.taken)
 
 
-def answer_by_hand(scene: Scene, desk: Desk, bus: RpcBus) -> str:
-    while desk.taken < scene.count:
-        number = desk.taken
+def answer_by_hand(scene: Scene, responder: Responder, bus: RpcBus) -> str:
+    while responder.taken < scene.count:
+        number = responder.taken
         scene.asked = now()
         with bus.serve(scene.spins) as request, memoryview(request) as view:
             scene.stream.check(number, view)
@@ -295,7 +295,7 @@ def answer_by_hand(scene: Scene, desk: Desk, bus: RpcBus) -> str:
         scene.rest()
         scene.crosses("handler", number)
         scene.note(STARTED, number + 1)
-        desk.taken += 1
+        responder.taken += 1
         try:
             with bus.reply_zero_copy(cid, len(reply), kind) as slot:
                 with memoryview(slot) as view:
@@ -306,11 +306,11 @@ def answer_by_hand(scene: Scene, desk: Desk, bus: RpcBus) -> str:
             continue
         scene.crosses("answered", number)
         scene.bytes += len(reply)
-        scene.note(COMMITTED, desk.taken)
+        scene.note(COMMITTED, responder.taken)
     return "finished"
 
 
-class Departures(logging.Handler):
+class Disconnects(logging.Handler):
     """Report the callers that leave a server, as its log names them."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -325,8 +325,8 @@ class Departures(logging.Handler):
 def serve(scene: Scene) -> str:
     scene.crosses("handshake", 0)
     log = logging.getLogger("tachyon")
-    departures = Departures()
-    log.addHandler(departures)
+    disconnects = Disconnects()
+    log.addHandler(disconnects)
     log.setLevel(logging.INFO)
     log.propagate = False
     counted: dict[int, int] = {}
@@ -379,7 +379,7 @@ def serve(scene: Scene) -> str:
             asyncio.run(dispatcher.serve_async(server))
         else:
             dispatcher.serve_forever(server, workers=2 if scene.form == "workers" else 1)
-    log.removeHandler(departures)
+    log.removeHandler(disconnects)
     return scene.ended("finished", taken=total)
 
 
