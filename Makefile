@@ -136,7 +136,7 @@ lint-python: $(VENV)/.dev $(EXTENSION) $(PRICING) ## ruff, mypy, pyright, and th
 	@echo '==> ruff, mypy, pyright, stubtest'
 	@$(BIN)/ruff check --quiet $(PACKAGE) tests/python tests/lint examples/python benches/python
 	@$(BIN)/ruff format --quiet --check $(PACKAGE) tests/python tests/lint examples/python benches/python
-	@$(BIN)/mypy --config-file $(PACKAGE)/pyproject.toml $(PACKAGE)/python examples/python tests/python/typing
+	@$(BIN)/mypy --config-file $(PACKAGE)/pyproject.toml $(PACKAGE)/python examples/python tests/python/typing tests/python/services
 	@cd tests/lint && ../../$(BIN)/mypy --config-file ../../$(PACKAGE)/pyproject.toml .
 	@cd benches/python && ../../$(BIN)/mypy --config-file mypy.ini bench instructions.py count_python.py contenders
 	@$(BIN)/pyright --project $(PACKAGE) --pythonpath $(BIN)/python

@@ -26,13 +26,13 @@ with tachyon.Bus.connect(path) as bus:
 
 @pytest.fixture
 def sender(peer: Callable[[str], Peer]) -> Peer:
-    """A child that sends a message of the asked size and type for every line it is told."""
+    """A child that sends a message for each line, which names size and type."""
     return peer(ECHO_SENDER)
 
 
 @pytest.fixture
 def bus(sender: Peer, path: str) -> Iterator[tachyon.Bus]:
-    """The receiving end of what `sender` sends."""
+    """The receiving end of `sender`."""
     with tachyon.Bus.listen(path, CAPACITY) as bus:
         yield bus
 
@@ -126,7 +126,7 @@ def test_send_in_place(peer: Callable[[str], Peer], path: str) -> None:
         with pytest.raises(RuntimeError, match="changed my mind"), bus.send_zero_copy(4) as tx:
             memoryview(tx)[:] = b"none"
             raise RuntimeError("changed my mind")
-        bus.send_zero_copy(4)  # collected unfinished: nothing is published
+        bus.send_zero_copy(4)  # a collected guard publishes nothing
         with bus.send_zero_copy(0, 3):
             pass
     assert receiver.join() == "[(7, b'abc'), (9, b'full'), (3, b'')]\n"
@@ -173,7 +173,7 @@ def test_any_contiguous_buffer_may_be_sent(peer: Callable[[str], Peer], path: st
         assert receiver.join() == "b'abcdefgh'\n"
 
 
-def test_what_cannot_be_sent(bus_alone: tachyon.Bus) -> None:
+def test_objects_that_cannot_be_sent(bus_alone: tachyon.Bus) -> None:
     with pytest.raises(TypeError, match="encode"):
         bus_alone.send("text")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="bytes-like"):
@@ -276,7 +276,7 @@ def test_one_direction_per_bus(bus: tachyon.Bus, sender: Peer) -> None:
         bus.send_zero_copy(1)
 
 
-def test_repr_says_what_and_in_which_state(bus: tachyon.Bus, sender: Peer) -> None:
+def test_repr_shows_class_and_state(bus: tachyon.Bus, sender: Peer) -> None:
     assert repr(bus).startswith("<tachyon.Bus ")
     sender.tell("1 1")
     with bus.recv_zero_copy(timeout=10) as rx:

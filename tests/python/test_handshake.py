@@ -1,4 +1,4 @@
-"""What can go wrong before a bus exists, each with its own exception and nothing left behind."""
+"""Errors before a bus exists: each has an exception of its own, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_stale_socket_is_replaced(peer: Callable[[str], Peer], path: str) -> N
     listener.join()
 
 
-def test_nobody_listens(path: str) -> None:
+def test_a_connect_without_a_listener_fails(path: str) -> None:
     with pytest.raises(ConnectionRefusedError) as caught:
         tachyon.Bus.connect(path, timeout=0.05)
     assert isinstance(caught.value, tachyon.NoListenerError)
@@ -88,7 +88,7 @@ def test_nobody_listens(path: str) -> None:
         tachyon.RpcBus.connect(path, timeout=0)
 
 
-def test_nobody_connects(path: str) -> None:
+def test_a_listener_without_a_client_times_out(path: str) -> None:
     with pytest.raises(tachyon.TimedOutError):
         tachyon.Bus.listen(path, 4096, timeout=0.05)
     with pytest.raises(TimeoutError):
@@ -131,7 +131,7 @@ def test_a_timeout_is_a_number_of_seconds(path: str) -> None:
 
 
 def test_listening_leaves_the_interpreter_alone(path: str) -> None:
-    """Both ends in one process: neither call may hold the interpreter while it waits."""
+    """Both ends in one process: neither call may hold the GIL while it waits."""
     received = []
 
     def receive() -> None:

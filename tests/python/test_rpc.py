@@ -29,7 +29,7 @@ with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
 
 @pytest.fixture
 def bus(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.RpcBus]:
-    """A caller whose callee answers with the request reversed, under the next message type."""
+    """A caller whose callee replies with the reversed request, under the next message type."""
     callee = peer(REVERSER)
     with tachyon.RpcBus.connect(path) as bus:
         yield bus

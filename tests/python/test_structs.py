@@ -1,4 +1,4 @@
-"""Structs: laid out as repr(C), checked when assigned, and what they are refused for."""
+"""Structs: a layout as repr(C), checked assignments, and refused definitions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Level(tachyon.Struct):
 
 
 class Order(tachyon.Struct):
-    """One of everything."""
+    """A Struct with a field of every kind."""
 
     instrument: tachyon.u64
     best: Level
@@ -101,7 +101,7 @@ def test_nested_values_are_changed_in_place() -> None:
         ("sides", [Side.BUY, 2], TypeError, "Order.sides[1] is a Side, not int"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_changes_nothing(
+def test_a_value_that_does_not_fit_is_refused_and_changes_nothing(
     field: str, value: object, error: type[Exception], text: str
 ) -> None:
     found = order(instrument=77)
@@ -112,7 +112,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
     assert bytes(found) == before
 
 
-def test_constructors_name_what_is_missing_and_what_is_too_much() -> None:
+def test_constructors_name_missing_and_unknown_fields() -> None:
     with pytest.raises(TypeError, match="Level needs a value for `price`, `size`"):
         Level()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="Level has no field `prize`; it has price, size"):
@@ -151,7 +151,7 @@ def make(**hints: Any) -> None:
         ({}, "Made has no fields"),
     ],
 )
-def test_what_cannot_be_laid_out_is_refused_by_name(hints: dict[str, Any], text: str) -> None:
+def test_types_without_a_layout_are_refused_by_name(hints: dict[str, Any], text: str) -> None:
     with pytest.raises(TypeError) as raised:
         make(**hints)
     assert text in str(raised.value)

@@ -1,4 +1,4 @@
-"""Threads: one per direction, a clear error for the second, never a deadlock."""
+"""Threads: one for each direction, a clear error for a second thread, never a deadlock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def waiting(operation: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
-    """Start a thread in a blocking operation, and return once it is in there."""
+    """Start a thread in a blocking operation, and return once the operation blocks."""
     outcome: list[object] = []
 
     def run() -> None:
@@ -139,7 +139,7 @@ def test_a_guard_collected_by_another_thread(peer: Callable[[str], Peer], path: 
 
 
 def test_both_ends_in_one_process(path: str) -> None:
-    """Two threads that talk to each other through the bus, both needing the interpreter."""
+    """Two threads that talk to each other through the bus, and both need the GIL."""
 
     def serve() -> None:
         dispatcher = tachyon.RpcDispatcher()

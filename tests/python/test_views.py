@@ -1,4 +1,4 @@
-"""Views into slots: they never outlive what they show, and never reach unmapped memory."""
+"""Views into slots: a view keeps its slot occupied, and never reaches unmapped memory."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def bus(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.Bus]:
 def test_a_view_kept_past_its_guard(bus: tachyon.Bus) -> None:
     with pytest.raises(tachyon.ViewError, match="memoryview"), bus.recv_zero_copy() as rx:
         view = memoryview(rx)
-    assert view == bytes(3000)  # still what it was: the slot is occupied
+    assert view == bytes(3000)  # the bytes are the same: the slot is occupied
     for operation in (bus.recv, bus.recv_zero_copy, bus.drain_batch, lambda: next(iter(bus))):
         with pytest.raises(tachyon.ViewError):
             operation()

@@ -1,4 +1,4 @@
-"""The parts that need no peer: type ids, owned messages, exceptions, what the module offers."""
+"""The parts of the module that need no peer: type ids, owned messages, exceptions, exported names."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_everything_listed_is_there_and_documented() -> None:
         (tachyon.HandlerError, RuntimeError),
     ],
 )
-def test_errors_are_what_one_would_catch(error: type[Exception], builtin: type[Exception]) -> None:
+def test_errors_derive_from_builtin_errors(error: type[Exception], builtin: type[Exception]) -> None:
     assert issubclass(error, tachyon.TachyonError)
     assert issubclass(error, builtin)
     assert getattr(builtins, builtin.__name__) is builtin

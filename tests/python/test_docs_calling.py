@@ -1,4 +1,4 @@
-"""The Python of `docs/guide/calling.md` runs, against a server that does what the page says."""
+"""The Python of `docs/guide/calling.md` runs, against the server that the page describes."""
 
 from __future__ import annotations
 

@@ -1,75 +1,20 @@
-"""`tachyon call`: every form as JSON, and what is wrong with it."""
+"""`tachyon call`: every form of values as JSON, and the errors of wrong JSON."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from programs import tachyon_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Peer
 
-SERVICE = """
-import logging
-logging.disable()
-import tachyon
-from tachyon import Array
-
-class Side(tachyon.IntEnum, repr="u8"):
-    BUY = 1
-    SELL = 2
-
-class Point(tachyon.Struct):
-    x: tachyon.f32
-    y: tachyon.f32
-
-class Scan(tachyon.Struct):
-    frame: str
-    points: Array[Point]
-    data: bytes = b""
-    side: Side | None = None
-    names: list[str] = []
-
-class NoSensor(tachyon.EndpointError, text="no sensor {sensor}"):
-    sensor: tachyon.u32
-
-dispatcher = tachyon.RpcDispatcher()
-
-@dispatcher.handler(1)
-def filtered(scan: Scan, radius: tachyon.f32, tags: list[tachyon.u32], note: str | None = None) -> Scan:
-    return scan.replace(frame=f"{scan.frame} {radius} {tags} {note}")
-
-@dispatcher.handler(2)
-def text(value: str) -> str:
-    return value[::-1]
-
-@dispatcher.handler(3)
-def maybe(value: str | None) -> list[str] | None:
-    return None if value is None else [value, value]
-
-@dispatcher.handler(4)
-def one(scan: Scan) -> list[Scan]:
-    return [scan]
-
-@dispatcher.handler(5, raises=(NoSensor,))
-def read(sensor: tachyon.u32) -> tachyon.f64:
-    raise NoSensor(sensor=sensor)
-
-with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
-    dispatcher.serve_forever(bus)
-"""
-
 SCAN = {"frame": "a", "points": [{"x": 1.0, "y": 2.0}], "data": "00ff", "side": "SELL", "names": ["n"]}
-
-
-def call(path: str, name: str, *given: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "tachyon", "call", path, name, *map(json.dumps, given)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +37,10 @@ def call(path: str, name: str, *given: object) -> subprocess.CompletedProcess[st
     ],
 )
 def test_forms_there_and_back(
-    peer: Callable[[str], Peer], path: str, name: str, given: object, expected: object
+    service: Callable[..., Peer], path: str, name: str, given: object, expected: object
 ) -> None:
-    child = peer(SERVICE)
-    done = call(path, name, given)
+    child = service("json_forms", "bus", quiet=True)
+    done = tachyon_command("call", path, name, json.dumps(given))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == expected
     child.join()
@@ -116,11 +61,11 @@ def test_forms_there_and_back(
         ("read", 3, "read: HANDLER_FAILED NoSensor: no sensor 3"),
     ],
 )
-def test_what_is_wrong_is_one_line(
-    peer: Callable[[str], Peer], path: str, name: str, given: object, complaint: str
+def test_a_wrong_request_is_an_error_in_one_line(
+    service: Callable[..., Peer], path: str, name: str, given: object, complaint: str
 ) -> None:
-    child = peer(SERVICE)
-    done = call(path, name, given)
+    child = service("json_forms", "bus", quiet=True)
+    done = tachyon_command("call", path, name, json.dumps(given))
     assert done.returncode == 1
     # The first line says that the callee has one caller.
     _, message = done.stderr.splitlines()

@@ -1,17 +1,16 @@
-"""The contract of `tests/src/contract.rs` in Python: the same endpoints, by name, number and type."""
+"""The contract of `tests/src/contract.rs` in Python: the same endpoints, by name, number and type.
 
-from __future__ import annotations
+`ROLE PATH [SIZE]` serves the endpoints of a role, as the program `contract` does in Rust.
+"""
 
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import tachyon
 from tachyon import Array, current_call, tachyon_rpc
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Grade(tachyon.IntEnum, repr="u16"):
@@ -117,7 +116,8 @@ def a_mark() -> Mark:
 
 
 def an_origin(sensor: str = "north", *, more: bool = True) -> Origin:
-    return Origin(sensor=sensor, at=Point(x=1.0, y=2.0), more=[Point(x=3.0, y=4.0)] if more else None)
+    points: Any = [Point(x=3.0, y=4.0)] if more else None
+    return Origin(sensor=sensor, at=Point(x=1.0, y=2.0), more=points)
 
 
 def a_small() -> Small:
@@ -195,7 +195,7 @@ ECHOES: dict[str, Any] = {
     "maybe_owned_scans": list[Scan] | None,
     "origins": list[Origin],
 }
-"""The endpoints 1 to 60, which send back their one argument."""
+"""The endpoints 1 to 60, which send their one argument back."""
 
 
 def echoes() -> list[Any]:
@@ -223,7 +223,7 @@ def of(table: list[Any], msg_type: int, **settings: Any) -> Callable[[Any], Any]
 
 
 def note() -> int:
-    global ledger  # noqa: PLW0603
+    global ledger
     ledger += 1
     return ledger
 
@@ -398,7 +398,7 @@ def cow_text(text: str) -> str:
 
 @of(many, 122)
 def cow_marks(marks: Array[Mark]) -> Array[Mark]:
-    return marks[:2]
+    return marks[:2]  # type: ignore[return-value]
 
 
 @of(many, 123)
@@ -413,7 +413,7 @@ def shared_texts(texts: list[str]) -> list[str]:
 
 @of(many, 125)
 def constant() -> Annotated[Array[tachyon.u16], 3]:
-    return [1, 2, 3]
+    return [1, 2, 3]  # type: ignore[return-value]
 
 
 @of(many, 126, raises=ScanErrors)
@@ -438,7 +438,7 @@ def filter(scan: Scan, radius: tachyon.f32, tags: Array[tachyon.u32], limit: tac
 
 @of(sensor, 202)
 def rename(from_: str, to: str) -> str | None:
-    global named  # noqa: PLW0603
+    global named
     if named != from_:
         return None
     named = to
@@ -452,7 +452,7 @@ def doubled(scan: Scan) -> list[Scan]:
 
 @of(sensor, 204)
 def reset() -> None:
-    global named  # noqa: PLW0603
+    global named
     named = ""
 
 

@@ -1,16 +1,15 @@
-"""`tachyon ps`, `top` and `ping`, run as a user runs them, beside a live server."""
+"""`tachyon ps`, `top` and `ping`, beside a live server."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 import tachyon
+from programs import tachyon_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,29 +18,11 @@ if TYPE_CHECKING:
     from conftest import Peer
 
 
-def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tachyon", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
 @pytest.fixture
-def server(peer: Callable[[str], Peer], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
-    """A server with one endpoint, listed in a folder of this test's own."""
+def server(service: Callable[..., Peer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Peer:
+    """A server of `basics`, listed in the folder of this test."""
     monkeypatch.setenv("TACHYON_RUNTIME_DIR", str(tmp_path))
-    server = peer("""
-        dispatcher = tachyon.RpcDispatcher()
-        dispatcher.handler(1)(lambda payload: payload.tobytes())
-        with tachyon.RpcServer(path) as server:
-            print("listening")
-            dispatcher.serve_forever(server)
-    """)
-    assert server.line() == "listening"
-    return server
+    return service("basics", "server")
 
 
 def called(path: str, times: int) -> tachyon.RpcBus:
@@ -55,13 +36,13 @@ def called(path: str, times: int) -> tachyon.RpcBus:
 @pytest.mark.usefixtures("server")
 def test_a_live_server_is_listed_and_answers(path: str) -> None:
     with called(path, 1):
-        listed = cli("ps")
+        listed = tachyon_command("ps")
         assert (listed.returncode, listed.stderr) == (0, "")
         assert path in listed.stdout
-        (entry,) = json.loads(cli("ps", "--json").stdout)
+        (entry,) = json.loads(tachyon_command("ps", "--json").stdout)
         assert entry["path"] == path
         assert abs(time.time() - entry["started"]) < 60
-        ping = cli("ping", path)
+        ping = tachyon_command("ping", path)
         assert ping.returncode == 0
         number, unit = ping.stdout.split()
         assert float(number) > 0
@@ -69,18 +50,18 @@ def test_a_live_server_is_listed_and_answers(path: str) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_top_counts_what_was_called(path: str) -> None:
+def test_top_counts_calls(path: str) -> None:
     with called(path, 50) as bus:
         with pytest.raises(tachyon.NoHandlerError):
-            tachyon.tachyon_rpc(2)(len).call(bus, b"")
-        top = cli("top", path, "--once", "--json", "--interval", "0.1")
+            tachyon.tachyon_rpc(99)(len).call(bus, b"")
+        top = tachyon_command("top", path, "--once", "--json", "--interval", "0.1")
         assert (top.returncode, top.stderr) == (0, "")
         look = json.loads(top.stdout)
         assert (look["path"], look["callers_now"]) == (path, 1)
         assert (look["calls"], look["errors"]) == (51, 1)
         assert [line["calls"] for line in look["endpoints"] if line["msg_type"] == 1] == [50]
         assert look["callers"][0]["requests"] == 51
-        text = cli("top", path, "--once", "--interval", "0.1").stdout
+        text = tachyon_command("top", path, "--once", "--interval", "0.1").stdout
         assert "CALLS/S" in text
         assert "1 callers" in text
 
@@ -90,7 +71,7 @@ def test_a_path_without_server_is_an_error_in_one_line(
 ) -> None:
     monkeypatch.setenv("TACHYON_RUNTIME_DIR", str(tmp_path))
     for arguments in (["top", path, "--once"], ["ping", path, "--timeout", "0.1"]):
-        failed = cli(*arguments)
+        failed = tachyon_command(*arguments)
         assert failed.returncode == 1
         assert failed.stderr.startswith("tachyon: ")
         assert failed.stderr.count("\n") == 1
@@ -113,9 +94,9 @@ def test_a_path_cannot_control_the_terminal(
             dispatcher.serve_forever(server)
     """)
     assert server.line() == "listening"
-    (entry,) = json.loads(cli("ps", "--json").stdout)
+    (entry,) = json.loads(tachyon_command("ps", "--json").stdout)
     arguments = ["ps"] if command == "ps" else ["top", entry["path"], "--once", "--interval", "0.1"]
-    shown = cli(*arguments)
+    shown = tachyon_command(*arguments)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert set(filter(lambda letter: not letter.isprintable(), shown.stdout)) == {"\n"}
     assert r"\x1b[2J\n" in shown.stdout

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
-from pathlib import Path
 from typing import Annotated
 
 import tachyon
+from programs import program
 from tachyon import Array, RpcBus, RpcDispatcher
 
-ROOT = Path(__file__).parents[2]
-PROGRAMS = Path(os.environ.get("TACHYON_PROGRAMS", ROOT / "target/debug"))
 AT_WORK = 2.0
-"""Seconds for which requests are rewritten while they are read, at least."""
+"""The least seconds for which requests are rewritten while they are read."""
 
 LIMIT = 20.0
-"""At most."""
+"""The most seconds."""
 
 
 class Grade(tachyon.IntEnum, repr="u16"):
@@ -61,8 +58,6 @@ def examined(value: Small) -> tuple[object, ...]:
 
 
 def test_requests_that_are_rewritten_while_they_are_read(path: str) -> None:
-    program = PROGRAMS / "vandal"
-    assert program.exists(), f"{program} is not built: run `cargo build -p tachyon-tests`, or set TACHYON_PROGRAMS"
     seen = {"valid": 0, "changed": 0}
     dispatcher = RpcDispatcher()
 
@@ -71,25 +66,25 @@ def test_requests_that_are_rewritten_while_they_are_read(path: str) -> None:
         before = value.numbers[:]
         first = examined(value)
         for _ in range(20):
-            # What was checked does not change.
+            # Checked values do not change.
             assert examined(value) == first
         assert all(type(number) is int for number in before)
         seen["valid"] += 1
-        # Numbers lie in the ring, where they may change: any bytes are some.
+        # Numbers lie in the ring and may change there: any bytes are numbers.
         seen["changed"] += value.numbers[:] != before
 
-    with subprocess.Popen([program, "caller", path], stdout=subprocess.DEVNULL) as vandal:
+    with subprocess.Popen([program("vandal"), "caller", path], stdout=subprocess.DEVNULL) as vandal:
         served = 0
         with RpcBus.listen(path, 1 << 16, 1 << 16, timeout=20.0) as bus:
             begun = time.monotonic()
 
             def is_enough() -> bool:
                 took = time.monotonic() - begun
-                # On a busy machine it takes longer to see everything once.
+                # A busy machine takes longer to see each case once.
                 return took > LIMIT or (took > AT_WORK and served > seen["valid"] > 100 and seen["changed"] > 0)
 
             while not is_enough():
-                # An error is a failure of the handler; a request that is refused is none.
+                # An error would be a failure of the handler; a refused request is no error.
                 dispatcher.serve_once(bus, timeout=20.0)
                 served += 1
         assert vandal.wait(20) == 0

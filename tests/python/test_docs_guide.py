@@ -1,4 +1,4 @@
-"""The Python of `docs/guide/python.md` runs: its service in a process of its own, and all else against it, in order."""
+"""The Python of `docs/guide/python.md` runs: the service in a process of its own, the other programs against it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PAGE = (Path(__file__).parents[2] / "docs/guide/python.md").read_text(encoding="
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"# (\S+\.py)\n")
 LIMIT = 30.0
-"""Seconds after which the service is given up, far beyond what it needs."""
+"""Seconds after which the service is given up, far beyond its need."""
 
 
 def as_shown(line: str, shown: str) -> bool:
-    """Whether a printed line is what the page shows; an ellipsis at the end leaves the rest open."""
+    """Whether the page shows a printed line; an ellipsis at the end stands for any rest."""
     return line.startswith(shown.removesuffix("...")) if shown.endswith("...") else line == shown
 
 
@@ -35,7 +35,7 @@ def test_the_page(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) ->
     command = [sys.executable, "-W", "error", "sensor_service.py", path]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as service:
         monkeypatch.syspath_prepend(str(tmp_path))
-        # The examples have a module of this name, too.
+        # The examples have a module of the same name.
         monkeypatch.delitem(sys.modules, "sensor_api", raising=False)
         try:
             with RpcBus.connect(path) as bus:
@@ -52,6 +52,6 @@ def test_the_page(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) ->
             _, logged = service.communicate(timeout=LIMIT)
         finally:
             service.kill()
-            # What the page imported is put away; what was there before comes back.
+            # The module of the page goes; monkeypatch restores the earlier module.
             sys.modules.pop("sensor_api", None)
     assert (service.returncode, logged) == (0, "")
