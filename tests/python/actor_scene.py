@@ -1,6 +1,6 @@
 """The common part of the roles of the Python actor: messages, notes, connection, end.
 
-The twin of `numbered`, `ledger` and `fate` in `tests/src/chaos`, and of the Rust actor's `scene`.
+The counterpart of the Rust actor: `tests/src/bin/actor` and `tests/src/chaos`.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def test_everything_that_is_sent_is_received() -> None:
 
 
 def test_both_languages_make_the_same_messages() -> None:
-    # `tests/src/chaos/numbered.rs` has the same numbers.
+    # `tests/src/chaos/stream.rs` has the same numbers.
     stream = Stream(3, 0, 1000)
     assert [stream.len_of(number) for number in range(8)] == [721, 111, 890, 740, 126, 24, 995, 237]
 
