@@ -45,7 +45,7 @@ def mix(value: int) -> int:
 
 
 class Stream:
-    """Messages that carry their stream and number; the twin of `numbered::Stream`."""
+    """Messages that carry their stream and number; the counterpart of `stream::Stream`."""
 
     def __init__(self, seed: int, least: int, most: int) -> None:
         self.seed, self.least, self.most = seed, least, most
