@@ -8,7 +8,7 @@ use tachyon::__binding::Limit;
 use tachyon::PollingMode;
 
 use crate::errors::InvalidArgumentError;
-use crate::lent::type_name;
+use crate::memory::buffer_export::type_name;
 
 /// A Python integer of any size; what does not fit in 64 bits is out of every range we have.
 #[derive(Debug, Clone, Copy)]

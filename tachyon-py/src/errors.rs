@@ -1,5 +1,4 @@
 //! The core's errors as Python exceptions, by kind: each becomes the class of `tachyon.errors` that names it.
-
 #![allow(unsafe_code, reason = "says which classes they are")]
 
 use core::ptr;
@@ -17,8 +16,7 @@ use tachyon::{
     WrongDirection,
 };
 
-use crate::interrupt;
-use crate::package;
+use crate::runtime::{interrupt, package};
 
 /// The class `name` of `tachyon.errors`, as it is now, which is not always as it was `last`.
 ///

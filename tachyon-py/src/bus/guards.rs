@@ -1,0 +1,414 @@
+//! The guards of a one-way bus: `RxGuard`, `TxGuard`, and `RxBatchGuard` with its `RxMsgView`.
+#![allow(unsafe_code, reason = "implements the buffer protocol")]
+
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use pyo3::exceptions::PyIndexError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
+use tachyon::__binding::{Room, Taking};
+
+use crate::args::{self, Integer};
+use crate::bus::one_way::Bus;
+use crate::bus::try_lock::Debt;
+use crate::memory::buffer_export::{Ending, Lent, Region, Tally, kept_view};
+use crate::memory::dlpack;
+
+const RX_GUARD: &str = "RxGuard";
+
+/// A received message, read in place through `memoryview(guard)`; leaving the `with` block gives it back.
+#[pyclass(module = "tachyon", frozen, weakref)]
+pub(crate) struct RxGuard {
+    bus: Py<Bus>,
+    lent: Lent,
+    type_id: u32,
+}
+
+impl RxGuard {
+    pub(crate) fn new(bus: Py<Bus>, taking: Taking) -> Self {
+        // SAFETY: the message was just taken, and is released only by `Debt::Release`, which this guard owes when its
+        // lending has ended; until then the bus, which `bus` keeps, keeps its memory, even when it is closed.
+        let lent = unsafe { Lent::new(taking.data(), taking.len(), false) };
+        Self { bus, lent, type_id: taking.type_id() }
+    }
+
+    fn give_back(&self) {
+        self.bus.get().owe(Debt::Release);
+    }
+}
+
+#[pymethods]
+impl RxGuard {
+    /// Length of the payload in bytes.
+    #[getter]
+    fn actual_size(&self) -> usize {
+        self.lent.len()
+    }
+
+    /// What the sender passed as `type_id`.
+    #[getter]
+    fn type_id(&self) -> u32 {
+        self.type_id
+    }
+
+    fn __len__(&self) -> usize {
+        self.lent.len()
+    }
+
+    unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        // SAFETY: `view` is what Python passed; the guard counts the view out below.
+        unsafe { slf.get().lent.export(slf.as_any(), RX_GUARD, view, flags) }
+    }
+
+    unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
+        let _ = view;
+        if self.lent.view_gone() {
+            self.give_back();
+        }
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().lent.check_open(RX_GUARD)?;
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __exit__(
+        &self,
+        exc_type: &Bound<'_, PyAny>,
+        exc_value: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let _ = (exc_value, traceback);
+        match self.lent.end() {
+            Ending::Now => self.give_back(),
+            Ending::Lingers => {
+                self.bus.get().lingers();
+                return kept_view(exc_type);
+            }
+            Ending::Before => {}
+        }
+        Ok(())
+    }
+
+    fn __repr__(&self) -> String {
+        let released = if self.lent.is_open() { "" } else { " released" };
+        format!("<tachyon.RxGuard type_id={} actual_size={}{released}>", self.type_id, self.lent.len())
+    }
+}
+
+impl Drop for RxGuard {
+    fn drop(&mut self) {
+        if self.lent.abandoned() {
+            self.give_back();
+        }
+    }
+}
+
+const TX_GUARD: &str = "TxGuard";
+
+/// Room for one message, to be written in place through `memoryview(guard)`.
+///
+/// Leaving the `with` block publishes the first `actual_size` bytes; leaving it by an exception publishes nothing.
+#[pyclass(module = "tachyon", frozen, weakref)]
+pub(crate) struct TxGuard {
+    bus: Py<Bus>,
+    lent: Lent,
+    actual_size: AtomicUsize,
+    type_id: AtomicU32,
+}
+
+impl TxGuard {
+    pub(crate) fn new(bus: Py<Bus>, room: Room, type_id: u32) -> Self {
+        // SAFETY: the room was just reserved, and the bus reserves no other until it is published or rolled back, which
+        // this guard asks for when its lending has ended; until then the bus, which `bus` keeps, keeps its memory.
+        let lent = unsafe { Lent::new(room.data(), room.len(), true) };
+        Self { bus, lent, actual_size: AtomicUsize::new(room.len()), type_id: AtomicU32::new(type_id) }
+    }
+
+    fn roll_back(&self) {
+        self.bus.get().owe(Debt::RollBack);
+    }
+}
+
+#[pymethods]
+impl TxGuard {
+    /// How many of the reserved bytes to publish; all of them unless set.
+    #[getter]
+    fn actual_size(&self) -> usize {
+        self.actual_size.load(Ordering::Relaxed)
+    }
+
+    #[setter]
+    fn set_actual_size(&self, actual_size: Integer) -> PyResult<()> {
+        let size = args::at_most("actual_size", actual_size, self.lent.len())?;
+        self.actual_size.store(size, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What the receiver sees as `type_id`.
+    #[getter]
+    fn type_id(&self) -> u32 {
+        self.type_id.load(Ordering::Relaxed)
+    }
+
+    #[setter]
+    fn set_type_id(&self, type_id: Integer) -> PyResult<()> {
+        self.type_id.store(args::type_id(type_id)?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn __len__(&self) -> usize {
+        self.lent.len()
+    }
+
+    unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        // SAFETY: `view` is what Python passed; the guard counts the view out below.
+        unsafe { slf.get().lent.export(slf.as_any(), TX_GUARD, view, flags) }
+    }
+
+    unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
+        let _ = view;
+        if self.lent.view_gone() {
+            self.roll_back();
+        }
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().lent.check_open(TX_GUARD)?;
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __exit__(
+        &self,
+        exc_type: &Bound<'_, PyAny>,
+        exc_value: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let _ = (exc_value, traceback);
+        match self.lent.end() {
+            Ending::Now if exc_type.is_none() => self.bus.get().publish(self.actual_size(), self.type_id()),
+            Ending::Now => {
+                self.roll_back();
+                Ok(())
+            }
+            Ending::Lingers => {
+                self.bus.get().lingers();
+                kept_view(exc_type)
+            }
+            Ending::Before => Ok(()),
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        let ended = if self.lent.is_open() { "" } else { " released" };
+        format!("<tachyon.TxGuard type_id={} actual_size={}{ended}>", self.type_id(), self.actual_size())
+    }
+}
+
+impl Drop for TxGuard {
+    fn drop(&mut self) {
+        if self.lent.abandoned() {
+            self.roll_back();
+        }
+    }
+}
+
+const BATCH_GUARD: &str = "RxBatchGuard";
+
+/// A sequence of messages, read in place; leaving the `with` block gives all of them back.
+#[pyclass(module = "tachyon", frozen, weakref, sequence)]
+pub(crate) struct RxBatchGuard {
+    bus: Py<Bus>,
+    messages: Vec<(Region, u32)>,
+    /// Counts the views into all of them.
+    tally: Tally,
+}
+
+impl RxBatchGuard {
+    pub(crate) fn new(bus: Py<Bus>, messages: Vec<Taking>) -> Self {
+        let messages = messages
+            .into_iter()
+            .map(|taking| (Region { data: taking.data(), len: taking.len(), writable: false }, taking.type_id()))
+            .collect();
+        Self { bus, messages, tally: Tally::default() }
+    }
+
+    fn give_back(&self) {
+        self.bus.get().owe(Debt::Release);
+    }
+
+    fn view(slf: &Bound<'_, Self>, index: usize) -> Option<RxMsgView> {
+        let &(region, type_id) = slf.get().messages.get(index)?;
+        Some(RxMsgView { batch: slf.clone().unbind(), region, type_id })
+    }
+}
+
+#[pymethods]
+impl RxBatchGuard {
+    fn __len__(&self) -> usize {
+        self.messages.len()
+    }
+
+    fn __getitem__(slf: &Bound<'_, Self>, index: isize) -> PyResult<RxMsgView> {
+        let batch = slf.get();
+        batch.tally.check_open(BATCH_GUARD)?;
+        let len = batch.messages.len();
+        let wanted = if index < 0 { len.checked_add_signed(index) } else { Some(index.unsigned_abs()) };
+        wanted
+            .and_then(|index| Self::view(slf, index))
+            .ok_or_else(|| PyIndexError::new_err(format!("message {index} of a batch of {len}")))
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> PyResult<BatchIterator> {
+        slf.get().tally.check_open(BATCH_GUARD)?;
+        Ok(BatchIterator { batch: slf.unbind(), next: 0 })
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().tally.check_open(BATCH_GUARD)?;
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __exit__(
+        &self,
+        exc_type: &Bound<'_, PyAny>,
+        exc_value: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let _ = (exc_value, traceback);
+        match self.tally.end() {
+            Ending::Now => self.give_back(),
+            Ending::Lingers => {
+                self.bus.get().lingers();
+                return kept_view(exc_type);
+            }
+            Ending::Before => {}
+        }
+        Ok(())
+    }
+
+    fn __repr__(&self) -> String {
+        let released = if self.tally.is_open() { "" } else { " released" };
+        format!("<tachyon.RxBatchGuard len={}{released}>", self.messages.len())
+    }
+}
+
+impl Drop for RxBatchGuard {
+    fn drop(&mut self) {
+        if self.tally.abandoned() {
+            self.give_back();
+        }
+    }
+}
+
+/// Iterates over a batch.
+#[pyclass(module = "tachyon")]
+pub(crate) struct BatchIterator {
+    batch: Py<RxBatchGuard>,
+    next: usize,
+}
+
+#[pymethods]
+impl BatchIterator {
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<RxMsgView>> {
+        let batch = self.batch.bind(py);
+        batch.get().tally.check_open(BATCH_GUARD)?;
+        let message = RxBatchGuard::view(batch, self.next);
+        self.next += 1;
+        Ok(message)
+    }
+}
+
+/// One message of a batch, in place: a read-only buffer, and a one-dimensional uint8 array to DLPack.
+#[pyclass(module = "tachyon", frozen, weakref)]
+pub(crate) struct RxMsgView {
+    batch: Py<RxBatchGuard>,
+    region: Region,
+    type_id: u32,
+}
+
+impl RxMsgView {
+    /// Counts a view in, and gives what it looks at.
+    pub(crate) fn view_made(&self) -> PyResult<Region> {
+        let tally = &self.batch.get().tally;
+        tally.check_open("RxMsgView")?;
+        tally.view_made();
+        Ok(self.region)
+    }
+
+    /// Counts a view out.
+    pub(crate) fn view_gone(&self) {
+        let batch = self.batch.get();
+        if batch.tally.view_gone() {
+            batch.give_back();
+        }
+    }
+}
+
+#[pymethods]
+impl RxMsgView {
+    /// Length of the payload in bytes.
+    #[getter]
+    fn actual_size(&self) -> usize {
+        self.region.len
+    }
+
+    /// What the sender passed as `type_id`.
+    #[getter]
+    fn type_id(&self) -> u32 {
+        self.type_id
+    }
+
+    fn __len__(&self) -> usize {
+        self.region.len
+    }
+
+    unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let this = slf.get();
+        let tally = &this.batch.get().tally;
+        tally.check_open("RxMsgView")?;
+        // SAFETY: `view` is what Python passed; the view is counted out below, and until then the batch, which
+        // `this.batch` keeps, does not give its messages back, nor the bus, which the batch keeps, its memory.
+        unsafe { this.region.export(tally, slf.as_any(), view, flags) }
+    }
+
+    unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
+        let _ = view;
+        self.view_gone();
+    }
+
+    /// Lend the payload as a DLPack capsule.
+    ///
+    /// A consumer that speaks DLPack 1 gets it flagged read-only. The older capsule has no such flag: do not write.
+    #[pyo3(signature = (*, stream=None, max_version=None, dl_device=None, copy=None))]
+    fn __dlpack__<'py>(
+        slf: &Bound<'py, Self>,
+        stream: Option<&Bound<'py, PyAny>>,
+        max_version: Option<(u32, u32)>,
+        dl_device: Option<(i32, i32)>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        dlpack::check(stream, dl_device, copy)?;
+        dlpack::capsule(slf, max_version.is_some_and(|(major, _)| major >= 1))
+    }
+
+    /// Return DLPack's name for the CPU.
+    #[allow(clippy::unused_self, reason = "a method in Python")]
+    fn __dlpack_device__(&self) -> (i32, i32) {
+        dlpack::CPU
+    }
+
+    fn __repr__(&self) -> String {
+        let released = if self.batch.get().tally.is_open() { "" } else { " released" };
+        format!("<tachyon.RxMsgView type_id={} actual_size={}{released}>", self.type_id, self.region.len)
+    }
+}

@@ -1,0 +1,115 @@
+//! Opening and closing, the same for both kinds of bus.
+
+use core::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use tachyon::__binding::Closer;
+use tachyon::Options;
+
+use crate::args::{self, Integer};
+use crate::errors::BusClosedError;
+use crate::runtime::interrupt::asked_to_stop;
+
+/// The options of `listen` and `connect`.
+pub(crate) fn options(timeout: Option<f64>, any_uid: bool) -> PyResult<Options> {
+    let options = Options::new().interrupt(asked_to_stop).any_uid(any_uid);
+    Ok(match args::timeout(timeout)? {
+        Some(limit) => options.timeout(limit),
+        None => options,
+    })
+}
+
+/// The options of `connect`, where no timeout means no limit.
+pub(crate) fn connect_options(timeout: Option<f64>, any_uid: bool) -> PyResult<Options> {
+    Ok(options(None, any_uid)?.timeout(args::timeout(timeout)?.unwrap_or(Duration::MAX)))
+}
+
+/// Those of one that calls: it may ask for rings of these sizes.
+pub(crate) fn calling_options(
+    timeout: Option<f64>,
+    any_uid: bool,
+    ring_sizes: Option<(Integer, Integer)>,
+) -> PyResult<Options> {
+    let options = connect_options(timeout, any_uid)?;
+    let Some((forward, reverse)) = ring_sizes else { return Ok(options) };
+    Ok(options.ring_sizes(args::size("ring_sizes", forward)?, args::size("ring_sizes", reverse)?))
+}
+
+/// What closes a bus, shared with a caller that may connect again. Taken when the bus is closed, so that nothing keeps
+/// the memory mapped but guards that are still open.
+#[derive(Clone)]
+pub(crate) struct Ending(Arc<Mutex<Option<Closer>>>);
+
+impl Ending {
+    fn lock(&self) -> MutexGuard<'_, Option<Closer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has `close` close another connection from now on. False when the bus was closed meanwhile, and then the
+    /// connection is, too.
+    pub(crate) fn renew(&self, closer: Closer) -> bool {
+        let mut present = self.lock();
+        if present.is_none() {
+            closer.close();
+            return false;
+        }
+        *present = Some(closer);
+        true
+    }
+}
+
+/// A connection's life as seen from Python.
+pub(crate) struct Lifetime {
+    path: PathBuf,
+    ending: Ending,
+}
+
+impl Lifetime {
+    pub(crate) fn new(path: PathBuf, closer: Closer) -> Self {
+        Self { path, ending: Ending(Arc::new(Mutex::new(Some(closer)))) }
+    }
+
+    fn closer(&self) -> MutexGuard<'_, Option<Closer>> {
+        self.ending.lock()
+    }
+
+    /// For whoever connects again.
+    pub(crate) fn ending(&self) -> Ending {
+        self.ending.clone()
+    }
+
+    /// Tells the peer, and this process's threads that wait; false when that was done before.
+    pub(crate) fn close(&self) -> bool {
+        let closer = self.closer().take();
+        if let Some(closer) = &closer {
+            closer.close();
+        }
+        closer.is_some()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closer().is_none()
+    }
+
+    /// The connection's closer.
+    ///
+    /// # Errors
+    /// `BusClosedError` once it is closed.
+    pub(crate) fn open(&self) -> PyResult<Closer> {
+        self.closer().clone().ok_or_else(closed)
+    }
+
+    pub(crate) fn describe(&self, name: &str) -> String {
+        let state =
+            self.closer().as_ref().map_or_else(|| "closed".to_owned(), |closer| format!("{:?}", closer.state()));
+        format!("<tachyon.{name} path='{}' state={}>", self.path.display(), state.to_lowercase())
+    }
+}
+
+/// Use after close.
+#[cold]
+pub(crate) fn closed() -> PyErr {
+    BusClosedError::new_err("this bus is closed; listen or connect again")
+}

@@ -1,0 +1,240 @@
+//! Slots lent to Python: the one place that hands out addresses of shared memory.
+//!
+//! Every memoryview, array or capsule into a slot is counted here. A guard that ends while some are left keeps its
+//! slot until the last one is gone, so no view can see a later message or, since a slot in use keeps the mapping,
+//! unmapped memory. A view's contents may be changed by a hostile peer at any time; copy before checking what matters.
+#![allow(unsafe_code, reason = "implements the buffer protocol")]
+
+use core::ffi::c_int;
+use core::ops::Deref;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+use tachyon::__binding::Taking;
+
+use crate::errors::{ReleasedError, ViewError};
+
+const OPEN: u8 = 0;
+/// Ended while views were left; the last one gives the slot back.
+const LINGERING: u8 = 1;
+const BACK: u8 = 2;
+
+/// How a guard ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Nobody looks at the slot any more: give it back now.
+    Now,
+    /// Views are left; the last one gives it back.
+    Lingers,
+    /// It had ended before.
+    Before,
+}
+
+/// Counts the views into what one guard lends, and notes how the guard ended.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    views: AtomicUsize,
+    state: AtomicU8,
+}
+
+impl Tally {
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == OPEN
+    }
+
+    /// Fails unless the guard `name` is still open.
+    pub(crate) fn check_open(&self, name: &str) -> PyResult<()> {
+        if self.is_open() {
+            return Ok(());
+        }
+        Err(ReleasedError::new_err(format!("this {name} has been released; use it inside its `with` block")))
+    }
+
+    /// Counts a view in.
+    pub(crate) fn view_made(&self) {
+        self.views.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a view out; `true` tells the owner to give back now what it lent.
+    #[must_use]
+    pub(crate) fn view_gone(&self) -> bool {
+        let left = self.views.fetch_sub(1, Ordering::AcqRel) - 1;
+        left == 0 && self.state.compare_exchange(LINGERING, BACK, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    pub(crate) fn has_views(&self) -> bool {
+        self.views.load(Ordering::Acquire) != 0
+    }
+
+    /// Ends the lending.
+    #[must_use]
+    pub(crate) fn end(&self) -> Ending {
+        let next = if self.has_views() { LINGERING } else { BACK };
+        match self.state.compare_exchange(OPEN, next, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) if next == BACK => Ending::Now,
+            Ok(_) => Ending::Lingers,
+            Err(_) => Ending::Before,
+        }
+    }
+
+    /// What is left to do when the owner is collected: `true` tells it to give back what it lent.
+    #[must_use]
+    pub(crate) fn abandoned(&mut self) -> bool {
+        core::mem::replace(self.state.get_mut(), BACK) != BACK
+    }
+}
+
+/// Bytes that may be lent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Region {
+    pub(crate) data: NonNull<u8>,
+    pub(crate) len: usize,
+    pub(crate) writable: bool,
+}
+
+// SAFETY: a region is an address without an owner; whoever lends it proves that it is mapped, whatever the thread.
+unsafe impl Send for Region {}
+// SAFETY: as for Send.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Fills in a buffer request on behalf of `owner`; what is not 0 is a failure, with an exception set.
+    ///
+    /// # Safety
+    /// Attached. `view` is the request's, as the buffer protocol passes it; until it is released the region stays mapped
+    /// and, if writable, is this process's to write.
+    #[inline]
+    pub(crate) unsafe fn fill(self, owner: *mut ffi::PyObject, view: *mut ffi::Py_buffer, flags: c_int) -> c_int {
+        // A Python object's size is an isize, and no ring is larger.
+        let len = self.len.cast_signed();
+        let data = self.data.as_ptr().cast();
+        // SAFETY: `view` is valid for writing, and the region stays mapped as long as it needs, by our contract; the
+        // call takes its own reference to `owner`.
+        unsafe { ffi::PyBuffer_FillInfo(view, owner, data, len, c_int::from(!self.writable), flags) }
+    }
+
+    /// Fills in a buffer request on behalf of `owner` and counts it in `tally`.
+    ///
+    /// # Safety
+    /// `view` is the request's, as `__getbuffer__` gets it. `owner` counts the view out from its `__releasebuffer__`,
+    /// and until then sees to it that the region stays mapped and, if writable, this process's to write.
+    pub(crate) unsafe fn export(
+        self,
+        tally: &Tally,
+        owner: &Bound<'_, PyAny>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        // SAFETY: attached, as a `Bound` proves, and the rest is our contract.
+        if unsafe { self.fill(owner.as_ptr(), view, flags) } != 0 {
+            return Err(PyErr::fetch(owner.py()));
+        }
+        tally.view_made();
+        Ok(())
+    }
+}
+
+/// The bytes of one slot and the views into them.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    region: Region,
+    tally: Tally,
+}
+
+impl Lent {
+    /// Lends `len` bytes at `data`.
+    ///
+    /// # Safety
+    /// They are mapped, and nobody but the ring's protocol uses them otherwise, until this says it has ended
+    /// ([`Ending::Now`], or `true` from [`view_gone`](Tally::view_gone) or [`abandoned`](Self::abandoned)). If
+    /// `writable`, they are this process's to write.
+    pub(crate) unsafe fn new(data: NonNull<u8>, len: usize, writable: bool) -> Self {
+        Self { region: Region { data, len, writable }, tally: Tally::default() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.region.len
+    }
+
+    /// Fills in a buffer request on behalf of `owner`, the guard called `name` that holds this.
+    ///
+    /// # Safety
+    /// `view` is the request's, as `__getbuffer__` gets it; `owner` keeps `self` alive and calls `view_gone` from its
+    /// `__releasebuffer__`.
+    pub(crate) unsafe fn export(
+        &self,
+        owner: &Bound<'_, PyAny>,
+        name: &str,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        self.tally.check_open(name)?;
+        // SAFETY: by our contract, and that of `new`, which holds while views are counted.
+        unsafe { self.region.export(&self.tally, owner, view, flags) }
+    }
+
+    pub(crate) fn abandoned(&mut self) -> bool {
+        self.tally.abandoned()
+    }
+
+    /// A copy of the bytes.
+    pub(crate) fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        // SAFETY: the bytes are mapped by the contract of `new`.
+        unsafe { copied(py, self.region.data, self.region.len) }
+    }
+}
+
+impl Deref for Lent {
+    type Target = Tally;
+
+    fn deref(&self) -> &Tally {
+        &self.tally
+    }
+}
+
+/// A `bytes` with a copy of shared memory.
+///
+/// # Safety
+/// `len` bytes at `data` are mapped. The peer may change them meanwhile; the copy then holds some mixture.
+#[inline]
+pub(crate) unsafe fn copied(py: Python<'_>, data: NonNull<u8>, len: usize) -> PyResult<Bound<'_, PyBytes>> {
+    // SAFETY: readable by our contract; the interpreter copies them without ever making a Rust reference to bytes that
+    // another process may write.
+    let bytes = unsafe { ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), len.cast_signed()) };
+    // SAFETY: a new reference, or null with an exception set.
+    let bytes = unsafe { Bound::from_owned_ptr_or_err(py, bytes) }?;
+    // SAFETY: that function makes `bytes`.
+    Ok(unsafe { bytes.cast_into_unchecked() })
+}
+
+/// Reads a message that is still in its slot.
+pub(crate) fn read_from<R>(taking: Taking, read: impl FnOnce(&[u8]) -> R) -> R {
+    // SAFETY: a taken message's bytes are mapped until it is released, which its taker does after this. A peer may write
+    // to them meanwhile, as to those of every message that is lent in place.
+    read(unsafe { core::slice::from_raw_parts(taking.data().as_ptr(), taking.len()) })
+}
+
+/// A `bytes` with a copy of a message that is still in its slot.
+pub(crate) fn copied_from(py: Python<'_>, taking: Taking) -> PyResult<Bound<'_, PyBytes>> {
+    // SAFETY: a taken message's bytes are mapped until it is released, which its taker does after this.
+    unsafe { copied(py, taking.data(), taking.len()) }
+}
+
+/// The end of a `with` block that leaves views behind: an error, unless an exception is on its way already.
+pub(crate) fn kept_view(exc_type: &Bound<'_, PyAny>) -> PyResult<()> {
+    if !exc_type.is_none() {
+        return Ok(());
+    }
+    Err(ViewError::new_err(
+        "a memoryview or array still looks into this slot; release or delete it inside the `with` block, or copy what \
+         you keep. Until the last one is gone the slot stays occupied, and what was written into it is not sent",
+    ))
+}
+
+/// The name of an object's type, for messages.
+pub(crate) fn type_name<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+    object.get_type().name()
+}

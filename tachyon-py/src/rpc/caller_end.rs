@@ -1,0 +1,244 @@
+//! The calling end of an RPC bus as Python holds it.
+
+use core::time::Duration;
+
+use pyo3::prelude::*;
+use tachyon::__binding::{CallerSteps, Limit, ReplyTaken, Room};
+use tachyon::{CallError, Caller, PollingMode};
+
+use crate::bus::lifetime::{Ending, closed};
+use crate::bus::ring_ends::{LOOKS, Occupied};
+use crate::errors::Raise;
+use crate::memory::payload::Payload;
+use crate::rpc::contract::Contract;
+
+/// One request as its endpoint asks for it.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) msg_type: u16,
+    pub(crate) spins: Option<PollingMode>,
+    pub(crate) limit: Limit,
+    /// Whether it may be handled twice where it was made once.
+    pub(crate) idempotent: bool,
+    /// What the callee has to mean by it, before anything is sent on a connection.
+    pub(crate) contract: Option<&'a Contract>,
+}
+
+/// A caller with at most one guard per direction.
+pub(crate) struct Calling {
+    pub(crate) caller: Caller,
+    ending: Ending,
+    /// Position of the reply that is lent.
+    taken: Option<u64>,
+    /// The request's room that is lent.
+    room: Option<Room>,
+    /// Who occupies the replies' direction, and the requests'.
+    pub(crate) replies: Occupied,
+    pub(crate) requests: Occupied,
+}
+
+impl Calling {
+    pub(crate) fn new(caller: Caller, ending: Ending) -> Self {
+        Self { caller, ending, taken: None, room: None, replies: Occupied::No, requests: Occupied::No }
+    }
+
+    pub(crate) fn set_polling_mode(&mut self, mode: PollingMode) {
+        self.caller.set_polling_mode(mode);
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.replies == Occupied::No && self.requests == Occupied::No
+    }
+
+    /// Sends a copy of `payload`, which is read while attached only; gives the correlation id.
+    #[inline]
+    pub(crate) fn call(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, asking: &Asking<'_>) -> PyResult<u64> {
+        self.requests.check()?;
+        self.send(py, payload, asking).map_err(Raise::raise)
+    }
+
+    #[inline]
+    fn send(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, asking: &Asking<'_>) -> Result<u64, CallError> {
+        let Asking { msg_type, spins, limit, contract, .. } = *asking;
+        let data = payload.as_slice();
+        // Connecting again waits, and so does asking the callee what it means: whoever may have to lets go of the
+        // interpreter first.
+        if !self.caller.may_reconnect()
+            && contract.is_none_or(|contract| contract.is_agreed(&mut self.caller))
+            && let Some(correlation_id) = self.caller.try_call(msg_type, data, limit)?
+        {
+            return Ok(correlation_id);
+        }
+        let size = data.len();
+        let verify = contract.map(Contract::verified);
+        let room = self.waiting(py, spins, |caller| caller.wait_to_call(msg_type, size, limit, verify))?;
+        self.caller.call_in(room, payload.as_slice())
+    }
+
+    /// Takes room for a request and lends it.
+    pub(crate) fn lend_request(
+        &mut self,
+        py: Python<'_>,
+        msg_type: u16,
+        size: usize,
+        timeout: Option<Duration>,
+    ) -> PyResult<Room> {
+        self.requests.check()?;
+        let room =
+            self.waiting(py, None, |caller| caller.reserve_room(msg_type, size, timeout)).map_err(Raise::raise)?;
+        self.room = Some(room);
+        self.requests = Occupied::ByGuard;
+        Ok(room)
+    }
+
+    /// Sends what was written into the lent room; gives the correlation id.
+    pub(crate) fn publish(&mut self, size: usize, msg_type: u16) -> PyResult<u64> {
+        self.requests = Occupied::No;
+        let room = self.room.take().ok_or_else(closed)?;
+        self.caller.publish_call(room, size, msg_type).map_err(Raise::raise)
+    }
+
+    /// Takes the lent room back unused.
+    pub(crate) fn roll_back(&mut self) {
+        self.room = None;
+        self.requests = Occupied::No;
+    }
+
+    /// Waits for the reply to a call; if it is in place, it is the caller's to lend or release.
+    #[inline]
+    pub(crate) fn take(
+        &mut self,
+        py: Python<'_>,
+        correlation_id: u64,
+        spins: Option<PollingMode>,
+        limit: Limit,
+    ) -> PyResult<ReplyTaken> {
+        self.replies.check()?;
+        let outcome = self.await_reply(py, correlation_id, spins, limit);
+        if let Err(CallError::TimedOut { .. }) = outcome {
+            // The callee does not know of this wait's deadline.
+            self.caller.give_up(correlation_id, true);
+        }
+        outcome.map_err(Raise::raise)
+    }
+
+    #[inline]
+    fn await_reply(
+        &mut self,
+        py: Python<'_>,
+        correlation_id: u64,
+        spins: Option<PollingMode>,
+        limit: Limit,
+    ) -> Result<ReplyTaken, CallError> {
+        match self.caller.look_for_reply(correlation_id, LOOKS)? {
+            Some(reply) => Ok(reply),
+            None => self.waiting(py, spins, |caller| caller.take_reply(correlation_id, limit)),
+        }
+    }
+
+    /// Sends a request and waits for its reply, both within its limit; a call that fails is forgotten.
+    #[inline]
+    pub(crate) fn request(
+        &mut self,
+        py: Python<'_>,
+        payload: &Payload<'_, '_>,
+        asking: &Asking<'_>,
+    ) -> PyResult<(u64, ReplyTaken)> {
+        self.replies.check()?;
+        self.requests.check()?;
+        let outcome = self.exchange(py, payload, asking);
+        if outcome.as_ref().is_ok_and(|(_, reply)| !reply.is_stopping()) || !self.caller.may_reconnect() {
+            return outcome.map_err(Raise::raise);
+        }
+        self.try_again(py, payload, asking, outcome).map_err(Raise::raise)
+    }
+
+    /// Makes a call again that failed, where that is worth it.
+    #[cold]
+    fn try_again(
+        &mut self,
+        py: Python<'_>,
+        payload: &Payload<'_, '_>,
+        asking: &Asking<'_>,
+        mut outcome: Result<(u64, ReplyTaken), CallError>,
+    ) -> Result<(u64, ReplyTaken), CallError> {
+        let mut attempts = asking.limit.attempts(self.caller.may_reconnect(), asking.idempotent);
+        loop {
+            match outcome {
+                Ok((_, ref reply)) if reply.is_stopping() && attempts.again_elsewhere() => {
+                    if let ReplyTaken::InPlace(taking) = reply {
+                        self.release(taking.position());
+                    }
+                    let left = self.waiting(py, asking.spins, |caller| caller.leave(asking.limit));
+                    left.map_err(|error| attempts.outcome(error))?;
+                }
+                Err(ref error) if attempts.again(error) => {}
+                outcome => return outcome.map_err(|error| attempts.outcome(error)),
+            }
+            outcome = self.exchange(py, payload, asking);
+        }
+    }
+
+    #[inline]
+    fn exchange(
+        &mut self,
+        py: Python<'_>,
+        payload: &Payload<'_, '_>,
+        asking: &Asking<'_>,
+    ) -> Result<(u64, ReplyTaken), CallError> {
+        let correlation_id = self.send(py, payload, asking)?;
+        match self.await_reply(py, correlation_id, asking.spins, asking.limit) {
+            Ok(reply) => Ok((correlation_id, reply)),
+            Err(error) => {
+                // The callee knows the call's deadline.
+                self.caller.give_up(correlation_id, !matches!(error, CallError::TimedOut { .. }));
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits without the interpreter, in the mode of one call.
+    #[cold]
+    pub(crate) fn waiting<T: Send>(
+        &mut self,
+        py: Python<'_>,
+        spins: Option<PollingMode>,
+        operation: impl FnOnce(&mut Caller) -> Result<T, CallError> + Send,
+    ) -> Result<T, CallError> {
+        let before = spins.map(|spins| self.caller.swap_polling_mode(spins));
+        let outcome = py.detach(|| operation(&mut self.caller));
+        if let Some(before) = before {
+            self.caller.swap_polling_mode(before);
+        }
+        self.renew()?;
+        outcome
+    }
+
+    /// Has the bus close the present connection, which may be a new one.
+    pub(crate) fn renew(&self) -> Result<(), CallError> {
+        if self.caller.may_reconnect() && !self.ending.renew(self.caller.closer()) {
+            return Err(CallError::ClosedHere);
+        }
+        Ok(())
+    }
+
+    /// Marks a reply in place as lent to a guard.
+    pub(crate) fn lend(&mut self, position: u64) {
+        self.taken = Some(position);
+        self.replies = Occupied::ByGuard;
+    }
+
+    /// Gives a reply in place back that was not lent.
+    #[inline]
+    pub(crate) fn release(&mut self, position: u64) {
+        self.caller.release_reply(position);
+    }
+
+    /// Gives back the reply that is lent.
+    pub(crate) fn give_back(&mut self) {
+        self.replies = Occupied::No;
+        if let Some(position) = self.taken.take() {
+            self.caller.release_reply(position);
+        }
+    }
+}

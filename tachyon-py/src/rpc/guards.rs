@@ -1,0 +1,335 @@
+//! The guards of an RPC bus: `RpcRxGuard` and `RpcTxGuard`.
+#![allow(unsafe_code, reason = "implements the buffer protocol")]
+
+use core::ffi::c_int;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyMemoryView};
+use tachyon::__binding::{Room, Taking, decode_error, plain_type_id};
+use tachyon::{CallError, ErrorKind};
+
+use crate::args::{self, Integer};
+use crate::bus::try_lock::Debt;
+use crate::errors::Raise;
+use crate::memory::buffer_export::{Ending, Lent, kept_view};
+use crate::rpc::contract::Contract;
+use crate::rpc::error_reply::{error_kind, remote_error};
+use crate::rpc::rpc_bus::RpcBus;
+
+const RX_GUARD: &str = "RpcRxGuard";
+
+/// A request or a reply, read in place through `memoryview(guard)`; leaving the `with` block gives it back.
+#[pyclass(module = "tachyon", frozen, weakref)]
+pub(crate) struct RpcRxGuard {
+    bus: Py<RpcBus>,
+    lent: Lent,
+    type_id: u32,
+    correlation_id: u64,
+    /// A reply that came before it was waited for lies here and not in a slot.
+    kept: Option<Vec<u8>>,
+}
+
+impl RpcRxGuard {
+    pub(crate) fn in_place(bus: Py<RpcBus>, taking: Taking) -> Self {
+        // SAFETY: the message was just taken, and is released only by `Debt::Release`, which this guard owes when its
+        // lending has ended; until then the bus, which `bus` keeps, keeps its memory, even when it is closed.
+        let lent = unsafe { Lent::new(taking.data(), taking.len(), false) };
+        Self { bus, lent, type_id: taking.type_id(), correlation_id: taking.correlation_id(), kept: None }
+    }
+
+    pub(crate) fn kept(bus: Py<RpcBus>, correlation_id: u64, type_id: u32, payload: Vec<u8>) -> Self {
+        // SAFETY: the bytes lie on the heap, where nobody moves or changes them while this guard, which owns them,
+        // lives; every view keeps it alive.
+        let lent = unsafe { Lent::new(NonNull::from(payload.as_slice()).cast(), payload.len(), false) };
+        Self { bus, lent, type_id, correlation_id, kept: Some(payload) }
+    }
+
+    fn give_back(&self) {
+        if self.kept.is_none() {
+            self.bus.get().owe_forward(Debt::Release);
+        }
+    }
+
+    /// A copy of the payload.
+    pub(crate) fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        self.lent.to_bytes(py)
+    }
+
+    /// Ends the guard; `false` when views are left.
+    pub(crate) fn finish(&self) -> bool {
+        match self.lent.end() {
+            Ending::Now => self.give_back(),
+            // Views into a reply on the heap occupy no direction.
+            Ending::Lingers if self.kept.is_none() => {
+                self.bus.get().received_lingers();
+                return false;
+            }
+            Ending::Lingers | Ending::Before => {}
+        }
+        true
+    }
+
+    /// What `on_response` makes of the payload, lent for the time of the call.
+    pub(crate) fn lend_to<'py>(slf: &Bound<'py, Self>, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let view = PyMemoryView::from(slf.as_any())?;
+        let outcome = function.call1((&view,));
+        // A release that fails leaves the view counted, which `finish` reports.
+        drop(view.call_method0(pyo3::intern!(slf.py(), "release")));
+        drop(view);
+        let ended = slf.get().finish();
+        let outcome = outcome?;
+        if !ended {
+            kept_view(slf.py().None().bind(slf.py()))?;
+        }
+        Ok(outcome)
+    }
+
+    /// The exception for an error reply; one that `contract` declares is of its class.
+    pub(crate) fn error(&self, py: Python<'_>, contract: Option<&Contract>) -> PyResult<Option<PyErr>> {
+        if plain_type_id(self.type_id) != u32::from(tachyon::MSG_TYPE_ERROR) {
+            return Ok(None);
+        }
+        let payload = self.lent.to_bytes(py)?;
+        Ok(decode_error(self.type_id, payload.as_bytes()).map(|error| match error.kind {
+            // The callee found out first; this side was about to.
+            ErrorKind::DeadlinePassed => CallError::TimedOut { sent: true }.raise(),
+            _ => remote_error(&error, payload, contract),
+        }))
+    }
+}
+
+#[pymethods]
+impl RpcRxGuard {
+    /// Length of the payload in bytes.
+    #[getter]
+    fn actual_size(&self) -> usize {
+        self.lent.len()
+    }
+
+    /// The message type; 0xFFFF for an error reply.
+    #[getter]
+    fn type_id(&self) -> u32 {
+        plain_type_id(self.type_id)
+    }
+
+    /// Which call it belongs to.
+    #[getter]
+    fn correlation_id(&self) -> u64 {
+        self.correlation_id
+    }
+
+    /// What went wrong, if this is an error reply.
+    #[getter]
+    fn error_kind<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match decode_error(self.type_id, &[]) {
+            Some(error) => error_kind(py, error.kind).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn __len__(&self) -> usize {
+        self.lent.len()
+    }
+
+    unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        // SAFETY: `view` is what Python passed; the guard counts the view out below.
+        unsafe { slf.get().lent.export(slf.as_any(), RX_GUARD, view, flags) }
+    }
+
+    unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
+        let _ = view;
+        if self.lent.view_gone() {
+            self.give_back();
+        }
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().lent.check_open(RX_GUARD)?;
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __exit__(
+        &self,
+        exc_type: &Bound<'_, PyAny>,
+        exc_value: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let _ = (exc_value, traceback);
+        if self.finish() { Ok(()) } else { kept_view(exc_type) }
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<tachyon.RpcRxGuard correlation_id={} type_id={} actual_size={}{}>",
+            self.correlation_id,
+            self.type_id(),
+            self.lent.len(),
+            if self.lent.is_open() { "" } else { " released" },
+        )
+    }
+}
+
+impl Drop for RpcRxGuard {
+    fn drop(&mut self) {
+        if self.lent.abandoned() {
+            self.give_back();
+        }
+    }
+}
+
+const TX_GUARD: &str = "RpcTxGuard";
+
+/// Room for one request or reply, to be written in place through `memoryview(guard)`.
+///
+/// Leaving the `with` block sends the first `actual_size` bytes; leaving it by an exception sends nothing.
+#[pyclass(module = "tachyon", frozen, weakref)]
+pub(crate) struct RpcTxGuard {
+    bus: Py<RpcBus>,
+    lent: Lent,
+    actual_size: AtomicUsize,
+    msg_type: AtomicU16,
+    /// The request this answers; `None` if it is one.
+    answers: Option<u64>,
+    out_cid: AtomicU64,
+}
+
+impl RpcTxGuard {
+    pub(crate) fn request(bus: Py<RpcBus>, room: Room, msg_type: u16) -> Self {
+        Self::new(bus, room, msg_type, None)
+    }
+
+    pub(crate) fn reply(bus: Py<RpcBus>, room: Room, msg_type: u16, correlation_id: u64) -> Self {
+        Self::new(bus, room, msg_type, Some(correlation_id))
+    }
+
+    fn new(bus: Py<RpcBus>, room: Room, msg_type: u16, answers: Option<u64>) -> Self {
+        // SAFETY: the room was just reserved, and the bus reserves no other on this direction until it is published or
+        // rolled back, which this guard asks for when its lending has ended; until then the bus, which `bus` keeps,
+        // keeps its memory.
+        let lent = unsafe { Lent::new(room.data(), room.len(), true) };
+        Self {
+            bus,
+            lent,
+            actual_size: AtomicUsize::new(room.len()),
+            msg_type: AtomicU16::new(msg_type),
+            answers,
+            out_cid: AtomicU64::new(0),
+        }
+    }
+
+    fn roll_back(&self) {
+        let bus = self.bus.get();
+        if self.answers.is_some() {
+            bus.owe_reverse(Debt::RollBack);
+        } else {
+            bus.owe_forward(Debt::RollBack);
+        }
+    }
+
+    fn publish(&self) -> PyResult<()> {
+        let bus = self.bus.get();
+        if let Some(correlation_id) = self.answers {
+            return bus.publish_reply(self.actual_size(), self.msg_type(), correlation_id);
+        }
+        let correlation_id = bus.publish_call(self.actual_size(), self.msg_type())?;
+        self.out_cid.store(correlation_id, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl RpcTxGuard {
+    /// How many of the reserved bytes to send; all of them unless set.
+    #[getter]
+    fn actual_size(&self) -> usize {
+        self.actual_size.load(Ordering::Relaxed)
+    }
+
+    #[setter]
+    fn set_actual_size(&self, actual_size: Integer) -> PyResult<()> {
+        let size = args::at_most("actual_size", actual_size, self.lent.len())?;
+        self.actual_size.store(size, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The message type it will carry.
+    #[getter]
+    fn msg_type(&self) -> u16 {
+        self.msg_type.load(Ordering::Relaxed)
+    }
+
+    #[setter]
+    fn set_msg_type(&self, msg_type: Integer) -> PyResult<()> {
+        // Only a reply may be an error reply.
+        let msg_type =
+            if self.answers.is_some() { args::sixteen_bits("msg_type", msg_type)? } else { args::msg_type(msg_type)? };
+        self.msg_type.store(msg_type, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The correlation id of the call once it is sent; 0 before, and for a reply.
+    #[getter]
+    fn out_cid(&self) -> u64 {
+        self.out_cid.load(Ordering::Relaxed)
+    }
+
+    fn __len__(&self) -> usize {
+        self.lent.len()
+    }
+
+    unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        // SAFETY: `view` is what Python passed; the guard counts the view out below.
+        unsafe { slf.get().lent.export(slf.as_any(), TX_GUARD, view, flags) }
+    }
+
+    unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
+        let _ = view;
+        if self.lent.view_gone() {
+            self.roll_back();
+        }
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().lent.check_open(TX_GUARD)?;
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __exit__(
+        &self,
+        exc_type: &Bound<'_, PyAny>,
+        exc_value: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let _ = (exc_value, traceback);
+        match self.lent.end() {
+            Ending::Now if exc_type.is_none() => self.publish(),
+            Ending::Now => {
+                self.roll_back();
+                Ok(())
+            }
+            Ending::Lingers => {
+                self.bus.get().reserved_lingers(self.answers.is_some());
+                kept_view(exc_type)
+            }
+            Ending::Before => Ok(()),
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        let ended = if self.lent.is_open() { "" } else { " released" };
+        format!("<tachyon.RpcTxGuard msg_type={} actual_size={}{ended}>", self.msg_type(), self.actual_size())
+    }
+}
+
+impl Drop for RpcTxGuard {
+    fn drop(&mut self) {
+        if self.lent.abandoned() {
+            self.roll_back();
+        }
+    }
+}

@@ -1,0 +1,620 @@
+//! `RpcBus`: requests one way, replies the other; the first operation decides who calls. `TimedBus`: the same with a limit for each call.
+
+use core::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+use tachyon::__binding::{CallerSteps, Driven, ReplyTaken, Taking, answer_control, rpc_callee, rpc_closer, rpc_driven};
+use tachyon::{PollingMode, ServeError};
+
+use crate::args::{self, Integer};
+use crate::bus::lifetime::{Lifetime, calling_options, closed, options};
+use crate::bus::ring_ends::{Inlet, Occupied, Outlet, busy};
+use crate::bus::try_lock::{Debt, Held, Settle, Turn};
+use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
+use crate::memory::buffer_export::type_name;
+use crate::memory::payload::Payload;
+use crate::rpc::caller_end::{Asking, Calling};
+use crate::rpc::contract;
+use crate::rpc::directions::{Forward, ForwardLine, ReverseLine};
+use crate::rpc::guards::{RpcRxGuard, RpcTxGuard};
+use crate::runtime::interrupt::detached;
+use crate::runtime::package::imported;
+use crate::serve::dispatcher::RpcDispatcher;
+
+/// A bus for calls: requests on the forward ring, replies on the reverse ring.
+///
+/// The first operation decides whether this side calls or serves. A caller belongs to one thread at a time; a callee
+/// may serve in one thread and reply in another. A second thread on the same direction gets `BusyError`.
+#[pyclass(module = "tachyon", frozen, weakref)]
+pub(crate) struct RpcBus {
+    forward: Turn<ForwardLine>,
+    reverse: Turn<ReverseLine>,
+    lifetime: Lifetime,
+    /// The event loop's part of this bus, a `Line` of `tachyon._calls`. Here and in no table, since it leads back to the
+    /// bus by the tasks that wait for calls: the collector sees the whole cycle.
+    line: Mutex<Option<Py<PyAny>>>,
+}
+
+impl RpcBus {
+    pub(crate) fn over(bus: tachyon::RpcBus, path: PathBuf) -> Self {
+        let lifetime = Lifetime::new(path, rpc_closer(&bus));
+        Self::from_end(Forward::Undecided(bus), lifetime)
+    }
+
+    /// A bus that calls from the beginning.
+    fn over_caller(caller: tachyon::Caller, path: PathBuf) -> Self {
+        let lifetime = Lifetime::new(path, caller.closer());
+        Self::from_end(Forward::Calling(Calling::new(caller, lifetime.ending())), lifetime)
+    }
+
+    fn from_end(end: Forward, lifetime: Lifetime) -> Self {
+        let (polling, ending) = (PollingMode::Adaptive, lifetime.ending());
+        let forward = ForwardLine { end, polling, closing: false, attended: false, ending };
+        let reverse = ReverseLine { outlet: None, closing: false };
+        Self { forward: Turn::new(forward), reverse: Turn::new(reverse), lifetime, line: Mutex::default() }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    pub(crate) fn forward(&self) -> PyResult<Held<'_, ForwardLine>> {
+        self.forward.try_take().ok_or_else(busy)
+    }
+
+    #[inline]
+    pub(crate) fn reverse(&self) -> PyResult<Held<'_, ReverseLine>> {
+        self.reverse.try_take().ok_or_else(busy)
+    }
+
+    /// The forward ring of a side that serves; an undecided bus becomes one.
+    #[inline]
+    pub(crate) fn to_serve(&self) -> PyResult<Held<'_, ForwardLine>> {
+        let mut forward = self.forward()?;
+        forward.check_free()?;
+        if let Forward::Undecided(bus) = &forward.end {
+            let mut reverse = self.reverse()?;
+            let (mut requests, mut replies) = rpc_callee(bus).map_err(Raise::raise)?;
+            requests.set_polling_mode(forward.polling);
+            replies.set_polling_mode(forward.polling);
+            reverse.outlet = Some(Outlet::new(replies));
+            forward.end = Forward::Serving(Inlet::new(requests));
+        }
+        Ok(forward)
+    }
+
+    /// Takes the answering end for an event loop that serves it.
+    pub(crate) fn drive(&self) -> PyResult<Driven> {
+        let mut forward = self.forward()?;
+        forward.check_free()?;
+        let Forward::Undecided(bus) = &forward.end else {
+            return Err(WrongDirectionError::new_err(
+                "this side was used already, and an event loop serves a bus from the beginning; open another one",
+            ));
+        };
+        let driven = rpc_driven(bus).map_err(Raise::raise)?.map_err(|error| ServeError::Io(error).raise())?;
+        forward.attended = true;
+        Ok(driven)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lifetime.is_closed()
+    }
+
+    /// Makes a caller fit for its next user: forgets its calls, restores the default settings. False when that cannot be,
+    /// because the peer is gone, a guard is open, an event loop has the bus, or it serves.
+    pub(crate) fn recycle(&self) -> bool {
+        let Some(mut forward) = self.forward.try_take() else { return false };
+        let ForwardLine { end, polling, closing, attended, .. } = &mut *forward;
+        match end {
+            Forward::Undecided(bus) if !*closing && !*attended => matches!(bus.state(), tachyon::State::Open),
+            Forward::Calling(calling) if !*closing && !*attended && calling.is_idle() => {
+                *polling = PollingMode::Adaptive;
+                calling.caller.swap_polling_mode(PollingMode::Adaptive);
+                calling.caller.recycle()
+            }
+            _ => false,
+        }
+    }
+
+    /// Closes the bus that an event loop served.
+    pub(crate) fn undrive(&self) {
+        self.close();
+        // The loop was the only one to use it.
+        if let Some(mut forward) = self.forward.try_take() {
+            forward.unattend();
+        }
+    }
+
+    /// Settles what a guard on the forward ring, or on a caller's replies, owes when it ends.
+    pub(crate) fn owe_forward(&self, debt: Debt) {
+        self.forward.owe(debt);
+    }
+
+    /// Settles what a guard on a callee's replies owes when it ends.
+    pub(crate) fn owe_reverse(&self, debt: Debt) {
+        self.reverse.owe(debt);
+    }
+
+    /// Notes that a received message has ended with views left.
+    pub(crate) fn received_lingers(&self) {
+        if let Some(mut forward) = self.forward.try_take() {
+            match &mut forward.end {
+                Forward::Calling(calling) => calling.replies = Occupied::ByViews,
+                Forward::Serving(inlet) => inlet.occupied = Occupied::ByViews,
+                Forward::Undecided(_) | Forward::Closed => {}
+            }
+        }
+    }
+
+    /// Notes that a reserved request, or reply, has ended with views left.
+    pub(crate) fn reserved_lingers(&self, is_reply: bool) {
+        if is_reply {
+            if let Some(mut reverse) = self.reverse.try_take()
+                && let Some(outlet) = &mut reverse.outlet
+            {
+                outlet.occupied = Occupied::ByViews;
+            }
+        } else if let Some(mut forward) = self.forward.try_take()
+            && let Forward::Calling(calling) = &mut forward.end
+        {
+            calling.requests = Occupied::ByViews;
+        }
+    }
+
+    /// Sends the request that a guard wrote; gives its correlation id.
+    pub(crate) fn publish_call(&self, size: usize, msg_type: u16) -> PyResult<u64> {
+        let Some(mut forward) = self.forward.try_take() else {
+            self.forward.owe(Debt::RollBack);
+            return Err(busy());
+        };
+        if forward.closing {
+            forward.settle(Debt::RollBack);
+            return Err(closed());
+        }
+        forward.calling()?.publish(size, msg_type)
+    }
+
+    /// Sends the reply that a guard wrote.
+    pub(crate) fn publish_reply(&self, size: usize, msg_type: u16, correlation_id: u64) -> PyResult<()> {
+        let Some(mut reverse) = self.reverse.try_take() else {
+            self.reverse.owe(Debt::RollBack);
+            return Err(busy());
+        };
+        if reverse.closing {
+            reverse.settle(Debt::RollBack);
+            return Err(closed());
+        }
+        reverse.replying()?.publish(size, tachyon::make_type_id(0, msg_type), correlation_id)
+    }
+}
+
+/// What a caller asked for as the most it would send.
+fn check_most(payload: &Payload<'_, '_>, most: Option<Integer>) -> PyResult<()> {
+    let Some(most) = most else { return Ok(()) };
+    let most = args::size("max_payload_size", most)?;
+    let size = payload.as_slice().len();
+    if size <= most {
+        return Ok(());
+    }
+    Err(InvalidArgumentError::new_err(format!("a payload of {size} bytes is more than max_payload_size={most}")))
+}
+
+#[pymethods]
+impl RpcBus {
+    /// Make an RPC bus and wait for one peer to connect.
+    ///
+    /// `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
+    /// `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set. Probes,
+    /// such as `tachyon describe`, do not take the peer's place. They are told of the endpoints that `dispatcher` has.
+    #[classmethod]
+    #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false, dispatcher=None))]
+    #[allow(clippy::too_many_arguments, reason = "Python's are named")]
+    fn listen(
+        cls: &Bound<'_, PyType>,
+        py: Python<'_>,
+        socket_path: PathBuf,
+        cap_fwd: Integer,
+        cap_rev: Integer,
+        timeout: Option<f64>,
+        any_uid: bool,
+        dispatcher: Option<&Bound<'_, RpcDispatcher>>,
+    ) -> PyResult<Self> {
+        let _ = cls;
+        let mut options = options(timeout, any_uid)?;
+        if let Some(dispatcher) = dispatcher {
+            options = options.description(dispatcher.get().table()?.describe().to_json());
+        }
+        let forward = args::size("cap_fwd", cap_fwd)?;
+        let reverse = args::size("cap_rev", cap_rev)?;
+        let bus = detached(py, || tachyon::RpcBus::listen_with(&socket_path, forward, reverse, &options))?;
+        Ok(Self::over(bus, socket_path))
+    }
+
+    /// Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
+    ///
+    /// A server is asked for rings of `ring_sizes` payload bytes, for requests and for replies; without, it decides.
+    /// With `reconnect` this side calls, and when its peer has closed or died, the next call connects again. A request
+    /// that was sent is sent again only if its endpoint is `idempotent`. A `probe` leaves a listener for one peer its
+    /// place: it raises `OnePeerError`, while a server takes it as any other caller.
+    #[classmethod]
+    #[pyo3(signature = (
+        socket_path, *, timeout=5.0, any_uid=false, ring_sizes=None, reconnect=false, probe=false
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "Python's are named")]
+    fn connect(
+        cls: &Bound<'_, PyType>,
+        py: Python<'_>,
+        socket_path: PathBuf,
+        timeout: Option<f64>,
+        any_uid: bool,
+        ring_sizes: Option<(Integer, Integer)>,
+        reconnect: bool,
+        probe: bool,
+    ) -> PyResult<Self> {
+        let _ = cls;
+        let options = calling_options(timeout, any_uid, ring_sizes)?.probe(probe);
+        if reconnect {
+            let options = options.reconnect(true);
+            let caller = detached(py, || tachyon::Caller::connect_with(&socket_path, &options))?;
+            return Ok(Self::over_caller(caller, socket_path));
+        }
+        let bus = detached(py, || tachyon::RpcBus::connect_with(&socket_path, &options))?;
+        Ok(Self::over(bus, socket_path))
+    }
+
+    /// The event loop's part of this bus.
+    #[getter]
+    fn __tachyon_line__(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.line().as_ref().map(|line| line.clone_ref(py))
+    }
+
+    #[setter(__tachyon_line__)]
+    fn set_line(&self, line: Py<PyAny>) {
+        // The one before is dropped without the lock: it may have anything to do.
+        let before = self.line().replace(line);
+        drop(before);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.line.try_lock() {
+            Ok(line) => line.as_ref().map_or(Ok(()), |line| visit.call(line)),
+            // Another thread holds it; the collector comes again.
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let line = self.line().take();
+        drop(line);
+    }
+
+    /// Do what `listen` does, under its older name.
+    #[classmethod]
+    #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false))]
+    fn rpc_listen(
+        cls: &Bound<'_, PyType>,
+        py: Python<'_>,
+        socket_path: PathBuf,
+        cap_fwd: Integer,
+        cap_rev: Integer,
+        timeout: Option<f64>,
+        any_uid: bool,
+    ) -> PyResult<Self> {
+        Self::listen(cls, py, socket_path, cap_fwd, cap_rev, timeout, any_uid, None)
+    }
+
+    /// Do what `connect` does, under its older name.
+    #[classmethod]
+    #[pyo3(signature = (socket_path, *, timeout=5.0, any_uid=false))]
+    fn rpc_connect(
+        cls: &Bound<'_, PyType>,
+        py: Python<'_>,
+        socket_path: PathBuf,
+        timeout: Option<f64>,
+        any_uid: bool,
+    ) -> PyResult<Self> {
+        Self::connect(cls, py, socket_path, timeout, any_uid, None, false, false)
+    }
+
+    /// Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable.
+    pub(crate) fn close(&self) {
+        self.lifetime.close();
+        self.forward.owe(Debt::Close);
+        self.reverse.owe(Debt::Close);
+    }
+
+    /// Whether `close` has been called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.lifetime.is_closed()
+    }
+
+    /// Ask the peer what endpoints it offers.
+    ///
+    /// Raises `NoHandlerError` if the peer cannot say, because no dispatcher serves there.
+    #[pyo3(signature = (*, timeout=None))]
+    fn describe<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let json = contract::describe(slf, args::timeout(timeout)?)?;
+        imported!(slf.py(), "tachyon._description", "from_json")?.call1((json,))
+    }
+
+    /// Ask the peer whether it is there, and return the seconds its answer took.
+    #[pyo3(signature = (*, timeout=None))]
+    fn ping(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<f64> {
+        contract::ping(slf, args::timeout(timeout)?)
+    }
+
+    /// Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message.
+    #[pyo3(text_signature = "($self, node_id)")]
+    fn set_numa_node(&self, node_id: Integer) -> PyResult<()> {
+        let node = args::node(node_id)?;
+        self.lifetime.open()?.set_numa_node(node).map_err(Raise::raise)
+    }
+
+    /// Never park while waiting (1), or spin for a while and then park (0, the default).
+    #[pyo3(text_signature = "($self, pure_spin)")]
+    fn set_polling_mode(&self, pure_spin: Integer) -> PyResult<()> {
+        let mode = args::polling_mode(pure_spin)?;
+        let mut forward = self.forward()?;
+        forward.check_open()?;
+        forward.polling = mode;
+        match &mut forward.end {
+            Forward::Calling(calling) => calling.set_polling_mode(mode),
+            Forward::Serving(inlet) => {
+                inlet.ring.set_polling_mode(mode);
+                self.reverse()?.replying()?.ring.set_polling_mode(mode);
+            }
+            Forward::Undecided(_) | Forward::Closed => {}
+        }
+        Ok(())
+    }
+
+    /// Return the bus for calls that take so many seconds at most: `endpoint.call(bus.within(0.5), scan, radius)`.
+    ///
+    /// The limit covers a whole call, and travels with its request. Each call has the time for itself.
+    #[pyo3(text_signature = "($self, seconds)")]
+    fn within(slf: Bound<'_, Self>, seconds: &Bound<'_, PyAny>) -> PyResult<TimedBus> {
+        Ok(TimedBus::new(slf.unbind(), args::within(seconds)?))
+    }
+
+    /// Send a request and return its correlation id, to be passed to `wait`.
+    ///
+    /// With a `timeout` the callee is told until when the reply is wanted, and need not begin what comes too late.
+    /// `max_payload_size` is accepted for older callers: a payload longer than it is refused.
+    #[pyo3(signature = (payload, msg_type, max_payload_size=None, spin_threshold=None, *, timeout=None))]
+    fn call(
+        &self,
+        py: Python<'_>,
+        payload: &Bound<'_, PyAny>,
+        msg_type: Integer,
+        max_payload_size: Option<Integer>,
+        spin_threshold: Option<Integer>,
+        timeout: Option<f64>,
+    ) -> PyResult<u64> {
+        let payload = Payload::of(payload)?;
+        let msg_type = args::msg_type(msg_type)?;
+        check_most(&payload, max_payload_size)?;
+        let spins = args::spins(spin_threshold)?;
+        let asking = Asking { msg_type, spins, limit: args::limit(timeout)?, idempotent: false, contract: None };
+        self.forward()?.calling()?.call(py, &payload, &asking)
+    }
+
+    /// Reserve room for a request to write in place; its `out_cid` is set once the guard is left.
+    #[pyo3(signature = (max_payload_size, msg_type, *, timeout=None))]
+    fn call_zero_copy(
+        slf: &Bound<'_, Self>,
+        max_payload_size: Integer,
+        msg_type: Integer,
+        timeout: Option<f64>,
+    ) -> PyResult<RpcTxGuard> {
+        let size = args::size("max_payload_size", max_payload_size)?;
+        let msg_type = args::msg_type(msg_type)?;
+        let timeout = args::timeout(timeout)?;
+        let room = slf.get().forward()?.calling()?.lend_request(slf.py(), msg_type, size, timeout)?;
+        Ok(RpcTxGuard::request(slf.clone().unbind(), room, msg_type))
+    }
+
+    /// Wait for the reply to a call and lend it in place. Replies may be taken in any order.
+    ///
+    /// A call whose wait timed out is forgotten, and its late reply is dropped.
+    #[pyo3(signature = (correlation_id, spin_threshold=None, *, timeout=None))]
+    fn wait(
+        slf: &Bound<'_, Self>,
+        correlation_id: Integer,
+        spin_threshold: Option<Integer>,
+        timeout: Option<f64>,
+    ) -> PyResult<RpcRxGuard> {
+        let correlation_id = args::correlation_id(correlation_id)?;
+        let spins = args::spins(spin_threshold)?;
+        let limit = args::limit(timeout)?;
+        let mut forward = slf.get().forward()?;
+        let calling = forward.calling()?;
+        let reply = calling.take(slf.py(), correlation_id, spins, limit)?;
+        Ok(lend_reply(slf, calling, correlation_id, reply))
+    }
+
+    /// Give a call up: its handler is cancelled, its late reply dropped. False when no such call is outstanding.
+    #[pyo3(text_signature = "($self, correlation_id)")]
+    fn forget(&self, correlation_id: Integer) -> PyResult<bool> {
+        let correlation_id = args::correlation_id(correlation_id)?;
+        Ok(self.forward()?.calling()?.caller.forget(correlation_id))
+    }
+
+    /// Wait for a request and lend it in place.
+    #[pyo3(signature = (spin_threshold=None, *, timeout=None))]
+    fn serve(slf: &Bound<'_, Self>, spin_threshold: Option<Integer>, timeout: Option<f64>) -> PyResult<RpcRxGuard> {
+        let spins = args::spins(spin_threshold)?;
+        let timeout = args::timeout(timeout)?;
+        let mut forward = slf.get().to_serve()?;
+        let inlet = forward.serving()?;
+        let patience = Patience::new(timeout);
+        let mut taking = inlet.take(slf.py(), spins, timeout)?;
+        while taking.is_control() {
+            answer(slf.py(), slf.get(), inlet, taking)?;
+            taking = inlet.take(slf.py(), spins, patience.left(slf.py())?)?;
+        }
+        let taking = inlet.ring.open_request(taking).map_err(Raise::raise)?;
+        inlet.lend(taking);
+        Ok(RpcRxGuard::in_place(slf.clone().unbind(), taking))
+    }
+
+    /// Answer the request that `serve` lent with this correlation id.
+    #[pyo3(signature = (correlation_id, payload, msg_type, max_payload_size=None, *, timeout=None))]
+    fn reply(
+        &self,
+        py: Python<'_>,
+        correlation_id: Integer,
+        payload: &Bound<'_, PyAny>,
+        msg_type: Integer,
+        max_payload_size: Option<Integer>,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
+        let payload = Payload::of(payload)?;
+        let correlation_id = args::correlation_id(correlation_id)?;
+        let type_id = tachyon::make_type_id(0, args::sixteen_bits("msg_type", msg_type)?);
+        check_most(&payload, max_payload_size)?;
+        let timeout = args::timeout(timeout)?;
+        self.reverse()?.replying_to(correlation_id)?.send(py, &payload, type_id, correlation_id, timeout)
+    }
+
+    /// Reserve room for a reply to write in place; leaving the guard sends it.
+    #[pyo3(signature = (correlation_id, max_payload_size, msg_type, *, timeout=None))]
+    fn reply_zero_copy(
+        slf: &Bound<'_, Self>,
+        correlation_id: Integer,
+        max_payload_size: Integer,
+        msg_type: Integer,
+        timeout: Option<f64>,
+    ) -> PyResult<RpcTxGuard> {
+        let correlation_id = args::correlation_id(correlation_id)?;
+        let size = args::size("max_payload_size", max_payload_size)?;
+        let msg_type = args::sixteen_bits("msg_type", msg_type)?;
+        let timeout = args::timeout(timeout)?;
+        let room = slf.get().reverse()?.replying_to(correlation_id)?.lend(slf.py(), size, timeout)?;
+        Ok(RpcTxGuard::reply(slf.clone().unbind(), room, msg_type, correlation_id))
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().lifetime.open()?;
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __exit__(&self, exc_type: &Bound<'_, PyAny>, exc_value: &Bound<'_, PyAny>, traceback: &Bound<'_, PyAny>) {
+        let _ = (exc_type, exc_value, traceback);
+        self.close();
+    }
+
+    fn __repr__(&self) -> String {
+        self.lifetime.describe("RpcBus")
+    }
+}
+
+/// A guard over a reply that was taken.
+pub(crate) fn lend_reply(
+    bus: &Bound<'_, RpcBus>,
+    calling: &mut Calling,
+    correlation_id: u64,
+    reply: ReplyTaken,
+) -> RpcRxGuard {
+    match reply {
+        ReplyTaken::InPlace(taking) => {
+            calling.lend(taking.position());
+            RpcRxGuard::in_place(bus.clone().unbind(), taking)
+        }
+        ReplyTaken::Kept(type_id, payload) => RpcRxGuard::kept(bus.clone().unbind(), correlation_id, type_id, payload),
+    }
+}
+
+/// A bus from `RpcBus.within`: calls on it have so many seconds each.
+#[pyclass(module = "tachyon._tachyon", frozen)]
+pub(crate) struct TimedBus {
+    bus: Py<RpcBus>,
+    seconds: f64,
+}
+
+impl TimedBus {
+    pub(crate) fn new(bus: Py<RpcBus>, seconds: f64) -> Self {
+        Self { bus, seconds }
+    }
+
+    /// The bus to call on, and the seconds that a call has.
+    #[inline]
+    pub(crate) fn open<'py>(bus: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, RpcBus>, Option<f64>)> {
+        if let Ok(bus) = bus.cast::<RpcBus>() {
+            return Ok((bus.clone(), None));
+        }
+        if let Ok(timed) = bus.cast::<Self>() {
+            let Self { bus, seconds } = timed.get();
+            return Ok((bus.bind(timed.py()).clone(), Some(*seconds)));
+        }
+        Err(PyTypeError::new_err(format!("calls are made on an RpcBus, not on {}", type_name(bus)?)))
+    }
+}
+
+#[pymethods]
+impl TimedBus {
+    fn __repr__(&self) -> String {
+        format!("<tachyon.RpcBus within {} seconds>", self.seconds)
+    }
+
+    #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.bus)
+    }
+}
+
+/// How often, and how long apart, the reply ring is asked for while another thread has it.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// What is left of a timeout when requests that do not count have come first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    timeout: Option<Duration>,
+    began: Option<Instant>,
+}
+
+impl Patience {
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout, began: timeout.map(|_| Instant::now()) }
+    }
+
+    /// What is left after one more of them. Signals are looked for: who always finds something never waits for them.
+    #[cold]
+    pub(crate) fn left(self, py: Python<'_>) -> PyResult<Option<Duration>> {
+        py.check_signals()?;
+        let Some((timeout, began)) = self.timeout.zip(self.began) else { return Ok(None) };
+        match timeout.checked_sub(began.elapsed()) {
+            Some(left) if !left.is_zero() => Ok(Some(left)),
+            _ => Err(ServeError::TimedOut.raise()),
+        }
+    }
+}
+
+/// Answers a control request on a bus that is served by hand, and releases it.
+///
+/// The reply ring may be in use: by another thread for moments, or by a guard that is open. A request for which it does
+/// not come free is let go; its caller asks again.
+#[cold]
+pub(crate) fn answer(py: Python<'_>, bus: &RpcBus, inlet: &mut Inlet, taking: Taking) -> PyResult<()> {
+    for _ in 0..if taking.is_cancel() { 0 } else { TRIES } {
+        if let Ok(mut reverse) = bus.reverse()
+            && let Ok(outlet) = reverse.replying()
+            && outlet.occupied == Occupied::No
+        {
+            return answer_control(&mut inlet.ring, &mut outlet.ring, taking).map_err(Raise::raise);
+        }
+        py.detach(|| std::thread::sleep(PAUSE));
+    }
+    inlet.ring.release(taking.position());
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! What serving reports through Python's `logging`, on the logger `tachyon`.
+
+use core::mem;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
+
+use crate::runtime::interpreter_shutdown;
+use crate::runtime::interrupt::end_instead;
+
+/// How much a report matters, as `logging` counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Level {
+    Info = 20,
+    Warning = 30,
+    Error = 40,
+}
+
+/// Reports a text, with the traceback of what caused it.
+///
+/// # Errors
+/// What a handler of the logger raised.
+pub(crate) fn report(py: Python<'_>, level: Level, text: &str, cause: Option<PyErr>) -> PyResult<()> {
+    static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let logger = LOGGER
+        .get_or_try_init(py, || py.import("logging")?.call_method1("getLogger", ("tachyon",)).map(Bound::unbind))?;
+    let kwargs = PyDict::new(py);
+    if let Some(cause) = cause {
+        kwargs.set_item("exc_info", cause.into_value(py))?;
+    }
+    logger.bind(py).call_method("log", (level as u8, "%s", text), Some(&kwargs)).map(drop)
+}
+
+/// As `report`, where nobody is left to raise to. A signal that arrived meanwhile ends the serving of this thread.
+pub(crate) fn report_or_print(py: Python<'_>, level: Level, text: &str, cause: Option<PyErr>) {
+    if let Err(error) = report(py, level, text, cause)
+        && let Some(error) = end_instead(py, error)
+    {
+        error.write_unraisable(py, None);
+    }
+}
+
+/// Most texts that wait for somebody with the interpreter.
+const MOST: usize = 1000;
+
+/// Reports of threads that are not to wait for the interpreter: kept, while that is so, for a thread that may.
+#[derive(Debug, Default)]
+pub(crate) struct Reports {
+    keeps: AtomicBool,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    texts: Vec<(Level, String)>,
+    /// How many there were beyond those.
+    dropped: usize,
+}
+
+impl Reports {
+    /// Keeps reports from now on, or does not.
+    pub(crate) fn keep(&self, keeps: bool) {
+        self.keeps.store(keeps, Ordering::Relaxed);
+    }
+
+    /// Reports a text, now or later.
+    pub(crate) fn tell(&self, level: Level, text: String) {
+        if !self.keeps.load(Ordering::Relaxed) {
+            // An interpreter that shuts down has nobody left to tell.
+            interpreter_shutdown::try_attach(|py| report_or_print(py, level, &text, None));
+            return;
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.texts.len() < MOST {
+            kept.texts.push((level, text));
+        } else {
+            kept.dropped += 1;
+        }
+    }
+
+    /// Reports what was kept.
+    ///
+    /// # Errors
+    /// What the handler of a signal raised that arrived meanwhile; all is reported nevertheless.
+    pub(crate) fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        let Kept { mut texts, dropped } = mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        if dropped > 0 {
+            let text = format!("{dropped} more reports were dropped while the interpreter was busy");
+            texts.push((Level::Warning, text));
+        }
+        let mut raised = Ok(());
+        for (level, text) in texts {
+            match report(py, level, &text, None) {
+                Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
+                Err(error) => raised = Err(error),
+                Ok(()) => {}
+            }
+        }
+        raised
+    }
+}

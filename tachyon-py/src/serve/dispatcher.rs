@@ -1,0 +1,482 @@
+//! `RpcDispatcher`: the core's dispatch table, filled with Python callables.
+
+use core::sync::atomic::Ordering;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use tachyon::__binding::{serve_once, serve_taken};
+use tachyon::{Dispatcher, HandlerError as CoreHandlerError, ServeError, Stopper};
+
+use crate::args::{self, Integer};
+use crate::bus::ring_ends::{Inlet, Outlet};
+use crate::errors::{BusyError, HandlerError, InvalidArgumentError, NoHandlerError, PeerClosedError, Raise};
+use crate::memory::buffer_export::type_name;
+use crate::rpc::endpoint::{EndpointDecorator, RpcEndpoint};
+use crate::rpc::rpc_bus::{Patience, RpcBus};
+use crate::runtime::interrupt::detached;
+use crate::runtime::logging::{Level, Reports, report, report_or_print};
+use crate::runtime::package::imported;
+use crate::runtime::worker_thread::keep_state;
+use crate::runtime::{gil_free_serving, interpreter_shutdown};
+use crate::serve::current_call::Handling;
+use crate::serve::handler::{self, take_cause};
+use crate::serve::rpc_server::RpcServer;
+use crate::serve::rust_endpoint::RustEndpoint;
+
+/// What the table's handlers and the loop around them share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// Handlers refer to their endpoint by its place here, so that the garbage collector sees each reference once.
+    endpoints: Mutex<Vec<Py<RpcEndpoint>>>,
+    /// The places of those that are coroutine functions.
+    coroutines: Mutex<HashMap<u16, usize>>,
+    /// The message types of endpoints in Rust.
+    rust: Mutex<Vec<u16>>,
+    /// What stops the server that is being served.
+    stopper: Mutex<Option<Stopper>>,
+    /// What a handler raised to end the serving, not only its call.
+    ended: Mutex<Option<PyErr>>,
+    /// What is to be reported of requests that failed without Python's help.
+    reports: Reports,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn endpoint(&self, py: Python<'_>, place: usize) -> Option<Py<RpcEndpoint>> {
+        lock(&self.endpoints).get(place).map(|endpoint| endpoint.clone_ref(py))
+    }
+
+    /// Whether there are endpoints in Rust, which are not to wait for the interpreter.
+    pub(crate) fn has_rust(&self) -> bool {
+        !lock(&self.rust).is_empty()
+    }
+
+    /// Whether the endpoint of a message type is a coroutine function.
+    pub(crate) fn is_coroutine(&self, msg_type: u16) -> bool {
+        lock(&self.coroutines).contains_key(&msg_type)
+    }
+
+    /// The endpoint of a message type, if it is a coroutine function.
+    pub(crate) fn coroutine(&self, py: Python<'_>, msg_type: u16) -> Option<Py<RpcEndpoint>> {
+        let place = lock(&self.coroutines).get(&msg_type).copied()?;
+        self.endpoint(py, place)
+    }
+
+    /// Has a handler that ends the serving stop it at once.
+    pub(crate) fn begin(&self, stopper: Stopper) {
+        *lock(&self.stopper) = Some(stopper);
+    }
+
+    /// Ends what `begin` began.
+    ///
+    /// # Errors
+    /// What a handler raised to end the serving, not only its call.
+    pub(crate) fn finish(&self) -> PyResult<()> {
+        *lock(&self.stopper) = None;
+        lock(&self.ended).take().map_or(Ok(()), Err)
+    }
+
+    /// Takes note of a request that a server answered with an error.
+    fn note(&self, failure: &ServeError) {
+        let cause = take_cause();
+        if cause.is_none() {
+            return self.reports.tell(Level::Error, failure.to_string());
+        }
+        interpreter_shutdown::attach(|py| {
+            match cause {
+                Some(end) if !end.is_instance_of::<PyException>(py) => {
+                    // KeyboardInterrupt, SystemExit: its caller has been answered, and it goes where it wants to.
+                    lock(&self.ended).get_or_insert(end);
+                    if let Some(stopper) = &*lock(&self.stopper) {
+                        stopper.stop();
+                    }
+                }
+                cause => report_or_print(py, Level::Error, &failure.to_string(), cause),
+            }
+        });
+    }
+}
+
+/// Routes requests to the endpoints registered for their message type.
+///
+/// One thread at a time may serve with it, or the workers of one server; threads that serve at the same time have a
+/// dispatcher each. With `hide_error_text` error replies carry no text of what went wrong; those of raw endpoints never
+/// do.
+#[pyclass(module = "tachyon", frozen, weakref)]
+pub(crate) struct RpcDispatcher {
+    table: Mutex<Dispatcher>,
+    shared: Arc<Shared>,
+}
+
+impl RpcDispatcher {
+    pub(crate) fn table(&self) -> PyResult<MutexGuard<'_, Dispatcher>> {
+        match self.table.try_lock() {
+            Ok(table) => Ok(table),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(BusyError::new_err(
+                "this dispatcher is serving, in this thread or another; give every thread that serves its own",
+            )),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Adds an endpoint.
+    pub(crate) fn add(&self, endpoint: &Bound<'_, RpcEndpoint>) -> PyResult<()> {
+        let py = endpoint.py();
+        let name = RpcEndpoint::name(endpoint)?;
+        let mut table = self.table()?;
+        let place = lock(&self.shared.endpoints).len();
+        let shared = Arc::clone(&self.shared);
+        let handler = move |(): &(), request: tachyon::Request<'_>, reply: tachyon::Reply<'_>| {
+            keep_state();
+            interpreter_shutdown::attach(|py| {
+                let Some(endpoint) = shared.endpoint(py, place) else {
+                    return Err(CoreHandlerError::failed("the dispatcher was garbage collected"));
+                };
+                let _handling = Handling::begin(endpoint.clone_ref(py), request, request.caller());
+                handler::run(py, endpoint.get(), request, reply)
+            })
+        };
+        let description = endpoint.get().describe(py, &name)?;
+        table.register_described(description, Box::new(handler)).map_err(Raise::raise)?;
+        lock(&self.shared.endpoints).push(endpoint.clone().unbind());
+        if endpoint.get().is_async() {
+            lock(&self.shared.coroutines).insert(endpoint.get().type_number(), place);
+        }
+        Ok(())
+    }
+
+    /// Adds an endpoint of an extension in Rust.
+    fn add_rust(&self, endpoint: &Bound<'_, RustEndpoint>) -> PyResult<()> {
+        let mut table = self.table()?;
+        let (description, handler) = endpoint.get().entry(endpoint.py())?;
+        let msg_type = description.msg_type;
+        table.register_described(description, handler).map_err(Raise::raise)?;
+        lock(&self.shared.rust).push(msg_type);
+        Ok(())
+    }
+
+    /// Fails when there is a handler that only an event loop can run.
+    fn check_sync(&self) -> PyResult<()> {
+        if lock(&self.shared.coroutines).is_empty() {
+            return Ok(());
+        }
+        Err(InvalidArgumentError::new_err(
+            "a handler of this dispatcher is `async def`; serve with `await dispatcher.serve_async(...)`",
+        ))
+    }
+
+    /// Takes a bus to serve on, and serves.
+    fn serving(
+        &self,
+        bus: &RpcBus,
+        serve: impl FnOnce(&mut Dispatcher, &mut Inlet, &mut Outlet) -> PyResult<()>,
+    ) -> PyResult<()> {
+        self.check_sync()?;
+        let mut table = self.table()?;
+        let mut forward = bus.to_serve()?;
+        let inlet = forward.serving()?;
+        let mut reverse = bus.reverse()?;
+        let outlet = reverse.replying()?;
+        outlet.occupied.check()?;
+        serve(&mut table, inlet, outlet)
+    }
+
+    /// Serves one request; a failure that was answered is `Ok`, with what `serve_once` raises for it.
+    #[inline]
+    fn serve_one(
+        &self,
+        py: Python<'_>,
+        table: &mut Dispatcher,
+        inlet: &mut Inlet,
+        outlet: &mut Outlet,
+        spins: Option<tachyon::PollingMode>,
+        timeout: Option<core::time::Duration>,
+    ) -> PyResult<Result<(), Answered>> {
+        // A caller may be waiting for what an interrupted wait left behind, and would send nothing more until it comes.
+        outlet.ring.flush_deferred().map_err(Raise::raise)?;
+        let patience = Patience::new(timeout);
+        let mut taking = inlet.take(py, spins, timeout)?;
+        while taking.is_control() {
+            // It calls no handler, and may have to wait for room.
+            let (table, requests, replies) = (&mut *table, &mut inlet.ring, &mut outlet.ring);
+            detached(py, move || serve_taken(table, requests, replies, taking))?;
+            taking = inlet.take(py, spins, patience.left(py)?)?;
+        }
+        let (requests, replies) = (&mut inlet.ring, &mut outlet.ring);
+        let outcome = if self.shared.has_rust() {
+            py.detach(move || serve_taken(table, requests, replies, taking))
+        } else {
+            serve_taken(table, requests, replies, taking)
+        };
+        match outcome {
+            Ok(()) => Ok(Ok(())),
+            Err(failure) => Answered::new(py, failure).map(Err),
+        }
+    }
+
+    /// Serves a bus until its end, without the interpreter but for handlers in Python.
+    fn serve_aside(
+        &self,
+        py: Python<'_>,
+        table: &mut Dispatcher,
+        inlet: &mut Inlet,
+        outlet: &mut Outlet,
+        spins: Option<tachyon::PollingMode>,
+    ) -> PyResult<()> {
+        inlet.occupied.check()?;
+        let (requests, replies) = (&mut inlet.ring, &mut outlet.ring);
+        let before = spins.map(|spins| requests.swap_polling_mode(spins));
+        self.shared.reports.keep(true);
+        let outcome = gil_free_serving::serve(
+            py,
+            |py| self.shared.reports.flush(py),
+            |stop| stop.store(true, Ordering::Relaxed),
+            || {
+                while gil_free_serving::asked() != Some(true) {
+                    match serve_once(table, requests, replies, None) {
+                        Ok(()) => {}
+                        Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => {
+                            self.shared.note(&failure);
+                            if lock(&self.shared.ended).is_some() {
+                                return Ok(());
+                            }
+                        }
+                        Err(end) => return Err(end),
+                    }
+                }
+                Err(ServeError::Interrupted)
+            },
+        );
+        self.shared.reports.keep(false);
+        if let Some(before) = before {
+            inlet.ring.swap_polling_mode(before);
+        }
+        let ended = lock(&self.shared.ended).take();
+        outcome.and(ended.map_or(Ok(()), Err))
+    }
+
+    /// Serves the callers of a server until it is stopped.
+    fn serve_callers(
+        &self,
+        py: Python<'_>,
+        server: &RpcServer,
+        spins: Option<tachyon::PollingMode>,
+        workers: usize,
+    ) -> PyResult<()> {
+        self.check_sync()?;
+        let mut table = self.table()?;
+        self.shared.begin(server.stopper().clone());
+        let table = &mut *table;
+        let aside = self.shared.has_rust().then_some(&self.shared.reports);
+        let outcome = server.serve(py, spins, aside, |core| {
+            if workers == 1 { table.serve_forever(core) } else { table.serve_workers(core, workers) }
+        });
+        outcome.and(self.shared.finish())
+    }
+}
+
+/// A request that was answered with an error.
+struct Answered {
+    text: String,
+    cause: Option<PyErr>,
+    /// What `serve_once` raises.
+    error: PyErr,
+}
+
+impl Answered {
+    #[cold]
+    fn new(py: Python<'_>, failure: ServeError) -> PyResult<Self> {
+        let cause = take_cause();
+        if let Some(cause) = &cause
+            && !cause.is_instance_of::<PyException>(py)
+        {
+            // KeyboardInterrupt, SystemExit: its caller has been answered, and it goes where it wants to.
+            return Err(cause.clone_ref(py));
+        }
+        let text = failure.to_string();
+        match failure {
+            ServeError::NoHandler { msg_type } => {
+                let parts = (tachyon::ErrorKind::NoHandler as u16, msg_type, text.clone());
+                Ok(Self { text, cause: None, error: NoHandlerError::new_err(parts) })
+            }
+            ServeError::Handler(failure) => {
+                let error = HandlerError::new_err((failure.kind as u16, failure.msg_type, text.clone()));
+                error.set_cause(py, cause.as_ref().map(|cause| cause.clone_ref(py)));
+                Ok(Self { text, cause, error })
+            }
+            end => Err(end.raise()),
+        }
+    }
+
+    /// Reports it, with the traceback of its cause.
+    fn log(self, py: Python<'_>) -> PyResult<()> {
+        report(py, Level::Error, &self.text, self.cause)
+    }
+}
+
+#[pymethods]
+impl RpcDispatcher {
+    #[new]
+    #[pyo3(signature = (*, hide_error_text=false))]
+    fn new(hide_error_text: bool) -> Self {
+        let mut table = Dispatcher::default();
+        let shared = Arc::<Shared>::default();
+        let noting = Arc::clone(&shared);
+        table.hide_error_text(hide_error_text).on_failure(move |failure| noting.note(failure));
+        Self { table: Mutex::new(table), shared }
+    }
+
+    /// Add an endpoint; return the dispatcher, for chaining.
+    ///
+    /// Endpoints that an extension in Rust exported go into the same table; see `RustEndpoint`.
+    fn register<'py>(slf: Bound<'py, Self>, endpoint: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        if let Ok(endpoint) = endpoint.cast::<RpcEndpoint>() {
+            slf.get().add(endpoint)?;
+        } else if let Ok(endpoint) = endpoint.cast::<RustEndpoint>() {
+            slf.get().add_rust(endpoint)?;
+        } else {
+            let name = type_name(endpoint)?;
+            let message = format!(
+                "an RpcEndpoint or a RustEndpoint is registered, not {name}; decorate it: @tachyon_rpc(msg_type=1)"
+            );
+            return Err(PyTypeError::new_err(message));
+        }
+        Ok(slf)
+    }
+
+    /// Do what `tachyon_rpc` does, and register the endpoint.
+    #[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
+    fn handler(
+        slf: Bound<'_, Self>,
+        msg_type: &Bound<'_, PyAny>,
+        idempotent: bool,
+        raises: Option<Py<PyAny>>,
+    ) -> PyResult<EndpointDecorator> {
+        if msg_type.is_instance_of::<RpcEndpoint>() || msg_type.is_instance_of::<RustEndpoint>() {
+            let message =
+                "dispatcher.handler decorates a function; an endpoint is added by dispatcher.register(endpoint)";
+            return Err(PyTypeError::new_err(message));
+        }
+        let msg_type = args::decorated_msg_type("dispatcher.handler", msg_type)?;
+        Ok(EndpointDecorator::registering(msg_type, idempotent, raises, slf.unbind()))
+    }
+
+    /// Wait for one request, run its handler and reply.
+    ///
+    /// The caller always gets an answer. After an error reply this raises `NoHandlerError` (a `KeyError`) or
+    /// `HandlerError` (a `RuntimeError`) here as well.
+    #[pyo3(signature = (bus, spin_threshold=None, *, timeout=None))]
+    fn serve_once(
+        &self,
+        bus: &Bound<'_, RpcBus>,
+        spin_threshold: Option<Integer>,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
+        let py = bus.py();
+        let spins = args::spins(spin_threshold)?;
+        let timeout = args::timeout(timeout)?;
+        self.serving(bus.get(), |table, inlet, outlet| {
+            self.serve_one(py, table, inlet, outlet, spins, timeout)?.map_err(|answered| answered.error)
+        })
+    }
+
+    /// Serve a bus until its peer closes, or the callers of a server until it is stopped.
+    ///
+    /// Failing handlers are logged, with traceback, on the logger `tachyon`. `KeyboardInterrupt`, and on a bus
+    /// `PeerDeadError`, end it and propagate; a server is stopped in good order first. With several `workers` the callers
+    /// of a server are shared among as many threads, this one among them, and handlers of different callers run side by
+    /// side as far as the interpreter's lock lets them.
+    ///
+    /// With endpoints in Rust the serving goes on while other threads hold the interpreter's lock: it is done by a thread of
+    /// its own, where handlers in Python run, too, while this one sees to signals and to the log.
+    #[pyo3(signature = (bus, spin_threshold=None, *, workers=Integer::Fits(1)), text_signature = "($self, bus, spin_threshold=None, *, workers=1)")]
+    fn serve_forever(&self, bus: &Bound<'_, PyAny>, spin_threshold: Option<Integer>, workers: Integer) -> PyResult<()> {
+        let py = bus.py();
+        let spins = args::spins(spin_threshold)?;
+        let workers = args::count("workers", workers)?;
+        if let Ok(server) = bus.cast::<RpcServer>() {
+            return self.serve_callers(py, server.get(), spins, workers);
+        }
+        let Ok(bus) = bus.cast::<RpcBus>() else {
+            let message = format!("an RpcBus or an RpcServer is served, not {}", type_name(bus)?);
+            return Err(PyTypeError::new_err(message));
+        };
+        if workers != 1 {
+            return Err(InvalidArgumentError::new_err(
+                "a bus has one caller and one worker; a server can have several",
+            ));
+        }
+        let outcome = self.serving(bus.get(), |table, inlet, outlet| {
+            if self.shared.has_rust() {
+                return self.serve_aside(py, table, inlet, outlet, spins);
+            }
+            loop {
+                if let Err(answered) = self.serve_one(py, table, inlet, outlet, spins, None)? {
+                    answered.log(py)?;
+                }
+                // A handler written in C never gives the interpreter a chance to look.
+                py.check_signals()?;
+            }
+        });
+        match outcome {
+            Err(end) if end.is_instance_of::<PeerClosedError>(py) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Serve a bus until its peer closes, or the callers of a server until it is stopped, from a coroutine.
+    ///
+    /// Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; others run in between, and keep
+    /// the loop waiting while they do. When this is cancelled, handlers that still run are, too, and their callers get an
+    /// error reply of kind `CANCELLED`. A bus that was served is closed afterwards.
+    #[pyo3(signature = (bus, *, concurrency=Integer::Fits(100)), text_signature = "($self, bus, *, concurrency=100)")]
+    fn serve_async<'py>(
+        slf: &Bound<'py, Self>,
+        bus: &Bound<'py, PyAny>,
+        concurrency: Integer,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let concurrency = args::count("concurrency", concurrency)?;
+        imported!(slf.py(), "tachyon._serving", "serve_async")?.call1((slf, bus, concurrency))
+    }
+
+    fn __len__(&self) -> usize {
+        lock(&self.shared.endpoints).len() + lock(&self.shared.rust).len()
+    }
+
+    fn __contains__(&self, msg_type: Integer) -> bool {
+        let Integer::Fits(wanted) = msg_type else { return false };
+        let is_wanted = |msg_type: u16| u64::from(msg_type) == wanted;
+        lock(&self.shared.endpoints).iter().any(|endpoint| is_wanted(endpoint.get().type_number()))
+            || lock(&self.shared.rust).iter().any(|msg_type| is_wanted(*msg_type))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<tachyon.RpcDispatcher endpoints={}>", self.__len__())
+    }
+
+    #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Held only for moments, and never while objects are made: what is being changed is visited next time.
+        if let Ok(endpoints) = self.shared.endpoints.try_lock() {
+            for endpoint in endpoints.iter() {
+                visit.call(endpoint)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let endpoints = core::mem::take(&mut *lock(&self.shared.endpoints));
+        drop(endpoints);
+    }
+}

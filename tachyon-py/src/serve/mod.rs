@@ -1,0 +1,8 @@
+//! The dispatcher, the server and everything around a handler.
+
+pub(crate) mod current_call;
+pub(crate) mod dispatcher;
+pub(crate) mod handler;
+pub(crate) mod rpc_server;
+pub(crate) mod rust_endpoint;
+pub(crate) mod stats;

@@ -1,0 +1,179 @@
+//! `Memory`: what a Struct or an Array is a window on.
+#![allow(unsafe_code, reason = "implements the buffer protocol, and reads and writes through it")]
+
+use core::ffi::c_int;
+use core::mem::MaybeUninit;
+use core::slice;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyMemoryView, PySlice, PyString, PyType};
+use pyo3::{ffi, intern};
+
+use crate::errors::ReleasedError;
+use crate::memory::buffer_export::type_name;
+use crate::runtime::invoke;
+use crate::values::read::Window;
+
+/// Some bytes of a memoryview, with a buffer of their own.
+///
+/// Nothing is exported until it is asked for, so the memoryview can be released under it; a reader is told by the
+/// memoryview itself.
+#[pyclass(module = "tachyon._tachyon", subclass, frozen)]
+pub(crate) struct Memory {
+    view: Py<PyMemoryView>,
+    at: usize,
+    len: usize,
+    /// The items that its buffer shows, in the letters of `memoryview.cast`.
+    format: Py<PyString>,
+}
+
+/// A buffer in use.
+struct Exported(ffi::Py_buffer);
+
+impl Drop for Exported {
+    fn drop(&mut self) {
+        // SAFETY: a buffer that was filled in and is released once.
+        unsafe { ffi::PyBuffer_Release(&raw mut self.0) };
+    }
+}
+
+impl Exported {
+    /// The bytes of a memoryview; `None` when it was released.
+    #[inline]
+    fn of(view: &Bound<'_, PyMemoryView>) -> Option<Self> {
+        let mut buffer = MaybeUninit::<ffi::Py_buffer>::uninit();
+        // SAFETY: a live object, and a place for the buffer.
+        if unsafe { ffi::PyObject_GetBuffer(view.as_ptr(), buffer.as_mut_ptr(), ffi::PyBUF_SIMPLE) } != 0 {
+            drop(PyErr::take(view.py()));
+            return None;
+        }
+        // SAFETY: filled in, since the call has not failed.
+        Some(Self(unsafe { buffer.assume_init() }))
+    }
+}
+
+impl Memory {
+    /// A window of a class that derives from this one, and adds nothing to it.
+    #[inline]
+    pub(crate) fn make<'py>(
+        class: &Bound<'py, PyType>,
+        window: &Window<'py>,
+        len: usize,
+        letter: &Bound<'py, PyString>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = class.py();
+        let arguments = (&window.view, window.at, len, letter).into_pyobject(py)?;
+        invoke::new(&py.get_type::<Self>(), class, &arguments)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn window<'py>(&self, py: Python<'py>, at: usize) -> Window<'py> {
+        Window { view: self.view.bind(py).clone(), at: self.at + at }
+    }
+
+    /// Reads `len` bytes from `at` on, which are within.
+    #[inline]
+    pub(crate) fn read<R>(
+        slf: &Bound<'_, Self>,
+        at: usize,
+        len: usize,
+        read: impl FnOnce(&[u8]) -> PyResult<R>,
+    ) -> PyResult<R> {
+        let this = slf.get();
+        let Some(buffer) = Exported::of(this.view.bind(slf.py())) else { return Err(over(slf.as_any())) };
+        let begin = this.at + at;
+        check(at + len <= this.len && begin + len <= buffer.0.len.cast_unsigned())?;
+        // SAFETY: an exported buffer has so many bytes, until it is released. A peer that writes to them meanwhile makes
+        // other values of them, for any bytes are some; a thread that does has to wait for the interpreter's lock.
+        read(unsafe { slice::from_raw_parts(buffer.0.buf.cast::<u8>().wrapping_add(begin), len) })
+    }
+
+    /// Writes bytes at `at`, which are within.
+    #[inline]
+    pub(crate) fn write(slf: &Bound<'_, Self>, at: usize, bytes: &[u8]) -> PyResult<()> {
+        let this = slf.get();
+        let Some(buffer) = Exported::of(this.view.bind(slf.py())) else { return Err(over(slf.as_any())) };
+        let begin = this.at + at;
+        check(at + bytes.len() <= this.len && begin + bytes.len() <= buffer.0.len.cast_unsigned())?;
+        if buffer.0.readonly != 0 {
+            return Err(PyTypeError::new_err(format!(
+                "this {} is a view of a request, which is read-only; change a copy of it",
+                type_name(slf.as_any())?
+            )));
+        }
+        // SAFETY: so many bytes are there, may be written, and are not those of `bytes`, which is Rust's own memory.
+        unsafe { bytes.as_ptr().copy_to_nonoverlapping(buffer.0.buf.cast::<u8>().wrapping_add(begin), bytes.len()) };
+        Ok(())
+    }
+}
+
+fn check(is_within: bool) -> PyResult<()> {
+    if is_within { Ok(()) } else { Err(PyValueError::new_err("these bytes are not within the memory")) }
+}
+
+/// The memory of a window is gone.
+#[cold]
+fn over(window: &Bound<'_, PyAny>) -> PyErr {
+    match type_name(window) {
+        Ok(name) => ReleasedError::new_err(format!(
+            "this {name} is a view of a request, which was valid during its call only; keep a copy: request.copy()"
+        )),
+        Err(raised) => raised,
+    }
+}
+
+#[pymethods]
+impl Memory {
+    #[new]
+    #[pyo3(signature = (view, at, length, form, /))]
+    pub(crate) fn new(view: Bound<'_, PyMemoryView>, at: usize, length: usize, form: Py<PyString>) -> PyResult<Self> {
+        // One that is released has no length, and says so when it is used.
+        if let Some(buffer) = Exported::of(&view) {
+            let nbytes = buffer.0.len.cast_unsigned();
+            if at.checked_add(length).is_none_or(|end| end > nbytes) {
+                return Err(PyValueError::new_err(format!("{length} bytes at {at} are not within {nbytes}")));
+            }
+        }
+        Ok(Self { view: view.unbind(), at, len: length, format: form })
+    }
+
+    /// The whole memoryview.
+    #[getter(__tachyon_view__)]
+    fn whole<'py>(&self, py: Python<'py>) -> Bound<'py, PyMemoryView> {
+        self.view.bind(py).clone()
+    }
+
+    /// Where in it this begins.
+    #[getter(__tachyon_at__)]
+    fn begin(&self) -> usize {
+        self.at
+    }
+
+    unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        if view.is_null() {
+            return Err(PyTypeError::new_err("a buffer was asked for without a place to describe it"));
+        }
+        let py = slf.py();
+        let this = slf.get();
+        let end = this.at + this.len;
+        let span = PySlice::new(py, this.at.cast_signed(), end.cast_signed(), 1);
+        let window = this.view.bind(py).as_any().get_item(span).map_err(|_| over(slf.as_any()))?;
+        let window = window.call_method1(intern!(py, "cast"), (&this.format,))?;
+        // SAFETY: `view` is the request's, as Python passed it, and not null; `window` is a live memoryview. It becomes
+        // the buffer's owner, so it lives as long as the buffer and is what the release goes to.
+        if unsafe { ffi::PyObject_GetBuffer(window.as_ptr(), view, flags) } != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.view)
+    }
+}
