@@ -124,7 +124,7 @@ macro_rules! raise_family {
                 let raised = match self {
                     $($own => $class::new_err(text),)*
                     $($other => $raise(text),)*
-                    Self::Interrupted { .. } => interrupt::raised(),
+                    Self::Interrupted { .. } => interrupt::pending_exception(),
                     Self::TimedOut { .. } => TimedOutError::new_err(text),
                     Self::Closed { .. } => PeerClosedError::new_err(text),
                     Self::ClosedHere | Self::Forked => BusClosedError::new_err(text),
@@ -181,7 +181,7 @@ impl Raise for ListenError {
             Self::NotASocket { .. } => NotASocketError::new_err(text),
             Self::AddressInUse { .. } => AddressInUseError::new_err(text),
             Self::TimedOut { .. } => TimedOutError::new_err(text),
-            Self::Interrupted { .. } => interrupt::raised(),
+            Self::Interrupted { .. } => interrupt::pending_exception(),
             _ => refused(&self, text),
         }
     }
@@ -205,7 +205,7 @@ fn unconnected(error: &ConnectError, text: String) -> PyErr {
         ConnectError::VersionMismatch { .. } => VersionMismatchError::new_err(text),
         ConnectError::Busy { .. } => ServerBusyError::new_err(text),
         ConnectError::OnePeer { description, .. } => OnePeerError::new_err((text, description.clone())),
-        ConnectError::Interrupted { .. } => interrupt::raised(),
+        ConnectError::Interrupted { .. } => interrupt::pending_exception(),
         ConnectError::OutOfDescriptors { .. } | ConnectError::Io { .. } => refused(error, text),
         _ => HandshakeError::new_err(text),
     }

@@ -55,7 +55,7 @@ mod _tachyon {
     #[pymodule_export]
     use crate::rpc::description::{codegen_rust, read_description};
     #[pymodule_export]
-    use crate::rpc::endpoint::{RpcEndpoint, tachyon_rpc};
+    use crate::rpc::endpoint::RpcEndpoint;
     #[pymodule_export]
     use crate::rpc::error_reply::{decode_error, read_error};
     #[pymodule_export]
@@ -71,19 +71,23 @@ mod _tachyon {
     #[pymodule_export]
     use crate::serve::current_call::{CurrentCall, current_call};
     #[pymodule_export]
-    use crate::serve::dispatcher::RpcDispatcher;
+    use crate::serve::decorator::tachyon_rpc;
+    #[pymodule_export]
+    use crate::serve::endpoint_table::RpcDispatcher;
     #[pymodule_export]
     use crate::serve::rpc_server::RpcServer;
     #[pymodule_export]
     use crate::serve::rust_endpoint::RustEndpoint;
     #[pymodule_export]
-    use crate::serve::stats::{Sight, live_servers, ping};
+    use crate::serve::stats::{ServerStats, live_servers, ping};
     #[pymodule_export]
-    use crate::values::fields::{FieldCore, Values};
+    use crate::values::access::FieldCore;
     #[pymodule_export]
-    use crate::values::items::Items;
+    use crate::values::objects::Items;
+    #[pymodule_export]
+    use crate::values::objects::Memory;
+    #[pymodule_export]
+    use crate::values::objects::Values;
     #[pymodule_export]
     use crate::values::plan::Plan;
-    #[pymodule_export]
-    use crate::values::struct_memory::Memory;
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tachyon import _cli_describe, _cli_sight
+from tachyon import _cli_describe, _cli_stats
 from tachyon._printable import printable
 from tachyon.errors import TachyonError
 
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     subparsers = parser.add_subparsers(required=True, metavar="command")
     _cli_describe.register(subparsers)
-    _cli_sight.register(subparsers)
+    _cli_stats.register(subparsers)
     parsed = parser.parse_args(arguments)
     try:
         status: int = parsed.run(parsed)

@@ -1,4 +1,4 @@
-"""Calls from coroutines: one `Line` for each bus that an event loop calls on.
+"""Calls from coroutines: one `LoopConnection` for each bus that an event loop calls on.
 
 The loop watches one descriptor per bus, which is readable when replies or room have come. Everything here runs in the
 loop's thread and never waits.
@@ -70,7 +70,7 @@ class Call:
         return None if self.deadline is None else max(0.0, self.deadline - loop.time())
 
 
-class Line:
+class LoopConnection:
     """A bus in the hands of one event loop, with the calls under way on it and those that wait for room."""
 
     def __init__(self, bus: RpcBus, loop: asyncio.AbstractEventLoop, agreed: set[int]) -> None:
@@ -78,10 +78,10 @@ class Line:
         self.loop = loop
         self.released = False
         self._process = os.getpid()
-        # While no call is under way neither a bus nor its line is in a cycle: what they have of the system goes with
+        # While no call is under way neither a bus nor its connection is in a cycle: what they have of the system goes with
         # the last who has the bus, and not when the collector comes by.
-        line = weakref.ref(self)
-        self._bus = weakref.ref(bus, lambda _: Line._collected(line()))
+        connection = weakref.ref(self)
+        self._bus = weakref.ref(bus, lambda _: LoopConnection._collected(connection()))
         self._under_way: dict[int, Call] = {}
         self._queue: deque[Call] = deque()
         self._arrived: list[tuple[int, bytes | RpcError]] = []
@@ -210,7 +210,7 @@ class Line:
             more = True
         except TachyonError as error:
             # Without its traceback, which has this frame.
-            ended, more = anew(error), None
+            ended, more = copy_of(error), None
         if more:
             self.loop.call_soon(self._receive)
         elif more is not None:
@@ -260,14 +260,14 @@ class Line:
         self.unwatch()
         for call in (*self._under_way.values(), *self._queue):
             if not call.reply.done():
-                call.reply.set_exception(anew(error, sent=call.number != 0))
+                call.reply.set_exception(copy_of(error, sent=call.number != 0))
         self._under_way.clear()
         self._queue.clear()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
-        LoopCalls.let_go(bus)
+        LoopCalls.release(bus)
 
     @property
     def reconnects(self) -> bool:
@@ -287,7 +287,7 @@ class Line:
             self._ended = BusyError("this bus was given back")
             self.released = True
             self.unwatch()
-            LoopCalls.let_go(bus)
+            LoopCalls.release(bus)
 
     def forked(self) -> None:
         """End what is under way, in a forked child: the parent has the connection, and hears the callee."""
@@ -313,18 +313,18 @@ class Line:
         self._watched = -1
 
     @staticmethod
-    def _collected(line: Line | None) -> None:
-        """Take note that nobody has the bus of a line any more, in whatever thread that is found out."""
-        # As long as the loop watches a line, it has it.
-        if line is not None and not line.released:
+    def _collected(connection: LoopConnection | None) -> None:
+        """Take note that nobody has the bus of a connection any more, in whatever thread that is found out."""
+        # As long as the loop watches a connection, it has it.
+        if connection is not None and not connection.released:
             # The loop may be closing in its own thread.
             with contextlib.suppress(RuntimeError):
-                line.loop.call_soon_threadsafe(line.unwatch)
+                connection.loop.call_soon_threadsafe(connection.unwatch)
 
     async def _renew(self, bus: RpcBus, ended: TachyonError) -> None:
         """Connect again, or say why not. One attempt at a time, for all who want it."""
         if not self._calls.reconnects or bus.closed or not isinstance(ended, LOST):
-            raise anew(ended)
+            raise copy_of(ended)
         if self._renewal is None:
             self._renewal = self.loop.create_task(self._reconnect(bus))
             # All who waited may have given up; then nobody misses the exception.
@@ -341,7 +341,7 @@ class Line:
         except BaseException:
             # A bus that was closed meanwhile belongs to no loop.
             with contextlib.suppress(TachyonError):
-                LoopCalls.let_go(bus)
+                LoopCalls.release(bus)
             raise
         finally:
             self._renewal = self._connecting = None
@@ -368,32 +368,32 @@ async def readable(descriptor: int, seconds: float) -> None:
     finally:
         if timer is not None:
             timer.cancel()
-        # As in `Line.unwatch`.
+        # As in `LoopConnection.unwatch`.
         if descriptor >= 0 and os.getpid() == process:
             loop.remove_reader(descriptor)
 
 
-_lines: weakref.WeakSet[Line] = weakref.WeakSet()
+_connections: weakref.WeakSet[LoopConnection] = weakref.WeakSet()
 
 
-def line_of(bus: RpcBus) -> Line:
-    """Return the line of a bus in the running loop, which has it from now on."""
+def loop_connection_of(bus: RpcBus) -> LoopConnection:
+    """Return the connection of a bus in the running loop, which has it from now on."""
     loop = asyncio.get_running_loop()
-    line: Line | None = bus.__tachyon_line__
-    if line is None or line.released or line.loop.is_closed():
+    connection: LoopConnection | None = bus.__tachyon_loop_connection__
+    if connection is None or connection.released or connection.loop.is_closed():
         # A bus that was released has the same connection as before.
-        agreed = line.agreed if line is not None and line.released else set[int]()
-        line = bus.__tachyon_line__ = Line(bus, loop, agreed)
-        _lines.add(line)
-    elif line.loop is not loop:
+        agreed = connection.agreed if connection is not None and connection.released else set[int]()
+        connection = bus.__tachyon_loop_connection__ = LoopConnection(bus, loop, agreed)
+        _connections.add(connection)
+    elif connection.loop is not loop:
         message = "this bus belongs to another event loop; open one for each loop"
         raise BusyError(message)
-    return line
+    return connection
 
 
 def _forked() -> None:
-    for line in list(_lines):
-        line.forked()
+    for connection in list(_connections):
+        connection.forked()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -401,34 +401,34 @@ os.register_at_fork(after_in_child=_forked)
 
 def release(bus: RpcBus) -> None:
     """Give a bus back that the running loop has, if it has it."""
-    line: Line | None = bus.__tachyon_line__
-    if line is not None:
-        line.release(bus)
+    connection: LoopConnection | None = bus.__tachyon_loop_connection__
+    if connection is not None:
+        connection.release(bus)
 
 
-def anew(error: TachyonError, *, sent: bool = False) -> TachyonError:
-    """Make an exception anew, so that each call has a traceback of its own, and says whether it had been sent."""
+def copy_of(error: TachyonError, *, sent: bool = False) -> TachyonError:
+    """Copy an exception, so that each call has a traceback of its own, and says whether it had been sent."""
     made = type(error)(*error.args)
     made.safe_to_retry = not sent
     return made
 
 
-async def persist(bus: RpcBus, call: Call, contract: Contract | None, *, idempotent: bool) -> bytes:
+async def exchange_with_retries(bus: RpcBus, call: Call, contract: Contract | None, *, idempotent: bool) -> bytes:
     """Make a call, and again where that is worth it."""
-    line = line_of(bus)
+    connection = loop_connection_of(bus)
     attempts: Attempts | None = None
     try:
         while True:
             try:
-                return await line.exchange(bus, call, contract)
+                return await connection.exchange(bus, call, contract)
             except TachyonError as error:
-                attempts = attempts or Attempts(line.reconnects, idempotent, call.left(line.loop))
+                attempts = attempts or Attempts(connection.reconnects, idempotent, call.left(connection.loop))
                 if bus.closed or not attempts.again(error):
                     raise
                 call.begun = attempts.may_have_begun
             # A callee that stops closes soon.
-            await line.ended()
-            call.reset(line.loop)
+            await connection.ended()
+            call.reset(connection.loop)
     finally:
         # A failed call's exception has this frame.
         del call
@@ -436,7 +436,7 @@ async def persist(bus: RpcBus, call: Call, contract: Contract | None, *, idempot
 
 def timed_out(bus: RpcBus, call: Call) -> TachyonError:
     """Return the error of a call whose time is up."""
-    late = line_of(bus).missing() or anew(TimedOutError(TIMED_OUT), sent=call.number != 0)
+    late = loop_connection_of(bus).missing() or copy_of(TimedOutError(TIMED_OUT), sent=call.number != 0)
     late.safe_to_retry = late.safe_to_retry and not call.begun
     return late
 
@@ -452,18 +452,18 @@ async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
     """Make a call within its time."""
     loop = asyncio.get_running_loop()
     if timeout is None:
-        return await persist(bus, Call(payload, msg_type, None, loop), contract, idempotent=idempotent)
+        return await exchange_with_retries(bus, Call(payload, msg_type, None, loop), contract, idempotent=idempotent)
     if not timeout >= 0:
         message = f"a timeout is a number of seconds from 0 up, or None for no limit, not {timeout}"
         raise InvalidArgumentError(message)
     call = Call(payload, msg_type, loop.time() + timeout, loop)
     try:
         async with asyncio.timeout_at(call.deadline):
-            return await persist(bus, call, contract, idempotent=idempotent)
+            return await exchange_with_retries(bus, call, contract, idempotent=idempotent)
     except RpcError as error:
         # The callee may find out first, for the loop's clock is a coarse one.
         if error.kind is ErrorKind.DEADLINE_PASSED:
-            raise anew(TimedOutError(TIMED_OUT), sent=True) from None
+            raise copy_of(TimedOutError(TIMED_OUT), sent=True) from None
         raise
     except TachyonError:
         raise

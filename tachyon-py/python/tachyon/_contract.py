@@ -113,7 +113,7 @@ def _wire_name(name: str) -> str:
 
 def _default(made: Layout, default: Any, place: str) -> Any:
     try:
-        return made.anew(default, f"the default of {place}")
+        return made.as_received(default, f"the default of {place}")
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(str(error)) from None
 

@@ -76,7 +76,7 @@ class EndpointError(RpcError):
         given = {
             name: field.layout.plan.normal(fields[name], field.place)
             if name in fields
-            else field.layout.anew(field.default, field.place)
+            else field.layout.as_received(field.default, field.place)
             for name, field in own.items()
         }
         self._become(given, NO_REQUEST, None)
@@ -126,7 +126,7 @@ def _fields(cls: type[EndpointError], around: Mapping[str, Any]) -> list[HeadFie
             raise TypeError(message)
         found = layout(hint, f"field `{name}` of {cls.__name__}")
         has_default = name in cls.__dict__
-        default = found.anew(cls.__dict__[name], f"{cls.__name__}.{name}") if has_default else None
+        default = found.as_received(cls.__dict__[name], f"{cls.__name__}.{name}") if has_default else None
         fields.append(HeadField(wire_name(name, OF_ERRORS), f"{cls.__name__}.{name}", found, has_default, default))
         setattr(cls, name, _Attribute(name))
     return fields

@@ -77,7 +77,7 @@ class Layout:
         """Bytes of a value; None if that depends on the value."""
         return self.plan.size
 
-    def anew(self, value: Any, place: str) -> Any:
+    def as_received(self, value: Any, place: str) -> Any:
         """Give a value as a receiver gets it, which shares nothing with the one given."""
         return self.plan.decode(self.plan.encode(value, place), place)
 

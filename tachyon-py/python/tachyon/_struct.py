@@ -146,7 +146,7 @@ def _place_fields(
         if is_padding(own):
             message = f"field `{own}` of {name}: a Struct without a fixed size has no padding; leave it out"
             raise TypeError(message)
-        default = found.anew(defaults[own], place) if own in defaults else None
+        default = found.as_received(defaults[own], place) if own in defaults else None
         fields.append(HeadField(wire_name(own, OF_STRUCTS), place, found, own in defaults, default))
     return HeadLayout(name, fields, cls)
 

@@ -53,7 +53,7 @@ __all__ = [
     "RxBatchGuard",
     "RxGuard",
     "RxMsgView",
-    "Sight",
+    "ServerStats",
     "TimedBus",
     "TxGuard",
     "Values",
@@ -378,10 +378,10 @@ class RpcBus:
     """
 
     @property
-    def __tachyon_line__(self) -> Any:
+    def __tachyon_loop_connection__(self) -> Any:
         """The event loop's part of this bus."""
-    @__tachyon_line__.setter
-    def __tachyon_line__(self, line: Any) -> None: ...
+    @__tachyon_loop_connection__.setter
+    def __tachyon_loop_connection__(self, connection: Any) -> None: ...
     @classmethod
     def listen(
         cls,
@@ -957,7 +957,7 @@ class LoopCalls:
     def forget(self, bus: RpcBus, correlation_id: int, cancel: bool) -> bool:
         """Give a call up; return whether its cancellation waits for room."""
     @staticmethod
-    def let_go(bus: RpcBus) -> None:
+    def release(bus: RpcBus) -> None:
         """Give the bus back."""
 
 @final
@@ -1070,11 +1070,11 @@ def ping(path: _Path, timeout: float) -> float:
     """Time one round trip, in seconds."""
 
 @final
-class Sight:
+class ServerStats:
     """One server's statistics, and what changed since the last look."""
 
     def __new__(cls, path: _Path) -> Self: ...
-    def look(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """Look: totals, and from the second look on the rates since the last one."""
 
     def is_live(self) -> bool:

@@ -42,13 +42,13 @@ impl LoopCalls {
     #[new]
     fn new(bus: &Bound<'_, RpcBus>) -> PyResult<Self> {
         let mut forward = bus.get().forward()?;
-        let calling = forward.attend()?;
+        let calling = forward.take_for_loop()?;
         let caller = &calling.caller;
         let reconnects = caller.may_reconnect();
         match Readiness::new(caller) {
             Ok(readiness) => Ok(Self { readiness, reconnects }),
             Err(error) => {
-                forward.unattend();
+                forward.release_from_loop();
                 Err(CallError::Io(error).raise())
             }
         }
@@ -65,7 +65,7 @@ impl LoopCalls {
     fn send(&self, bus: &Bound<'_, RpcBus>, payload: &[u8], msg_type: u16, timeout: Option<f64>) -> PyResult<u64> {
         let limit = Limit::after(args::timeout(timeout)?);
         let mut forward = bus.get().forward()?;
-        let caller = &mut forward.attended_calling()?.caller;
+        let caller = &mut forward.loop_calling()?.caller;
         Ok(caller.try_call(msg_type, payload, limit).map_err(Raise::raise)?.unwrap_or(0))
     }
 
@@ -74,7 +74,7 @@ impl LoopCalls {
     #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not send")]
     fn ask(&self, bus: &Bound<'_, RpcBus>, comparison: &Comparison) -> PyResult<u64> {
         let mut forward = bus.get().forward()?;
-        let caller = &mut forward.attended_calling()?.caller;
+        let caller = &mut forward.loop_calling()?.caller;
         Ok(caller.ask(&comparison.core()).map_err(Raise::raise)?.unwrap_or(0))
     }
 
@@ -92,7 +92,7 @@ impl LoopCalls {
     ) -> PyResult<Option<bool>> {
         let py = bus.py();
         let mut forward = bus.get().forward()?;
-        let caller = &mut forward.attended_calling()?.caller;
+        let caller = &mut forward.loop_calling()?.caller;
         // Asked before the looks: nothing sent before an end seen here can escape them.
         let gone = caller.hear().map_err(Raise::raise)?;
         let mut armed = armed;
@@ -118,13 +118,13 @@ impl LoopCalls {
     /// room, which `receive` asks for.
     #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not forget")]
     fn forget(&self, bus: &Bound<'_, RpcBus>, correlation_id: u64, cancel: bool) -> PyResult<bool> {
-        Ok(bus.get().forward()?.attended_calling()?.caller.give_up(correlation_id, cancel))
+        Ok(bus.get().forward()?.loop_calling()?.caller.give_up(correlation_id, cancel))
     }
 
     /// Give the bus back.
     #[staticmethod]
-    fn let_go(bus: &Bound<'_, RpcBus>) -> PyResult<()> {
-        bus.get().forward()?.unattend();
+    fn release(bus: &Bound<'_, RpcBus>) -> PyResult<()> {
+        bus.get().forward()?.release_from_loop();
         Ok(())
     }
 }
@@ -141,12 +141,12 @@ impl LoopReconnecting {
     #[new]
     fn new(bus: &Bound<'_, RpcBus>) -> PyResult<Self> {
         let mut forward = bus.get().forward()?;
-        let caller = &mut forward.attend()?.caller;
+        let caller = &mut forward.take_for_loop()?.caller;
         caller.recycle();
         match Reconnecting::new(caller) {
             Ok(core) => Ok(Self { core: Mutex::new(core) }),
             Err(error) => {
-                forward.unattend();
+                forward.release_from_loop();
                 Err(error.raise())
             }
         }
@@ -156,9 +156,9 @@ impl LoopReconnecting {
     fn step(&self, bus: &Bound<'_, RpcBus>) -> PyResult<Option<Awaited>> {
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         let mut forward = bus.get().forward()?;
-        let calling = forward.attended_calling()?;
+        let calling = forward.loop_calling()?;
         if core.step(&mut calling.caller).map_err(Raise::raise)? {
-            return calling.renew().map(|()| None).map_err(Raise::raise);
+            return calling.update_closer().map(|()| None).map_err(Raise::raise);
         }
         Ok(Some(awaited(core.as_awaited())))
     }

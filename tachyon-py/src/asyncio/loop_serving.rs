@@ -16,13 +16,13 @@ use crate::bus::lifetime::closed;
 use crate::errors::{PeerDeadError, Raise};
 use crate::memory::buffer_export::type_name;
 use crate::memory::payload::Payload;
-use crate::rpc::contract::Written;
+use crate::rpc::contract::Encoded;
 use crate::rpc::endpoint::RpcEndpoint;
 use crate::rpc::rpc_bus::RpcBus;
 use crate::runtime::invoke::call_one;
-use crate::runtime::logging::{Level, report_or_print};
+use crate::runtime::logging::{Level, log_or_print};
 use crate::serve::current_call::{CurrentCall, Watch};
-use crate::serve::dispatcher::{RpcDispatcher, Shared};
+use crate::serve::endpoint_table::{RpcDispatcher, Shared};
 use crate::serve::handler::{Failure, no_bytes};
 use crate::serve::rpc_server::RpcServer;
 
@@ -195,7 +195,7 @@ impl LoopServing {
             Err(Failure { error, cause }) => (Err(error), cause),
         };
         if let Some(failure) = self.send(request.get(), outcome)? {
-            report_or_print(py, Level::Error, &failure.to_string(), cause);
+            log_or_print(py, Level::Error, &failure.to_string(), cause);
         }
         Ok(())
     }
@@ -205,7 +205,7 @@ impl LoopServing {
         let (py, cause) = (request.py(), PyErr::from_value(cause));
         let Failure { error, cause } = Failure::of_handler(request.get().endpoint.get(), py, cause);
         if let Some(failure) = self.send(request.get(), Err(error))? {
-            report_or_print(py, Level::Error, &failure.to_string(), cause);
+            log_or_print(py, Level::Error, &failure.to_string(), cause);
         }
         Ok(())
     }
@@ -291,16 +291,16 @@ impl LoopRequest {
         let py = response.py();
         let endpoint = self.endpoint.get();
         let written = match endpoint.contract() {
-            None => Written::Object(response.clone()),
+            None => Encoded::Object(response.clone()),
             Some(contract) => {
                 let answer = contract.get().answer(response.clone());
                 answer.map_err(|raised| Failure::of_handler(endpoint, py, raised))?
             }
         };
         match written {
-            Written::Nothing => Ok(Vec::new()),
-            Written::Room(room) => Ok(room.to_vec()),
-            Written::Object(object) => match Payload::of(&object) {
+            Encoded::Empty => Ok(Vec::new()),
+            Encoded::Scratch(scratch) => Ok(scratch.to_vec()),
+            Encoded::Object(object) => match Payload::of(&object) {
                 Ok(payload) => Ok(payload.as_slice().to_vec()),
                 Err(cause) => Err(Failure {
                     error: HandlerError::new(ErrorKind::BadReply, no_bytes(&object, &cause)),
@@ -327,7 +327,7 @@ impl LoopRequest {
             None => call_one(function, view()?.as_any()),
             Some(contract) => {
                 let contract = contract.get();
-                let view = if contract.lends() { Some(view()?) } else { None };
+                let view = if contract.reads_in_place() { Some(view()?) } else { None };
                 contract.call(function, payload.as_bytes(), view.as_ref(), true)
             }
         }

@@ -12,8 +12,8 @@ use tachyon::__binding::{Room, Taking};
 
 use crate::args::{self, Integer};
 use crate::bus::one_way::Bus;
-use crate::bus::try_lock::Debt;
-use crate::memory::buffer_export::{Ending, Lent, Region, Tally, kept_view};
+use crate::bus::try_lock::DelayedRelease;
+use crate::memory::buffer_export::{BufferExport, GuardEnd, Region, ViewCount, kept_view_error};
 use crate::memory::dlpack;
 
 const RX_GUARD: &str = "RxGuard";
@@ -22,20 +22,20 @@ const RX_GUARD: &str = "RxGuard";
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RxGuard {
     bus: Py<Bus>,
-    lent: Lent,
+    buffer: BufferExport,
     type_id: u32,
 }
 
 impl RxGuard {
     pub(crate) fn new(bus: Py<Bus>, taking: Taking) -> Self {
-        // SAFETY: the message was just taken, and is released only by `Debt::Release`, which this guard owes when its
+        // SAFETY: the message was just taken, and is released only by `DelayedRelease::Message`, which this guard owes when its
         // lending has ended; until then the bus, which `bus` keeps, keeps its memory, even when it is closed.
-        let lent = unsafe { Lent::new(taking.data(), taking.len(), false) };
-        Self { bus, lent, type_id: taking.type_id() }
+        let buffer = unsafe { BufferExport::new(taking.data(), taking.len(), false) };
+        Self { bus, buffer, type_id: taking.type_id() }
     }
 
     fn give_back(&self) {
-        self.bus.get().owe(Debt::Release);
+        self.bus.get().delay(DelayedRelease::Message);
     }
 }
 
@@ -44,7 +44,7 @@ impl RxGuard {
     /// Length of the payload in bytes.
     #[getter]
     fn actual_size(&self) -> usize {
-        self.lent.len()
+        self.buffer.len()
     }
 
     /// What the sender passed as `type_id`.
@@ -54,23 +54,23 @@ impl RxGuard {
     }
 
     fn __len__(&self) -> usize {
-        self.lent.len()
+        self.buffer.len()
     }
 
     unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         // SAFETY: `view` is what Python passed; the guard counts the view out below.
-        unsafe { slf.get().lent.export(slf.as_any(), RX_GUARD, view, flags) }
+        unsafe { slf.get().buffer.export(slf.as_any(), RX_GUARD, view, flags) }
     }
 
     unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
         let _ = view;
-        if self.lent.view_gone() {
+        if self.buffer.view_gone() {
             self.give_back();
         }
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        slf.get().lent.check_open(RX_GUARD)?;
+        slf.get().buffer.check_open(RX_GUARD)?;
         Ok(slf)
     }
 
@@ -82,26 +82,26 @@ impl RxGuard {
         traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let _ = (exc_value, traceback);
-        match self.lent.end() {
-            Ending::Now => self.give_back(),
-            Ending::Lingers => {
-                self.bus.get().lingers();
-                return kept_view(exc_type);
+        match self.buffer.end() {
+            GuardEnd::Free => self.give_back(),
+            GuardEnd::OutlivedByViews => {
+                self.bus.get().outlived_by_views();
+                return kept_view_error(exc_type);
             }
-            Ending::Before => {}
+            GuardEnd::EndedBefore => {}
         }
         Ok(())
     }
 
     fn __repr__(&self) -> String {
-        let released = if self.lent.is_open() { "" } else { " released" };
-        format!("<tachyon.RxGuard type_id={} actual_size={}{released}>", self.type_id, self.lent.len())
+        let released = if self.buffer.is_open() { "" } else { " released" };
+        format!("<tachyon.RxGuard type_id={} actual_size={}{released}>", self.type_id, self.buffer.len())
     }
 }
 
 impl Drop for RxGuard {
     fn drop(&mut self) {
-        if self.lent.abandoned() {
+        if self.buffer.abandoned() {
             self.give_back();
         }
     }
@@ -115,7 +115,7 @@ const TX_GUARD: &str = "TxGuard";
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct TxGuard {
     bus: Py<Bus>,
-    lent: Lent,
+    buffer: BufferExport,
     actual_size: AtomicUsize,
     type_id: AtomicU32,
 }
@@ -124,12 +124,12 @@ impl TxGuard {
     pub(crate) fn new(bus: Py<Bus>, room: Room, type_id: u32) -> Self {
         // SAFETY: the room was just reserved, and the bus reserves no other until it is published or rolled back, which
         // this guard asks for when its lending has ended; until then the bus, which `bus` keeps, keeps its memory.
-        let lent = unsafe { Lent::new(room.data(), room.len(), true) };
-        Self { bus, lent, actual_size: AtomicUsize::new(room.len()), type_id: AtomicU32::new(type_id) }
+        let buffer = unsafe { BufferExport::new(room.data(), room.len(), true) };
+        Self { bus, buffer, actual_size: AtomicUsize::new(room.len()), type_id: AtomicU32::new(type_id) }
     }
 
     fn roll_back(&self) {
-        self.bus.get().owe(Debt::RollBack);
+        self.bus.get().delay(DelayedRelease::Reservation);
     }
 }
 
@@ -143,7 +143,7 @@ impl TxGuard {
 
     #[setter]
     fn set_actual_size(&self, actual_size: Integer) -> PyResult<()> {
-        let size = args::at_most("actual_size", actual_size, self.lent.len())?;
+        let size = args::at_most("actual_size", actual_size, self.buffer.len())?;
         self.actual_size.store(size, Ordering::Relaxed);
         Ok(())
     }
@@ -161,23 +161,23 @@ impl TxGuard {
     }
 
     fn __len__(&self) -> usize {
-        self.lent.len()
+        self.buffer.len()
     }
 
     unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         // SAFETY: `view` is what Python passed; the guard counts the view out below.
-        unsafe { slf.get().lent.export(slf.as_any(), TX_GUARD, view, flags) }
+        unsafe { slf.get().buffer.export(slf.as_any(), TX_GUARD, view, flags) }
     }
 
     unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
         let _ = view;
-        if self.lent.view_gone() {
+        if self.buffer.view_gone() {
             self.roll_back();
         }
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        slf.get().lent.check_open(TX_GUARD)?;
+        slf.get().buffer.check_open(TX_GUARD)?;
         Ok(slf)
     }
 
@@ -189,29 +189,29 @@ impl TxGuard {
         traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let _ = (exc_value, traceback);
-        match self.lent.end() {
-            Ending::Now if exc_type.is_none() => self.bus.get().publish(self.actual_size(), self.type_id()),
-            Ending::Now => {
+        match self.buffer.end() {
+            GuardEnd::Free if exc_type.is_none() => self.bus.get().publish(self.actual_size(), self.type_id()),
+            GuardEnd::Free => {
                 self.roll_back();
                 Ok(())
             }
-            Ending::Lingers => {
-                self.bus.get().lingers();
-                kept_view(exc_type)
+            GuardEnd::OutlivedByViews => {
+                self.bus.get().outlived_by_views();
+                kept_view_error(exc_type)
             }
-            Ending::Before => Ok(()),
+            GuardEnd::EndedBefore => Ok(()),
         }
     }
 
     fn __repr__(&self) -> String {
-        let ended = if self.lent.is_open() { "" } else { " released" };
+        let ended = if self.buffer.is_open() { "" } else { " released" };
         format!("<tachyon.TxGuard type_id={} actual_size={}{ended}>", self.type_id(), self.actual_size())
     }
 }
 
 impl Drop for TxGuard {
     fn drop(&mut self) {
-        if self.lent.abandoned() {
+        if self.buffer.abandoned() {
             self.roll_back();
         }
     }
@@ -225,7 +225,7 @@ pub(crate) struct RxBatchGuard {
     bus: Py<Bus>,
     messages: Vec<(Region, u32)>,
     /// Counts the views into all of them.
-    tally: Tally,
+    view_count: ViewCount,
 }
 
 impl RxBatchGuard {
@@ -234,11 +234,11 @@ impl RxBatchGuard {
             .into_iter()
             .map(|taking| (Region { data: taking.data(), len: taking.len(), writable: false }, taking.type_id()))
             .collect();
-        Self { bus, messages, tally: Tally::default() }
+        Self { bus, messages, view_count: ViewCount::default() }
     }
 
     fn give_back(&self) {
-        self.bus.get().owe(Debt::Release);
+        self.bus.get().delay(DelayedRelease::Message);
     }
 
     fn view(slf: &Bound<'_, Self>, index: usize) -> Option<RxMsgView> {
@@ -255,7 +255,7 @@ impl RxBatchGuard {
 
     fn __getitem__(slf: &Bound<'_, Self>, index: isize) -> PyResult<RxMsgView> {
         let batch = slf.get();
-        batch.tally.check_open(BATCH_GUARD)?;
+        batch.view_count.check_open(BATCH_GUARD)?;
         let len = batch.messages.len();
         let wanted = if index < 0 { len.checked_add_signed(index) } else { Some(index.unsigned_abs()) };
         wanted
@@ -264,12 +264,12 @@ impl RxBatchGuard {
     }
 
     fn __iter__(slf: Bound<'_, Self>) -> PyResult<BatchIterator> {
-        slf.get().tally.check_open(BATCH_GUARD)?;
+        slf.get().view_count.check_open(BATCH_GUARD)?;
         Ok(BatchIterator { batch: slf.unbind(), next: 0 })
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        slf.get().tally.check_open(BATCH_GUARD)?;
+        slf.get().view_count.check_open(BATCH_GUARD)?;
         Ok(slf)
     }
 
@@ -281,26 +281,26 @@ impl RxBatchGuard {
         traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let _ = (exc_value, traceback);
-        match self.tally.end() {
-            Ending::Now => self.give_back(),
-            Ending::Lingers => {
-                self.bus.get().lingers();
-                return kept_view(exc_type);
+        match self.view_count.end() {
+            GuardEnd::Free => self.give_back(),
+            GuardEnd::OutlivedByViews => {
+                self.bus.get().outlived_by_views();
+                return kept_view_error(exc_type);
             }
-            Ending::Before => {}
+            GuardEnd::EndedBefore => {}
         }
         Ok(())
     }
 
     fn __repr__(&self) -> String {
-        let released = if self.tally.is_open() { "" } else { " released" };
+        let released = if self.view_count.is_open() { "" } else { " released" };
         format!("<tachyon.RxBatchGuard len={}{released}>", self.messages.len())
     }
 }
 
 impl Drop for RxBatchGuard {
     fn drop(&mut self) {
-        if self.tally.abandoned() {
+        if self.view_count.abandoned() {
             self.give_back();
         }
     }
@@ -321,7 +321,7 @@ impl BatchIterator {
 
     fn __next__(&mut self, py: Python<'_>) -> PyResult<Option<RxMsgView>> {
         let batch = self.batch.bind(py);
-        batch.get().tally.check_open(BATCH_GUARD)?;
+        batch.get().view_count.check_open(BATCH_GUARD)?;
         let message = RxBatchGuard::view(batch, self.next);
         self.next += 1;
         Ok(message)
@@ -338,17 +338,17 @@ pub(crate) struct RxMsgView {
 
 impl RxMsgView {
     /// Counts a view in, and gives what it looks at.
-    pub(crate) fn view_made(&self) -> PyResult<Region> {
-        let tally = &self.batch.get().tally;
-        tally.check_open("RxMsgView")?;
-        tally.view_made();
+    fn view_made(&self) -> PyResult<Region> {
+        let view_count = &self.batch.get().view_count;
+        view_count.check_open("RxMsgView")?;
+        view_count.view_made();
         Ok(self.region)
     }
 
     /// Counts a view out.
-    pub(crate) fn view_gone(&self) {
+    fn view_gone(&self) {
         let batch = self.batch.get();
-        if batch.tally.view_gone() {
+        if batch.view_count.view_gone() {
             batch.give_back();
         }
     }
@@ -374,11 +374,11 @@ impl RxMsgView {
 
     unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         let this = slf.get();
-        let tally = &this.batch.get().tally;
-        tally.check_open("RxMsgView")?;
+        let view_count = &this.batch.get().view_count;
+        view_count.check_open("RxMsgView")?;
         // SAFETY: `view` is what Python passed; the view is counted out below, and until then the batch, which
         // `this.batch` keeps, does not give its messages back, nor the bus, which the batch keeps, its memory.
-        unsafe { this.region.export(tally, slf.as_any(), view, flags) }
+        unsafe { this.region.export(view_count, slf.as_any(), view, flags) }
     }
 
     unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
@@ -398,7 +398,10 @@ impl RxMsgView {
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         dlpack::check(stream, dl_device, copy)?;
-        dlpack::capsule(slf, max_version.is_some_and(|(major, _)| major >= 1))
+        let region = slf.get().view_made()?;
+        let view = slf.clone().unbind();
+        let is_versioned = max_version.is_some_and(|(major, _)| major >= 1);
+        dlpack::capsule(slf.py(), region, is_versioned, move |py| view.bind(py).get().view_gone())
     }
 
     /// Return DLPack's name for the CPU.
@@ -408,7 +411,7 @@ impl RxMsgView {
     }
 
     fn __repr__(&self) -> String {
-        let released = if self.batch.get().tally.is_open() { "" } else { " released" };
+        let released = if self.batch.get().view_count.is_open() { "" } else { " released" };
         format!("<tachyon.RxMsgView type_id={} actual_size={}{released}>", self.type_id, self.region.len)
     }
 }

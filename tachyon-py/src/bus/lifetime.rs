@@ -40,16 +40,16 @@ pub(crate) fn calling_options(
 /// What closes a bus, shared with a caller that may connect again. Taken when the bus is closed, so that nothing keeps
 /// the memory mapped but guards that are still open.
 #[derive(Clone)]
-pub(crate) struct Ending(Arc<Mutex<Option<Closer>>>);
+pub(crate) struct SharedCloser(Arc<Mutex<Option<Closer>>>);
 
-impl Ending {
+impl SharedCloser {
     fn lock(&self) -> MutexGuard<'_, Option<Closer>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has `close` close another connection from now on. False when the bus was closed meanwhile, and then the
     /// connection is, too.
-    pub(crate) fn renew(&self, closer: Closer) -> bool {
+    pub(crate) fn replace(&self, closer: Closer) -> bool {
         let mut present = self.lock();
         if present.is_none() {
             closer.close();
@@ -63,26 +63,26 @@ impl Ending {
 /// A connection's life as seen from Python.
 pub(crate) struct Lifetime {
     path: PathBuf,
-    ending: Ending,
+    closer: SharedCloser,
 }
 
 impl Lifetime {
     pub(crate) fn new(path: PathBuf, closer: Closer) -> Self {
-        Self { path, ending: Ending(Arc::new(Mutex::new(Some(closer)))) }
+        Self { path, closer: SharedCloser(Arc::new(Mutex::new(Some(closer)))) }
     }
 
-    fn closer(&self) -> MutexGuard<'_, Option<Closer>> {
-        self.ending.lock()
+    fn present_closer(&self) -> MutexGuard<'_, Option<Closer>> {
+        self.closer.lock()
     }
 
     /// For whoever connects again.
-    pub(crate) fn ending(&self) -> Ending {
-        self.ending.clone()
+    pub(crate) fn shared_closer(&self) -> SharedCloser {
+        self.closer.clone()
     }
 
     /// Tells the peer, and this process's threads that wait; false when that was done before.
     pub(crate) fn close(&self) -> bool {
-        let closer = self.closer().take();
+        let closer = self.present_closer().take();
         if let Some(closer) = &closer {
             closer.close();
         }
@@ -90,7 +90,7 @@ impl Lifetime {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closer().is_none()
+        self.present_closer().is_none()
     }
 
     /// The connection's closer.
@@ -98,12 +98,14 @@ impl Lifetime {
     /// # Errors
     /// `BusClosedError` once it is closed.
     pub(crate) fn open(&self) -> PyResult<Closer> {
-        self.closer().clone().ok_or_else(closed)
+        self.present_closer().clone().ok_or_else(closed)
     }
 
     pub(crate) fn describe(&self, name: &str) -> String {
-        let state =
-            self.closer().as_ref().map_or_else(|| "closed".to_owned(), |closer| format!("{:?}", closer.state()));
+        let state = self
+            .present_closer()
+            .as_ref()
+            .map_or_else(|| "closed".to_owned(), |closer| format!("{:?}", closer.state()));
         format!("<tachyon.{name} path='{}' state={}>", self.path.display(), state.to_lowercase())
     }
 }

@@ -11,95 +11,95 @@ use crate::args::{self, Integer};
 use crate::bus::guards::{RxBatchGuard, RxGuard, TxGuard};
 use crate::bus::lifetime::{Lifetime, closed, connect_options, options};
 use crate::bus::message::Message;
-use crate::bus::ring_ends::{Inlet, Occupied, Outlet, busy};
-use crate::bus::try_lock::{Debt, Held, Settle, Turn};
+use crate::bus::ring_ends::{InUse, RxEnd, TxEnd, busy};
+use crate::bus::try_lock::{DelayedRelease, Guard, Release, TryLock};
 use crate::errors::{PeerClosedError, Raise, WrongDirectionError};
 use crate::memory::buffer_export::copied_from;
 use crate::memory::payload::Payload;
 use crate::runtime::interrupt::detached;
 
 /// What this side is.
-enum End {
-    Undecided(tachyon::Bus),
-    Receiving(Inlet),
-    Sending(Outlet),
+enum Role {
+    Unassigned(tachyon::Bus),
+    Receiving(RxEnd),
+    Sending(TxEnd),
     Closed,
 }
 
 /// This side of the bus, as whoever has the turn sees it.
-pub(crate) struct Line {
-    end: End,
+pub(crate) struct Direction {
+    role: Role,
     polling: PollingMode,
     /// Closed by this side; what guards still hold goes with them.
     closing: bool,
 }
 
-impl Line {
+impl Direction {
     fn check_open(&self) -> PyResult<()> {
         if self.closing { Err(closed()) } else { Ok(()) }
     }
 
     /// The receiving end; an undecided bus becomes it.
     #[inline]
-    fn inlet(&mut self) -> PyResult<&mut Inlet> {
+    fn rx_end(&mut self) -> PyResult<&mut RxEnd> {
         self.check_open()?;
-        if let End::Undecided(bus) = &self.end {
+        if let Role::Unassigned(bus) = &self.role {
             let mut ring = bus_receiving(bus).map_err(Raise::raise)?;
             ring.set_polling_mode(self.polling);
-            self.end = End::Receiving(Inlet::new(ring));
+            self.role = Role::Receiving(RxEnd::new(ring));
         }
-        match &mut self.end {
-            End::Receiving(inlet) => Ok(inlet),
-            End::Sending(_) => Err(WrongDirectionError::new_err(
+        match &mut self.role {
+            Role::Receiving(rx_end) => Ok(rx_end),
+            Role::Sending(_) => Err(WrongDirectionError::new_err(
                 "this side sends, so it cannot receive; open a second bus for the way back",
             )),
-            End::Undecided(_) | End::Closed => Err(closed()),
+            Role::Unassigned(_) | Role::Closed => Err(closed()),
         }
     }
 
     /// The sending end; an undecided bus becomes it.
     #[inline]
-    fn outlet(&mut self) -> PyResult<&mut Outlet> {
+    fn tx_end(&mut self) -> PyResult<&mut TxEnd> {
         self.check_open()?;
-        if let End::Undecided(bus) = &self.end {
+        if let Role::Unassigned(bus) = &self.role {
             let mut ring = bus_sending(bus).map_err(Raise::raise)?;
             ring.set_polling_mode(self.polling);
-            self.end = End::Sending(Outlet::new(ring));
+            self.role = Role::Sending(TxEnd::new(ring));
         }
-        match &mut self.end {
-            End::Sending(outlet) => Ok(outlet),
-            End::Receiving(_) => Err(WrongDirectionError::new_err(
+        match &mut self.role {
+            Role::Sending(tx_end) => Ok(tx_end),
+            Role::Receiving(_) => Err(WrongDirectionError::new_err(
                 "this side receives, so it cannot send; open a second bus for the way back",
             )),
-            End::Undecided(_) | End::Closed => Err(closed()),
+            Role::Unassigned(_) | Role::Closed => Err(closed()),
         }
     }
 
-    fn occupied(&mut self) -> Option<&mut Occupied> {
-        match &mut self.end {
-            End::Receiving(inlet) => Some(&mut inlet.occupied),
-            End::Sending(outlet) => Some(&mut outlet.occupied),
-            End::Undecided(_) | End::Closed => None,
+    fn in_use(&mut self) -> Option<&mut InUse> {
+        match &mut self.role {
+            Role::Receiving(rx_end) => Some(&mut rx_end.in_use),
+            Role::Sending(tx_end) => Some(&mut tx_end.in_use),
+            Role::Unassigned(_) | Role::Closed => None,
         }
     }
 
     /// Lets a closed bus's memory go once no guard is left.
-    fn let_go(&mut self) {
-        if self.closing && self.occupied().is_none_or(|occupied| *occupied == Occupied::No) {
-            self.end = End::Closed;
+    fn close_if_free(&mut self) {
+        if self.closing && self.in_use().is_none_or(|in_use| *in_use == InUse::No) {
+            self.role = Role::Closed;
         }
     }
 }
 
-impl Settle for Line {
-    fn settle(&mut self, debt: Debt) {
-        match (debt, &mut self.end) {
-            (Debt::Release, End::Receiving(inlet)) => inlet.give_back(),
-            (Debt::RollBack, End::Sending(outlet)) => outlet.roll_back(),
-            (Debt::Close, _) => self.closing = true,
+impl Release for Direction {
+    fn apply(&mut self, release: DelayedRelease) {
+        match (release, &mut self.role) {
+            (DelayedRelease::Message, Role::Receiving(rx_end)) => rx_end.give_back(),
+            (DelayedRelease::Reservation, Role::Sending(tx_end)) => tx_end.roll_back(),
+            (DelayedRelease::Connection, _) => self.closing = true,
             _ => {}
         }
-        self.let_go();
+        self.close_if_free();
     }
 }
 
@@ -109,56 +109,56 @@ impl Settle for Line {
 /// peer closes.
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct Bus {
-    line: Turn<Line>,
+    direction: TryLock<Direction>,
     lifetime: Lifetime,
 }
 
 impl Bus {
     fn over(bus: tachyon::Bus, path: PathBuf) -> Self {
         let lifetime = Lifetime::new(path, bus_closer(&bus));
-        let line = Line { end: End::Undecided(bus), polling: PollingMode::Adaptive, closing: false };
-        Self { line: Turn::new(line), lifetime }
+        let direction = Direction { role: Role::Unassigned(bus), polling: PollingMode::Adaptive, closing: false };
+        Self { direction: TryLock::new(direction), lifetime }
     }
 
     #[inline]
-    fn turn(&self) -> PyResult<Held<'_, Line>> {
-        self.line.try_take().ok_or_else(busy)
+    fn direction(&self) -> PyResult<Guard<'_, Direction>> {
+        self.direction.try_lock().ok_or_else(busy)
     }
 
     /// Settles what a guard owes when it ends.
-    pub(crate) fn owe(&self, debt: Debt) {
-        self.line.owe(debt);
+    pub(crate) fn delay(&self, release: DelayedRelease) {
+        self.direction.delay(release);
     }
 
     /// Notes that a guard has ended with views left.
-    pub(crate) fn lingers(&self) {
-        if let Some(mut line) = self.line.try_take()
-            && let Some(occupied) = line.occupied()
+    pub(crate) fn outlived_by_views(&self) {
+        if let Some(mut direction) = self.direction.try_lock()
+            && let Some(in_use) = direction.in_use()
         {
-            *occupied = Occupied::ByViews;
+            *in_use = InUse::ByViews;
         }
     }
 
     /// Publishes what a guard wrote.
     pub(crate) fn publish(&self, size: usize, type_id: u32) -> PyResult<()> {
-        let Some(mut line) = self.line.try_take() else {
-            self.line.owe(Debt::RollBack);
+        let Some(mut direction) = self.direction.try_lock() else {
+            self.direction.delay(DelayedRelease::Reservation);
             return Err(busy());
         };
-        if line.closing {
-            line.settle(Debt::RollBack);
+        if direction.closing {
+            direction.apply(DelayedRelease::Reservation);
             return Err(closed());
         }
-        line.outlet()?.publish(size, type_id, 0)
+        direction.tx_end()?.publish(size, type_id, 0)
     }
 
     fn next_message(&self, py: Python<'_>, spins: Option<PollingMode>, timeout: Option<f64>) -> PyResult<Message> {
         let timeout = args::timeout(timeout)?;
-        let mut line = self.turn()?;
-        let inlet = line.inlet()?;
-        let taking = inlet.take(py, spins, timeout)?;
+        let mut direction = self.direction()?;
+        let rx_end = direction.rx_end()?;
+        let taking = rx_end.take(py, spins, timeout)?;
         let data = copied_from(py, taking);
-        inlet.ring.release(taking.position());
+        rx_end.ring.release(taking.position());
         Ok(Message::new(taking.type_id(), taking.len(), data?.into_any().unbind()))
     }
 }
@@ -204,7 +204,7 @@ impl Bus {
     /// Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable.
     fn close(&self) {
         self.lifetime.close();
-        self.line.owe(Debt::Close);
+        self.direction.delay(DelayedRelease::Connection);
     }
 
     /// Whether `close` has been called.
@@ -224,13 +224,13 @@ impl Bus {
     #[pyo3(text_signature = "($self, pure_spin)")]
     fn set_polling_mode(&self, pure_spin: Integer) -> PyResult<()> {
         let mode = args::polling_mode(pure_spin)?;
-        let mut line = self.turn()?;
-        line.check_open()?;
-        line.polling = mode;
-        match &mut line.end {
-            End::Receiving(inlet) => inlet.ring.set_polling_mode(mode),
-            End::Sending(outlet) => outlet.ring.set_polling_mode(mode),
-            End::Undecided(_) | End::Closed => {}
+        let mut direction = self.direction()?;
+        direction.check_open()?;
+        direction.polling = mode;
+        match &mut direction.role {
+            Role::Receiving(rx_end) => rx_end.ring.set_polling_mode(mode),
+            Role::Sending(tx_end) => tx_end.ring.set_polling_mode(mode),
+            Role::Unassigned(_) | Role::Closed => {}
         }
         Ok(())
     }
@@ -241,7 +241,7 @@ impl Bus {
         let payload = Payload::of(data)?;
         let type_id = args::type_id(type_id)?;
         let timeout = args::timeout(timeout)?;
-        self.turn()?.outlet()?.send(py, &payload, type_id, 0, timeout)
+        self.direction()?.tx_end()?.send(py, &payload, type_id, 0, timeout)
     }
 
     /// Wait for a message and return a copy of it.
@@ -261,7 +261,7 @@ impl Bus {
         let size = args::size("size", size)?;
         let type_id = args::type_id(type_id)?;
         let timeout = args::timeout(timeout)?;
-        let room = slf.get().turn()?.outlet()?.lend(slf.py(), size, timeout)?;
+        let room = slf.get().direction()?.tx_end()?.reserve(slf.py(), size, timeout)?;
         Ok(TxGuard::new(slf.clone().unbind(), room, type_id))
     }
 
@@ -274,10 +274,10 @@ impl Bus {
     ) -> PyResult<RxGuard> {
         let spins = args::spins(spin_threshold)?;
         let timeout = args::timeout(timeout)?;
-        let mut line = slf.get().turn()?;
-        let inlet = line.inlet()?;
-        let taking = inlet.take(slf.py(), spins, timeout)?;
-        inlet.lend(taking);
+        let mut direction = slf.get().direction()?;
+        let rx_end = direction.rx_end()?;
+        let taking = rx_end.take(slf.py(), spins, timeout)?;
+        rx_end.mark_in_use(taking);
         Ok(RxGuard::new(slf.clone().unbind(), taking))
     }
 
@@ -295,7 +295,7 @@ impl Bus {
         let max = args::count("max_msgs", max_msgs)?;
         let spins = args::spins(spin_threshold)?;
         let timeout = args::timeout(timeout)?;
-        let batch = slf.get().turn()?.inlet()?.lend_batch(slf.py(), max, spins, timeout)?;
+        let batch = slf.get().direction()?.rx_end()?.take_batch(slf.py(), max, spins, timeout)?;
         Ok(RxBatchGuard::new(slf.clone().unbind(), batch))
     }
 

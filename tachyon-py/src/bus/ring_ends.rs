@@ -1,10 +1,11 @@
 //! The two ends of a ring as Python holds them: with at most one guard each, and nothing borrowed.
 
 use core::time::Duration;
+use std::time::Instant;
 
 use pyo3::prelude::*;
 use tachyon::__binding::{Receiving, Room, Sending, Taking};
-use tachyon::PollingMode;
+use tachyon::{PollingMode, ServeError};
 
 use crate::errors::{BusyError, Raise, ViewError};
 use crate::memory::payload::Payload;
@@ -15,7 +16,7 @@ pub(crate) const LOOKS: u32 = 64;
 
 /// What occupies a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Occupied {
+pub(crate) enum InUse {
     No,
     /// A guard is open.
     ByGuard,
@@ -23,13 +24,13 @@ pub(crate) enum Occupied {
     ByViews,
 }
 
-impl Occupied {
+impl InUse {
     /// Fails unless the direction is free.
     #[inline]
     pub(crate) fn check(self) -> PyResult<()> {
         match self {
             Self::No => Ok(()),
-            occupied => Err(occupied.refuse()),
+            in_use => Err(in_use.refuse()),
         }
     }
 
@@ -54,16 +55,16 @@ pub(crate) fn busy() -> PyErr {
 }
 
 /// The receiving end of a ring.
-pub(crate) struct Inlet {
+pub(crate) struct RxEnd {
     pub(crate) ring: Receiving,
     /// What is lent; a batch by its last message.
     taken: Option<(Taking, bool)>,
-    pub(crate) occupied: Occupied,
+    pub(crate) in_use: InUse,
 }
 
-impl Inlet {
+impl RxEnd {
     pub(crate) fn new(ring: Receiving) -> Self {
-        Self { ring, taken: None, occupied: Occupied::No }
+        Self { ring, taken: None, in_use: InUse::No }
     }
 
     /// Waits for a message; its slot is the caller's to lend or release.
@@ -74,7 +75,7 @@ impl Inlet {
         spins: Option<PollingMode>,
         timeout: Option<Duration>,
     ) -> PyResult<Taking> {
-        self.occupied.check()?;
+        self.in_use.check()?;
         match self.ring.look(LOOKS).map_err(Raise::raise)? {
             Some(taking) => Ok(taking),
             None => self.wait(py, spins, |ring| ring.take(timeout)),
@@ -82,17 +83,17 @@ impl Inlet {
     }
 
     /// Waits for messages and lends them.
-    pub(crate) fn lend_batch(
+    pub(crate) fn take_batch(
         &mut self,
         py: Python<'_>,
         max: usize,
         spins: Option<PollingMode>,
         timeout: Option<Duration>,
     ) -> PyResult<Vec<Taking>> {
-        self.occupied.check()?;
+        self.in_use.check()?;
         let batch = self.wait(py, spins, |ring| ring.take_batch(max, timeout))?;
         self.taken = batch.last().map(|last| (*last, true));
-        self.occupied = Occupied::ByGuard;
+        self.in_use = InUse::ByGuard;
         Ok(batch)
     }
 
@@ -113,14 +114,14 @@ impl Inlet {
 
     /// Marks a taken message as lent to a guard.
     #[inline]
-    pub(crate) fn lend(&mut self, taking: Taking) {
+    pub(crate) fn mark_in_use(&mut self, taking: Taking) {
         self.taken = Some((taking, false));
-        self.occupied = Occupied::ByGuard;
+        self.in_use = InUse::ByGuard;
     }
 
     /// Gives back what is lent.
     pub(crate) fn give_back(&mut self) {
-        self.occupied = Occupied::No;
+        self.in_use = InUse::No;
         match self.taken.take() {
             Some((last, true)) => self.ring.release_batch(last),
             Some((only, false)) => self.ring.release(only.position()),
@@ -130,16 +131,16 @@ impl Inlet {
 }
 
 /// The sending end of a ring.
-pub(crate) struct Outlet {
+pub(crate) struct TxEnd {
     pub(crate) ring: Sending,
     /// What is lent.
     room: Option<Room>,
-    pub(crate) occupied: Occupied,
+    pub(crate) in_use: InUse,
 }
 
-impl Outlet {
+impl TxEnd {
     pub(crate) fn new(ring: Sending) -> Self {
-        Self { ring, room: None, occupied: Occupied::No }
+        Self { ring, room: None, in_use: InUse::No }
     }
 
     /// Sends a copy of `payload`, which is read while attached only.
@@ -152,7 +153,7 @@ impl Outlet {
         correlation_id: u64,
         timeout: Option<Duration>,
     ) -> PyResult<()> {
-        self.occupied.check()?;
+        self.in_use.check()?;
         let data = payload.as_slice();
         if self.ring.try_send(data, type_id, correlation_id).map_err(Raise::raise)? {
             return Ok(());
@@ -164,20 +165,20 @@ impl Outlet {
     }
 
     /// Takes room for `size` bytes and lends it.
-    pub(crate) fn lend(&mut self, py: Python<'_>, size: usize, timeout: Option<Duration>) -> PyResult<Room> {
-        self.occupied.check()?;
+    pub(crate) fn reserve(&mut self, py: Python<'_>, size: usize, timeout: Option<Duration>) -> PyResult<Room> {
+        self.in_use.check()?;
         let room = match self.ring.try_reserve(size).map_err(Raise::raise)? {
             Some(room) => room,
             None => detached(py, || self.ring.reserve(size, timeout))?,
         };
         self.room = Some(room);
-        self.occupied = Occupied::ByGuard;
+        self.in_use = InUse::ByGuard;
         Ok(room)
     }
 
     /// Publishes what was written into the lent room.
     pub(crate) fn publish(&mut self, size: usize, type_id: u32, correlation_id: u64) -> PyResult<()> {
-        self.occupied = Occupied::No;
+        self.in_use = InUse::No;
         match self.room.take() {
             Some(room) => self.ring.publish(room, size, type_id, correlation_id).map_err(Raise::raise),
             None => Ok(()),
@@ -187,6 +188,30 @@ impl Outlet {
     /// Takes the lent room back unused.
     pub(crate) fn roll_back(&mut self) {
         self.room = None;
-        self.occupied = Occupied::No;
+        self.in_use = InUse::No;
+    }
+}
+
+/// What is left of a timeout when requests that do not count have come first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RemainingTimeout {
+    timeout: Option<Duration>,
+    began: Option<Instant>,
+}
+
+impl RemainingTimeout {
+    pub(crate) fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout, began: timeout.map(|_| Instant::now()) }
+    }
+
+    /// What is left after one more of them. Signals are looked for: who always finds something never waits for them.
+    #[cold]
+    pub(crate) fn left(self, py: Python<'_>) -> PyResult<Option<Duration>> {
+        py.check_signals()?;
+        let Some((timeout, began)) = self.timeout.zip(self.began) else { return Ok(None) };
+        match timeout.checked_sub(began.elapsed()) {
+            Some(left) if !left.is_zero() => Ok(Some(left)),
+            _ => Err(ServeError::TimedOut.raise()),
+        }
     }
 }

@@ -19,28 +19,28 @@ use crate::errors::{ReleasedError, ViewError};
 
 const OPEN: u8 = 0;
 /// Ended while views were left; the last one gives the slot back.
-const LINGERING: u8 = 1;
-const BACK: u8 = 2;
+const OUTLIVED: u8 = 1;
+const RETURNED: u8 = 2;
 
 /// How a guard ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum GuardEnd {
     /// Nobody looks at the slot any more: give it back now.
-    Now,
+    Free,
     /// Views are left; the last one gives it back.
-    Lingers,
+    OutlivedByViews,
     /// It had ended before.
-    Before,
+    EndedBefore,
 }
 
 /// Counts the views into what one guard lends, and notes how the guard ended.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct ViewCount {
     views: AtomicUsize,
     state: AtomicU8,
 }
 
-impl Tally {
+impl ViewCount {
     pub(crate) fn is_open(&self) -> bool {
         self.state.load(Ordering::Relaxed) == OPEN
     }
@@ -58,11 +58,11 @@ impl Tally {
         self.views.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a view out; `true` tells the owner to give back now what it lent.
+    /// Counts a view out; `true` tells the owner to give back now what it buffer.
     #[must_use]
     pub(crate) fn view_gone(&self) -> bool {
         let left = self.views.fetch_sub(1, Ordering::AcqRel) - 1;
-        left == 0 && self.state.compare_exchange(LINGERING, BACK, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        left == 0 && self.state.compare_exchange(OUTLIVED, RETURNED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     pub(crate) fn has_views(&self) -> bool {
@@ -71,23 +71,23 @@ impl Tally {
 
     /// Ends the lending.
     #[must_use]
-    pub(crate) fn end(&self) -> Ending {
-        let next = if self.has_views() { LINGERING } else { BACK };
+    pub(crate) fn end(&self) -> GuardEnd {
+        let next = if self.has_views() { OUTLIVED } else { RETURNED };
         match self.state.compare_exchange(OPEN, next, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) if next == BACK => Ending::Now,
-            Ok(_) => Ending::Lingers,
-            Err(_) => Ending::Before,
+            Ok(_) if next == RETURNED => GuardEnd::Free,
+            Ok(_) => GuardEnd::OutlivedByViews,
+            Err(_) => GuardEnd::EndedBefore,
         }
     }
 
-    /// What is left to do when the owner is collected: `true` tells it to give back what it lent.
+    /// What is left to do when the owner is collected: `true` tells it to give back what it buffer.
     #[must_use]
     pub(crate) fn abandoned(&mut self) -> bool {
-        core::mem::replace(self.state.get_mut(), BACK) != BACK
+        core::mem::replace(self.state.get_mut(), RETURNED) != RETURNED
     }
 }
 
-/// Bytes that may be lent.
+/// Bytes that may be buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Region {
     pub(crate) data: NonNull<u8>,
@@ -116,14 +116,14 @@ impl Region {
         unsafe { ffi::PyBuffer_FillInfo(view, owner, data, len, c_int::from(!self.writable), flags) }
     }
 
-    /// Fills in a buffer request on behalf of `owner` and counts it in `tally`.
+    /// Fills in a buffer request on behalf of `owner` and counts it in `view_count`.
     ///
     /// # Safety
     /// `view` is the request's, as `__getbuffer__` gets it. `owner` counts the view out from its `__releasebuffer__`,
     /// and until then sees to it that the region stays mapped and, if writable, this process's to write.
     pub(crate) unsafe fn export(
         self,
-        tally: &Tally,
+        view_count: &ViewCount,
         owner: &Bound<'_, PyAny>,
         view: *mut ffi::Py_buffer,
         flags: c_int,
@@ -132,27 +132,27 @@ impl Region {
         if unsafe { self.fill(owner.as_ptr(), view, flags) } != 0 {
             return Err(PyErr::fetch(owner.py()));
         }
-        tally.view_made();
+        view_count.view_made();
         Ok(())
     }
 }
 
 /// The bytes of one slot and the views into them.
 #[derive(Debug)]
-pub(crate) struct Lent {
+pub(crate) struct BufferExport {
     region: Region,
-    tally: Tally,
+    view_count: ViewCount,
 }
 
-impl Lent {
+impl BufferExport {
     /// Lends `len` bytes at `data`.
     ///
     /// # Safety
     /// They are mapped, and nobody but the ring's protocol uses them otherwise, until this says it has ended
-    /// ([`Ending::Now`], or `true` from [`view_gone`](Tally::view_gone) or [`abandoned`](Self::abandoned)). If
+    /// ([`GuardEnd::Free`], or `true` from [`view_gone`](ViewCount::view_gone) or [`abandoned`](Self::abandoned)). If
     /// `writable`, they are this process's to write.
     pub(crate) unsafe fn new(data: NonNull<u8>, len: usize, writable: bool) -> Self {
-        Self { region: Region { data, len, writable }, tally: Tally::default() }
+        Self { region: Region { data, len, writable }, view_count: ViewCount::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -171,13 +171,13 @@ impl Lent {
         view: *mut ffi::Py_buffer,
         flags: c_int,
     ) -> PyResult<()> {
-        self.tally.check_open(name)?;
+        self.view_count.check_open(name)?;
         // SAFETY: by our contract, and that of `new`, which holds while views are counted.
-        unsafe { self.region.export(&self.tally, owner, view, flags) }
+        unsafe { self.region.export(&self.view_count, owner, view, flags) }
     }
 
     pub(crate) fn abandoned(&mut self) -> bool {
-        self.tally.abandoned()
+        self.view_count.abandoned()
     }
 
     /// A copy of the bytes.
@@ -187,11 +187,11 @@ impl Lent {
     }
 }
 
-impl Deref for Lent {
-    type Target = Tally;
+impl Deref for BufferExport {
+    type Target = ViewCount;
 
-    fn deref(&self) -> &Tally {
-        &self.tally
+    fn deref(&self) -> &ViewCount {
+        &self.view_count
     }
 }
 
@@ -224,7 +224,7 @@ pub(crate) fn copied_from(py: Python<'_>, taking: Taking) -> PyResult<Bound<'_, 
 }
 
 /// The end of a `with` block that leaves views behind: an error, unless an exception is on its way already.
-pub(crate) fn kept_view(exc_type: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(crate) fn kept_view_error(exc_type: &Bound<'_, PyAny>) -> PyResult<()> {
     if !exc_type.is_none() {
         return Ok(());
     }

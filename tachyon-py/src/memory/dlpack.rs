@@ -12,7 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
-use crate::bus::guards::RxMsgView;
+use crate::memory::buffer_export::Region;
 use crate::runtime::interpreter_shutdown;
 
 /// DLPack's (type, index) of the CPU.
@@ -67,7 +67,8 @@ struct Export<M> {
     managed: M,
     shape: i64,
     stride: i64,
-    view: Py<RxMsgView>,
+    /// Counts the view out.
+    release: Box<dyn FnOnce(Python<'_>) + Send>,
 }
 
 trait Kind: Sized {
@@ -152,10 +153,10 @@ unsafe extern "C" fn delete_versioned(managed: *mut ManagedVersioned) {
 unsafe fn drop_export<M>(context: *mut c_void) {
     // SAFETY: by our contract.
     let export = unsafe { Box::from_raw(context.cast::<Export<M>>()) };
-    // Without an interpreter there is nothing left to give back; the reference is leaked with it.
-    if interpreter_shutdown::try_attach(|py| export.view.bind(py).get().view_gone()).is_none() {
-        core::mem::forget(export);
-    }
+    let mut release = Some(export.release);
+    interpreter_shutdown::try_attach(|py| release.take().map(|release| release(py)));
+    // Without an interpreter there is nothing to give back. The reference in the closure is leaked.
+    core::mem::forget(release);
 }
 
 /// Refuses what a CPU buffer without a copy cannot give.
@@ -176,13 +177,27 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// A capsule over a message, which counts as a view until the consumer deletes the tensor.
-pub(crate) fn capsule<'py>(view: &Bound<'py, RxMsgView>, versioned: bool) -> PyResult<Bound<'py, PyCapsule>> {
-    if versioned { capsule_of::<ManagedVersioned>(view) } else { capsule_of::<Managed>(view) }
+/// A capsule over a region that is counted as a view; `release` counts the view out when the consumer deletes the
+/// tensor.
+pub(crate) fn capsule(
+    py: Python<'_>,
+    region: Region,
+    versioned: bool,
+    release: impl FnOnce(Python<'_>) + Send + 'static,
+) -> PyResult<Bound<'_, PyCapsule>> {
+    let release = Box::new(release);
+    if versioned {
+        capsule_of::<ManagedVersioned>(py, region, release)
+    } else {
+        capsule_of::<Managed>(py, region, release)
+    }
 }
 
-fn capsule_of<'py, M: Kind>(view: &Bound<'py, RxMsgView>) -> PyResult<Bound<'py, PyCapsule>> {
-    let region = view.get().view_made()?;
+fn capsule_of<M: Kind>(
+    py: Python<'_>,
+    region: Region,
+    release: Box<dyn FnOnce(Python<'_>) + Send>,
+) -> PyResult<Bound<'_, PyCapsule>> {
     let tensor = Tensor {
         data: region.data.as_ptr().cast(),
         device_type: CPU.0,
@@ -194,7 +209,7 @@ fn capsule_of<'py, M: Kind>(view: &Bound<'py, RxMsgView>) -> PyResult<Bound<'py,
         byte_offset: 0,
     };
     let shape = region.len.cast_signed() as i64;
-    let export = Box::new(Export { managed: M::new(tensor), shape, stride: 1, view: view.clone().unbind() });
+    let export = Box::new(Export { managed: M::new(tensor), shape, stride: 1, release });
     let context = NonNull::from(Box::leak(export));
     let mut leaked = context;
     // SAFETY: just leaked, so it is valid and nobody else has it; the reference is gone before anybody does.
@@ -205,9 +220,8 @@ fn capsule_of<'py, M: Kind>(view: &Bound<'py, RxMsgView>) -> PyResult<Bound<'py,
     let managed = NonNull::from(&mut export.managed);
     // SAFETY: the pointer is valid until the tensor is deleted, by the consumer that renames the capsule or by the
     // destructor of one nobody consumed; the destructor may run on any thread.
-    let capsule = unsafe {
-        PyCapsule::new_with_pointer_and_destructor(view.py(), managed.cast(), M::NAME, Some(unconsumed::<M>))
-    };
+    let capsule =
+        unsafe { PyCapsule::new_with_pointer_and_destructor(py, managed.cast(), M::NAME, Some(unconsumed::<M>)) };
     if capsule.is_err() {
         // SAFETY: no capsule was made, so nobody else deletes it.
         unsafe { M::delete(managed.as_ptr()) };

@@ -25,17 +25,17 @@ use crate::memory::buffer_export::Region;
 /// unspecified bytes, but of memory that stays mapped: an owner with views left is given the mapping to keep, and lends
 /// nothing any more.
 #[repr(C)]
-struct Owner {
+struct ViewOwner {
     base: ffi::PyObject,
-    lending: Lending,
+    exports: Exports,
 }
 
 /// What an owner lends.
 ///
 /// It is reached with the interpreter's lock only, which is what keeps threads apart here: by the owner's slots, which
-/// the interpreter calls, and by a [`Loan`], which is bound to it.
+/// the interpreter calls, and by a [`RequestView`], which is bound to it.
 #[derive(Default)]
-struct Lending {
+struct Exports {
     /// The request, while its handler runs.
     region: Cell<Option<Region>>,
     views: Cell<usize>,
@@ -43,25 +43,25 @@ struct Lending {
 }
 
 /// Where an owner has it.
-fn lending(owner: *mut ffi::PyObject) -> *mut Lending {
-    owner.wrapping_byte_add(const { offset_of!(Owner, lending) }).cast()
+fn exports(owner: *mut ffi::PyObject) -> *mut Exports {
+    owner.wrapping_byte_add(const { offset_of!(ViewOwner, exports) }).cast()
 }
 
 /// Exports the request that is lent, and counts the view in.
 ///
 /// # Safety
-/// Python's to call, with an [`Owner`], attached.
+/// Python's to call, with an [`ViewOwner`], attached.
 unsafe extern "C" fn get_buffer(owner: *mut ffi::PyObject, view: *mut ffi::Py_buffer, flags: c_int) -> c_int {
-    // SAFETY: an `Owner` that is alive, and of whose fields there are shared references only.
-    let lending = unsafe { &*lending(owner) };
-    let Some(region) = lending.region.get() else {
+    // SAFETY: an `ViewOwner` that is alive, and of whose fields there are shared references only.
+    let exports = unsafe { &*exports(owner) };
+    let Some(region) = exports.region.get() else {
         return refuse();
     };
     // SAFETY: `view` is what Python passed; the bytes stay mapped while a view is counted, by the contract of
-    // `Loan::begin`, and are not to be written.
+    // `RequestView::new`, and are not to be written.
     let filled = unsafe { region.fill(owner, view, flags) };
     if filled == 0 {
-        lending.views.set(lending.views.get() + 1);
+        exports.views.set(exports.views.get() + 1);
     }
     filled
 }
@@ -78,22 +78,22 @@ fn refuse() -> c_int {
 /// Counts a view out.
 ///
 /// # Safety
-/// Python's to call, with an [`Owner`], attached, and once for each buffer it gave.
+/// Python's to call, with an [`ViewOwner`], attached, and once for each buffer it gave.
 unsafe extern "C" fn release_buffer(owner: *mut ffi::PyObject, _: *mut ffi::Py_buffer) {
     // SAFETY: as in `get_buffer`.
-    let Lending { views, .. } = unsafe { &*lending(owner) };
+    let Exports { views, .. } = unsafe { &*exports(owner) };
     views.set(views.get() - 1);
 }
 
 /// Ends an owner that nobody refers to.
 ///
 /// # Safety
-/// Python's to call, with an [`Owner`], attached, and once.
+/// Python's to call, with an [`ViewOwner`], attached, and once.
 unsafe extern "C" fn dealloc(owner: *mut ffi::PyObject) {
     // SAFETY: a live object has a type.
     let class = unsafe { ffi::Py_TYPE(owner) };
     // SAFETY: nobody refers to it any more, and no view does; this is the last use.
-    unsafe { ptr::drop_in_place(lending(owner)) };
+    unsafe { ptr::drop_in_place(exports(owner)) };
     // SAFETY: this is where `PyType_GenericAlloc` has the memory from, for a class that is not garbage collected.
     unsafe { ffi::PyObject_Free(owner.cast()) };
     // SAFETY: an object of a class on the heap holds a reference to it.
@@ -117,7 +117,7 @@ fn make_class(py: Python<'_>) -> PyResult<Py<PyType>> {
     let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION | ffi::Py_TPFLAGS_IMMUTABLETYPE;
     let mut spec = ffi::PyType_Spec {
         name: c"tachyon._tachyon.Request".as_ptr(),
-        basicsize: size_of::<Owner>().try_into()?,
+        basicsize: size_of::<ViewOwner>().try_into()?,
         itemsize: 0,
         // A type's flags are an unsigned long, of which a specification takes those that fit.
         flags: flags.try_into()?,
@@ -137,35 +137,35 @@ thread_local! {
 }
 
 /// A request in the hands of a handler, until this is dropped.
-pub(crate) struct Loan<'py, M: Fn() -> Mapping> {
-    /// An [`Owner`].
+pub(crate) struct RequestView<'py, M: Fn() -> Mapping> {
+    /// An [`ViewOwner`].
     owner: Bound<'py, PyAny>,
     mapping: M,
 }
 
-impl<'py, M: Fn() -> Mapping> Loan<'py, M> {
+impl<'py, M: Fn() -> Mapping> RequestView<'py, M> {
     /// Lends a request; `mapping` gives what keeps it mapped, and is asked only if views are left in the end.
     ///
     /// # Safety
     /// The bytes stay mapped until this is dropped, and after it as long as what `mapping` gave.
     #[inline]
-    pub(crate) unsafe fn begin(py: Python<'py>, request: &[u8], mapping: M) -> PyResult<Self> {
+    pub(crate) unsafe fn new(py: Python<'py>, request: &[u8], mapping: M) -> PyResult<Self> {
         // While the thread ends, nothing is spared any more.
         let owner = match SPARE.try_with(Cell::take) {
             Ok(Some(owner)) => owner.into_bound(py),
             _ => make(py)?,
         };
-        let loan = Self { owner, mapping };
+        let request_view = Self { owner, mapping };
         let region = Region { data: NonNull::from(request).cast(), len: request.len(), writable: false };
-        loan.lending().region.set(Some(region));
-        Ok(loan)
+        request_view.exports().region.set(Some(region));
+        Ok(request_view)
     }
 
     #[inline]
-    fn lending(&self) -> &Lending {
-        // SAFETY: an `Owner` that is alive, and of whose fields there are shared references only; a `Bound` proves that
+    fn exports(&self) -> &Exports {
+        // SAFETY: an `ViewOwner` that is alive, and of whose fields there are shared references only; a `Bound` proves that
         // this thread has the lock that all users of it have.
-        unsafe { &*lending(self.owner.as_ptr()) }
+        unsafe { &*exports(self.owner.as_ptr()) }
     }
 
     /// A memoryview for the handler.
@@ -177,16 +177,16 @@ impl<'py, M: Fn() -> Mapping> Loan<'py, M> {
     /// Whether views are left.
     #[inline]
     pub(crate) fn has_views(&self) -> bool {
-        self.lending().views.get() != 0
+        self.exports().views.get() != 0
     }
 }
 
-impl<M: Fn() -> Mapping> Drop for Loan<'_, M> {
+impl<M: Fn() -> Mapping> Drop for RequestView<'_, M> {
     #[inline]
     fn drop(&mut self) {
-        self.lending().region.set(None);
+        self.exports().region.set(None);
         if self.has_views() {
-            self.lending().mapping.set(Some((self.mapping)()));
+            self.exports().mapping.set(Some((self.mapping)()));
         } else if is_only(&self.owner) {
             // Who kept the owner of a view could otherwise look into a later request with it.
             let owner = self.owner.clone().unbind();
@@ -203,8 +203,8 @@ fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let made = unsafe { ffi::PyType_GenericAlloc(class(py)?.as_type_ptr(), 0) };
     // SAFETY: a new reference, or null with an exception set.
     let made = unsafe { Bound::from_owned_ptr_or_err(py, made) }?;
-    // SAFETY: an object is as large as its class says, which is as an `Owner` is, and this one is nobody else's yet.
-    unsafe { lending(made.as_ptr()).write(Lending::default()) };
+    // SAFETY: an object is as large as its class says, which is as an `ViewOwner` is, and this one is nobody else's yet.
+    unsafe { exports(made.as_ptr()).write(Exports::default()) };
     Ok(made)
 }
 

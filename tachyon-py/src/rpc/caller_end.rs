@@ -6,15 +6,15 @@ use pyo3::prelude::*;
 use tachyon::__binding::{CallerSteps, Limit, ReplyTaken, Room};
 use tachyon::{CallError, Caller, PollingMode};
 
-use crate::bus::lifetime::{Ending, closed};
-use crate::bus::ring_ends::{LOOKS, Occupied};
+use crate::bus::lifetime::{SharedCloser, closed};
+use crate::bus::ring_ends::{InUse, LOOKS};
 use crate::errors::Raise;
 use crate::memory::payload::Payload;
 use crate::rpc::contract::Contract;
 
 /// One request as its endpoint asks for it.
 #[derive(Clone, Copy)]
-pub(crate) struct Asking<'a> {
+pub(crate) struct CallOptions<'a> {
     pub(crate) msg_type: u16,
     pub(crate) spins: Option<PollingMode>,
     pub(crate) limit: Limit,
@@ -25,21 +25,21 @@ pub(crate) struct Asking<'a> {
 }
 
 /// A caller with at most one guard per direction.
-pub(crate) struct Calling {
+pub(crate) struct CallerEnd {
     pub(crate) caller: Caller,
-    ending: Ending,
+    closer: SharedCloser,
     /// Position of the reply that is lent.
     taken: Option<u64>,
     /// The request's room that is lent.
     room: Option<Room>,
     /// Who occupies the replies' direction, and the requests'.
-    pub(crate) replies: Occupied,
-    pub(crate) requests: Occupied,
+    pub(crate) replies: InUse,
+    pub(crate) requests: InUse,
 }
 
-impl Calling {
-    pub(crate) fn new(caller: Caller, ending: Ending) -> Self {
-        Self { caller, ending, taken: None, room: None, replies: Occupied::No, requests: Occupied::No }
+impl CallerEnd {
+    pub(crate) fn new(caller: Caller, closer: SharedCloser) -> Self {
+        Self { caller, closer, taken: None, room: None, replies: InUse::No, requests: InUse::No }
     }
 
     pub(crate) fn set_polling_mode(&mut self, mode: PollingMode) {
@@ -47,21 +47,26 @@ impl Calling {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.replies == Occupied::No && self.requests == Occupied::No
+        self.replies == InUse::No && self.requests == InUse::No
     }
 
     /// Sends a copy of `payload`, which is read while attached only; gives the correlation id.
     #[inline]
-    pub(crate) fn call(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, asking: &Asking<'_>) -> PyResult<u64> {
+    pub(crate) fn call(
+        &mut self,
+        py: Python<'_>,
+        payload: &Payload<'_, '_>,
+        options: &CallOptions<'_>,
+    ) -> PyResult<u64> {
         self.requests.check()?;
-        self.send(py, payload, asking).map_err(Raise::raise)
+        self.send(py, payload, options).map_err(Raise::raise)
     }
 
     #[inline]
-    fn send(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, asking: &Asking<'_>) -> Result<u64, CallError> {
-        let Asking { msg_type, spins, limit, contract, .. } = *asking;
+    fn send(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, options: &CallOptions<'_>) -> Result<u64, CallError> {
+        let CallOptions { msg_type, spins, limit, contract, .. } = *options;
         let data = payload.as_slice();
-        // Connecting again waits, and so does asking the callee what it means: whoever may have to lets go of the
+        // Connecting again waits, and so does options the callee what it means: whoever may have to lets go of the
         // interpreter first.
         if !self.caller.may_reconnect()
             && contract.is_none_or(|contract| contract.is_agreed(&mut self.caller))
@@ -71,12 +76,12 @@ impl Calling {
         }
         let size = data.len();
         let verify = contract.map(Contract::verified);
-        let room = self.waiting(py, spins, |caller| caller.wait_to_call(msg_type, size, limit, verify))?;
+        let room = self.wait_detached(py, spins, |caller| caller.wait_to_call(msg_type, size, limit, verify))?;
         self.caller.call_in(room, payload.as_slice())
     }
 
     /// Takes room for a request and lends it.
-    pub(crate) fn lend_request(
+    pub(crate) fn reserve(
         &mut self,
         py: Python<'_>,
         msg_type: u16,
@@ -84,16 +89,17 @@ impl Calling {
         timeout: Option<Duration>,
     ) -> PyResult<Room> {
         self.requests.check()?;
-        let room =
-            self.waiting(py, None, |caller| caller.reserve_room(msg_type, size, timeout)).map_err(Raise::raise)?;
+        let room = self
+            .wait_detached(py, None, |caller| caller.reserve_room(msg_type, size, timeout))
+            .map_err(Raise::raise)?;
         self.room = Some(room);
-        self.requests = Occupied::ByGuard;
+        self.requests = InUse::ByGuard;
         Ok(room)
     }
 
     /// Sends what was written into the lent room; gives the correlation id.
     pub(crate) fn publish(&mut self, size: usize, msg_type: u16) -> PyResult<u64> {
-        self.requests = Occupied::No;
+        self.requests = InUse::No;
         let room = self.room.take().ok_or_else(closed)?;
         self.caller.publish_call(room, size, msg_type).map_err(Raise::raise)
     }
@@ -101,7 +107,7 @@ impl Calling {
     /// Takes the lent room back unused.
     pub(crate) fn roll_back(&mut self) {
         self.room = None;
-        self.requests = Occupied::No;
+        self.requests = InUse::No;
     }
 
     /// Waits for the reply to a call; if it is in place, it is the caller's to lend or release.
@@ -132,7 +138,7 @@ impl Calling {
     ) -> Result<ReplyTaken, CallError> {
         match self.caller.look_for_reply(correlation_id, LOOKS)? {
             Some(reply) => Ok(reply),
-            None => self.waiting(py, spins, |caller| caller.take_reply(correlation_id, limit)),
+            None => self.wait_detached(py, spins, |caller| caller.take_reply(correlation_id, limit)),
         }
     }
 
@@ -142,15 +148,15 @@ impl Calling {
         &mut self,
         py: Python<'_>,
         payload: &Payload<'_, '_>,
-        asking: &Asking<'_>,
+        options: &CallOptions<'_>,
     ) -> PyResult<(u64, ReplyTaken)> {
         self.replies.check()?;
         self.requests.check()?;
-        let outcome = self.exchange(py, payload, asking);
+        let outcome = self.exchange(py, payload, options);
         if outcome.as_ref().is_ok_and(|(_, reply)| !reply.is_stopping()) || !self.caller.may_reconnect() {
             return outcome.map_err(Raise::raise);
         }
-        self.try_again(py, payload, asking, outcome).map_err(Raise::raise)
+        self.try_again(py, payload, options, outcome).map_err(Raise::raise)
     }
 
     /// Makes a call again that failed, where that is worth it.
@@ -159,23 +165,23 @@ impl Calling {
         &mut self,
         py: Python<'_>,
         payload: &Payload<'_, '_>,
-        asking: &Asking<'_>,
+        options: &CallOptions<'_>,
         mut outcome: Result<(u64, ReplyTaken), CallError>,
     ) -> Result<(u64, ReplyTaken), CallError> {
-        let mut attempts = asking.limit.attempts(self.caller.may_reconnect(), asking.idempotent);
+        let mut attempts = options.limit.attempts(self.caller.may_reconnect(), options.idempotent);
         loop {
             match outcome {
                 Ok((_, ref reply)) if reply.is_stopping() && attempts.again_elsewhere() => {
                     if let ReplyTaken::InPlace(taking) = reply {
                         self.release(taking.position());
                     }
-                    let left = self.waiting(py, asking.spins, |caller| caller.leave(asking.limit));
+                    let left = self.wait_detached(py, options.spins, |caller| caller.leave(options.limit));
                     left.map_err(|error| attempts.outcome(error))?;
                 }
                 Err(ref error) if attempts.again(error) => {}
                 outcome => return outcome.map_err(|error| attempts.outcome(error)),
             }
-            outcome = self.exchange(py, payload, asking);
+            outcome = self.exchange(py, payload, options);
         }
     }
 
@@ -184,10 +190,10 @@ impl Calling {
         &mut self,
         py: Python<'_>,
         payload: &Payload<'_, '_>,
-        asking: &Asking<'_>,
+        options: &CallOptions<'_>,
     ) -> Result<(u64, ReplyTaken), CallError> {
-        let correlation_id = self.send(py, payload, asking)?;
-        match self.await_reply(py, correlation_id, asking.spins, asking.limit) {
+        let correlation_id = self.send(py, payload, options)?;
+        match self.await_reply(py, correlation_id, options.spins, options.limit) {
             Ok(reply) => Ok((correlation_id, reply)),
             Err(error) => {
                 // The callee knows the call's deadline.
@@ -199,7 +205,7 @@ impl Calling {
 
     /// Waits without the interpreter, in the mode of one call.
     #[cold]
-    pub(crate) fn waiting<T: Send>(
+    pub(crate) fn wait_detached<T: Send>(
         &mut self,
         py: Python<'_>,
         spins: Option<PollingMode>,
@@ -210,22 +216,22 @@ impl Calling {
         if let Some(before) = before {
             self.caller.swap_polling_mode(before);
         }
-        self.renew()?;
+        self.update_closer()?;
         outcome
     }
 
     /// Has the bus close the present connection, which may be a new one.
-    pub(crate) fn renew(&self) -> Result<(), CallError> {
-        if self.caller.may_reconnect() && !self.ending.renew(self.caller.closer()) {
+    pub(crate) fn update_closer(&self) -> Result<(), CallError> {
+        if self.caller.may_reconnect() && !self.closer.replace(self.caller.closer()) {
             return Err(CallError::ClosedHere);
         }
         Ok(())
     }
 
     /// Marks a reply in place as lent to a guard.
-    pub(crate) fn lend(&mut self, position: u64) {
+    pub(crate) fn mark_in_use(&mut self, position: u64) {
         self.taken = Some(position);
-        self.replies = Occupied::ByGuard;
+        self.replies = InUse::ByGuard;
     }
 
     /// Gives a reply in place back that was not lent.
@@ -236,7 +242,7 @@ impl Calling {
 
     /// Gives back the reply that is lent.
     pub(crate) fn give_back(&mut self) {
-        self.replies = Occupied::No;
+        self.replies = InUse::No;
         if let Some(position) = self.taken.take() {
             self.caller.release_reply(position);
         }

@@ -1,24 +1,22 @@
 //! Contracts: the meaning of an endpoint's hints. `tachyon._contract` reads the hints, this module applies them.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
-use core::time::Duration;
 
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView, PyString, PyTuple, PyType};
 use tachyon::__binding::{CallerSteps, Place, error_fields};
-use tachyon::{CallError, Caller, Description, EndpointDescription};
+use tachyon::{Caller, Description, EndpointDescription};
 
-use crate::errors::{BadReplyError, BadRequestError, Raise};
+use crate::errors::{BadReplyError, BadRequestError};
 use crate::memory::buffer_export::type_name;
 use crate::memory::payload::has_buffer;
-use crate::rpc::rpc_bus::RpcBus;
 use crate::runtime::invoke::call_one;
 use crate::runtime::package::imported;
-use crate::values::plan::Plan;
+use crate::values::plan::{Plan, plan_mismatch};
 use crate::values::read;
-use crate::values::write::{self, Room};
+use crate::values::write::{self, Scratch};
 
 /// The form of a request or a reply.
 pub(crate) enum Form {
@@ -59,8 +57,8 @@ impl Form {
     }
 
     /// Whether a handler may get a view of the request.
-    fn lends(&self) -> bool {
-        matches!(self, Self::View) || self.plan().is_some_and(|plan| plan.get().lends)
+    fn reads_in_place(&self) -> bool {
+        matches!(self, Self::View) || self.plan().is_some_and(|plan| plan.get().reads_in_place)
     }
 }
 
@@ -80,11 +78,11 @@ struct Raised {
 }
 
 /// A message to be sent.
-pub(crate) enum Written<'py> {
-    Nothing,
+pub(crate) enum Encoded<'py> {
+    Empty,
     /// Bytes, or an array, as they are.
     Object(Bound<'py, PyAny>),
-    Room(Room),
+    Scratch(Scratch),
 }
 
 /// The contract of one endpoint.
@@ -144,8 +142,8 @@ impl Contract {
     }
 
     /// Whether a handler has to see the request in place.
-    pub(crate) fn lends(&self) -> bool {
-        self.request.lends()
+    pub(crate) fn reads_in_place(&self) -> bool {
+        self.request.reads_in_place()
     }
 
     /// The name of the one parameter.
@@ -233,21 +231,21 @@ impl Contract {
     }
 
     /// The message of a request.
-    pub(crate) fn request<'py>(&self, values: &[Bound<'py, PyAny>]) -> PyResult<Written<'py>> {
+    pub(crate) fn request<'py>(&self, values: &[Bound<'py, PyAny>]) -> PyResult<Encoded<'py>> {
         match (&self.request, values) {
-            (Form::Empty, []) => Ok(Written::Nothing),
+            (Form::Empty, []) => Ok(Encoded::Empty),
             (Form::Value(plan), [value]) => {
                 let own = self.parameters.first().map_or_else(String::new, |own| own.name.to_string());
                 let place = format!("{}: {own}", self.name);
                 write_value(plan.get(), value, &Place::Whole(&place))
             }
             (Form::Fields(plan), values) => {
-                let mut room = Room::take();
-                write::fields(plan.get(), values, &mut room).map_err(|error| self.named(values, error))?;
-                Ok(Written::Room(room))
+                let mut scratch = Scratch::take();
+                write::fields(plan.get(), values, &mut scratch).map_err(|error| self.named(values, error))?;
+                Ok(Encoded::Scratch(scratch))
             }
-            (_, [value]) => Ok(Written::Object(value.clone())),
-            _ => Err(read::unfit()),
+            (_, [value]) => Ok(Encoded::Object(value.clone())),
+            _ => Err(plan_mismatch()),
         }
     }
 
@@ -270,19 +268,20 @@ impl Contract {
     }
 
     /// The message of a reply.
-    pub(crate) fn answer<'py>(&self, value: Bound<'py, PyAny>) -> PyResult<Written<'py>> {
+    pub(crate) fn answer<'py>(&self, value: Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
         let place = Place::Whole("the reply");
         let written = match &self.reply {
-            Form::Empty if value.is_none() => return Ok(Written::Nothing),
+            Form::Empty if value.is_none() => return Ok(Encoded::Empty),
             Form::Empty => {
                 let found = type_name(&value)?;
                 Err(PyTypeError::new_err(format!("the reply is nothing, not {found}")))
             }
             Form::Value(plan) => write_value(plan.get(), &value, &place),
             Form::Fields(plan) => {
-                let mut room = Room::take();
+                let mut scratch = Scratch::take();
                 // Its one field is called so.
-                write::fields(plan.get(), core::slice::from_ref(&value), &mut room).map(|()| Written::Room(room))
+                write::fields(plan.get(), core::slice::from_ref(&value), &mut scratch)
+                    .map(|()| Encoded::Scratch(scratch))
             }
             // A function with hints may have been left without one for its reply, which means bytes.
             Form::View if !self.takes_bytes() && !has_buffer(&value) => {
@@ -291,7 +290,7 @@ impl Contract {
                     "the reply is bytes, not {found}; give it a hint, such as `-> str`, `-> tachyon.f64` or `-> None`"
                 )))
             }
-            Form::View | Form::Bytes | Form::ByteArray => return Ok(Written::Object(value)),
+            Form::View | Form::Bytes | Form::ByteArray => return Ok(Encoded::Object(value)),
         };
         written.map_err(|error| {
             let py = value.py();
@@ -307,7 +306,7 @@ impl Contract {
         })
     }
 
-    /// Calls a handler with what a request's bytes are; `view` shows them, if the contract [`lends`](Self::lends).
+    /// Calls a handler with what a request's bytes are; `view` shows them, if the contract [`reads_in_place`](Self::reads_in_place).
     ///
     /// # Errors
     /// `BadRequestError` for a request that is none; otherwise what the handler raised.
@@ -321,7 +320,7 @@ impl Contract {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = function.py();
         let take = |plan: &Py<Plan>, place: &str| match view {
-            Some(view) => read::lent(plan.bind(py), request, view, is_private, place),
+            Some(view) => read::in_place(plan.bind(py), request, view, is_private, place),
             None => read::own(plan.bind(py), request, is_private, place),
         };
         match &self.request {
@@ -332,7 +331,7 @@ impl Contract {
             }
             Form::View => match view {
                 Some(view) => call_one(function, view.as_any()),
-                None => Err(read::unfit()),
+                None => Err(plan_mismatch()),
             },
             Form::Bytes => call_one(function, PyBytes::new(py, request).as_any()),
             Form::ByteArray => call_one(function, PyByteArray::new(py, request).as_any()),
@@ -421,13 +420,13 @@ impl Contract {
 
 /// The message that one value is.
 #[inline]
-fn write_value<'py>(plan: &Plan, value: &Bound<'py, PyAny>, place: &Place<'_>) -> PyResult<Written<'py>> {
+fn write_value<'py>(plan: &Plan, value: &Bound<'py, PyAny>, place: &Place<'_>) -> PyResult<Encoded<'py>> {
     if let Some(array) = write::whole_array(plan, value, place)? {
-        return Ok(Written::Object(array));
+        return Ok(Encoded::Object(array));
     }
-    let mut room = Room::take();
-    write::message(plan, value, place, &mut room)?;
-    Ok(Written::Room(room))
+    let mut scratch = Scratch::take();
+    write::message(plan, value, place, &mut scratch)?;
+    Ok(Encoded::Scratch(scratch))
 }
 
 #[pymethods]
@@ -513,31 +512,4 @@ pub(crate) fn described(json: &str) -> PyResult<EndpointDescription> {
 /// A function's docstring, tidied.
 pub(crate) fn doc(function: &Bound<'_, PyAny>) -> PyResult<String> {
     imported!(function.py(), "tachyon._contract", "doc_of")?.call1((function,))?.extract()
-}
-
-/// The callee's endpoints, as the JSON of a description.
-pub(crate) fn describe(bus: &Bound<'_, RpcBus>, timeout: Option<Duration>) -> PyResult<String> {
-    let description = control(bus, |caller| match timeout {
-        Some(timeout) => caller.describe_timeout(timeout),
-        None => caller.describe(),
-    })?;
-    Ok(description.to_json())
-}
-
-/// How many seconds the callee takes to say that it is there.
-pub(crate) fn ping(bus: &Bound<'_, RpcBus>, timeout: Option<Duration>) -> PyResult<f64> {
-    let took = control(bus, |caller| caller.ping(timeout.unwrap_or(Duration::MAX)))?;
-    Ok(took.as_secs_f64())
-}
-
-/// Asks the callee, without the interpreter.
-fn control<T: Send>(
-    bus: &Bound<'_, RpcBus>,
-    ask: impl FnOnce(&mut Caller) -> Result<T, CallError> + Send,
-) -> PyResult<T> {
-    let mut forward = bus.get().forward()?;
-    let calling = forward.calling()?;
-    calling.replies.check()?;
-    calling.requests.check()?;
-    calling.waiting(bus.py(), None, ask).map_err(Raise::raise)
 }

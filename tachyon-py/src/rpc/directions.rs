@@ -4,91 +4,91 @@ use pyo3::prelude::*;
 use tachyon::__binding::{CallerSteps, rpc_caller};
 use tachyon::PollingMode;
 
-use crate::bus::lifetime::{Ending, closed};
-use crate::bus::ring_ends::{Inlet, Occupied, Outlet};
-use crate::bus::try_lock::{Debt, Settle};
+use crate::bus::lifetime::{SharedCloser, closed};
+use crate::bus::ring_ends::{InUse, RxEnd, TxEnd};
+use crate::bus::try_lock::{DelayedRelease, Release};
 use crate::errors::{BusyError, Raise, WrongDirectionError};
-use crate::rpc::caller_end::Calling;
+use crate::rpc::caller_end::CallerEnd;
 
 /// What this side is, and what it does with the forward ring.
 #[allow(clippy::large_enum_variant, reason = "there is one of them per bus, on the heap with it")]
-pub(crate) enum Forward {
-    Undecided(tachyon::RpcBus),
+pub(crate) enum ForwardRole {
+    Unassigned(tachyon::RpcBus),
     /// A caller owns both directions: while it waits for room it takes replies.
-    Calling(Calling),
+    Calling(CallerEnd),
     /// A callee receives here.
-    Serving(Inlet),
+    Serving(RxEnd),
     Closed,
 }
 
 /// This side of the forward ring, as whoever has the turn sees it.
-pub(crate) struct ForwardLine {
-    pub(crate) end: Forward,
+pub(crate) struct ForwardDirection {
+    pub(crate) role: ForwardRole,
     pub(crate) polling: PollingMode,
     pub(crate) closing: bool,
     /// Whether an event loop has this side, and everybody else is refused.
-    pub(crate) attended: bool,
-    pub(crate) ending: Ending,
+    pub(crate) owned_by_loop: bool,
+    pub(crate) closer: SharedCloser,
 }
 
-impl ForwardLine {
+impl ForwardDirection {
     pub(crate) fn check_open(&self) -> PyResult<()> {
         if self.closing { Err(closed()) } else { Ok(()) }
     }
 
     /// Fails unless this side is open, and no event loop has it.
     pub(crate) fn check_free(&self) -> PyResult<()> {
-        if self.attended { Err(attended()) } else { self.check_open() }
+        if self.owned_by_loop { Err(owned_by_loop()) } else { self.check_open() }
     }
 
     /// The calling end; an undecided bus becomes it.
     #[inline]
-    pub(crate) fn calling(&mut self) -> PyResult<&mut Calling> {
+    pub(crate) fn calling(&mut self) -> PyResult<&mut CallerEnd> {
         self.check_free()?;
         self.as_calling()
     }
 
     /// The calling end for the event loop that attends to it.
     #[inline]
-    pub(crate) fn attended_calling(&mut self) -> PyResult<&mut Calling> {
-        if !self.attended {
+    pub(crate) fn loop_calling(&mut self) -> PyResult<&mut CallerEnd> {
+        if !self.owned_by_loop {
             return Err(closed());
         }
         self.as_calling()
     }
 
-    fn as_calling(&mut self) -> PyResult<&mut Calling> {
+    fn as_calling(&mut self) -> PyResult<&mut CallerEnd> {
         self.check_open()?;
-        if let Forward::Undecided(bus) = &self.end {
-            let mut calling = Calling::new(rpc_caller(bus).map_err(Raise::raise)?, self.ending.clone());
+        if let ForwardRole::Unassigned(bus) = &self.role {
+            let mut calling = CallerEnd::new(rpc_caller(bus).map_err(Raise::raise)?, self.closer.clone());
             calling.set_polling_mode(self.polling);
-            self.end = Forward::Calling(calling);
+            self.role = ForwardRole::Calling(calling);
         }
-        match &mut self.end {
-            Forward::Calling(calling) => Ok(calling),
-            Forward::Serving(_) => {
+        match &mut self.role {
+            ForwardRole::Calling(calling) => Ok(calling),
+            ForwardRole::Serving(_) => {
                 Err(WrongDirectionError::new_err("this side serves, so it cannot call; open a second bus for that"))
             }
-            Forward::Undecided(_) | Forward::Closed => Err(closed()),
+            ForwardRole::Unassigned(_) | ForwardRole::Closed => Err(closed()),
         }
     }
 
     /// Where requests arrive, on a side that serves already.
     #[inline]
-    pub(crate) fn serving(&mut self) -> PyResult<&mut Inlet> {
+    pub(crate) fn serving(&mut self) -> PyResult<&mut RxEnd> {
         self.check_free()?;
-        match &mut self.end {
-            Forward::Serving(inlet) => Ok(inlet),
-            Forward::Calling(_) => {
+        match &mut self.role {
+            ForwardRole::Serving(rx_end) => Ok(rx_end),
+            ForwardRole::Calling(_) => {
                 Err(WrongDirectionError::new_err("this side calls, so it cannot serve; open a second bus for that"))
             }
-            Forward::Undecided(_) | Forward::Closed => Err(closed()),
+            ForwardRole::Unassigned(_) | ForwardRole::Closed => Err(closed()),
         }
     }
 
     /// Takes this side for an event loop; a loop that had it before has it no more.
-    pub(crate) fn attend(&mut self) -> PyResult<&mut Calling> {
-        let had = self.attended;
+    pub(crate) fn take_for_loop(&mut self) -> PyResult<&mut CallerEnd> {
+        let had = self.owned_by_loop;
         let calling = self.as_calling()?;
         calling.replies.check()?;
         calling.requests.check()?;
@@ -99,90 +99,90 @@ impl ForwardLine {
                 "calls of this bus are still waited for; `wait` for them or `forget` them first",
             ));
         }
-        self.attended = true;
+        self.owned_by_loop = true;
         self.as_calling()
     }
 
     /// Gives this side back.
-    pub(crate) fn unattend(&mut self) {
-        self.attended = false;
-        if let Forward::Calling(calling) = &mut self.end {
+    pub(crate) fn release_from_loop(&mut self) {
+        self.owned_by_loop = false;
+        if let ForwardRole::Calling(calling) = &mut self.role {
             calling.caller.disarm();
             calling.caller.recycle();
         }
-        self.let_go();
+        self.close_if_free();
     }
 
-    fn let_go(&mut self) {
-        if self.attended {
+    fn close_if_free(&mut self) {
+        if self.owned_by_loop {
             return;
         }
-        let idle = match &self.end {
-            Forward::Calling(calling) => calling.is_idle(),
-            Forward::Serving(inlet) => inlet.occupied == Occupied::No,
-            Forward::Undecided(_) | Forward::Closed => true,
+        let idle = match &self.role {
+            ForwardRole::Calling(calling) => calling.is_idle(),
+            ForwardRole::Serving(rx_end) => rx_end.in_use == InUse::No,
+            ForwardRole::Unassigned(_) | ForwardRole::Closed => true,
         };
         if self.closing && idle {
-            self.end = Forward::Closed;
+            self.role = ForwardRole::Closed;
         }
     }
 }
 
 /// A side that an event loop has.
 #[cold]
-fn attended() -> PyErr {
+fn owned_by_loop() -> PyErr {
     BusyError::new_err(
         "this bus belongs to an event loop since `acall` or `serve_async` used it; await those, or open another bus",
     )
 }
 
-impl Settle for ForwardLine {
-    fn settle(&mut self, debt: Debt) {
-        match (debt, &mut self.end) {
-            (Debt::Release, Forward::Calling(calling)) => calling.give_back(),
-            (Debt::Release, Forward::Serving(inlet)) => inlet.give_back(),
-            (Debt::RollBack, Forward::Calling(calling)) => calling.roll_back(),
-            (Debt::Close, _) => self.closing = true,
+impl Release for ForwardDirection {
+    fn apply(&mut self, release: DelayedRelease) {
+        match (release, &mut self.role) {
+            (DelayedRelease::Message, ForwardRole::Calling(calling)) => calling.give_back(),
+            (DelayedRelease::Message, ForwardRole::Serving(rx_end)) => rx_end.give_back(),
+            (DelayedRelease::Reservation, ForwardRole::Calling(calling)) => calling.roll_back(),
+            (DelayedRelease::Connection, _) => self.closing = true,
             _ => {}
         }
-        self.let_go();
+        self.close_if_free();
     }
 }
 
 /// This side of the reverse ring, where a callee replies; empty before that is decided, and for a caller.
-pub(crate) struct ReverseLine {
-    pub(crate) outlet: Option<Outlet>,
+pub(crate) struct ReverseDirection {
+    pub(crate) tx_end: Option<TxEnd>,
     pub(crate) closing: bool,
 }
 
-impl ReverseLine {
+impl ReverseDirection {
     #[inline]
-    pub(crate) fn replying(&mut self) -> PyResult<&mut Outlet> {
+    pub(crate) fn replying(&mut self) -> PyResult<&mut TxEnd> {
         if self.closing {
             return Err(closed());
         }
-        self.outlet
+        self.tx_end
             .as_mut()
             .ok_or_else(|| WrongDirectionError::new_err("this side serves nothing, so it cannot reply; `serve` first"))
     }
 
     /// As `replying`, for a request that came with this id.
-    pub(crate) fn replying_to(&mut self, correlation_id: u64) -> PyResult<&mut Outlet> {
-        let outlet = self.replying()?;
-        outlet.ring.check_correlation(correlation_id).map_err(Raise::raise)?;
-        Ok(outlet)
+    pub(crate) fn replying_to(&mut self, correlation_id: u64) -> PyResult<&mut TxEnd> {
+        let tx_end = self.replying()?;
+        tx_end.ring.check_correlation(correlation_id).map_err(Raise::raise)?;
+        Ok(tx_end)
     }
 }
 
-impl Settle for ReverseLine {
-    fn settle(&mut self, debt: Debt) {
-        match (debt, &mut self.outlet) {
-            (Debt::RollBack, Some(outlet)) => outlet.roll_back(),
-            (Debt::Close, _) => self.closing = true,
+impl Release for ReverseDirection {
+    fn apply(&mut self, release: DelayedRelease) {
+        match (release, &mut self.tx_end) {
+            (DelayedRelease::Reservation, Some(tx_end)) => tx_end.roll_back(),
+            (DelayedRelease::Connection, _) => self.closing = true,
             _ => {}
         }
-        if self.closing && self.outlet.as_ref().is_some_and(|outlet| outlet.occupied == Occupied::No) {
-            self.outlet = None;
+        if self.closing && self.tx_end.as_ref().is_some_and(|tx_end| tx_end.in_use == InUse::No) {
+            self.tx_end = None;
         }
     }
 }

@@ -12,9 +12,9 @@ use tachyon::__binding::{Room, Taking, decode_error, plain_type_id};
 use tachyon::{CallError, ErrorKind};
 
 use crate::args::{self, Integer};
-use crate::bus::try_lock::Debt;
+use crate::bus::try_lock::DelayedRelease;
 use crate::errors::Raise;
-use crate::memory::buffer_export::{Ending, Lent, kept_view};
+use crate::memory::buffer_export::{BufferExport, GuardEnd, kept_view_error};
 use crate::rpc::contract::Contract;
 use crate::rpc::error_reply::{error_kind, remote_error};
 use crate::rpc::rpc_bus::RpcBus;
@@ -25,7 +25,7 @@ const RX_GUARD: &str = "RpcRxGuard";
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RpcRxGuard {
     bus: Py<RpcBus>,
-    lent: Lent,
+    buffer: BufferExport,
     type_id: u32,
     correlation_id: u64,
     /// A reply that came before it was waited for lies here and not in a slot.
@@ -34,46 +34,49 @@ pub(crate) struct RpcRxGuard {
 
 impl RpcRxGuard {
     pub(crate) fn in_place(bus: Py<RpcBus>, taking: Taking) -> Self {
-        // SAFETY: the message was just taken, and is released only by `Debt::Release`, which this guard owes when its
+        // SAFETY: the message was just taken, and is released only by `DelayedRelease::Message`, which this guard owes when its
         // lending has ended; until then the bus, which `bus` keeps, keeps its memory, even when it is closed.
-        let lent = unsafe { Lent::new(taking.data(), taking.len(), false) };
-        Self { bus, lent, type_id: taking.type_id(), correlation_id: taking.correlation_id(), kept: None }
+        let buffer = unsafe { BufferExport::new(taking.data(), taking.len(), false) };
+        Self { bus, buffer, type_id: taking.type_id(), correlation_id: taking.correlation_id(), kept: None }
     }
 
     pub(crate) fn kept(bus: Py<RpcBus>, correlation_id: u64, type_id: u32, payload: Vec<u8>) -> Self {
         // SAFETY: the bytes lie on the heap, where nobody moves or changes them while this guard, which owns them,
         // lives; every view keeps it alive.
-        let lent = unsafe { Lent::new(NonNull::from(payload.as_slice()).cast(), payload.len(), false) };
-        Self { bus, lent, type_id, correlation_id, kept: Some(payload) }
+        let buffer = unsafe { BufferExport::new(NonNull::from(payload.as_slice()).cast(), payload.len(), false) };
+        Self { bus, buffer, type_id, correlation_id, kept: Some(payload) }
     }
 
     fn give_back(&self) {
         if self.kept.is_none() {
-            self.bus.get().owe_forward(Debt::Release);
+            self.bus.get().delay_forward(DelayedRelease::Message);
         }
     }
 
     /// A copy of the payload.
     pub(crate) fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        self.lent.to_bytes(py)
+        self.buffer.to_bytes(py)
     }
 
     /// Ends the guard; `false` when views are left.
     pub(crate) fn finish(&self) -> bool {
-        match self.lent.end() {
-            Ending::Now => self.give_back(),
+        match self.buffer.end() {
+            GuardEnd::Free => self.give_back(),
             // Views into a reply on the heap occupy no direction.
-            Ending::Lingers if self.kept.is_none() => {
-                self.bus.get().received_lingers();
+            GuardEnd::OutlivedByViews if self.kept.is_none() => {
+                self.bus.get().received_outlived_by_views();
                 return false;
             }
-            Ending::Lingers | Ending::Before => {}
+            GuardEnd::OutlivedByViews | GuardEnd::EndedBefore => {}
         }
         true
     }
 
     /// What `on_response` makes of the payload, lent for the time of the call.
-    pub(crate) fn lend_to<'py>(slf: &Bound<'py, Self>, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn call_with_view<'py>(
+        slf: &Bound<'py, Self>,
+        function: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let view = PyMemoryView::from(slf.as_any())?;
         let outcome = function.call1((&view,));
         // A release that fails leaves the view counted, which `finish` reports.
@@ -82,7 +85,7 @@ impl RpcRxGuard {
         let ended = slf.get().finish();
         let outcome = outcome?;
         if !ended {
-            kept_view(slf.py().None().bind(slf.py()))?;
+            kept_view_error(slf.py().None().bind(slf.py()))?;
         }
         Ok(outcome)
     }
@@ -92,7 +95,7 @@ impl RpcRxGuard {
         if plain_type_id(self.type_id) != u32::from(tachyon::MSG_TYPE_ERROR) {
             return Ok(None);
         }
-        let payload = self.lent.to_bytes(py)?;
+        let payload = self.buffer.to_bytes(py)?;
         Ok(decode_error(self.type_id, payload.as_bytes()).map(|error| match error.kind {
             // The callee found out first; this side was about to.
             ErrorKind::DeadlinePassed => CallError::TimedOut { sent: true }.raise(),
@@ -106,7 +109,7 @@ impl RpcRxGuard {
     /// Length of the payload in bytes.
     #[getter]
     fn actual_size(&self) -> usize {
-        self.lent.len()
+        self.buffer.len()
     }
 
     /// The message type; 0xFFFF for an error reply.
@@ -131,23 +134,23 @@ impl RpcRxGuard {
     }
 
     fn __len__(&self) -> usize {
-        self.lent.len()
+        self.buffer.len()
     }
 
     unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         // SAFETY: `view` is what Python passed; the guard counts the view out below.
-        unsafe { slf.get().lent.export(slf.as_any(), RX_GUARD, view, flags) }
+        unsafe { slf.get().buffer.export(slf.as_any(), RX_GUARD, view, flags) }
     }
 
     unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
         let _ = view;
-        if self.lent.view_gone() {
+        if self.buffer.view_gone() {
             self.give_back();
         }
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        slf.get().lent.check_open(RX_GUARD)?;
+        slf.get().buffer.check_open(RX_GUARD)?;
         Ok(slf)
     }
 
@@ -159,7 +162,7 @@ impl RpcRxGuard {
         traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let _ = (exc_value, traceback);
-        if self.finish() { Ok(()) } else { kept_view(exc_type) }
+        if self.finish() { Ok(()) } else { kept_view_error(exc_type) }
     }
 
     fn __repr__(&self) -> String {
@@ -167,15 +170,15 @@ impl RpcRxGuard {
             "<tachyon.RpcRxGuard correlation_id={} type_id={} actual_size={}{}>",
             self.correlation_id,
             self.type_id(),
-            self.lent.len(),
-            if self.lent.is_open() { "" } else { " released" },
+            self.buffer.len(),
+            if self.buffer.is_open() { "" } else { " released" },
         )
     }
 }
 
 impl Drop for RpcRxGuard {
     fn drop(&mut self) {
-        if self.lent.abandoned() {
+        if self.buffer.abandoned() {
             self.give_back();
         }
     }
@@ -189,7 +192,7 @@ const TX_GUARD: &str = "RpcTxGuard";
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RpcTxGuard {
     bus: Py<RpcBus>,
-    lent: Lent,
+    buffer: BufferExport,
     actual_size: AtomicUsize,
     msg_type: AtomicU16,
     /// The request this answers; `None` if it is one.
@@ -210,10 +213,10 @@ impl RpcTxGuard {
         // SAFETY: the room was just reserved, and the bus reserves no other on this direction until it is published or
         // rolled back, which this guard asks for when its lending has ended; until then the bus, which `bus` keeps,
         // keeps its memory.
-        let lent = unsafe { Lent::new(room.data(), room.len(), true) };
+        let buffer = unsafe { BufferExport::new(room.data(), room.len(), true) };
         Self {
             bus,
-            lent,
+            buffer,
             actual_size: AtomicUsize::new(room.len()),
             msg_type: AtomicU16::new(msg_type),
             answers,
@@ -224,9 +227,9 @@ impl RpcTxGuard {
     fn roll_back(&self) {
         let bus = self.bus.get();
         if self.answers.is_some() {
-            bus.owe_reverse(Debt::RollBack);
+            bus.delay_reverse(DelayedRelease::Reservation);
         } else {
-            bus.owe_forward(Debt::RollBack);
+            bus.delay_forward(DelayedRelease::Reservation);
         }
     }
 
@@ -251,7 +254,7 @@ impl RpcTxGuard {
 
     #[setter]
     fn set_actual_size(&self, actual_size: Integer) -> PyResult<()> {
-        let size = args::at_most("actual_size", actual_size, self.lent.len())?;
+        let size = args::at_most("actual_size", actual_size, self.buffer.len())?;
         self.actual_size.store(size, Ordering::Relaxed);
         Ok(())
     }
@@ -278,23 +281,23 @@ impl RpcTxGuard {
     }
 
     fn __len__(&self) -> usize {
-        self.lent.len()
+        self.buffer.len()
     }
 
     unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         // SAFETY: `view` is what Python passed; the guard counts the view out below.
-        unsafe { slf.get().lent.export(slf.as_any(), TX_GUARD, view, flags) }
+        unsafe { slf.get().buffer.export(slf.as_any(), TX_GUARD, view, flags) }
     }
 
     unsafe fn __releasebuffer__(&self, view: *mut ffi::Py_buffer) {
         let _ = view;
-        if self.lent.view_gone() {
+        if self.buffer.view_gone() {
             self.roll_back();
         }
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        slf.get().lent.check_open(TX_GUARD)?;
+        slf.get().buffer.check_open(TX_GUARD)?;
         Ok(slf)
     }
 
@@ -306,29 +309,29 @@ impl RpcTxGuard {
         traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let _ = (exc_value, traceback);
-        match self.lent.end() {
-            Ending::Now if exc_type.is_none() => self.publish(),
-            Ending::Now => {
+        match self.buffer.end() {
+            GuardEnd::Free if exc_type.is_none() => self.publish(),
+            GuardEnd::Free => {
                 self.roll_back();
                 Ok(())
             }
-            Ending::Lingers => {
-                self.bus.get().reserved_lingers(self.answers.is_some());
-                kept_view(exc_type)
+            GuardEnd::OutlivedByViews => {
+                self.bus.get().reserved_outlived_by_views(self.answers.is_some());
+                kept_view_error(exc_type)
             }
-            Ending::Before => Ok(()),
+            GuardEnd::EndedBefore => Ok(()),
         }
     }
 
     fn __repr__(&self) -> String {
-        let ended = if self.lent.is_open() { "" } else { " released" };
+        let ended = if self.buffer.is_open() { "" } else { " released" };
         format!("<tachyon.RpcTxGuard msg_type={} actual_size={}{ended}>", self.msg_type(), self.actual_size())
     }
 }
 
 impl Drop for RpcTxGuard {
     fn drop(&mut self) {
-        if self.lent.abandoned() {
+        if self.buffer.abandoned() {
             self.roll_back();
         }
     }

@@ -5,6 +5,7 @@ pub(crate) mod contract;
 pub(crate) mod description;
 pub(crate) mod directions;
 pub(crate) mod endpoint;
+pub(crate) mod endpoint_call;
 pub(crate) mod error_reply;
 pub(crate) mod guards;
 pub(crate) mod pool;

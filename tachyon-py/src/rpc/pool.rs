@@ -42,7 +42,7 @@ impl PoolPlaces {
         };
         match lease {
             Ok(lease) => Ok(PoolLease { state: Mutex::new(State::Held(lease)) }),
-            Err(NoLease::Interrupted) => Err(interrupt::raised()),
+            Err(NoLease::Interrupted) => Err(interrupt::pending_exception()),
             Err(NoLease::Closed) => Err(closed()),
             Err(NoLease::TimedOut) => Err(self.exhausted()),
         }
@@ -93,7 +93,7 @@ fn closed() -> PyErr {
 enum State {
     Asking(LeaseRequest<Py<RpcBus>>),
     Held(Lease<Py<RpcBus>>),
-    Left,
+    Returned,
 }
 
 /// A place of a pool: asked for, held, or given back.
@@ -109,7 +109,7 @@ impl PoolLease {
 
     /// Takes the lease out, to be dropped without the lock: the drop may wake a waiter, whose function may call back.
     fn end(&self) -> State {
-        mem::replace(&mut *self.state(), State::Left)
+        mem::replace(&mut *self.state(), State::Returned)
     }
 }
 
@@ -122,7 +122,7 @@ impl PoolLease {
         let polled = match &mut *state {
             State::Asking(request) => request.poll(&waker),
             State::Held(_) => return Ok(true),
-            State::Left => return Ok(false),
+            State::Returned => return Ok(false),
         };
         let Poll::Ready(lease) = polled else { return Ok(false) };
         let lease = lease.map_err(|StockClosed| closed())?;
@@ -137,7 +137,7 @@ impl PoolLease {
         loop {
             let found = match &mut *self.state() {
                 State::Held(lease) => lease.next_idle(),
-                State::Asking(_) | State::Left => None,
+                State::Asking(_) | State::Returned => None,
             };
             let bus = found?;
             // The peer may have gone while the bus was idle.

@@ -3,29 +3,27 @@
 use core::time::Duration;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 use tachyon::__binding::{CallerSteps, Driven, ReplyTaken, Taking, answer_control, rpc_callee, rpc_closer, rpc_driven};
-use tachyon::{PollingMode, ServeError};
+use tachyon::{CallError, Caller, PollingMode, ServeError};
 
 use crate::args::{self, Integer};
 use crate::bus::lifetime::{Lifetime, calling_options, closed, options};
-use crate::bus::ring_ends::{Inlet, Occupied, Outlet, busy};
-use crate::bus::try_lock::{Debt, Held, Settle, Turn};
+use crate::bus::ring_ends::{InUse, RemainingTimeout, RxEnd, TxEnd, busy};
+use crate::bus::try_lock::{DelayedRelease, Guard, Release, TryLock};
 use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
 use crate::memory::buffer_export::type_name;
 use crate::memory::payload::Payload;
-use crate::rpc::caller_end::{Asking, Calling};
-use crate::rpc::contract;
-use crate::rpc::directions::{Forward, ForwardLine, ReverseLine};
+use crate::rpc::caller_end::{CallOptions, CallerEnd};
+use crate::rpc::directions::{ForwardDirection, ForwardRole, ReverseDirection};
 use crate::rpc::guards::{RpcRxGuard, RpcTxGuard};
 use crate::runtime::interrupt::detached;
 use crate::runtime::package::imported;
-use crate::serve::dispatcher::RpcDispatcher;
+use crate::serve::endpoint_table::RpcDispatcher;
 
 /// A bus for calls: requests on the forward ring, replies on the reverse ring.
 ///
@@ -33,59 +31,64 @@ use crate::serve::dispatcher::RpcDispatcher;
 /// may serve in one thread and reply in another. A second thread on the same direction gets `BusyError`.
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RpcBus {
-    forward: Turn<ForwardLine>,
-    reverse: Turn<ReverseLine>,
+    forward: TryLock<ForwardDirection>,
+    reverse: TryLock<ReverseDirection>,
     lifetime: Lifetime,
     /// The event loop's part of this bus, a `Line` of `tachyon._calls`. Here and in no table, since it leads back to the
     /// bus by the tasks that wait for calls: the collector sees the whole cycle.
-    line: Mutex<Option<Py<PyAny>>>,
+    loop_connection: Mutex<Option<Py<PyAny>>>,
 }
 
 impl RpcBus {
     pub(crate) fn over(bus: tachyon::RpcBus, path: PathBuf) -> Self {
         let lifetime = Lifetime::new(path, rpc_closer(&bus));
-        Self::from_end(Forward::Undecided(bus), lifetime)
+        Self::from_role(ForwardRole::Unassigned(bus), lifetime)
     }
 
     /// A bus that calls from the beginning.
-    fn over_caller(caller: tachyon::Caller, path: PathBuf) -> Self {
+    fn over_caller(caller: Caller, path: PathBuf) -> Self {
         let lifetime = Lifetime::new(path, caller.closer());
-        Self::from_end(Forward::Calling(Calling::new(caller, lifetime.ending())), lifetime)
+        Self::from_role(ForwardRole::Calling(CallerEnd::new(caller, lifetime.shared_closer())), lifetime)
     }
 
-    fn from_end(end: Forward, lifetime: Lifetime) -> Self {
-        let (polling, ending) = (PollingMode::Adaptive, lifetime.ending());
-        let forward = ForwardLine { end, polling, closing: false, attended: false, ending };
-        let reverse = ReverseLine { outlet: None, closing: false };
-        Self { forward: Turn::new(forward), reverse: Turn::new(reverse), lifetime, line: Mutex::default() }
+    fn from_role(role: ForwardRole, lifetime: Lifetime) -> Self {
+        let (polling, closer) = (PollingMode::Adaptive, lifetime.shared_closer());
+        let forward = ForwardDirection { role, polling, closing: false, owned_by_loop: false, closer };
+        let reverse = ReverseDirection { tx_end: None, closing: false };
+        Self {
+            forward: TryLock::new(forward),
+            reverse: TryLock::new(reverse),
+            lifetime,
+            loop_connection: Mutex::default(),
+        }
     }
 
-    fn line(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn loop_connection(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.loop_connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[inline]
-    pub(crate) fn forward(&self) -> PyResult<Held<'_, ForwardLine>> {
-        self.forward.try_take().ok_or_else(busy)
+    pub(crate) fn forward(&self) -> PyResult<Guard<'_, ForwardDirection>> {
+        self.forward.try_lock().ok_or_else(busy)
     }
 
     #[inline]
-    pub(crate) fn reverse(&self) -> PyResult<Held<'_, ReverseLine>> {
-        self.reverse.try_take().ok_or_else(busy)
+    pub(crate) fn reverse(&self) -> PyResult<Guard<'_, ReverseDirection>> {
+        self.reverse.try_lock().ok_or_else(busy)
     }
 
     /// The forward ring of a side that serves; an undecided bus becomes one.
     #[inline]
-    pub(crate) fn to_serve(&self) -> PyResult<Held<'_, ForwardLine>> {
+    pub(crate) fn to_serve(&self) -> PyResult<Guard<'_, ForwardDirection>> {
         let mut forward = self.forward()?;
         forward.check_free()?;
-        if let Forward::Undecided(bus) = &forward.end {
+        if let ForwardRole::Unassigned(bus) = &forward.role {
             let mut reverse = self.reverse()?;
             let (mut requests, mut replies) = rpc_callee(bus).map_err(Raise::raise)?;
             requests.set_polling_mode(forward.polling);
             replies.set_polling_mode(forward.polling);
-            reverse.outlet = Some(Outlet::new(replies));
-            forward.end = Forward::Serving(Inlet::new(requests));
+            reverse.tx_end = Some(TxEnd::new(replies));
+            forward.role = ForwardRole::Serving(RxEnd::new(requests));
         }
         Ok(forward)
     }
@@ -94,13 +97,13 @@ impl RpcBus {
     pub(crate) fn drive(&self) -> PyResult<Driven> {
         let mut forward = self.forward()?;
         forward.check_free()?;
-        let Forward::Undecided(bus) = &forward.end else {
+        let ForwardRole::Unassigned(bus) = &forward.role else {
             return Err(WrongDirectionError::new_err(
                 "this side was used already, and an event loop serves a bus from the beginning; open another one",
             ));
         };
         let driven = rpc_driven(bus).map_err(Raise::raise)?.map_err(|error| ServeError::Io(error).raise())?;
-        forward.attended = true;
+        forward.owned_by_loop = true;
         Ok(driven)
     }
 
@@ -111,11 +114,11 @@ impl RpcBus {
     /// Makes a caller fit for its next user: forgets its calls, restores the default settings. False when that cannot be,
     /// because the peer is gone, a guard is open, an event loop has the bus, or it serves.
     pub(crate) fn recycle(&self) -> bool {
-        let Some(mut forward) = self.forward.try_take() else { return false };
-        let ForwardLine { end, polling, closing, attended, .. } = &mut *forward;
-        match end {
-            Forward::Undecided(bus) if !*closing && !*attended => matches!(bus.state(), tachyon::State::Open),
-            Forward::Calling(calling) if !*closing && !*attended && calling.is_idle() => {
+        let Some(mut forward) = self.forward.try_lock() else { return false };
+        let ForwardDirection { role, polling, closing, owned_by_loop, .. } = &mut *forward;
+        match role {
+            ForwardRole::Unassigned(bus) if !*closing && !*owned_by_loop => matches!(bus.state(), tachyon::State::Open),
+            ForwardRole::Calling(calling) if !*closing && !*owned_by_loop && calling.is_idle() => {
                 *polling = PollingMode::Adaptive;
                 calling.caller.swap_polling_mode(PollingMode::Adaptive);
                 calling.caller.recycle()
@@ -128,55 +131,55 @@ impl RpcBus {
     pub(crate) fn undrive(&self) {
         self.close();
         // The loop was the only one to use it.
-        if let Some(mut forward) = self.forward.try_take() {
-            forward.unattend();
+        if let Some(mut forward) = self.forward.try_lock() {
+            forward.release_from_loop();
         }
     }
 
     /// Settles what a guard on the forward ring, or on a caller's replies, owes when it ends.
-    pub(crate) fn owe_forward(&self, debt: Debt) {
-        self.forward.owe(debt);
+    pub(crate) fn delay_forward(&self, release: DelayedRelease) {
+        self.forward.delay(release);
     }
 
     /// Settles what a guard on a callee's replies owes when it ends.
-    pub(crate) fn owe_reverse(&self, debt: Debt) {
-        self.reverse.owe(debt);
+    pub(crate) fn delay_reverse(&self, release: DelayedRelease) {
+        self.reverse.delay(release);
     }
 
     /// Notes that a received message has ended with views left.
-    pub(crate) fn received_lingers(&self) {
-        if let Some(mut forward) = self.forward.try_take() {
-            match &mut forward.end {
-                Forward::Calling(calling) => calling.replies = Occupied::ByViews,
-                Forward::Serving(inlet) => inlet.occupied = Occupied::ByViews,
-                Forward::Undecided(_) | Forward::Closed => {}
+    pub(crate) fn received_outlived_by_views(&self) {
+        if let Some(mut forward) = self.forward.try_lock() {
+            match &mut forward.role {
+                ForwardRole::Calling(calling) => calling.replies = InUse::ByViews,
+                ForwardRole::Serving(rx_end) => rx_end.in_use = InUse::ByViews,
+                ForwardRole::Unassigned(_) | ForwardRole::Closed => {}
             }
         }
     }
 
     /// Notes that a reserved request, or reply, has ended with views left.
-    pub(crate) fn reserved_lingers(&self, is_reply: bool) {
+    pub(crate) fn reserved_outlived_by_views(&self, is_reply: bool) {
         if is_reply {
-            if let Some(mut reverse) = self.reverse.try_take()
-                && let Some(outlet) = &mut reverse.outlet
+            if let Some(mut reverse) = self.reverse.try_lock()
+                && let Some(tx_end) = &mut reverse.tx_end
             {
-                outlet.occupied = Occupied::ByViews;
+                tx_end.in_use = InUse::ByViews;
             }
-        } else if let Some(mut forward) = self.forward.try_take()
-            && let Forward::Calling(calling) = &mut forward.end
+        } else if let Some(mut forward) = self.forward.try_lock()
+            && let ForwardRole::Calling(calling) = &mut forward.role
         {
-            calling.requests = Occupied::ByViews;
+            calling.requests = InUse::ByViews;
         }
     }
 
     /// Sends the request that a guard wrote; gives its correlation id.
     pub(crate) fn publish_call(&self, size: usize, msg_type: u16) -> PyResult<u64> {
-        let Some(mut forward) = self.forward.try_take() else {
-            self.forward.owe(Debt::RollBack);
+        let Some(mut forward) = self.forward.try_lock() else {
+            self.forward.delay(DelayedRelease::Reservation);
             return Err(busy());
         };
         if forward.closing {
-            forward.settle(Debt::RollBack);
+            forward.apply(DelayedRelease::Reservation);
             return Err(closed());
         }
         forward.calling()?.publish(size, msg_type)
@@ -184,12 +187,12 @@ impl RpcBus {
 
     /// Sends the reply that a guard wrote.
     pub(crate) fn publish_reply(&self, size: usize, msg_type: u16, correlation_id: u64) -> PyResult<()> {
-        let Some(mut reverse) = self.reverse.try_take() else {
-            self.reverse.owe(Debt::RollBack);
+        let Some(mut reverse) = self.reverse.try_lock() else {
+            self.reverse.delay(DelayedRelease::Reservation);
             return Err(busy());
         };
         if reverse.closing {
-            reverse.settle(Debt::RollBack);
+            reverse.apply(DelayedRelease::Reservation);
             return Err(closed());
         }
         reverse.replying()?.publish(size, tachyon::make_type_id(0, msg_type), correlation_id)
@@ -263,7 +266,7 @@ impl RpcBus {
         let options = calling_options(timeout, any_uid, ring_sizes)?.probe(probe);
         if reconnect {
             let options = options.reconnect(true);
-            let caller = detached(py, || tachyon::Caller::connect_with(&socket_path, &options))?;
+            let caller = detached(py, || Caller::connect_with(&socket_path, &options))?;
             return Ok(Self::over_caller(caller, socket_path));
         }
         let bus = detached(py, || tachyon::RpcBus::connect_with(&socket_path, &options))?;
@@ -272,28 +275,28 @@ impl RpcBus {
 
     /// The event loop's part of this bus.
     #[getter]
-    fn __tachyon_line__(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.line().as_ref().map(|line| line.clone_ref(py))
+    fn __tachyon_loop_connection__(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.loop_connection().as_ref().map(|connection| connection.clone_ref(py))
     }
 
-    #[setter(__tachyon_line__)]
-    fn set_line(&self, line: Py<PyAny>) {
+    #[setter(__tachyon_loop_connection__)]
+    fn set_loop_connection(&self, connection: Py<PyAny>) {
         // The one before is dropped without the lock: it may have anything to do.
-        let before = self.line().replace(line);
+        let before = self.loop_connection().replace(connection);
         drop(before);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.line.try_lock() {
-            Ok(line) => line.as_ref().map_or(Ok(()), |line| visit.call(line)),
+        match self.loop_connection.try_lock() {
+            Ok(connection) => connection.as_ref().map_or(Ok(()), |connection| visit.call(connection)),
             // Another thread holds it; the collector comes again.
             Err(_) => Ok(()),
         }
     }
 
     fn __clear__(&self) {
-        let line = self.line().take();
-        drop(line);
+        let connection = self.loop_connection().take();
+        drop(connection);
     }
 
     /// Do what `listen` does, under its older name.
@@ -327,8 +330,8 @@ impl RpcBus {
     /// Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable.
     pub(crate) fn close(&self) {
         self.lifetime.close();
-        self.forward.owe(Debt::Close);
-        self.reverse.owe(Debt::Close);
+        self.forward.delay(DelayedRelease::Connection);
+        self.reverse.delay(DelayedRelease::Connection);
     }
 
     /// Whether `close` has been called.
@@ -342,14 +345,14 @@ impl RpcBus {
     /// Raises `NoHandlerError` if the peer cannot say, because no dispatcher serves there.
     #[pyo3(signature = (*, timeout=None))]
     fn describe<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        let json = contract::describe(slf, args::timeout(timeout)?)?;
+        let json = describe(slf, args::timeout(timeout)?)?;
         imported!(slf.py(), "tachyon._description", "from_json")?.call1((json,))
     }
 
     /// Ask the peer whether it is there, and return the seconds its answer took.
     #[pyo3(signature = (*, timeout=None))]
     fn ping(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<f64> {
-        contract::ping(slf, args::timeout(timeout)?)
+        ping(slf, args::timeout(timeout)?)
     }
 
     /// Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message.
@@ -366,13 +369,13 @@ impl RpcBus {
         let mut forward = self.forward()?;
         forward.check_open()?;
         forward.polling = mode;
-        match &mut forward.end {
-            Forward::Calling(calling) => calling.set_polling_mode(mode),
-            Forward::Serving(inlet) => {
-                inlet.ring.set_polling_mode(mode);
+        match &mut forward.role {
+            ForwardRole::Calling(calling) => calling.set_polling_mode(mode),
+            ForwardRole::Serving(rx_end) => {
+                rx_end.ring.set_polling_mode(mode);
                 self.reverse()?.replying()?.ring.set_polling_mode(mode);
             }
-            Forward::Undecided(_) | Forward::Closed => {}
+            ForwardRole::Unassigned(_) | ForwardRole::Closed => {}
         }
         Ok(())
     }
@@ -403,8 +406,8 @@ impl RpcBus {
         let msg_type = args::msg_type(msg_type)?;
         check_most(&payload, max_payload_size)?;
         let spins = args::spins(spin_threshold)?;
-        let asking = Asking { msg_type, spins, limit: args::limit(timeout)?, idempotent: false, contract: None };
-        self.forward()?.calling()?.call(py, &payload, &asking)
+        let options = CallOptions { msg_type, spins, limit: args::limit(timeout)?, idempotent: false, contract: None };
+        self.forward()?.calling()?.call(py, &payload, &options)
     }
 
     /// Reserve room for a request to write in place; its `out_cid` is set once the guard is left.
@@ -418,7 +421,7 @@ impl RpcBus {
         let size = args::size("max_payload_size", max_payload_size)?;
         let msg_type = args::msg_type(msg_type)?;
         let timeout = args::timeout(timeout)?;
-        let room = slf.get().forward()?.calling()?.lend_request(slf.py(), msg_type, size, timeout)?;
+        let room = slf.get().forward()?.calling()?.reserve(slf.py(), msg_type, size, timeout)?;
         Ok(RpcTxGuard::request(slf.clone().unbind(), room, msg_type))
     }
 
@@ -438,7 +441,7 @@ impl RpcBus {
         let mut forward = slf.get().forward()?;
         let calling = forward.calling()?;
         let reply = calling.take(slf.py(), correlation_id, spins, limit)?;
-        Ok(lend_reply(slf, calling, correlation_id, reply))
+        Ok(reply_guard(slf, calling, correlation_id, reply))
     }
 
     /// Give a call up: its handler is cancelled, its late reply dropped. False when no such call is outstanding.
@@ -454,15 +457,15 @@ impl RpcBus {
         let spins = args::spins(spin_threshold)?;
         let timeout = args::timeout(timeout)?;
         let mut forward = slf.get().to_serve()?;
-        let inlet = forward.serving()?;
-        let patience = Patience::new(timeout);
-        let mut taking = inlet.take(slf.py(), spins, timeout)?;
+        let rx_end = forward.serving()?;
+        let remaining = RemainingTimeout::new(timeout);
+        let mut taking = rx_end.take(slf.py(), spins, timeout)?;
         while taking.is_control() {
-            answer(slf.py(), slf.get(), inlet, taking)?;
-            taking = inlet.take(slf.py(), spins, patience.left(slf.py())?)?;
+            answer(slf.py(), slf.get(), rx_end, taking)?;
+            taking = rx_end.take(slf.py(), spins, remaining.left(slf.py())?)?;
         }
-        let taking = inlet.ring.open_request(taking).map_err(Raise::raise)?;
-        inlet.lend(taking);
+        let taking = rx_end.ring.open_request(taking).map_err(Raise::raise)?;
+        rx_end.mark_in_use(taking);
         Ok(RpcRxGuard::in_place(slf.clone().unbind(), taking))
     }
 
@@ -498,7 +501,7 @@ impl RpcBus {
         let size = args::size("max_payload_size", max_payload_size)?;
         let msg_type = args::sixteen_bits("msg_type", msg_type)?;
         let timeout = args::timeout(timeout)?;
-        let room = slf.get().reverse()?.replying_to(correlation_id)?.lend(slf.py(), size, timeout)?;
+        let room = slf.get().reverse()?.replying_to(correlation_id)?.reserve(slf.py(), size, timeout)?;
         Ok(RpcTxGuard::reply(slf.clone().unbind(), room, msg_type, correlation_id))
     }
 
@@ -518,16 +521,43 @@ impl RpcBus {
     }
 }
 
-/// A guard over a reply that was taken.
-pub(crate) fn lend_reply(
+/// The callee's endpoints, as the JSON of a description.
+fn describe(bus: &Bound<'_, RpcBus>, timeout: Option<Duration>) -> PyResult<String> {
+    let description = ask_callee(bus, |caller| match timeout {
+        Some(timeout) => caller.describe_timeout(timeout),
+        None => caller.describe(),
+    })?;
+    Ok(description.to_json())
+}
+
+/// How many seconds the callee takes to say that it is there.
+fn ping(bus: &Bound<'_, RpcBus>, timeout: Option<Duration>) -> PyResult<f64> {
+    let took = ask_callee(bus, |caller| caller.ping(timeout.unwrap_or(Duration::MAX)))?;
+    Ok(took.as_secs_f64())
+}
+
+/// Asks the callee, without the interpreter.
+fn ask_callee<T: Send>(
     bus: &Bound<'_, RpcBus>,
-    calling: &mut Calling,
+    ask: impl FnOnce(&mut Caller) -> Result<T, CallError> + Send,
+) -> PyResult<T> {
+    let mut forward = bus.get().forward()?;
+    let calling = forward.calling()?;
+    calling.replies.check()?;
+    calling.requests.check()?;
+    calling.wait_detached(bus.py(), None, ask).map_err(Raise::raise)
+}
+
+/// A guard over a reply that was taken.
+pub(crate) fn reply_guard(
+    bus: &Bound<'_, RpcBus>,
+    calling: &mut CallerEnd,
     correlation_id: u64,
     reply: ReplyTaken,
 ) -> RpcRxGuard {
     match reply {
         ReplyTaken::InPlace(taking) => {
-            calling.lend(taking.position());
+            calling.mark_in_use(taking.position());
             RpcRxGuard::in_place(bus.clone().unbind(), taking)
         }
         ReplyTaken::Kept(type_id, payload) => RpcRxGuard::kept(bus.clone().unbind(), correlation_id, type_id, payload),
@@ -576,45 +606,21 @@ impl TimedBus {
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// What is left of a timeout when requests that do not count have come first.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
-    timeout: Option<Duration>,
-    began: Option<Instant>,
-}
-
-impl Patience {
-    pub(crate) fn new(timeout: Option<Duration>) -> Self {
-        Self { timeout, began: timeout.map(|_| Instant::now()) }
-    }
-
-    /// What is left after one more of them. Signals are looked for: who always finds something never waits for them.
-    #[cold]
-    pub(crate) fn left(self, py: Python<'_>) -> PyResult<Option<Duration>> {
-        py.check_signals()?;
-        let Some((timeout, began)) = self.timeout.zip(self.began) else { return Ok(None) };
-        match timeout.checked_sub(began.elapsed()) {
-            Some(left) if !left.is_zero() => Ok(Some(left)),
-            _ => Err(ServeError::TimedOut.raise()),
-        }
-    }
-}
-
 /// Answers a control request on a bus that is served by hand, and releases it.
 ///
 /// The reply ring may be in use: by another thread for moments, or by a guard that is open. A request for which it does
 /// not come free is let go; its caller asks again.
 #[cold]
-pub(crate) fn answer(py: Python<'_>, bus: &RpcBus, inlet: &mut Inlet, taking: Taking) -> PyResult<()> {
+pub(crate) fn answer(py: Python<'_>, bus: &RpcBus, rx_end: &mut RxEnd, taking: Taking) -> PyResult<()> {
     for _ in 0..if taking.is_cancel() { 0 } else { TRIES } {
         if let Ok(mut reverse) = bus.reverse()
-            && let Ok(outlet) = reverse.replying()
-            && outlet.occupied == Occupied::No
+            && let Ok(tx_end) = reverse.replying()
+            && tx_end.in_use == InUse::No
         {
-            return answer_control(&mut inlet.ring, &mut outlet.ring, taking).map_err(Raise::raise);
+            return answer_control(&mut rx_end.ring, &mut tx_end.ring, taking).map_err(Raise::raise);
         }
         py.detach(|| std::thread::sleep(PAUSE));
     }
-    inlet.ring.release(taking.position());
+    rx_end.ring.release(taking.position());
     Ok(())
 }

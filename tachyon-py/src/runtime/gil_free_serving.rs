@@ -4,45 +4,26 @@
 //! signals are Python's main thread's to handle, and reports go through `logging`: both take the lock. So a thread of its
 //! own serves, and the one that was asked to serve sees to those meanwhile.
 
-use core::cell::RefCell;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 use tachyon::ServeError;
 
 use crate::errors::Raise;
-use crate::runtime::interpreter_shutdown;
+use crate::runtime::{interpreter_shutdown, interrupt};
 
 /// How often signals and reports are looked for.
 const SLICE: Duration = Duration::from_millis(50);
 
-thread_local! {
-    /// What ends the serving of this thread, which does not look for signals.
-    static STOP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
-}
-
-/// Whether this thread serves aside, and if so whether that is to end.
-pub(crate) fn asked() -> Option<bool> {
-    STOP.with_borrow(|stop| stop.as_ref().map(|stop| stop.load(Ordering::Relaxed) || shutting_down()))
-}
-
-/// Whether the interpreter is on its way out, after which nobody may attach to it.
-#[allow(unsafe_code, reason = "asks the interpreter a question that needs no lock")]
-fn shutting_down() -> bool {
-    // SAFETY: reads a flag; may be called at any time on any thread.
-    unsafe { ffi::Py_IsInitialized() == 0 }
-}
-
-/// Serves on a thread of its own. Meanwhile this one has `tend` called, and signals handled; when one of their handlers
+/// Serves on a thread of its own. Meanwhile this one has `periodic` called, and signals handled; when one of their handlers
 /// raises, it has `end` end the serving, and gives the exception when that is done.
 pub(crate) fn serve(
     py: Python<'_>,
-    tend: impl Fn(Python<'_>) -> PyResult<()> + Sync,
+    periodic: impl Fn(Python<'_>) -> PyResult<()> + Sync,
     end: impl Fn(&AtomicBool) + Sync,
     serve: impl FnOnce() -> Result<(), ServeError> + Send,
 ) -> PyResult<()> {
@@ -52,7 +33,7 @@ pub(crate) fn serve(
             let (done, waits) = sync_channel(1);
             let stopped = Arc::clone(&stop);
             let serving = thread::Builder::new().name("tachyon".to_owned()).spawn_scoped(scope, move || {
-                STOP.set(Some(stopped));
+                interrupt::stop_by(stopped);
                 let outcome = serve();
                 // Whoever waits for it is there until it has come.
                 let _ = done.send(());
@@ -65,7 +46,7 @@ pub(crate) fn serve(
             let mut raised = None;
             while let Err(RecvTimeoutError::Timeout) = waits.recv_timeout(SLICE) {
                 // Whoever holds the lock keeps only this thread waiting.
-                let looked = interpreter_shutdown::try_attach(|py| tend(py).and(py.check_signals()));
+                let looked = interpreter_shutdown::try_attach(|py| periodic(py).and(py.check_signals()));
                 if let Some(Err(error)) = looked
                     && raised.is_none()
                 {
@@ -77,7 +58,7 @@ pub(crate) fn serve(
             (serving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), raised)
         })
     });
-    let raised = tend(py).err().or(raised);
+    let raised = periodic(py).err().or(raised);
     match (raised, outcome) {
         (Some(raised), _) => Err(raised),
         (None, outcome) => outcome.map_err(Raise::raise),

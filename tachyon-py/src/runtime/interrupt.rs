@@ -2,10 +2,12 @@
 //!
 //! The core asks [`asked_to_stop`] while it waits, at least every 50 ms and after every signal. Python's signal
 //! handlers run inside that question, as they would between two lines of Python; what they raise is kept until the
-//! wait has unwound and [`raised`] is asked for it. A server is stopped in good order instead of being interrupted.
+//! wait has unwound and [`pending_exception`] is asked for it. A server is stopped in good order instead of being interrupted.
 
 use core::cell::{Cell, RefCell};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
+use std::sync::Arc;
 use std::time::Instant;
 
 use pyo3::exceptions::{PyException, PyKeyboardInterrupt};
@@ -13,7 +15,7 @@ use pyo3::prelude::*;
 use tachyon::{ServeError, Stopper};
 
 use crate::errors::Raise;
-use crate::runtime::{gil_free_serving, interpreter_shutdown};
+use crate::runtime::interpreter_shutdown;
 
 /// Least time between two looks for signals by a server, which asks all the time while it is busy: attaching to the
 /// interpreter costs more than a request.
@@ -24,13 +26,25 @@ thread_local! {
     static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
     /// The server that this thread serves.
     static SERVED: RefCell<Option<Stopper>> = const { RefCell::new(None) };
+    /// The flag that ends the serving of this thread, which does not look for signals.
+    static STOP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
     /// When it last looked for signals.
     static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
+/// Serves this thread without the GIL: `stop` ends the serving, and signals are another thread's.
+pub(crate) fn stop_by(stop: Arc<AtomicBool>) {
+    STOP.set(Some(stop));
+}
+
+/// Whether the GIL-free serving of this thread is to end; `None` on a thread that looks for signals itself.
+pub(crate) fn stop_requested() -> Option<bool> {
+    STOP.with_borrow(|stop| stop.as_ref().map(|stop| stop.load(Ordering::Relaxed) || interpreter_shutdown::has_begun()))
+}
+
 /// The hook handed to the core.
 pub(crate) fn asked_to_stop() -> bool {
-    if let Some(stop) = gil_free_serving::asked() {
+    if let Some(stop) = stop_requested() {
         return stop;
     }
     match interpreter_shutdown::try_attach(run_handlers) {
@@ -66,7 +80,7 @@ pub(crate) fn asked_to_stop_serving() -> bool {
 
 /// Has an exception that is no failure, such as `KeyboardInterrupt`, end the serving of this thread, and gives any other
 /// back.
-pub(crate) fn end_instead(py: Python<'_>, error: PyErr) -> Option<PyErr> {
+pub(crate) fn stop_serving_on(py: Python<'_>, error: PyErr) -> Option<PyErr> {
     if error.is_instance_of::<PyException>(py) {
         return Some(error);
     }
@@ -80,8 +94,8 @@ pub(crate) fn end_instead(py: Python<'_>, error: PyErr) -> Option<PyErr> {
     })
 }
 
-/// Serves; a signal handler that raises stops the server, and its exception is what [`raised`] gives.
-pub(crate) fn stopping_instead(
+/// Serves; a signal handler that raises stops the server, and its exception is what [`pending_exception`] gives.
+pub(crate) fn serve_until_signal(
     stopper: &Stopper,
     serve: impl FnOnce() -> Result<(), ServeError>,
 ) -> Result<(), ServeError> {
@@ -100,7 +114,7 @@ fn run_handlers(py: Python<'_>) -> PyResult<()> {
 }
 
 /// The exception that ended a wait which the core calls interrupted.
-pub(crate) fn raised() -> PyErr {
+pub(crate) fn pending_exception() -> PyErr {
     RAISED.take().unwrap_or_else(|| PyKeyboardInterrupt::new_err("the interpreter is shutting down"))
 }
 

@@ -8,7 +8,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
-use crate::runtime::interpreter_shutdown::staying;
+use crate::runtime::interpreter_shutdown::park_on_shutdown;
 
 unsafe extern "C-unwind" {
     /// As in `pyo3::ffi`, which says of it that it does not unwind: see [`attached`](crate::runtime::interpreter_shutdown).
@@ -29,7 +29,7 @@ unsafe extern "C-unwind" {
 #[inline]
 pub(crate) fn call_one<'py>(function: &Bound<'py, PyAny>, argument: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let (callable, argument) = (function.as_ptr(), argument.as_ptr());
-    let returned = staying(|| {
+    let returned = park_on_shutdown(|| {
         // SAFETY: live objects, which is what the references are for, and a null at the end.
         unsafe { PyObject_CallFunctionObjArgs(callable, argument, ptr::null_mut::<ffi::PyObject>()) }
     });
@@ -44,7 +44,7 @@ pub(crate) fn call_all<'py>(
     arguments: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (callable, arguments) = (function.as_ptr(), arguments.as_ptr());
-    let returned = staying(|| {
+    let returned = park_on_shutdown(|| {
         // SAFETY: live objects, the second of them a tuple, and no dict.
         unsafe { PyObject_Call(callable, arguments, ptr::null_mut()) }
     });

@@ -10,7 +10,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use crate::runtime::interpreter_shutdown;
-use crate::runtime::interrupt::end_instead;
+use crate::runtime::interrupt::stop_serving_on;
 
 /// How much a report matters, as `logging` counts.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +24,7 @@ pub(crate) enum Level {
 ///
 /// # Errors
 /// What a handler of the logger raised.
-pub(crate) fn report(py: Python<'_>, level: Level, text: &str, cause: Option<PyErr>) -> PyResult<()> {
+pub(crate) fn log(py: Python<'_>, level: Level, text: &str, cause: Option<PyErr>) -> PyResult<()> {
     static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let logger = LOGGER
         .get_or_try_init(py, || py.import("logging")?.call_method1("getLogger", ("tachyon",)).map(Bound::unbind))?;
@@ -35,27 +35,27 @@ pub(crate) fn report(py: Python<'_>, level: Level, text: &str, cause: Option<PyE
     logger.bind(py).call_method("log", (level as u8, "%s", text), Some(&kwargs)).map(drop)
 }
 
-/// As `report`, where nobody is left to raise to. A signal that arrived meanwhile ends the serving of this thread.
-pub(crate) fn report_or_print(py: Python<'_>, level: Level, text: &str, cause: Option<PyErr>) {
-    if let Err(error) = report(py, level, text, cause)
-        && let Some(error) = end_instead(py, error)
+/// As `log`, where nobody is left to raise to. A signal that arrived meanwhile ends the serving of this thread.
+pub(crate) fn log_or_print(py: Python<'_>, level: Level, text: &str, cause: Option<PyErr>) {
+    if let Err(error) = log(py, level, text, cause)
+        && let Some(error) = stop_serving_on(py, error)
     {
         error.write_unraisable(py, None);
     }
 }
 
 /// Most texts that wait for somebody with the interpreter.
-const MOST: usize = 1000;
+const MAX_DEFERRED: usize = 1000;
 
-/// Reports of threads that are not to wait for the interpreter: kept, while that is so, for a thread that may.
+/// Reports of threads that are not to wait for the interpreter: deferred, while that is so, for a thread that may.
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
-    keeps: AtomicBool,
-    kept: Mutex<Kept>,
+    defers: AtomicBool,
+    deferred: Mutex<DeferredReports>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct DeferredReports {
     texts: Vec<(Level, String)>,
     /// How many there were beyond those.
     dropped: usize,
@@ -63,38 +63,39 @@ struct Kept {
 
 impl Reports {
     /// Keeps reports from now on, or does not.
-    pub(crate) fn keep(&self, keeps: bool) {
-        self.keeps.store(keeps, Ordering::Relaxed);
+    pub(crate) fn defer(&self, defers: bool) {
+        self.defers.store(defers, Ordering::Relaxed);
     }
 
     /// Reports a text, now or later.
-    pub(crate) fn tell(&self, level: Level, text: String) {
-        if !self.keeps.load(Ordering::Relaxed) {
+    pub(crate) fn add(&self, level: Level, text: String) {
+        if !self.defers.load(Ordering::Relaxed) {
             // An interpreter that shuts down has nobody left to tell.
-            interpreter_shutdown::try_attach(|py| report_or_print(py, level, &text, None));
+            interpreter_shutdown::try_attach(|py| log_or_print(py, level, &text, None));
             return;
         }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.texts.len() < MOST {
-            kept.texts.push((level, text));
+        let mut deferred = self.deferred.lock().unwrap_or_else(PoisonError::into_inner);
+        if deferred.texts.len() < MAX_DEFERRED {
+            deferred.texts.push((level, text));
         } else {
-            kept.dropped += 1;
+            deferred.dropped += 1;
         }
     }
 
-    /// Reports what was kept.
+    /// Reports what was deferred.
     ///
     /// # Errors
     /// What the handler of a signal raised that arrived meanwhile; all is reported nevertheless.
     pub(crate) fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        let Kept { mut texts, dropped } = mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        let DeferredReports { mut texts, dropped } =
+            mem::take(&mut *self.deferred.lock().unwrap_or_else(PoisonError::into_inner));
         if dropped > 0 {
             let text = format!("{dropped} more reports were dropped while the interpreter was busy");
             texts.push((Level::Warning, text));
         }
         let mut raised = Ok(());
         for (level, text) in texts {
-            match report(py, level, &text, None) {
+            match log(py, level, &text, None) {
                 Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
                 Err(error) => raised = Err(error),
                 Ok(()) => {}

@@ -6,13 +6,13 @@ use core::cell::OnceCell;
 use pyo3::ffi;
 
 /// The interpreter's state of this thread, between handlers.
-struct Kept {
+struct ThreadState {
     ensured: ffi::PyGILState_STATE,
     state: *mut ffi::PyThreadState,
 }
 
 thread_local! {
-    static KEPT: OnceCell<Kept> = const { OnceCell::new() };
+    static THREAD_STATE: OnceCell<ThreadState> = const { OnceCell::new() };
 }
 
 /// Keeps this thread's state in the interpreter until the thread ends.
@@ -21,7 +21,7 @@ thread_local! {
 /// `threading.local` would forget from one call to the next.
 #[inline]
 pub(crate) fn keep_state() {
-    KEPT.with(|kept| {
+    THREAD_STATE.with(|kept| {
         if kept.get().is_some() {
             return;
         }
@@ -32,12 +32,12 @@ pub(crate) fn keep_state() {
             // SAFETY: attached just now.
             let state = unsafe { ffi::PyEval_SaveThread() };
             // It was empty above.
-            drop(kept.set(Kept { ensured, state }));
+            drop(kept.set(ThreadState { ensured, state }));
         }
     });
 }
 
-impl Drop for Kept {
+impl Drop for ThreadState {
     fn drop(&mut self) {
         // SAFETY: asks a flag of the interpreter.
         if unsafe { ffi::Py_IsInitialized() } == 0 {

@@ -124,9 +124,9 @@ thread_local! {
 }
 
 /// A handler runs, until this is dropped.
-pub(crate) struct Handling(());
+pub(crate) struct CallScope(());
 
-impl Handling {
+impl CallScope {
     pub(crate) fn begin(endpoint: Py<RpcEndpoint>, request: Request<'_>, caller: CallerInfo) -> Self {
         let running = Running {
             endpoint,
@@ -140,7 +140,7 @@ impl Handling {
     }
 }
 
-impl Drop for Handling {
+impl Drop for CallScope {
     fn drop(&mut self) {
         // Outside the borrow: it may be the last reference.
         drop(RUNNING.with_borrow_mut(Vec::pop));

@@ -1,170 +1,31 @@
-//! `RpcDispatcher`: the core's dispatch table, filled with Python callables.
+//! `RpcDispatcher`: its methods in Python, and how it serves a bus or a server from threads.
 
 use core::sync::atomic::Ordering;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex};
 
 use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use tachyon::__binding::{serve_once, serve_taken};
-use tachyon::{Dispatcher, HandlerError as CoreHandlerError, ServeError, Stopper};
+use tachyon::{Dispatcher, ServeError};
 
 use crate::args::{self, Integer};
-use crate::bus::ring_ends::{Inlet, Outlet};
-use crate::errors::{BusyError, HandlerError, InvalidArgumentError, NoHandlerError, PeerClosedError, Raise};
+use crate::bus::ring_ends::{RemainingTimeout, RxEnd, TxEnd};
+use crate::errors::{HandlerError, InvalidArgumentError, NoHandlerError, PeerClosedError, Raise};
 use crate::memory::buffer_export::type_name;
-use crate::rpc::endpoint::{EndpointDecorator, RpcEndpoint};
-use crate::rpc::rpc_bus::{Patience, RpcBus};
-use crate::runtime::interrupt::detached;
-use crate::runtime::logging::{Level, Reports, report, report_or_print};
+use crate::rpc::endpoint::RpcEndpoint;
+use crate::rpc::rpc_bus::RpcBus;
+use crate::runtime::gil_free_serving;
+use crate::runtime::interrupt::{self, detached};
+use crate::runtime::logging::{Level, log};
 use crate::runtime::package::imported;
-use crate::runtime::worker_thread::keep_state;
-use crate::runtime::{gil_free_serving, interpreter_shutdown};
-use crate::serve::current_call::Handling;
-use crate::serve::handler::{self, take_cause};
+use crate::serve::decorator::EndpointDecorator;
+use crate::serve::endpoint_table::{RpcDispatcher, Shared, lock};
+use crate::serve::handler::take_cause;
 use crate::serve::rpc_server::RpcServer;
 use crate::serve::rust_endpoint::RustEndpoint;
 
-/// What the table's handlers and the loop around them share.
-#[derive(Default)]
-pub(crate) struct Shared {
-    /// Handlers refer to their endpoint by its place here, so that the garbage collector sees each reference once.
-    endpoints: Mutex<Vec<Py<RpcEndpoint>>>,
-    /// The places of those that are coroutine functions.
-    coroutines: Mutex<HashMap<u16, usize>>,
-    /// The message types of endpoints in Rust.
-    rust: Mutex<Vec<u16>>,
-    /// What stops the server that is being served.
-    stopper: Mutex<Option<Stopper>>,
-    /// What a handler raised to end the serving, not only its call.
-    ended: Mutex<Option<PyErr>>,
-    /// What is to be reported of requests that failed without Python's help.
-    reports: Reports,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    fn endpoint(&self, py: Python<'_>, place: usize) -> Option<Py<RpcEndpoint>> {
-        lock(&self.endpoints).get(place).map(|endpoint| endpoint.clone_ref(py))
-    }
-
-    /// Whether there are endpoints in Rust, which are not to wait for the interpreter.
-    pub(crate) fn has_rust(&self) -> bool {
-        !lock(&self.rust).is_empty()
-    }
-
-    /// Whether the endpoint of a message type is a coroutine function.
-    pub(crate) fn is_coroutine(&self, msg_type: u16) -> bool {
-        lock(&self.coroutines).contains_key(&msg_type)
-    }
-
-    /// The endpoint of a message type, if it is a coroutine function.
-    pub(crate) fn coroutine(&self, py: Python<'_>, msg_type: u16) -> Option<Py<RpcEndpoint>> {
-        let place = lock(&self.coroutines).get(&msg_type).copied()?;
-        self.endpoint(py, place)
-    }
-
-    /// Has a handler that ends the serving stop it at once.
-    pub(crate) fn begin(&self, stopper: Stopper) {
-        *lock(&self.stopper) = Some(stopper);
-    }
-
-    /// Ends what `begin` began.
-    ///
-    /// # Errors
-    /// What a handler raised to end the serving, not only its call.
-    pub(crate) fn finish(&self) -> PyResult<()> {
-        *lock(&self.stopper) = None;
-        lock(&self.ended).take().map_or(Ok(()), Err)
-    }
-
-    /// Takes note of a request that a server answered with an error.
-    fn note(&self, failure: &ServeError) {
-        let cause = take_cause();
-        if cause.is_none() {
-            return self.reports.tell(Level::Error, failure.to_string());
-        }
-        interpreter_shutdown::attach(|py| {
-            match cause {
-                Some(end) if !end.is_instance_of::<PyException>(py) => {
-                    // KeyboardInterrupt, SystemExit: its caller has been answered, and it goes where it wants to.
-                    lock(&self.ended).get_or_insert(end);
-                    if let Some(stopper) = &*lock(&self.stopper) {
-                        stopper.stop();
-                    }
-                }
-                cause => report_or_print(py, Level::Error, &failure.to_string(), cause),
-            }
-        });
-    }
-}
-
-/// Routes requests to the endpoints registered for their message type.
-///
-/// One thread at a time may serve with it, or the workers of one server; threads that serve at the same time have a
-/// dispatcher each. With `hide_error_text` error replies carry no text of what went wrong; those of raw endpoints never
-/// do.
-#[pyclass(module = "tachyon", frozen, weakref)]
-pub(crate) struct RpcDispatcher {
-    table: Mutex<Dispatcher>,
-    shared: Arc<Shared>,
-}
-
 impl RpcDispatcher {
-    pub(crate) fn table(&self) -> PyResult<MutexGuard<'_, Dispatcher>> {
-        match self.table.try_lock() {
-            Ok(table) => Ok(table),
-            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(BusyError::new_err(
-                "this dispatcher is serving, in this thread or another; give every thread that serves its own",
-            )),
-        }
-    }
-
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-
-    /// Adds an endpoint.
-    pub(crate) fn add(&self, endpoint: &Bound<'_, RpcEndpoint>) -> PyResult<()> {
-        let py = endpoint.py();
-        let name = RpcEndpoint::name(endpoint)?;
-        let mut table = self.table()?;
-        let place = lock(&self.shared.endpoints).len();
-        let shared = Arc::clone(&self.shared);
-        let handler = move |(): &(), request: tachyon::Request<'_>, reply: tachyon::Reply<'_>| {
-            keep_state();
-            interpreter_shutdown::attach(|py| {
-                let Some(endpoint) = shared.endpoint(py, place) else {
-                    return Err(CoreHandlerError::failed("the dispatcher was garbage collected"));
-                };
-                let _handling = Handling::begin(endpoint.clone_ref(py), request, request.caller());
-                handler::run(py, endpoint.get(), request, reply)
-            })
-        };
-        let description = endpoint.get().describe(py, &name)?;
-        table.register_described(description, Box::new(handler)).map_err(Raise::raise)?;
-        lock(&self.shared.endpoints).push(endpoint.clone().unbind());
-        if endpoint.get().is_async() {
-            lock(&self.shared.coroutines).insert(endpoint.get().type_number(), place);
-        }
-        Ok(())
-    }
-
-    /// Adds an endpoint of an extension in Rust.
-    fn add_rust(&self, endpoint: &Bound<'_, RustEndpoint>) -> PyResult<()> {
-        let mut table = self.table()?;
-        let (description, handler) = endpoint.get().entry(endpoint.py())?;
-        let msg_type = description.msg_type;
-        table.register_described(description, handler).map_err(Raise::raise)?;
-        lock(&self.shared.rust).push(msg_type);
-        Ok(())
-    }
-
     /// Fails when there is a handler that only an event loop can run.
     fn check_sync(&self) -> PyResult<()> {
         if lock(&self.shared.coroutines).is_empty() {
@@ -179,16 +40,16 @@ impl RpcDispatcher {
     fn serving(
         &self,
         bus: &RpcBus,
-        serve: impl FnOnce(&mut Dispatcher, &mut Inlet, &mut Outlet) -> PyResult<()>,
+        serve: impl FnOnce(&mut Dispatcher, &mut RxEnd, &mut TxEnd) -> PyResult<()>,
     ) -> PyResult<()> {
         self.check_sync()?;
         let mut table = self.table()?;
         let mut forward = bus.to_serve()?;
-        let inlet = forward.serving()?;
+        let rx_end = forward.serving()?;
         let mut reverse = bus.reverse()?;
-        let outlet = reverse.replying()?;
-        outlet.occupied.check()?;
-        serve(&mut table, inlet, outlet)
+        let tx_end = reverse.replying()?;
+        tx_end.in_use.check()?;
+        serve(&mut table, rx_end, tx_end)
     }
 
     /// Serves one request; a failure that was answered is `Ok`, with what `serve_once` raises for it.
@@ -197,22 +58,22 @@ impl RpcDispatcher {
         &self,
         py: Python<'_>,
         table: &mut Dispatcher,
-        inlet: &mut Inlet,
-        outlet: &mut Outlet,
+        rx_end: &mut RxEnd,
+        tx_end: &mut TxEnd,
         spins: Option<tachyon::PollingMode>,
         timeout: Option<core::time::Duration>,
-    ) -> PyResult<Result<(), Answered>> {
+    ) -> PyResult<Result<(), FailedRequest>> {
         // A caller may be waiting for what an interrupted wait left behind, and would send nothing more until it comes.
-        outlet.ring.flush_deferred().map_err(Raise::raise)?;
-        let patience = Patience::new(timeout);
-        let mut taking = inlet.take(py, spins, timeout)?;
+        tx_end.ring.flush_deferred().map_err(Raise::raise)?;
+        let remaining = RemainingTimeout::new(timeout);
+        let mut taking = rx_end.take(py, spins, timeout)?;
         while taking.is_control() {
             // It calls no handler, and may have to wait for room.
-            let (table, requests, replies) = (&mut *table, &mut inlet.ring, &mut outlet.ring);
+            let (table, requests, replies) = (&mut *table, &mut rx_end.ring, &mut tx_end.ring);
             detached(py, move || serve_taken(table, requests, replies, taking))?;
-            taking = inlet.take(py, spins, patience.left(py)?)?;
+            taking = rx_end.take(py, spins, remaining.left(py)?)?;
         }
-        let (requests, replies) = (&mut inlet.ring, &mut outlet.ring);
+        let (requests, replies) = (&mut rx_end.ring, &mut tx_end.ring);
         let outcome = if self.shared.has_rust() {
             py.detach(move || serve_taken(table, requests, replies, taking))
         } else {
@@ -220,29 +81,29 @@ impl RpcDispatcher {
         };
         match outcome {
             Ok(()) => Ok(Ok(())),
-            Err(failure) => Answered::new(py, failure).map(Err),
+            Err(failure) => FailedRequest::new(py, failure).map(Err),
         }
     }
 
     /// Serves a bus until its end, without the interpreter but for handlers in Python.
-    fn serve_aside(
+    fn serve_gil_free(
         &self,
         py: Python<'_>,
         table: &mut Dispatcher,
-        inlet: &mut Inlet,
-        outlet: &mut Outlet,
+        rx_end: &mut RxEnd,
+        tx_end: &mut TxEnd,
         spins: Option<tachyon::PollingMode>,
     ) -> PyResult<()> {
-        inlet.occupied.check()?;
-        let (requests, replies) = (&mut inlet.ring, &mut outlet.ring);
+        rx_end.in_use.check()?;
+        let (requests, replies) = (&mut rx_end.ring, &mut tx_end.ring);
         let before = spins.map(|spins| requests.swap_polling_mode(spins));
-        self.shared.reports.keep(true);
+        self.shared.reports.defer(true);
         let outcome = gil_free_serving::serve(
             py,
             |py| self.shared.reports.flush(py),
             |stop| stop.store(true, Ordering::Relaxed),
             || {
-                while gil_free_serving::asked() != Some(true) {
+                while interrupt::stop_requested() != Some(true) {
                     match serve_once(table, requests, replies, None) {
                         Ok(()) => {}
                         Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => {
@@ -257,9 +118,9 @@ impl RpcDispatcher {
                 Err(ServeError::Interrupted)
             },
         );
-        self.shared.reports.keep(false);
+        self.shared.reports.defer(false);
         if let Some(before) = before {
-            inlet.ring.swap_polling_mode(before);
+            rx_end.ring.swap_polling_mode(before);
         }
         let ended = lock(&self.shared.ended).take();
         outcome.and(ended.map_or(Ok(()), Err))
@@ -277,8 +138,8 @@ impl RpcDispatcher {
         let mut table = self.table()?;
         self.shared.begin(server.stopper().clone());
         let table = &mut *table;
-        let aside = self.shared.has_rust().then_some(&self.shared.reports);
-        let outcome = server.serve(py, spins, aside, |core| {
+        let rust_reports = self.shared.has_rust().then_some(&self.shared.reports);
+        let outcome = server.serve(py, spins, rust_reports, |core| {
             if workers == 1 { table.serve_forever(core) } else { table.serve_workers(core, workers) }
         });
         outcome.and(self.shared.finish())
@@ -286,14 +147,14 @@ impl RpcDispatcher {
 }
 
 /// A request that was answered with an error.
-struct Answered {
+struct FailedRequest {
     text: String,
     cause: Option<PyErr>,
     /// What `serve_once` raises.
     error: PyErr,
 }
 
-impl Answered {
+impl FailedRequest {
     #[cold]
     fn new(py: Python<'_>, failure: ServeError) -> PyResult<Self> {
         let cause = take_cause();
@@ -320,7 +181,7 @@ impl Answered {
 
     /// Reports it, with the traceback of its cause.
     fn log(self, py: Python<'_>) -> PyResult<()> {
-        report(py, Level::Error, &self.text, self.cause)
+        log(py, Level::Error, &self.text, self.cause)
     }
 }
 
@@ -385,8 +246,8 @@ impl RpcDispatcher {
         let py = bus.py();
         let spins = args::spins(spin_threshold)?;
         let timeout = args::timeout(timeout)?;
-        self.serving(bus.get(), |table, inlet, outlet| {
-            self.serve_one(py, table, inlet, outlet, spins, timeout)?.map_err(|answered| answered.error)
+        self.serving(bus.get(), |table, rx_end, tx_end| {
+            self.serve_one(py, table, rx_end, tx_end, spins, timeout)?.map_err(|failed| failed.error)
         })
     }
 
@@ -416,13 +277,13 @@ impl RpcDispatcher {
                 "a bus has one caller and one worker; a server can have several",
             ));
         }
-        let outcome = self.serving(bus.get(), |table, inlet, outlet| {
+        let outcome = self.serving(bus.get(), |table, rx_end, tx_end| {
             if self.shared.has_rust() {
-                return self.serve_aside(py, table, inlet, outlet, spins);
+                return self.serve_gil_free(py, table, rx_end, tx_end, spins);
             }
             loop {
-                if let Err(answered) = self.serve_one(py, table, inlet, outlet, spins, None)? {
-                    answered.log(py)?;
+                if let Err(failed) = self.serve_one(py, table, rx_end, tx_end, spins, None)? {
+                    failed.log(py)?;
                 }
                 // A handler written in C never gives the interpreter a chance to look.
                 py.check_signals()?;

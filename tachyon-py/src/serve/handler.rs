@@ -1,5 +1,5 @@
 //! One request through a Python handler.
-#![allow(unsafe_code, reason = "lends the request's bytes to Python")]
+#![allow(unsafe_code, reason = "shows the request's bytes to Python")]
 
 use core::cell::RefCell;
 
@@ -12,13 +12,13 @@ use tachyon::{ErrorKind, HandlerError, Replied, Reply, Request};
 use crate::errors::{BadReplyError, BadRequestError, RpcError, ViewError};
 use crate::memory::buffer_export::type_name;
 use crate::memory::payload::Payload;
-use crate::memory::request_view::{Loan, is_only};
-use crate::rpc::contract::Written;
+use crate::memory::request_view::{RequestView, is_only};
+use crate::rpc::contract::Encoded;
 use crate::rpc::endpoint::RpcEndpoint;
 use crate::runtime::invoke::call_one;
 use crate::runtime::package::imported;
-use crate::values::struct_memory::Memory;
-use crate::values::write::Room;
+use crate::values::objects::Memory;
+use crate::values::write::Scratch;
 
 /// Why a handler's request got an error reply, in both worlds' terms.
 pub(crate) struct Failure {
@@ -32,7 +32,7 @@ impl Failure {
     /// The failure that an exception stands for, raised by an endpoint's handler or around it: its class says whose fault
     /// it is.
     pub(crate) fn of_handler(endpoint: &RpcEndpoint, py: Python<'_>, cause: PyErr) -> Self {
-        match named(endpoint, py, &cause) {
+        match declared_error_reply(endpoint, py, &cause) {
             Ok(Some(error)) => return Self { error, cause: None },
             Ok(None) => {}
             // Its fields or its text cannot be made into bytes.
@@ -55,7 +55,7 @@ impl Failure {
 
 /// The error reply for an exception that travels by its name; `None` for others. Only a class that the endpoint declares
 /// has its fields with it: of any other, nobody has compared what they mean.
-fn named(endpoint: &RpcEndpoint, py: Python<'_>, cause: &PyErr) -> PyResult<Option<HandlerError>> {
+fn declared_error_reply(endpoint: &RpcEndpoint, py: Python<'_>, cause: &PyErr) -> PyResult<Option<HandlerError>> {
     // Looked at first: most are none, and this costs no look for a module.
     if !cause.is_instance_of::<RpcError>(py)
         || !cause.value(py).is_instance(&imported!(py, "tachyon._declared", "EndpointError")?)?
@@ -98,9 +98,9 @@ pub(crate) fn run(
             endpoint,
             bytes,
             || request_mapping(&reply),
-            |view| Ok(Written::Object(call_one(function, view.as_any())?)),
+            |view| Ok(Encoded::Object(call_one(function, view.as_any())?)),
         ),
-        Some(contract) if contract.get().lends() => {
+        Some(contract) if contract.get().reads_in_place() => {
             let contract = contract.get();
             with_view(
                 py,
@@ -127,10 +127,10 @@ pub(crate) fn run(
 
 /// A handler's answer, independent of the request's bytes.
 enum Response<'py> {
-    Nothing,
+    Empty,
     Bytes(Bound<'py, PyBytes>),
     Other(Bound<'py, PyAny>),
-    Room(Room),
+    Scratch(Scratch),
     /// Copied, since it was a view of the request.
     Copy(Vec<u8>),
 }
@@ -138,11 +138,11 @@ enum Response<'py> {
 impl<'py> Response<'py> {
     /// The bytes to send for an answer, or an error if an answer that is sent as it is has none.
     #[inline]
-    fn of(written: Written<'py>) -> Result<Self, Failure> {
+    fn of(written: Encoded<'py>) -> Result<Self, Failure> {
         let object = match written {
-            Written::Nothing => return Ok(Self::Nothing),
-            Written::Room(room) => return Ok(Self::Room(room)),
-            Written::Object(object) => object,
+            Encoded::Empty => return Ok(Self::Empty),
+            Encoded::Scratch(scratch) => return Ok(Self::Scratch(scratch)),
+            Encoded::Object(object) => object,
         };
         match object.cast_into_exact::<PyBytes>() {
             Ok(bytes) => Ok(Self::Bytes(bytes)),
@@ -166,14 +166,14 @@ fn with_view<'py>(
     endpoint: &RpcEndpoint,
     request: &[u8],
     mapping: impl Fn() -> Mapping,
-    call: impl FnOnce(&Bound<'py, PyMemoryView>) -> PyResult<Written<'py>>,
+    call: impl FnOnce(&Bound<'py, PyMemoryView>) -> PyResult<Encoded<'py>>,
 ) -> Result<Response<'py>, Failure> {
     // SAFETY: the request stays mapped as long as the direction that lends it is borrowed, which is longer than this
     // call, and the mapping keeps it after that.
-    let loan = unsafe { Loan::begin(py, request, mapping) }.map_err(failed)?;
-    let view = loan.view().map_err(failed)?;
+    let request_view = unsafe { RequestView::new(py, request, mapping) }.map_err(failed)?;
+    let view = request_view.view().map_err(failed)?;
     match call(&view) {
-        Ok(written) => settle(written, &loan, view),
+        Ok(written) => detach_from_view(written, &request_view, view),
         Err(raised) => {
             // Its traceback refers to the handler's frame, and that to the view.
             drop(release(view));
@@ -184,9 +184,9 @@ fn with_view<'py>(
 
 /// Makes a handler's answer independent of the view, and takes that back.
 #[inline]
-fn settle<'py, M: Fn() -> Mapping>(
-    written: Written<'py>,
-    loan: &Loan<'py, M>,
+fn detach_from_view<'py, M: Fn() -> Mapping>(
+    written: Encoded<'py>,
+    request_view: &RequestView<'py, M>,
     view: Bound<'py, PyMemoryView>,
 ) -> Result<Response<'py>, Failure> {
     let response = match Response::of(written)? {
@@ -195,14 +195,14 @@ fn settle<'py, M: Fn() -> Mapping>(
         response => response,
     };
     let left = release(view);
-    if loan.has_views() { settle_views(response, loan, left) } else { Ok(response) }
+    if request_view.has_views() { detach_from_kept_views(response, request_view, left) } else { Ok(response) }
 }
 
 /// The same when views are left: that of the handler, which was in use, or views derived from it.
 #[cold]
-fn settle_views<'py, M: Fn() -> Mapping>(
+fn detach_from_kept_views<'py, M: Fn() -> Mapping>(
     response: Response<'py>,
-    loan: &Loan<'py, M>,
+    request_view: &RequestView<'py, M>,
     left: Option<Bound<'py, PyMemoryView>>,
 ) -> Result<Response<'py>, Failure> {
     let response = match response {
@@ -210,7 +210,7 @@ fn settle_views<'py, M: Fn() -> Mapping>(
         response => response,
     };
     drop(left.and_then(release));
-    if !loan.has_views() {
+    if !request_view.has_views() {
         return Ok(response);
     }
     Err(failed(ViewError::new_err(
@@ -243,7 +243,7 @@ pub(crate) fn no_bytes(other: &Bound<'_, PyAny>, cause: &PyErr) -> String {
 }
 
 /// Releases the handler's view, and gives it back if there are other references to it. Views derived from it stay
-/// counted, which is what the loan looks at.
+/// counted, which is what `has_views` looks at.
 #[inline]
 fn release(view: Bound<'_, PyMemoryView>) -> Option<Bound<'_, PyMemoryView>> {
     // The end of the last reference releases it.
@@ -258,8 +258,8 @@ fn release(view: Bound<'_, PyMemoryView>) -> Option<Bound<'_, PyMemoryView>> {
 fn send(py: Python<'_>, response: &Response<'_>, mut reply: Reply<'_>) -> Result<Replied, HandlerError> {
     let payload;
     let bytes = match response {
-        Response::Nothing => &[],
-        Response::Room(room) => room.as_slice(),
+        Response::Empty => &[],
+        Response::Scratch(scratch) => scratch.as_slice(),
         Response::Bytes(bytes) => bytes.as_bytes(),
         Response::Copy(copy) => copy.as_slice(),
         Response::Other(other) => {

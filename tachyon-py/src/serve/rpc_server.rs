@@ -14,7 +14,7 @@ use crate::bus::lifetime::options;
 use crate::bus::ring_ends::busy;
 use crate::errors::{BusClosedError, InvalidArgumentError, Raise};
 use crate::runtime::gil_free_serving;
-use crate::runtime::interrupt::{asked_to_stop_serving, stopping_instead};
+use crate::runtime::interrupt::{asked_to_stop_serving, serve_until_signal};
 use crate::runtime::logging::{Level, Reports};
 use crate::serve::current_call::is_handling;
 
@@ -35,11 +35,11 @@ enum Stage {
 /// Every caller that connects gets a pair of rings of its own, and callers come, go and crash without the others
 /// noticing. `dispatcher.serve_forever(server)` serves them, and `stop` ends that. The rings have `forward` payload bytes
 /// for requests and `reverse` for replies (powers of two); a caller may ask for more, up to `max_forward` and
-/// `max_reverse`. One caller more than `max_callers` is told that the server is busy. A client that does not finish its
+/// `max_reverse`. One caller more than `max_callers` is reported that the server is busy. A client that does not finish its
 /// handshake within `handshake_timeout` seconds is dropped; a server that stops gives what has begun, and callers
 /// that do not take their last replies, `stop_timeout` seconds in all. Of `max_callers`, one process may be
 /// `callers_per_process`. The rings of all callers together take `ring_bytes` at most: a caller that asks for more than
-/// is left gets smaller ones, or is told that the server is busy. Users other than this process's are refused unless
+/// is left gets smaller ones, or is reported that the server is busy. Users other than this process's are refused unless
 /// `any_uid` is set.
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RpcServer {
@@ -66,7 +66,7 @@ impl RpcServer {
         match mem::replace(&mut *stage, Stage::Serving(thread::current().id())) {
             Stage::Ready(core) => Ok(*core),
             before => {
-                let refusal = if matches!(before, Stage::Over) { over() } else { busy() };
+                let refusal = if matches!(before, Stage::Over) { stopped() } else { busy() };
                 *stage = before;
                 Err(refusal)
             }
@@ -74,12 +74,12 @@ impl RpcServer {
     }
 
     /// Serves without the interpreter until the server is stopped. A signal whose handler raises stops it, too. With
-    /// endpoints in Rust, `aside` has what their dispatcher reports, and nobody who serves waits for the interpreter.
+    /// endpoints in Rust, `rust_reports` has what their dispatcher reports, and nobody who serves waits for the interpreter.
     pub(crate) fn serve(
         &self,
         py: Python<'_>,
         spins: Option<PollingMode>,
-        aside: Option<&Reports>,
+        rust_reports: Option<&Reports>,
         serve: impl FnOnce(&mut tachyon::RpcServer) -> Result<(), ServeError> + Send,
     ) -> PyResult<()> {
         let mut core = self.begin()?;
@@ -87,21 +87,21 @@ impl RpcServer {
             if let Some(mode) = spins {
                 core.set_polling_mode(mode);
             }
-            let outcome = stopping_instead(&self.stopper, || serve(&mut core));
-            // Frees the path before anybody is told that it is free.
+            let outcome = serve_until_signal(&self.stopper, || serve(&mut core));
+            // Frees the path before anybody is reported that it is free.
             drop(core);
             self.end();
             outcome
         };
-        let Some(reports) = aside else { return py.detach(serve).map_err(Raise::raise) };
+        let Some(reports) = rust_reports else { return py.detach(serve).map_err(Raise::raise) };
         let all = [&*self.reports, reports];
         for reports in all {
-            reports.keep(true);
+            reports.defer(true);
         }
-        let tend = |py: Python<'_>| all.iter().map(|reports| reports.flush(py)).fold(Ok(()), PyResult::and);
-        let outcome = gil_free_serving::serve(py, tend, |_| self.stopper.stop(), serve);
+        let periodic = |py: Python<'_>| all.iter().map(|reports| reports.flush(py)).fold(Ok(()), PyResult::and);
+        let outcome = gil_free_serving::serve(py, periodic, |_| self.stopper.stop(), serve);
         for reports in all {
-            reports.keep(false);
+            reports.defer(false);
         }
         outcome
     }
@@ -115,18 +115,18 @@ impl RpcServer {
 
 /// Use after the end.
 #[cold]
-fn over() -> PyErr {
+fn stopped() -> PyErr {
     BusClosedError::new_err("this server was stopped; make another one")
 }
 
 /// Reports what happens to a server beside its calls.
-fn tell(reports: &Reports, path: &str, event: &ServerEvent<'_>) {
+fn report_event(reports: &Reports, path: &str, event: &ServerEvent<'_>) {
     let level = match event {
         ServerEvent::Left(_, Leaving::Misbehaved) | ServerEvent::TurnedAway(_) => Level::Warning,
         ServerEvent::Trouble(_) => Level::Error,
         _ => Level::Info,
     };
-    reports.tell(level, format!("{path}: {event}"));
+    reports.add(level, format!("{path}: {event}"));
 }
 
 #[pymethods]
@@ -186,8 +186,8 @@ impl RpcServer {
         let mut core = py.detach(|| tachyon::RpcServer::bind_with(&path, options)).map_err(Raise::raise)?;
         let shown = path.display().to_string();
         let reports = Arc::<Reports>::default();
-        let told = Arc::clone(&reports);
-        core.on_event(move |event| tell(&told, &shown, event));
+        let reported = Arc::clone(&reports);
+        core.on_event(move |event| report_event(&reported, &shown, event));
         let stopper = core.stopper();
         Ok(Self { stage: Mutex::new(Stage::Ready(Box::new(core))), over: Condvar::new(), stopper, path, reports })
     }
@@ -249,7 +249,7 @@ impl RpcServer {
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        if slf.get().closed() { Err(over()) } else { Ok(slf) }
+        if slf.get().closed() { Err(stopped()) } else { Ok(slf) }
     }
 
     #[pyo3(signature = (exc_type, exc_value, traceback, /))]

@@ -52,15 +52,15 @@ pub(crate) fn ping(py: Python<'_>, path: PathBuf, timeout: f64) -> PyResult<f64>
     Ok(trip.as_secs_f64())
 }
 
-/// One server's statistics, and what changed since the last look.
-#[pyclass(module = "tachyon._tachyon", name = "Sight")]
-pub(crate) struct Sight {
+/// One server's statistics, and what changed since the last snapshot.
+#[pyclass(module = "tachyon._tachyon", name = "ServerStats")]
+pub(crate) struct ServerStats {
     observer: Observer,
     last: Option<Snapshot>,
 }
 
 #[pymethods]
-impl Sight {
+impl ServerStats {
     #[new]
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let observer = py.detach(|| Observer::open(path)).map_err(Raise::raise)?;
@@ -68,14 +68,14 @@ impl Sight {
     }
 
     /// Look: totals, and from the second look on the rates since the last one.
-    fn look<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    fn snapshot<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let now = self.observer.snapshot().map_err(Raise::raise)?;
-        let look = totals(py, &now)?;
+        let snapshot = totals(py, &now)?;
         if let Some(last) = &self.last {
-            look.set_item("since_last", rates(py, &now.since(last))?)?;
+            snapshot.set_item("since_last", rates(py, &now.since(last))?)?;
         }
         self.last = Some(now);
-        Ok(look)
+        Ok(snapshot)
     }
 
     /// Whether the server still lives.
@@ -85,20 +85,20 @@ impl Sight {
 }
 
 fn totals<'py>(py: Python<'py>, now: &Snapshot) -> PyResult<Bound<'py, PyDict>> {
-    let look = PyDict::new(py);
-    look.set_item("pid", now.pid)?;
-    look.set_item("path", now.path.to_string_lossy())?;
-    look.set_item("uptime", now.uptime.as_secs_f64())?;
-    look.set_item("workers", now.workers)?;
-    look.set_item("callers_now", now.callers_now)?;
-    look.set_item("callers_ever", now.callers_ever)?;
-    look.set_item("turned_away", now.turned_away)?;
-    look.set_item("calls", now.calls())?;
-    look.set_item("errors", now.errors())?;
-    look.set_item("endpoints", endpoints(py, &now.endpoints)?)?;
+    let snapshot = PyDict::new(py);
+    snapshot.set_item("pid", now.pid)?;
+    snapshot.set_item("path", now.path.to_string_lossy())?;
+    snapshot.set_item("uptime", now.uptime.as_secs_f64())?;
+    snapshot.set_item("workers", now.workers)?;
+    snapshot.set_item("callers_now", now.callers_now)?;
+    snapshot.set_item("callers_ever", now.callers_ever)?;
+    snapshot.set_item("turned_away", now.turned_away)?;
+    snapshot.set_item("calls", now.calls())?;
+    snapshot.set_item("errors", now.errors())?;
+    snapshot.set_item("endpoints", endpoints(py, &now.endpoints)?)?;
     let callers = now.callers.iter().map(|line| caller(py, line)).collect::<PyResult<Vec<_>>>()?;
-    look.set_item("callers", callers)?;
-    Ok(look)
+    snapshot.set_item("callers", callers)?;
+    Ok(snapshot)
 }
 
 fn rates<'py>(py: Python<'py>, interval: &Interval) -> PyResult<Bound<'py, PyDict>> {

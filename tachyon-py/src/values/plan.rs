@@ -3,17 +3,13 @@
 //! `tachyon._plan` makes one of each hint, once. [`read`](crate::values::read) makes values of bytes by it, and
 //! [`convert`](crate::values::write) bytes of values; no Python code runs for a field.
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PySystemError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple, PyType};
-use tachyon::__binding::{Node, Place, PlanField};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
+use tachyon::__binding::{Node, PlanField};
 use tachyon::Primitive;
-
-use crate::memory::payload::Payload;
-use crate::values::read;
-use crate::values::write::{self, Room};
 
 /// How Python shows the values of one type.
 pub(crate) enum Meta {
@@ -62,7 +58,7 @@ pub(crate) struct Plan {
     /// The type of the whole.
     pub(crate) root: usize,
     /// Whether a value may be a view of the message that it was read from.
-    pub(crate) lends: bool,
+    pub(crate) reads_in_place: bool,
 }
 
 fn number(value: &Bound<'_, PyAny>) -> PyResult<Primitive> {
@@ -157,100 +153,25 @@ fn node(tuple: &Bound<'_, PyTuple>) -> PyResult<(Node, Meta)> {
 }
 
 impl Plan {
-    /// Whether the same values mean the same in both.
-    pub(crate) fn is_same(&self, node: usize, other: &Self, theirs: usize) -> bool {
-        if core::ptr::eq(self, other) && node == theirs {
-            return true;
-        }
-        match (self.core.node(node), other.core.node(theirs)) {
-            (Node::Primitive(mine), Node::Primitive(other)) => mine == other,
-            (Node::Bytes(mine), Node::Bytes(other)) | (Node::FixedText(mine), Node::FixedText(other)) => mine == other,
-            (Node::Array { of, len }, Node::Array { of: theirs, len: other_len }) => {
-                len == other_len && self.is_same(*of, other, *theirs)
-            }
-            _ => match (&self.metas[node], &other.metas[theirs]) {
-                (Meta::Enum { class, .. }, Meta::Enum { class: other, .. })
-                | (Meta::Struct { class }, Meta::Struct { class: other }) => class.is(other),
-                _ => false,
-            },
-        }
-    }
-}
-
-#[pymethods]
-impl Plan {
-    /// Make a plan of types, each of which names those before it by their places. The last one is that of the whole.
-    #[new]
-    fn new(nodes: &Bound<'_, PyList>) -> PyResult<Self> {
+    /// A plan of the types that `tachyon._layout` lists.
+    pub(crate) fn of_nodes(nodes: &Bound<'_, PyList>) -> PyResult<Self> {
         let mut core = tachyon::__binding::Plan::new();
         let mut metas = Vec::with_capacity(nodes.len());
-        let mut lends = false;
+        let mut reads_in_place = false;
         for tuple in nodes.iter() {
             let (node, meta) = node(&tuple.cast_into::<PyTuple>()?)?;
             core.add(node).map_err(|error| PyTypeError::new_err(error.to_string()))?;
-            lends |=
+            reads_in_place |=
                 matches!(meta, Meta::List { shown: Shown::Array { .. } | Shown::Numpy { .. } | Shown::Memoryview, .. });
             metas.push(meta);
         }
         let root = metas.len().checked_sub(1).ok_or_else(|| PyRuntimeError::new_err("a plan has a type"))?;
-        lends |= matches!(metas[root], Meta::Struct { .. } | Meta::Array { .. });
-        Ok(Self { core, metas, root, lends })
+        reads_in_place |= matches!(metas[root], Meta::Struct { .. } | Meta::Array { .. });
+        Ok(Self { core, metas, root, reads_in_place })
     }
 
-    /// Give the message that a value is, or raise `TypeError`, `ValueError` or `OverflowError` naming `place`.
-    fn encode<'py>(&self, value: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyBytes>> {
-        let mut room = Room::take();
-        write::message(self, value, &Place::Whole(place), &mut room)?;
-        Ok(PyBytes::new(value.py(), &room))
-    }
-
-    /// Give the message that the values of the fields of a head are.
-    fn encode_fields<'py>(&self, values: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyBytes>> {
-        let mut room = Room::take();
-        write::fields(self, &values.iter().collect::<Vec<_>>(), &mut room)?;
-        Ok(PyBytes::new(values.py(), &room))
-    }
-
-    /// Give the value that a message is, for good, or raise `BadRequestError`.
-    fn decode<'py>(slf: &Bound<'py, Self>, data: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyAny>> {
-        if let Ok(data) = data.cast::<PyBytes>() {
-            return read::own(slf, data.as_bytes(), true, place);
-        }
-        // Copied: values are made of it, and what that runs may change a bytearray.
-        let copy = Payload::of(data)?.as_slice().to_vec();
-        read::own(slf, &copy, true, place)
-    }
-
-    /// Give what a variable Struct's field, or a default, holds for a value.
-    fn normal<'py>(slf: &Bound<'py, Self>, value: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyAny>> {
-        write::normal(slf, slf.get().root, value, &Place::Whole(place))
-    }
-
-    /// The bytes of a fixed value, None for others.
-    #[getter]
-    fn size(&self) -> Option<usize> {
-        self.core.layout(self.root).map(|(size, _)| size)
-    }
-
-    /// The alignment of a fixed value, None for others.
-    #[getter]
-    fn align(&self) -> Option<usize> {
-        self.core.layout(self.root).map(|(_, align)| align)
-    }
-
-    /// Where a Struct's values end, or the head of others, and where each of their fields begins.
-    fn offsets(&self) -> (usize, Vec<usize>) {
-        match self.core.node(self.root) {
-            Node::Struct { fields, .. } | Node::Head { fields, .. } => {
-                let end = self.core.layout(self.root).map_or(self.core.head_len(self.root), |(size, _)| size);
-                (end, fields.iter().map(PlanField::offset).collect())
-            }
-            _ => (0, Vec::new()),
-        }
-    }
-
-    #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+    /// Shows the garbage collector every reference.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         for meta in &self.metas {
             match meta {
                 Meta::Plain => {}
@@ -281,4 +202,29 @@ impl Plan {
         }
         Ok(())
     }
+
+    /// Whether the same values mean the same in both.
+    pub(crate) fn is_same(&self, node: usize, other: &Self, theirs: usize) -> bool {
+        if core::ptr::eq(self, other) && node == theirs {
+            return true;
+        }
+        match (self.core.node(node), other.core.node(theirs)) {
+            (Node::Primitive(mine), Node::Primitive(other)) => mine == other,
+            (Node::Bytes(mine), Node::Bytes(other)) | (Node::FixedText(mine), Node::FixedText(other)) => mine == other,
+            (Node::Array { of, len }, Node::Array { of: theirs, len: other_len }) => {
+                len == other_len && self.is_same(*of, other, *theirs)
+            }
+            _ => match (&self.metas[node], &other.metas[theirs]) {
+                (Meta::Enum { class, .. }, Meta::Enum { class: other, .. })
+                | (Meta::Struct { class }, Meta::Struct { class: other }) => class.is(other),
+                _ => false,
+            },
+        }
+    }
+}
+
+/// A plan whose two halves disagree: a fault of this package.
+#[cold]
+pub(crate) fn plan_mismatch() -> PyErr {
+    PySystemError::new_err("a plan's types and what Python shows of them differ")
 }

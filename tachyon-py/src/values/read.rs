@@ -1,42 +1,39 @@
 //! From messages to Python's values, by a plan.
 
-use pyo3::exceptions::PySystemError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyList, PyMemoryView, PySlice, PyString, PyTuple};
-use tachyon::__binding::{Build, Bytes, Node, read_message};
+use pyo3::types::{PyBytes, PyFloat, PyList, PyMemoryView, PySlice, PyString, PyTuple};
+use tachyon::__binding::{Build, Bytes, Node, Place, read_message};
 use tachyon::{Malformed, Primitive};
 
 use crate::errors::BadRequestError;
-use crate::values::fields::Values;
-use crate::values::items::Items;
-use crate::values::plan::{Meta, Plan, Shown};
-use crate::values::struct_memory::Memory;
-use crate::values::write;
+use crate::values::objects::{Items, Memory, Values, Window};
+use crate::values::plan::{Meta, Plan, Shown, plan_mismatch};
+use crate::values::write::{self, Scratch};
 
 /// Why there is no value.
-pub(crate) enum Unread {
+pub(crate) enum ReadError {
     Malformed(Box<Malformed>),
     Raised(PyErr),
 }
 
-impl From<Box<Malformed>> for Unread {
+impl From<Box<Malformed>> for ReadError {
     fn from(problem: Box<Malformed>) -> Self {
         Self::Malformed(problem)
     }
 }
 
-impl From<PyErr> for Unread {
+impl From<PyErr> for ReadError {
     fn from(raised: PyErr) -> Self {
         Self::Raised(raised)
     }
 }
 
-impl From<Unread> for PyErr {
+impl From<ReadError> for PyErr {
     #[cold]
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Malformed(problem) => BadRequestError::new_err(problem.to_string()),
-            Unread::Raised(raised) => raised,
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Malformed(problem) => BadRequestError::new_err(problem.to_string()),
+            ReadError::Raised(raised) => raised,
         }
     }
 }
@@ -52,7 +49,7 @@ pub(crate) fn own<'py>(
     is_private: bool,
     place: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let mut reader = Reader { plan, lent: None };
+    let mut reader = Reader { plan, in_place: None };
     let node = plan.get().root;
     Ok(read_message(&plan.get().core, node, message, is_private, place, &mut reader)?)
 }
@@ -64,7 +61,7 @@ pub(crate) fn own_at<'py>(
     message: &[u8],
     place: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let mut reader = Reader { plan, lent: None };
+    let mut reader = Reader { plan, in_place: None };
     Ok(read_message(&plan.get().core, node, message, true, place, &mut reader)?)
 }
 
@@ -73,14 +70,14 @@ pub(crate) fn own_at<'py>(
 /// # Errors
 /// `BadRequestError` for what is none.
 #[inline]
-pub(crate) fn lent<'py>(
+pub(crate) fn in_place<'py>(
     plan: &Bound<'py, Plan>,
     message: &[u8],
     view: &Bound<'py, PyMemoryView>,
     is_private: bool,
     place: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let mut reader = Reader { plan, lent: Some((view, message.as_ptr().addr())) };
+    let mut reader = Reader { plan, in_place: Some((view, message.as_ptr().addr())) };
     let node = plan.get().root;
     Ok(read_message(&plan.get().core, node, message, is_private, place, &mut reader)?)
 }
@@ -88,21 +85,7 @@ pub(crate) fn lent<'py>(
 struct Reader<'a, 'py> {
     plan: &'a Bound<'py, Plan>,
     /// The message as Python sees it, and where it begins; none if values are for good.
-    lent: Option<(&'a Bound<'py, PyMemoryView>, usize)>,
-}
-
-/// Memory that values lie in.
-pub(crate) struct Window<'py> {
-    pub(crate) view: Bound<'py, PyMemoryView>,
-    pub(crate) at: usize,
-}
-
-impl<'py> Window<'py> {
-    /// A copy of bytes.
-    pub(crate) fn copied(py: Python<'py>, bytes: &[u8]) -> PyResult<Self> {
-        let copy = PyByteArray::new(py, bytes);
-        Ok(Self { view: PyMemoryView::from(copy.as_any())?, at: 0 })
-    }
+    in_place: Option<(&'a Bound<'py, PyMemoryView>, usize)>,
 }
 
 impl<'py> Reader<'_, 'py> {
@@ -112,7 +95,7 @@ impl<'py> Reader<'_, 'py> {
 
     /// Where bytes of the message are to be seen, or a copy of them: one that is to be changed if it is for good.
     fn window(&self, bytes: Bytes<'_>) -> PyResult<Window<'py>> {
-        match (bytes, self.lent) {
+        match (bytes, self.in_place) {
             (Bytes::InPlace(bytes), Some((view, begin))) => {
                 Ok(Window { view: view.clone(), at: bytes.as_ptr().addr() - begin })
             }
@@ -154,10 +137,15 @@ impl<'py> Reader<'_, 'py> {
 
 impl<'py> Build for Reader<'_, 'py> {
     type Value = Bound<'py, PyAny>;
-    type Error = Unread;
+    type Error = ReadError;
 
     #[inline]
-    fn fixed(&mut self, plan: &tachyon::__binding::Plan, node: usize, bytes: Bytes<'_>) -> Result<Self::Value, Unread> {
+    fn fixed(
+        &mut self,
+        plan: &tachyon::__binding::Plan,
+        node: usize,
+        bytes: Bytes<'_>,
+    ) -> Result<Self::Value, ReadError> {
         let _ = plan;
         // A Struct or an array is in place only where it is the whole message.
         let is_whole = node == self.plan.get().root;
@@ -166,7 +154,7 @@ impl<'py> Build for Reader<'_, 'py> {
     }
 
     #[inline]
-    fn text(&mut self, text: &str) -> Result<Self::Value, Unread> {
+    fn text(&mut self, text: &str) -> Result<Self::Value, ReadError> {
         Ok(PyString::new(self.py(), text).into_any())
     }
 
@@ -175,9 +163,9 @@ impl<'py> Build for Reader<'_, 'py> {
         plan: &tachyon::__binding::Plan,
         node: usize,
         bytes: Bytes<'_>,
-    ) -> Result<Self::Value, Unread> {
-        let Node::List(of) = *plan.node(node) else { return Err(unfit().into()) };
-        let Meta::List { shown, dtype } = &self.plan.get().metas[node] else { return Err(unfit().into()) };
+    ) -> Result<Self::Value, ReadError> {
+        let Node::List(of) = *plan.node(node) else { return Err(plan_mismatch().into()) };
+        let Meta::List { shown, dtype } = &self.plan.get().metas[node] else { return Err(plan_mismatch().into()) };
         let len = bytes.get().len();
         Ok(match shown {
             Shown::List => self.list_of_fixed(of, bytes)?,
@@ -199,7 +187,7 @@ impl<'py> Build for Reader<'_, 'py> {
         _plan: &tachyon::__binding::Plan,
         _node: usize,
         values: Vec<Self::Value>,
-    ) -> Result<Self::Value, Unread> {
+    ) -> Result<Self::Value, ReadError> {
         Ok(PyList::new(self.py(), values)?.into_any())
     }
 
@@ -207,8 +195,13 @@ impl<'py> Build for Reader<'_, 'py> {
         self.py().None().into_bound(self.py())
     }
 
-    fn default(&mut self, plan: &tachyon::__binding::Plan, node: usize, field: usize) -> Result<Self::Value, Unread> {
-        let Node::Head { fields, .. } = plan.node(node) else { return Err(unfit().into()) };
+    fn default(
+        &mut self,
+        plan: &tachyon::__binding::Plan,
+        node: usize,
+        field: usize,
+    ) -> Result<Self::Value, ReadError> {
+        let Node::Head { fields, .. } = plan.node(node) else { return Err(plan_mismatch().into()) };
         Ok(default(self.plan, node, field, fields[field].of)?)
     }
 
@@ -218,7 +211,7 @@ impl<'py> Build for Reader<'_, 'py> {
         _plan: &tachyon::__binding::Plan,
         node: usize,
         values: Vec<Self::Value>,
-    ) -> Result<Self::Value, Unread> {
+    ) -> Result<Self::Value, ReadError> {
         match &self.plan.get().metas[node] {
             Meta::Head { class: Some(class), .. } => Ok(Values::make(class.bind(self.py()), values)?),
             _ => Ok(PyTuple::new(self.py(), values)?.into_any()),
@@ -234,9 +227,9 @@ pub(crate) fn default<'py>(
     of: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = plan.py();
-    let Meta::Head { defaults, .. } = &plan.get().metas[node] else { return Err(unfit()) };
-    let Some(Some(default)) = defaults.get(field) else { return Err(unfit()) };
-    write::fresh(plan, of, default.bind(py))
+    let Meta::Head { defaults, .. } = &plan.get().metas[node] else { return Err(plan_mismatch()) };
+    let Some(Some(default)) = defaults.get(field) else { return Err(plan_mismatch()) };
+    fresh(plan, of, default.bind(py))
 }
 
 /// A fixed value of checked bytes; `window` says where a Struct or an array has its memory.
@@ -274,7 +267,7 @@ pub(crate) fn fixed<'py>(
         (Node::Array { of, .. }, Meta::Array { class, letter, .. }) => {
             Items::make(plan, *of, class.bind(py), letter.bind(py), &window()?, bytes.len())
         }
-        _ => Err(unfit()),
+        _ => Err(plan_mismatch()),
     }
 }
 
@@ -283,7 +276,7 @@ pub(crate) fn fixed<'py>(
 fn number<'py>(py: Python<'py>, primitive: Primitive, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     macro_rules! of {
         ($ty:ty) => {
-            <$ty>::from_le_bytes(bytes.try_into().map_err(|_| unfit())?)
+            <$ty>::from_le_bytes(bytes.try_into().map_err(|_| plan_mismatch())?)
         };
     }
     Ok(match primitive {
@@ -301,8 +294,58 @@ fn number<'py>(py: Python<'py>, primitive: Primitive, bytes: &[u8]) -> PyResult<
     })
 }
 
-/// A plan whose two halves disagree: a fault of this package.
-#[cold]
-pub(crate) fn unfit() -> PyErr {
-    PySystemError::new_err("a plan's types and what Python shows of them differ")
+/// The value that a field holds: the same as would arrive, with memory of its own. Arrays of numpy and Structs
+/// without a fixed size stay the objects that they are.
+pub(crate) fn normal<'py>(
+    plan: &Bound<'py, Plan>,
+    node: usize,
+    value: &Bound<'py, PyAny>,
+    place: &Place<'_>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let own = plan.get();
+    match (own.core.node(node), &own.metas[node]) {
+        (Node::Option(_), _) if value.is_none() => Ok(value.clone()),
+        (Node::Option(of), _) => normal(plan, *of, value, place),
+        (Node::Head { name, .. }, Meta::Head { class: Some(class), .. }) => {
+            if value.is_instance(class.bind(value.py()))? {
+                Ok(value.clone())
+            } else {
+                Err(write::wrong_type(place, name, value))
+            }
+        }
+        (Node::List(of), Meta::List { shown: Shown::Numpy { .. }, .. }) if write::is_numpy(value, "ndarray")? => {
+            write::values(own, node, *of, value, place, &mut Scratch::take())?;
+            Ok(value.clone())
+        }
+        _ => as_received(plan, node, value, place),
+    }
+}
+
+/// As [`normal`], of a value that is normal already, and not to be shared if it can be changed.
+pub(crate) fn fresh<'py>(
+    plan: &Bound<'py, Plan>,
+    node: usize,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if value.is_none() {
+        return Ok(value.clone());
+    }
+    let core = &plan.get().core;
+    let node = if let Node::Option(of) = *core.node(node) { of } else { node };
+    match core.node(node) {
+        Node::Primitive(_) | Node::Bytes(_) | Node::FixedText(_) | Node::Enum { .. } | Node::Text => Ok(value.clone()),
+        _ => as_received(plan, node, value, &Place::Whole("the default")),
+    }
+}
+
+/// The value that a receiver gets.
+fn as_received<'py>(
+    plan: &Bound<'py, Plan>,
+    node: usize,
+    value: &Bound<'py, PyAny>,
+    place: &Place<'_>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut scratch = Scratch::take();
+    write::message_at(plan.get(), node, value, place, &mut scratch)?;
+    own_at(plan, node, &scratch, "")
 }

@@ -15,44 +15,41 @@ use tachyon::Primitive;
 use crate::errors::TooLargeError;
 use crate::memory::buffer_export::type_name;
 use crate::memory::payload::{Payload, buffer_of, has_buffer, is_sequence};
-use crate::values::fields::Values;
-use crate::values::items::Items;
-use crate::values::plan::{Meta, Plan, Shown};
-use crate::values::read;
-use crate::values::struct_memory::Memory;
+use crate::values::objects::{Items, Memory, Values};
+use crate::values::plan::{Meta, Plan, Shown, plan_mismatch};
 
 /// Longest buffer that is kept between two messages.
-const KEPT: usize = 64 * 1024;
+const MAX_KEPT: usize = 64 * 1024;
 
 thread_local! {
-    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// An empty buffer, which goes back to be used again.
-pub(crate) struct Room(Vec<u8>);
+pub(crate) struct Scratch(Vec<u8>);
 
-impl Room {
+impl Scratch {
     /// Takes the thread's buffer, so that a conversion that runs Python code which converts has one of its own. While the
     /// thread ends there is none to take.
     #[inline]
     pub(crate) fn take() -> Self {
-        let mut room = ROOM.try_with(Cell::take).unwrap_or_default();
-        room.clear();
-        Self(room)
+        let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        scratch.clear();
+        Self(scratch)
     }
 }
 
-impl Drop for Room {
+impl Drop for Scratch {
     #[inline]
     fn drop(&mut self) {
-        if self.0.capacity() <= KEPT {
-            let room = core::mem::take(&mut self.0);
-            let _ = ROOM.try_with(|kept| kept.set(room));
+        if self.0.capacity() <= MAX_KEPT {
+            let scratch = core::mem::take(&mut self.0);
+            let _ = SCRATCH.try_with(|kept| kept.set(scratch));
         }
     }
 }
 
-impl Deref for Room {
+impl Deref for Scratch {
     type Target = Vec<u8>;
 
     fn deref(&self) -> &Vec<u8> {
@@ -60,37 +57,49 @@ impl Deref for Room {
     }
 }
 
-impl DerefMut for Room {
+impl DerefMut for Scratch {
     fn deref_mut(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }
 }
 
-/// Why a value is refused.
-pub(crate) struct Refused(PyErr);
+/// Why a value is error.
+pub(crate) struct WriteError(PyErr);
 
-impl From<PyErr> for Refused {
+impl From<PyErr> for WriteError {
     fn from(raised: PyErr) -> Self {
         Self(raised)
     }
 }
 
-impl From<TooLong> for Refused {
+impl From<TooLong> for WriteError {
     fn from(error: TooLong) -> Self {
         Self(TooLargeError::new_err(error.to_string()))
     }
 }
 
-impl From<Refused> for PyErr {
-    fn from(refused: Refused) -> Self {
-        refused.0
+impl From<WriteError> for PyErr {
+    fn from(error: WriteError) -> Self {
+        error.0
     }
 }
 
 /// The message that a value is, appended to an empty buffer.
 #[inline]
 pub(crate) fn message(plan: &Plan, value: &Bound<'_, PyAny>, place: &Place<'_>, out: &mut Vec<u8>) -> PyResult<()> {
-    Ok(plan.core.write_message(plan.root, value, place, &mut Writer::new(plan), out)?)
+    message_at(plan, plan.root, value, place, out)
+}
+
+/// As [`message`], of one type of a plan.
+#[inline]
+pub(super) fn message_at(
+    plan: &Plan,
+    node: usize,
+    value: &Bound<'_, PyAny>,
+    place: &Place<'_>,
+    out: &mut Vec<u8>,
+) -> PyResult<()> {
+    Ok(plan.core.write_message(node, value, place, &mut Writer::new(plan), out)?)
 }
 
 /// The message that these values of the fields of a head are.
@@ -98,7 +107,7 @@ pub(crate) fn message(plan: &Plan, value: &Bound<'_, PyAny>, place: &Place<'_>, 
 pub(crate) fn fields(plan: &Plan, values: &[Bound<'_, PyAny>], out: &mut Vec<u8>) -> PyResult<()> {
     match plan.core.node(plan.root) {
         Node::Head { fields, .. } if fields.len() == values.len() => {}
-        _ => return Err(read::unfit()),
+        _ => return Err(plan_mismatch()),
     }
     Ok(plan.core.write_fields(plan.root, values, &mut Writer::new(plan), out)?)
 }
@@ -111,62 +120,10 @@ pub(crate) fn fixed_bytes(
     place: &Place<'_>,
 ) -> PyResult<Vec<u8>> {
     let plan = plan.get();
-    let Some((size, _)) = plan.core.layout(node) else { return Err(read::unfit()) };
+    let Some((size, _)) = plan.core.layout(node) else { return Err(plan_mismatch()) };
     let mut bytes = vec![0; size];
     fixed(plan, node, value, place, &mut bytes)?;
     Ok(bytes)
-}
-
-/// The value that a field holds: the same as would arrive, with memory of its own. Arrays of numpy and Structs
-/// without a fixed size stay the objects that they are.
-pub(crate) fn normal<'py>(
-    plan: &Bound<'py, Plan>,
-    node: usize,
-    value: &Bound<'py, PyAny>,
-    place: &Place<'_>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let own = plan.get();
-    match (own.core.node(node), &own.metas[node]) {
-        (Node::Option(_), _) if value.is_none() => Ok(value.clone()),
-        (Node::Option(of), _) => normal(plan, *of, value, place),
-        (Node::Head { name, .. }, Meta::Head { class: Some(class), .. }) => {
-            if value.is_instance(class.bind(value.py()))? { Ok(value.clone()) } else { Err(no(place, name, value)) }
-        }
-        (Node::List(of), Meta::List { shown: Shown::Numpy { .. }, .. }) if is_numpy(value, "ndarray")? => {
-            values(own, node, *of, value, place, &mut Room::take())?;
-            Ok(value.clone())
-        }
-        _ => anew(plan, node, value, place),
-    }
-}
-
-/// As [`normal`], of a value that is normal already, and not to be shared if it can be changed.
-pub(crate) fn fresh<'py>(
-    plan: &Bound<'py, Plan>,
-    node: usize,
-    value: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    if value.is_none() {
-        return Ok(value.clone());
-    }
-    let core = &plan.get().core;
-    let node = if let Node::Option(of) = *core.node(node) { of } else { node };
-    match core.node(node) {
-        Node::Primitive(_) | Node::Bytes(_) | Node::FixedText(_) | Node::Enum { .. } | Node::Text => Ok(value.clone()),
-        _ => anew(plan, node, value, &Place::Whole("the default")),
-    }
-}
-
-/// The value that a receiver gets.
-fn anew<'py>(
-    plan: &Bound<'py, Plan>,
-    node: usize,
-    value: &Bound<'py, PyAny>,
-    place: &Place<'_>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let (own, mut room) = (plan.get(), Room::take());
-    own.core.write_message(node, value, place, &mut Writer::new(own), &mut room).map_err(PyErr::from)?;
-    read::own_at(plan, node, &room, "")
 }
 
 /// An object with the bytes of a whole message, if the message is an array; it need not be written anew.
@@ -202,7 +159,7 @@ impl<'a> Writer<'a, '_> {
 
 impl<'py> Source for Writer<'_, 'py> {
     type Value = Bound<'py, PyAny>;
-    type Error = Refused;
+    type Error = WriteError;
 
     #[inline]
     fn fixed(
@@ -212,12 +169,12 @@ impl<'py> Source for Writer<'_, 'py> {
         value: &Self::Value,
         place: &Place<'_>,
         out: &mut [u8],
-    ) -> Result<(), Refused> {
+    ) -> Result<(), WriteError> {
         Ok(fixed(self.plan, node, value, place, out)?)
     }
 
     #[inline]
-    fn text(&mut self, value: &Self::Value, place: &Place<'_>, out: &mut Vec<u8>) -> Result<(), Refused> {
+    fn text(&mut self, value: &Self::Value, place: &Place<'_>, out: &mut Vec<u8>) -> Result<(), WriteError> {
         out.extend_from_slice(text(value, place)?.as_bytes());
         Ok(())
     }
@@ -229,8 +186,8 @@ impl<'py> Source for Writer<'_, 'py> {
         value: &Self::Value,
         place: &Place<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<(), Refused> {
-        let Node::List(of) = *core.node(node) else { return Err(read::unfit().into()) };
+    ) -> Result<(), WriteError> {
+        let Node::List(of) = *core.node(node) else { return Err(plan_mismatch().into()) };
         Ok(values(self.plan, node, of, value, place, out).map(drop)?)
     }
 
@@ -240,7 +197,7 @@ impl<'py> Source for Writer<'_, 'py> {
         node: usize,
         value: &Self::Value,
         place: &Place<'_>,
-    ) -> Result<Vec<Self::Value>, Refused> {
+    ) -> Result<Vec<Self::Value>, WriteError> {
         if is_array(value)? {
             let name = core.name(node);
             return Err(PyTypeError::new_err(format!("{place} is {name}, and this is an array; pass a list")).into());
@@ -248,7 +205,7 @@ impl<'py> Source for Writer<'_, 'py> {
         Ok(sequence(value, place)?)
     }
 
-    fn option(&mut self, value: &Self::Value) -> Result<Option<Self::Value>, Refused> {
+    fn option(&mut self, value: &Self::Value) -> Result<Option<Self::Value>, WriteError> {
         Ok(if value.is_none() { None } else { Some(value.clone()) })
     }
 
@@ -258,11 +215,13 @@ impl<'py> Source for Writer<'_, 'py> {
         node: usize,
         value: &Self::Value,
         place: &Place<'_>,
-    ) -> Result<Vec<Self::Value>, Refused> {
-        let Node::Head { name, fields } = core.node(node) else { return Err(read::unfit().into()) };
-        let Meta::Head { class: Some(class), .. } = &self.plan.metas[node] else { return Err(read::unfit().into()) };
+    ) -> Result<Vec<Self::Value>, WriteError> {
+        let Node::Head { name, fields } = core.node(node) else { return Err(plan_mismatch().into()) };
+        let Meta::Head { class: Some(class), .. } = &self.plan.metas[node] else {
+            return Err(plan_mismatch().into());
+        };
         if !value.is_instance(class.bind(value.py()))? {
-            return Err(no(place, name, value).into());
+            return Err(wrong_type(place, name, value).into());
         }
         let own = value.cast::<Values>().map_err(PyErr::from)?;
         let each = fields.iter().enumerate().map(|(index, field)| {
@@ -276,7 +235,7 @@ impl<'py> Source for Writer<'_, 'py> {
 
 /// A value is of another type.
 #[cold]
-fn no(place: &Place<'_>, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
+pub(super) fn wrong_type(place: &Place<'_>, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
     match type_name(value) {
         Ok(found) => PyTypeError::new_err(format!("{place} is a {wanted}, not {found}")),
         Err(raised) => raised,
@@ -304,7 +263,7 @@ fn fixed(plan: &Plan, node: usize, value: &Bound<'_, PyAny>, place: &Place<'_>, 
         (Node::FixedText(len), _) => fixed_text(*len, value, place, out),
         (Node::Enum { name, repr, .. }, Meta::Enum { class, .. }) => {
             if !value.is_instance(class.bind(value.py()))? {
-                return Err(no(place, name, value));
+                return Err(wrong_type(place, name, value));
             }
             integer(*repr, value, place, out)?;
             // `int.__new__` makes objects of the class that are no members.
@@ -312,7 +271,7 @@ fn fixed(plan: &Plan, node: usize, value: &Bound<'_, PyAny>, place: &Place<'_>, 
         }
         (Node::Struct { name, .. }, Meta::Struct { class }) => {
             if !value.is_instance(class.bind(value.py()))? {
-                return Err(no(place, name, value));
+                return Err(wrong_type(place, name, value));
             }
             Memory::read(value.cast::<Memory>()?, 0, out.len(), |bytes| {
                 out.copy_from_slice(bytes);
@@ -330,7 +289,7 @@ fn fixed(plan: &Plan, node: usize, value: &Bound<'_, PyAny>, place: &Place<'_>, 
             out.copy_from_slice(&bytes);
             Ok(())
         }
-        _ => Err(read::unfit()),
+        _ => Err(plan_mismatch()),
     }
 }
 
@@ -346,7 +305,7 @@ fn number(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>, out
         Primitive::Bool => {
             let is_bool = value.is_instance_of::<PyBool>() || is_numpy(value, "bool_")?;
             if !is_bool {
-                return Err(no(place, "bool", value));
+                return Err(wrong_type(place, "bool", value));
             }
             out[0] = u8::from(value.is_truthy()?);
             Ok(())
@@ -396,15 +355,15 @@ fn integer(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>, ou
         _ => Err(PyOverflowError::new_err(format!(
             "{place} is {}, from {least} to {most}, and {} is out of that range",
             primitive.name(),
-            shown(&int),
+            display(&int),
         ))),
     }
 }
 
 /// A number in an error.
 #[cold]
-fn shown(value: &Bound<'_, PyAny>) -> String {
-    // A huge one is refused by Python, too.
+fn display(value: &Bound<'_, PyAny>) -> String {
+    // A huge one is error by Python, too.
     value.str().map_or_else(|_| "a huge number".to_owned(), |text| text.to_string_lossy().into_owned())
 }
 
@@ -419,7 +378,7 @@ fn float(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>, out:
     #[allow(clippy::cast_possible_truncation, reason = "Python has no other float to write in")]
     let single = found as f32;
     if found.is_finite() && !single.is_finite() {
-        let message = format!("{place} is f32, and {} is out of its range", shown(value));
+        let message = format!("{place} is f32, and {} is out of its range", display(value));
         return Err(PyOverflowError::new_err(message));
     }
     out.copy_from_slice(&single.to_le_bytes());
@@ -441,7 +400,7 @@ fn exact(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>) -> P
     let is_whole = number.is_instance_of::<PyInt>();
     let lost = || {
         let advice = if is_whole { "; round it first: float(number)" } else { "" };
-        PyOverflowError::new_err(format!("{place} is {name}, which has no {}{advice}", shown(&number)))
+        PyOverflowError::new_err(format!("{place} is {name}, which has no {}{advice}", display(&number)))
     };
     let Ok(found) = number.call_method0(pyo3::intern!(value.py(), "__float__")) else { return Err(lost()) };
     let float: f64 = found.extract()?;
@@ -490,7 +449,7 @@ fn bytes_like<'a, 'py>(value: &'a Bound<'py, PyAny>, place: &Place<'_>) -> PyRes
 }
 
 /// Appends values of a fixed type, and says how many; `node` is that of the list or the array.
-fn values(
+pub(super) fn values(
     plan: &Plan,
     node: usize,
     of: usize,
@@ -498,7 +457,7 @@ fn values(
     place: &Place<'_>,
     out: &mut Vec<u8>,
 ) -> PyResult<usize> {
-    let Some((size, _)) = plan.core.layout(of) else { return Err(read::unfit()) };
+    let Some((size, _)) = plan.core.layout(of) else { return Err(plan_mismatch()) };
     let begin = out.len();
     if let Meta::List { shown: Shown::Bytes | Shown::Memoryview, .. } = &plan.metas[node] {
         let Some(given) = bytes_like(value, place)? else {

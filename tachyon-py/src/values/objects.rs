@@ -1,20 +1,36 @@
-//! `Memory`: what a Struct or an Array is a window on.
+//! The Python objects that values lie in: `Memory` of a Struct, `Items` of an Array, and `Values` of a Struct without a
+//! fixed size.
 #![allow(unsafe_code, reason = "implements the buffer protocol, and reads and writes through it")]
 
 use core::ffi::c_int;
 use core::mem::MaybeUninit;
 use core::slice;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyMemoryView, PySlice, PyString, PyType};
+use pyo3::types::{PyByteArray, PyMemoryView, PySlice, PyString, PyTuple, PyType};
 use pyo3::{ffi, intern};
 
 use crate::errors::ReleasedError;
 use crate::memory::buffer_export::type_name;
 use crate::runtime::invoke;
-use crate::values::read::Window;
+use crate::values::plan::Plan;
+
+/// Memory that values lie in.
+pub(crate) struct Window<'py> {
+    pub(crate) view: Bound<'py, PyMemoryView>,
+    pub(crate) at: usize,
+}
+
+impl<'py> Window<'py> {
+    /// A copy of bytes.
+    pub(crate) fn copied(py: Python<'py>, bytes: &[u8]) -> PyResult<Self> {
+        let copy = PyByteArray::new(py, bytes);
+        Ok(Self { view: PyMemoryView::from(copy.as_any())?, at: 0 })
+    }
+}
 
 /// Some bytes of a memoryview, with a buffer of their own.
 ///
@@ -85,7 +101,7 @@ impl Memory {
         read: impl FnOnce(&[u8]) -> PyResult<R>,
     ) -> PyResult<R> {
         let this = slf.get();
-        let Some(buffer) = Exported::of(this.view.bind(slf.py())) else { return Err(over(slf.as_any())) };
+        let Some(buffer) = Exported::of(this.view.bind(slf.py())) else { return Err(released(slf.as_any())) };
         let begin = this.at + at;
         check(at + len <= this.len && begin + len <= buffer.0.len.cast_unsigned())?;
         // SAFETY: an exported buffer has so many bytes, until it is released. A peer that writes to them meanwhile makes
@@ -97,7 +113,7 @@ impl Memory {
     #[inline]
     pub(crate) fn write(slf: &Bound<'_, Self>, at: usize, bytes: &[u8]) -> PyResult<()> {
         let this = slf.get();
-        let Some(buffer) = Exported::of(this.view.bind(slf.py())) else { return Err(over(slf.as_any())) };
+        let Some(buffer) = Exported::of(this.view.bind(slf.py())) else { return Err(released(slf.as_any())) };
         let begin = this.at + at;
         check(at + bytes.len() <= this.len && begin + bytes.len() <= buffer.0.len.cast_unsigned())?;
         if buffer.0.readonly != 0 {
@@ -118,7 +134,7 @@ fn check(is_within: bool) -> PyResult<()> {
 
 /// The memory of a window is gone.
 #[cold]
-fn over(window: &Bound<'_, PyAny>) -> PyErr {
+fn released(window: &Bound<'_, PyAny>) -> PyErr {
     match type_name(window) {
         Ok(name) => ReleasedError::new_err(format!(
             "this {name} is a view of a request, which was valid during its call only; keep a copy: request.copy()"
@@ -162,7 +178,7 @@ impl Memory {
         let this = slf.get();
         let end = this.at + this.len;
         let span = PySlice::new(py, this.at.cast_signed(), end.cast_signed(), 1);
-        let window = this.view.bind(py).as_any().get_item(span).map_err(|_| over(slf.as_any()))?;
+        let window = this.view.bind(py).as_any().get_item(span).map_err(|_| released(slf.as_any()))?;
         let window = window.call_method1(intern!(py, "cast"), (&this.format,))?;
         // SAFETY: `view` is the request's, as Python passed it, and not null; `window` is a live memoryview. It becomes
         // the buffer's owner, so it lives as long as the buffer and is what the release goes to.
@@ -175,5 +191,89 @@ impl Memory {
     #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.view)
+    }
+}
+/// Values of one type, where they lie.
+#[pyclass(module = "tachyon._tachyon", extends = Memory, subclass, frozen)]
+pub(crate) struct Items {
+    pub(crate) plan: Py<Plan>,
+    /// The type of each.
+    pub(crate) of: usize,
+    pub(crate) size: usize,
+}
+
+impl Items {
+    /// The values in `len` bytes of a window.
+    pub(crate) fn make<'py>(
+        plan: &Bound<'py, Plan>,
+        of: usize,
+        class: &Bound<'py, PyType>,
+        letter: &Bound<'py, PyString>,
+        window: &Window<'py>,
+        len: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = plan.py();
+        let arguments = (&window.view, window.at, len, letter, plan, of).into_pyobject(py)?;
+        invoke::new(&py.get_type::<Self>(), class, &arguments)
+    }
+}
+
+/// The values of a Struct that has no fixed size, in the order of its fields.
+#[pyclass(module = "tachyon._tachyon", subclass, frozen)]
+pub(crate) struct Values(Mutex<Vec<Option<Py<PyAny>>>>);
+
+impl Values {
+    /// An object of a class that derives from this one.
+    #[inline]
+    pub(crate) fn make<'py>(class: &Bound<'py, PyType>, values: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+        let py = class.py();
+        let made = invoke::new(&py.get_type::<Self>(), class, &PyTuple::empty(py))?;
+        let own = values.into_iter().map(|value| Some(value.unbind())).collect();
+        *made.cast::<Self>()?.get().lock() = own;
+        Ok(made)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<Py<PyAny>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn get<'py>(&self, py: Python<'py>, index: usize) -> Option<Bound<'py, PyAny>> {
+        Some(self.lock().get(index)?.as_ref()?.bind(py).clone())
+    }
+
+    pub(crate) fn set(&self, index: usize, value: Py<PyAny>) {
+        let mut values = self.lock();
+        if values.len() <= index {
+            values.resize_with(index + 1, || None);
+        }
+        let before = values[index].replace(value);
+        // Its end may run code that looks at this.
+        drop(values);
+        drop(before);
+    }
+}
+
+#[pymethods]
+impl Values {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>) -> Self {
+        Self(Mutex::default())
+    }
+
+    #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Held for moments only: what is being changed is visited next time.
+        if let Ok(values) = self.0.try_lock() {
+            for value in values.iter() {
+                visit.call(value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let values = core::mem::take(&mut *self.lock());
+        drop(values);
     }
 }

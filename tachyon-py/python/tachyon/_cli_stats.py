@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tachyon._printable import printable
-from tachyon._tachyon import Sight, live_servers, ping
+from tachyon._tachyon import ServerStats, live_servers, ping
 from tachyon.errors import OnePeerError
 
 if TYPE_CHECKING:
@@ -70,18 +70,18 @@ def time_round_trip(options: argparse.Namespace) -> int:
 
 def watch(options: argparse.Namespace) -> int:
     """Print what a server does, until it ends or the user does."""
-    sight = Sight(options.path)
-    sight.look()
+    stats = ServerStats(options.path)
+    stats.snapshot()
     try:
         while True:
             time.sleep(options.interval)
-            look = sight.look()
+            look = stats.snapshot()
             if options.json:
                 print(json.dumps(look), flush=True)
             else:
                 text = "\n".join(lines(look))
                 print(text if options.once else CLEAR + text, flush=True)
-            if options.once or not sight.is_live():
+            if options.once or not stats.is_live():
                 return 0
     except KeyboardInterrupt:
         return 0
