@@ -1,8 +1,12 @@
-//! `tachyon._tachyon`: the Rust core as Python classes.
+//! `tachyon._tachyon`: the Rust core as Python classes, without any logic of the protocol.
 //!
-//! Nothing of the protocol lives here. The rooms: [`turn`] decides which thread may use a direction, [`ends`] and
-//! [`calling`] are a direction with its one guard, [`lent`] counts the views into slots, [`payload`] reads what Python
-//! sends, [`errors`] and [`interrupt`] translate the ends of an operation; the rest are the classes.
+//! - `bus`: the one-way bus, and the parts that both kinds of bus share: the ends of a ring, the lock of a direction.
+//! - `rpc`: the RPC bus, endpoints, contracts and the pool.
+//! - `serve`: the dispatcher, handlers and the server.
+//! - `asyncio`: the steps that an event loop takes.
+//! - `values`: conversions between Python values and messages.
+//! - `memory`: buffers that Python passes in, and views of shared memory that Python gets.
+//! - `runtime`: the GIL, signals, threads, logging and calls of Python code.
 
 mod args;
 mod asyncio;

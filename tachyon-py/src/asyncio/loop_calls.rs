@@ -1,6 +1,6 @@
-//! `LoopCalls`: the calling end of a bus in the hands of an event loop.
+//! `LoopCalls`: the calling end of a bus that an event loop owns.
 //!
-//! `tachyon._calls` has the futures and the queue; here is what touches the rings. None of it waits.
+//! `tachyon._calls` holds the futures and the queue; this module touches the rings, and never waits.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
@@ -24,21 +24,21 @@ use crate::rpc::contract::described;
 use crate::rpc::error_reply::{error_reply, remote_error};
 use crate::rpc::rpc_bus::RpcBus;
 
-/// Most replies taken at one time, so that a peer that never stops sending does not stop the loop.
-const AT_ONCE: usize = 256;
+/// Most replies taken in one turn, so that a peer that never stops sending does not block the loop.
+const MAX_REPLIES: usize = 256;
 
-/// What an event loop has of a bus it calls on. Keeps nothing of the bus alive.
+/// The event loop's handle of a bus that it calls on. It keeps no part of the bus alive.
 #[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct LoopCalls {
     readiness: Readiness,
-    /// Whether the bus connects again when its connection has ended.
+    /// Whether the bus reconnects after its connection has ended.
     #[pyo3(get)]
     reconnects: bool,
 }
 
 #[pymethods]
 impl LoopCalls {
-    /// Take the bus for the running event loop.
+    /// Make the running event loop the owner of the bus.
     #[new]
     fn new(bus: &Bound<'_, RpcBus>) -> PyResult<Self> {
         let mut forward = bus.get().forward()?;
@@ -54,14 +54,14 @@ impl LoopCalls {
         }
     }
 
-    /// What to watch: readable when there is something to `receive`.
+    /// Return the descriptor to watch: readable when `receive` has work.
     fn fileno(&self) -> i32 {
         self.readiness.as_fd().as_raw_fd()
     }
 
-    /// Send a request, due in `timeout` seconds, and return its correlation id; 0 when there is no room, which `receive`
-    /// asks for.
-    #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not send")]
+    /// Send a request with a deadline in `timeout` seconds, and return its correlation id; 0 when the ring is full, and
+    /// `receive` then requests room.
+    #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may send")]
     fn send(&self, bus: &Bound<'_, RpcBus>, payload: &[u8], msg_type: u16, timeout: Option<f64>) -> PyResult<u64> {
         let limit = Limit::after(args::timeout(timeout)?);
         let mut forward = bus.get().forward()?;
@@ -69,19 +69,19 @@ impl LoopCalls {
         Ok(caller.try_call(msg_type, payload, limit).map_err(Raise::raise)?.unwrap_or(0))
     }
 
-    /// Ask the next question of a comparison and return its correlation id; 0 when there is no room, which `receive` asks
-    /// for.
-    #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not send")]
+    /// Send the next question of a comparison, and return its correlation id; 0 when the ring is full, and `receive`
+    /// then requests room.
+    #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may send")]
     fn ask(&self, bus: &Bound<'_, RpcBus>, comparison: &Comparison) -> PyResult<u64> {
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.loop_calling()?.caller;
         Ok(caller.ask(&comparison.core()).map_err(Raise::raise)?.unwrap_or(0))
     }
 
-    /// Append the replies that have come to `into`, as pairs of correlation id and `bytes` or exception. Returns True when
-    /// there may be more to do already, False when the callee was just asked to ring for the next reply, and for `room`
-    /// bytes of room if a request waits for it, and None when there was nothing and the callee had been asked before,
-    /// which `armed` says. Raises the connection's end once everything that came before it is taken.
+    /// Append the replies that have come to `into`, as pairs of correlation id and `bytes` or exception. Returns True
+    /// when more may be there already. Returns False when the callee was just asked for a wake-up at the next reply,
+    /// and at `room` bytes of room if a request waits for room. Returns None when there was no reply and the callee had
+    /// been asked before (`armed`). Raises the end of the connection after all replies before it are taken.
     #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may receive")]
     fn receive(
         &self,
@@ -93,10 +93,10 @@ impl LoopCalls {
         let py = bus.py();
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.loop_calling()?.caller;
-        // Asked before the looks: nothing sent before an end seen here can escape them.
+        // Read before the replies: a reply sent before an end seen here is found below.
         let gone = caller.hear().map_err(Raise::raise)?;
         let mut armed = armed;
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_REPLIES {
             let Some(taking) = caller.next_reply().map_err(Raise::raise)? else {
                 if caller.may_have_more() {
                     return Ok(Some(true));
@@ -114,14 +114,14 @@ impl LoopCalls {
         Ok(Some(true))
     }
 
-    /// Give a call up: its handler hears of it if that is to be, and its late reply is dropped. True when that waits for
-    /// room, which `receive` asks for.
-    #[allow(clippy::unused_self, reason = "whoever has no `LoopCalls` may not forget")]
+    /// Give a call up: its handler is cancelled if `cancel` is set, and a late reply is dropped. Returns True when the
+    /// cancellation waits for room, which `receive` then requests.
+    #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may forget")]
     fn forget(&self, bus: &Bound<'_, RpcBus>, correlation_id: u64, cancel: bool) -> PyResult<bool> {
         Ok(bus.get().forward()?.loop_calling()?.caller.give_up(correlation_id, cancel))
     }
 
-    /// Give the bus back.
+    /// End the loop's ownership of the bus.
     #[staticmethod]
     fn release(bus: &Bound<'_, RpcBus>) -> PyResult<()> {
         bus.get().forward()?.release_from_loop();
@@ -129,7 +129,7 @@ impl LoopCalls {
     }
 }
 
-/// A bus that an event loop connects again, in steps that never wait.
+/// The reconnect of a bus, in steps that never wait.
 #[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct LoopReconnecting {
     core: Mutex<Reconnecting>,
@@ -137,7 +137,7 @@ pub(crate) struct LoopReconnecting {
 
 #[pymethods]
 impl LoopReconnecting {
-    /// Begin for a bus whose connection has ended, which belongs to the running event loop meanwhile.
+    /// Begin for a bus whose connection has ended. The running event loop owns the bus meanwhile.
     #[new]
     fn new(bus: &Bound<'_, RpcBus>) -> PyResult<Self> {
         let mut forward = bus.get().forward()?;
@@ -152,7 +152,7 @@ impl LoopReconnecting {
         }
     }
 
-    /// Take the next step; return None when the bus is connected, otherwise what to wait for.
+    /// Take the next step; return None when the bus is connected, otherwise the condition of the step after it.
     fn step(&self, bus: &Bound<'_, RpcBus>) -> PyResult<Option<Awaited>> {
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         let mut forward = bus.get().forward()?;
@@ -163,14 +163,14 @@ impl LoopReconnecting {
         Ok(Some(awaited(core.as_awaited())))
     }
 
-    /// The exception of a call whose own time runs out while no process listens; None while that is not the cause.
+    /// Return the exception of a call that times out while no process listens; None while there is another cause.
     fn missing<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let missing = self.core.lock().unwrap_or_else(PoisonError::into_inner).missing()?;
         Some(missing.raise().into_value(py).into_bound(py).into_any())
     }
 }
 
-/// A bus that an event loop connects.
+/// The connect of a bus, in steps that never wait.
 #[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct LoopConnecting {
     core: Mutex<ConnectingBus>,
@@ -179,7 +179,7 @@ pub(crate) struct LoopConnecting {
 
 #[pymethods]
 impl LoopConnecting {
-    /// Begin to do what `RpcBus.connect` does.
+    /// Begin the steps of `RpcBus.connect`.
     #[new]
     #[pyo3(signature = (socket_path, *, timeout, any_uid, ring_sizes))]
     fn new(
@@ -193,7 +193,7 @@ impl LoopConnecting {
         Ok(Self { core: Mutex::new(core), path: socket_path })
     }
 
-    /// Take the next step; return the bus when it is connected, otherwise what to wait for.
+    /// Take the next step; return the bus when it is connected, otherwise the condition of the step after it.
     fn step(&self, py: Python<'_>) -> PyResult<Step> {
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(match core.step().map_err(Raise::raise)? {
@@ -203,21 +203,21 @@ impl LoopConnecting {
     }
 }
 
-/// What came of a step.
+/// The result of a step.
 #[derive(IntoPyObject)]
 enum Step {
     Connected(Py<RpcBus>),
     Awaited(Awaited),
 }
 
-/// A descriptor to be readable, or -1, and seconds.
+/// The condition of the next step: a descriptor to become readable, or -1, and a limit in seconds.
 type Awaited = (i32, f64);
 
 fn awaited((descriptor, left): (Option<BorrowedFd<'_>>, Option<Duration>)) -> Awaited {
     (descriptor.map_or(-1, |fd| fd.as_raw_fd()), left.map_or(f64::INFINITY, |left| left.as_secs_f64()))
 }
 
-/// A reply as what its waiter gets: a copy, or the exception that an error reply stands for.
+/// A reply for its waiter: a copy of the bytes, or the exception of an error reply.
 fn reply(py: Python<'_>, taking: Taking) -> PyResult<Py<PyAny>> {
     let payload: Bound<'_, PyBytes> = copied_from(py, taking)?;
     if plain_type_id(taking.type_id()) == u32::from(tachyon::MSG_TYPE_ERROR)
@@ -249,7 +249,7 @@ impl Comparison {
     }
 
     /// Take the answer to a question, `bytes` or the exception of an error reply; False when another question is due.
-    /// Raises `LayoutMismatchError` when the two sides do not mean the same.
+    /// Raises `LayoutMismatchError` when the types of the two sides differ.
     fn take(&self, answer: &Bound<'_, PyAny>) -> PyResult<bool> {
         let (type_id, payload) = match answer.cast::<PyBytes>() {
             Ok(payload) => (0, payload.clone()),
@@ -262,7 +262,7 @@ impl Comparison {
     }
 }
 
-/// The attempts at one call.
+/// The attempts at one call, by the core's rule.
 #[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct Attempts {
     core: Mutex<CoreAttempts>,
@@ -270,7 +270,7 @@ pub(crate) struct Attempts {
 
 #[pymethods]
 impl Attempts {
-    /// Begin with the attempts of a caller that may reconnect, at a call with `seconds` left.
+    /// Begin the attempts of a caller that may reconnect, for a call with `seconds` left.
     #[new]
     fn new(reconnects: bool, idempotent: bool, seconds: Option<f64>) -> PyResult<Self> {
         let limit = Limit::after(args::timeout(seconds)?);
@@ -283,8 +283,8 @@ impl Attempts {
         self.core.lock().unwrap_or_else(PoisonError::into_inner).may_have_begun()
     }
 
-    /// Whether a call that ended in this error is made again, once the connection has ended. An error that ends the call
-    /// says that it is not safe to make it again if an earlier attempt may have begun.
+    /// Whether a call that ended in this error is repeated, once the connection has ended. Marks an error that ends the
+    /// call as not safe to retry if an earlier attempt may have begun.
     fn again(&self, error: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = error.py();
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);

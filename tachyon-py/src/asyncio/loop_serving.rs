@@ -1,6 +1,6 @@
-//! `LoopServing`: a server, or a bus, in the hands of an event loop that serves it.
+//! `LoopServing`: a server or a bus that an event loop serves.
 //!
-//! `tachyon._serving` has the tasks; here is what touches the rings. None of it waits.
+//! `tachyon._serving` holds the tasks; this module touches the rings, and never waits.
 
 use core::sync::atomic::AtomicBool;
 use std::os::fd::{AsFd, AsRawFd};
@@ -26,13 +26,13 @@ use crate::serve::endpoint_table::{RpcDispatcher, Shared};
 use crate::serve::handler::{Failure, no_bytes};
 use crate::serve::rpc_server::RpcServer;
 
-/// What is served.
+/// The server or the bus that the loop serves.
 enum Target {
     Server(Py<RpcServer>),
     Bus(Py<RpcBus>),
 }
 
-/// What an event loop has of a server or a bus it serves.
+/// The event loop's handle of a server or a bus that it serves.
 #[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct LoopServing {
     driven: Mutex<Option<Driven>>,
@@ -45,23 +45,24 @@ impl LoopServing {
         self.driven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this side closed the bus, a handler for instance.
+    /// Whether this side closed the bus, for instance in a handler.
     fn is_closed_here(&self) -> bool {
         matches!(&self.target, Target::Bus(bus) if bus.get().is_closed())
     }
 
-    /// Answers a request; gives what is to be reported of it. One that was cancelled, or answered before, has no answer.
+    /// Answers a request, and returns the failure to report. A request that was cancelled, or answered before, has no
+    /// answer.
     fn send(&self, request: &LoopRequest, outcome: Result<Vec<u8>, HandlerError>) -> PyResult<Option<ServeError>> {
         let mut driven = self.driven();
         let Some(driven) = &mut *driven else { return Ok(None) };
         match driven.answer(&*self.dispatcher.get().table()?, request.key, outcome) {
             Err(failure @ ServeError::Handler(_)) => Ok(Some(failure)),
-            // The caller's end is for the next turn to find.
+            // The next turn finds the end of the caller.
             _ => Ok(None),
         }
     }
 
-    /// Answers requests that are not begun, or ends those that are; appends those that were cancelled.
+    /// Refuses requests that have not begun, or ends those that have; appends the keys of cancelled requests.
     fn refuse<R>(
         &self,
         cancelled: &Bound<'_, PyList>,
@@ -77,17 +78,17 @@ impl LoopServing {
     }
 }
 
-/// What one turn has for the loop: requests of coroutine functions, and the keys of those that are cancelled.
+/// The requests of coroutine functions that one turn found, and the keys of cancelled requests.
 struct Taken<'a> {
     shared: &'a Shared,
     begun: Vec<(Begun, Vec<u8>)>,
     cancelled: Vec<Key>,
 }
 
-/// A call, by its caller's number and its correlation id.
+/// A call: the caller's number and the correlation id.
 type Key = (u64, u64);
 
-/// A request that was handed over.
+/// A request that becomes a task.
 struct Begun {
     caller: CallerInfo,
     msg_type: u16,
@@ -123,7 +124,7 @@ impl Aside for Taken<'_> {
 
 #[pymethods]
 impl LoopServing {
-    /// Take a server, or a bus, for the running event loop.
+    /// Make the running event loop the owner of a server or a bus.
     #[new]
     fn new(dispatcher: &Bound<'_, RpcDispatcher>, target: &Bound<'_, PyAny>) -> PyResult<Self> {
         let table = dispatcher.get().table()?;
@@ -143,14 +144,14 @@ impl LoopServing {
         Ok(Self { driven: Mutex::new(driven), dispatcher: dispatcher.clone().unbind(), target })
     }
 
-    /// What to watch: readable when a turn is due; -1 when it is over.
+    /// Return the descriptor to watch: readable when a turn is due; -1 after the end.
     fn fileno(&self) -> i32 {
         self.driven().as_ref().map_or(-1, |driven| driven.as_fd().as_raw_fd())
     }
 
     /// Take a turn: attend to callers, serve requests of plain handlers, append at most `places` requests of coroutine
-    /// functions to `into`, and the keys of requests whose callers wait no longer to `cancelled`. Returns the seconds
-    /// until the next turn, None for as long as nothing is readable; or a negative number when serving is over.
+    /// functions to `into`, and the keys of requests whose callers have stopped waiting to `cancelled`. Returns the
+    /// seconds until the next turn, None to wait for the descriptor, or a negative number after the end of the serving.
     fn turn(
         &self,
         py: Python<'_>,
@@ -166,7 +167,7 @@ impl LoopServing {
         let mut taken = Taken::of(dispatcher.shared());
         dispatcher.shared().begin(driven.stopper());
         let mut turn = || driven.turn(table, places, &mut taken);
-        // Endpoints in Rust may compute for long, which is no reason to keep other threads from the interpreter.
+        // Endpoints in Rust may compute for long, and other threads get the GIL meanwhile.
         let next = if dispatcher.shared().has_rust() { py.detach(turn) } else { turn() };
         let ended = dispatcher.shared().finish();
         drop(guard);
@@ -176,7 +177,7 @@ impl LoopServing {
             }
         }
         taken.cancelled.into_iter().try_for_each(|key| cancelled.append(key))?;
-        // KeyboardInterrupt, SystemExit: its caller has been answered, and it goes where it wants to.
+        // KeyboardInterrupt, SystemExit: the caller has its answer, and the exception propagates.
         ended?;
         match next.map_err(Raise::raise)? {
             Next::Again => Ok(Some(0.0)),
@@ -187,10 +188,10 @@ impl LoopServing {
         }
     }
 
-    /// Answer a request with what its handler returned.
+    /// Answer a request with the result of its handler.
     fn answer(&self, request: &Bound<'_, LoopRequest>, response: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = request.py();
-        let (outcome, cause) = match request.get().written(response) {
+        let (outcome, cause) = match request.get().encode(response) {
             Ok(bytes) => (Ok(bytes), None),
             Err(Failure { error, cause }) => (Err(error), cause),
         };
@@ -200,7 +201,7 @@ impl LoopServing {
         Ok(())
     }
 
-    /// Answer a request with the error that its handler raised.
+    /// Answer a request with the exception of its handler.
     fn fail(&self, request: &Bound<'_, LoopRequest>, cause: Bound<'_, PyAny>) -> PyResult<()> {
         let (py, cause) = (request.py(), PyErr::from_value(cause));
         let Failure { error, cause } = Failure::of_handler(request.get().endpoint.get(), py, cause);
@@ -210,7 +211,7 @@ impl LoopServing {
         Ok(())
     }
 
-    /// Answer a request whose handler does not run, or not to its end: its time is over, or its task was cancelled.
+    /// Answer a request whose handler was not run to its end: the deadline has passed, or its task was cancelled.
     fn turn_down(&self, request: &Bound<'_, LoopRequest>) -> PyResult<()> {
         let error = if request.get().is_past_deadline() {
             HandlerError::new(ErrorKind::DeadlinePassed, "was not done by its caller's deadline")
@@ -220,26 +221,25 @@ impl LoopServing {
         self.send(request.get(), Err(error)).map(drop)
     }
 
-    /// Plain handlers that returned when the time of a stop was over.
+    /// The number of plain handlers that returned after the stop timeout.
     #[getter]
     fn overran(&self) -> usize {
         self.driven().as_ref().map_or(0, Driven::overran)
     }
 
-    /// The seconds that callers who do not take their last replies are waited for.
+    /// The seconds that a stopping server waits for callers to take their last replies.
     #[getter]
     fn stop_timeout(&self) -> f64 {
         self.driven().as_ref().map_or(0.0, |driven| driven.stop_timeout().as_secs_f64())
     }
 
-    /// Tell the callers of requests that have not begun that the server stops; False when a caller takes no more replies
-    /// for now.
+    /// Send error replies of kind `STOPPING` to requests that have not begun; False when a caller has no room for now.
     fn refuse_all(&self, cancelled: &Bound<'_, PyList>) -> PyResult<bool> {
         let refused = self.refuse(cancelled, |driven, table, taken| driven.refuse_all(table, taken))?;
         Ok(refused.unwrap_or(true))
     }
 
-    /// Tell the callers of requests that have begun and are not answered that they are cancelled.
+    /// Send error replies of kind `CANCELLED` to requests that have begun and are not answered.
     fn abandon(&self, cancelled: &Bound<'_, PyList>) -> PyResult<()> {
         self.refuse(cancelled, |driven, table, taken| driven.abandon(table, taken)).map(drop)
     }
@@ -254,16 +254,16 @@ impl LoopServing {
     }
 }
 
-/// A request that a coroutine function is to handle.
+/// A request for a coroutine function.
 #[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct LoopRequest {
-    /// The number of its caller, and its correlation id.
+    /// The caller's number, and the correlation id.
     #[pyo3(get)]
     key: Key,
     deadline: Option<u64>,
     endpoint: Py<RpcEndpoint>,
     payload: Py<PyBytes>,
-    /// What `current_call` gives the handler.
+    /// The handler's `current_call()`.
     #[pyo3(get)]
     call: Py<CurrentCall>,
 }
@@ -281,13 +281,13 @@ impl LoopRequest {
         Ok(Self { key: (caller.id, correlation_id), deadline, endpoint: endpoint.unbind(), payload, call })
     }
 
-    /// Whether its caller waits no longer.
+    /// Whether the caller's deadline has passed.
     fn is_past_deadline(&self) -> bool {
         self.deadline.is_some_and(|deadline| monotonic_now() >= deadline)
     }
 
-    /// The bytes of what the handler returned.
-    fn written(&self, response: &Bound<'_, PyAny>) -> Result<Vec<u8>, Failure> {
+    /// Encodes the result of the handler.
+    fn encode(&self, response: &Bound<'_, PyAny>) -> Result<Vec<u8>, Failure> {
         let py = response.py();
         let endpoint = self.endpoint.get();
         let written = match endpoint.contract() {
@@ -313,7 +313,7 @@ impl LoopRequest {
 
 #[pymethods]
 impl LoopRequest {
-    /// Note that the call is cancelled, for `current_call().is_cancelled()`.
+    /// Mark the call as cancelled, for `current_call().is_cancelled()`.
     fn cancel(&self) {
         self.call.get().cancel();
     }

@@ -28,8 +28,8 @@ pub(crate) struct RxGuard {
 
 impl RxGuard {
     pub(crate) fn new(bus: Py<Bus>, taking: Taking) -> Self {
-        // SAFETY: the message was just taken, and is released only by `DelayedRelease::Message`, which this guard owes when its
-        // lending has ended; until then the bus, which `bus` keeps, keeps its memory, even when it is closed.
+        // SAFETY: the message was just taken. Only `DelayedRelease::Message` releases it, which this guard sends once
+        // it has ended without views. Until then `bus` keeps the memory mapped, even when it is closed.
         let buffer = unsafe { BufferExport::new(taking.data(), taking.len(), false) };
         Self { bus, buffer, type_id: taking.type_id() }
     }
@@ -47,7 +47,7 @@ impl RxGuard {
         self.buffer.len()
     }
 
-    /// What the sender passed as `type_id`.
+    /// The `type_id` that the sender passed.
     #[getter]
     fn type_id(&self) -> u32 {
         self.type_id
@@ -58,7 +58,7 @@ impl RxGuard {
     }
 
     unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        // SAFETY: `view` is what Python passed; the guard counts the view out below.
+        // SAFETY: Python passed `view`; `__releasebuffer__` below counts the view out.
         unsafe { slf.get().buffer.export(slf.as_any(), RX_GUARD, view, flags) }
     }
 
@@ -109,7 +109,7 @@ impl Drop for RxGuard {
 
 const TX_GUARD: &str = "TxGuard";
 
-/// Room for one message, to be written in place through `memoryview(guard)`.
+/// Room for one message, written in place through `memoryview(guard)`.
 ///
 /// Leaving the `with` block publishes the first `actual_size` bytes; leaving it by an exception publishes nothing.
 #[pyclass(module = "tachyon", frozen, weakref)]
@@ -122,8 +122,8 @@ pub(crate) struct TxGuard {
 
 impl TxGuard {
     pub(crate) fn new(bus: Py<Bus>, room: Room, type_id: u32) -> Self {
-        // SAFETY: the room was just reserved, and the bus reserves no other until it is published or rolled back, which
-        // this guard asks for when its lending has ended; until then the bus, which `bus` keeps, keeps its memory.
+        // SAFETY: the room was just reserved. The bus reserves no other until this guard, ended and without views,
+        // publishes it or rolls it back. Until then `bus` keeps the memory mapped.
         let buffer = unsafe { BufferExport::new(room.data(), room.len(), true) };
         Self { bus, buffer, actual_size: AtomicUsize::new(room.len()), type_id: AtomicU32::new(type_id) }
     }
@@ -135,7 +135,7 @@ impl TxGuard {
 
 #[pymethods]
 impl TxGuard {
-    /// How many of the reserved bytes to publish; all of them unless set.
+    /// Bytes to publish; all reserved bytes unless set.
     #[getter]
     fn actual_size(&self) -> usize {
         self.actual_size.load(Ordering::Relaxed)
@@ -148,7 +148,7 @@ impl TxGuard {
         Ok(())
     }
 
-    /// What the receiver sees as `type_id`.
+    /// The `type_id` that the receiver sees.
     #[getter]
     fn type_id(&self) -> u32 {
         self.type_id.load(Ordering::Relaxed)
@@ -165,7 +165,7 @@ impl TxGuard {
     }
 
     unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        // SAFETY: `view` is what Python passed; the guard counts the view out below.
+        // SAFETY: Python passed `view`; `__releasebuffer__` below counts the view out.
         unsafe { slf.get().buffer.export(slf.as_any(), TX_GUARD, view, flags) }
     }
 
@@ -224,7 +224,7 @@ const BATCH_GUARD: &str = "RxBatchGuard";
 pub(crate) struct RxBatchGuard {
     bus: Py<Bus>,
     messages: Vec<(Region, u32)>,
-    /// Counts the views into all of them.
+    /// Views into all of the messages.
     view_count: ViewCount,
 }
 
@@ -337,7 +337,7 @@ pub(crate) struct RxMsgView {
 }
 
 impl RxMsgView {
-    /// Counts a view in, and gives what it looks at.
+    /// Counts a view in, and returns the bytes of the view.
     fn view_made(&self) -> PyResult<Region> {
         let view_count = &self.batch.get().view_count;
         view_count.check_open("RxMsgView")?;
@@ -362,7 +362,7 @@ impl RxMsgView {
         self.region.len
     }
 
-    /// What the sender passed as `type_id`.
+    /// The `type_id` that the sender passed.
     #[getter]
     fn type_id(&self) -> u32 {
         self.type_id
@@ -376,8 +376,8 @@ impl RxMsgView {
         let this = slf.get();
         let view_count = &this.batch.get().view_count;
         view_count.check_open("RxMsgView")?;
-        // SAFETY: `view` is what Python passed; the view is counted out below, and until then the batch, which
-        // `this.batch` keeps, does not give its messages back, nor the bus, which the batch keeps, its memory.
+        // SAFETY: Python passed `view`; `__releasebuffer__` below counts the view out. Until then `this.batch` keeps
+        // its messages, and the bus of the batch keeps its memory.
         unsafe { this.region.export(view_count, slf.as_any(), view, flags) }
     }
 
@@ -386,9 +386,9 @@ impl RxMsgView {
         self.view_gone();
     }
 
-    /// Lend the payload as a DLPack capsule.
+    /// Export the payload in place as a DLPack capsule.
     ///
-    /// A consumer that speaks DLPack 1 gets it flagged read-only. The older capsule has no such flag: do not write.
+    /// The capsule of DLPack 1 is flagged read-only. The older capsule has no such flag: do not write.
     #[pyo3(signature = (*, stream=None, max_version=None, dl_device=None, copy=None))]
     fn __dlpack__<'py>(
         slf: &Bound<'py, Self>,
@@ -404,7 +404,7 @@ impl RxMsgView {
         dlpack::capsule(slf.py(), region, is_versioned, move |py| view.bind(py).get().view_gone())
     }
 
-    /// Return DLPack's name for the CPU.
+    /// Return DLPack's device tuple of the CPU.
     #[allow(clippy::unused_self, reason = "a method in Python")]
     fn __dlpack_device__(&self) -> (i32, i32) {
         dlpack::CPU

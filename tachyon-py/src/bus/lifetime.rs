@@ -1,4 +1,4 @@
-//! Opening and closing, the same for both kinds of bus.
+//! How a bus of either kind opens and closes.
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub(crate) fn connect_options(timeout: Option<f64>, any_uid: bool) -> PyResult<O
     Ok(options(None, any_uid)?.timeout(args::timeout(timeout)?.unwrap_or(Duration::MAX)))
 }
 
-/// Those of one that calls: it may ask for rings of these sizes.
+/// The options of a caller's `connect`, which may request ring sizes.
 pub(crate) fn calling_options(
     timeout: Option<f64>,
     any_uid: bool,
@@ -37,8 +37,8 @@ pub(crate) fn calling_options(
     Ok(options.ring_sizes(args::size("ring_sizes", forward)?, args::size("ring_sizes", reverse)?))
 }
 
-/// What closes a bus, shared with a caller that may connect again. Taken when the bus is closed, so that nothing keeps
-/// the memory mapped but guards that are still open.
+/// The closer of a bus, shared with a caller that may reconnect. `close` takes it out, so that only open guards keep
+/// the memory mapped.
 #[derive(Clone)]
 pub(crate) struct SharedCloser(Arc<Mutex<Option<Closer>>>);
 
@@ -47,8 +47,8 @@ impl SharedCloser {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has `close` close another connection from now on. False when the bus was closed meanwhile, and then the
-    /// connection is, too.
+    /// Puts the closer of a new connection in place. Returns false when the bus was closed meanwhile, and closes the
+    /// new connection then.
     pub(crate) fn replace(&self, closer: Closer) -> bool {
         let mut present = self.lock();
         if present.is_none() {
@@ -60,7 +60,7 @@ impl SharedCloser {
     }
 }
 
-/// A connection's life as seen from Python.
+/// The state and the path of a connection.
 pub(crate) struct Lifetime {
     path: PathBuf,
     closer: SharedCloser,
@@ -75,12 +75,13 @@ impl Lifetime {
         self.closer.lock()
     }
 
-    /// For whoever connects again.
+    /// The closer for a caller that may reconnect.
     pub(crate) fn shared_closer(&self) -> SharedCloser {
         self.closer.clone()
     }
 
-    /// Tells the peer, and this process's threads that wait; false when that was done before.
+    /// Closes the connection: the peer and waiting threads of this process see the end. Returns false when it was
+    /// closed before.
     pub(crate) fn close(&self) -> bool {
         let closer = self.present_closer().take();
         if let Some(closer) = &closer {
@@ -96,7 +97,7 @@ impl Lifetime {
     /// The connection's closer.
     ///
     /// # Errors
-    /// `BusClosedError` once it is closed.
+    /// `BusClosedError` once the bus is closed.
     pub(crate) fn open(&self) -> PyResult<Closer> {
         self.present_closer().clone().ok_or_else(closed)
     }
@@ -110,7 +111,7 @@ impl Lifetime {
     }
 }
 
-/// Use after close.
+/// The error for a use after `close`.
 #[cold]
 pub(crate) fn closed() -> PyErr {
     BusClosedError::new_err("this bus is closed; listen or connect again")

@@ -9,7 +9,7 @@ use crate::args::{self, Integer};
 /// A received message that owns its bytes. Compares by value, pickles, and matches positionally.
 #[pyclass(module = "tachyon", frozen)]
 pub(crate) struct Message {
-    /// What the sender passed as `type_id`.
+    /// The `type_id` that the sender passed.
     #[pyo3(get)]
     type_id: u32,
     /// Length of the payload in bytes.

@@ -1,4 +1,4 @@
-//! `Bus`: one direction between two processes, decided by the first operation.
+//! `Bus`: one direction between two processes; the first operation decides the role of this side.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ use crate::memory::buffer_export::copied_from;
 use crate::memory::payload::Payload;
 use crate::runtime::interrupt::detached;
 
-/// What this side is.
+/// The role of this side.
 enum Role {
     Unassigned(tachyon::Bus),
     Receiving(RxEnd),
@@ -26,11 +26,11 @@ enum Role {
     Closed,
 }
 
-/// This side of the bus, as whoever has the turn sees it.
+/// This side of the bus, as the holder of its lock sees it.
 pub(crate) struct Direction {
     role: Role,
     polling: PollingMode,
-    /// Closed by this side; what guards still hold goes with them.
+    /// Whether this side closed the bus; open guards still keep the memory.
     closing: bool,
 }
 
@@ -39,7 +39,7 @@ impl Direction {
         if self.closing { Err(closed()) } else { Ok(()) }
     }
 
-    /// The receiving end; an undecided bus becomes it.
+    /// The receiving end; a bus without a role takes this role.
     #[inline]
     fn rx_end(&mut self) -> PyResult<&mut RxEnd> {
         self.check_open()?;
@@ -57,7 +57,7 @@ impl Direction {
         }
     }
 
-    /// The sending end; an undecided bus becomes it.
+    /// The sending end; a bus without a role takes this role.
     #[inline]
     fn tx_end(&mut self) -> PyResult<&mut TxEnd> {
         self.check_open()?;
@@ -83,7 +83,7 @@ impl Direction {
         }
     }
 
-    /// Lets a closed bus's memory go once no guard is left.
+    /// Frees the memory of a closed bus once no guard is left.
     fn close_if_free(&mut self) {
         if self.closing && self.in_use().is_none_or(|in_use| *in_use == InUse::No) {
             self.role = Role::Closed;
@@ -125,12 +125,12 @@ impl Bus {
         self.direction.try_lock().ok_or_else(busy)
     }
 
-    /// Settles what a guard owes when it ends.
+    /// Releases the slot of a guard that has ended, at once or when the lock of the direction is free.
     pub(crate) fn delay(&self, release: DelayedRelease) {
         self.direction.delay(release);
     }
 
-    /// Notes that a guard has ended with views left.
+    /// Marks the direction as in use by views that outlive their guard.
     pub(crate) fn outlived_by_views(&self) {
         if let Some(mut direction) = self.direction.try_lock()
             && let Some(in_use) = direction.in_use()
@@ -139,7 +139,7 @@ impl Bus {
         }
     }
 
-    /// Publishes what a guard wrote.
+    /// Publishes the bytes that a guard wrote.
     pub(crate) fn publish(&self, size: usize, type_id: u32) -> PyResult<()> {
         let Some(mut direction) = self.direction.try_lock() else {
             self.direction.delay(DelayedRelease::Reservation);
@@ -201,7 +201,7 @@ impl Bus {
         Ok(Self::over(bus, socket_path))
     }
 
-    /// Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable.
+    /// Close the connection and release its resources. Closing twice is fine; views stay readable.
     fn close(&self) {
         self.lifetime.close();
         self.direction.delay(DelayedRelease::Connection);
@@ -235,8 +235,11 @@ impl Bus {
         Ok(())
     }
 
-    /// Copy any C-contiguous buffer into the ring and publish it, waiting for room if need be.
-    #[pyo3(signature = (data, type_id=Integer::Fits(0), *, timeout=None), text_signature = "($self, data, type_id=0, *, timeout=None)")]
+    /// Copy any C-contiguous buffer into the ring and publish it; wait for room if the ring is full.
+    #[pyo3(
+        signature = (data, type_id=Integer::Fits(0), *, timeout=None),
+        text_signature = "($self, data, type_id=0, *, timeout=None)"
+    )]
     fn send(&self, py: Python<'_>, data: &Bound<'_, PyAny>, type_id: Integer, timeout: Option<f64>) -> PyResult<()> {
         let payload = Payload::of(data)?;
         let type_id = args::type_id(type_id)?;
@@ -251,7 +254,10 @@ impl Bus {
     }
 
     /// Reserve `size` bytes in the ring to write in place; leaving the guard publishes them.
-    #[pyo3(signature = (size, type_id=Integer::Fits(0), *, timeout=None), text_signature = "($self, size, type_id=0, *, timeout=None)")]
+    #[pyo3(
+        signature = (size, type_id=Integer::Fits(0), *, timeout=None),
+        text_signature = "($self, size, type_id=0, *, timeout=None)"
+    )]
     fn send_zero_copy(
         slf: &Bound<'_, Self>,
         size: Integer,
@@ -265,7 +271,7 @@ impl Bus {
         Ok(TxGuard::new(slf.clone().unbind(), room, type_id))
     }
 
-    /// Wait for a message and lend it in place; leaving the guard gives its room back to the sender.
+    /// Wait for a message and read it in place; leaving the guard gives its slot back to the sender.
     #[pyo3(signature = (*, timeout=None, spin_threshold=None))]
     fn recv_zero_copy(
         slf: &Bound<'_, Self>,
@@ -281,7 +287,7 @@ impl Bus {
         Ok(RxGuard::new(slf.clone().unbind(), taking))
     }
 
-    /// Wait for one message, then lend it and those behind it, at most `max_msgs`, in one crossing.
+    /// Wait for one message, then read it and up to `max_msgs` - 1 messages behind it in place, in one call.
     #[pyo3(
         signature = (max_msgs=Integer::Fits(1024), spin_threshold=None, *, timeout=None),
         text_signature = "($self, max_msgs=1024, spin_threshold=None, *, timeout=None)"

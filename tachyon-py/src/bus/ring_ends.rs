@@ -1,4 +1,4 @@
-//! The two ends of a ring as Python holds them: with at most one guard each, and nothing borrowed.
+//! The two ends of a ring as Python objects hold them: with at most one guard each, and without borrows.
 
 use core::time::Duration;
 use std::time::Instant;
@@ -11,16 +11,16 @@ use crate::errors::{BusyError, Raise, ViewError};
 use crate::memory::payload::Payload;
 use crate::runtime::interrupt::detached;
 
-/// Looks for a message before letting go of the interpreter, which costs about as much as this many.
+/// Polls before a wait releases the GIL. Releasing the GIL costs about as much as this many polls.
 pub(crate) const LOOKS: u32 = 64;
 
-/// What occupies a direction.
+/// Whether a guard or its views use the direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InUse {
     No,
     /// A guard is open.
     ByGuard,
-    /// A guard has ended, but views into its slot are left.
+    /// A guard has ended, and views into its slot are left.
     ByViews,
 }
 
@@ -45,7 +45,7 @@ impl InUse {
     }
 }
 
-/// A direction that another thread is using.
+/// The error for a direction that another thread is using.
 #[cold]
 pub(crate) fn busy() -> PyErr {
     BusyError::new_err(
@@ -57,7 +57,7 @@ pub(crate) fn busy() -> PyErr {
 /// The receiving end of a ring.
 pub(crate) struct RxEnd {
     pub(crate) ring: Receiving,
-    /// What is lent; a batch by its last message.
+    /// The message of the open guard, and whether it is the last one of a batch.
     taken: Option<(Taking, bool)>,
     pub(crate) in_use: InUse,
 }
@@ -67,7 +67,7 @@ impl RxEnd {
         Self { ring, taken: None, in_use: InUse::No }
     }
 
-    /// Waits for a message; its slot is the caller's to lend or release.
+    /// Waits for a message. The calling function puts it in use or releases it.
     #[inline]
     pub(crate) fn take(
         &mut self,
@@ -82,7 +82,7 @@ impl RxEnd {
         }
     }
 
-    /// Waits for messages and lends them.
+    /// Waits for messages, and marks the direction as in use by a guard.
     pub(crate) fn take_batch(
         &mut self,
         py: Python<'_>,
@@ -112,14 +112,14 @@ impl RxEnd {
         outcome
     }
 
-    /// Marks a taken message as lent to a guard.
+    /// Marks a taken message as in use by a guard.
     #[inline]
     pub(crate) fn mark_in_use(&mut self, taking: Taking) {
         self.taken = Some((taking, false));
         self.in_use = InUse::ByGuard;
     }
 
-    /// Gives back what is lent.
+    /// Gives the guard's messages back.
     pub(crate) fn give_back(&mut self) {
         self.in_use = InUse::No;
         match self.taken.take() {
@@ -133,7 +133,7 @@ impl RxEnd {
 /// The sending end of a ring.
 pub(crate) struct TxEnd {
     pub(crate) ring: Sending,
-    /// What is lent.
+    /// The reservation of the open guard.
     room: Option<Room>,
     pub(crate) in_use: InUse,
 }
@@ -143,7 +143,7 @@ impl TxEnd {
         Self { ring, room: None, in_use: InUse::No }
     }
 
-    /// Sends a copy of `payload`, which is read while attached only.
+    /// Sends a copy of `payload`. The bytes are read only while the thread is attached.
     #[inline]
     pub(crate) fn send(
         &mut self,
@@ -164,7 +164,7 @@ impl TxEnd {
         self.ring.publish(room, size, type_id, correlation_id).map_err(Raise::raise)
     }
 
-    /// Takes room for `size` bytes and lends it.
+    /// Reserves `size` bytes for a guard.
     pub(crate) fn reserve(&mut self, py: Python<'_>, size: usize, timeout: Option<Duration>) -> PyResult<Room> {
         self.in_use.check()?;
         let room = match self.ring.try_reserve(size).map_err(Raise::raise)? {
@@ -176,7 +176,7 @@ impl TxEnd {
         Ok(room)
     }
 
-    /// Publishes what was written into the lent room.
+    /// Publishes the first `size` bytes of the reservation.
     pub(crate) fn publish(&mut self, size: usize, type_id: u32, correlation_id: u64) -> PyResult<()> {
         self.in_use = InUse::No;
         match self.room.take() {
@@ -185,14 +185,14 @@ impl TxEnd {
         }
     }
 
-    /// Takes the lent room back unused.
+    /// Gives the reservation back unused.
     pub(crate) fn roll_back(&mut self) {
         self.room = None;
         self.in_use = InUse::No;
     }
 }
 
-/// What is left of a timeout when requests that do not count have come first.
+/// The time that is left of a timeout after control requests, which the operation skips.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RemainingTimeout {
     timeout: Option<Duration>,
@@ -204,7 +204,8 @@ impl RemainingTimeout {
         Self { timeout, began: timeout.map(|_| Instant::now()) }
     }
 
-    /// What is left after one more of them. Signals are looked for: who always finds something never waits for them.
+    /// The time left after one more control request. Signals are checked here: an operation that always finds a request
+    /// never waits, and would never check them.
     #[cold]
     pub(crate) fn left(self, py: Python<'_>) -> PyResult<Option<Duration>> {
         py.check_signals()?;

@@ -1,26 +1,27 @@
-//! Whose turn it is on one direction of a bus.
+//! The lock of one direction of a bus: one thread at a time uses a direction.
 //!
-//! A direction belongs to one thread at a time. Operations [`try_lock`](TryLock::try_lock) it and fail at once when
-//! another thread has it; nothing here ever blocks, so neither a second thread nor the garbage collector can deadlock
-//! with a thread that waits inside an operation. What cannot be refused (a guard is collected, the bus is closed) is
-//! [owed](TryLock::delay): done at once when the direction is free, else by its holder on the way out.
+//! [`try_lock`](TryLock::try_lock) fails at once when another thread holds the lock. No operation here blocks, so
+//! neither a second thread nor the garbage collector can deadlock with a thread that waits inside an operation. A
+//! release that cannot be refused (a guard is collected, the bus is closed) is [delayed](TryLock::delay): a free lock
+//! applies it at once, otherwise the holder applies it when it unlocks.
 #![allow(unsafe_code, reason = "one thread at a time gets a mutable reference, by a word that says who has it")]
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// Set in the word while somebody has the turn; the other bits say what is owed. They are only ever set with this one.
+/// Set in the word while a thread holds the lock. The other bits are the delayed releases, and are only set with this
+/// one.
 const HELD: u8 = 1;
 
-/// Something that was asked for while another thread may have had the turn.
+/// A release that may come while another thread holds the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DelayedRelease {
     /// Give the received message back.
     Message,
-    /// Give the reserved room back unused.
+    /// Give the reservation back unused.
     Reservation,
-    /// Close.
+    /// Close the connection.
     Connection,
 }
 
@@ -36,9 +37,9 @@ impl DelayedRelease {
     }
 }
 
-/// What a [`TryLock`] guards.
+/// A value that a [`TryLock`] protects.
 pub(crate) trait Release: Send {
-    /// Does what is owed. Must not fail: there is nobody to tell.
+    /// Applies a delayed release. It must not fail: no caller is left to report to.
     fn apply(&mut self, release: DelayedRelease);
 }
 
@@ -48,8 +49,8 @@ pub(crate) struct TryLock<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is only reached through a `Guard`, of which the word admits one at a time; T: Send lets it be used
-// on whatever thread that is.
+// SAFETY: the value is only reached through a `Guard`, and the word admits one `Guard` at a time. `T: Send` allows any
+// thread to use the value.
 unsafe impl<T: Release> Sync for TryLock<T> {}
 
 impl<T: Release> TryLock<T> {
@@ -57,14 +58,14 @@ impl<T: Release> TryLock<T> {
         Self { word: AtomicU8::new(0), value: UnsafeCell::new(value) }
     }
 
-    /// The value, unless another thread, or an operation further up this thread's stack, has it.
+    /// Locks the value; `None` when another thread, or an operation further up this thread's stack, holds the lock.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
         // Acquire: pairs with the release in `Guard::drop`, so that the last holder's changes are seen.
         self.word.compare_exchange(0, HELD, Ordering::Acquire, Ordering::Relaxed).ok().map(|_| Guard { lock: self })
     }
 
-    /// Has `release` settled: before this returns when nobody has the turn, else by whoever has it.
+    /// Applies `release` before this returns if the lock is free; otherwise the holder applies it.
     pub(crate) fn delay(&self, release: DelayedRelease) {
         let before = self.word.fetch_or(HELD | release.bit(), Ordering::AcqRel);
         if before & HELD == 0 {
@@ -73,7 +74,7 @@ impl<T: Release> TryLock<T> {
     }
 }
 
-/// The turn, until dropped.
+/// Holds the lock until dropped.
 #[must_use]
 pub(crate) struct Guard<'a, T: Release> {
     lock: &'a TryLock<T>,
@@ -83,15 +84,15 @@ impl<T: Release> Deref for Guard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: a `Guard` is only made by whoever turned the HELD bit on, and turns it off on drop, so this is the
-        // only one; `&self` keeps `deref_mut` of the same one away.
+        // SAFETY: only the thread that set the HELD bit makes a `Guard`, and dropping it clears the bit, so this is the
+        // only `Guard`. `&self` excludes `deref_mut` of the same `Guard`.
         unsafe { &*self.lock.value.get() }
     }
 }
 
 impl<T: Release> DerefMut for Guard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`; `&mut self` keeps every other reference of this `Guard` away.
+        // SAFETY: as in `deref`; `&mut self` excludes every other reference of this `Guard`.
         unsafe { &mut *self.lock.value.get() }
     }
 }

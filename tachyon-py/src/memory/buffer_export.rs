@@ -1,8 +1,8 @@
-//! Slots lent to Python: the one place that hands out addresses of shared memory.
+//! Slots exported to Python: the one place that gives out addresses of shared memory.
 //!
-//! Every memoryview, array or capsule into a slot is counted here. A guard that ends while some are left keeps its
-//! slot until the last one is gone, so no view can see a later message or, since a slot in use keeps the mapping,
-//! unmapped memory. A view's contents may be changed by a hostile peer at any time; copy before checking what matters.
+//! Every memoryview, array or capsule into a slot is counted here. A guard that ends while views are left keeps its
+//! slot until the last view is gone, so no view shows a later message. A slot in use keeps the mapping, so no view
+//! shows unmapped memory. A hostile peer may change the bytes of a view at any time: copy first, then check.
 #![allow(unsafe_code, reason = "implements the buffer protocol")]
 
 use core::ffi::c_int;
@@ -18,22 +18,22 @@ use tachyon::__binding::Taking;
 use crate::errors::{ReleasedError, ViewError};
 
 const OPEN: u8 = 0;
-/// Ended while views were left; the last one gives the slot back.
+/// The guard ended while views were left; the last view gives the slot back.
 const OUTLIVED: u8 = 1;
 const RETURNED: u8 = 2;
 
 /// How a guard ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GuardEnd {
-    /// Nobody looks at the slot any more: give it back now.
+    /// No view is left: give the slot back now.
     Free,
-    /// Views are left; the last one gives it back.
+    /// Views are left; the last one gives the slot back.
     OutlivedByViews,
-    /// It had ended before.
+    /// The guard had ended before.
     EndedBefore,
 }
 
-/// Counts the views into what one guard lends, and notes how the guard ended.
+/// Counts the views into the slot of one guard, and holds the state of the guard.
 #[derive(Debug, Default)]
 pub(crate) struct ViewCount {
     views: AtomicUsize,
@@ -45,7 +45,7 @@ impl ViewCount {
         self.state.load(Ordering::Relaxed) == OPEN
     }
 
-    /// Fails unless the guard `name` is still open.
+    /// Fails unless the guard `name` is open.
     pub(crate) fn check_open(&self, name: &str) -> PyResult<()> {
         if self.is_open() {
             return Ok(());
@@ -58,7 +58,7 @@ impl ViewCount {
         self.views.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a view out; `true` tells the owner to give back now what it buffer.
+    /// Counts a view out. On `true` the owner gives its slot back now.
     #[must_use]
     pub(crate) fn view_gone(&self) -> bool {
         let left = self.views.fetch_sub(1, Ordering::AcqRel) - 1;
@@ -69,7 +69,7 @@ impl ViewCount {
         self.views.load(Ordering::Acquire) != 0
     }
 
-    /// Ends the lending.
+    /// Ends the guard.
     #[must_use]
     pub(crate) fn end(&self) -> GuardEnd {
         let next = if self.has_views() { OUTLIVED } else { RETURNED };
@@ -80,14 +80,14 @@ impl ViewCount {
         }
     }
 
-    /// What is left to do when the owner is collected: `true` tells it to give back what it buffer.
+    /// Ends the guard when its owner is collected. On `true` the owner gives its slot back now.
     #[must_use]
     pub(crate) fn abandoned(&mut self) -> bool {
         core::mem::replace(self.state.get_mut(), RETURNED) != RETURNED
     }
 }
 
-/// Bytes that may be buffer.
+/// Bytes that Python may see.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Region {
     pub(crate) data: NonNull<u8>,
@@ -95,32 +95,32 @@ pub(crate) struct Region {
     pub(crate) writable: bool,
 }
 
-// SAFETY: a region is an address without an owner; whoever lends it proves that it is mapped, whatever the thread.
+// SAFETY: a region is an address without an owner. The owner of the bytes proves that they are mapped, on every thread.
 unsafe impl Send for Region {}
 // SAFETY: as for Send.
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Fills in a buffer request on behalf of `owner`; what is not 0 is a failure, with an exception set.
+    /// Fills in a buffer request on behalf of `owner`. A result other than 0 is a failure, with an exception set.
     ///
     /// # Safety
-    /// Attached. `view` is the request's, as the buffer protocol passes it; until it is released the region stays mapped
-    /// and, if writable, is this process's to write.
+    /// The thread is attached. `view` is the request's, as the buffer protocol passes it. Until the buffer is released
+    /// the region stays mapped and, if writable, is this process's to write.
     #[inline]
     pub(crate) unsafe fn fill(self, owner: *mut ffi::PyObject, view: *mut ffi::Py_buffer, flags: c_int) -> c_int {
         // A Python object's size is an isize, and no ring is larger.
         let len = self.len.cast_signed();
         let data = self.data.as_ptr().cast();
-        // SAFETY: `view` is valid for writing, and the region stays mapped as long as it needs, by our contract; the
-        // call takes its own reference to `owner`.
+        // SAFETY: by our contract `view` is valid for writing and the region stays mapped until the release. The call
+        // takes its own reference to `owner`.
         unsafe { ffi::PyBuffer_FillInfo(view, owner, data, len, c_int::from(!self.writable), flags) }
     }
 
     /// Fills in a buffer request on behalf of `owner` and counts it in `view_count`.
     ///
     /// # Safety
-    /// `view` is the request's, as `__getbuffer__` gets it. `owner` counts the view out from its `__releasebuffer__`,
-    /// and until then sees to it that the region stays mapped and, if writable, this process's to write.
+    /// `view` is the request's, as `__getbuffer__` gets it. `owner` counts the view out in its `__releasebuffer__`;
+    /// until then the region stays mapped and, if writable, is this process's to write.
     pub(crate) unsafe fn export(
         self,
         view_count: &ViewCount,
@@ -128,7 +128,7 @@ impl Region {
         view: *mut ffi::Py_buffer,
         flags: c_int,
     ) -> PyResult<()> {
-        // SAFETY: attached, as a `Bound` proves, and the rest is our contract.
+        // SAFETY: a `Bound` proves that the thread is attached; the rest is our contract.
         if unsafe { self.fill(owner.as_ptr(), view, flags) } != 0 {
             return Err(PyErr::fetch(owner.py()));
         }
@@ -137,7 +137,7 @@ impl Region {
     }
 }
 
-/// The bytes of one slot and the views into them.
+/// The bytes of one slot and the count of the views into them.
 #[derive(Debug)]
 pub(crate) struct BufferExport {
     region: Region,
@@ -145,12 +145,12 @@ pub(crate) struct BufferExport {
 }
 
 impl BufferExport {
-    /// Lends `len` bytes at `data`.
+    /// Exports `len` bytes at `data`.
     ///
     /// # Safety
-    /// They are mapped, and nobody but the ring's protocol uses them otherwise, until this says it has ended
-    /// ([`GuardEnd::Free`], or `true` from [`view_gone`](ViewCount::view_gone) or [`abandoned`](Self::abandoned)). If
-    /// `writable`, they are this process's to write.
+    /// The bytes are mapped, and only the ring's protocol uses them otherwise, until the guard has ended without views:
+    /// [`GuardEnd::Free`], or `true` from [`view_gone`](ViewCount::view_gone) or [`abandoned`](Self::abandoned). If
+    /// `writable`, the bytes are this process's to write.
     pub(crate) unsafe fn new(data: NonNull<u8>, len: usize, writable: bool) -> Self {
         Self { region: Region { data, len, writable }, view_count: ViewCount::default() }
     }
@@ -159,10 +159,10 @@ impl BufferExport {
         self.region.len
     }
 
-    /// Fills in a buffer request on behalf of `owner`, the guard called `name` that holds this.
+    /// Fills in a buffer request on behalf of `owner`, the guard called `name` that holds this export.
     ///
     /// # Safety
-    /// `view` is the request's, as `__getbuffer__` gets it; `owner` keeps `self` alive and calls `view_gone` from its
+    /// `view` is the request's, as `__getbuffer__` gets it; `owner` keeps `self` alive and calls `view_gone` in its
     /// `__releasebuffer__`.
     pub(crate) unsafe fn export(
         &self,
@@ -198,32 +198,32 @@ impl Deref for BufferExport {
 /// A `bytes` with a copy of shared memory.
 ///
 /// # Safety
-/// `len` bytes at `data` are mapped. The peer may change them meanwhile; the copy then holds some mixture.
+/// `len` bytes at `data` are mapped. A peer that writes meanwhile leaves a mixture of old and new bytes in the copy.
 #[inline]
 pub(crate) unsafe fn copied(py: Python<'_>, data: NonNull<u8>, len: usize) -> PyResult<Bound<'_, PyBytes>> {
-    // SAFETY: readable by our contract; the interpreter copies them without ever making a Rust reference to bytes that
-    // another process may write.
+    // SAFETY: readable by our contract. The interpreter copies the bytes, and no Rust reference to bytes that another
+    // process may write exists.
     let bytes = unsafe { ffi::PyBytes_FromStringAndSize(data.as_ptr().cast(), len.cast_signed()) };
     // SAFETY: a new reference, or null with an exception set.
     let bytes = unsafe { Bound::from_owned_ptr_or_err(py, bytes) }?;
-    // SAFETY: that function makes `bytes`.
+    // SAFETY: the function returns a `bytes`.
     Ok(unsafe { bytes.cast_into_unchecked() })
 }
 
-/// Reads a message that is still in its slot.
+/// Reads a taken message in its slot.
 pub(crate) fn read_from<R>(taking: Taking, read: impl FnOnce(&[u8]) -> R) -> R {
-    // SAFETY: a taken message's bytes are mapped until it is released, which its taker does after this. A peer may write
-    // to them meanwhile, as to those of every message that is lent in place.
+    // SAFETY: the bytes of a taken message are mapped until the release, which follows this call. A peer may write to
+    // them meanwhile, as to those of every message that is read in place.
     read(unsafe { core::slice::from_raw_parts(taking.data().as_ptr(), taking.len()) })
 }
 
-/// A `bytes` with a copy of a message that is still in its slot.
+/// A `bytes` with a copy of a taken message.
 pub(crate) fn copied_from(py: Python<'_>, taking: Taking) -> PyResult<Bound<'_, PyBytes>> {
-    // SAFETY: a taken message's bytes are mapped until it is released, which its taker does after this.
+    // SAFETY: the bytes of a taken message are mapped until the release, which follows this call.
     unsafe { copied(py, taking.data(), taking.len()) }
 }
 
-/// The end of a `with` block that leaves views behind: an error, unless an exception is on its way already.
+/// The error of a `with` block that leaves views behind; none while another exception leaves the block.
 pub(crate) fn kept_view_error(exc_type: &Bound<'_, PyAny>) -> PyResult<()> {
     if !exc_type.is_none() {
         return Ok(());
@@ -234,7 +234,7 @@ pub(crate) fn kept_view_error(exc_type: &Bound<'_, PyAny>) -> PyResult<()> {
     ))
 }
 
-/// The name of an object's type, for messages.
+/// The name of an object's type, for error texts.
 pub(crate) fn type_name<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
     object.get_type().name()
 }

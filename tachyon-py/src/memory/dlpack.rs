@@ -1,7 +1,8 @@
 //! Payloads as DLPack tensors: one dimension of uint8 on the CPU, without a copy.
 //!
-//! DLPack 1 (`dltensor_versioned`) is spoken with whoever asks for it, with the read-only flag set. The older capsule
-//! (`dltensor`) cannot say read-only; NumPy treats it so, PyTorch does not, and the documentation warns.
+//! A consumer that requests DLPack 1 gets `dltensor_versioned` with the read-only flag set. The older capsule
+//! (`dltensor`) has no read-only flag: NumPy treats it as read-only, PyTorch does not, and the documentation warns of
+//! that.
 #![allow(unsafe_code, reason = "the DLPack ABI is C structs with a destructor")]
 
 use core::ffi::{CStr, c_void};
@@ -62,7 +63,7 @@ struct ManagedVersioned {
     tensor: Tensor,
 }
 
-/// A managed tensor together with what it points to.
+/// A managed tensor together with the memory that it points to.
 struct Export<M> {
     managed: M,
     shape: i64,
@@ -146,20 +147,20 @@ unsafe extern "C" fn delete_versioned(managed: *mut ManagedVersioned) {
     unsafe { drop_export::<ManagedVersioned>(context) };
 }
 
-/// Ends an export, on whatever thread and with or without the interpreter.
+/// Ends an export, on any thread, attached or not.
 ///
 /// # Safety
-/// `context` is the `Box<Export<M>>` that `capsule` leaked, and this is called once for it.
+/// `context` is the `Box<Export<M>>` that `capsule` leaked, and this is the only call for it.
 unsafe fn drop_export<M>(context: *mut c_void) {
     // SAFETY: by our contract.
     let export = unsafe { Box::from_raw(context.cast::<Export<M>>()) };
     let mut release = Some(export.release);
     interpreter_shutdown::try_attach(|py| release.take().map(|release| release(py)));
-    // Without an interpreter there is nothing to give back. The reference in the closure is leaked.
+    // After the shutdown of the interpreter nothing is given back, and the reference in the closure is leaked.
     core::mem::forget(release);
 }
 
-/// Refuses what a CPU buffer without a copy cannot give.
+/// Refuses requests that a CPU buffer without a copy cannot serve.
 pub(crate) fn check(
     stream: Option<&Bound<'_, PyAny>>,
     dl_device: Option<(i32, i32)>,
@@ -177,7 +178,7 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// A capsule over a region that is counted as a view; `release` counts the view out when the consumer deletes the
+/// A capsule over a region that is counted as a view. `release` counts the view out when the consumer deletes the
 /// tensor.
 pub(crate) fn capsule(
     py: Python<'_>,
@@ -212,30 +213,30 @@ fn capsule_of<M: Kind>(
     let export = Box::new(Export { managed: M::new(tensor), shape, stride: 1, release });
     let context = NonNull::from(Box::leak(export));
     let mut leaked = context;
-    // SAFETY: just leaked, so it is valid and nobody else has it; the reference is gone before anybody does.
+    // SAFETY: just leaked, so the pointer is valid and unshared; the reference ends before the pointer is shared.
     let export = unsafe { leaked.as_mut() };
     export.managed.tensor().shape = &raw mut export.shape;
     export.managed.tensor().strides = &raw mut export.stride;
     *export.managed.context() = context.as_ptr().cast();
     let managed = NonNull::from(&mut export.managed);
-    // SAFETY: the pointer is valid until the tensor is deleted, by the consumer that renames the capsule or by the
-    // destructor of one nobody consumed; the destructor may run on any thread.
+    // SAFETY: the pointer is valid until the tensor is deleted: by the consumer, which renames the capsule, or by the
+    // destructor of an unconsumed capsule. The destructor may run on any thread.
     let capsule =
         unsafe { PyCapsule::new_with_pointer_and_destructor(py, managed.cast(), M::NAME, Some(unconsumed::<M>)) };
     if capsule.is_err() {
-        // SAFETY: no capsule was made, so nobody else deletes it.
+        // SAFETY: no capsule was made, so this is the only delete.
         unsafe { M::delete(managed.as_ptr()) };
     }
     capsule
 }
 
-/// Deletes the tensor of a capsule that nobody consumed; a consumer renames the capsule.
+/// Deletes the tensor of an unconsumed capsule; a consumer renames the capsule.
 unsafe extern "C" fn unconsumed<M: Kind>(capsule: *mut ffi::PyObject) {
     // SAFETY: `capsule` is the capsule being destroyed, by the contract of a capsule's destructor.
     if unsafe { ffi::PyCapsule_IsValid(capsule, M::NAME.as_ptr()) } == 0 {
         return;
     }
-    // SAFETY: as above; it still has the name it was made with, so its pointer is the one it was made with.
+    // SAFETY: as above; the capsule still has its first name, so its pointer is the first one.
     let managed = unsafe { ffi::PyCapsule_GetPointer(capsule, M::NAME.as_ptr()) };
     // SAFETY: not consumed, so not deleted.
     unsafe { M::delete(managed.cast()) };

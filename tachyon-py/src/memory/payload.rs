@@ -1,4 +1,4 @@
-//! Bytes that Python hands us to send.
+//! Bytes that Python code passes to be sent.
 #![allow(unsafe_code, reason = "reads through the buffer protocol")]
 
 use core::slice;
@@ -10,32 +10,32 @@ use pyo3::types::{PyBytes, PyMemoryView, PyString};
 
 use crate::memory::buffer_export::type_name;
 
-/// Whether an object has values by their places, as lists do and sets do not.
+/// Whether an object is indexed by position, as lists are and sets are not.
 pub(crate) fn is_sequence(object: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: `object` is a live object, which is all the check asks for.
+    // SAFETY: `object` is a live object, the only condition of the check.
     unsafe { pyo3::ffi::PySequence_Check(object.as_ptr()) != 0 }
 }
 
 /// A C-contiguous buffer, borrowed from its owner while this lives.
 ///
-/// The bytes are read only while the thread is attached to the interpreter, in [`as_slice`](Self::as_slice)'s callers,
-/// so Python code that could change a `bytearray` does not run meanwhile.
+/// The callers of [`as_slice`](Self::as_slice) read the bytes only while the thread is attached, so no Python code that
+/// could change a `bytearray` runs meanwhile.
 pub(crate) enum Payload<'a, 'py> {
     Bytes(&'a Bound<'py, PyBytes>),
     Buffer(PyUntypedBuffer),
-    /// Written by this extension.
+    /// Bytes that this extension wrote.
     Written(&'a [u8]),
 }
 
 /// Whether an object has a buffer.
 pub(crate) fn has_buffer(object: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: `object` is a live object, which is all the check asks for.
+    // SAFETY: `object` is a live object, the only condition of the check.
     unsafe { pyo3::ffi::PyObject_CheckBuffer(object.as_ptr()) != 0 }
 }
 
 /// The buffer of an object.
 pub(crate) fn buffer_of(object: &Bound<'_, PyAny>) -> PyResult<PyUntypedBuffer> {
-    // An array of ctypes leaves the strides out; a memoryview of it fills them in.
+    // A ctypes array gives no strides; a memoryview of the array fills them in.
     PyUntypedBuffer::get(object).or_else(|_| PyUntypedBuffer::get(PyMemoryView::from(object)?.as_any()))
 }
 
@@ -43,7 +43,7 @@ impl<'a, 'py> Payload<'a, 'py> {
     /// The bytes of any bytes-like object.
     ///
     /// # Errors
-    /// `TypeError` for what has no bytes, `BufferError` for what has them scattered.
+    /// `TypeError` for an object without a buffer, `BufferError` for one whose bytes are not contiguous.
     #[inline]
     pub(crate) fn of(object: &'a Bound<'py, PyAny>) -> PyResult<Self> {
         match object.cast::<PyBytes>() {
@@ -70,15 +70,14 @@ impl<'a, 'py> Payload<'a, 'py> {
         Ok(Self::Buffer(buffer))
     }
 
-    /// The bytes.
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes.as_bytes(),
             Self::Written(bytes) => bytes,
             Self::Buffer(buffer) if buffer.len_bytes() == 0 => &[],
-            // SAFETY: a C-contiguous buffer has `len_bytes` readable bytes from its pointer on, and its exporter may
-            // neither move nor free them until it is released, which dropping `self` does.
+            // SAFETY: a C-contiguous buffer has `len_bytes` readable bytes from its pointer on. Its exporter may
+            // neither move nor free them until the release, which dropping `self` does.
             Self::Buffer(buffer) => unsafe { slice::from_raw_parts(buffer.buf_ptr().cast(), buffer.len_bytes()) },
         }
     }

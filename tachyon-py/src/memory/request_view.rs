@@ -1,8 +1,8 @@
-//! The view of a request that a handler gets.
+//! The memoryview of a request that a handler gets.
 //!
-//! The object behind it is made once for each thread that serves, and lends one request after the other: nothing but
-//! the memoryview itself is made for a call. It is a class of the interpreter's own making and none of `pyo3`'s, whose
-//! slots would each note that they run and catch panics, which costs more than what they do here.
+//! The owner of the memoryview is made once for each serving thread and reused for each request: a call makes nothing
+//! but the memoryview itself. The owner's class uses the C API directly. The slots of a `pyo3` class would track the
+//! attached state and catch panics, which costs more than the slots' own work.
 #![allow(unsafe_code, reason = "implements the buffer protocol")]
 
 use core::cell::Cell;
@@ -19,21 +19,20 @@ use tachyon::__binding::Mapping;
 use crate::errors::ReleasedError;
 use crate::memory::buffer_export::Region;
 
-/// Owner of the memoryview passed to a handler.
+/// The owner of the memoryview that a handler gets.
 ///
-/// The request's slot goes back to the caller when the handler is done, whatever views it kept. Those then show
-/// unspecified bytes, but of memory that stays mapped: an owner with views left is given the mapping to keep, and lends
-/// nothing any more.
+/// The request's slot goes back to the caller when the handler returns, even if the handler kept views. Such views then
+/// show unspecified bytes of memory that stays mapped: an owner with views left keeps the mapping, and is not reused.
 #[repr(C)]
 struct ViewOwner {
     base: ffi::PyObject,
     exports: Exports,
 }
 
-/// What an owner lends.
+/// The exported request and its views.
 ///
-/// It is reached with the interpreter's lock only, which is what keeps threads apart here: by the owner's slots, which
-/// the interpreter calls, and by a [`RequestView`], which is bound to it.
+/// Only threads that hold the GIL use this: the interpreter, through the owner's slots, and a [`RequestView`], which is
+/// bound to the GIL.
 #[derive(Default)]
 struct Exports {
     /// The request, while its handler runs.
@@ -42,23 +41,23 @@ struct Exports {
     mapping: Cell<Option<Mapping>>,
 }
 
-/// Where an owner has it.
+/// The address of the exports in an owner.
 fn exports(owner: *mut ffi::PyObject) -> *mut Exports {
     owner.wrapping_byte_add(const { offset_of!(ViewOwner, exports) }).cast()
 }
 
-/// Exports the request that is lent, and counts the view in.
+/// Exports the request, and counts the view in.
 ///
 /// # Safety
-/// Python's to call, with an [`ViewOwner`], attached.
+/// Python calls this, attached, with a [`ViewOwner`].
 unsafe extern "C" fn get_buffer(owner: *mut ffi::PyObject, view: *mut ffi::Py_buffer, flags: c_int) -> c_int {
-    // SAFETY: an `ViewOwner` that is alive, and of whose fields there are shared references only.
+    // SAFETY: a live `ViewOwner`; all references to its fields are shared.
     let exports = unsafe { &*exports(owner) };
     let Some(region) = exports.region.get() else {
         return refuse();
     };
-    // SAFETY: `view` is what Python passed; the bytes stay mapped while a view is counted, by the contract of
-    // `RequestView::new`, and are not to be written.
+    // SAFETY: Python passed `view`. The bytes stay mapped while a view is counted, by the contract of
+    // `RequestView::new`, and are read-only.
     let filled = unsafe { region.fill(owner, view, flags) };
     if filled == 0 {
         exports.views.set(exports.views.get() + 1);
@@ -66,7 +65,7 @@ unsafe extern "C" fn get_buffer(owner: *mut ffi::PyObject, view: *mut ffi::Py_bu
     filled
 }
 
-/// Raises for a request that is not lent any more.
+/// Raises for a request whose handler has returned.
 #[cold]
 fn refuse() -> c_int {
     Python::attach(|py| {
@@ -78,25 +77,25 @@ fn refuse() -> c_int {
 /// Counts a view out.
 ///
 /// # Safety
-/// Python's to call, with an [`ViewOwner`], attached, and once for each buffer it gave.
+/// Python calls this, attached, with a [`ViewOwner`], once for each exported buffer.
 unsafe extern "C" fn release_buffer(owner: *mut ffi::PyObject, _: *mut ffi::Py_buffer) {
     // SAFETY: as in `get_buffer`.
     let Exports { views, .. } = unsafe { &*exports(owner) };
     views.set(views.get() - 1);
 }
 
-/// Ends an owner that nobody refers to.
+/// Frees an owner without references.
 ///
 /// # Safety
-/// Python's to call, with an [`ViewOwner`], attached, and once.
+/// Python calls this, attached, with a [`ViewOwner`], once.
 unsafe extern "C" fn dealloc(owner: *mut ffi::PyObject) {
     // SAFETY: a live object has a type.
     let class = unsafe { ffi::Py_TYPE(owner) };
-    // SAFETY: nobody refers to it any more, and no view does; this is the last use.
+    // SAFETY: no reference and no view is left; this is the last use.
     unsafe { ptr::drop_in_place(exports(owner)) };
-    // SAFETY: this is where `PyType_GenericAlloc` has the memory from, for a class that is not garbage collected.
+    // SAFETY: `PyType_GenericAlloc` allocates here for a class that is not garbage collected.
     unsafe { ffi::PyObject_Free(owner.cast()) };
-    // SAFETY: an object of a class on the heap holds a reference to it.
+    // SAFETY: an object of a heap type holds a reference to the type.
     unsafe { ffi::Py_DECREF(class.cast()) };
 }
 
@@ -119,12 +118,12 @@ fn make_class(py: Python<'_>) -> PyResult<Py<PyType>> {
         name: c"tachyon._tachyon.Request".as_ptr(),
         basicsize: size_of::<ViewOwner>().try_into()?,
         itemsize: 0,
-        // A type's flags are an unsigned long, of which a specification takes those that fit.
+        // A type's flags are an unsigned long; a specification takes an unsigned int.
         flags: flags.try_into()?,
         slots: slots.as_mut_ptr(),
     };
-    // SAFETY: the slots' functions have the types that their numbers ask for and end with a zero, the name is static,
-    // and the size is that of what the functions take the object for.
+    // SAFETY: the slots' functions have the types of their slot numbers, the slots end with a zero, the name is static,
+    // and the size is that of the functions' object.
     let made = unsafe { ffi::PyType_FromSpec(&raw mut spec) };
     // SAFETY: a new reference, or null with an exception set.
     let made = unsafe { Bound::from_owned_ptr_or_err(py, made) }?;
@@ -132,25 +131,26 @@ fn make_class(py: Python<'_>) -> PyResult<Py<PyType>> {
 }
 
 thread_local! {
-    /// An owner that lends nothing, and that nothing but this refers to.
+    /// An owner that exports nothing and has no other reference.
     static SPARE: Cell<Option<Py<PyAny>>> = const { Cell::new(None) };
 }
 
-/// A request in the hands of a handler, until this is dropped.
+/// The request in use by a handler, until dropped.
 pub(crate) struct RequestView<'py, M: Fn() -> Mapping> {
-    /// An [`ViewOwner`].
+    /// A [`ViewOwner`].
     owner: Bound<'py, PyAny>,
     mapping: M,
 }
 
 impl<'py, M: Fn() -> Mapping> RequestView<'py, M> {
-    /// Lends a request; `mapping` gives what keeps it mapped, and is asked only if views are left in the end.
+    /// Exports a request. `mapping` returns a handle that keeps the request mapped, and is called only if views are
+    /// left at the end.
     ///
     /// # Safety
-    /// The bytes stay mapped until this is dropped, and after it as long as what `mapping` gave.
+    /// The bytes stay mapped until this is dropped, and after that as long as the result of `mapping` lives.
     #[inline]
     pub(crate) unsafe fn new(py: Python<'py>, request: &[u8], mapping: M) -> PyResult<Self> {
-        // While the thread ends, nothing is spared any more.
+        // `SPARE` is gone while the thread ends.
         let owner = match SPARE.try_with(Cell::take) {
             Ok(Some(owner)) => owner.into_bound(py),
             _ => make(py)?,
@@ -163,8 +163,8 @@ impl<'py, M: Fn() -> Mapping> RequestView<'py, M> {
 
     #[inline]
     fn exports(&self) -> &Exports {
-        // SAFETY: an `ViewOwner` that is alive, and of whose fields there are shared references only; a `Bound` proves that
-        // this thread has the lock that all users of it have.
+        // SAFETY: a live `ViewOwner`; all references to its fields are shared. A `Bound` proves that this thread holds
+        // the GIL, as all users of the fields do.
         unsafe { &*exports(self.owner.as_ptr()) }
     }
 
@@ -188,30 +188,29 @@ impl<M: Fn() -> Mapping> Drop for RequestView<'_, M> {
         if self.has_views() {
             self.exports().mapping.set(Some((self.mapping)()));
         } else if is_only(&self.owner) {
-            // Who kept the owner of a view could otherwise look into a later request with it.
+            // An owner with another reference is not reused: that reference could show a later request.
             let owner = self.owner.clone().unbind();
-            // While the thread ends, it goes instead. One that is spared already is that of a handler further in.
+            // While the thread ends, the owner is freed instead. A spare owner in place is that of a nested handler.
             let _ = SPARE.try_with(|spare| drop(spare.replace(Some(owner))));
         }
     }
 }
 
-/// A new owner, which lends nothing yet.
+/// A new owner, which exports nothing.
 #[cold]
 fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    // SAFETY: a type, whose objects are all of one size.
+    // SAFETY: a type whose objects have one size.
     let made = unsafe { ffi::PyType_GenericAlloc(class(py)?.as_type_ptr(), 0) };
     // SAFETY: a new reference, or null with an exception set.
     let made = unsafe { Bound::from_owned_ptr_or_err(py, made) }?;
-    // SAFETY: an object is as large as its class says, which is as an `ViewOwner` is, and this one is nobody else's yet.
+    // SAFETY: the object has the size of its class, which is that of `ViewOwner`, and no other reference to it exists.
     unsafe { exports(made.as_ptr()).write(Exports::default()) };
     Ok(made)
 }
 
-/// Whether nothing else refers to an object. A count that cannot be read, as a later interpreter may store it, is taken
-/// for more than one.
+/// Whether an object has one reference. A count that a later interpreter stores in another way reads as more than one.
 #[inline]
 pub(crate) fn is_only(object: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: a live object; the lock keeps its count as it is.
+    // SAFETY: a live object; the GIL keeps its count as it is.
     unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
 }

@@ -1,4 +1,4 @@
-//! The calling end of an RPC bus as Python holds it.
+//! The calling end of an RPC bus, as a Python object holds it.
 
 use core::time::Duration;
 
@@ -12,15 +12,15 @@ use crate::errors::Raise;
 use crate::memory::payload::Payload;
 use crate::rpc::contract::Contract;
 
-/// One request as its endpoint asks for it.
+/// The parameters of one request.
 #[derive(Clone, Copy)]
 pub(crate) struct CallOptions<'a> {
     pub(crate) msg_type: u16,
     pub(crate) spins: Option<PollingMode>,
     pub(crate) limit: Limit,
-    /// Whether it may be handled twice where it was made once.
+    /// Whether the callee may handle the request twice.
     pub(crate) idempotent: bool,
-    /// What the callee has to mean by it, before anything is sent on a connection.
+    /// The contract that the callee must share before the request is sent on a connection.
     pub(crate) contract: Option<&'a Contract>,
 }
 
@@ -28,11 +28,11 @@ pub(crate) struct CallOptions<'a> {
 pub(crate) struct CallerEnd {
     pub(crate) caller: Caller,
     closer: SharedCloser,
-    /// Position of the reply that is lent.
+    /// Position of the reply that a guard uses.
     taken: Option<u64>,
-    /// The request's room that is lent.
+    /// The reservation that a guard uses.
     room: Option<Room>,
-    /// Who occupies the replies' direction, and the requests'.
+    /// The use of the replies' direction and of the requests' direction.
     pub(crate) replies: InUse,
     pub(crate) requests: InUse,
 }
@@ -50,7 +50,7 @@ impl CallerEnd {
         self.replies == InUse::No && self.requests == InUse::No
     }
 
-    /// Sends a copy of `payload`, which is read while attached only; gives the correlation id.
+    /// Sends a copy of `payload` and returns the correlation id. The bytes are read only while the thread is attached.
     #[inline]
     pub(crate) fn call(
         &mut self,
@@ -66,8 +66,8 @@ impl CallerEnd {
     fn send(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, options: &CallOptions<'_>) -> Result<u64, CallError> {
         let CallOptions { msg_type, spins, limit, contract, .. } = *options;
         let data = payload.as_slice();
-        // Connecting again waits, and so does options the callee what it means: whoever may have to lets go of the
-        // interpreter first.
+        // A reconnect waits, and so does the comparison of a contract with the callee: a call that may need one of them
+        // releases the GIL first.
         if !self.caller.may_reconnect()
             && contract.is_none_or(|contract| contract.is_agreed(&mut self.caller))
             && let Some(correlation_id) = self.caller.try_call(msg_type, data, limit)?
@@ -80,7 +80,7 @@ impl CallerEnd {
         self.caller.call_in(room, payload.as_slice())
     }
 
-    /// Takes room for a request and lends it.
+    /// Reserves room for a request of a guard.
     pub(crate) fn reserve(
         &mut self,
         py: Python<'_>,
@@ -97,20 +97,20 @@ impl CallerEnd {
         Ok(room)
     }
 
-    /// Sends what was written into the lent room; gives the correlation id.
+    /// Sends the first `size` bytes of the reservation and returns the correlation id.
     pub(crate) fn publish(&mut self, size: usize, msg_type: u16) -> PyResult<u64> {
         self.requests = InUse::No;
         let room = self.room.take().ok_or_else(closed)?;
         self.caller.publish_call(room, size, msg_type).map_err(Raise::raise)
     }
 
-    /// Takes the lent room back unused.
+    /// Gives the reservation back unused.
     pub(crate) fn roll_back(&mut self) {
         self.room = None;
         self.requests = InUse::No;
     }
 
-    /// Waits for the reply to a call; if it is in place, it is the caller's to lend or release.
+    /// Waits for the reply to a call. The calling function puts a reply in place in use or releases it.
     #[inline]
     pub(crate) fn take(
         &mut self,
@@ -122,7 +122,7 @@ impl CallerEnd {
         self.replies.check()?;
         let outcome = self.await_reply(py, correlation_id, spins, limit);
         if let Err(CallError::TimedOut { .. }) = outcome {
-            // The callee does not know of this wait's deadline.
+            // The callee does not know the deadline of this wait.
             self.caller.give_up(correlation_id, true);
         }
         outcome.map_err(Raise::raise)
@@ -142,7 +142,7 @@ impl CallerEnd {
         }
     }
 
-    /// Sends a request and waits for its reply, both within its limit; a call that fails is forgotten.
+    /// Sends a request and waits for its reply, both within its limit. A call that fails is forgotten.
     #[inline]
     pub(crate) fn request(
         &mut self,
@@ -159,7 +159,7 @@ impl CallerEnd {
         self.try_again(py, payload, options, outcome).map_err(Raise::raise)
     }
 
-    /// Makes a call again that failed, where that is worth it.
+    /// Repeats a failed call while the rule of its attempts allows it.
     #[cold]
     fn try_again(
         &mut self,
@@ -196,14 +196,14 @@ impl CallerEnd {
         match self.await_reply(py, correlation_id, options.spins, options.limit) {
             Ok(reply) => Ok((correlation_id, reply)),
             Err(error) => {
-                // The callee knows the call's deadline.
+                // The callee knows the deadline of the call.
                 self.caller.give_up(correlation_id, !matches!(error, CallError::TimedOut { .. }));
                 Err(error)
             }
         }
     }
 
-    /// Waits without the interpreter, in the mode of one call.
+    /// Waits without the GIL, in the polling mode of one call.
     #[cold]
     pub(crate) fn wait_detached<T: Send>(
         &mut self,
@@ -220,7 +220,7 @@ impl CallerEnd {
         outcome
     }
 
-    /// Has the bus close the present connection, which may be a new one.
+    /// Makes the bus close the present connection, which may be a new one.
     pub(crate) fn update_closer(&self) -> Result<(), CallError> {
         if self.caller.may_reconnect() && !self.closer.replace(self.caller.closer()) {
             return Err(CallError::ClosedHere);
@@ -228,19 +228,19 @@ impl CallerEnd {
         Ok(())
     }
 
-    /// Marks a reply in place as lent to a guard.
+    /// Marks a reply in place as in use by a guard.
     pub(crate) fn mark_in_use(&mut self, position: u64) {
         self.taken = Some(position);
         self.replies = InUse::ByGuard;
     }
 
-    /// Gives a reply in place back that was not lent.
+    /// Releases a reply in place that no guard uses.
     #[inline]
     pub(crate) fn release(&mut self, position: u64) {
         self.caller.release_reply(position);
     }
 
-    /// Gives back the reply that is lent.
+    /// Releases the guard's reply.
     pub(crate) fn give_back(&mut self) {
         self.replies = InUse::No;
         if let Some(position) = self.taken.take() {

@@ -1,4 +1,5 @@
-//! Contracts: the meaning of an endpoint's hints. `tachyon._contract` reads the hints, this module applies them.
+//! Contracts: the types that an endpoint's hints say. `tachyon._contract` reads the hints, and this module applies
+//! them.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,12 +22,12 @@ use crate::values::write::{self, Scratch};
 /// The form of a request or a reply.
 pub(crate) enum Form {
     Empty,
-    /// Bytes, seen in place.
+    /// Bytes in place.
     View,
-    /// Bytes of the receiver's own.
+    /// A copy of the bytes.
     Bytes,
     ByteArray,
-    /// One value as itself.
+    /// One value.
     Value(Py<Plan>),
     /// Arguments, or an option, as the fields of a head.
     Fields(Py<Plan>),
@@ -56,16 +57,16 @@ impl Form {
         }
     }
 
-    /// Whether a handler may get a view of the request.
+    /// Whether a value of this form may be a view of the message.
     fn reads_in_place(&self) -> bool {
         matches!(self, Self::View) || self.plan().is_some_and(|plan| plan.get().reads_in_place)
     }
 }
 
-/// A parameter that travels.
+/// A parameter of the endpoint.
 struct Parameter {
     name: Py<PyString>,
-    /// Whether it has no name for callers.
+    /// Whether the parameter is positional-only.
     by_position: bool,
     default: Option<Py<PyAny>>,
 }
@@ -77,10 +78,10 @@ struct Raised {
     plan: Option<Py<Plan>>,
 }
 
-/// A message to be sent.
+/// A message to send.
 pub(crate) enum Encoded<'py> {
     Empty,
-    /// Bytes, or an array, as they are.
+    /// Bytes or an array, sent without a conversion.
     Object(Bound<'py, PyAny>),
     Scratch(Scratch),
 }
@@ -95,16 +96,16 @@ pub(crate) struct Contract {
     raises: Vec<Raised>,
     description: EndpointDescription,
     json: String,
-    /// Tells agreements apart. The core does so by addresses, which are even; these are odd.
+    /// Identifies agreements. Keys of the core are addresses, which are even; these keys are odd.
     #[pyo3(get)]
     key: usize,
-    /// Whether the two sides can mean different things.
+    /// Whether the two sides can differ in the types of the endpoint.
     #[pyo3(get)]
     typed: bool,
 }
 
 impl Contract {
-    /// The contract in a function's hints; `None` when they ask for nothing but bytes.
+    /// The contract in a function's hints; `None` when the hints say only bytes.
     pub(crate) fn of<'py>(
         function: &Bound<'py, PyAny>,
         msg_type: u16,
@@ -123,7 +124,7 @@ impl Contract {
         self.typed
     }
 
-    /// Whether requests are bytes, nothing or one value, and so are called as the seed's are.
+    /// Whether the endpoint has one parameter or none, and so takes the call arguments of the seed.
     pub(crate) fn is_single(&self) -> bool {
         self.parameters.len() <= 1
     }
@@ -136,22 +137,22 @@ impl Contract {
         self.request.is_raw()
     }
 
-    /// Whether its function takes a view of the request's bytes.
+    /// Whether the function takes a view of the request's bytes.
     pub(crate) fn takes_view(&self) -> bool {
         matches!(self.request, Form::View)
     }
 
-    /// Whether a handler has to see the request in place.
+    /// Whether the handler must get the request in place.
     pub(crate) fn reads_in_place(&self) -> bool {
         self.request.reads_in_place()
     }
 
-    /// The name of the one parameter.
+    /// The name of the only parameter.
     pub(crate) fn parameter<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyString>> {
         self.parameters.first().filter(|own| !own.by_position).map(|own| own.name.bind(py))
     }
 
-    /// Gives each parameter its value, as Python does it for functions.
+    /// Binds arguments to parameters, by Python's rules for functions.
     pub(crate) fn bind<'py>(
         &self,
         args: &Bound<'py, PyTuple>,
@@ -202,7 +203,7 @@ impl Contract {
         Err(PyTypeError::new_err(format!("{name}() missing {count} required positional {arguments}: {names}")))
     }
 
-    /// The error for more arguments than there are parameters, as Python raises it for functions.
+    /// The error for more arguments than parameters, in Python's words for functions.
     #[cold]
     pub(crate) fn too_many(&self, given: usize) -> PyErr {
         let (name, count) = (&self.name, self.parameters.len());
@@ -221,7 +222,7 @@ impl Contract {
             }
         }
         let (name, key) = (&self.name, key.to_string());
-        // The seed's calls take these beside the one value.
+        // The seed's calls take these settings beside the one value.
         let advice = match key.as_str() {
             "timeout" => "; limit the call by the bus: bus.within(0.5)",
             "on_response" => "; only an endpoint of one parameter has it",
@@ -249,12 +250,12 @@ impl Contract {
         }
     }
 
-    /// An error that says which endpoint's argument it is about.
+    /// Names the endpoint in an error about an argument.
     #[cold]
     fn named(&self, values: &[Bound<'_, PyAny>], error: PyErr) -> PyErr {
         let Some(py) = values.first().map(Bound::py) else { return error };
         let text = format!("{}: {}", self.name, error.value(py));
-        // Others come from what a value did when it was looked at.
+        // Other classes come from code of the value itself.
         let own = error.get_type(py);
         if own.is(py.get_type::<PyTypeError>()) {
             PyTypeError::new_err(text)
@@ -279,11 +280,11 @@ impl Contract {
             Form::Value(plan) => write_value(plan.get(), &value, &place),
             Form::Fields(plan) => {
                 let mut scratch = Scratch::take();
-                // Its one field is called so.
+                // The field of an option is called `the reply`.
                 write::fields(plan.get(), core::slice::from_ref(&value), &mut scratch)
                     .map(|()| Encoded::Scratch(scratch))
             }
-            // A function with hints may have been left without one for its reply, which means bytes.
+            // A function with hints and without one for its reply returns bytes.
             Form::View if !self.takes_bytes() && !has_buffer(&value) => {
                 let found = type_name(&value)?;
                 Err(PyTypeError::new_err(format!(
@@ -306,10 +307,11 @@ impl Contract {
         })
     }
 
-    /// Calls a handler with what a request's bytes are; `view` shows them, if the contract [`reads_in_place`](Self::reads_in_place).
+    /// Calls a handler with the values of a request. `view` shows the request, if the contract
+    /// [`reads_in_place`](Self::reads_in_place).
     ///
     /// # Errors
-    /// `BadRequestError` for a request that is none; otherwise what the handler raised.
+    /// `BadRequestError` for bytes that are no such request; otherwise the exception of the handler.
     #[inline]
     pub(crate) fn call<'py>(
         &self,
@@ -343,7 +345,8 @@ impl Contract {
         }
     }
 
-    /// The value of a reply, for good. `is_private` says that the callee cannot write to it any more.
+    /// The value of a reply, which shares no memory with it. `is_private` says that the callee can no longer write to
+    /// the reply.
     #[inline]
     pub(crate) fn value<'py>(&self, py: Python<'py>, reply: &[u8], is_private: bool) -> PyResult<Bound<'py, PyAny>> {
         let value = match &self.reply {
@@ -367,7 +370,7 @@ impl Contract {
         })
     }
 
-    /// Whether this class is among the errors that the endpoint declares.
+    /// Whether the endpoint declares this class of error.
     pub(crate) fn declares(&self, class: &Bound<'_, PyType>) -> bool {
         self.raises.iter().any(|raised| raised.class.is(class))
     }
@@ -375,7 +378,7 @@ impl Contract {
     /// The exception for an error that the endpoint declares; `None` for others.
     ///
     /// # Errors
-    /// `BadReplyError` when its fields are none.
+    /// `BadReplyError` when the fields of the error are malformed.
     pub(crate) fn declared<'py>(
         &self,
         py: Python<'py>,
@@ -391,7 +394,7 @@ impl Contract {
                 let head = if fields.is_empty() { EMPTY } else { fields };
                 match read::own(plan.bind(py), head, true, &raised.name) {
                     Ok(values) => values,
-                    // A ring too small for the fields leaves them out.
+                    // The callee leaves out fields that do not fit its ring.
                     Err(_) if fields.is_empty() => return Ok(None),
                     Err(problem) => {
                         let (name, error, problem) = (&self.name, &error.name, problem.value(py));
@@ -406,19 +409,19 @@ impl Contract {
         made.call1((&raised.class, values, error.msg_type, &error.text)).map(Some)
     }
 
-    /// Whether the callee at the other end of the present connection is known to mean the same.
+    /// Whether the callee of the present connection is known to share the contract.
     #[inline]
     pub(crate) fn is_agreed(&self, caller: &mut Caller) -> bool {
         caller.has_agreed(self.key)
     }
 
-    /// What is compared with the callee, and what it goes by.
+    /// The description to compare with the callee's, and the key of the agreement.
     pub(crate) fn verified(&self) -> (&EndpointDescription, usize) {
         (&self.description, self.key)
     }
 }
 
-/// The message that one value is.
+/// The message of one value.
 #[inline]
 fn write_value<'py>(plan: &Plan, value: &Bound<'py, PyAny>, place: &Place<'_>) -> PyResult<Encoded<'py>> {
     if let Some(array) = write::whole_array(plan, value, place)? {
@@ -467,7 +470,7 @@ impl Contract {
         &self.json
     }
 
-    /// Give the value of a reply, for good.
+    /// Give the value of a reply, which shares no memory with it.
     fn decode<'py>(&self, py: Python<'py>, data: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
         self.value(py, data.as_bytes(), true)
     }
@@ -503,7 +506,7 @@ impl Contract {
 
 /// The one endpoint that a contract describes.
 pub(crate) fn described(json: &str) -> PyResult<EndpointDescription> {
-    // A function's own hints may make one that cannot be read: a name that is too long, or two that are the same.
+    // A function's own hints may describe an endpoint that cannot be read: a name that is too long, or two equal names.
     let read = Description::from_json(json).map_err(|error| PyTypeError::new_err(error.to_string()))?;
     let endpoint = read.endpoints.into_iter().next();
     endpoint.ok_or_else(|| PyRuntimeError::new_err("the contract describes no endpoint"))

@@ -1,17 +1,17 @@
-//! Descriptions as text: read by the core's rules, and turned into Rust source.
+//! Descriptions as text: read by the core's rules, and translated to Rust source.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use tachyon::{Description, codegen};
 
-/// Write the Rust that calls, or serves, what a description in JSON tells of.
+/// Write the Rust code that calls or serves the endpoints of a description in JSON.
 #[pyfunction]
 #[pyo3(text_signature = "(json, /)")]
 pub(crate) fn codegen_rust(json: &str) -> PyResult<String> {
     Ok(codegen::rust(&read(json)?))
 }
 
-/// Check a description in JSON, of any schema that is known, and give it in the schema of this version.
+/// Check a description in JSON, of any known schema, and give it in the schema of this version.
 #[pyfunction]
 #[pyo3(text_signature = "(json, /)")]
 pub(crate) fn read_description(json: &str) -> PyResult<String> {

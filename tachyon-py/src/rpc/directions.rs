@@ -1,4 +1,4 @@
-//! The two rings of an RPC bus as whoever has their turn sees them.
+//! The two directions of an RPC bus, as the holder of their lock sees them.
 
 use pyo3::prelude::*;
 use tachyon::__binding::{CallerSteps, rpc_caller};
@@ -10,23 +10,23 @@ use crate::bus::try_lock::{DelayedRelease, Release};
 use crate::errors::{BusyError, Raise, WrongDirectionError};
 use crate::rpc::caller_end::CallerEnd;
 
-/// What this side is, and what it does with the forward ring.
+/// The role of this side, with its end of the forward ring.
 #[allow(clippy::large_enum_variant, reason = "there is one of them per bus, on the heap with it")]
 pub(crate) enum ForwardRole {
     Unassigned(tachyon::RpcBus),
     /// A caller owns both directions: while it waits for room it takes replies.
     Calling(CallerEnd),
-    /// A callee receives here.
+    /// A callee receives requests here.
     Serving(RxEnd),
     Closed,
 }
 
-/// This side of the forward ring, as whoever has the turn sees it.
+/// This side of the forward ring.
 pub(crate) struct ForwardDirection {
     pub(crate) role: ForwardRole,
     pub(crate) polling: PollingMode,
     pub(crate) closing: bool,
-    /// Whether an event loop has this side, and everybody else is refused.
+    /// Whether an event loop owns this side, and all other users are refused.
     pub(crate) owned_by_loop: bool,
     pub(crate) closer: SharedCloser,
 }
@@ -36,19 +36,19 @@ impl ForwardDirection {
         if self.closing { Err(closed()) } else { Ok(()) }
     }
 
-    /// Fails unless this side is open, and no event loop has it.
+    /// Fails unless this side is open and no event loop owns it.
     pub(crate) fn check_free(&self) -> PyResult<()> {
         if self.owned_by_loop { Err(owned_by_loop()) } else { self.check_open() }
     }
 
-    /// The calling end; an undecided bus becomes it.
+    /// The calling end; a bus without a role takes this role.
     #[inline]
     pub(crate) fn calling(&mut self) -> PyResult<&mut CallerEnd> {
         self.check_free()?;
         self.as_calling()
     }
 
-    /// The calling end for the event loop that attends to it.
+    /// The calling end, for the event loop that owns it.
     #[inline]
     pub(crate) fn loop_calling(&mut self) -> PyResult<&mut CallerEnd> {
         if !self.owned_by_loop {
@@ -73,7 +73,7 @@ impl ForwardDirection {
         }
     }
 
-    /// Where requests arrive, on a side that serves already.
+    /// The receiving end of requests, on a side that serves already.
     #[inline]
     pub(crate) fn serving(&mut self) -> PyResult<&mut RxEnd> {
         self.check_free()?;
@@ -86,7 +86,7 @@ impl ForwardDirection {
         }
     }
 
-    /// Takes this side for an event loop; a loop that had it before has it no more.
+    /// Makes an event loop the owner of this side; an earlier loop loses it.
     pub(crate) fn take_for_loop(&mut self) -> PyResult<&mut CallerEnd> {
         let had = self.owned_by_loop;
         let calling = self.as_calling()?;
@@ -103,7 +103,7 @@ impl ForwardDirection {
         self.as_calling()
     }
 
-    /// Gives this side back.
+    /// Ends the ownership of the event loop.
     pub(crate) fn release_from_loop(&mut self) {
         self.owned_by_loop = false;
         if let ForwardRole::Calling(calling) = &mut self.role {
@@ -128,7 +128,7 @@ impl ForwardDirection {
     }
 }
 
-/// A side that an event loop has.
+/// The error for a side that an event loop owns.
 #[cold]
 fn owned_by_loop() -> PyErr {
     BusyError::new_err(
@@ -149,7 +149,7 @@ impl Release for ForwardDirection {
     }
 }
 
-/// This side of the reverse ring, where a callee replies; empty before that is decided, and for a caller.
+/// This side of the reverse ring, where a callee replies. A caller, and a bus without a role, have no end here.
 pub(crate) struct ReverseDirection {
     pub(crate) tx_end: Option<TxEnd>,
     pub(crate) closing: bool,
@@ -166,7 +166,7 @@ impl ReverseDirection {
             .ok_or_else(|| WrongDirectionError::new_err("this side serves nothing, so it cannot reply; `serve` first"))
     }
 
-    /// As `replying`, for a request that came with this id.
+    /// As `replying`, for the request with this correlation id.
     pub(crate) fn replying_to(&mut self, correlation_id: u64) -> PyResult<&mut TxEnd> {
         let tx_end = self.replying()?;
         tx_end.ring.check_correlation(correlation_id).map_err(Raise::raise)?;

@@ -1,4 +1,4 @@
-//! `RpcEndpoint` and the decorators that make one.
+//! `RpcEndpoint`: a function bound to a message type and a contract.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
@@ -18,12 +18,12 @@ pub(crate) struct RpcEndpoint {
     pub(super) idempotent: bool,
     /// Whether the function is a coroutine function.
     asynchronous: bool,
-    /// The meaning of its hints, if they say more than bytes.
+    /// The types of its hints; `None` for bytes in and out.
     pub(super) contract: Option<Py<Contract>>,
 }
 
 impl RpcEndpoint {
-    /// Binds a function, and makes the endpoint look like it.
+    /// Binds a function, and copies its name and docstring to the endpoint.
     pub(crate) fn bind<'py>(
         function: &Bound<'py, PyAny>,
         msg_type: u16,
@@ -40,7 +40,7 @@ impl RpcEndpoint {
         let contract = Contract::of(function, msg_type, raises)?;
         let this = Self { function: function.clone().unbind(), msg_type, idempotent, asynchronous, contract };
         let endpoint = Bound::new(py, this)?;
-        // Callables other than functions have no name of their own; in `__qualname__` their type's will do.
+        // A callable that is no function has no name of its own; its type's name serves as `__qualname__`.
         endpoint.setattr(intern!(py, "__name__"), "")?;
         endpoint.setattr(intern!(py, "__qualname__"), type_name(function)?)?;
         UPDATE_WRAPPER.import(py, "functools", "update_wrapper")?.call1((&endpoint, function))?;
@@ -56,7 +56,7 @@ impl RpcEndpoint {
         self.asynchronous
     }
 
-    /// The function as it was decorated.
+    /// The decorated function.
     pub(crate) fn function(&self) -> &Py<PyAny> {
         &self.function
     }
@@ -65,7 +65,7 @@ impl RpcEndpoint {
         self.contract.as_ref()
     }
 
-    /// Its description, under the name it goes by.
+    /// The endpoint's description, with this name.
     pub(crate) fn describe(&self, py: Python<'_>, name: &str) -> PyResult<EndpointDescription> {
         let mut description = match &self.contract {
             Some(contract) => contract.get().description().clone(),
@@ -78,7 +78,7 @@ impl RpcEndpoint {
         Ok(description)
     }
 
-    /// Its `__name__`, or `endpoint_2` for message type 2 if that is no identifier, as with a lambda.
+    /// The endpoint's `__name__`; `endpoint_2` for message type 2 if that is no identifier, as with a lambda.
     pub(crate) fn name(slf: &Bound<'_, Self>) -> PyResult<String> {
         let py = slf.py();
         if let Ok(name) = slf.getattr(intern!(py, "__name__"))?.cast::<PyString>()
@@ -90,12 +90,12 @@ impl RpcEndpoint {
     }
 }
 
-/// Whether calling a function only makes a coroutine, which an event loop has to run.
+/// Whether a call of the function makes a coroutine, which an event loop has to run.
 fn is_async(function: &Bound<'_, PyAny>) -> PyResult<bool> {
     static IS_COROUTINE_FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = function.py();
     let asks = IS_COROUTINE_FUNCTION.import(py, "inspect", "iscoroutinefunction")?;
-    // Of an object with an `async def __call__`, that method is what runs.
+    // An object with an `async def __call__` counts too.
     Ok(asks.call1((function,))?.is_truthy()?
         || asks.call1((function.get_type().getattr(intern!(py, "__call__"))?,))?.is_truthy()?)
 }

@@ -19,13 +19,13 @@ use crate::rpc::guards::RpcRxGuard;
 use crate::rpc::rpc_bus::{RpcBus, TimedBus, reply_guard};
 use crate::runtime::package::imported;
 
-/// A call of bytes without any.
+/// The error for a call without its payload of bytes.
 fn no_payload() -> PyErr {
     PyTypeError::new_err("this endpoint takes bytes: endpoint.call(bus, payload)")
 }
 
-/// The arguments of a call of one value, or of none, which are the seed's:
-/// `(payload=None, on_response=None, spin_threshold=None, *, timeout=None)`.
+/// The arguments of an endpoint with one parameter or none, as in the seed: `(payload=None, on_response=None,
+/// spin_threshold=None, *, timeout=None)`.
 #[derive(Default)]
 struct SingleArguments<'py> {
     payload: Option<Bound<'py, PyAny>>,
@@ -35,8 +35,8 @@ struct SingleArguments<'py> {
 }
 
 impl<'py> SingleArguments<'py> {
-    /// Takes them apart; the value may be given by the name of the contract's parameter, too. A coroutine's call has
-    /// nothing but the value by position.
+    /// Parses the arguments. The value may also be passed by the name of the parameter. A coroutine's call takes only
+    /// the value by position.
     #[inline]
     fn of(
         method: &str,
@@ -44,12 +44,12 @@ impl<'py> SingleArguments<'py> {
         kwargs: Option<&Bound<'py, PyDict>>,
         contract: Option<&Contract>,
     ) -> PyResult<Self> {
-        // An index beyond the end would make an exception.
+        // `get_item` beyond the end would make an exception.
         let get = |at: usize| if at < args.len() { args.get_item(at).ok() } else { None };
         let given = |value: Option<Bound<'py, PyAny>>| value.filter(|value| !value.is_none());
         let on_response = given(get(1));
         let most = if method == "call" { 3 } else { 1 };
-        // One argument too many lands in the place of `on_response`.
+        // A surplus argument lands in the place of `on_response`.
         let is_surplus = on_response.as_ref().is_some_and(|function| !function.is_callable());
         if args.len() > most || is_surplus {
             return Err(Self::too_many(method, most, args, contract));
@@ -120,10 +120,10 @@ impl<'py> SingleArguments<'py> {
     }
 }
 
-/// A request that a coroutine sends: its bytes, the seconds that the call has, and the contract.
+/// The request of a coroutine: its bytes, the call's timeout in seconds, and the contract.
 type AsyncRequest<'py> = (Bound<'py, PyAny>, Option<f64>, Option<Py<Contract>>);
 
-/// A request, and how it is to be made.
+/// A request with its settings.
 struct Call<'py> {
     written: Encoded<'py>,
     on_response: Option<Bound<'py, PyAny>>,
@@ -132,7 +132,7 @@ struct Call<'py> {
 }
 
 impl RpcEndpoint {
-    /// The bus of a call, which may be given by name as the seed's was, and the seconds that it leaves the call.
+    /// The bus of a call, which may be a keyword as in the seed, and its timeout in seconds.
     #[inline]
     fn bus<'py>(
         &self,
@@ -159,7 +159,7 @@ impl RpcEndpoint {
         }
     }
 
-    /// The request and the settings of a call, by the endpoint's parameters.
+    /// Encodes the request and reads the settings of a call.
     #[inline]
     fn prepare<'py>(
         &self,
@@ -185,11 +185,11 @@ impl RpcEndpoint {
         Ok(Call { written, on_response: None, spins: None, timeout: within })
     }
 
-    /// The request of a typed endpoint with one parameter, or none.
+    /// Encodes the request of a typed endpoint with one parameter, or none.
     #[inline]
     fn single<'py>(contract: &Contract, py: Python<'py>, payload: Option<Bound<'py, PyAny>>) -> PyResult<Encoded<'py>> {
         match payload {
-            // A call of the seed's may say that there is nothing.
+            // A call as in the seed may pass None for an empty request.
             Some(payload) if payload.is_none() && contract.takes_nothing() => Ok(Encoded::Empty),
             Some(payload) if payload.is_none() && contract.takes_bytes() => Err(no_payload()),
             Some(payload) if contract.takes_nothing() => {
@@ -200,7 +200,7 @@ impl RpcEndpoint {
         }
     }
 
-    /// Sends a request, and gives the value of its reply or what `on_response` makes of its bytes.
+    /// Sends a request and waits. Returns the value of the reply, or the result of `on_response` for its bytes.
     #[inline]
     fn exchange<'py>(&self, bus: &Bound<'py, RpcBus>, call: &Call<'py>) -> PyResult<Bound<'py, PyAny>> {
         let py = bus.py();
@@ -263,14 +263,14 @@ impl RpcEndpoint {
         ALIAS.import(cls.py(), "types", "GenericAlias")?.call1((cls, item))
     }
 
-    /// Whether a request may be handled twice where it was made once, and so be sent again to the next peer when the
-    /// first is lost with it.
+    /// Whether the callee may handle a request twice. Such a request is sent again to the next peer when a peer is
+    /// lost.
     #[getter]
     fn idempotent(&self) -> bool {
         self.idempotent
     }
 
-    /// The message type its requests and replies carry.
+    /// The message type of its requests and replies.
     #[getter]
     fn msg_type(&self) -> u16 {
         self.msg_type
@@ -291,7 +291,7 @@ impl RpcEndpoint {
         if payload.is_instance_of::<PyMemoryView>() {
             return function.call1(args);
         }
-        // A payload that cannot be sent should not work here either.
+        // A payload that cannot be sent is refused here too.
         Payload::of(&payload)?;
         function.call1((PyMemoryView::from(&payload)?,))
     }
@@ -299,11 +299,11 @@ impl RpcEndpoint {
     /// Call the peer's function with its arguments, by position or name, and return its reply.
     ///
     /// An error reply raises the error that the endpoint declares, `RpcError`, or `NoHandlerError` if the peer does not
-    /// know the message type. The first call on a connection asks the peer what it means by the endpoint; if that
-    /// differs, this raises `LayoutMismatchError` and calls nothing. `endpoint.call(bus.within(0.5), ...)` limits the
-    /// call: the time travels with the request, and its handler sees it in `current_call()`.
+    /// know the message type. The first call on a connection compares the endpoint's types with the peer's; if they
+    /// differ, this raises `LayoutMismatchError` and calls nothing. `endpoint.call(bus.within(0.5), ...)` limits the
+    /// call: the deadline travels with the request, and the handler sees it in `current_call()`.
     ///
-    /// With one parameter, or none, it is `call(bus, payload=None, on_response=None, spin_threshold=None, *,
+    /// With one parameter, or none, the signature is `call(bus, payload=None, on_response=None, spin_threshold=None, *,
     /// timeout=None)`: `on_response` gets a memoryview of the reply's bytes in place, valid during the call only.
     #[pyo3(signature = (bus=None, /, *args, **kwargs), text_signature = "($self, bus, /, *args, **kwargs)")]
     fn call<'py>(
@@ -319,10 +319,11 @@ impl RpcEndpoint {
 
     /// Call the peer's function from a coroutine, with its arguments, by position or name, and return its reply.
     ///
-    /// Any number of calls may be under way on one bus, which belongs to the running event loop from the first one on;
-    /// calls wait their turn while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
-    /// usable, and its late reply is dropped. Arguments are read at once, and may change while the call is under way.
-    /// Errors are those of `call`. With one parameter, or none, it is `acall(bus, payload=None, *, timeout=None)`.
+    /// Any number of calls may be in flight on one bus, which belongs to the running event loop from the first call on;
+    /// calls wait in a queue while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
+    /// usable, and a late reply is dropped. Arguments are read at once, and may change while the call is in flight.
+    /// Errors are those of `call`. With one parameter, or none, the signature is `acall(bus, payload=None, *,
+    /// timeout=None)`.
     #[pyo3(signature = (bus=None, /, *args, **kwargs), text_signature = "($self, bus, /, *args, **kwargs)")]
     fn acall<'py>(
         slf: &Bound<'py, Self>,
@@ -354,7 +355,7 @@ impl RpcEndpoint {
         }
     }
 
-    /// The request of a call from a coroutine. Its bytes are those at the time of the call.
+    /// The request of a call from a coroutine, with its bytes at the time of the call.
     #[pyo3(name = "__tachyon_request__")]
     fn request<'py>(
         &self,
@@ -376,7 +377,7 @@ impl RpcEndpoint {
         Ok((payload, timeout, self.contract.as_ref().map(|contract| contract.clone_ref(py))))
     }
 
-    /// Whether `timeout` is a setting of its calls: it has one parameter, or none, and that has another name.
+    /// Whether `timeout` is a setting of the endpoint's calls: it has one parameter or none, with another name.
     #[getter(__tachyon_timeout__)]
     fn takes_timeout(&self, py: Python<'_>) -> bool {
         let Some(contract) = self.contract.as_ref().map(Py::get) else { return true };
@@ -388,7 +389,7 @@ impl RpcEndpoint {
         Ok(format!("RpcEndpoint(msg_type={}, fn={name})", slf.get().msg_type))
     }
 
-    /// Pickles as functions do, by the name that it is imported by; copies of it are itself.
+    /// Pickles as functions do, by the name of the import; a copy of an endpoint is the endpoint itself.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.getattr(intern!(slf.py(), "__qualname__"))
     }

@@ -1,4 +1,4 @@
-//! Error replies as Python sees them.
+//! Error replies as Python exceptions.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -14,7 +14,7 @@ pub(crate) fn error_kind(py: Python<'_>, kind: ErrorKind) -> PyResult<Bound<'_, 
     imported!(py, "tachyon.errors", "ErrorKind")?.call1((kind as u16,))
 }
 
-/// The exception that a caller gets for an error reply; one that `contract` declares is of its class.
+/// The exception for an error reply; an error that `contract` declares becomes its class.
 #[cold]
 pub(crate) fn remote_error(
     error: &tachyon::RpcError,
@@ -39,7 +39,7 @@ pub(crate) fn remote_error(
     }
 }
 
-/// Give the exception that an error reply of a kind stands for.
+/// Give the exception for an error reply of a kind.
 #[pyfunction]
 pub(crate) fn read_error<'py>(py: Python<'py>, kind: u16, payload: Bound<'py, PyBytes>) -> Option<Bound<'py, PyAny>> {
     let type_id = tachyon::make_type_id(kind, tachyon::MSG_TYPE_ERROR);
@@ -47,7 +47,7 @@ pub(crate) fn read_error<'py>(py: Python<'py>, kind: u16, payload: Bound<'py, Py
     Some(remote_error(&error, payload, None).into_value(py).into_bound(py).into_any())
 }
 
-/// Return the message type of the request that an error reply, or the error raised for it, is about.
+/// Return the message type of the request of an error reply, or of the error raised for it.
 #[pyfunction]
 #[pyo3(name = "_decode_error")]
 pub(crate) fn decode_error(payload: &Bound<'_, PyAny>) -> PyResult<u16> {
@@ -62,7 +62,7 @@ pub(crate) fn decode_error(payload: &Bound<'_, PyAny>) -> PyResult<u16> {
     }
 }
 
-/// An error reply as it came, of the exception that it became: type identifier and payload.
+/// The error reply behind an exception: type id and payload.
 pub(crate) fn error_reply<'py>(raised: &Bound<'py, PyAny>) -> PyResult<(u32, Bound<'py, PyBytes>)> {
     let py = raised.py();
     let kind: u16 = raised.getattr(pyo3::intern!(py, "kind"))?.extract()?;

@@ -28,21 +28,21 @@ pub(crate) struct RpcRxGuard {
     buffer: BufferExport,
     type_id: u32,
     correlation_id: u64,
-    /// A reply that came before it was waited for lies here and not in a slot.
+    /// The payload of a reply that came before its wait: on the heap and not in a slot.
     kept: Option<Vec<u8>>,
 }
 
 impl RpcRxGuard {
     pub(crate) fn in_place(bus: Py<RpcBus>, taking: Taking) -> Self {
-        // SAFETY: the message was just taken, and is released only by `DelayedRelease::Message`, which this guard owes when its
-        // lending has ended; until then the bus, which `bus` keeps, keeps its memory, even when it is closed.
+        // SAFETY: the message was just taken. Only `DelayedRelease::Message` releases it, which this guard sends once
+        // it has ended without views. Until then `bus` keeps the memory mapped, even when it is closed.
         let buffer = unsafe { BufferExport::new(taking.data(), taking.len(), false) };
         Self { bus, buffer, type_id: taking.type_id(), correlation_id: taking.correlation_id(), kept: None }
     }
 
     pub(crate) fn kept(bus: Py<RpcBus>, correlation_id: u64, type_id: u32, payload: Vec<u8>) -> Self {
-        // SAFETY: the bytes lie on the heap, where nobody moves or changes them while this guard, which owns them,
-        // lives; every view keeps it alive.
+        // SAFETY: this guard owns the bytes on the heap, which neither move nor change while the guard lives. Every
+        // view keeps the guard alive.
         let buffer = unsafe { BufferExport::new(NonNull::from(payload.as_slice()).cast(), payload.len(), false) };
         Self { bus, buffer, type_id, correlation_id, kept: Some(payload) }
     }
@@ -62,7 +62,7 @@ impl RpcRxGuard {
     pub(crate) fn finish(&self) -> bool {
         match self.buffer.end() {
             GuardEnd::Free => self.give_back(),
-            // Views into a reply on the heap occupy no direction.
+            // Views into a reply on the heap use no direction.
             GuardEnd::OutlivedByViews if self.kept.is_none() => {
                 self.bus.get().received_outlived_by_views();
                 return false;
@@ -72,14 +72,14 @@ impl RpcRxGuard {
         true
     }
 
-    /// What `on_response` makes of the payload, lent for the time of the call.
+    /// Calls `on_response` with a view of the payload, valid during the call.
     pub(crate) fn call_with_view<'py>(
         slf: &Bound<'py, Self>,
         function: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let view = PyMemoryView::from(slf.as_any())?;
         let outcome = function.call1((&view,));
-        // A release that fails leaves the view counted, which `finish` reports.
+        // A failed release leaves the view counted, and `finish` reports it.
         drop(view.call_method0(pyo3::intern!(slf.py(), "release")));
         drop(view);
         let ended = slf.get().finish();
@@ -90,14 +90,14 @@ impl RpcRxGuard {
         Ok(outcome)
     }
 
-    /// The exception for an error reply; one that `contract` declares is of its class.
+    /// The exception for an error reply; an error that `contract` declares becomes its class.
     pub(crate) fn error(&self, py: Python<'_>, contract: Option<&Contract>) -> PyResult<Option<PyErr>> {
         if plain_type_id(self.type_id) != u32::from(tachyon::MSG_TYPE_ERROR) {
             return Ok(None);
         }
         let payload = self.buffer.to_bytes(py)?;
         Ok(decode_error(self.type_id, payload.as_bytes()).map(|error| match error.kind {
-            // The callee found out first; this side was about to.
+            // The callee saw the deadline first; this side would have seen it next.
             ErrorKind::DeadlinePassed => CallError::TimedOut { sent: true }.raise(),
             _ => remote_error(&error, payload, contract),
         }))
@@ -118,13 +118,13 @@ impl RpcRxGuard {
         plain_type_id(self.type_id)
     }
 
-    /// Which call it belongs to.
+    /// The correlation id of the call.
     #[getter]
     fn correlation_id(&self) -> u64 {
         self.correlation_id
     }
 
-    /// What went wrong, if this is an error reply.
+    /// The kind of failure, if this is an error reply.
     #[getter]
     fn error_kind<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         match decode_error(self.type_id, &[]) {
@@ -138,7 +138,7 @@ impl RpcRxGuard {
     }
 
     unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        // SAFETY: `view` is what Python passed; the guard counts the view out below.
+        // SAFETY: Python passed `view`; `__releasebuffer__` below counts the view out.
         unsafe { slf.get().buffer.export(slf.as_any(), RX_GUARD, view, flags) }
     }
 
@@ -186,7 +186,7 @@ impl Drop for RpcRxGuard {
 
 const TX_GUARD: &str = "RpcTxGuard";
 
-/// Room for one request or reply, to be written in place through `memoryview(guard)`.
+/// Room for one request or reply, written in place through `memoryview(guard)`.
 ///
 /// Leaving the `with` block sends the first `actual_size` bytes; leaving it by an exception sends nothing.
 #[pyclass(module = "tachyon", frozen, weakref)]
@@ -195,7 +195,7 @@ pub(crate) struct RpcTxGuard {
     buffer: BufferExport,
     actual_size: AtomicUsize,
     msg_type: AtomicU16,
-    /// The request this answers; `None` if it is one.
+    /// The correlation id of the request that this reply answers; `None` for a request.
     answers: Option<u64>,
     out_cid: AtomicU64,
 }
@@ -210,9 +210,8 @@ impl RpcTxGuard {
     }
 
     fn new(bus: Py<RpcBus>, room: Room, msg_type: u16, answers: Option<u64>) -> Self {
-        // SAFETY: the room was just reserved, and the bus reserves no other on this direction until it is published or
-        // rolled back, which this guard asks for when its lending has ended; until then the bus, which `bus` keeps,
-        // keeps its memory.
+        // SAFETY: the room was just reserved. The bus reserves no other on this direction until this guard, ended and
+        // without views, publishes it or rolls it back. Until then `bus` keeps the memory mapped.
         let buffer = unsafe { BufferExport::new(room.data(), room.len(), true) };
         Self {
             bus,
@@ -246,7 +245,7 @@ impl RpcTxGuard {
 
 #[pymethods]
 impl RpcTxGuard {
-    /// How many of the reserved bytes to send; all of them unless set.
+    /// Bytes to send; all reserved bytes unless set.
     #[getter]
     fn actual_size(&self) -> usize {
         self.actual_size.load(Ordering::Relaxed)
@@ -259,7 +258,7 @@ impl RpcTxGuard {
         Ok(())
     }
 
-    /// The message type it will carry.
+    /// The message type of the request or reply.
     #[getter]
     fn msg_type(&self) -> u16 {
         self.msg_type.load(Ordering::Relaxed)
@@ -274,7 +273,7 @@ impl RpcTxGuard {
         Ok(())
     }
 
-    /// The correlation id of the call once it is sent; 0 before, and for a reply.
+    /// The correlation id of the call after it is sent; 0 before that, and for a reply.
     #[getter]
     fn out_cid(&self) -> u64 {
         self.out_cid.load(Ordering::Relaxed)
@@ -285,7 +284,7 @@ impl RpcTxGuard {
     }
 
     unsafe fn __getbuffer__(slf: &Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        // SAFETY: `view` is what Python passed; the guard counts the view out below.
+        // SAFETY: Python passed `view`; `__releasebuffer__` below counts the view out.
         unsafe { slf.get().buffer.export(slf.as_any(), TX_GUARD, view, flags) }
     }
 

@@ -1,6 +1,6 @@
 //! The places of a `Pool`, and the leases of its threads and coroutines.
 //!
-//! `tachyon._pool` has the calls; here is the core's stock of buses, and what its two kinds of requests wait with.
+//! `tachyon._pool` makes the calls; this module holds the core's stock of buses and the two ways to wait for one.
 
 use core::mem;
 use core::task::{Poll, Waker};
@@ -25,7 +25,7 @@ pub(crate) struct PoolPlaces {
 
 #[pymethods]
 impl PoolPlaces {
-    /// Make this many places, all of them free.
+    /// Make `max_size` places, all of them free.
     #[new]
     fn new(max_size: usize) -> Self {
         Self { stock: Stock::new(max_size), max_size }
@@ -35,7 +35,7 @@ impl PoolPlaces {
     fn take(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<PoolLease> {
         let timeout = args::timeout(timeout)?;
         let mut request = self.stock.request();
-        // With the interpreter first: most of the time there is a place.
+        // With the GIL first: usually a place is free.
         let lease = match request.poll(Waker::noop()) {
             Poll::Ready(lease) => lease.map_err(|StockClosed| NoLease::Closed),
             Poll::Pending => py.detach(|| request.wait(timeout, Some(asked_to_stop))),
@@ -48,18 +48,18 @@ impl PoolPlaces {
         }
     }
 
-    /// Ask for a place from a coroutine, which polls what this returns.
+    /// Request a place from a coroutine, which polls the returned lease.
     fn request(&self) -> PoolLease {
         PoolLease { state: Mutex::new(State::Asking(self.stock.request())) }
     }
 
-    /// The error for a request whose time has passed.
+    /// The error for a request that timed out.
     #[pyo3(name = "exhausted")]
     fn exhausted_error(&self, py: Python<'_>) -> Py<PyAny> {
         self.exhausted().into_value(py).into_any()
     }
 
-    /// End all requests, and close the idle buses. Others are closed when they come back.
+    /// End all requests, and close the idle buses. A bus in use is closed when it comes back.
     fn close(&self) {
         for bus in self.stock.close() {
             bus.get().close();
@@ -96,7 +96,7 @@ enum State {
     Returned,
 }
 
-/// A place of a pool: asked for, held, or given back.
+/// A place of a pool: requested, held, or given back.
 #[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct PoolLease {
     state: Mutex<State>,
@@ -115,7 +115,7 @@ impl PoolLease {
 
 #[pymethods]
 impl PoolLease {
-    /// Whether the place is held. If not, `wake` is called when there is one, from any thread.
+    /// Return whether the place is held. If not, `wake` is called once it is, from any thread.
     fn poll(&self, wake: Py<PyAny>) -> PyResult<bool> {
         let waker = Waker::from(Arc::new(WakeByCall(wake)));
         let mut state = self.state();
@@ -132,7 +132,7 @@ impl PoolLease {
         Ok(true)
     }
 
-    /// Return an idle bus that is fit for use, or None: a new one may connect. Closes those that are not fit.
+    /// Return an idle bus that is fit for use, or None: a new one may connect. Close idle buses that are not fit.
     fn idle(&self) -> Option<Py<RpcBus>> {
         loop {
             let found = match &mut *self.state() {
@@ -148,7 +148,7 @@ impl PoolLease {
         }
     }
 
-    /// Give the place back with its bus, which is closed if it is of no use to others.
+    /// Give the place back with its bus; a bus that is not fit for reuse is closed.
     fn give_back(&self, bus: Py<RpcBus>) {
         let state = self.end();
         let unwanted = match state {
@@ -160,19 +160,19 @@ impl PoolLease {
         }
     }
 
-    /// Give the place back without a bus, or give the request up.
+    /// Give the place back without a bus, or drop the request.
     fn leave(&self) {
         drop(self.end());
     }
 }
 
-/// Wakes a coroutine, by a function that may be called from any thread.
+/// Wakes a coroutine with a function that any thread may call.
 struct WakeByCall(Py<PyAny>);
 
 impl Wake for WakeByCall {
     fn wake(self: Arc<Self>) {
         interpreter_shutdown::try_attach(|py| {
-            // The wake-up may come while an object is deallocated, and an exception is on its way.
+            // The wake-up may come during a deallocation, while an exception is set.
             let on_its_way = PyErr::take(py);
             if let Err(error) = self.0.call0(py) {
                 error.write_unraisable(py, Some(self.0.bind(py)));

@@ -1,4 +1,5 @@
-//! `RpcBus`: requests one way, replies the other; the first operation decides who calls. `TimedBus`: the same with a limit for each call.
+//! `RpcBus`: requests one way, replies the other; the first operation decides the role of this side. `TimedBus`: an
+//! `RpcBus` with a timeout for each call.
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -34,8 +35,8 @@ pub(crate) struct RpcBus {
     forward: TryLock<ForwardDirection>,
     reverse: TryLock<ReverseDirection>,
     lifetime: Lifetime,
-    /// The event loop's part of this bus, a `Line` of `tachyon._calls`. Here and in no table, since it leads back to the
-    /// bus by the tasks that wait for calls: the collector sees the whole cycle.
+    /// The event loop's part of this bus, a `LoopConnection` of `tachyon._calls`. A table of connections would hide the
+    /// cycle of bus, connection and waiting tasks from the garbage collector.
     loop_connection: Mutex<Option<Py<PyAny>>>,
 }
 
@@ -45,7 +46,7 @@ impl RpcBus {
         Self::from_role(ForwardRole::Unassigned(bus), lifetime)
     }
 
-    /// A bus that calls from the beginning.
+    /// A bus in the role of the caller.
     fn over_caller(caller: Caller, path: PathBuf) -> Self {
         let lifetime = Lifetime::new(path, caller.closer());
         Self::from_role(ForwardRole::Calling(CallerEnd::new(caller, lifetime.shared_closer())), lifetime)
@@ -77,7 +78,7 @@ impl RpcBus {
         self.reverse.try_lock().ok_or_else(busy)
     }
 
-    /// The forward ring of a side that serves; an undecided bus becomes one.
+    /// The forward direction of a side that serves; a bus without a role takes this role.
     #[inline]
     pub(crate) fn to_serve(&self) -> PyResult<Guard<'_, ForwardDirection>> {
         let mut forward = self.forward()?;
@@ -111,8 +112,8 @@ impl RpcBus {
         self.lifetime.is_closed()
     }
 
-    /// Makes a caller fit for its next user: forgets its calls, restores the default settings. False when that cannot be,
-    /// because the peer is gone, a guard is open, an event loop has the bus, or it serves.
+    /// Makes a caller fit for its next user: forgets its calls, restores the default settings. Returns false for a
+    /// caller without a peer, with an open guard or in an event loop, and for a callee.
     pub(crate) fn recycle(&self) -> bool {
         let Some(mut forward) = self.forward.try_lock() else { return false };
         let ForwardDirection { role, polling, closing, owned_by_loop, .. } = &mut *forward;
@@ -127,26 +128,27 @@ impl RpcBus {
         }
     }
 
-    /// Closes the bus that an event loop served.
+    /// Closes a bus that an event loop served.
     pub(crate) fn undrive(&self) {
         self.close();
-        // The loop was the only one to use it.
+        // The loop was the only user.
         if let Some(mut forward) = self.forward.try_lock() {
             forward.release_from_loop();
         }
     }
 
-    /// Settles what a guard on the forward ring, or on a caller's replies, owes when it ends.
+    /// Releases the slot of a guard on the forward ring, or on a caller's replies, at once or when the direction is
+    /// free.
     pub(crate) fn delay_forward(&self, release: DelayedRelease) {
         self.forward.delay(release);
     }
 
-    /// Settles what a guard on a callee's replies owes when it ends.
+    /// Releases the slot of a guard on a callee's replies, at once or when the direction is free.
     pub(crate) fn delay_reverse(&self, release: DelayedRelease) {
         self.reverse.delay(release);
     }
 
-    /// Notes that a received message has ended with views left.
+    /// Marks the direction of a received message as in use by views that outlive their guard.
     pub(crate) fn received_outlived_by_views(&self) {
         if let Some(mut forward) = self.forward.try_lock() {
             match &mut forward.role {
@@ -157,7 +159,7 @@ impl RpcBus {
         }
     }
 
-    /// Notes that a reserved request, or reply, has ended with views left.
+    /// Marks the direction of a reserved request, or reply, as in use by views that outlive their guard.
     pub(crate) fn reserved_outlived_by_views(&self, is_reply: bool) {
         if is_reply {
             if let Some(mut reverse) = self.reverse.try_lock()
@@ -172,7 +174,7 @@ impl RpcBus {
         }
     }
 
-    /// Sends the request that a guard wrote; gives its correlation id.
+    /// Sends the request that a guard wrote, and returns its correlation id.
     pub(crate) fn publish_call(&self, size: usize, msg_type: u16) -> PyResult<u64> {
         let Some(mut forward) = self.forward.try_lock() else {
             self.forward.delay(DelayedRelease::Reservation);
@@ -199,7 +201,7 @@ impl RpcBus {
     }
 }
 
-/// What a caller asked for as the most it would send.
+/// Refuses a payload longer than the `max_payload_size` of the call.
 fn check_most(payload: &Payload<'_, '_>, most: Option<Integer>) -> PyResult<()> {
     let Some(most) = most else { return Ok(()) };
     let most = args::size("max_payload_size", most)?;
@@ -216,7 +218,8 @@ impl RpcBus {
     ///
     /// `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
     /// `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set. Probes,
-    /// such as `tachyon describe`, do not take the peer's place. They are told of the endpoints that `dispatcher` has.
+    /// such as `tachyon describe`, do not take the peer's place; they get the description of the endpoints that
+    /// `dispatcher` has.
     #[classmethod]
     #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false, dispatcher=None))]
     #[allow(clippy::too_many_arguments, reason = "Python's are named")]
@@ -243,10 +246,10 @@ impl RpcBus {
 
     /// Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
     ///
-    /// A server is asked for rings of `ring_sizes` payload bytes, for requests and for replies; without, it decides.
-    /// With `reconnect` this side calls, and when its peer has closed or died, the next call connects again. A request
-    /// that was sent is sent again only if its endpoint is `idempotent`. A `probe` leaves a listener for one peer its
-    /// place: it raises `OnePeerError`, while a server takes it as any other caller.
+    /// `ring_sizes` requests rings of so many payload bytes, for requests and for replies, from a server; without it
+    /// the server decides. With `reconnect` this side calls, and the next call after the peer has closed or died
+    /// connects again. A request that was sent is sent again only if its endpoint is `idempotent`. A `probe` leaves a
+    /// listener for one peer its place: it raises `OnePeerError`, while a server takes it as any other caller.
     #[classmethod]
     #[pyo3(signature = (
         socket_path, *, timeout=5.0, any_uid=false, ring_sizes=None, reconnect=false, probe=false
@@ -281,7 +284,7 @@ impl RpcBus {
 
     #[setter(__tachyon_loop_connection__)]
     fn set_loop_connection(&self, connection: Py<PyAny>) {
-        // The one before is dropped without the lock: it may have anything to do.
+        // The old connection is dropped without the lock: its destructor may run any code.
         let before = self.loop_connection().replace(connection);
         drop(before);
     }
@@ -289,7 +292,7 @@ impl RpcBus {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self.loop_connection.try_lock() {
             Ok(connection) => connection.as_ref().map_or(Ok(()), |connection| visit.call(connection)),
-            // Another thread holds it; the collector comes again.
+            // Another thread holds the lock; the collector visits the connection next time.
             Err(_) => Ok(()),
         }
     }
@@ -327,7 +330,7 @@ impl RpcBus {
         Self::connect(cls, py, socket_path, timeout, any_uid, None, false, false)
     }
 
-    /// Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable.
+    /// Close the connection and release its resources. Closing twice is fine; views stay readable.
     pub(crate) fn close(&self) {
         self.lifetime.close();
         self.forward.delay(DelayedRelease::Connection);
@@ -340,16 +343,16 @@ impl RpcBus {
         self.lifetime.is_closed()
     }
 
-    /// Ask the peer what endpoints it offers.
+    /// Ask the peer which endpoints it offers.
     ///
-    /// Raises `NoHandlerError` if the peer cannot say, because no dispatcher serves there.
+    /// Raises `NoHandlerError` if no dispatcher serves there.
     #[pyo3(signature = (*, timeout=None))]
     fn describe<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let json = describe(slf, args::timeout(timeout)?)?;
         imported!(slf.py(), "tachyon._description", "from_json")?.call1((json,))
     }
 
-    /// Ask the peer whether it is there, and return the seconds its answer took.
+    /// Time a round trip to the peer, in seconds.
     #[pyo3(signature = (*, timeout=None))]
     fn ping(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<f64> {
         ping(slf, args::timeout(timeout)?)
@@ -380,9 +383,9 @@ impl RpcBus {
         Ok(())
     }
 
-    /// Return the bus for calls that take so many seconds at most: `endpoint.call(bus.within(0.5), scan, radius)`.
+    /// Return the bus with a timeout for each call: `endpoint.call(bus.within(0.5), scan, radius)`.
     ///
-    /// The limit covers a whole call, and travels with its request. Each call has the time for itself.
+    /// The timeout covers a whole call, and travels with its request as a deadline. Each call has the full time.
     #[pyo3(text_signature = "($self, seconds)")]
     fn within(slf: Bound<'_, Self>, seconds: &Bound<'_, PyAny>) -> PyResult<TimedBus> {
         Ok(TimedBus::new(slf.unbind(), args::within(seconds)?))
@@ -390,8 +393,8 @@ impl RpcBus {
 
     /// Send a request and return its correlation id, to be passed to `wait`.
     ///
-    /// With a `timeout` the callee is told until when the reply is wanted, and need not begin what comes too late.
-    /// `max_payload_size` is accepted for older callers: a payload longer than it is refused.
+    /// A `timeout` travels with the request as a deadline, and the callee need not begin a request after it.
+    /// `max_payload_size` is accepted for older callers: a longer payload is refused.
     #[pyo3(signature = (payload, msg_type, max_payload_size=None, spin_threshold=None, *, timeout=None))]
     fn call(
         &self,
@@ -425,9 +428,9 @@ impl RpcBus {
         Ok(RpcTxGuard::request(slf.clone().unbind(), room, msg_type))
     }
 
-    /// Wait for the reply to a call and lend it in place. Replies may be taken in any order.
+    /// Wait for the reply to a call and read it in place. Replies may be taken in any order.
     ///
-    /// A call whose wait timed out is forgotten, and its late reply is dropped.
+    /// A call whose wait timed out is forgotten, and a late reply is dropped.
     #[pyo3(signature = (correlation_id, spin_threshold=None, *, timeout=None))]
     fn wait(
         slf: &Bound<'_, Self>,
@@ -444,14 +447,14 @@ impl RpcBus {
         Ok(reply_guard(slf, calling, correlation_id, reply))
     }
 
-    /// Give a call up: its handler is cancelled, its late reply dropped. False when no such call is outstanding.
+    /// Give a call up: its handler is cancelled, a late reply dropped. False when no such call is in flight.
     #[pyo3(text_signature = "($self, correlation_id)")]
     fn forget(&self, correlation_id: Integer) -> PyResult<bool> {
         let correlation_id = args::correlation_id(correlation_id)?;
         Ok(self.forward()?.calling()?.caller.forget(correlation_id))
     }
 
-    /// Wait for a request and lend it in place.
+    /// Wait for a request and read it in place.
     #[pyo3(signature = (spin_threshold=None, *, timeout=None))]
     fn serve(slf: &Bound<'_, Self>, spin_threshold: Option<Integer>, timeout: Option<f64>) -> PyResult<RpcRxGuard> {
         let spins = args::spins(spin_threshold)?;
@@ -469,7 +472,7 @@ impl RpcBus {
         Ok(RpcRxGuard::in_place(slf.clone().unbind(), taking))
     }
 
-    /// Answer the request that `serve` lent with this correlation id.
+    /// Answer the request that `serve` returned with this correlation id.
     #[pyo3(signature = (correlation_id, payload, msg_type, max_payload_size=None, *, timeout=None))]
     fn reply(
         &self,
@@ -521,7 +524,7 @@ impl RpcBus {
     }
 }
 
-/// The callee's endpoints, as the JSON of a description.
+/// The callee's endpoints, as a description in JSON.
 fn describe(bus: &Bound<'_, RpcBus>, timeout: Option<Duration>) -> PyResult<String> {
     let description = ask_callee(bus, |caller| match timeout {
         Some(timeout) => caller.describe_timeout(timeout),
@@ -530,13 +533,13 @@ fn describe(bus: &Bound<'_, RpcBus>, timeout: Option<Duration>) -> PyResult<Stri
     Ok(description.to_json())
 }
 
-/// How many seconds the callee takes to say that it is there.
+/// The seconds of a round trip to the callee.
 fn ping(bus: &Bound<'_, RpcBus>, timeout: Option<Duration>) -> PyResult<f64> {
     let took = ask_callee(bus, |caller| caller.ping(timeout.unwrap_or(Duration::MAX)))?;
     Ok(took.as_secs_f64())
 }
 
-/// Asks the callee, without the interpreter.
+/// Runs a control request without the GIL.
 fn ask_callee<T: Send>(
     bus: &Bound<'_, RpcBus>,
     ask: impl FnOnce(&mut Caller) -> Result<T, CallError> + Send,
@@ -548,7 +551,7 @@ fn ask_callee<T: Send>(
     calling.wait_detached(bus.py(), None, ask).map_err(Raise::raise)
 }
 
-/// A guard over a reply that was taken.
+/// A guard over a taken reply.
 pub(crate) fn reply_guard(
     bus: &Bound<'_, RpcBus>,
     calling: &mut CallerEnd,
@@ -564,7 +567,7 @@ pub(crate) fn reply_guard(
     }
 }
 
-/// A bus from `RpcBus.within`: calls on it have so many seconds each.
+/// A bus from `RpcBus.within`, with a timeout for each call.
 #[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct TimedBus {
     bus: Py<RpcBus>,
@@ -576,7 +579,7 @@ impl TimedBus {
         Self { bus, seconds }
     }
 
-    /// The bus to call on, and the seconds that a call has.
+    /// The bus of a call, and its timeout in seconds.
     #[inline]
     pub(crate) fn open<'py>(bus: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, RpcBus>, Option<f64>)> {
         if let Ok(bus) = bus.cast::<RpcBus>() {
@@ -602,14 +605,14 @@ impl TimedBus {
     }
 }
 
-/// How often, and how long apart, the reply ring is asked for while another thread has it.
+/// Attempts to get the reply ring, and the pause between them, while another thread uses it.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// Answers a control request on a bus that is served by hand, and releases it.
+/// Answers a control request on a bus that a loop in Python serves, and releases the request.
 ///
-/// The reply ring may be in use: by another thread for moments, or by a guard that is open. A request for which it does
-/// not come free is let go; its caller asks again.
+/// Another thread may use the reply ring for a moment, or a guard for longer. A control request that finds no free
+/// reply ring is dropped; its caller asks again.
 #[cold]
 pub(crate) fn answer(py: Python<'_>, bus: &RpcBus, rx_end: &mut RxEnd, taking: Taking) -> PyResult<()> {
     for _ in 0..if taking.is_cancel() { 0 } else { TRIES } {

@@ -1,8 +1,8 @@
-//! Serving without the interpreter, for dispatchers that have endpoints in Rust.
+//! Serving without the GIL, for dispatchers that have endpoints in Rust.
 //!
-//! Whoever serves such endpoints never waits for the interpreter's lock, which some other thread may hold for long. But
-//! signals are Python's main thread's to handle, and reports go through `logging`: both take the lock. So a thread of its
-//! own serves, and the one that was asked to serve sees to those meanwhile.
+//! An endpoint in Rust must not wait for the GIL, which another thread may hold for long. Signals belong to Python's
+//! main thread, and reports go through `logging`: both take the GIL. So a separate thread serves, and the calling
+//! thread handles signals and reports meanwhile.
 
 use core::sync::atomic::AtomicBool;
 use core::time::Duration;
@@ -16,11 +16,11 @@ use tachyon::ServeError;
 use crate::errors::Raise;
 use crate::runtime::{interpreter_shutdown, interrupt};
 
-/// How often signals and reports are looked for.
+/// Time between two checks for signals and reports.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Serves on a thread of its own. Meanwhile this one has `periodic` called, and signals handled; when one of their handlers
-/// raises, it has `end` end the serving, and gives the exception when that is done.
+/// Serves on a separate thread. Meanwhile the calling thread runs `periodic` and signal handlers. When one of them
+/// raises, `end` stops the serving, and the exception is returned after the thread has ended.
 pub(crate) fn serve(
     py: Python<'_>,
     periodic: impl Fn(Python<'_>) -> PyResult<()> + Sync,
@@ -35,7 +35,7 @@ pub(crate) fn serve(
             let serving = thread::Builder::new().name("tachyon".to_owned()).spawn_scoped(scope, move || {
                 interrupt::stop_by(stopped);
                 let outcome = serve();
-                // Whoever waits for it is there until it has come.
+                // The receiver lives until this message has come.
                 let _ = done.send(());
                 outcome
             });
@@ -45,7 +45,7 @@ pub(crate) fn serve(
             };
             let mut raised = None;
             while let Err(RecvTimeoutError::Timeout) = waits.recv_timeout(SLICE) {
-                // Whoever holds the lock keeps only this thread waiting.
+                // A thread that holds the GIL delays only this thread.
                 let looked = interpreter_shutdown::try_attach(|py| periodic(py).and(py.check_signals()));
                 if let Some(Err(error)) = looked
                     && raised.is_none()
@@ -54,7 +54,7 @@ pub(crate) fn serve(
                     end(&stop);
                 }
             }
-            // Joined, and not only done: the thread gives its interpreter state back.
+            // Joined too: the thread releases its interpreter state as it ends.
             (serving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), raised)
         })
     });

@@ -1,16 +1,15 @@
-//! Attaching to an interpreter that may be ending.
+//! Attaching to an interpreter that may shut down.
 //!
-//! A thread that wants the lock of an interpreter that is ending is ended by it: before 3.14 with `pthread_exit`, which
-//! unwinds the stack, from wherever Python code gave the lock up and wanted it back. Whoever is on that stack would then
-//! give back what is no longer there, and the process would abort. So such a thread stays where it is until the process
-//! ends, which it is about to. `PyO3` does so where it takes the lock by its own hand, which is not where this happens:
-//! in the middle of a handler, or of a report to `logging`.
+//! The interpreter ends a thread that requests the GIL during the shutdown: before 3.14 with `pthread_exit`, which
+//! unwinds the stack from the point where Python code requests the GIL again, in a handler or in a report to `logging`.
+//! The frames on that stack would release objects that are gone, and the process would abort. So such a thread parks
+//! until the process ends. `PyO3` parks a thread only where `PyO3` itself takes the GIL.
 #![allow(unsafe_code, reason = "asks the interpreter a question that needs no GIL")]
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-/// Keeps a thread from unwinding further, but for a panic of ours. To be forgotten.
+/// Parks a thread that unwinds for another reason than a panic. Forgotten when the call returns.
 struct ParkOnUnwind;
 
 impl Drop for ParkOnUnwind {
@@ -24,7 +23,7 @@ impl Drop for ParkOnUnwind {
     }
 }
 
-/// Runs what calls Python, and does not let the interpreter's end unwind out of it.
+/// Runs a function that calls Python; an unwind by the interpreter's shutdown does not leave it.
 #[inline]
 pub(crate) fn park_on_shutdown<R>(call: impl FnOnce() -> R) -> R {
     let park = ParkOnUnwind;

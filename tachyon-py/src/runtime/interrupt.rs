@@ -1,8 +1,8 @@
-//! Waiting without the interpreter, and signals that end a wait.
+//! Waiting without the GIL, and signals that end a wait.
 //!
-//! The core asks [`asked_to_stop`] while it waits, at least every 50 ms and after every signal. Python's signal
-//! handlers run inside that question, as they would between two lines of Python; what they raise is kept until the
-//! wait has unwound and [`pending_exception`] is asked for it. A server is stopped in good order instead of being interrupted.
+//! The core calls [`asked_to_stop`] while it waits, at least every 50 ms and after every signal. Python's signal
+//! handlers run inside that call. An exception of theirs is kept until the wait has returned and [`pending_exception`]
+//! takes it. A server finishes the calls in flight instead of being interrupted.
 
 use core::cell::{Cell, RefCell};
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -17,32 +17,32 @@ use tachyon::{ServeError, Stopper};
 use crate::errors::Raise;
 use crate::runtime::interpreter_shutdown;
 
-/// Least time between two looks for signals by a server, which asks all the time while it is busy: attaching to the
-/// interpreter costs more than a request.
+/// Least time between two checks for signals by a server. A busy server asks all the time, and attaching costs more
+/// than a request.
 const SERVING_SLICE: Duration = Duration::from_millis(20);
 
 thread_local! {
-    /// What a signal handler raised during the wait of this thread.
+    /// The exception that a signal handler raised during the wait of this thread.
     static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
     /// The server that this thread serves.
     static SERVED: RefCell<Option<Stopper>> = const { RefCell::new(None) };
     /// The flag that ends the serving of this thread, which does not look for signals.
     static STOP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
-    /// When it last looked for signals.
+    /// The last check for signals by a server on this thread.
     static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Serves this thread without the GIL: `stop` ends the serving, and signals are another thread's.
+/// Makes `stop` the flag that ends the serving of this thread. Another thread handles signals.
 pub(crate) fn stop_by(stop: Arc<AtomicBool>) {
     STOP.set(Some(stop));
 }
 
-/// Whether the GIL-free serving of this thread is to end; `None` on a thread that looks for signals itself.
+/// Whether the GIL-free serving of this thread is to end; `None` on a thread that checks for signals itself.
 pub(crate) fn stop_requested() -> Option<bool> {
     STOP.with_borrow(|stop| stop.as_ref().map(|stop| stop.load(Ordering::Relaxed) || interpreter_shutdown::has_begun()))
 }
 
-/// The hook handed to the core.
+/// The interrupt hook of the core.
 pub(crate) fn asked_to_stop() -> bool {
     if let Some(stop) = stop_requested() {
         return stop;
@@ -53,12 +53,12 @@ pub(crate) fn asked_to_stop() -> bool {
             RAISED.set(Some(raised));
             true
         }
-        // The interpreter is shutting down; there is nobody left to wait for.
+        // The interpreter is shutting down, so the wait has no caller left.
         None => true,
     }
 }
 
-/// The hook handed to servers.
+/// The interrupt hook of servers.
 pub(crate) fn asked_to_stop_serving() -> bool {
     let now = Instant::now();
     if LOOKED.get().is_some_and(|looked| now.duration_since(looked) < SERVING_SLICE) {
@@ -68,7 +68,7 @@ pub(crate) fn asked_to_stop_serving() -> bool {
     if !asked_to_stop() {
         return false;
     }
-    // What is under way is finished, and the exception raised when that is done.
+    // Calls in flight are finished first; the exception is raised after that.
     SERVED.with_borrow(|served| match served {
         Some(stopper) => {
             stopper.stop();
@@ -78,8 +78,8 @@ pub(crate) fn asked_to_stop_serving() -> bool {
     })
 }
 
-/// Has an exception that is no failure, such as `KeyboardInterrupt`, end the serving of this thread, and gives any other
-/// back.
+/// Stops the serving of this thread on an exception that is no `Exception`, such as `KeyboardInterrupt`. Returns any
+/// other exception.
 pub(crate) fn stop_serving_on(py: Python<'_>, error: PyErr) -> Option<PyErr> {
     if error.is_instance_of::<PyException>(py) {
         return Some(error);
@@ -94,7 +94,7 @@ pub(crate) fn stop_serving_on(py: Python<'_>, error: PyErr) -> Option<PyErr> {
     })
 }
 
-/// Serves; a signal handler that raises stops the server, and its exception is what [`pending_exception`] gives.
+/// Serves. A signal handler that raises stops the server, and [`pending_exception`] returns its exception.
 pub(crate) fn serve_until_signal(
     stopper: &Stopper,
     serve: impl FnOnce() -> Result<(), ServeError>,
@@ -108,17 +108,17 @@ pub(crate) fn serve_until_signal(
     outcome
 }
 
-/// Runs the handlers of signals that have arrived; Python does so in its main thread only.
+/// Runs the handlers of pending signals; Python does so in its main thread only.
 fn run_handlers(py: Python<'_>) -> PyResult<()> {
     py.check_signals()
 }
 
-/// The exception that ended a wait which the core calls interrupted.
+/// The exception that ended an interrupted wait.
 pub(crate) fn pending_exception() -> PyErr {
     RAISED.take().unwrap_or_else(|| PyKeyboardInterrupt::new_err("the interpreter is shutting down"))
 }
 
-/// Runs a blocking operation of the core while other threads use the interpreter.
+/// Runs a blocking operation of the core without the GIL.
 pub(crate) fn detached<T: Send, E: Raise + Send>(
     py: Python<'_>,
     operation: impl FnOnce() -> Result<T, E> + Send,

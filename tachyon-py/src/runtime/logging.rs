@@ -1,4 +1,4 @@
-//! What serving reports through Python's `logging`, on the logger `tachyon`.
+//! Reports of servers and dispatchers through Python's `logging`, on the logger `tachyon`.
 
 use core::mem;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use pyo3::types::PyDict;
 use crate::runtime::interpreter_shutdown;
 use crate::runtime::interrupt::stop_serving_on;
 
-/// How much a report matters, as `logging` counts.
+/// The level of a report, with the numbers of `logging`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Level {
     Info = 20,
@@ -20,10 +20,10 @@ pub(crate) enum Level {
     Error = 40,
 }
 
-/// Reports a text, with the traceback of what caused it.
+/// Reports a text, with the traceback of its cause.
 ///
 /// # Errors
-/// What a handler of the logger raised.
+/// The exception that a handler of the logger raised.
 pub(crate) fn log(py: Python<'_>, level: Level, text: &str, cause: Option<PyErr>) -> PyResult<()> {
     static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let logger = LOGGER
@@ -35,7 +35,7 @@ pub(crate) fn log(py: Python<'_>, level: Level, text: &str, cause: Option<PyErr>
     logger.bind(py).call_method("log", (level as u8, "%s", text), Some(&kwargs)).map(drop)
 }
 
-/// As `log`, where nobody is left to raise to. A signal that arrived meanwhile ends the serving of this thread.
+/// As `log`, where no caller is left to raise to. A signal that arrived meanwhile ends the serving of this thread.
 pub(crate) fn log_or_print(py: Python<'_>, level: Level, text: &str, cause: Option<PyErr>) {
     if let Err(error) = log(py, level, text, cause)
         && let Some(error) = stop_serving_on(py, error)
@@ -44,10 +44,10 @@ pub(crate) fn log_or_print(py: Python<'_>, level: Level, text: &str, cause: Opti
     }
 }
 
-/// Most texts that wait for somebody with the interpreter.
+/// Most texts that wait for a thread with the GIL.
 const MAX_DEFERRED: usize = 1000;
 
-/// Reports of threads that are not to wait for the interpreter: deferred, while that is so, for a thread that may.
+/// Reports of threads that must not wait for the GIL: deferred for a thread that may wait, while `defer` is on.
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
     defers: AtomicBool,
@@ -57,12 +57,12 @@ pub(crate) struct Reports {
 #[derive(Debug, Default)]
 struct DeferredReports {
     texts: Vec<(Level, String)>,
-    /// How many there were beyond those.
+    /// Texts beyond the limit.
     dropped: usize,
 }
 
 impl Reports {
-    /// Keeps reports from now on, or does not.
+    /// Defers reports from now on, or reports them at once.
     pub(crate) fn defer(&self, defers: bool) {
         self.defers.store(defers, Ordering::Relaxed);
     }
@@ -70,7 +70,7 @@ impl Reports {
     /// Reports a text, now or later.
     pub(crate) fn add(&self, level: Level, text: String) {
         if !self.defers.load(Ordering::Relaxed) {
-            // An interpreter that shuts down has nobody left to tell.
+            // During the shutdown of the interpreter the report is dropped.
             interpreter_shutdown::try_attach(|py| log_or_print(py, level, &text, None));
             return;
         }
@@ -82,10 +82,10 @@ impl Reports {
         }
     }
 
-    /// Reports what was deferred.
+    /// Reports the deferred texts.
     ///
     /// # Errors
-    /// What the handler of a signal raised that arrived meanwhile; all is reported nevertheless.
+    /// The exception of a signal handler that ran meanwhile; all texts are reported nevertheless.
     pub(crate) fn flush(&self, py: Python<'_>) -> PyResult<()> {
         let DeferredReports { mut texts, dropped } =
             mem::take(&mut *self.deferred.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,13 +1,14 @@
-//! The package's own modules, looked up whenever one is used.
+//! The package's Python modules, looked up at each use.
 //!
-//! A test runner or a notebook may import the package anew. The extension stays the same, and from then on has to use
-//! the new classes and functions: callers catch the new `TimedOutError`, and new Structs are made by the new `Struct`.
+//! A test runner or a notebook may import the package a second time. The extension stays loaded, and must use the new
+//! classes and functions from then on: callers catch the new `TimedOutError`, and new Structs come from the new
+//! `Struct`.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
-/// The attribute `name` of one of the package's modules. It costs a look into `sys.modules`.
+/// The attribute `name` of a module of the package, at the cost of a look into `sys.modules`.
 pub(crate) fn get<'py>(
     py: Python<'py>,
     module: &Bound<'py, PyString>,
@@ -21,7 +22,7 @@ pub(crate) fn get<'py>(
     }
 }
 
-/// An attribute of one of the package's modules, both given as literals.
+/// An attribute of a module of the package, both given as literals.
 macro_rules! imported {
     ($py:expr, $module:literal, $name:literal) => {
         $crate::runtime::package::get($py, ::pyo3::intern!($py, $module), ::pyo3::intern!($py, $name))

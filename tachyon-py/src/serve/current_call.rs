@@ -1,7 +1,7 @@
-//! `CurrentCall`: what a handler may know of the request it handles.
+//! `CurrentCall`: the caller and the deadline of the request that a handler handles.
 //!
-//! A handler that runs on the thread that serves finds it on that thread. One that runs as a task carries it in its
-//! context, which `tachyon._context` sees to.
+//! A handler on the serving thread finds its request in a thread-local. A handler that runs as a task has it in its
+//! context, which `tachyon._context` sets.
 
 use core::cell::RefCell;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use tachyon::{CallerInfo, Request};
 
 use crate::rpc::endpoint::RpcEndpoint;
 
-/// The request that a handler is busy with.
+/// The request that a handler handles.
 #[pyclass(module = "tachyon", frozen)]
 pub(crate) struct CurrentCall {
     /// The endpoint's message type.
@@ -31,11 +31,11 @@ pub(crate) struct CurrentCall {
     watch: Watch,
 }
 
-/// What tells whether a call is cancelled.
+/// The source of a call's cancellation.
 pub(crate) enum Watch {
-    /// The handler keeps the thread that serves: it looks at the ring by itself.
+    /// The handler runs on the serving thread and reads the ring.
     Ring(CallWatch),
-    /// The handler is a task, and the loop says so.
+    /// The handler is a task, and the loop sets the flag.
     Task(AtomicBool),
 }
 
@@ -51,7 +51,7 @@ impl CurrentCall {
         Ok(Self { msg_type: endpoint.get().type_number(), correlation_id, name, caller, deadline, watch })
     }
 
-    /// Notes that the call of a task is cancelled.
+    /// Marks the call of a task as cancelled.
     pub(crate) fn cancel(&self) {
         if let Watch::Task(cancelled) = &self.watch {
             cancelled.store(true, Ordering::Relaxed);
@@ -61,13 +61,13 @@ impl CurrentCall {
 
 #[pymethods]
 impl CurrentCall {
-    /// The caller's number, from 1 up; a server never uses one again. The one caller of a bus is 1.
+    /// The caller's number, from 1 up; a server never reuses one. The only caller of a bus is 1.
     #[getter]
     fn caller_id(&self) -> u64 {
         self.caller.id
     }
 
-    /// The caller's process id; None where it is not visible from here.
+    /// The caller's process id; None where it is not visible from this process.
     #[getter]
     fn caller_pid(&self) -> Option<u32> {
         self.caller.pid
@@ -79,22 +79,22 @@ impl CurrentCall {
         self.caller.uid
     }
 
-    /// The `time.monotonic()` until when the caller waits; None when it set no timeout.
+    /// The `time.monotonic()` at which the caller stops waiting; None when it set no timeout.
     #[getter]
     fn deadline(&self) -> Option<f64> {
         self.deadline.map(|at| Duration::from_nanos(at).as_secs_f64())
     }
 
-    /// The seconds that the caller still waits, 0.0 when it has given up; None when it set no timeout.
+    /// The seconds until the caller stops waiting, 0.0 after that; None when it set no timeout.
     #[getter]
     fn remaining(&self) -> Option<f64> {
         self.deadline.map(|at| Duration::from_nanos(at.saturating_sub(monotonic_now())).as_secs_f64())
     }
 
-    /// Whether the answer is wanted no more: the caller cancelled the call, closed or died, or its timeout is over.
+    /// Whether the caller cancelled the call, closed, died, or timed out.
     ///
-    /// A plain handler that runs for long asks this now and then, and ends early. A coroutine function need not: its task
-    /// is cancelled.
+    /// A plain handler that runs for long asks this now and then, and ends early. A coroutine function need not: its
+    /// task is cancelled.
     fn is_cancelled(&self) -> bool {
         self.deadline.is_some_and(|at| monotonic_now() >= at)
             || match &self.watch {
@@ -109,7 +109,7 @@ impl CurrentCall {
     }
 }
 
-/// What is kept of a request while its handler runs: nothing that costs a thing unless somebody asks.
+/// The parts of a request that `current_call` may need; a handler that never asks pays only for these.
 struct Running {
     endpoint: Py<RpcEndpoint>,
     caller: CallerInfo,
@@ -119,11 +119,11 @@ struct Running {
 }
 
 thread_local! {
-    /// The requests being handled on this thread; more than one when a handler serves, too.
+    /// The requests in flight on this thread; several when a handler serves too.
     static RUNNING: RefCell<Vec<Running>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A handler runs, until this is dropped.
+/// Marks a handler as running until dropped.
 pub(crate) struct CallScope(());
 
 impl CallScope {
@@ -142,7 +142,7 @@ impl CallScope {
 
 impl Drop for CallScope {
     fn drop(&mut self) {
-        // Outside the borrow: it may be the last reference.
+        // Outside the borrow: this may drop the last reference.
         drop(RUNNING.with_borrow_mut(Vec::pop));
     }
 }
@@ -152,7 +152,7 @@ pub(crate) fn is_handling() -> bool {
     RUNNING.with_borrow(|all| !all.is_empty())
 }
 
-/// The request that the handler on this thread is busy with.
+/// The request of the handler on this thread.
 #[pyfunction]
 #[pyo3(name = "_current_call")]
 pub(crate) fn current_call(py: Python<'_>) -> PyResult<Option<CurrentCall>> {

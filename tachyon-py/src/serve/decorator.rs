@@ -6,12 +6,12 @@ use crate::args;
 use crate::rpc::endpoint::RpcEndpoint;
 use crate::serve::endpoint_table::RpcDispatcher;
 
-/// Turns a function into an endpoint; what `tachyon_rpc(...)` and `dispatcher.handler(...)` return.
+/// Turns a function into an endpoint: the result of `tachyon_rpc(...)` and `dispatcher.handler(...)`.
 #[pyclass(module = "tachyon", frozen)]
 pub(crate) struct EndpointDecorator {
     msg_type: u16,
     idempotent: bool,
-    /// The errors that it declares.
+    /// The errors that the endpoint declares.
     raises: Option<Py<PyAny>>,
     dispatcher: Option<Py<RpcDispatcher>>,
 }
@@ -45,19 +45,18 @@ impl EndpointDecorator {
 
 /// Bind a function to a message type, 0 to 65534.
 ///
-/// Its type hints say what travels. Without hints the function gets a memoryview of the request in place, valid during
-/// the call only, and returns any bytes-like object. A `Struct`, an `Array`, a number or a numpy array as the hint of
-/// the parameter, or of the result, is what it gets, or returns, instead; a function without a parameter takes an empty
-/// request. A request that is no such thing never reaches the function. An `async def` function gets a copy of the
+/// The type hints of the function say the types of request and reply. Without hints the function gets a memoryview of
+/// the request in place, valid during the call only, and returns any bytes-like object. With a `Struct`, an `Array`, a
+/// number or a numpy array as hint the function gets, or returns, such a value; a function without a parameter takes an
+/// empty request. A request that does not decode never reaches the function. An `async def` function gets a copy of the
 /// request, and is served by `serve_async`.
 ///
-/// The function's name is the endpoint's. A lambda, a `functools.partial` or another callable whose name is no identifier
-/// becomes `endpoint_2` for message type 2. A function that no request can be passed to is refused: one with `self`,
-/// `*args`, keyword-only parameters, or a generator.
+/// The function's name is the endpoint's. A lambda, a `functools.partial` or another callable whose name is no
+/// identifier becomes `endpoint_2` for message type 2. A function to which no request can be passed is refused: one
+/// with `self`, `*args`, keyword-only parameters, or a generator.
 ///
-/// The endpoint this makes is still callable as the function was; its `call` and `acall` methods call the peer's. An
-/// endpoint is `idempotent` if a request that was lost with its peer may be sent again to the next one, by a bus that
-/// reconnects.
+/// The endpoint is still callable as the function was; its `call` and `acall` methods call the peer's. `idempotent`
+/// allows a bus that reconnects to send a request again to the next peer when a peer is lost.
 #[pyfunction]
 #[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
 pub(crate) fn tachyon_rpc(

@@ -26,7 +26,7 @@ use crate::serve::rpc_server::RpcServer;
 use crate::serve::rust_endpoint::RustEndpoint;
 
 impl RpcDispatcher {
-    /// Fails when there is a handler that only an event loop can run.
+    /// Fails when a handler is a coroutine function, which only an event loop can run.
     fn check_sync(&self) -> PyResult<()> {
         if lock(&self.shared.coroutines).is_empty() {
             return Ok(());
@@ -36,7 +36,7 @@ impl RpcDispatcher {
         ))
     }
 
-    /// Takes a bus to serve on, and serves.
+    /// Takes both directions of a bus, and serves.
     fn serving(
         &self,
         bus: &RpcBus,
@@ -52,7 +52,7 @@ impl RpcDispatcher {
         serve(&mut table, rx_end, tx_end)
     }
 
-    /// Serves one request; a failure that was answered is `Ok`, with what `serve_once` raises for it.
+    /// Serves one request. `Ok(Err(..))` is a failure that was answered, with the exception of `serve_once`.
     #[inline]
     fn serve_one(
         &self,
@@ -63,12 +63,12 @@ impl RpcDispatcher {
         spins: Option<tachyon::PollingMode>,
         timeout: Option<core::time::Duration>,
     ) -> PyResult<Result<(), FailedRequest>> {
-        // A caller may be waiting for what an interrupted wait left behind, and would send nothing more until it comes.
+        // A caller may wait for a reply that an interrupted wait left behind, and send nothing until it comes.
         tx_end.ring.flush_deferred().map_err(Raise::raise)?;
         let remaining = RemainingTimeout::new(timeout);
         let mut taking = rx_end.take(py, spins, timeout)?;
         while taking.is_control() {
-            // It calls no handler, and may have to wait for room.
+            // A control request calls no handler, and its reply may wait for room.
             let (table, requests, replies) = (&mut *table, &mut rx_end.ring, &mut tx_end.ring);
             detached(py, move || serve_taken(table, requests, replies, taking))?;
             taking = rx_end.take(py, spins, remaining.left(py)?)?;
@@ -85,7 +85,7 @@ impl RpcDispatcher {
         }
     }
 
-    /// Serves a bus until its end, without the interpreter but for handlers in Python.
+    /// Serves a bus until its end, without the GIL except in Python handlers.
     fn serve_gil_free(
         &self,
         py: Python<'_>,
@@ -150,7 +150,7 @@ impl RpcDispatcher {
 struct FailedRequest {
     text: String,
     cause: Option<PyErr>,
-    /// What `serve_once` raises.
+    /// The exception of `serve_once`.
     error: PyErr,
 }
 
@@ -161,7 +161,7 @@ impl FailedRequest {
         if let Some(cause) = &cause
             && !cause.is_instance_of::<PyException>(py)
         {
-            // KeyboardInterrupt, SystemExit: its caller has been answered, and it goes where it wants to.
+            // KeyboardInterrupt, SystemExit: the caller has its answer, and the exception propagates.
             return Err(cause.clone_ref(py));
         }
         let text = failure.to_string();
@@ -179,7 +179,7 @@ impl FailedRequest {
         }
     }
 
-    /// Reports it, with the traceback of its cause.
+    /// Reports the failure, with the traceback of its cause.
     fn log(self, py: Python<'_>) -> PyResult<()> {
         log(py, Level::Error, &self.text, self.cause)
     }
@@ -254,13 +254,16 @@ impl RpcDispatcher {
     /// Serve a bus until its peer closes, or the callers of a server until it is stopped.
     ///
     /// Failing handlers are logged, with traceback, on the logger `tachyon`. `KeyboardInterrupt`, and on a bus
-    /// `PeerDeadError`, end it and propagate; a server is stopped in good order first. With several `workers` the callers
-    /// of a server are shared among as many threads, this one among them, and handlers of different callers run side by
-    /// side as far as the interpreter's lock lets them.
+    /// `PeerDeadError`, end the serving and propagate; a server finishes the calls in flight first. With several
+    /// `workers` the callers of a server are shared among as many threads, this thread among them, and handlers of
+    /// different callers run in parallel as far as the GIL allows.
     ///
-    /// With endpoints in Rust the serving goes on while other threads hold the interpreter's lock: it is done by a thread of
-    /// its own, where handlers in Python run, too, while this one sees to signals and to the log.
-    #[pyo3(signature = (bus, spin_threshold=None, *, workers=Integer::Fits(1)), text_signature = "($self, bus, spin_threshold=None, *, workers=1)")]
+    /// Endpoints in Rust are served even while other threads hold the GIL: a separate thread serves and runs Python
+    /// handlers too, while this thread handles signals and the log.
+    #[pyo3(
+        signature = (bus, spin_threshold=None, *, workers=Integer::Fits(1)),
+        text_signature = "($self, bus, spin_threshold=None, *, workers=1)"
+    )]
     fn serve_forever(&self, bus: &Bound<'_, PyAny>, spin_threshold: Option<Integer>, workers: Integer) -> PyResult<()> {
         let py = bus.py();
         let spins = args::spins(spin_threshold)?;
@@ -285,7 +288,7 @@ impl RpcDispatcher {
                 if let Err(failed) = self.serve_one(py, table, rx_end, tx_end, spins, None)? {
                     failed.log(py)?;
                 }
-                // A handler written in C never gives the interpreter a chance to look.
+                // A handler written in C never lets the interpreter check for signals.
                 py.check_signals()?;
             }
         });
@@ -297,9 +300,9 @@ impl RpcDispatcher {
 
     /// Serve a bus until its peer closes, or the callers of a server until it is stopped, from a coroutine.
     ///
-    /// Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; others run in between, and keep
-    /// the loop waiting while they do. When this is cancelled, handlers that still run are, too, and their callers get an
-    /// error reply of kind `CANCELLED`. A bus that was served is closed afterwards.
+    /// Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; other handlers run between
+    /// them and block the loop. Cancelling this also cancels handlers that still run, and their callers get an error
+    /// reply of kind `CANCELLED`. The bus is closed afterwards.
     #[pyo3(signature = (bus, *, concurrency=Integer::Fits(100)), text_signature = "($self, bus, *, concurrency=100)")]
     fn serve_async<'py>(
         slf: &Bound<'py, Self>,
@@ -327,7 +330,7 @@ impl RpcDispatcher {
 
     #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // Held only for moments, and never while objects are made: what is being changed is visited next time.
+        // Locked only for moments, and never while objects are made: a locked table is visited next time.
         if let Ok(endpoints) = self.shared.endpoints.try_lock() {
             for endpoint in endpoints.iter() {
                 visit.call(endpoint)?;

@@ -16,20 +16,20 @@ use crate::serve::current_call::CallScope;
 use crate::serve::handler::{self, take_cause};
 use crate::serve::rust_endpoint::RustEndpoint;
 
-/// What the table's handlers and the loop around them share.
+/// State that the table's handlers and the serving loop share.
 #[derive(Default)]
 pub(crate) struct Shared {
-    /// Handlers refer to their endpoint by its place here, so that the garbage collector sees each reference once.
+    /// Handlers refer to their endpoint by its index here, so that the garbage collector sees each reference once.
     pub(super) endpoints: Mutex<Vec<Py<RpcEndpoint>>>,
-    /// The places of those that are coroutine functions.
+    /// The indices of coroutine functions, by message type.
     pub(super) coroutines: Mutex<HashMap<u16, usize>>,
     /// The message types of endpoints in Rust.
     pub(super) rust: Mutex<Vec<u16>>,
-    /// What stops the server that is being served.
+    /// Stops the server that is being served.
     pub(super) stopper: Mutex<Option<Stopper>>,
-    /// What a handler raised to end the serving, not only its call.
+    /// An exception of a handler that ends the serving, not only its call.
     pub(super) ended: Mutex<Option<PyErr>>,
-    /// What is to be reported of requests that failed without Python's help.
+    /// Reports of requests that failed without Python code.
     pub(super) reports: Reports,
 }
 
@@ -42,7 +42,7 @@ impl Shared {
         lock(&self.endpoints).get(place).map(|endpoint| endpoint.clone_ref(py))
     }
 
-    /// Whether there are endpoints in Rust, which are not to wait for the interpreter.
+    /// Whether the table has endpoints in Rust, which must not wait for the GIL.
     pub(crate) fn has_rust(&self) -> bool {
         !lock(&self.rust).is_empty()
     }
@@ -58,21 +58,21 @@ impl Shared {
         self.endpoint(py, place)
     }
 
-    /// Has a handler that ends the serving stop it at once.
+    /// Makes `stopper` the stopper of a handler that ends the serving.
     pub(crate) fn begin(&self, stopper: Stopper) {
         *lock(&self.stopper) = Some(stopper);
     }
 
-    /// Ends what `begin` began.
+    /// Ends the serving that `begin` began.
     ///
     /// # Errors
-    /// What a handler raised to end the serving, not only its call.
+    /// The exception of a handler that ended the serving.
     pub(crate) fn finish(&self) -> PyResult<()> {
         *lock(&self.stopper) = None;
         lock(&self.ended).take().map_or(Ok(()), Err)
     }
 
-    /// Takes note of a request that a server answered with an error.
+    /// Reports a request that a server answered with an error.
     pub(super) fn note(&self, failure: &ServeError) {
         let cause = take_cause();
         if cause.is_none() {
@@ -81,7 +81,7 @@ impl Shared {
         interpreter_shutdown::attach(|py| {
             match cause {
                 Some(end) if !end.is_instance_of::<PyException>(py) => {
-                    // KeyboardInterrupt, SystemExit: its caller has been answered, and it goes where it wants to.
+                    // KeyboardInterrupt, SystemExit: the caller has its answer, and the exception propagates.
                     lock(&self.ended).get_or_insert(end);
                     if let Some(stopper) = &*lock(&self.stopper) {
                         stopper.stop();
@@ -95,9 +95,8 @@ impl Shared {
 
 /// Routes requests to the endpoints registered for their message type.
 ///
-/// One thread at a time may serve with it, or the workers of one server; threads that serve at the same time have a
-/// dispatcher each. With `hide_error_text` error replies carry no text of what went wrong; those of raw endpoints never
-/// do.
+/// One thread at a time may serve with it, or the workers of one server; threads that serve at the same time need a
+/// dispatcher each. With `hide_error_text` error replies carry no text of the error; those of raw endpoints never do.
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RpcDispatcher {
     pub(super) table: Mutex<Dispatcher>,

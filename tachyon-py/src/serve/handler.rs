@@ -20,25 +20,24 @@ use crate::runtime::package::imported;
 use crate::values::objects::Memory;
 use crate::values::write::Scratch;
 
-/// Why a handler's request got an error reply, in both worlds' terms.
+/// A failure of a handler, for the core and for the serving loop.
 pub(crate) struct Failure {
-    /// For the core.
+    /// The error reply.
     pub(crate) error: HandlerError,
-    /// For those who serve; none if the error is an answer: a declared one, or the refusal of a request.
+    /// The exception to report; `None` if the error is an answer: a declared error, or a refused request.
     pub(crate) cause: Option<PyErr>,
 }
 
 impl Failure {
-    /// The failure that an exception stands for, raised by an endpoint's handler or around it: its class says whose fault
-    /// it is.
+    /// The failure for an exception raised by a handler or around it. The class of the exception decides the kind.
     pub(crate) fn of_handler(endpoint: &RpcEndpoint, py: Python<'_>, cause: PyErr) -> Self {
         match declared_error_reply(endpoint, py, &cause) {
             Ok(Some(error)) => return Self { error, cause: None },
             Ok(None) => {}
-            // Its fields or its text cannot be made into bytes.
+            // The fields or the text of the error cannot be encoded.
             Err(cause) => return Self::raised(ErrorKind::HandlerFailed, cause),
         }
-        // Their texts are whole sentences; others' need their type to be understood.
+        // The texts of these classes are whole sentences; other exceptions need their type to be understood.
         if cause.is_instance_of::<BadRequestError>(py) {
             Self { error: HandlerError::new(ErrorKind::BadRequest, cause.value(py)), cause: None }
         } else if cause.is_instance_of::<BadReplyError>(py) {
@@ -53,10 +52,10 @@ impl Failure {
     }
 }
 
-/// The error reply for an exception that travels by its name; `None` for others. Only a class that the endpoint declares
-/// has its fields with it: of any other, nobody has compared what they mean.
+/// The error reply for an exception that travels by its name; `None` for other exceptions. Only a class that the
+/// endpoint declares travels with its fields, since only for a declared class the two sides have compared the fields.
 fn declared_error_reply(endpoint: &RpcEndpoint, py: Python<'_>, cause: &PyErr) -> PyResult<Option<HandlerError>> {
-    // Looked at first: most are none, and this costs no look for a module.
+    // Checked first: most exceptions are no `RpcError`, and this check needs no module lookup.
     if !cause.is_instance_of::<RpcError>(py)
         || !cause.value(py).is_instance(&imported!(py, "tachyon._declared", "EndpointError")?)?
     {
@@ -69,19 +68,19 @@ fn declared_error_reply(endpoint: &RpcEndpoint, py: Python<'_>, cause: &PyErr) -
 }
 
 thread_local! {
-    /// The exception that made the request just handled on this thread fail.
+    /// The exception behind the last failure on this thread.
     static CAUSE: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
 
-/// Takes the exception that made the request just handled on this thread fail, for the report of the serving loop.
+/// Takes the exception behind the last failure on this thread, for the report of the serving loop.
 pub(crate) fn take_cause() -> Option<PyErr> {
     CAUSE.take()
 }
 
-/// Runs an endpoint's handler and answers with what it returns.
+/// Runs an endpoint's handler and answers with its result.
 ///
 /// # Errors
-/// The error to reply with; `take_cause` has the cause, if there is anything to report.
+/// The error to reply with; `take_cause` returns the exception to report, if any.
 #[inline]
 pub(crate) fn run(
     py: Python<'_>,
@@ -92,7 +91,7 @@ pub(crate) fn run(
     let function = endpoint.function().bind(py);
     let bytes = request.payload();
     let response = match endpoint.contract() {
-        // The mapping keeps the request's memory, should the handler have kept a view of it.
+        // The mapping keeps the request's memory mapped for a view that the handler kept.
         None => with_view(
             py,
             endpoint,
@@ -131,12 +130,12 @@ enum Response<'py> {
     Bytes(Bound<'py, PyBytes>),
     Other(Bound<'py, PyAny>),
     Scratch(Scratch),
-    /// Copied, since it was a view of the request.
+    /// A copy of an answer that was a view of the request.
     Copy(Vec<u8>),
 }
 
 impl<'py> Response<'py> {
-    /// The bytes to send for an answer, or an error if an answer that is sent as it is has none.
+    /// The bytes to send for an answer, or an error for an object without bytes.
     #[inline]
     fn of(written: Encoded<'py>) -> Result<Self, Failure> {
         let object = match written {
@@ -159,7 +158,7 @@ fn failed(cause: PyErr) -> Failure {
     Failure::raised(ErrorKind::HandlerFailed, cause)
 }
 
-/// Has a handler answer that gets a view, and takes that back.
+/// Calls a handler with a view of the request, and releases the view.
 #[inline]
 fn with_view<'py>(
     py: Python<'py>,
@@ -168,21 +167,21 @@ fn with_view<'py>(
     mapping: impl Fn() -> Mapping,
     call: impl FnOnce(&Bound<'py, PyMemoryView>) -> PyResult<Encoded<'py>>,
 ) -> Result<Response<'py>, Failure> {
-    // SAFETY: the request stays mapped as long as the direction that lends it is borrowed, which is longer than this
-    // call, and the mapping keeps it after that.
+    // SAFETY: the request stays mapped as long as its direction is borrowed, which is longer than this call; the
+    // mapping keeps it mapped after that.
     let request_view = unsafe { RequestView::new(py, request, mapping) }.map_err(failed)?;
     let view = request_view.view().map_err(failed)?;
     match call(&view) {
         Ok(written) => detach_from_view(written, &request_view, view),
         Err(raised) => {
-            // Its traceback refers to the handler's frame, and that to the view.
+            // The traceback refers to the handler's frame, and the frame refers to the view.
             drop(release(view));
             Err(Failure::of_handler(endpoint, py, raised))
         }
     }
 }
 
-/// Makes a handler's answer independent of the view, and takes that back.
+/// Makes a handler's answer independent of the view, and releases the view.
 #[inline]
 fn detach_from_view<'py, M: Fn() -> Mapping>(
     written: Encoded<'py>,
@@ -190,7 +189,7 @@ fn detach_from_view<'py, M: Fn() -> Mapping>(
     view: Bound<'py, PyMemoryView>,
 ) -> Result<Response<'py>, Failure> {
     let response = match Response::of(written)? {
-        // Released below, after which nothing could read it: the view, or a Struct or an Array that lies in it.
+        // The view is released below, and then neither the view nor a Struct or an Array in it can be read.
         Response::Other(other) if other.is(&view) || other.is_instance_of::<Memory>() => copied(&other)?,
         response => response,
     };
@@ -198,7 +197,7 @@ fn detach_from_view<'py, M: Fn() -> Mapping>(
     if request_view.has_views() { detach_from_kept_views(response, request_view, left) } else { Ok(response) }
 }
 
-/// The same when views are left: that of the handler, which was in use, or views derived from it.
+/// The slow path, when views are left: the handler's view in use, or views derived from it.
 #[cold]
 fn detach_from_kept_views<'py, M: Fn() -> Mapping>(
     response: Response<'py>,
@@ -219,13 +218,13 @@ fn detach_from_kept_views<'py, M: Fn() -> Mapping>(
     )))
 }
 
-/// An answer that may be a view of the request, as one that is not.
+/// A copy of an answer that may be a view of the request.
 fn copied<'py>(other: &Bound<'py, PyAny>) -> Result<Response<'py>, Failure> {
     let copy = Payload::of(other).map(|payload| payload.as_slice().to_vec());
     copy.map(Response::Copy).map_err(|cause| Failure::raised(ErrorKind::BadReply, cause))
 }
 
-/// Fails unless an answer is bytes.
+/// Fails unless an answer has bytes.
 fn check(other: &Bound<'_, PyAny>) -> Result<(), Failure> {
     Payload::of(other).map(drop).map_err(|cause| Failure {
         error: HandlerError::new(ErrorKind::BadReply, no_bytes(other, &cause)),
@@ -233,7 +232,7 @@ fn check(other: &Bound<'_, PyAny>) -> Result<(), Failure> {
     })
 }
 
-/// Says why an answer is not bytes.
+/// The reason why an answer has no bytes.
 #[cold]
 pub(crate) fn no_bytes(other: &Bound<'_, PyAny>, cause: &PyErr) -> String {
     match type_name(other) {
@@ -242,11 +241,11 @@ pub(crate) fn no_bytes(other: &Bound<'_, PyAny>, cause: &PyErr) -> String {
     }
 }
 
-/// Releases the handler's view, and gives it back if there are other references to it. Views derived from it stay
-/// counted, which is what `has_views` looks at.
+/// Releases the handler's view, and returns it if other references to it exist. Derived views stay counted, as
+/// `has_views` shows.
 #[inline]
 fn release(view: Bound<'_, PyMemoryView>) -> Option<Bound<'_, PyMemoryView>> {
-    // The end of the last reference releases it.
+    // Dropping the last reference releases the view.
     if is_only(&view) {
         return None;
     }
@@ -254,7 +253,7 @@ fn release(view: Bound<'_, PyMemoryView>) -> Option<Bound<'_, PyMemoryView>> {
     Some(view)
 }
 
-/// Answers, letting go of the interpreter only when there is no room for the answer yet.
+/// Answers. The GIL is released only if the answer has to wait for room.
 fn send(py: Python<'_>, response: &Response<'_>, mut reply: Reply<'_>) -> Result<Replied, HandlerError> {
     let payload;
     let bytes = match response {

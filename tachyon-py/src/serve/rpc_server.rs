@@ -18,10 +18,10 @@ use crate::runtime::interrupt::{asked_to_stop_serving, serve_until_signal};
 use crate::runtime::logging::{Level, Reports};
 use crate::serve::current_call::is_handling;
 
-/// How often a wait for the end of serving looks for signals.
+/// Time between two checks for signals while `close` waits.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// What the server is doing.
+/// The state of the server.
 enum Stage {
     /// Callers may connect, and wait to be served.
     Ready(Box<tachyon::RpcServer>),
@@ -32,22 +32,21 @@ enum Stage {
 
 /// The serving end of RPC for many callers, at one path.
 ///
-/// Every caller that connects gets a pair of rings of its own, and callers come, go and crash without the others
-/// noticing. `dispatcher.serve_forever(server)` serves them, and `stop` ends that. The rings have `forward` payload bytes
-/// for requests and `reverse` for replies (powers of two); a caller may ask for more, up to `max_forward` and
-/// `max_reverse`. One caller more than `max_callers` is reported that the server is busy. A client that does not finish its
-/// handshake within `handshake_timeout` seconds is dropped; a server that stops gives what has begun, and callers
-/// that do not take their last replies, `stop_timeout` seconds in all. Of `max_callers`, one process may be
-/// `callers_per_process`. The rings of all callers together take `ring_bytes` at most: a caller that asks for more than
-/// is left gets smaller ones, or is reported that the server is busy. Users other than this process's are refused unless
-/// `any_uid` is set.
+/// Every caller that connects gets a pair of rings, and callers come, go and crash without an effect on others.
+/// `dispatcher.serve_forever(server)` serves them until `stop`. The rings have `forward` payload bytes for requests and
+/// `reverse` for replies (powers of two); a caller may request more, up to `max_forward` and `max_reverse`. A caller
+/// beyond `max_callers` gets `ServerBusyError`. A client that does not finish its handshake within `handshake_timeout`
+/// seconds is dropped. A server that stops waits up to `stop_timeout` seconds for handlers that run and for callers to
+/// take their last replies. One process may be `callers_per_process` of the `max_callers`. The rings of all callers
+/// together take at most `ring_bytes`: a caller that requests more than is left gets smaller rings, or
+/// `ServerBusyError`. Other users than this process's are refused unless `any_uid` is set.
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RpcServer {
     stage: Mutex<Stage>,
     over: Condvar,
     stopper: Stopper,
     path: PathBuf,
-    /// What is to be reported of callers that come and go.
+    /// Reports of callers that connect and disconnect.
     reports: Arc<Reports>,
 }
 
@@ -73,8 +72,8 @@ impl RpcServer {
         }
     }
 
-    /// Serves without the interpreter until the server is stopped. A signal whose handler raises stops it, too. With
-    /// endpoints in Rust, `rust_reports` has what their dispatcher reports, and nobody who serves waits for the interpreter.
+    /// Serves without the GIL until the server is stopped. A signal whose handler raises stops it too. `rust_reports`
+    /// are the reports of a dispatcher with endpoints in Rust, for which no serving thread waits for the GIL.
     pub(crate) fn serve(
         &self,
         py: Python<'_>,
@@ -88,7 +87,7 @@ impl RpcServer {
                 core.set_polling_mode(mode);
             }
             let outcome = serve_until_signal(&self.stopper, || serve(&mut core));
-            // Frees the path before anybody is reported that it is free.
+            // Frees the path before `end` wakes the waiters.
             drop(core);
             self.end();
             outcome
@@ -106,20 +105,20 @@ impl RpcServer {
         outcome
     }
 
-    /// Ends what `begin` began; the server it gave is gone.
+    /// Ends the serving that `begin` began, after the server is dropped.
     pub(crate) fn end(&self) {
         *self.stage() = Stage::Over;
         self.over.notify_all();
     }
 }
 
-/// Use after the end.
+/// The error for a use after the end.
 #[cold]
 fn stopped() -> PyErr {
     BusClosedError::new_err("this server was stopped; make another one")
 }
 
-/// Reports what happens to a server beside its calls.
+/// Reports an event of a server that is no call.
 fn report_event(reports: &Reports, path: &str, event: &ServerEvent<'_>) {
     let level = match event {
         ServerEvent::Left(_, Leaving::Misbehaved) | ServerEvent::TurnedAway(_) => Level::Warning,
@@ -192,28 +191,28 @@ impl RpcServer {
         Ok(Self { stage: Mutex::new(Stage::Ready(Box::new(core))), over: Condvar::new(), stopper, path, reports })
     }
 
-    /// Where callers connect.
+    /// The socket path.
     #[getter]
     fn path(&self) -> PathBuf {
         self.path.clone()
     }
 
-    /// How many callers are connected.
+    /// The number of connected callers.
     #[getter]
     fn callers(&self) -> usize {
         self.stopper.callers()
     }
 
-    /// Whether the server was stopped, and its path is free.
+    /// Whether the server has stopped and its path is free.
     #[getter]
     fn closed(&self) -> bool {
         matches!(*self.stage(), Stage::Over)
     }
 
-    /// Have the server finish, from any thread or from a handler; return at once.
+    /// Stop the server, from any thread or from a handler; return at once.
     ///
-    /// Requests being handled are answered, queued ones get an error reply of kind `STOPPING`, connections are closed in
-    /// good order, and `serve_forever` returns.
+    /// Requests being handled are answered, queued requests get an error reply of kind `STOPPING`, connections are
+    /// closed in good order, and `serve_forever` returns.
     fn stop(&self) {
         self.stopper.stop();
     }
@@ -232,7 +231,7 @@ impl RpcServer {
                     return true;
                 }
                 match *stage {
-                    // Whoever waited here for themselves would wait for ever.
+                    // A handler, or the serving thread, would wait for itself.
                     Stage::Serving(thread) if thread == thread::current().id() || is_handling() => true,
                     Stage::Serving(_) => {
                         let waited = self.over.wait_timeout(stage, SLICE).unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! `RustEndpoint`: an endpoint of somebody's extension in Rust.
+//! `RustEndpoint`: an endpoint that an extension in Rust exports.
 #![allow(unsafe_code, reason = "adopts what another copy of the core exported")]
 
 use core::ffi::CStr;
@@ -11,13 +11,13 @@ use tachyon::{EndpointDescription, OwnedHandler};
 
 use crate::errors::ExtensionError;
 
-/// What the capsule is called that it comes in.
+/// The name of the capsule of an endpoint.
 const CAPSULE: &CStr = c"tachyon.RustEndpoint";
 
 /// An endpoint that an extension in Rust exported with `tachyon::python::export`.
 ///
-/// `RpcDispatcher.register` puts it into the same table as endpoints in Python. It runs on the thread that serves,
-/// without the interpreter.
+/// `RpcDispatcher.register` puts it into the same table as endpoints in Python. It runs on the serving thread, without
+/// the GIL.
 #[pyclass(module = "tachyon", frozen, dict, weakref)]
 pub(crate) struct RustEndpoint {
     capsule: Py<PyCapsule>,
@@ -25,7 +25,7 @@ pub(crate) struct RustEndpoint {
 }
 
 impl RustEndpoint {
-    /// What goes into a dispatch table; the endpoint lives as long as the handler.
+    /// The description and the handler for a dispatch table. The handler keeps the endpoint alive.
     pub(crate) fn entry(&self, py: Python<'_>) -> PyResult<(EndpointDescription, OwnedHandler<()>)> {
         entry(self.capsule.bind(py))
     }
@@ -33,7 +33,8 @@ impl RustEndpoint {
 
 fn entry(capsule: &Bound<'_, PyCapsule>) -> PyResult<(EndpointDescription, OwnedHandler<()>)> {
     let endpoint = capsule.pointer_checked(Some(CAPSULE)).map_err(|_| refused(&NativeError::Foreign))?;
-    // SAFETY: only `tachyon::python` names a capsule so, and the capsule, which is kept, owns what it points to.
+    // SAFETY: only `tachyon::python` gives a capsule this name. The capsule is kept, and owns the memory that it points
+    // to.
     unsafe { adopt(endpoint, capsule.clone().unbind()) }.map_err(|error| refused(&error))
 }
 
@@ -56,7 +57,7 @@ impl RustEndpoint {
         Ok(endpoint)
     }
 
-    /// The message type its requests and replies carry.
+    /// The message type of its requests and replies.
     #[getter]
     fn msg_type(&self) -> u16 {
         self.msg_type

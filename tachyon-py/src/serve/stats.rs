@@ -1,4 +1,4 @@
-//! What another process of the same user can see of a server: the statistics of the Rust core as plain values.
+//! Statistics of a server, read by another process of the same user, as Python values.
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ pub(crate) fn ping(py: Python<'_>, path: PathBuf, timeout: f64) -> PyResult<f64>
     Ok(trip.as_secs_f64())
 }
 
-/// One server's statistics, and what changed since the last snapshot.
+/// One server's statistics, and the change since the last snapshot.
 #[pyclass(module = "tachyon._tachyon", name = "ServerStats")]
 pub(crate) struct ServerStats {
     observer: Observer,
@@ -67,7 +67,7 @@ impl ServerStats {
         Ok(Self { observer, last: None })
     }
 
-    /// Look: totals, and from the second look on the rates since the last one.
+    /// Take a snapshot: totals and, from the second snapshot on, the rates since the last one.
     fn snapshot<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let now = self.observer.snapshot().map_err(Raise::raise)?;
         let snapshot = totals(py, &now)?;

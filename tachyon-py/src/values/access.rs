@@ -15,54 +15,54 @@ use crate::values::write::{self, Scratch};
 
 #[pymethods]
 impl Plan {
-    /// Make a plan of types, each of which names those before it by their places. The last one is that of the whole.
+    /// Make a plan of types. Each type refers to earlier types by their index; the last type is the whole message.
     #[new]
     fn new(nodes: &Bound<'_, PyList>) -> PyResult<Self> {
         Self::of_nodes(nodes)
     }
 
-    /// Give the message that a value is, or raise `TypeError`, `ValueError` or `OverflowError` naming `place`.
+    /// Give the message of a value, or raise `TypeError`, `ValueError` or `OverflowError` naming `place`.
     fn encode<'py>(&self, value: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyBytes>> {
         let mut scratch = Scratch::take();
         write::message(self, value, &Place::Whole(place), &mut scratch)?;
         Ok(PyBytes::new(value.py(), &scratch))
     }
 
-    /// Give the message that the values of the fields of a head are.
+    /// Give the message of the fields of a head.
     fn encode_fields<'py>(&self, values: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyBytes>> {
         let mut scratch = Scratch::take();
         write::fields(self, &values.iter().collect::<Vec<_>>(), &mut scratch)?;
         Ok(PyBytes::new(values.py(), &scratch))
     }
 
-    /// Give the value that a message is, for good, or raise `BadRequestError`.
+    /// Give the value of a message, which shares no memory with it, or raise `BadRequestError`.
     fn decode<'py>(slf: &Bound<'py, Self>, data: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyAny>> {
         if let Ok(data) = data.cast::<PyBytes>() {
             return read::own(slf, data.as_bytes(), true, place);
         }
-        // Copied: values are made of it, and what that runs may change a bytearray.
+        // Copied: making values may run code that changes a bytearray.
         let copy = Payload::of(data)?.as_slice().to_vec();
         read::own(slf, &copy, true, place)
     }
 
-    /// Give what a variable Struct's field, or a default, holds for a value.
+    /// Give the value that a variable Struct's field, or a default, holds for `value`.
     fn normal<'py>(slf: &Bound<'py, Self>, value: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyAny>> {
         read::normal(slf, slf.get().root, value, &Place::Whole(place))
     }
 
-    /// The bytes of a fixed value, None for others.
+    /// Size of a fixed value in bytes; None for other values.
     #[getter]
     fn size(&self) -> Option<usize> {
         self.core.layout(self.root).map(|(size, _)| size)
     }
 
-    /// The alignment of a fixed value, None for others.
+    /// Alignment of a fixed value in bytes; None for other values.
     #[getter]
     fn align(&self) -> Option<usize> {
         self.core.layout(self.root).map(|(_, align)| align)
     }
 
-    /// Where a Struct's values end, or the head of others, and where each of their fields begins.
+    /// Size of a Struct, or of the head of other payloads, in bytes, and the offset of each field.
     fn offsets(&self) -> (usize, Vec<usize>) {
         match self.core.node(self.root) {
             Node::Struct { fields, .. } | Node::Head { fields, .. } => {
@@ -162,9 +162,9 @@ pub(crate) struct FieldCore {
     plan: Py<Plan>,
     /// The field's type in the plan.
     of: usize,
-    /// Where it lies, of a Struct with memory; which one it is, of others.
+    /// The offset of the field in a Struct with memory; otherwise the index of the field.
     at: usize,
-    /// Its size; none of those that hold values.
+    /// Size in bytes in a Struct with memory; `None` in a Struct that holds values.
     size: Option<usize>,
     place: String,
 }
@@ -177,7 +177,7 @@ impl FieldCore {
 
 #[pymethods]
 impl FieldCore {
-    /// Make field number `index` of the payload that `plan` is of, or whose place is `node` in it.
+    /// Make field number `index` of the payload of `plan`.
     #[new]
     #[pyo3(signature = (plan, index, place, *_args))]
     fn new(plan: &Bound<'_, Plan>, index: usize, place: String, _args: &Bound<'_, PyTuple>) -> PyResult<Self> {
@@ -237,7 +237,7 @@ impl FieldCore {
         Err(PyTypeError::new_err(format!("{} is a part of every {name}", slf.get().place)))
     }
 
-    /// Its place in errors.
+    /// The field's name in error texts.
     #[getter]
     fn place(&self) -> &str {
         &self.place

@@ -1,4 +1,4 @@
-//! The Python objects that values lie in: `Memory` of a Struct, `Items` of an Array, and `Values` of a Struct without a
+//! The Python objects that hold values: `Memory` of a Struct, `Items` of an Array, and `Values` of a Struct without a
 //! fixed size.
 #![allow(unsafe_code, reason = "implements the buffer protocol, and reads and writes through it")]
 
@@ -18,60 +18,60 @@ use crate::memory::buffer_export::type_name;
 use crate::runtime::invoke;
 use crate::values::plan::Plan;
 
-/// Memory that values lie in.
+/// The memory of a value: a memoryview and an offset.
 pub(crate) struct Window<'py> {
     pub(crate) view: Bound<'py, PyMemoryView>,
     pub(crate) at: usize,
 }
 
 impl<'py> Window<'py> {
-    /// A copy of bytes.
+    /// A window on a copy of bytes.
     pub(crate) fn copied(py: Python<'py>, bytes: &[u8]) -> PyResult<Self> {
         let copy = PyByteArray::new(py, bytes);
         Ok(Self { view: PyMemoryView::from(copy.as_any())?, at: 0 })
     }
 }
 
-/// Some bytes of a memoryview, with a buffer of their own.
+/// A part of a memoryview, with a buffer of its own.
 ///
-/// Nothing is exported until it is asked for, so the memoryview can be released under it; a reader is told by the
-/// memoryview itself.
+/// A buffer is exported only during an access, so the memoryview can be released before this object; an access then
+/// raises.
 #[pyclass(module = "tachyon._tachyon", subclass, frozen)]
 pub(crate) struct Memory {
     view: Py<PyMemoryView>,
     at: usize,
     len: usize,
-    /// The items that its buffer shows, in the letters of `memoryview.cast`.
+    /// The item format of its buffer, as in `memoryview.cast`.
     format: Py<PyString>,
 }
 
-/// A buffer in use.
+/// An exported buffer, released on drop.
 struct Exported(ffi::Py_buffer);
 
 impl Drop for Exported {
     fn drop(&mut self) {
-        // SAFETY: a buffer that was filled in and is released once.
+        // SAFETY: a filled-in buffer, released once.
         unsafe { ffi::PyBuffer_Release(&raw mut self.0) };
     }
 }
 
 impl Exported {
-    /// The bytes of a memoryview; `None` when it was released.
+    /// The buffer of a memoryview; `None` when the memoryview was released.
     #[inline]
     fn of(view: &Bound<'_, PyMemoryView>) -> Option<Self> {
         let mut buffer = MaybeUninit::<ffi::Py_buffer>::uninit();
-        // SAFETY: a live object, and a place for the buffer.
+        // SAFETY: a live object, and memory for the buffer.
         if unsafe { ffi::PyObject_GetBuffer(view.as_ptr(), buffer.as_mut_ptr(), ffi::PyBUF_SIMPLE) } != 0 {
             drop(PyErr::take(view.py()));
             return None;
         }
-        // SAFETY: filled in, since the call has not failed.
+        // SAFETY: filled in, since the call succeeded.
         Some(Self(unsafe { buffer.assume_init() }))
     }
 }
 
 impl Memory {
-    /// A window of a class that derives from this one, and adds nothing to it.
+    /// An instance of `class`, which derives from this class, on a window.
     #[inline]
     pub(crate) fn make<'py>(
         class: &Bound<'py, PyType>,
@@ -92,7 +92,7 @@ impl Memory {
         Window { view: self.view.bind(py).clone(), at: self.at + at }
     }
 
-    /// Reads `len` bytes from `at` on, which are within.
+    /// Reads `len` bytes at offset `at`.
     #[inline]
     pub(crate) fn read<R>(
         slf: &Bound<'_, Self>,
@@ -104,12 +104,12 @@ impl Memory {
         let Some(buffer) = Exported::of(this.view.bind(slf.py())) else { return Err(released(slf.as_any())) };
         let begin = this.at + at;
         check(at + len <= this.len && begin + len <= buffer.0.len.cast_unsigned())?;
-        // SAFETY: an exported buffer has so many bytes, until it is released. A peer that writes to them meanwhile makes
-        // other values of them, for any bytes are some; a thread that does has to wait for the interpreter's lock.
+        // SAFETY: the exported buffer has these bytes until its release. A peer that writes to them meanwhile changes
+        // the values, for which every bit pattern is valid or checked; a thread of this process needs the GIL to write.
         read(unsafe { slice::from_raw_parts(buffer.0.buf.cast::<u8>().wrapping_add(begin), len) })
     }
 
-    /// Writes bytes at `at`, which are within.
+    /// Writes bytes at offset `at`.
     #[inline]
     pub(crate) fn write(slf: &Bound<'_, Self>, at: usize, bytes: &[u8]) -> PyResult<()> {
         let this = slf.get();
@@ -122,7 +122,8 @@ impl Memory {
                 type_name(slf.as_any())?
             )));
         }
-        // SAFETY: so many bytes are there, may be written, and are not those of `bytes`, which is Rust's own memory.
+        // SAFETY: the buffer has room for these bytes and is writable. `bytes` is Rust's own memory, so the two do not
+        // overlap.
         unsafe { bytes.as_ptr().copy_to_nonoverlapping(buffer.0.buf.cast::<u8>().wrapping_add(begin), bytes.len()) };
         Ok(())
     }
@@ -132,7 +133,7 @@ fn check(is_within: bool) -> PyResult<()> {
     if is_within { Ok(()) } else { Err(PyValueError::new_err("these bytes are not within the memory")) }
 }
 
-/// The memory of a window is gone.
+/// The error for a window whose memoryview was released.
 #[cold]
 fn released(window: &Bound<'_, PyAny>) -> PyErr {
     match type_name(window) {
@@ -148,7 +149,7 @@ impl Memory {
     #[new]
     #[pyo3(signature = (view, at, length, form, /))]
     pub(crate) fn new(view: Bound<'_, PyMemoryView>, at: usize, length: usize, form: Py<PyString>) -> PyResult<Self> {
-        // One that is released has no length, and says so when it is used.
+        // A released memoryview has no length; an access raises later.
         if let Some(buffer) = Exported::of(&view) {
             let nbytes = buffer.0.len.cast_unsigned();
             if at.checked_add(length).is_none_or(|end| end > nbytes) {
@@ -164,7 +165,7 @@ impl Memory {
         self.view.bind(py).clone()
     }
 
-    /// Where in it this begins.
+    /// Offset in the memoryview.
     #[getter(__tachyon_at__)]
     fn begin(&self) -> usize {
         self.at
@@ -180,8 +181,8 @@ impl Memory {
         let span = PySlice::new(py, this.at.cast_signed(), end.cast_signed(), 1);
         let window = this.view.bind(py).as_any().get_item(span).map_err(|_| released(slf.as_any()))?;
         let window = window.call_method1(intern!(py, "cast"), (&this.format,))?;
-        // SAFETY: `view` is the request's, as Python passed it, and not null; `window` is a live memoryview. It becomes
-        // the buffer's owner, so it lives as long as the buffer and is what the release goes to.
+        // SAFETY: Python passed `view`, which is not null; `window` is a live memoryview. `window` becomes the buffer's
+        // owner: it lives as long as the buffer, and the release goes to it.
         if unsafe { ffi::PyObject_GetBuffer(window.as_ptr(), view, flags) } != 0 {
             return Err(PyErr::fetch(py));
         }
@@ -193,11 +194,11 @@ impl Memory {
         visit.call(&self.view)
     }
 }
-/// Values of one type, where they lie.
+/// Values of one type, in place.
 #[pyclass(module = "tachyon._tachyon", extends = Memory, subclass, frozen)]
 pub(crate) struct Items {
     pub(crate) plan: Py<Plan>,
-    /// The type of each.
+    /// The type of each value.
     pub(crate) of: usize,
     pub(crate) size: usize,
 }
@@ -223,7 +224,7 @@ impl Items {
 pub(crate) struct Values(Mutex<Vec<Option<Py<PyAny>>>>);
 
 impl Values {
-    /// An object of a class that derives from this one.
+    /// An instance of `class`, which derives from this class.
     #[inline]
     pub(crate) fn make<'py>(class: &Bound<'py, PyType>, values: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
         let py = class.py();
@@ -247,7 +248,7 @@ impl Values {
             values.resize_with(index + 1, || None);
         }
         let before = values[index].replace(value);
-        // Its end may run code that looks at this.
+        // The destructor of the old value may run code that uses this object.
         drop(values);
         drop(before);
     }
@@ -263,7 +264,7 @@ impl Values {
 
     #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // Held for moments only: what is being changed is visited next time.
+        // Locked for moments only: a locked list is visited next time.
         if let Ok(values) = self.0.try_lock() {
             for value in values.iter() {
                 visit.call(value)?;

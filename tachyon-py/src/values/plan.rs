@@ -1,7 +1,7 @@
-//! `Plan`: the types of one hint, as the core reads and writes them and as Python shows their values.
+//! `Plan`: the types of one hint, as the core encodes them and as Python shows their values.
 //!
-//! `tachyon._plan` makes one of each hint, once. [`read`](crate::values::read) makes values of bytes by it, and
-//! [`convert`](crate::values::write) bytes of values; no Python code runs for a field.
+//! `tachyon._layout` makes one plan of each hint. [`read`](crate::values::read) decodes by it, and
+//! [`write`](crate::values::write) encodes; no Python code runs for a field.
 
 use pyo3::exceptions::{PyRuntimeError, PySystemError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -11,13 +11,13 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 use tachyon::__binding::{Node, PlanField};
 use tachyon::Primitive;
 
-/// How Python shows the values of one type.
+/// The Python form of the values of one type.
 pub(crate) enum Meta {
-    /// As Python's own types do.
+    /// A builtin type.
     Plain,
-    /// So many values in place.
+    /// A fixed number of values in place.
     Array { class: Py<PyType>, letter: Py<PyString>, dtype: Dtype },
-    /// Members of a class, by their numbers.
+    /// Members of an enum class, by their numbers.
     Enum { class: Py<PyType>, members: Py<PyDict> },
     /// A class with memory.
     Struct { class: Py<PyType> },
@@ -27,7 +27,7 @@ pub(crate) enum Meta {
     Head { class: Option<Py<PyType>>, defaults: Vec<Option<Py<PyAny>>> },
 }
 
-/// How Python shows any number of values of one type.
+/// The Python form of a list.
 pub(crate) enum Shown {
     List,
     Array { class: Py<PyType>, letter: Py<PyString> },
@@ -36,9 +36,9 @@ pub(crate) enum Shown {
     Memoryview,
 }
 
-/// Numpy's type of each value, made when an array of numpy's comes.
+/// The numpy dtype of each value, made at the first numpy array.
 pub(crate) struct Dtype {
-    /// Gives it; none if there is no such thing.
+    /// Makes the dtype; `None` for a type without one.
     make: Option<Py<PyAny>>,
     made: PyOnceLock<Py<PyAny>>,
 }
@@ -55,9 +55,9 @@ impl Dtype {
 pub(crate) struct Plan {
     pub(crate) core: tachyon::__binding::Plan,
     pub(crate) metas: Vec<Meta>,
-    /// The type of the whole.
+    /// The type of the whole message.
     pub(crate) root: usize,
-    /// Whether a value may be a view of the message that it was read from.
+    /// Whether a value may be a view of its message.
     pub(crate) reads_in_place: bool,
 }
 
@@ -67,7 +67,7 @@ fn number(value: &Bound<'_, PyAny>) -> PyResult<Primitive> {
     found.ok_or_else(|| PyValueError::new_err(format!("there is no number {name}")))
 }
 
-/// The parts of one type, after its kind.
+/// The parts of a type after its kind.
 struct Parts<'a, 'py>(&'a Bound<'py, PyTuple>);
 
 impl<'py> Parts<'_, 'py> {
@@ -97,7 +97,7 @@ impl<'py> Parts<'_, 'py> {
     }
 }
 
-/// One type as `tachyon._plan` writes it.
+/// Parses one type of the list that `tachyon._layout` makes.
 fn node(tuple: &Bound<'_, PyTuple>) -> PyResult<(Node, Meta)> {
     let parts = Parts(tuple);
     let kind: String = parts.get(0)?;
@@ -153,7 +153,7 @@ fn node(tuple: &Bound<'_, PyTuple>) -> PyResult<(Node, Meta)> {
 }
 
 impl Plan {
-    /// A plan of the types that `tachyon._layout` lists.
+    /// Parses the types that `tachyon._layout` lists.
     pub(crate) fn of_nodes(nodes: &Bound<'_, PyList>) -> PyResult<Self> {
         let mut core = tachyon::__binding::Plan::new();
         let mut metas = Vec::with_capacity(nodes.len());
@@ -170,7 +170,7 @@ impl Plan {
         Ok(Self { core, metas, root, reads_in_place })
     }
 
-    /// Shows the garbage collector every reference.
+    /// Visits every reference for the garbage collector.
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         for meta in &self.metas {
             match meta {
@@ -203,7 +203,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether the same values mean the same in both.
+    /// Whether two types have the same values.
     pub(crate) fn is_same(&self, node: usize, other: &Self, theirs: usize) -> bool {
         if core::ptr::eq(self, other) && node == theirs {
             return true;
@@ -223,7 +223,7 @@ impl Plan {
     }
 }
 
-/// A plan whose two halves disagree: a fault of this package.
+/// The error for a plan whose two halves disagree: a bug of this package.
 #[cold]
 pub(crate) fn plan_mismatch() -> PyErr {
     PySystemError::new_err("a plan's types and what Python shows of them differ")

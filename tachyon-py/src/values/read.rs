@@ -1,4 +1,4 @@
-//! From messages to Python's values, by a plan.
+//! From messages to Python values, by a plan.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyList, PyMemoryView, PySlice, PyString, PyTuple};
@@ -10,7 +10,7 @@ use crate::values::objects::{Items, Memory, Values, Window};
 use crate::values::plan::{Meta, Plan, Shown, plan_mismatch};
 use crate::values::write::{self, Scratch};
 
-/// Why there is no value.
+/// The error of a message without a value.
 pub(crate) enum ReadError {
     Malformed(Box<Malformed>),
     Raised(PyErr),
@@ -38,10 +38,10 @@ impl From<ReadError> for PyErr {
     }
 }
 
-/// A value that is for good. `is_private` says that no peer can write to the message.
+/// The value of a message, which shares no memory with it. `is_private` says that no peer can write to the message.
 ///
 /// # Errors
-/// `BadRequestError` for what is none.
+/// `BadRequestError` for bytes that are no such value.
 #[inline]
 pub(crate) fn own<'py>(
     plan: &Bound<'py, Plan>,
@@ -54,7 +54,7 @@ pub(crate) fn own<'py>(
     Ok(read_message(&plan.get().core, node, message, is_private, place, &mut reader)?)
 }
 
-/// As [`own`], of one type of a plan, and of bytes that nothing else can write to.
+/// As [`own`], for one type of a plan, and for bytes that no other code can write to.
 pub(crate) fn own_at<'py>(
     plan: &Bound<'py, Plan>,
     node: usize,
@@ -65,10 +65,11 @@ pub(crate) fn own_at<'py>(
     Ok(read_message(&plan.get().core, node, message, true, place, &mut reader)?)
 }
 
-/// A value of which arrays, and a Struct that is the whole, lie in `view`, which shows the message.
+/// The value of a message. Arrays, and a Struct that is the whole message, are views of `view`, which shows the
+/// message.
 ///
 /// # Errors
-/// `BadRequestError` for what is none.
+/// `BadRequestError` for bytes that are no such value.
 #[inline]
 pub(crate) fn in_place<'py>(
     plan: &Bound<'py, Plan>,
@@ -84,7 +85,7 @@ pub(crate) fn in_place<'py>(
 
 struct Reader<'a, 'py> {
     plan: &'a Bound<'py, Plan>,
-    /// The message as Python sees it, and where it begins; none if values are for good.
+    /// The memoryview of the message, and the address of its first byte; `None` to copy.
     in_place: Option<(&'a Bound<'py, PyMemoryView>, usize)>,
 }
 
@@ -93,7 +94,8 @@ impl<'py> Reader<'_, 'py> {
         self.plan.py()
     }
 
-    /// Where bytes of the message are to be seen, or a copy of them: one that is to be changed if it is for good.
+    /// The window of bytes of the message: in place, or a copy, which is mutable only if the value shares no memory
+    /// with the message.
     fn window(&self, bytes: Bytes<'_>) -> PyResult<Window<'py>> {
         match (bytes, self.in_place) {
             (Bytes::InPlace(bytes), Some((view, begin))) => {
@@ -107,7 +109,7 @@ impl<'py> Reader<'_, 'py> {
         }
     }
 
-    /// The memoryview of so many bytes.
+    /// The memoryview of bytes of the message.
     fn view(&self, bytes: Bytes<'_>) -> PyResult<Bound<'py, PyAny>> {
         let Window { view, at } = self.window(bytes)?;
         let len = bytes.get().len();
@@ -119,7 +121,7 @@ impl<'py> Reader<'_, 'py> {
         let (py, plan) = (self.py(), self.plan.get());
         let size = plan.core.layout(of).map_or(1, |(size, _)| size);
         let bytes = bytes.get();
-        // Structs and arrays are the list's own, and share its memory.
+        // Structs and arrays of a list share one copy of its memory.
         let shared = match plan.metas[of] {
             Meta::Struct { .. } | Meta::Array { .. } => Some(Window::copied(py, bytes)?.view),
             _ => None,
@@ -219,7 +221,7 @@ impl<'py> Build for Reader<'_, 'py> {
     }
 }
 
-/// The default of a field of a head. What can be changed is made anew.
+/// The default of a field of a head. Mutable defaults are copied.
 pub(crate) fn default<'py>(
     plan: &Bound<'py, Plan>,
     node: usize,
@@ -232,7 +234,7 @@ pub(crate) fn default<'py>(
     fresh(plan, of, default.bind(py))
 }
 
-/// A fixed value of checked bytes; `window` says where a Struct or an array has its memory.
+/// A fixed value of checked bytes; `window` returns the memory of a Struct or an array.
 #[inline]
 pub(crate) fn fixed<'py>(
     plan: &Bound<'py, Plan>,
@@ -246,7 +248,7 @@ pub(crate) fn fixed<'py>(
         (Node::Bytes(_), _) => Ok(PyBytes::new(py, bytes).into_any()),
         (Node::FixedText(_), _) => {
             let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            // Memory that other programs write to, through its buffer, is checked whenever it is read.
+            // Code that writes through the buffer may leave invalid UTF-8, so every read checks.
             let text = core::str::from_utf8(&bytes[..end]).map_err(|error| {
                 let at = error.valid_up_to();
                 BadRequestError::new_err(format!("{} is no UTF-8 from byte {at} on", plan.get().core.name(node)))
@@ -294,8 +296,8 @@ fn number<'py>(py: Python<'py>, primitive: Primitive, bytes: &[u8]) -> PyResult<
     })
 }
 
-/// The value that a field holds: the same as would arrive, with memory of its own. Arrays of numpy and Structs
-/// without a fixed size stay the objects that they are.
+/// The value that a field holds: as a receiver would get it, with memory of its own. Numpy arrays and Structs without a
+/// fixed size stay the same objects.
 pub(crate) fn normal<'py>(
     plan: &Bound<'py, Plan>,
     node: usize,
@@ -321,7 +323,7 @@ pub(crate) fn normal<'py>(
     }
 }
 
-/// As [`normal`], of a value that is normal already, and not to be shared if it can be changed.
+/// A copy of a value of [`normal`], or the value itself if it is immutable.
 pub(crate) fn fresh<'py>(
     plan: &Bound<'py, Plan>,
     node: usize,
@@ -338,7 +340,7 @@ pub(crate) fn fresh<'py>(
     }
 }
 
-/// The value that a receiver gets.
+/// The value as a receiver gets it.
 fn as_received<'py>(
     plan: &Bound<'py, Plan>,
     node: usize,

@@ -1,6 +1,6 @@
-//! From Python's values to messages, by a plan: nothing is converted with loss, and nothing is guessed.
+//! From Python values to messages, by a plan: every conversion is exact, or an error.
 //!
-//! These are the only rules there are: for requests, replies, fields of Structs and values of Arrays.
+//! Requests, replies, fields of Structs and values of Arrays all use these rules.
 
 use core::cell::Cell;
 use core::ops::{Deref, DerefMut};
@@ -18,19 +18,19 @@ use crate::memory::payload::{Payload, buffer_of, has_buffer, is_sequence};
 use crate::values::objects::{Items, Memory, Values};
 use crate::values::plan::{Meta, Plan, Shown, plan_mismatch};
 
-/// Longest buffer that is kept between two messages.
+/// Longest buffer, in bytes, that is kept between two messages.
 const MAX_KEPT: usize = 64 * 1024;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// An empty buffer, which goes back to be used again.
+/// An empty buffer, reused for the next message.
 pub(crate) struct Scratch(Vec<u8>);
 
 impl Scratch {
-    /// Takes the thread's buffer, so that a conversion that runs Python code which converts has one of its own. While the
-    /// thread ends there is none to take.
+    /// Takes the thread's buffer. A nested conversion, in Python code that this one runs, makes a buffer of its own,
+    /// and so does a thread that ends.
     #[inline]
     pub(crate) fn take() -> Self {
         let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
@@ -63,7 +63,7 @@ impl DerefMut for Scratch {
     }
 }
 
-/// Why a value is error.
+/// The error of a value that cannot be encoded.
 pub(crate) struct WriteError(PyErr);
 
 impl From<PyErr> for WriteError {
@@ -84,7 +84,7 @@ impl From<WriteError> for PyErr {
     }
 }
 
-/// The message that a value is, appended to an empty buffer.
+/// Appends the message of a value to an empty buffer.
 #[inline]
 pub(crate) fn message(plan: &Plan, value: &Bound<'_, PyAny>, place: &Place<'_>, out: &mut Vec<u8>) -> PyResult<()> {
     message_at(plan, plan.root, value, place, out)
@@ -102,7 +102,7 @@ pub(super) fn message_at(
     Ok(plan.core.write_message(node, value, place, &mut Writer::new(plan), out)?)
 }
 
-/// The message that these values of the fields of a head are.
+/// Appends the message of the fields of a head.
 #[inline]
 pub(crate) fn fields(plan: &Plan, values: &[Bound<'_, PyAny>], out: &mut Vec<u8>) -> PyResult<()> {
     match plan.core.node(plan.root) {
@@ -126,7 +126,7 @@ pub(crate) fn fixed_bytes(
     Ok(bytes)
 }
 
-/// An object with the bytes of a whole message, if the message is an array; it need not be written anew.
+/// An object with the bytes of a message that is one array, which needs no copy; `None` for other messages.
 pub(crate) fn whole_array<'py>(
     plan: &Plan,
     value: &Bound<'py, PyAny>,
@@ -143,9 +143,9 @@ pub(crate) fn whole_array<'py>(
     of_exactly(plan, plan.root, of, value, place)
 }
 
-/// Reads Python's values.
+/// Encodes Python values.
 ///
-/// The lifetime is the interpreter's, which the core knows nothing of.
+/// The lifetime is that of the GIL, which the core does not know.
 struct Writer<'a, 'py> {
     plan: &'a Plan,
     py: core::marker::PhantomData<Python<'py>>,
@@ -233,7 +233,7 @@ impl<'py> Source for Writer<'_, 'py> {
     }
 }
 
-/// A value is of another type.
+/// The error for a value of another type.
 #[cold]
 pub(super) fn wrong_type(place: &Place<'_>, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
     match type_name(value) {
@@ -277,7 +277,7 @@ fn fixed(plan: &Plan, node: usize, value: &Bound<'_, PyAny>, place: &Place<'_>, 
                 out.copy_from_slice(bytes);
                 Ok(())
             })?;
-            // Its memory can be written to by others, through its buffer.
+            // Other code can write to the memory of a Struct through its buffer.
             checked(plan, node, place, out)
         }
         (Node::Array { of, len }, _) => {
@@ -293,7 +293,7 @@ fn fixed(plan: &Plan, node: usize, value: &Bound<'_, PyAny>, place: &Place<'_>, 
     }
 }
 
-/// Refuses bytes that no value is, such as a bool of 2 that was written through a buffer.
+/// Refuses bytes that are no value of the type, such as a bool of 2 written through a buffer.
 fn checked(plan: &Plan, node: usize, place: &Place<'_>, bytes: &[u8]) -> PyResult<()> {
     plan.core.check(node, bytes).map_err(|problem| PyValueError::new_err(format!("{place}: {problem}")))
 }
@@ -314,20 +314,20 @@ fn number(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>, out
     }
 }
 
-/// A whole number of Python's, or of numpy's as one of Python's.
+/// A whole number of Python, or of numpy as one of Python.
 #[inline]
 fn whole<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyInt>>> {
     if let Ok(int) = value.cast::<PyInt>() {
         return Ok(if value.is_instance_of::<PyBool>() { None } else { Some(int.clone()) });
     }
-    // A timedelta64 counts as an integer of numpy, and is no number.
+    // A timedelta64 counts as an integer of numpy, and has no `__index__`.
     if !is_numpy(value, "integer")? || !value.hasattr(pyo3::intern!(value.py(), "__index__"))? {
         return Ok(None);
     }
     Ok(Some(value.call_method0(pyo3::intern!(value.py(), "__index__"))?.cast_into()?))
 }
 
-/// The number in 128 bits; `None` if it does not fit 64, with or without a sign.
+/// The number in 128 bits; `None` if it fits neither i64 nor u64.
 #[inline]
 fn wide(int: &Bound<'_, PyInt>) -> Option<i128> {
     match int.extract::<i64>() {
@@ -360,10 +360,10 @@ fn integer(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>, ou
     }
 }
 
-/// A number in an error.
+/// A number in an error text.
 #[cold]
 fn display(value: &Bound<'_, PyAny>) -> String {
-    // A huge one is error by Python, too.
+    // Python refuses to print a huge number.
     value.str().map_or_else(|_| "a huge number".to_owned(), |text| text.to_string_lossy().into_owned())
 }
 
@@ -385,7 +385,7 @@ fn float(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>, out:
     Ok(())
 }
 
-/// A number that is no `float` as one, if that changes nothing.
+/// Another number than a `float` as a float, if the conversion is exact.
 #[cold]
 fn exact(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<f64> {
     let name = primitive.name();
@@ -406,11 +406,10 @@ fn exact(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>) -> P
     let float: f64 = found.extract()?;
     #[allow(clippy::cast_possible_truncation, reason = "looked at below")]
     let kept = if primitive == Primitive::F32 && is_whole { f64::from(float as f32) } else { float };
-    // Whole numbers stay what they are; floats of numpy that are wider than any of ours do, too.
+    // A whole number must stay the same in f32 too; a numpy float wider than f64 must stay the same in f64.
     if float.is_nan() || (kept.to_bits() == float.to_bits() && found.eq(&number)?) { Ok(float) } else { Err(lost()) }
 }
 
-/// Text.
 #[inline]
 fn text<'a>(value: &'a Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<&'a str> {
     let Ok(text) = value.cast::<PyString>() else {
@@ -437,7 +436,7 @@ fn fixed_text(len: usize, value: &Bound<'_, PyAny>, place: &Place<'_>, out: &mut
     Ok(())
 }
 
-/// The bytes of `bytes`, a `bytearray` or a `memoryview`; `None` of others.
+/// The bytes of `bytes`, a `bytearray` or a `memoryview`; `None` for other objects.
 fn bytes_like<'a, 'py>(value: &'a Bound<'py, PyAny>, place: &Place<'_>) -> PyResult<Option<Payload<'a, 'py>>> {
     let is_like = value.is_instance_of::<PyBytes>()
         || value.is_instance_of::<PyByteArray>()
@@ -448,7 +447,7 @@ fn bytes_like<'a, 'py>(value: &'a Bound<'py, PyAny>, place: &Place<'_>) -> PyRes
     Payload::of(value).map(Some).map_err(|error| PyValueError::new_err(format!("{place}: {}", error.value(value.py()))))
 }
 
-/// Appends values of a fixed type, and says how many; `node` is that of the list or the array.
+/// Appends values of a fixed type and returns their number; `node` is that of the list or the array.
 pub(super) fn values(
     plan: &Plan,
     node: usize,
@@ -508,7 +507,7 @@ fn each(
         out.resize(at + size, 0);
         fixed(plan, of, value, &Place::Item(place, index), &mut out[at..])
     };
-    // By their places: a value that is looked at may run code that changes the list.
+    // By index: a conversion may run code that changes the list.
     if let Ok(list) = value.cast_exact::<PyList>() {
         let count = list.len();
         for index in 0..count {
@@ -534,14 +533,14 @@ fn sequence<'py>(value: &Bound<'py, PyAny>, place: &Place<'_>) -> PyResult<Vec<B
     let is_text = value.is_instance_of::<PyString>()
         || value.is_instance_of::<PyBytes>()
         || value.is_instance_of::<PyByteArray>();
-    // Sets, generators and dicts are none; mappings of others have keys.
+    // Sets, generators and dicts are no sequences; other mappings have `keys`.
     let is_sequence = !is_text && is_sequence(value) && !value.hasattr(pyo3::intern!(value.py(), "keys"))?;
     let Some(count) = is_sequence.then(|| value.len().ok()).flatten() else {
         let found = type_name(value)?;
         return Err(PyTypeError::new_err(format!("{place} is a sequence of values, not {found}")));
     };
     let mut values = Vec::new();
-    // No more than it says that it has: one may have no end.
+    // At most one value more than its length: an iterator may be endless.
     for each in value.try_iter()?.take(count.saturating_add(1)) {
         values.push(each?);
     }
@@ -552,22 +551,22 @@ fn sequence<'py>(value: &Bound<'py, PyAny>, place: &Place<'_>) -> PyResult<Vec<B
     Ok(values)
 }
 
-/// A module that has been imported, by others or by us.
+/// A module that has been imported.
 fn loaded<'py>(py: Python<'py>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
     static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
     let found = MODULES.import(py, "sys", "modules")?.get_item(name)?;
-    // A module whose import is forbidden is None.
+    // `sys.modules` holds None for a module whose import is forbidden.
     Ok(found.filter(|module| !module.is_none()))
 }
 
-/// Whether a value is of numpy's class of this name. Without numpy there are none.
+/// Whether a value is an instance of numpy's class `class`; false while numpy is not imported.
 #[cold]
 pub(crate) fn is_numpy(value: &Bound<'_, PyAny>, class: &str) -> PyResult<bool> {
     is_of(value, "numpy", class)
 }
 
-/// Whether a value is of a module's class. A module that another thread is just importing may have no such class yet,
-/// and then there are no such values.
+/// Whether a value is an instance of a module's class. A module that another thread is importing may lack the class,
+/// and then no instances exist.
 fn is_of(value: &Bound<'_, PyAny>, module: &str, class: &str) -> PyResult<bool> {
     let Some(module) = loaded(value.py(), module)? else { return Ok(false) };
     module.getattr_opt(class)?.map_or(Ok(false), |class| value.is_instance(&class))
@@ -582,13 +581,12 @@ pub(crate) fn is_array(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(value.is_instance_of::<Items>() || !is_bytes && has_buffer(value) || makes_array(value)?)
 }
 
-/// Whether numpy makes an array of a value without looking at each of its values: a Series, for example.
+/// Whether numpy converts the object as a whole and not value by value: a Series, for example.
 fn makes_array(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     value.hasattr(pyo3::intern!(value.py(), "__array__"))
 }
 
-/// An object with the bytes of an array of exactly the type `of`, one behind the other; `None` for a value that is no
-/// array.
+/// An object with the contiguous bytes of an array of exactly the type `of`; `None` for a value that is no array.
 ///
 /// # Errors
 /// `TypeError` or `ValueError` for an array of another type or shape.
@@ -632,7 +630,7 @@ pub(crate) fn of_exactly<'py>(
     Ok(Some(value.clone()))
 }
 
-/// Whether a buffer's items are numbers of this type, in the machine's order.
+/// Whether a buffer's items are numbers of this type, in native byte order.
 fn is_format_of(primitive: Primitive, format: &str, size: usize) -> bool {
     let kind = match format.trim_start_matches(['@', '=', '<']) {
         "b" | "h" | "i" | "l" | "q" => 'i',
@@ -685,6 +683,6 @@ fn of_numpy<'py>(
     if dimensions != 1 {
         return Err(PyValueError::new_err(format!("{place} has 1 dimension, and this array has {dimensions}")));
     }
-    // As bytes: a buffer of records has a format that not every reader knows.
+    // As bytes: not every reader knows the buffer format of records.
     numpy.call_method1("ascontiguousarray", (&array,))?.call_method1("view", (numpy.getattr("uint8")?,))
 }
