@@ -87,7 +87,7 @@ pub(crate) fn at_most(name: &str, value: Integer, most: usize) -> PyResult<usize
 pub(crate) fn correlation_id(value: Integer) -> PyResult<u64> {
     match value {
         Integer::Fits(value) if value != 0 => Ok(value),
-        _ => Err(InvalidArgumentError::new_err("a correlation id is what `call` or `serve` gave, from 1 up")),
+        _ => Err(InvalidArgumentError::new_err("a correlation id is a number from 1 up: pass the one that `call` or `serve` returned")),
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn count(name: &str, value: Integer) -> PyResult<usize> {
     match value {
         Integer::Fits(value @ 1..) => Ok(usize::try_from(value).unwrap_or(usize::MAX)),
         Integer::Huge => Ok(usize::MAX),
-        _ => Err(InvalidArgumentError::new_err(format!("{name} is a number of messages, from 1 up"))),
+        _ => Err(InvalidArgumentError::new_err(format!("{name} must be at least 1"))),
     }
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn spins(value: Option<Integer>) -> PyResult<Option<PollingMode>> {
         Integer::Fits(spins) => Ok(Some(PollingMode::Spins(u32::try_from(spins).unwrap_or(u32::MAX)))),
         Integer::Huge => Ok(Some(PollingMode::Spins(u32::MAX))),
         Integer::Negative => Err(InvalidArgumentError::new_err(
-            "spin_threshold is how often to look before parking: 0 parks at once, None leaves it to the bus",
+            "spin_threshold is the number of polls before parking and must be at least 0; None uses the bus's polling mode",
         )),
     }
 }

@@ -193,7 +193,7 @@ def test_a_reply_without_a_hint_is_bytes_and_says_so(path: str) -> None:
                 "typed: the reply is bytes, not str; give it a hint, such as `-> str`, `-> tachyon.f64` or `-> None`"
             )
             assert raised.value.text == advice
-            assert "its handler returned something that cannot be sent: typed: " in str(raised.value)
+            assert "its handler returned a value that cannot be sent: typed: " in str(raised.value)
             # One without any hints takes and gives bytes, and has nothing to be advised.
             with pytest.raises(tachyon.RpcError, match=r"cannot be sent$"):
                 raw.call(bus, b"")

@@ -52,7 +52,7 @@ def test_a_waiting_callee_answers_every_command_and_waits_on(peer: Callable[[str
     callee = peer(DESCRIBED)
     for _ in range(2):
         pinged = cli("ping", path)
-        assert (pinged.returncode, pinged.stdout) == (0, "is there, and waits for its one peer\n"), pinged.stderr
+        assert (pinged.returncode, pinged.stdout) == (0, "is listening for its one peer\n"), pinged.stderr
         described = cli("describe", path)
         assert described.returncode == 0, described.stderr
         assert "shout(str) -> str" in described.stdout
@@ -75,7 +75,7 @@ def test_a_call_says_first_that_it_takes_the_place(peer: Callable[[str], Peer], 
     callee = peer(SILENT)
     called = cli("call", path, "shout", '"hello"')
     assert (called.returncode, json.loads(called.stdout)) == (0, "HELLO")
-    assert called.stderr == f"tachyon: the callee at {path} takes one caller: it ends after this call\n"
+    assert called.stderr == f"tachyon: the callee at {path} takes one caller, and ends after this call\n"
     callee.join()
 
 

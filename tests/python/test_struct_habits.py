@@ -263,7 +263,7 @@ def test_cloudpickle_carries_classes_of_main_to_another_process(tmp_path: Path) 
     assert lines[0].startswith("(*, levels: ")
     assert "side: __main__.Side = <Side.SELL: 2>" in lines[0]
     assert lines[1].startswith("Order.note holds 6 bytes of UTF-8")
-    assert lines[2] == "note is a field of every Order; set it on one of them"
+    assert lines[2] == "note is a field of every Order; set it on an instance"
     assert "'kind': 'enum', 'name': 'Side', 'doc': 'Which way.', 'repr': 'u16'" in lines[3]
     assert "'name': 'class', 'type': 'u32', 'offset': 28" in lines[3]
 
@@ -271,14 +271,14 @@ def test_cloudpickle_carries_classes_of_main_to_another_process(tmp_path: Path) 
 def test_what_a_class_by_value_consists_of_is_refused_as_at_home() -> None:
     bare = type(tachyon.Struct)("Bare", (tachyon.Struct,), {})
     assert not hasattr(bare, "__layout__")
-    with pytest.raises(TypeError, match="a Struct has fields"):
+    with pytest.raises(TypeError, match="Struct has no fields"):
         bare()
     with pytest.raises(TypeError, match="parameter `x` of f: Bare cannot travel"):
 
         @tachyon_rpc(1)
         def f(x: bare) -> None: ...  # type: ignore[valid-type]
 
-    with pytest.raises(TypeError, match="Silent does not say which number stands for it"):
+    with pytest.raises(TypeError, match="Silent has no number type"):
         tachyon.IntEnum("Silent", {"A": 1})
 
 

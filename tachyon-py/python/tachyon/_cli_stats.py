@@ -1,4 +1,4 @@
-"""`tachyon ps`, `tachyon top` and `tachyon ping`: what servers of this user do."""
+"""`tachyon ps`, `tachyon top` and `tachyon ping`: the servers of this user and their statistics."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLEAR = "\x1b[2J\x1b[H"
-"""Clears the terminal and puts the cursor into its corner."""
+"""Clears the terminal and moves the cursor to its first place."""
 
 
 class Commands(Protocol):
-    """Where commands are added: what `ArgumentParser.add_subparsers` gives."""
+    """The result of `ArgumentParser.add_subparsers`."""
 
-    def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser:  # noqa: A002  # argparse's own name for it
+    def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser:  # noqa: A002  # argparse's own name
         """Add a command."""
         ...
 
@@ -30,19 +30,27 @@ class Commands(Protocol):
 def register(subparsers: Commands) -> None:
     """Add the commands."""
     ps = subparsers.add_parser("ps", help="list the live servers of this user")
-    ps.add_argument("--json", action="store_true", help="one JSON array")
+    ps.add_argument("--json", action="store_true", help="print one JSON array")
     ps.set_defaults(run=list_servers)
 
     top = subparsers.add_parser("top", help="watch a server: calls, errors, durations, callers")
-    top.add_argument("path", help="the server's socket")
-    top.add_argument("--once", action="store_true", help="look once instead of again and again")
-    top.add_argument("--json", action="store_true", help="one JSON object a look")
-    top.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="time between looks (%(default)s)")
+    top.add_argument("path", help="path of the server's socket")
+    top.add_argument("--once", action="store_true", help="print one snapshot and exit")
+    top.add_argument("--json", action="store_true", help="print one JSON object per snapshot")
+    top.add_argument(
+        "--interval", type=float, default=1.0, metavar="SECONDS", help="time between snapshots (default: %(default)s)"
+    )
     top.set_defaults(run=watch)
 
     trip = subparsers.add_parser("ping", help="time a round trip to a server")
-    trip.add_argument("path", help="the socket of a server or callee")
-    trip.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="give up after (%(default)s)")
+    trip.add_argument("path", help="path of the socket of a server or callee")
+    trip.add_argument(
+        "--timeout",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="time to wait for the answer (default: %(default)s)",
+    )
     trip.set_defaults(run=time_round_trip)
 
 
@@ -60,26 +68,26 @@ def list_servers(options: argparse.Namespace) -> int:
 
 
 def time_round_trip(options: argparse.Namespace) -> int:
-    """Print how far away a server is, or that a listener waits for its one peer."""
+    """Print the round trip in microseconds, or that a listener waits for its one peer."""
     try:
         print(f"{ping(options.path, options.timeout) * 1e6:.1f} us")
     except OnePeerError:
-        print("is there, and waits for its one peer")
+        print("is listening for its one peer")
     return 0
 
 
 def watch(options: argparse.Namespace) -> int:
-    """Print what a server does, until it ends or the user does."""
+    """Print a server's statistics until the server or the user ends this."""
     stats = ServerStats(options.path)
     stats.snapshot()
     try:
         while True:
             time.sleep(options.interval)
-            look = stats.snapshot()
+            snapshot = stats.snapshot()
             if options.json:
-                print(json.dumps(look), flush=True)
+                print(json.dumps(snapshot), flush=True)
             else:
-                text = "\n".join(lines(look))
+                text = "\n".join(lines(snapshot))
                 print(text if options.once else CLEAR + text, flush=True)
             if options.once or not stats.is_live():
                 return 0
@@ -88,21 +96,24 @@ def watch(options: argparse.Namespace) -> int:
 
 
 def micros(seconds: float | None) -> str:
-    """Show a duration, or that there is none."""
+    """Show a duration in microseconds; `-` for none."""
     return "-" if seconds is None else f"{seconds * 1e6:.1f}"
 
 
-def lines(look: dict[str, Any]) -> Iterator[str]:
-    """Show one look as a table."""
-    rates = look["since_last"]
-    yield f"{printable(look['path'])}  process {look['pid']}  up {look['uptime']:.0f} s  {look['workers']} worker(s)"
+def lines(snapshot: dict[str, Any]) -> Iterator[str]:
+    """Show one snapshot as a table."""
+    rates = snapshot["since_last"]
+    yield (
+        f"{printable(snapshot['path'])}  process {snapshot['pid']}  up {snapshot['uptime']:.0f} s  "
+        f"{snapshot['workers']} worker(s)"
+    )
     yield (
         f"{rates['calls_per_second']:.0f} calls/s  {rates['errors_per_second']:.0f} errors/s  "
-        f"{look['callers_now']} callers ({look['callers_ever']} ever, {look['turned_away']} turned away)"
+        f"{snapshot['callers_now']} callers ({snapshot['callers_ever']} ever, {snapshot['turned_away']} turned away)"
     )
     yield ""
     yield f"{'ENDPOINT':32} {'TYPE':>6} {'CALLS/S':>10} {'CALLS':>12} {'ERRORS':>8} {'P50 us':>9} {'P99 us':>9}"
-    for recent, total in zip(rates["endpoints"], look["endpoints"], strict=False):
+    for recent, total in zip(rates["endpoints"], snapshot["endpoints"], strict=False):
         number = "-" if total["msg_type"] is None else total["msg_type"]
         yield (
             f"{printable(total['name'])[:32]:32} {number:>6} {recent['calls_per_second']:>10.0f} {total['calls']:>12} "
@@ -110,7 +121,7 @@ def lines(look: dict[str, Any]) -> Iterator[str]:
         )
     yield ""
     yield f"{'CALLER':>8} {'PID':>8} {'REQUESTS':>12} {'REQUEST RING':>14} {'REPLY RING':>14}"
-    for caller in look["callers"]:
+    for caller in snapshot["callers"]:
         fills = ["{}/{}".format(*caller[ring]) for ring in ("forward", "reverse")]
         pid = caller["pid"] or "-"
         yield f"{caller['id']:>8} {pid:>8} {caller['requests']:>12} {fills[0]:>14} {fills[1]:>14}"

@@ -184,7 +184,7 @@ impl LoopServing {
             Next::Sleep(limit) => Ok(limit.map(|limit| limit.as_secs_f64())),
             Next::Ended(_) if self.is_closed_here() => Err(closed()),
             Next::Ended(Leaving::Closed) | Next::Stop => Ok(Some(-1.0)),
-            Next::Ended(_) => Err(PeerDeadError::new_err("the peer died; its calls that were under way are cancelled")),
+            Next::Ended(_) => Err(PeerDeadError::new_err("the peer died; its calls in flight are cancelled")),
         }
     }
 

@@ -49,7 +49,7 @@ impl InUse {
 #[cold]
 pub(crate) fn busy() -> PyErr {
     BusyError::new_err(
-        "another thread is using this direction, or an operation on it is under way in this one; \
+        "another thread is using this direction, or an operation of this thread is using it; \
          each direction of a bus belongs to one thread at a time",
     )
 }

@@ -275,7 +275,7 @@ impl Contract {
             Form::Empty if value.is_none() => return Ok(Encoded::Empty),
             Form::Empty => {
                 let found = type_name(&value)?;
-                Err(PyTypeError::new_err(format!("the reply is nothing, not {found}")))
+                Err(PyTypeError::new_err(format!("the reply is None, not {found}")))
             }
             Form::Value(plan) => write_value(plan.get(), &value, &place),
             Form::Fields(plan) => {
@@ -366,7 +366,7 @@ impl Contract {
                 return error;
             }
             let (name, error) = (&self.name, error.value(py));
-            BadReplyError::new_err(format!("{name}: the callee's reply is not what it should be: {error}"))
+            BadReplyError::new_err(format!("{name}: the callee's reply does not decode: {error}"))
         })
     }
 
@@ -399,7 +399,7 @@ impl Contract {
                     Err(problem) => {
                         let (name, error, problem) = (&self.name, &error.name, problem.value(py));
                         return Err(BadReplyError::new_err(format!(
-                            "{name}: the callee's error {error} is not what it should be: {problem}"
+                            "{name}: the fields of the callee's error {error} do not decode: {problem}"
                         )));
                     }
                 }

@@ -96,7 +96,7 @@ impl ForwardDirection {
             calling.caller.recycle();
         } else if calling.caller.outstanding() > 0 {
             return Err(BusyError::new_err(
-                "calls of this bus are still waited for; `wait` for them or `forget` them first",
+                "calls of this bus are in flight; `wait` for them or `forget` them first",
             ));
         }
         self.owned_by_loop = true;

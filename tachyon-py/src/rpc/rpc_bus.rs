@@ -100,7 +100,7 @@ impl RpcBus {
         forward.check_free()?;
         let ForwardRole::Unassigned(bus) = &forward.role else {
             return Err(WrongDirectionError::new_err(
-                "this side was used already, and an event loop serves a bus from the beginning; open another one",
+                "this side was used already, and an event loop can only serve an unused bus; open another one",
             ));
         };
         let driven = rpc_driven(bus).map_err(Raise::raise)?.map_err(|error| ServeError::Io(error).raise())?;
