@@ -87,7 +87,9 @@ pub(crate) fn at_most(name: &str, value: Integer, most: usize) -> PyResult<usize
 pub(crate) fn correlation_id(value: Integer) -> PyResult<u64> {
     match value {
         Integer::Fits(value) if value != 0 => Ok(value),
-        _ => Err(InvalidArgumentError::new_err("a correlation id is a number from 1 up: pass the one that `call` or `serve` returned")),
+        _ => Err(InvalidArgumentError::new_err(
+            "a correlation id is at least 1: pass the one that `call` or `serve` returned",
+        )),
     }
 }
 
@@ -120,7 +122,7 @@ pub(crate) fn spins(value: Option<Integer>) -> PyResult<Option<PollingMode>> {
         Integer::Fits(spins) => Ok(Some(PollingMode::Spins(u32::try_from(spins).unwrap_or(u32::MAX)))),
         Integer::Huge => Ok(Some(PollingMode::Spins(u32::MAX))),
         Integer::Negative => Err(InvalidArgumentError::new_err(
-            "spin_threshold is the number of polls before parking and must be at least 0; None uses the bus's polling mode",
+            "spin_threshold, the polls before parking, must be at least 0; None uses the bus's polling mode",
         )),
     }
 }

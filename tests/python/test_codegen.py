@@ -286,7 +286,7 @@ def struct(name: str, *fields: tuple[str, object, int, int], size: int) -> objec
         ('{"schema": 3, "endpoints": []}', "schema 3 and this version reads up to 2"),
         (described("u9"), "the type `u9`, which this version does not know"),
         (described({"kind": "array", "of": "u8", "len": 0}), "which has no bytes"),
-        (described(struct("X", ("a", "u8", 1, 1), size=2)), "field `a` of X is at offset 1 and the one before it"),
+        (described(struct("X", ("a", "u8", 1, 1), size=2)), "field `a` of X is at offset 1 and the field before it"),
         (described(struct("X", ("a", "u8", 0, 1), size=2)), "X has 2 bytes and its fields have 1"),
         (described(struct("X: pass\nimport os", ("a", "u8", 0, 1), size=1)), "is no name"),
         (described(struct("X", ("a = os", "u8", 0, 1), size=1)), "is no name"),

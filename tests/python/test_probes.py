@@ -66,7 +66,7 @@ def test_a_callee_that_was_not_given_its_dispatcher_says_how(peer: Callable[[str
     described = cli("describe", path)
     assert described.returncode == 1
     assert described.stderr.count("\n") == 1
-    assert "pass the dispatcher to `RpcBus.listen`, or serve with `RpcServer`" in described.stderr
+    assert "pass its dispatcher to `RpcBus.listen`, or serve with `RpcServer`" in described.stderr
     shouts(path)
     callee.join()
 

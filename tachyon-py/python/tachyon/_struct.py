@@ -168,7 +168,7 @@ def _refuse_gaps(name: str, layouts: Mapping[str, Layout]) -> None:
 
 def _refuse_gap(name: str, gap: int, at: int, where: str) -> typing.NoReturn:
     message = (
-        f"{name}: repr(C) leaves a gap of {gap} bytes at offset {at}, {where}, and payloads have no gaps; fill it with "
+        f"{name}: repr(C) leaves a gap of {gap} bytes at offset {at}, {where}, and payloads have none; fill it with "
         f"`_pad: Annotated[bytes, {gap}] = tachyon.pad()` {where}, or order the fields by size"
     )
     raise TypeError(message)

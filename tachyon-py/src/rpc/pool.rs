@@ -81,7 +81,9 @@ impl PoolPlaces {
     #[cold]
     fn exhausted(&self) -> PyErr {
         let max = self.max_size;
-        TimedOutError::new_err(format!("all {max} callers of the pool stayed in use until the timeout; raise max_size or the timeout"))
+        TimedOutError::new_err(format!(
+            "all {max} callers of the pool stayed in use until the timeout; raise max_size or the timeout"
+        ))
     }
 }
 

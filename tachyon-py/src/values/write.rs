@@ -416,8 +416,9 @@ fn text<'a>(value: &'a Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<&'a str>
         let found = type_name(value)?;
         return Err(PyTypeError::new_err(format!("{place} is text, not {found}")));
     };
-    text.to_str()
-        .map_err(|_| PyValueError::new_err(format!("{place} has half of a surrogate pair in it, which UTF-8 cannot encode")))
+    text.to_str().map_err(|_| {
+        PyValueError::new_err(format!("{place} has half of a surrogate pair in it, which UTF-8 cannot encode"))
+    })
 }
 
 fn fixed_text(len: usize, value: &Bound<'_, PyAny>, place: &Place<'_>, out: &mut [u8]) -> PyResult<()> {
