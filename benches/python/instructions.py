@@ -182,12 +182,15 @@ def compare(kept: dict[str, float], counted: dict[str, float]) -> tuple[list[str
 
 
 def equal(one: float, other: float) -> bool:
-    """Tell whether two operations take the same instructions: what differs by less than one is in starting and ending.
+    """Tell whether two operations take the same instructions.
 
-    >>> equal(500.0, 500.3), equal(500.0, 501.0)
+    The threads of a run interleave differently each time, which moves an average by up to two instructions. One step of
+    a search takes more.
+
+    >>> equal(500.0, 501.2), equal(500.0, 503.0)
     (True, False)
     """
-    return abs(one - other) < 1
+    return abs(one - other) < 3
 
 
 def written(counted: dict[str, float]) -> str:

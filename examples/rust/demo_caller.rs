@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let calls: usize = calls.parse()?;
     let mut caller = Caller::connect(&socket)?;
 
-    let unknown = match caller.request_timeout(STOCK_SUMMARY, b"NOPE", LIMIT) {
+    let unknown = match caller.call_timeout(STOCK_SUMMARY, b"NOPE", LIMIT) {
         Err(CallError::Remote(error)) => format!("[{}, {}]", error.kind as u16, error.msg_type),
         other => return Err(format!("an unknown symbol should be an error, got {other:?}").into()),
     };
@@ -51,12 +51,12 @@ struct Measured {
 fn measure(caller: &mut Caller, msg_type: u16, requests: &[&[u8]], calls: usize) -> Result<Measured, Box<dyn Error>> {
     let mut replies = Vec::new();
     for request in requests {
-        replies.push(caller.request_timeout(msg_type, request, LIMIT)?.to_vec());
+        replies.push(caller.call_timeout(msg_type, request, LIMIT)?.to_vec());
     }
     let mut nanoseconds = Vec::with_capacity(calls);
     for (request, expected) in requests.iter().zip(&replies).cycle().take(calls) {
         let start = Instant::now();
-        let reply = caller.request_timeout(msg_type, request, LIMIT)?;
+        let reply = caller.call_timeout(msg_type, request, LIMIT)?;
         nanoseconds.push(start.elapsed().as_nanos());
         if *reply != **expected {
             return Err(format!("msg_type {msg_type} answered one request in two ways").into());

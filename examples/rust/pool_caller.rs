@@ -21,7 +21,7 @@ fn vowels(text: &str) -> u64 {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let socket = std::env::temp_dir().join(format!("tachyon-pool-{}.sock", std::process::id()));
-    let mut server = RpcServer::bind(&socket)?;
+    let mut server = RpcServer::listen(&socket)?;
     let stopper = server.stopper();
     let service = thread::spawn(move || Dispatcher::new(endpoints![vowels]).serve_forever(&mut server));
 
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn call_often(pool: &Pool, thread: u64) -> Result<u64, PoolError> {
     for number in 0..1000 {
         let text = format!("thread {thread} counts {number}");
-        let reply = pool.request(vowels::MSG_TYPE, text.as_bytes())?;
+        let reply = pool.call(vowels::MSG_TYPE, text.as_bytes())?;
         assert_eq!(reply, vowels(&text).to_le_bytes());
     }
     Ok(1000)

@@ -25,18 +25,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut caller = Caller::connect(&socket)?;
 
     for symbol in ["AAPL", "AMZN", "GOOG", "IBM", "MSFT"] {
-        let reply = caller.request_timeout(STOCK_SUMMARY, symbol.as_bytes(), LIMIT)?;
+        let reply = caller.call_timeout(STOCK_SUMMARY, symbol.as_bytes(), LIMIT)?;
         let [first, last, lowest, highest] = floats(&reply)?;
         println!("{symbol}: from {first:.2} to {last:.2}, between {lowest:.2} and {highest:.2}");
     }
 
     // A request that the callee cannot serve is an error here, at once, and the connection goes on.
-    match caller.request_timeout(STOCK_SUMMARY, b"NOPE", LIMIT) {
+    match caller.call_timeout(STOCK_SUMMARY, b"NOPE", LIMIT) {
         Err(CallError::Remote(error)) if error.kind == ErrorKind::HandlerFailed => println!("NOPE: refused"),
         other => return Err(format!("an unknown symbol should be an error, got {other:?}").into()),
     }
 
-    let reply = caller.request_timeout(TEMPERATURE_SUMMARY, &fs::read(temperatures)?, LIMIT)?;
+    let reply = caller.call_timeout(TEMPERATURE_SUMMARY, &fs::read(temperatures)?, LIMIT)?;
     let [hours, warmest, lowest, highest, mean] = floats(&reply)?;
     println!("{hours} hours: between {lowest:.1} and {highest:.1}, mean {mean:.2}, warmest hour {warmest}");
     Ok(())

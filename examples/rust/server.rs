@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["serve", socket, workers] => serve(socket, workers.parse()?),
         ["call", socket, count] => call(socket, count.parse()?),
         ["stop", socket] => {
-            Caller::connect(socket)?.request_timeout(STOP, b"", LIMIT)?;
+            Caller::connect(socket)?.call_timeout(STOP, b"", LIMIT)?;
             Ok(())
         }
         _ => Err("usage: server serve SOCKET [WORKERS] | call SOCKET COUNT | stop SOCKET".into()),
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Serves callers until one of them says stop.
 fn serve(socket: &str, workers: usize) -> Result<(), Box<dyn Error>> {
-    let mut server = RpcServer::bind_with(socket, ServerOptions::new().max_callers(256))?;
+    let mut server = RpcServer::listen_with(socket, ServerOptions::new().max_callers(256))?;
     let stopper = server.stopper();
     let mut dispatcher = Dispatcher::new(endpoints![reverse]);
     // A handler of this form sees who calls, and answers by itself.
@@ -77,7 +77,7 @@ fn serve(socket: &str, workers: usize) -> Result<(), Box<dyn Error>> {
 /// Makes calls of many sizes and checks every reply.
 fn call(socket: &str, count: usize) -> Result<(), Box<dyn Error>> {
     let mut caller = Caller::connect(socket)?;
-    let introduced = caller.request_timeout(INTRODUCE, b"", LIMIT)?.to_vec();
+    let introduced = caller.call_timeout(INTRODUCE, b"", LIMIT)?.to_vec();
     println!("{}", String::from_utf8(introduced)?);
     for number in 0..count {
         let text = format!("call {number} of process {}, ", std::process::id()).repeat(number % 50);

@@ -11,7 +11,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use tachyon::aio::AsyncCaller;
+use tachyon::AsyncCaller;
 use tachyon::{CallError, Dispatcher, Options, RpcServer, endpoints, tachyon_rpc};
 use tokio::task::JoinSet;
 
@@ -36,11 +36,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(socket) = std::env::args_os().nth(1) {
         let caller = AsyncCaller::connect(&socket).await?;
         call(&caller).await?;
-        caller.request(STOP, b"").await?;
+        caller.call(STOP, b"").await?;
         return Ok(());
     }
     let socket = std::env::temp_dir().join(format!("tachyon-tokio-{}.sock", std::process::id()));
-    let mut server = RpcServer::bind(&socket)?;
+    let mut server = RpcServer::listen(&socket)?;
     let stopper = server.stopper();
     let service = std::thread::spawn(move || Dispatcher::new(endpoints![square, ponder]).serve_forever(&mut server));
     // If the server restarts, the next call connects to the new one.
@@ -58,7 +58,7 @@ async fn call(caller: &AsyncCaller) -> Result<(), Box<dyn Error>> {
     for number in 0..1000u64 {
         // A handle is cheap to clone; every task has its own.
         let caller = caller.clone();
-        tasks.spawn(async move { caller.request(square::MSG_TYPE, &number.to_le_bytes()).await });
+        tasks.spawn(async move { caller.call(square::MSG_TYPE, &number.to_le_bytes()).await });
     }
     let mut sum = 0;
     while let Some(task) = tasks.join_next().await {
@@ -67,11 +67,11 @@ async fn call(caller: &AsyncCaller) -> Result<(), Box<dyn Error>> {
     println!("1000 squares add up to {sum}, computed in {:?}", started.elapsed());
 
     // Who waits no longer drops the future, here by a timeout; the connection stays usable.
-    match caller.request_timeout(ponder::MSG_TYPE, b"", Duration::from_millis(20)).await {
+    match caller.call_timeout(ponder::MSG_TYPE, b"", Duration::from_millis(20)).await {
         Err(CallError::TimedOut { .. }) => println!("ponder: too slow, given up"),
         other => return Err(format!("ponder should have timed out, got {other:?}").into()),
     }
-    let reply = caller.request(square::MSG_TYPE, &12u64.to_le_bytes()).await?;
+    let reply = caller.call(square::MSG_TYPE, &12u64.to_le_bytes()).await?;
     println!("12 squared is {}", u64::from_le_bytes(reply[..].try_into()?));
     Ok(())
 }

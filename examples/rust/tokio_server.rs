@@ -29,7 +29,7 @@ fn square(number: &[u8]) -> Result<[u8; 8], std::array::TryFromSliceError> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let socket = std::env::args_os().nth(1).ok_or("usage: tokio_server SOCKET")?;
     // At most 500 handlers at work, 100 of them for one caller; what comes beyond that is held until there is a place.
-    let mut server = RpcServer::bind_with(&socket, ServerOptions::new().in_flight(500, 100))?;
+    let mut server = RpcServer::listen_with(&socket, ServerOptions::new().in_flight(500, 100))?;
 
     let mut dispatcher = Dispatcher::new(endpoints![square]);
     let (begun, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));

@@ -69,7 +69,7 @@ pub(crate) fn type_id(value: Integer) -> PyResult<u32> {
 /// A message type of a call: 65535 is reserved.
 #[inline]
 pub(crate) fn msg_type(value: Integer) -> PyResult<u16> {
-    let most = u64::from(tachyon::MSG_TYPE_ERROR - 1);
+    let most = u64::from(tachyon::type_id::MSG_TYPE_ERROR - 1);
     value.up_to("msg_type", most, "a number (65535 marks error replies)")
 }
 

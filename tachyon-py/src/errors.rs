@@ -12,10 +12,8 @@ use pyo3::ffi::PyTypeObject;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 use pyo3::{PyErrArguments, PyTypeInfo, intern};
-use tachyon::{
-    CallError, ConnectError, ErrorKind, ListenError, NumaError, RecvError, RegisterError, SendError, ServeError,
-    WrongDirection,
-};
+use tachyon::error::{NumaError, WrongDirection};
+use tachyon::{CallError, ConnectError, ErrorKind, ListenError, RecvError, RegisterError, SendError, ServeError};
 
 use crate::runtime::{interrupt, package};
 

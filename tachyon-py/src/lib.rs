@@ -29,7 +29,7 @@ mod _tachyon {
     }
 
     #[pymodule_export]
-    const MSG_TYPE_ERROR: u16 = tachyon::MSG_TYPE_ERROR;
+    const MSG_TYPE_ERROR: u16 = tachyon::type_id::MSG_TYPE_ERROR;
     #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "Python's name for it")]
     const __version__: &str = env!("CARGO_PKG_VERSION");

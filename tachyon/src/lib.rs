@@ -37,70 +37,56 @@
 //! it should not, hang or crash. It can change the bytes of `&[u8]`, of `&[T]` and of fixed payloads while they are read
 //! in place; text and everything else that is checked is copied first.
 
-#[cfg(feature = "tokio")]
-pub mod aio;
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("tachyon runs on 64-bit little-endian Linux: its wire format and its system calls are Linux's");
 
 mod aligned;
 mod binding;
-mod bus;
-pub mod codegen;
-mod describe;
-mod dispatch;
+pub mod bus;
+pub mod client;
+mod connection;
+pub mod dispatch;
 mod engine;
-mod error;
+pub mod error;
+mod extension;
 mod foreign;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod handshake;
-mod native;
 mod options;
-mod payload;
-mod pool;
 mod private;
-#[cfg(feature = "python")]
-pub mod python;
 mod ring;
-mod rpc;
-mod server;
+pub mod rpc;
+mod schema;
+pub mod server;
 mod shm;
-mod slice;
 pub mod stats;
 mod sync;
 #[cfg(feature = "tracing")]
 mod trace;
-mod type_id;
+pub mod type_id;
 mod wait;
 
-pub use bus::{BatchIter, Bus, Message, Messages, Receiver, RxBatchGuard, RxGuard, RxMsgView, Sender, State, TxGuard};
-pub use describe::{
-    DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
-    HeadDescription, Mismatch, Signature, StructDescription, TypeDescription, VariantDescription,
-};
-pub use dispatch::{
-    Context, Dispatcher, Endpoint, Entry, EntryHandler, ExclusiveHandler, HandlerError, IntoReply, Layer, Needs,
-    NoState, Outcome, OwnedHandler, Replied, Reply, ReplyInPlace, ReplyRoom, ReplySlot, Request, Scope, Served,
-    SharedHandler, SlotError, SlotResult,
-};
-pub use engine::{CallerInfo, ErrorKind, RpcError};
+pub use bus::{Bus, Receiver, Sender};
+pub use client::pool::{Pool, PoolOptions};
+#[cfg(feature = "tokio")]
+pub use client::tokio::AsyncCaller;
+pub use connection::State;
+pub use dispatch::{Context, Dispatcher, Endpoint, HandlerError, Layer, Reply, Request};
 pub use error::{
-    CallError, CapacityError, CommitError, ConnectError, Error, Fault, HandlerFailure, ListenError, NumaError,
-    PathError, ProtocolError, RecvError, Refusal, RegisterError, SendError, ServeError, ShmError, WrongDirection,
+    CallError, ConnectError, Error, ErrorKind, ListenError, PoolError, RecvError, RegisterError, RpcError, SendError,
+    ServeError,
 };
+#[cfg(feature = "python")]
+pub use extension::python;
 pub use options::Options;
-pub use payload::{
-    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, HeadField, HeadLayout, Layout, List, ListIter, Malformed,
-    Pass, Primitive, ReplyValue, StructLayout, Undeclared, Value, ValueType, Variant,
-};
-pub use pool::{Pool, PoolError, PoolOptions, PooledCaller};
-pub use ring::MAX_CAPACITY;
-pub use rpc::{Callee, Caller, Calls, InPlace, RpcBus, RpcRxGuard, RpcTxGuard, Started, Within};
-pub use server::{AcceptorMode, Leaving, RpcServer, ServerEvent, ServerOptions, Stopper};
+pub use rpc::{Callee, Caller, RpcBus};
+pub use schema::payload::List;
+pub use schema::{codegen, describe, payload};
+pub use server::{RpcServer, ServerOptions, Stopper};
 pub use tachyon_macros::{endpoints, error, payload, tachyon_rpc};
 #[cfg(feature = "tracing")]
 pub use trace::TracingLayer;
-pub use type_id::{MSG_TYPE_ERROR, ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};
 pub use wait::{Interrupt, PollingMode};
 
 /// For the code that the macros generate.

@@ -110,7 +110,7 @@ impl Options {
     /// Default: `false`; such a caller is at its end, and every call says so. With `true` the next call connects, within
     /// the [`timeout`](Self::timeout) of connecting and its own, and then sends. A request that was sent is never sent
     /// again, for the callee may have taken it: it ends as its connection did, unless it was made with
-    /// [`Caller::request_idempotent`](crate::Caller::request_idempotent). Connecting, the first time too, also waits past a
+    /// [`Caller::call_idempotent`](crate::Caller::call_idempotent). Connecting, the first time too, also waits past a
     /// listener that hangs up in the middle of the handshake. Listening ignores this.
     ///
     /// ```
@@ -129,9 +129,9 @@ impl Options {
     ///     Ok(())
     /// });
     /// let mut caller = Caller::connect_with(&path, &Options::new().reconnect(true))?;
-    /// assert_eq!(&*caller.request(1, b"first")?, b"first");
+    /// assert_eq!(&*caller.call(1, b"first")?, b"first");
     /// # std::thread::sleep(std::time::Duration::from_millis(50));
-    /// assert_eq!(&*caller.request(1, b"second")?, b"second");
+    /// assert_eq!(&*caller.call(1, b"second")?, b"second");
     /// callee.join().unwrap()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -167,14 +167,15 @@ impl Options {
     }
 
     /// Gives a listener for one peer the description that it sends to probes, as
-    /// [`Description::to_json`](crate::Description::to_json) writes it.
+    /// [`Description::to_json`](crate::schema::describe::Description::to_json) writes it.
     ///
     /// Default: nothing, so that only the peer can ask. Servers and connecting ignore this.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let path = dir.path().join("rpc.sock");
-    /// use tachyon::{Callee, Caller, ConnectError, Description, Dispatcher, Options};
+    /// use tachyon::{Callee, Caller, ConnectError, Dispatcher, Options};
+    /// use tachyon::describe::Description;
     /// # let listen_at = path.clone();
     ///
     /// let mut dispatcher = Dispatcher::default();

@@ -15,8 +15,8 @@ pub const ROUTE_CANCEL: u16 = 2;
 /// Joins a route and a message type into a type identifier.
 ///
 /// ```
-/// assert_eq!(tachyon::make_type_id(0, 42), 42);
-/// assert_eq!(tachyon::make_type_id(1, 2), 0x0001_0002);
+/// assert_eq!(tachyon::type_id::make_type_id(0, 42), 42);
+/// assert_eq!(tachyon::type_id::make_type_id(1, 2), 0x0001_0002);
 /// ```
 pub const fn make_type_id(route: u16, msg_type: u16) -> u32 {
     ((route as u32) << 16) | msg_type as u32
@@ -25,7 +25,7 @@ pub const fn make_type_id(route: u16, msg_type: u16) -> u32 {
 /// The route of a type identifier: its upper 16 bits.
 ///
 /// ```
-/// assert_eq!(tachyon::route_id(0x0001_0002), 1);
+/// assert_eq!(tachyon::type_id::route_id(0x0001_0002), 1);
 /// ```
 pub const fn route_id(type_id: u32) -> u16 {
     (type_id >> 16) as u16
@@ -34,7 +34,7 @@ pub const fn route_id(type_id: u32) -> u16 {
 /// The message type of a type identifier: its lower 16 bits.
 ///
 /// ```
-/// assert_eq!(tachyon::msg_type(0x0001_0002), 2);
+/// assert_eq!(tachyon::type_id::msg_type(0x0001_0002), 2);
 /// ```
 pub const fn msg_type(type_id: u32) -> u16 {
     (type_id & 0xFFFF) as u16

@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tachyon::{Context, Entry, List, ReplySlot, SlotError, endpoints, tachyon_rpc};
+use tachyon::dispatch::{Entry, ReplySlot, SlotError};
+use tachyon::{Context, List, endpoints, tachyon_rpc};
 
 /// How well a sensor sees.
 #[tachyon::payload]

@@ -6,7 +6,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tachyon::{CallError, Caller, DeclaredError};
+use tachyon::payload::DeclaredError;
+use tachyon::{CallError, Caller};
 
 /// Requests that reached a handler.
 pub type Reached = AtomicU64;
@@ -55,7 +56,8 @@ macro_rules! build {
     reason = "forms"
 )]
 pub mod old {
-    use tachyon::{Entry, endpoints, tachyon_rpc};
+    use tachyon::dispatch::Entry;
+    use tachyon::{endpoints, tachyon_rpc};
 
     use super::{Attempt, Ordering, Reached};
 
@@ -246,7 +248,8 @@ pub mod old {
     reason = "forms"
 )]
 pub mod new {
-    use tachyon::{Entry, endpoints, tachyon_rpc};
+    use tachyon::dispatch::Entry;
+    use tachyon::{endpoints, tachyon_rpc};
 
     use super::{Attempt, Ordering, Reached};
 

@@ -5,7 +5,8 @@
 use core::fmt;
 use std::collections::HashMap;
 
-use tachyon::{ReplySlot, SlotError, tachyon_rpc};
+use tachyon::dispatch::{ReplySlot, SlotError};
+use tachyon::tachyon_rpc;
 
 use crate::system::is_shared;
 

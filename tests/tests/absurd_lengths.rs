@@ -4,7 +4,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, Value};
+use tachyon::payload::Value;
+use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind};
 use tachyon_tests::contract::{Ledger, Scan, Small, TABLE, a_small, gives_small, reached};
 
 /// Most bytes that one refused message may take: the error with its text, twice, since both ends are in this process.
@@ -83,7 +84,7 @@ fn absurd_lengths_allocate_nothing() {
         .collect();
     for (msg_type, request) in &requests {
         let mut error = None;
-        let peak = peak_of(|| error = caller.request(*msg_type, request).map(drop).err());
+        let peak = peak_of(|| error = caller.call(*msg_type, request).map(drop).err());
         // Some words are values, or bytes that no part has.
         refused += u32::from(matches!(error, Some(CallError::Remote(error)) if error.kind == ErrorKind::BadRequest));
         assert!(peak <= MOST, "{peak} bytes for {request:?}");

@@ -31,7 +31,7 @@ fn client(path: &Path) -> OwnedFd {
 
 /// Stops a server and waits for its end.
 fn stop(server: Peer, path: &Path) {
-    Caller::connect(path).unwrap().request(9, b"").unwrap();
+    Caller::connect(path).unwrap().call(9, b"").unwrap();
     server.finish();
 }
 
@@ -53,8 +53,8 @@ fn clients_connect_while_every_handler_is_at_work() {
         let server = peer("server", &path, &[&workers.to_string(), "64"]);
         let mut busy: Vec<_> = (0..workers).map(|_| Caller::connect(&path).unwrap()).collect();
         for caller in &mut busy {
-            caller.request(1, b"here").unwrap();
-            caller.call(6, &5000u64.to_le_bytes()).unwrap();
+            caller.call(1, b"here").unwrap();
+            caller.start(6, &5000u64.to_le_bytes()).unwrap();
         }
         std::thread::sleep(Duration::from_millis(100));
         let started = Instant::now();
@@ -85,14 +85,14 @@ fn an_inline_acceptor_has_no_thread() {
         let server = peer("server", &path, &[workers, "64", "inline"]);
         let mut callers: Vec<_> = (0..4).map(|_| Caller::connect(&path).unwrap()).collect();
         for caller in &mut callers {
-            assert_eq!(&*caller.request_timeout(1, b"here", PATIENCE).unwrap(), b"here");
+            assert_eq!(&*caller.call_timeout(1, b"here", PATIENCE).unwrap(), b"here");
         }
         let threads = threads(&server);
         assert_eq!(threads.len().to_string(), workers, "{threads:?}");
         // Silent clients, and one that was turned away, change nothing about that.
         let _silent: Vec<_> = (0..8).map(|_| client(&path)).collect();
         std::thread::sleep(Duration::from_millis(500));
-        assert_eq!(&*callers[0].request_timeout(1, b"still", PATIENCE).unwrap(), b"still");
+        assert_eq!(&*callers[0].call_timeout(1, b"still", PATIENCE).unwrap(), b"still");
         drop(callers);
         stop(server, &path);
     }
@@ -121,7 +121,7 @@ fn a_stop_frees_the_path_whatever_clients_are_about() {
             move || Caller::connect_with(&path, &Options::new().timeout(Duration::from_secs(2))).map(drop)
         });
         let started = Instant::now();
-        caller.request(9, b"").unwrap();
+        caller.call(9, b"").unwrap();
         server.finish();
         // Silent clients have 300 ms, callers that take no reply a second.
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
@@ -144,7 +144,7 @@ fn silent_clients_keep_no_caller_out() {
         std::thread::sleep(Duration::from_millis(200));
         for round in 0..20 {
             let mut caller = Caller::connect(&path).unwrap_or_else(|error| panic!("{round}: {error}"));
-            caller.request_timeout(1, b"hello", PATIENCE).unwrap();
+            caller.call_timeout(1, b"hello", PATIENCE).unwrap();
         }
         silent.kill();
         stop(server, &path);
@@ -162,7 +162,7 @@ struct Local {
 impl Local {
     fn start(options: ServerOptions) -> Self {
         let (folder, path) = socket();
-        let mut server = RpcServer::bind_with(&path, options).unwrap();
+        let mut server = RpcServer::listen_with(&path, options).unwrap();
         let stopper = server.stopper();
         let mut dispatcher = Dispatcher::default();
         dispatcher.register(1, "echo", <[u8]>::to_vec).unwrap();
@@ -222,7 +222,7 @@ fn short_memory_makes_rings_smaller_and_then_turns_away() {
     assert_eq!(sizes[0], 1 << 20, "{sizes:?}");
     assert!(sizes.len() > 1 && sizes.is_sorted_by(|one, next| one > next), "{sizes:?}");
     for caller in &mut callers {
-        assert_eq!(*caller.request_timeout(1, &[7; 4096], PATIENCE).unwrap(), [7; 4096]);
+        assert_eq!(*caller.call_timeout(1, &[7; 4096], PATIENCE).unwrap(), [7; 4096]);
     }
     callers.clear();
     assert_eq!(connect_in_time(&server.path).max_len(), 1 << 12, "a caller without a wish");

@@ -5,7 +5,8 @@
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use tachyon::{CallError, Caller, ErrorKind, Value};
+use tachyon::payload::Value;
+use tachyon::{CallError, Caller, ErrorKind};
 use tachyon_tests::Peer;
 use tachyon_tests::contract::{a_small, gives_small, nothing, one, reached, takes_one};
 
@@ -165,7 +166,7 @@ fn message(words: &[u32], parts: &[&[u8]]) -> Vec<u8> {
 }
 
 fn refused(caller: &mut Caller, msg_type: u16, request: &[u8]) -> String {
-    match caller.request(msg_type, request).map(|reply| reply.to_vec()) {
+    match caller.call(msg_type, request).map(|reply| reply.to_vec()) {
         Err(CallError::Remote(error)) if error.kind == ErrorKind::BadRequest => error.text,
         other => panic!("{other:?} for {request:?}"),
     }
@@ -183,7 +184,7 @@ fn no_wrong_value_reaches_a_handler() {
     assert_eq!(takes_one::call(&mut caller, &a_small()).unwrap(), 4);
     // Bytes behind the last part belong to a newer caller, and what a list has behind its last value to nobody.
     for request in [[small(), vec![0xFF; 40]].concat(), with(&small(), 80, 0), with(&small(), 80, 1)] {
-        caller.request(takes_one::MSG_TYPE, &request).unwrap();
+        caller.call(takes_one::MSG_TYPE, &request).unwrap();
     }
     assert_eq!(reached::call(&mut caller).unwrap(), 4);
     drop(caller);
@@ -203,7 +204,7 @@ fn no_wrong_argument_reaches_a_handler() {
     // Flag and grade share a word; then text, marks, rows, value, and the option.
     let words = [0x0001_0001, 48, 1, 56, 16, 72, 18, 96, 184, 280, 2];
     let right = |flag| message(&words, &[b"t", mark, &rows(flag), &small, b"ok"]);
-    caller.request(109, &right(1)).unwrap();
+    caller.call(109, &right(1)).unwrap();
     let right = right(1);
     let place = |text: &str| text.replace('@', "argument `").replace('#', "` of takes_several");
     for (request, text) in [
@@ -226,7 +227,7 @@ fn no_wrong_argument_reaches_a_handler() {
     ] {
         if text.ends_with("absent") {
             // An option that the sender does not know.
-            caller.request(109, &request).unwrap();
+            caller.call(109, &request).unwrap();
             continue;
         }
         assert_eq!(refused(&mut caller, 109, &request), place(text));
@@ -272,10 +273,10 @@ fn no_wrong_message_reaches_a_handler() {
     }
     assert_eq!(reached::call(&mut caller).unwrap(), 0);
     // Nothing known, which an option may be.
-    caller.request(134, &words(&[4])).unwrap();
-    caller.request(133, &[]).unwrap();
-    caller.request(131, &[]).unwrap();
-    caller.request(130, &words(&[0, 0])).unwrap();
+    caller.call(134, &words(&[4])).unwrap();
+    caller.call(133, &[]).unwrap();
+    caller.call(131, &[]).unwrap();
+    caller.call(130, &words(&[0, 0])).unwrap();
     assert_eq!(reached::call(&mut caller).unwrap(), 4);
     drop(caller);
     assert_eq!(callee.finish(), "");
@@ -283,7 +284,7 @@ fn no_wrong_message_reaches_a_handler() {
 
 /// The raw reply of a callee that does not describe itself.
 fn says(caller: &mut Caller, reply: &[u8]) {
-    assert!(caller.request(9999, reply).unwrap().is_empty());
+    assert!(caller.call(9999, reply).unwrap().is_empty());
 }
 
 fn unreadable<T: Debug, E: Debug + std::error::Error>(outcome: Result<T, CallError<E>>) -> String {

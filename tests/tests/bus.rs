@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tachyon::error::CommitError;
 use tachyon::{
-    Bus, Callee, CommitError, ConnectError, ListenError, Options, PollingMode, Receiver, RecvError, SendError, Sender,
-    State,
+    Bus, Callee, ConnectError, ListenError, Options, PollingMode, Receiver, RecvError, SendError, Sender, State,
 };
 use tachyon_tests::{Peer, length, message};
 
@@ -274,7 +274,7 @@ fn an_undecided_bus_lets_each_end_be_taken_once() {
 #[test]
 fn what_cannot_be_listened_at_says_why() {
     let (folder, path) = socket();
-    for bad in [0, 3, 1000, tachyon::MAX_CAPACITY * 2] {
+    for bad in [0, 3, 1000, tachyon::bus::MAX_CAPACITY * 2] {
         let error = Sender::listen(&path, bad).unwrap_err();
         assert!(error.to_string().contains("power of two"), "{error}");
     }

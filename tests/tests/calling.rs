@@ -26,7 +26,7 @@ fn milliseconds(milliseconds: u64) -> [u8; 8] {
 }
 
 fn assert_echoes(caller: &mut Caller) {
-    assert_eq!(&*caller.request(ECHO, b"still usable").unwrap(), b"still usable");
+    assert_eq!(&*caller.call(ECHO, b"still usable").unwrap(), b"still usable");
 }
 
 fn reconnecting(place: &Place) -> Caller {
@@ -41,11 +41,11 @@ fn timeouts_leave_the_connection_usable() {
     let mut soonest = Duration::MAX;
     for _ in 0..5 {
         let started = Instant::now();
-        let late = caller.request_timeout(SLEEP, &milliseconds(200), Duration::from_millis(10)).map(drop);
+        let late = caller.call_timeout(SLEEP, &milliseconds(200), Duration::from_millis(10)).map(drop);
         assert!(matches!(late, Err(CallError::TimedOut { .. })), "{late:?}");
         soonest = soonest.min(started.elapsed());
         assert_echoes(&mut caller);
-        assert_eq!(&*caller.request_timeout(ECHO, b"in time", Duration::from_secs(10)).unwrap(), b"in time");
+        assert_eq!(&*caller.call_timeout(ECHO, b"in time", Duration::from_secs(10)).unwrap(), b"in time");
         assert_eq!(caller.outstanding(), 0);
     }
     // A busy machine may hold up one of them, not all.
@@ -84,16 +84,16 @@ fn work_that_comes_too_late_is_skipped() {
     let place = place();
     let _server = place.serve(4096);
     let mut caller = Caller::connect(place.socket()).unwrap();
-    let slow = caller.call(SLEEP, &milliseconds(60)).unwrap();
-    let late = caller.call_timeout(RECORD, &1u64.to_le_bytes(), Duration::from_millis(5)).unwrap();
-    let timely = caller.call_timeout(RECORD, &2u64.to_le_bytes(), Duration::from_secs(30)).unwrap();
-    let endless = caller.call_timeout(RECORD, &3u64.to_le_bytes(), Duration::MAX).unwrap();
-    drop(caller.wait(slow).unwrap());
-    let refused = caller.wait(late).unwrap();
+    let slow = caller.start(SLEEP, &milliseconds(60)).unwrap();
+    let late = caller.start_timeout(RECORD, &1u64.to_le_bytes(), Duration::from_millis(5)).unwrap();
+    let timely = caller.start_timeout(RECORD, &2u64.to_le_bytes(), Duration::from_secs(30)).unwrap();
+    let endless = caller.start_timeout(RECORD, &3u64.to_le_bytes(), Duration::MAX).unwrap();
+    drop(caller.finish(slow).unwrap());
+    let refused = caller.finish(late).unwrap();
     assert_eq!(refused.error().unwrap().kind, ErrorKind::DeadlinePassed);
     drop(refused);
-    assert_eq!(*caller.wait(timely).unwrap(), 2u64.to_le_bytes());
-    assert_eq!(*caller.wait(endless).unwrap(), 3u64.to_le_bytes());
+    assert_eq!(*caller.finish(timely).unwrap(), 2u64.to_le_bytes());
+    assert_eq!(*caller.finish(endless).unwrap(), 3u64.to_le_bytes());
     assert_eq!(place.executed(), [2, 3]);
 }
 
@@ -106,18 +106,18 @@ fn a_deadline_takes_no_room() {
     assert_eq!(caller.max_len(), 4096);
     for size in 0..=4096 {
         let sent = message(1, size);
-        assert_eq!(*caller.request_timeout(ECHO, &sent, limit).unwrap(), *sent);
+        assert_eq!(*caller.call_timeout(ECHO, &sent, limit).unwrap(), *sent);
     }
     for size in [4097, 5000] {
-        let refused = caller.request_timeout(ECHO, &message(1, size), limit).map(drop);
+        let refused = caller.call_timeout(ECHO, &message(1, size), limit).map(drop);
         assert!(matches!(refused, Err(CallError::TooLarge { size: told, max: 4096 }) if told == size), "{refused:?}");
     }
     // As many under way as the ring holds: a deadline beside each takes none of their room.
     let calls: Vec<_> = (0..3000)
-        .map(|number| caller.call_timeout(ECHO, &message(number, length(number, 4096)), limit).unwrap())
+        .map(|number| caller.start_timeout(ECHO, &message(number, length(number, 4096)), limit).unwrap())
         .collect();
     for (number, call) in (0..).zip(calls) {
-        assert_eq!(*caller.wait(call).unwrap(), *message(number, length(number, 4096)));
+        assert_eq!(*caller.finish(call).unwrap(), *message(number, length(number, 4096)));
     }
 }
 
@@ -126,31 +126,31 @@ fn connects_again_after_a_death() {
     let place = place();
     let server = place.serve(4096);
     let mut caller = reconnecting(&place);
-    let answered = caller.call(ECHO, b"answered before the end").unwrap();
+    let answered = caller.start(ECHO, b"answered before the end").unwrap();
     assert_echoes(&mut caller);
-    let lost = caller.call(SLEEP, &milliseconds(60_000)).unwrap();
-    let behind = caller.call(ECHO, b"behind it").unwrap();
-    let forgotten = caller.call(ECHO, b"forgotten").unwrap();
+    let lost = caller.start(SLEEP, &milliseconds(60_000)).unwrap();
+    let behind = caller.start(ECHO, b"behind it").unwrap();
+    let forgotten = caller.start(ECHO, b"forgotten").unwrap();
     caller.forget(forgotten);
     std::thread::sleep(MOMENT);
     server.kill();
     let _server = place.serve(8192);
 
-    let next = caller.call(ECHO, b"to the next one").unwrap();
+    let next = caller.start(ECHO, b"to the next one").unwrap();
     assert_eq!(next, forgotten + 1, "ids never repeat");
     assert_eq!(caller.max_len(), 8192);
-    assert_eq!(&*caller.wait(next).unwrap(), b"to the next one");
-    assert_eq!(&*caller.wait(answered).unwrap(), b"answered before the end");
+    assert_eq!(&*caller.finish(next).unwrap(), b"to the next one");
+    assert_eq!(&*caller.finish(answered).unwrap(), b"answered before the end");
     for call in [lost, behind] {
-        assert!(matches!(caller.wait_timeout(call, MOMENT), Err(CallError::PeerDead { .. })));
-        assert!(matches!(caller.try_wait(call), Err(CallError::UnknownCorrelation(_))), "told once");
+        assert!(matches!(caller.finish_timeout(call, MOMENT), Err(CallError::PeerDead { .. })));
+        assert!(matches!(caller.try_finish(call), Err(CallError::UnknownCorrelation(_))), "told once");
     }
-    assert!(matches!(caller.wait(forgotten), Err(CallError::UnknownCorrelation(_))));
+    assert!(matches!(caller.finish(forgotten), Err(CallError::UnknownCorrelation(_))));
     assert_eq!(caller.outstanding(), 0);
     let mut guard = caller.reserve_call(ECHO, 5000).unwrap();
     guard[..2].copy_from_slice(b"ok");
     let call = guard.commit(2).unwrap();
-    assert_eq!(&*caller.wait(call).unwrap(), b"ok");
+    assert_eq!(&*caller.finish(call).unwrap(), b"ok");
 }
 
 #[test]
@@ -162,12 +162,12 @@ fn connects_again_after_an_orderly_restart() {
         let caller = caller.get_or_insert_with(|| reconnecting(&place));
         assert_echoes(caller);
         // Both lie in the ring before the server, which is busy, comes to the first of them.
-        let busy = caller.call(SLEEP, &milliseconds(200)).unwrap();
-        let stopped = caller.call(STOP, b"").unwrap();
-        let refused = caller.call(ECHO, b"after the stop").unwrap();
-        drop(caller.wait(busy).unwrap());
-        drop(caller.wait(stopped).unwrap());
-        match caller.wait(refused) {
+        let busy = caller.start(SLEEP, &milliseconds(200)).unwrap();
+        let stopped = caller.start(STOP, b"").unwrap();
+        let refused = caller.start(ECHO, b"after the stop").unwrap();
+        drop(caller.finish(busy).unwrap());
+        drop(caller.finish(stopped).unwrap());
+        match caller.finish(refused) {
             Ok(reply) => assert_eq!(reply.error().unwrap().kind, ErrorKind::Stopping),
             Err(error) => assert!(matches!(error, CallError::Closed { .. }), "{error:?}"),
         }
@@ -185,13 +185,13 @@ fn a_missing_server_is_told_and_tried_again() {
     server.kill();
     std::thread::sleep(MOMENT);
     for _ in 0..2 {
-        let missing = caller.request(ECHO, b"").map(drop);
+        let missing = caller.call(ECHO, b"").map(drop);
         assert!(matches!(&missing, Err(CallError::Unreachable { path, .. }) if *path == place.socket()), "{missing:?}");
     }
     let mut soonest = Duration::MAX;
     for _ in 0..5 {
         let started = Instant::now();
-        let missing = caller.request_timeout(ECHO, b"", Duration::from_millis(20)).map(drop);
+        let missing = caller.call_timeout(ECHO, b"", Duration::from_millis(20)).map(drop);
         // The cause is that no process listens, however the time for it ran out.
         assert!(matches!(&missing, Err(CallError::Unreachable { path, .. }) if *path == place.socket()), "{missing:?}");
         assert!(!missing.unwrap_err().sent());
@@ -213,15 +213,15 @@ fn a_request_that_a_stopping_server_has_not_begun_goes_to_the_next_one() {
         assert_echoes(&mut caller);
         let mut other = Caller::connect(place.socket()).unwrap();
         // Both lie before the server, which is busy: the stop first.
-        let busy = other.call(SLEEP, &milliseconds(200)).unwrap();
-        let stopped = other.call(STOP, b"").unwrap();
+        let busy = other.start(SLEEP, &milliseconds(200)).unwrap();
+        let stopped = other.start(STOP, b"").unwrap();
         let next = std::thread::scope(|scope| {
             let called = scope.spawn(move || {
                 std::thread::sleep(MOMENT);
-                caller.request_timeout(RECORD, &number.to_le_bytes(), PATIENCE).map(|reply| reply.to_vec())
+                caller.call_timeout(RECORD, &number.to_le_bytes(), PATIENCE).map(|reply| reply.to_vec())
             });
-            drop(other.wait(busy));
-            drop(other.wait(stopped));
+            drop(other.finish(busy));
+            drop(other.finish(stopped));
             drop(server.finish());
             let next = place.serve(4096);
             assert_eq!(called.join().unwrap().unwrap(), number.to_le_bytes());
@@ -239,21 +239,21 @@ fn an_error_says_whether_the_request_was_sent() {
     let server = place.serve(4096);
     let mut caller = Caller::connect(place.socket()).unwrap();
     let mut other = Caller::connect(place.socket()).unwrap();
-    let timed_out = caller.request_timeout(SLEEP, &milliseconds(60_000), MOMENT).map(drop);
+    let timed_out = caller.call_timeout(SLEEP, &milliseconds(60_000), MOMENT).map(drop);
     assert!(matches!(timed_out, Err(CallError::TimedOut { sent: true })), "{timed_out:?}");
     // The server sleeps: soon there is no room for more.
     let full = loop {
-        if let Err(error) = caller.call_timeout(ECHO, &[0; 1000], MOMENT) {
+        if let Err(error) = caller.start_timeout(ECHO, &[0; 1000], MOMENT) {
             break error;
         }
     };
     assert!(matches!(full, CallError::TimedOut { sent: false }), "{full:?}");
-    let call = other.call(ECHO, b"").unwrap();
+    let call = other.start(ECHO, b"").unwrap();
     server.kill();
-    assert!(matches!(other.wait(call), Err(CallError::PeerDead { sent: true })));
-    assert!(matches!(other.call(ECHO, b""), Err(CallError::PeerDead { sent: false })));
+    assert!(matches!(other.finish(call), Err(CallError::PeerDead { sent: true })));
+    assert!(matches!(other.start(ECHO, b""), Err(CallError::PeerDead { sent: false })));
     // It was given up before, and its request may have been served.
-    let unknown = caller.wait(1).map(drop).unwrap_err();
+    let unknown = caller.finish(1).map(drop).unwrap_err();
     assert!(matches!(unknown, CallError::UnknownCorrelation(_)) && unknown.sent());
 }
 
@@ -263,12 +263,12 @@ fn only_who_asks_for_it_connects_again() {
     let server = place.serve(4096);
     let mut caller = Caller::connect(place.socket()).unwrap();
     assert_echoes(&mut caller);
-    let call = caller.call(SLEEP, &milliseconds(60_000)).unwrap();
+    let call = caller.start(SLEEP, &milliseconds(60_000)).unwrap();
     server.kill();
     let _server = place.serve(4096);
     for _ in 0..2 {
-        assert!(matches!(caller.wait(call), Err(CallError::PeerDead { .. })));
-        assert!(matches!(caller.request_idempotent(ECHO, b""), Err(CallError::PeerDead { .. })));
+        assert!(matches!(caller.finish(call), Err(CallError::PeerDead { .. })));
+        assert!(matches!(caller.call_idempotent(ECHO, b""), Err(CallError::PeerDead { .. })));
     }
     assert_eq!(caller.state(), State::PeerDead);
 }
@@ -278,7 +278,7 @@ fn a_request_the_dead_may_have_taken_is_not_sent_again() {
     let place = place();
     let first = place.serve(4096);
     let mut caller = reconnecting(&place);
-    let lost = caller.request(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).map(drop);
+    let lost = caller.call(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).map(drop);
     assert!(matches!(lost, Err(CallError::PeerDead { .. })), "{lost:?}");
     drop(first);
     let _server = place.serve(4096);
@@ -292,8 +292,7 @@ fn an_idempotent_request_is_sent_again() {
     let first = place.serve(4096);
     let mut caller = reconnecting(&place);
     std::thread::scope(|scope| {
-        let answer =
-            scope.spawn(|| caller.request_idempotent(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).unwrap().to_vec());
+        let answer = scope.spawn(|| caller.call_idempotent(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).unwrap().to_vec());
         while place.executed().is_empty() {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -318,7 +317,7 @@ fn nothing_is_executed_twice_while_servers_come_and_go() {
                 if done.load(Ordering::Relaxed) {
                     break;
                 }
-                match caller.request(RECORD, &number.to_le_bytes()) {
+                match caller.call(RECORD, &number.to_le_bytes()) {
                     Ok(reply) => {
                         assert_eq!(*reply, number.to_le_bytes());
                         answered.push(number);
@@ -335,7 +334,7 @@ fn nothing_is_executed_twice_while_servers_come_and_go() {
             std::thread::sleep(Duration::from_millis(30 + round * 7 % 20));
             if round % 3 == 2 {
                 let mut stopping = Caller::connect(place.socket()).unwrap();
-                drop(stopping.request(STOP, b""));
+                drop(stopping.call(STOP, b""));
                 server.finish();
             } else {
                 server.kill();
@@ -382,5 +381,5 @@ fn change_the_directory() {
     std::thread::sleep(MOMENT);
     let _server = place.serve(4096);
     assert_echoes(&mut caller);
-    assert_eq!(pool.request(ECHO, b"pool").unwrap(), b"pool");
+    assert_eq!(pool.call(ECHO, b"pool").unwrap(), b"pool");
 }

@@ -122,19 +122,19 @@ fn a_stopped_callee_is_waited_for() {
         let callee = peer("callee", &path, &["4096", "4096", "adaptive", "no text"]);
         let mut caller = Caller::connect(&path).unwrap();
         caller.set_polling_mode(mode);
-        assert_eq!(&*caller.request(1, b"before").unwrap(), b"before");
+        assert_eq!(&*caller.call(1, b"before").unwrap(), b"before");
         callee.signal(Signal::STOP);
         for _ in 0..3 {
-            let late = caller.request_timeout(1, b"late", LIMIT).map(drop);
+            let late = caller.call_timeout(1, b"late", LIMIT).map(drop);
             assert!(matches!(late, Err(CallError::TimedOut { .. })), "{mode:?}: {late:?}");
         }
         // A call without a deadline stays, through a wait that times out for another one.
-        let call = caller.call(1, b"patient").unwrap();
-        assert!(caller.try_wait(call).unwrap().is_none());
+        let call = caller.start(1, b"patient").unwrap();
+        assert!(caller.try_finish(call).unwrap().is_none());
         assert_eq!(caller.state(), State::Open);
         callee.signal(Signal::CONT);
-        assert_eq!(&*caller.wait(call).unwrap(), b"patient");
-        assert_eq!(&*caller.request(1, b"after").unwrap(), b"after");
+        assert_eq!(&*caller.finish(call).unwrap(), b"patient");
+        assert_eq!(&*caller.call(1, b"after").unwrap(), b"after");
         assert_eq!(caller.outstanding(), 0);
         drop(caller);
         assert_eq!(callee.finish(), "closed");

@@ -8,7 +8,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use tachyon::{Caller, Description, Dispatcher, codegen};
+use tachyon::describe::Description;
+use tachyon::{Caller, Dispatcher, codegen};
 use tachyon_tests::Peer;
 
 #[allow(unreachable_pub, clippy::trivially_copy_pass_by_ref, reason = "as it is generated, for any crate")]

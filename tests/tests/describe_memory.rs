@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tachyon::Description;
+use tachyon::describe::Description;
 
 /// Most bytes of memory for each byte of JSON, to read it and to write it again.
 const MOST: usize = 24;

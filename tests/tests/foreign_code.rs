@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tachyon::dispatch::Outcome;
 use tachyon::{
-    CallError, Caller, Context, Dispatcher, ErrorKind, Layer, Options, Outcome, RpcServer, ServeError, ServerOptions,
-    Stopper,
+    CallError, Caller, Context, Dispatcher, ErrorKind, Layer, Options, RpcServer, ServeError, ServerOptions, Stopper,
 };
 use tachyon_tests::Peer;
 
@@ -66,7 +66,7 @@ fn serve(mut server: RpcServer, mut dispatcher: Dispatcher, workers: usize) -> (
 }
 
 fn ask(caller: &mut Caller, msg_type: u16) -> Result<Vec<u8>, CallError> {
-    let reply = caller.request_timeout(msg_type, b"x", PATIENCE)?;
+    let reply = caller.call_timeout(msg_type, b"x", PATIENCE)?;
     Ok(reply.to_vec())
 }
 
@@ -95,7 +95,7 @@ fn destructors_of_what_handlers_throw_and_return_end_no_server() {
                 })
                 .unwrap();
         }
-        let (stopper, serving) = serve(RpcServer::bind(&path).unwrap(), dispatcher, workers);
+        let (stopper, serving) = serve(RpcServer::listen(&path).unwrap(), dispatcher, workers);
         let (mut bad, mut innocent) = (Caller::connect(&path).unwrap(), Caller::connect(&path).unwrap());
         for msg_type in if workers == 0 { 2..7 } else { 2..5 } {
             assert_failed(&mut bad, msg_type);
@@ -103,7 +103,7 @@ fn destructors_of_what_handlers_throw_and_return_end_no_server() {
         }
         if workers == 0 {
             // A handler whose destructor panics, and whose caller leaves.
-            bad.call(7, b"").unwrap();
+            bad.start(7, b"").unwrap();
             bad.ping(PATIENCE).unwrap();
             drop(bad);
             assert_eq!(ask(&mut innocent, 1).unwrap(), b"x");
@@ -131,7 +131,7 @@ fn hooks_and_layers_that_panic_end_no_server() {
         let (_folder, path) = socket();
         let mut dispatcher = dispatcher();
         dispatcher.on_failure(|_| panic!("as a write to a closed pipe does")).layer(Explosive);
-        let mut server = RpcServer::bind(&path).unwrap();
+        let mut server = RpcServer::listen(&path).unwrap();
         server.on_event(|_| panic_any(Bomb(1)));
         let (stopper, serving) = serve(server, dispatcher, workers);
         let mut first = Caller::connect(&path).unwrap();
@@ -158,7 +158,7 @@ fn a_serving_thread_that_ends_ends_the_serving_and_its_callers_are_told() {
             assert!(!BROKEN.load(Ordering::Relaxed), "the hook is broken");
             false
         });
-        let server = RpcServer::bind_with(&path, ServerOptions::new().connection(options)).unwrap();
+        let server = RpcServer::listen_with(&path, ServerOptions::new().connection(options)).unwrap();
         let (_stopper, serving) = serve(server, dispatcher(), workers);
         let mut callers: Vec<_> = (0..6).map(|_| Caller::connect(&path).unwrap()).collect();
         for caller in &mut callers {
@@ -181,7 +181,7 @@ fn a_thread_that_cannot_be_started_ends_the_serving() {
     // No address space has room for such a stack, so that the first thread to be made is refused.
     callee.args(["refused_workers", path.to_str().unwrap()]).env("RUST_MIN_STACK", (1u64 << 46).to_string());
     let peer = Peer::spawn(&mut callee);
-    let told = connect(&path).map(|mut caller| caller.request_timeout(1, b"", PATIENCE).map(|reply| reply.to_vec()));
+    let told = connect(&path).map(|mut caller| caller.call_timeout(1, b"", PATIENCE).map(|reply| reply.to_vec()));
     assert!(!matches!(told, Some(Ok(_) | Err(CallError::TimedOut { .. }))), "{told:?}");
     assert_eq!(peer.finish().trim(), "refused");
     assert!(!path.exists());

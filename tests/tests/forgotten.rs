@@ -112,7 +112,7 @@ fn a_caller_that_forgets_each_reply_gets_each() {
     let callee = peer("callee", &path, &["4096", "4096", "adaptive", "no text"]);
     let mut caller = Caller::connect(&path).unwrap();
     for number in 0..MANY {
-        let reply = caller.request_timeout(1, &expected(number), PATIENCE).unwrap();
+        let reply = caller.call_timeout(1, &expected(number), PATIENCE).unwrap();
         assert_eq!(*reply, *expected(number));
         forget(reply);
     }
@@ -126,15 +126,15 @@ fn a_caller_that_forgets_replies_which_came_out_of_order_gets_each() {
     let (_folder, path) = socket();
     let callee = peer("reversing_callee", &path, &[&MANY.to_string()]);
     let mut caller = Caller::connect(&path).unwrap();
-    let calls: Vec<_> = (0..MANY).map(|number| caller.call(1, &expected(number)).unwrap()).collect();
+    let calls: Vec<_> = (0..MANY).map(|number| caller.start(1, &expected(number)).unwrap()).collect();
     // The first one is answered last: the others come before it, more than the ring holds.
     for (number, call) in (0..).zip(&calls) {
-        let reply = caller.wait_timeout(*call, PATIENCE).unwrap();
+        let reply = caller.finish_timeout(*call, PATIENCE).unwrap();
         assert_eq!(*reply, *expected(number));
         forget(reply);
     }
     for call in calls {
-        assert!(matches!(caller.try_wait(call), Err(CallError::UnknownCorrelation(_))), "seen twice");
+        assert!(matches!(caller.try_finish(call), Err(CallError::UnknownCorrelation(_))), "seen twice");
     }
     drop(caller);
     callee.finish();
@@ -147,9 +147,9 @@ fn a_caller_that_forgets_some_replies_gets_each() {
     let callee = peer("callee", &path, &["4096", "4096", "adaptive", "no text"]);
     let mut caller = Caller::connect(&path).unwrap();
     for number in 0..MANY {
-        let calls = [0, 1, 2].map(|of| caller.call(1, &(number * 3 + of).to_le_bytes()).unwrap());
+        let calls = [0, 1, 2].map(|of| caller.start(1, &(number * 3 + of).to_le_bytes()).unwrap());
         for (of, call) in [0, 1, 2].into_iter().zip(calls).rev() {
-            let reply = caller.wait_timeout(call, PATIENCE).unwrap();
+            let reply = caller.finish_timeout(call, PATIENCE).unwrap();
             assert_eq!(*reply, (number * 3 + of).to_le_bytes());
             if number % 3 != of {
                 forget(reply);
@@ -166,11 +166,11 @@ fn a_forgotten_reply_is_given_back_by_calls_alone() {
     let (_folder, path) = socket();
     let callee = peer("callee", &path, &["64", "64", "adaptive", "no text"]);
     let mut caller = Caller::connect(&path).unwrap();
-    let call = caller.call(1, b"first").unwrap();
-    forget(caller.wait(call).unwrap());
+    let call = caller.start(1, b"first").unwrap();
+    forget(caller.finish(call).unwrap());
     // More than the rings hold, so that each has to make room for the next one.
     for number in 0..MANY {
-        let called = caller.call_timeout(1, b"x", PATIENCE);
+        let called = caller.start_timeout(1, b"x", PATIENCE);
         assert!(called.is_ok(), "call {number}: {called:?}");
     }
     drop(caller);

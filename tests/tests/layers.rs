@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tachyon::{CallError, Caller, Context, Dispatcher, ErrorKind, Layer, Outcome, RpcServer, ServerOptions, Stopper};
+use tachyon::dispatch::Outcome;
+use tachyon::{CallError, Caller, Context, Dispatcher, ErrorKind, Layer, RpcServer, ServerOptions, Stopper};
 use tachyon_tests::Peer;
 
 fn socket() -> (tempfile::TempDir, PathBuf) {
@@ -30,7 +31,7 @@ struct Diary {
 struct CallEntry {
     msg_type: u16,
     name: String,
-    caller: tachyon::CallerInfo,
+    caller: tachyon::dispatch::CallerInfo,
     size: usize,
     remaining: Option<Duration>,
 }
@@ -63,7 +64,7 @@ fn dispatcher() -> Dispatcher {
 
 /// A server in a thread of this process; calls come from wherever.
 fn serve(path: &Path, mut dispatcher: Dispatcher) -> (Stopper, std::thread::JoinHandle<()>) {
-    let mut server = RpcServer::bind_with(path, ServerOptions::new().stats(false)).unwrap();
+    let mut server = RpcServer::listen_with(path, ServerOptions::new().stats(false)).unwrap();
     let stopper = server.stopper();
     (stopper, std::thread::spawn(move || dispatcher.serve_forever(&mut server).unwrap()))
 }
@@ -80,10 +81,10 @@ fn layers_see_every_call_in_order() {
     let mut other = peer("caller", &path, &["1", "1"]);
     assert_eq!(other.line(), "called");
     let mut caller = Caller::connect(&path).unwrap();
-    caller.request(1, b"hello").unwrap();
-    assert!(caller.request(2, b"").is_err());
-    assert!(caller.request(7, b"").is_err());
-    caller.request_timeout(3, b"", Duration::from_mins(1)).unwrap();
+    caller.call(1, b"hello").unwrap();
+    assert!(caller.call(2, b"").is_err());
+    assert!(caller.call(7, b"").is_err());
+    caller.call_timeout(3, b"", Duration::from_mins(1)).unwrap();
     caller.ping(Duration::from_secs(10)).unwrap();
     stopper.stop();
     serving.join().unwrap();
@@ -169,7 +170,7 @@ fn a_panicking_layer_takes_nothing_from_the_caller() {
     let (stopper, serving) = serve(&path, dispatcher);
     let mut caller = Caller::connect(&path).unwrap();
     for _ in 0..10 {
-        assert_eq!(&*caller.request_timeout(1, b"hello", Duration::from_secs(20)).unwrap(), b"hello");
+        assert_eq!(&*caller.call_timeout(1, b"hello", Duration::from_secs(20)).unwrap(), b"hello");
     }
     stopper.stop();
     serving.join().unwrap();
@@ -181,17 +182,17 @@ fn a_ping_needs_no_handler() {
     let (_folder, path) = socket();
     let server = peer("server", &path, &["2", "not counted"]);
     let mut caller = Caller::connect(&path).unwrap();
-    let call = caller.call(1, b"under way").unwrap();
+    let call = caller.start(1, b"under way").unwrap();
     for _ in 0..100 {
         assert!(caller.ping(Duration::from_secs(20)).unwrap() < Duration::from_secs(20));
     }
-    assert_eq!(&*caller.wait(call).unwrap(), b"under way");
+    assert_eq!(&*caller.finish(call).unwrap(), b"under way");
     // A callee that is busy answers late, and the late answer disturbs nobody.
-    let nap = caller.call(3, &3_000_000u64.to_le_bytes()).unwrap();
+    let nap = caller.start(3, &3_000_000u64.to_le_bytes()).unwrap();
     let began = Instant::now();
     assert!(matches!(caller.ping(Duration::from_millis(5)), Err(CallError::TimedOut { .. })));
     assert!(began.elapsed() < Duration::from_secs(2));
-    drop(caller.wait(nap).unwrap());
+    drop(caller.finish(nap).unwrap());
     caller.ping(Duration::from_secs(20)).unwrap();
     assert_eq!(caller.outstanding(), 0);
     drop(server);
@@ -205,7 +206,7 @@ fn a_hand_written_loop_never_sees_control_requests() {
         let mut caller = Caller::connect(&path).unwrap();
         for number in 0..50u64 {
             caller.ping(Duration::from_secs(20)).unwrap();
-            assert_eq!(*caller.request(1, b"").unwrap(), number.to_le_bytes());
+            assert_eq!(*caller.call(1, b"").unwrap(), number.to_le_bytes());
         }
         drop(caller);
         assert_eq!(loop_of_its_own.finish(), "50", "{how}");
@@ -231,12 +232,12 @@ fn a_ping_is_not_the_one_request_that_is_served() {
     for _ in 0..10 {
         caller.ping(Duration::from_secs(20)).unwrap();
     }
-    assert_eq!(&*caller.request(1, b"first").unwrap(), b"first");
+    assert_eq!(&*caller.call(1, b"first").unwrap(), b"first");
     // However many pings come, the callee looks at its clock.
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(500) {
         caller.ping(Duration::from_secs(20)).unwrap();
     }
-    assert_eq!(&*caller.request(1, b"second").unwrap(), b"second");
+    assert_eq!(&*caller.call(1, b"second").unwrap(), b"second");
     assert!(serving.join().unwrap() > 1, "serve_once_timeout never timed out");
 }

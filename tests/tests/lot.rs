@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tachyon::{AcceptorMode, CallError, Caller, Dispatcher, Options, PollingMode, RpcServer, ServerOptions, Stopper};
+use tachyon::server::AcceptorMode;
+use tachyon::{CallError, Caller, Dispatcher, Options, PollingMode, RpcServer, ServerOptions, Stopper};
 use tachyon_tests::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,7 +27,7 @@ fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
 /// Stops a server and gives its events.
 fn stop(server: Peer, path: &Path) -> Vec<String> {
     let mut caller = Caller::connect(path).unwrap();
-    caller.request_timeout(9, b"", PATIENCE).unwrap();
+    caller.call_timeout(9, b"", PATIENCE).unwrap();
     server.finish().lines().map(str::to_owned).collect()
 }
 
@@ -37,7 +38,7 @@ fn rest() {
 
 /// Sleeps for so long in a handler.
 fn sleep(caller: &mut Caller, time: Duration) -> u64 {
-    caller.call(6, &u64::try_from(time.as_millis()).unwrap().to_le_bytes()).unwrap()
+    caller.start(6, &u64::try_from(time.as_millis()).unwrap().to_le_bytes()).unwrap()
 }
 
 #[test]
@@ -46,7 +47,7 @@ fn callers_at_rest_are_served_by_any_worker_that_is_idle() {
     let server = peer("server", &path, &["4", "64"]);
     let mut callers: Vec<_> = (0..16).map(|_| Caller::connect(&path).unwrap()).collect();
     for caller in &mut callers {
-        caller.request_timeout(1, b"here", PATIENCE).unwrap();
+        caller.call_timeout(1, b"here", PATIENCE).unwrap();
     }
     for round in 0..2 {
         rest();
@@ -56,13 +57,13 @@ fn callers_at_rest_are_served_by_any_worker_that_is_idle() {
         std::thread::sleep(Duration::from_millis(200));
         let started = Instant::now();
         for caller in idle {
-            caller.request_timeout(1, b"meanwhile", PATIENCE).unwrap();
+            caller.call_timeout(1, b"meanwhile", PATIENCE).unwrap();
         }
         assert!(started.elapsed() < SOON, "{:?} in round {round}", started.elapsed());
         // A caller that comes now is served, too.
-        Caller::connect(&path).unwrap().request_timeout(1, b"new", SOON).unwrap();
+        Caller::connect(&path).unwrap().call_timeout(1, b"new", SOON).unwrap();
         for (caller, call) in busy.iter_mut().zip(calls) {
-            drop(caller.wait_timeout(call, PATIENCE).unwrap());
+            drop(caller.finish_timeout(call, PATIENCE).unwrap());
         }
         callers.rotate_left(5);
     }
@@ -77,7 +78,7 @@ fn busy_callers_do_not_wait_behind_an_endpoint_that_is_known_as_slow() {
     let mut slow = Caller::connect(&path).unwrap();
     // From now on it is known.
     let known = sleep(&mut slow, Duration::from_millis(5));
-    drop(slow.wait_timeout(known, PATIENCE).unwrap());
+    drop(slow.finish_timeout(known, PATIENCE).unwrap());
     let over = AtomicBool::new(false);
     let worst = std::thread::scope(|scope| {
         let busy: Vec<_> = (0..3)
@@ -87,7 +88,7 @@ fn busy_callers_do_not_wait_behind_an_endpoint_that_is_known_as_slow() {
                     let mut worst = Duration::ZERO;
                     while !over.load(Ordering::Relaxed) {
                         let started = Instant::now();
-                        caller.request_timeout(1, b"busy", PATIENCE).unwrap();
+                        caller.call_timeout(1, b"busy", PATIENCE).unwrap();
                         worst = worst.max(started.elapsed());
                     }
                     worst
@@ -97,7 +98,7 @@ fn busy_callers_do_not_wait_behind_an_endpoint_that_is_known_as_slow() {
         for _ in 0..3 {
             rest();
             let call = sleep(&mut slow, SOON * 2);
-            drop(slow.wait_timeout(call, PATIENCE).unwrap());
+            drop(slow.finish_timeout(call, PATIENCE).unwrap());
         }
         over.store(true, Ordering::Relaxed);
         busy.into_iter().map(|busy| busy.join().unwrap()).max().unwrap()
@@ -125,7 +126,7 @@ fn callers_that_die_busy_or_at_rest_are_noticed() {
 
 /// Serves in this process until it is stopped.
 fn serve(path: &Path, options: ServerOptions) -> (Stopper, std::thread::JoinHandle<()>) {
-    let mut server = RpcServer::bind_with(path, options).unwrap();
+    let mut server = RpcServer::listen_with(path, options).unwrap();
     let stopper = server.stopper();
     let mut dispatcher = Dispatcher::default();
     dispatcher.register(1, "echo", <[u8]>::to_vec).unwrap();
@@ -160,9 +161,9 @@ fn no_ring_is_lost_and_no_caller_has_two_workers() {
                         let sent: Vec<u8> =
                             (number << 32 | round).to_le_bytes().into_iter().cycle().take(size).collect();
                         let endpoint = if (number + round) % 5 == 0 { 2 } else { 1 };
-                        let calls: Vec<_> = (0..=round % 3).map(|_| caller.call(endpoint, &sent).unwrap()).collect();
+                        let calls: Vec<_> = (0..=round % 3).map(|_| caller.start(endpoint, &sent).unwrap()).collect();
                         for call in calls {
-                            assert_eq!(*caller.wait_timeout(call, PATIENCE).unwrap(), *sent);
+                            assert_eq!(*caller.finish_timeout(call, PATIENCE).unwrap(), *sent);
                         }
                         if round % 50 == number {
                             std::thread::sleep(Duration::from_millis(15));
@@ -182,16 +183,16 @@ fn a_stop_tells_callers_at_rest_and_busy_ones() {
     let (stopper, serving) = serve(&path, ServerOptions::new());
     let mut callers: Vec<_> = (0..8).map(|_| Caller::connect(&path).unwrap()).collect();
     for caller in &mut callers {
-        caller.request_timeout(1, b"here", PATIENCE).unwrap();
+        caller.call_timeout(1, b"here", PATIENCE).unwrap();
     }
     rest();
     for caller in &mut callers[..4] {
-        caller.request_timeout(1, b"busy", PATIENCE).unwrap();
+        caller.call_timeout(1, b"busy", PATIENCE).unwrap();
     }
     stopper.stop();
     serving.join().unwrap();
     for caller in &mut callers {
-        let told = caller.request_timeout(1, b"late", PATIENCE).map(drop);
+        let told = caller.call_timeout(1, b"late", PATIENCE).map(drop);
         assert!(matches!(told, Err(CallError::Closed { .. })), "{told:?}");
     }
     assert_eq!(stopper.callers(), 0);

@@ -159,12 +159,12 @@ fn a_child_forked_beside_a_caller_is_refused() {
 
 fn forks_beside_a_caller(path: &Path, make: fn() -> Option<Pid>) {
     let mut caller = Caller::connect(path).unwrap();
-    let before = caller.call(ECHO, b"before").unwrap();
+    let before = caller.start(ECHO, b"before").unwrap();
     let Some(child) = make() else {
         let refusals = [
-            caller.wait(before).map(drop),
-            caller.request(ECHO, b"child").map(drop),
+            caller.finish(before).map(drop),
             caller.call(ECHO, b"child").map(drop),
+            caller.start(ECHO, b"child").map(drop),
             caller.reserve_call(ECHO, 100).map(drop),
         ];
         let mut refused = refusals.iter().filter(|refusal| matches!(refusal, Err(CallError::Forked))).count();
@@ -172,7 +172,7 @@ fn forks_beside_a_caller(path: &Path, make: fn() -> Option<Pid>) {
         // A connection of its own is refused to its own children in turn.
         let mut own = Caller::connect(path).unwrap();
         let grandchild = make();
-        refused += usize::from(grandchild.is_some() == own.request(ECHO, b"own").is_ok());
+        refused += usize::from(grandchild.is_some() == own.call(ECHO, b"own").is_ok());
         match grandchild {
             None => fork::exit(i32::try_from(refused).unwrap()),
             Some(grandchild) => refused += usize::try_from(fork::reap(grandchild).unwrap()).unwrap(),
@@ -180,6 +180,6 @@ fn forks_beside_a_caller(path: &Path, make: fn() -> Option<Pid>) {
         fork::exit(i32::try_from(refused).unwrap());
     };
     assert_eq!(fork::reap(child), Some(10), "four are refused, and the grandchild");
-    assert_eq!(&*caller.wait(before).unwrap(), b"before");
-    assert_eq!(&*caller.request(ECHO, b"parent").unwrap(), b"parent");
+    assert_eq!(&*caller.finish(before).unwrap(), b"before");
+    assert_eq!(&*caller.call(ECHO, b"parent").unwrap(), b"parent");
 }

@@ -27,8 +27,8 @@ fn callers_are_made_when_needed_and_kept() {
     assert!(pool.is_empty(), "nothing is connected, for there is no server yet");
     let _server = place.serve(4096);
     for _ in 0..10 {
-        assert_eq!(pool.request(ECHO, b"hello").unwrap(), b"hello");
-        assert_eq!(pool.request_timeout(ECHO, b"hello", Duration::from_secs(5)).unwrap(), b"hello");
+        assert_eq!(pool.call(ECHO, b"hello").unwrap(), b"hello");
+        assert_eq!(pool.call_timeout(ECHO, b"hello", Duration::from_secs(5)).unwrap(), b"hello");
     }
     assert_eq!(pool.len(), 1);
     let three = [pool.get().unwrap(), pool.get().unwrap(), pool.get().unwrap()];
@@ -50,13 +50,13 @@ fn a_caller_comes_back_clean() {
     let mut caller = pool.get().unwrap();
     caller.set_polling_mode(PollingMode::PureSpin);
     caller.set_interrupt(Some(|| true));
-    let left = caller.call(SLEEP, &30u64.to_le_bytes()).unwrap();
+    let left = caller.start(SLEEP, &30u64.to_le_bytes()).unwrap();
     drop(caller);
     let mut caller = pool.get().unwrap();
     assert_eq!(caller.outstanding(), 0);
-    assert!(matches!(caller.wait(left), Err(CallError::UnknownCorrelation(_))));
+    assert!(matches!(caller.finish(left), Err(CallError::UnknownCorrelation(_))));
     // Waits behind the forgotten call, and no hook interrupts.
-    assert_eq!(&*caller.request(ECHO, b"next user").unwrap(), b"next user");
+    assert_eq!(&*caller.call(ECHO, b"next user").unwrap(), b"next user");
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn who_waits_gets_the_next_caller() {
         let waiting: Vec<_> = (0..4u8)
             .map(|number| {
                 let pool = &pool;
-                scope.spawn(move || pool.request(ECHO, &[number]).unwrap())
+                scope.spawn(move || pool.call(ECHO, &[number]).unwrap())
             })
             .collect();
         std::thread::sleep(MOMENT);
@@ -93,7 +93,7 @@ fn threads_take_turns() {
         let call = || {
             let mut calls = 0;
             while made.fetch_add(1, Ordering::Relaxed) < 8000 {
-                assert_eq!(pool.request(ECHO, b"mine").unwrap(), b"mine");
+                assert_eq!(pool.call(ECHO, b"mine").unwrap(), b"mine");
                 calls += 1;
             }
             calls
@@ -155,7 +155,7 @@ fn a_forked_child_has_a_pool_of_its_own() {
     let place = place();
     let _server = place.serve(4096);
     let pool = pool(&place, 2);
-    let calls = |payload: &[u8]| pool.request_timeout(ECHO, payload, Duration::from_secs(10)).unwrap() == payload;
+    let calls = |payload: &[u8]| pool.call_timeout(ECHO, payload, Duration::from_secs(10)).unwrap() == payload;
     let [idle, mut used] = [pool.get().unwrap(), pool.get().unwrap()];
     drop(idle);
     let ending = in_child(|| {
@@ -169,11 +169,11 @@ fn a_forked_child_has_a_pool_of_its_own() {
     let ending = in_child(|| {
         // Both places are taken in the parent.
         let both = [pool.get().unwrap(), pool.get().unwrap()];
-        pool.len() == 2 && both.into_iter().all(|mut caller| *caller.request(ECHO, b"mine").unwrap() == *b"mine")
+        pool.len() == 2 && both.into_iter().all(|mut caller| *caller.call(ECHO, b"mine").unwrap() == *b"mine")
     });
     assert_eq!(ending, Some(0));
     let ending = in_child(|| {
-        let refused = matches!(used.request(ECHO, b"").map(drop), Err(CallError::Forked));
+        let refused = matches!(used.call(ECHO, b"").map(drop), Err(CallError::Forked));
         // Coming back in the child changes neither pool.
         drop((idle, used));
         refused && pool.is_empty() && calls(b"child")
@@ -199,12 +199,12 @@ fn a_child_is_forked_while_other_threads_use_the_pool() {
                 }
             });
         }
-        let call = || *pool.request_timeout(ECHO, b"child", Duration::from_secs(10)).unwrap() == *b"child";
+        let call = || *pool.call_timeout(ECHO, b"child", Duration::from_secs(10)).unwrap() == *b"child";
         let endings: Vec<_> = (0..50).map(|_| in_child(call)).collect();
         over.store(true, Ordering::Relaxed);
         assert!(endings.iter().all(|&ending| ending == Some(0)), "{endings:?}");
     });
-    assert_eq!(pool.request(ECHO, b"parent").unwrap(), b"parent");
+    assert_eq!(pool.call(ECHO, b"parent").unwrap(), b"parent");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_hook_that_forks_leaves_the_child_its_turn() {
     let pool = Pool::new(place.socket(), &Options::new().interrupt(hook), &PoolOptions::new().max(1));
     let _held = pool.get().unwrap();
     CHILD.store(DUE, Ordering::Relaxed);
-    let waited = pool.get_timeout(Duration::from_millis(500)).map(|mut caller| caller.request(ECHO, b"").is_ok());
+    let waited = pool.get_timeout(Duration::from_millis(500)).map(|mut caller| caller.call(ECHO, b"").is_ok());
     let child = CHILD.load(Ordering::Relaxed);
     if child == HERE {
         fork::exit(i32::from(!matches!(waited, Ok(true))));
@@ -268,19 +268,19 @@ fn broken_callers_are_thrown_away() {
     let server = place.serve(4096);
     {
         let (mut first, mut second) = (pool.get().unwrap(), pool.get().unwrap());
-        drop(first.request(ECHO, b"").unwrap());
+        drop(first.call(ECHO, b"").unwrap());
         server.kill();
-        assert!(matches!(second.request(ECHO, b"").map(drop), Err(CallError::PeerDead { .. })));
+        assert!(matches!(second.call(ECHO, b"").map(drop), Err(CallError::PeerDead { .. })));
     }
     assert_eq!(pool.len(), 0, "neither is kept");
     let server = place.serve(4096);
     drop((pool.get().unwrap(), pool.get().unwrap()));
     assert_eq!(pool.len(), 2);
-    assert_eq!(pool.request(STOP, b"").unwrap(), b"");
+    assert_eq!(pool.call(STOP, b"").unwrap(), b"");
     server.finish();
     let _server = place.serve(4096);
     // Both lay idle while their server went.
-    assert_eq!(pool.request(ECHO, b"new").unwrap(), b"new");
+    assert_eq!(pool.call(ECHO, b"new").unwrap(), b"new");
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn eight_threads_share_three_callers_while_a_server_is_killed() {
                 scope.spawn(move || {
                     let (mut answered, mut lost) = (Vec::new(), 0);
                     for number in thread * PER_THREAD..(thread + 1) * PER_THREAD {
-                        match pool.request(RECORD, &number.to_le_bytes()) {
+                        match pool.call(RECORD, &number.to_le_bytes()) {
                             Ok(reply) => {
                                 assert_eq!(reply, number.to_le_bytes());
                                 answered.push(number);

@@ -4,9 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tachyon::{
-    CallError, Callee, Caller, Dispatcher, ErrorKind, MSG_TYPE_ERROR, PollingMode, RpcBus, ServeError, State,
-};
+use tachyon::type_id::MSG_TYPE_ERROR;
+use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, PollingMode, RpcBus, ServeError, State};
 use tachyon_tests::{Peer, length, message};
 
 fn socket() -> (tempfile::TempDir, PathBuf) {
@@ -25,7 +24,7 @@ fn callee(path: &Path) -> Peer {
 }
 
 fn assert_echoes(caller: &mut Caller) {
-    assert_eq!(&*caller.request(1, b"still usable").unwrap(), b"still usable");
+    assert_eq!(&*caller.call(1, b"still usable").unwrap(), b"still usable");
 }
 
 #[test]
@@ -36,7 +35,7 @@ fn every_size_comes_back() {
         let mut caller = Caller::connect(&path).unwrap();
         for number in 0..2000 {
             let sent = message(number, length(number, 4096));
-            assert_eq!(*caller.request(1, &sent).unwrap(), *sent);
+            assert_eq!(*caller.call(1, &sent).unwrap(), *sent);
         }
         assert_eq!(caller.outstanding(), 0);
         drop(caller);
@@ -67,10 +66,10 @@ fn replies_in_any_order_reach_their_call() {
     let (_folder, path) = socket();
     let callee = peer("reversing_callee", &path, &["100"]);
     let mut caller = Caller::connect(&path).unwrap();
-    let calls: Vec<_> = (0..100u16).map(|number| caller.call(number, &number.to_le_bytes()).unwrap()).collect();
+    let calls: Vec<_> = (0..100u16).map(|number| caller.start(number, &number.to_le_bytes()).unwrap()).collect();
     assert_eq!(calls, (1..=100).collect::<Vec<u64>>());
     for (number, call) in (0u16..).zip(calls) {
-        let reply = caller.wait(call).unwrap();
+        let reply = caller.finish(call).unwrap();
         assert_eq!((reply.correlation_id(), reply.msg_type()), (call, number));
         assert_eq!(*reply, number.to_le_bytes());
     }
@@ -83,10 +82,10 @@ fn ten_thousand_calls_pipeline_through_four_kilobytes() {
     let (_folder, path) = socket();
     let callee = callee(&path);
     let mut caller = Caller::connect(&path).unwrap();
-    let calls: Vec<_> = (0..10_000u64).map(|number| caller.call(1, &message(number, 50)).unwrap()).collect();
+    let calls: Vec<_> = (0..10_000u64).map(|number| caller.start(1, &message(number, 50)).unwrap()).collect();
     assert_eq!(caller.outstanding(), 10_000);
     for (number, call) in (0..).zip(calls) {
-        assert_eq!(*caller.wait(call).unwrap(), *message(number, 50));
+        assert_eq!(*caller.finish(call).unwrap(), *message(number, 50));
     }
     assert_eq!(caller.outstanding(), 0);
     drop(caller);
@@ -106,7 +105,7 @@ fn every_failure_is_answered_and_the_bus_stays_usable() {
             (3, ErrorKind::HandlerFailed),
             (4, ErrorKind::ReplyTooLarge),
         ] {
-            let error = match caller.request(msg_type, b"abc") {
+            let error = match caller.call(msg_type, b"abc") {
                 Err(CallError::Remote(error)) => error,
                 other => panic!("{msg_type}: {other:?}"),
             };
@@ -114,8 +113,8 @@ fn every_failure_is_answered_and_the_bus_stays_usable() {
             assert_eq!(error.text, "", "{error:?}");
             assert_echoes(&mut caller);
 
-            let call = caller.call(msg_type, b"abc").unwrap();
-            let reply = caller.wait(call).unwrap();
+            let call = caller.start(msg_type, b"abc").unwrap();
+            let reply = caller.finish(call).unwrap();
             assert_eq!(reply.msg_type(), MSG_TYPE_ERROR);
             assert_eq!(*reply, msg_type.to_be_bytes());
         }
@@ -130,19 +129,19 @@ fn bad_arguments_are_refused_before_anything_is_sent() {
     let (_folder, path) = socket();
     let callee = callee(&path);
     let mut caller = Caller::connect(&path).unwrap();
-    assert!(matches!(caller.call(MSG_TYPE_ERROR, b""), Err(CallError::ReservedMsgType)));
-    assert!(matches!(caller.call(1, &[0; 4097]), Err(CallError::TooLarge { size: 4097, max: 4096 })));
-    assert!(matches!(caller.wait(0), Err(CallError::UnknownCorrelation(0))));
-    assert!(matches!(caller.wait(7), Err(CallError::UnknownCorrelation(7))));
-    let call = caller.call(1, b"x").unwrap();
-    drop(caller.wait(call).unwrap());
-    assert!(matches!(caller.wait(call), Err(CallError::UnknownCorrelation(_))), "waited for twice");
+    assert!(matches!(caller.start(MSG_TYPE_ERROR, b""), Err(CallError::ReservedMsgType)));
+    assert!(matches!(caller.start(1, &[0; 4097]), Err(CallError::TooLarge { size: 4097, max: 4096 })));
+    assert!(matches!(caller.finish(0), Err(CallError::UnknownCorrelation(0))));
+    assert!(matches!(caller.finish(7), Err(CallError::UnknownCorrelation(7))));
+    let call = caller.start(1, b"x").unwrap();
+    drop(caller.finish(call).unwrap());
+    assert!(matches!(caller.finish(call), Err(CallError::UnknownCorrelation(_))), "waited for twice");
     let guard = caller.reserve_call(1, 10).unwrap();
     assert!(guard.commit(11).is_err());
     let mut guard = caller.reserve_call(1, 10).unwrap();
     guard[..2].copy_from_slice(b"ok");
     let call = guard.commit(2).unwrap();
-    assert_eq!(&*caller.wait(call).unwrap(), b"ok");
+    assert_eq!(&*caller.finish(call).unwrap(), b"ok");
     assert_echoes(&mut caller);
     drop(callee);
 }
@@ -153,16 +152,16 @@ fn a_late_reply_is_dropped() {
     let callee = callee(&path);
     let mut caller = Caller::connect(&path).unwrap();
     for round in 0..5u64 {
-        let slow = caller.request_timeout(6, &(60 + round).to_le_bytes(), Duration::from_millis(20)).map(drop);
+        let slow = caller.call_timeout(6, &(60 + round).to_le_bytes(), Duration::from_millis(20)).map(drop);
         assert!(matches!(slow, Err(CallError::TimedOut { .. })), "{slow:?}");
         assert_eq!(caller.outstanding(), 0);
         assert_echoes(&mut caller);
     }
-    let call = caller.call(6, &30u64.to_le_bytes()).unwrap();
-    assert!(caller.try_wait(call).unwrap().is_none());
+    let call = caller.start(6, &30u64.to_le_bytes()).unwrap();
+    assert!(caller.try_finish(call).unwrap().is_none());
     assert!(caller.forget(call));
     assert!(!caller.forget(call));
-    assert!(matches!(caller.wait(call), Err(CallError::UnknownCorrelation(_))));
+    assert!(matches!(caller.finish(call), Err(CallError::UnknownCorrelation(_))));
     assert_echoes(&mut caller);
     drop(caller);
     callee.finish();
@@ -173,18 +172,18 @@ fn a_callee_that_closes_or_dies_ends_the_wait() {
     let (_folder, path) = socket();
     let closing = peer("closing_callee", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
-    assert!(matches!(caller.request(1, b""), Err(CallError::Closed { .. })));
-    assert!(matches!(caller.request(1, b""), Err(CallError::Closed { .. })));
+    assert!(matches!(caller.call(1, b""), Err(CallError::Closed { .. })));
+    assert!(matches!(caller.call(1, b""), Err(CallError::Closed { .. })));
     closing.finish();
 
     let (_folder, path) = socket();
     let exiting = callee(&path);
     let mut caller = Caller::connect(&path).unwrap();
-    let before = caller.call(1, b"answered before the end").unwrap();
-    let last = caller.call(5, b"").unwrap();
-    assert!(matches!(caller.wait(last), Err(CallError::PeerDead { .. })));
-    assert_eq!(&*caller.wait(before).unwrap(), b"answered before the end");
-    assert!(matches!(caller.call(1, b""), Err(CallError::PeerDead { .. })));
+    let before = caller.start(1, b"answered before the end").unwrap();
+    let last = caller.start(5, b"").unwrap();
+    assert!(matches!(caller.finish(last), Err(CallError::PeerDead { .. })));
+    assert_eq!(&*caller.finish(before).unwrap(), b"answered before the end");
+    assert!(matches!(caller.start(1, b""), Err(CallError::PeerDead { .. })));
     exiting.finish();
 
     for mode in [PollingMode::Park, PollingMode::Adaptive, PollingMode::PureSpin] {
@@ -192,7 +191,7 @@ fn a_callee_that_closes_or_dies_ends_the_wait() {
         let killed = callee(&path);
         let mut caller = Caller::connect(&path).unwrap();
         caller.set_polling_mode(mode);
-        let waiter = std::thread::spawn(move || caller.request(6, &60_000u64.to_le_bytes()).map(drop));
+        let waiter = std::thread::spawn(move || caller.call(6, &60_000u64.to_le_bytes()).map(drop));
         std::thread::sleep(Duration::from_millis(50));
         let at = Instant::now();
         killed.kill();
@@ -227,10 +226,10 @@ fn a_full_reverse_ring_makes_the_callee_wait_not_fail() {
     let callee = peer("callee", &path, &["65536", "64", "adaptive", "no text"]);
     let mut caller = Caller::connect(&path).unwrap();
     // 64 slots each way hold 64 replies; the rest wait in the callee until this side takes some.
-    let calls: Vec<_> = (0..1000u64).map(|number| caller.call(1, &message(number, 64)).unwrap()).collect();
+    let calls: Vec<_> = (0..1000u64).map(|number| caller.start(1, &message(number, 64)).unwrap()).collect();
     std::thread::sleep(Duration::from_millis(20));
     for (number, call) in (0..).zip(calls) {
-        assert_eq!(*caller.wait(call).unwrap(), *message(number, 64));
+        assert_eq!(*caller.finish(call).unwrap(), *message(number, 64));
     }
     drop(caller);
     callee.finish();
@@ -279,7 +278,7 @@ fn a_server_serves_requests_although_their_caller_is_gone() {
     for (then, reverse) in [("hang", 4096), ("hang", 128), ("close", 4096), ("close", 128)] {
         let (_folder, path) = socket();
         let options = tachyon::ServerOptions::new().ring_sizes(1 << 16, reverse);
-        let mut server = tachyon::RpcServer::bind_with(&path, options).unwrap();
+        let mut server = tachyon::RpcServer::listen_with(&path, options).unwrap();
         let stopper = server.stopper();
         let served = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
         let counted = std::sync::Arc::clone(&served);
@@ -347,15 +346,15 @@ fn a_reply_whose_wait_was_interrupted_is_not_lost() {
     });
     let mut caller = Caller::connect(&path).unwrap();
     // A ring that holds one reply of this length: the second one waits, and its wait is interrupted many times.
-    let calls: Vec<_> = (0..20u64).map(|number| caller.call(1, &message(number, 60)).unwrap()).collect();
-    let failed = caller.call(2, b"").unwrap();
+    let calls: Vec<_> = (0..20u64).map(|number| caller.start(1, &message(number, 60)).unwrap()).collect();
+    let failed = caller.start(2, b"").unwrap();
     INTERRUPTED.store(true, std::sync::atomic::Ordering::Relaxed);
     std::thread::sleep(Duration::from_millis(150));
     INTERRUPTED.store(false, std::sync::atomic::Ordering::Relaxed);
     for (number, call) in (0..).zip(calls) {
-        assert_eq!(*caller.wait_timeout(call, Duration::from_secs(10)).unwrap(), *message(number, 60));
+        assert_eq!(*caller.finish_timeout(call, Duration::from_secs(10)).unwrap(), *message(number, 60));
     }
-    assert!(caller.wait_timeout(failed, Duration::from_secs(10)).unwrap().error().is_some());
+    assert!(caller.finish_timeout(failed, Duration::from_secs(10)).unwrap().error().is_some());
     drop(caller);
     let (end, interruptions) = callee.join().unwrap();
     end.unwrap();
@@ -367,11 +366,11 @@ fn a_flood_of_other_replies_does_not_outlast_a_deadline() {
     let (_folder, path) = socket();
     let callee = peer("flooding_callee", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
-    let call = caller.call(1, b"").unwrap();
-    drop(caller.wait(call).unwrap());
-    let call = caller.call(1, b"").unwrap();
+    let call = caller.start(1, b"").unwrap();
+    drop(caller.finish(call).unwrap());
+    let call = caller.start(1, b"").unwrap();
     let started = Instant::now();
-    assert!(matches!(caller.wait_timeout(call, Duration::from_millis(100)), Err(CallError::TimedOut { .. })));
+    assert!(matches!(caller.finish_timeout(call, Duration::from_millis(100)), Err(CallError::TimedOut { .. })));
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     callee.kill();
 }

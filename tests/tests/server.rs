@@ -22,7 +22,7 @@ fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
 /// Stops a server and gives its events.
 fn stop(server: Peer, path: &Path) -> Vec<String> {
     let mut caller = Caller::connect(path).unwrap();
-    caller.request(9, b"").unwrap();
+    caller.call(9, b"").unwrap();
     server.finish().lines().map(str::to_owned).collect()
 }
 
@@ -67,17 +67,17 @@ fn callers_that_die_leave_nothing_behind() {
     let (_folder, path) = socket();
     let server = peer("server", &path, &["1", "64"]);
     let mut steady = Caller::connect(&path).unwrap();
-    steady.request(1, b"first").unwrap();
+    steady.call(1, b"first").unwrap();
     let before = footprint(&server);
     for round in 0..5 {
         let idle: Vec<_> = (0..4).map(|_| peer("idle_caller", &path, &[])).collect();
         let busy: Vec<_> = (0..2).map(|_| peer("pipelining_caller", &path, &[])).collect();
         std::thread::sleep(Duration::from_millis(30 + round * 10));
-        steady.request(1, b"meanwhile").unwrap();
+        steady.call(1, b"meanwhile").unwrap();
         for caller in idle.into_iter().chain(busy) {
             caller.kill();
         }
-        steady.request(1, b"after").unwrap();
+        steady.call(1, b"after").unwrap();
     }
     assert_settles(&server, before);
     drop(steady);
@@ -92,14 +92,14 @@ fn a_caller_that_takes_no_replies_keeps_nobody_waiting() {
     let server = peer("server", &path, &["1", "64"]);
     let mut deaf = Caller::connect(&path).unwrap();
     // More replies than the reverse ring holds, and nobody takes them.
-    let calls: Vec<_> = (0..100).map(|_| deaf.call_timeout(1, &[7; 1000], Duration::from_millis(200))).collect();
+    let calls: Vec<_> = (0..100).map(|_| deaf.start_timeout(1, &[7; 1000], Duration::from_millis(200))).collect();
     assert!(calls.iter().filter(|call| call.is_ok()).count() > 64);
     let mut polite = Caller::connect(&path).unwrap();
     for _ in 0..100 {
-        polite.request_timeout(1, b"hello", Duration::from_secs(5)).unwrap();
+        polite.call_timeout(1, b"hello", Duration::from_secs(5)).unwrap();
     }
     for call in calls.into_iter().flatten() {
-        assert_eq!(*deaf.wait_timeout(call, Duration::from_secs(5)).unwrap(), [7; 1000]);
+        assert_eq!(*deaf.finish_timeout(call, Duration::from_secs(5)).unwrap(), [7; 1000]);
     }
     drop((deaf, polite));
     stop(server, &path);
@@ -118,7 +118,7 @@ fn clients_that_are_no_callers_are_dropped_and_nobody_notices() {
     let (_folder, path) = socket();
     let server = peer("server", &path, &["1", "64"]);
     let mut steady = Caller::connect(&path).unwrap();
-    steady.request(1, b"first").unwrap();
+    steady.call(1, b"first").unwrap();
     let before = footprint(&server);
     let silent: Vec<_> = (0..100).map(|_| client(&path)).collect();
     let garbled = client(&path);
@@ -127,10 +127,10 @@ fn clients_that_are_no_callers_are_dropped_and_nobody_notices() {
     rustix::net::send(&half, b"TCHY\x01", SendFlags::empty()).unwrap();
     let started = Instant::now();
     for _ in 0..50 {
-        steady.request_timeout(1, b"meanwhile", Duration::from_secs(5)).unwrap();
+        steady.call_timeout(1, b"meanwhile", Duration::from_secs(5)).unwrap();
     }
     let mut another = Caller::connect(&path).unwrap();
-    another.request_timeout(1, b"another", Duration::from_secs(5)).unwrap();
+    another.call_timeout(1, b"another", Duration::from_secs(5)).unwrap();
     assert!(started.elapsed() < Duration::from_secs(4));
     for client in silent.iter().chain([&garbled, &half]) {
         let mut buffer = [0; 256];
@@ -163,7 +163,7 @@ fn limits_are_told_to_those_they_keep_out() {
     let modest = Options::new().ring_sizes(1 << 10, 1 << 20);
     let mut first = Caller::connect_with(&path, &modest).unwrap();
     assert_eq!(first.max_len(), 1 << 10);
-    first.request(1, b"x").unwrap();
+    first.call(1, b"x").unwrap();
     let second = Caller::connect(&path).unwrap();
     let error = Caller::connect(&path).unwrap_err();
     assert!(matches!(error, ConnectError::Busy { .. }), "{error:?}");
@@ -188,15 +188,15 @@ fn a_stop_answers_everyone() {
     let server = peer("server", &path, &["1", "8"]);
     let mut caller = Caller::connect(&path).unwrap();
     let mut stopping = Caller::connect(&path).unwrap();
-    let busy = caller.call(6, &300u64.to_le_bytes()).unwrap();
-    let stopped = stopping.call(9, b"").unwrap();
+    let busy = caller.start(6, &300u64.to_le_bytes()).unwrap();
+    let stopped = stopping.start(9, b"").unwrap();
     // As many as the ring holds: one that waits for room when the server stops is not sent.
-    let queued: Vec<_> = (0..200).map(|_| caller.call(1, b"queued").unwrap()).collect();
-    stopping.wait_timeout(stopped, Duration::from_secs(5)).unwrap();
-    assert_eq!(*caller.wait(busy).unwrap(), 300u64.to_le_bytes(), "what was being handled is finished");
+    let queued: Vec<_> = (0..200).map(|_| caller.start(1, b"queued").unwrap()).collect();
+    stopping.finish_timeout(stopped, Duration::from_secs(5)).unwrap();
+    assert_eq!(*caller.finish(busy).unwrap(), 300u64.to_le_bytes(), "what was being handled is finished");
     let mut refused = 0;
     for call in queued {
-        let reply = caller.wait_timeout(call, Duration::from_secs(5)).unwrap();
+        let reply = caller.finish_timeout(call, Duration::from_secs(5)).unwrap();
         match reply.error() {
             None => assert_eq!(&*reply, b"queued"),
             Some(error) => {
@@ -207,7 +207,7 @@ fn a_stop_answers_everyone() {
     }
     assert!(refused > 0, "nothing was refused");
     server.finish();
-    assert!(matches!(caller.request(1, b"late").map(drop), Err(CallError::Closed { .. })));
+    assert!(matches!(caller.call(1, b"late").map(drop), Err(CallError::Closed { .. })));
     assert!(!path.exists());
 }
 
@@ -218,7 +218,7 @@ fn idle_callers_cost_no_processor_time() {
     let callers: Vec<_> = (0..50)
         .map(|_| {
             let mut caller = Caller::connect(&path).unwrap();
-            caller.request(1, b"here").unwrap();
+            caller.call(1, b"here").unwrap();
             caller
         })
         .collect();
@@ -241,9 +241,9 @@ fn workers_handle_callers_side_by_side() {
     let server = peer("server", &path, &["4", "16"]);
     let mut callers: Vec<_> = (0..4).map(|_| Caller::connect(&path).unwrap()).collect();
     let started = Instant::now();
-    let calls: Vec<_> = callers.iter_mut().map(|caller| caller.call(6, &1500u64.to_le_bytes()).unwrap()).collect();
+    let calls: Vec<_> = callers.iter_mut().map(|caller| caller.start(6, &1500u64.to_le_bytes()).unwrap()).collect();
     for (caller, call) in callers.iter_mut().zip(calls) {
-        drop(caller.wait(call).unwrap());
+        drop(caller.finish(call).unwrap());
     }
     assert!(started.elapsed() < Duration::from_millis(4500), "{:?}; 6 s in a row", started.elapsed());
     drop(callers);
@@ -253,11 +253,11 @@ fn workers_handle_callers_side_by_side() {
 #[test]
 fn a_server_that_is_never_served_frees_its_path() {
     let (_folder, path) = socket();
-    let server = RpcServer::bind(&path).unwrap();
-    assert!(RpcServer::bind(&path).unwrap_err().to_string().contains("server.sock"));
+    let server = RpcServer::listen(&path).unwrap();
+    assert!(RpcServer::listen(&path).unwrap_err().to_string().contains("server.sock"));
     assert_eq!(server.path(), Some(path.as_path()));
     drop(server);
     assert!(!path.exists());
-    let error = RpcServer::bind_with(&path, ServerOptions::new().ring_sizes(3, 4096)).unwrap_err();
+    let error = RpcServer::listen_with(&path, ServerOptions::new().ring_sizes(3, 4096)).unwrap_err();
     assert!(error.to_string().contains("power of two"), "{error}");
 }

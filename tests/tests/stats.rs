@@ -107,10 +107,10 @@ fn an_observer_sees_what_was_called() {
         }
         let mut caller = Caller::connect(place.socket()).unwrap();
         for _ in 0..10 {
-            assert!(matches!(caller.request(2, b"four"), Err(CallError::Remote(_))));
+            assert!(matches!(caller.call(2, b"four"), Err(CallError::Remote(_))));
         }
         for _ in 0..5 {
-            assert!(matches!(caller.request(77, b""), Err(CallError::Remote(_))));
+            assert!(matches!(caller.call(77, b""), Err(CallError::Remote(_))));
         }
         // Counted after its reply, so a second one is answered when the first has been.
         caller.ping(PATIENCE).unwrap();
@@ -150,7 +150,7 @@ fn durations_are_those_of_the_handler() {
     let mut caller = Caller::connect(place.socket()).unwrap();
     for call in 0..100 {
         let micros: u64 = if call < 90 { 2_000 } else { 30_000 };
-        caller.request(3, &micros.to_le_bytes()).unwrap();
+        caller.call(3, &micros.to_le_bytes()).unwrap();
     }
     caller.ping(PATIENCE).unwrap();
     let seen = place.observe();
@@ -172,7 +172,7 @@ fn two_looks_make_a_rate() {
             let began = Instant::now();
             let mut calls = 0u32;
             while began.elapsed() < Duration::from_millis(900) {
-                caller.request(3, &500u64.to_le_bytes()).unwrap();
+                caller.call(3, &500u64.to_le_bytes()).unwrap();
                 calls += 1;
             }
             f64::from(calls) / began.elapsed().as_secs_f64()
@@ -192,7 +192,7 @@ fn full_rings_are_seen() {
     let mut caller = Caller::connect(place.socket()).unwrap();
     // 64 KiB make 256 slots, which replies that are not taken fill.
     for _ in 0..200 {
-        caller.call(1, b"x").unwrap();
+        caller.start(1, b"x").unwrap();
     }
     let began = Instant::now();
     loop {
@@ -224,7 +224,7 @@ fn a_server_that_ends_is_no_longer_listed() {
     assert!(seen[0].starts_with("refused: no live server of this user"), "{seen:?}");
 
     let mut server = place.serve("2");
-    Caller::connect(place.socket()).unwrap().request(9, b"").unwrap();
+    Caller::connect(place.socket()).unwrap().call(9, b"").unwrap();
     assert_eq!(server.line(), "stopped");
     assert_eq!((place.list(), place.files()), (vec![], 0));
 }
@@ -233,10 +233,10 @@ fn a_server_that_ends_is_no_longer_listed() {
 fn a_server_without_statistics_is_not_listed() {
     let place = Place::new();
     let mut server = place.start("server", &place.socket(), &["1", "not counted"]);
-    Caller::connect(place.socket()).unwrap().request(1, b"here").unwrap();
+    Caller::connect(place.socket()).unwrap().call(1, b"here").unwrap();
     assert!(place.list().is_empty());
     assert!(!place.registry().exists());
-    Caller::connect(place.socket()).unwrap().request(9, b"").unwrap();
+    Caller::connect(place.socket()).unwrap().call(9, b"").unwrap();
     assert_eq!(server.line(), "stopped");
 }
 
@@ -268,7 +268,7 @@ fn a_registry_that_is_not_ours_alone_is_refused_and_the_server_serves() {
         let place = Place::new();
         let why = spoil(&place);
         let mut server = place.start("server", &place.socket(), &["1", "counted"]);
-        Caller::connect(place.socket()).unwrap().request(1, b"served all the same").unwrap();
+        Caller::connect(place.socket()).unwrap().call(1, b"served all the same").unwrap();
         let trouble = server.line();
         assert!(trouble.starts_with("trouble: ") && trouble.contains(why), "{trouble}");
         assert!(place.list()[0].contains(why));

@@ -48,7 +48,7 @@ impl Server {
     fn start(workers: usize, stop_timeout: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("server.sock");
-        let mut server = RpcServer::bind_with(&path, ServerOptions::new().stop_timeout(stop_timeout)).unwrap();
+        let mut server = RpcServer::listen_with(&path, ServerOptions::new().stop_timeout(stop_timeout)).unwrap();
         let stopper = server.stopper();
         let (begin, begins) = channel();
         let begun = Arc::new(AtomicUsize::new(0));
@@ -102,7 +102,7 @@ impl Server {
 }
 
 fn kind(caller: &mut Caller, call: u64) -> (ErrorKind, u16) {
-    let error = caller.wait_timeout(call, PATIENCE).unwrap().error().unwrap();
+    let error = caller.finish_timeout(call, PATIENCE).unwrap().error().unwrap();
     (error.kind, error.msg_type)
 }
 
@@ -114,7 +114,7 @@ fn a_stop_begins_nothing_and_counts_what_took_too_long() {
         for caller in &mut callers {
             caller.ping(PATIENCE).unwrap();
         }
-        let calls: Vec<_> = callers.iter_mut().map(|caller| caller.call(1, b"").unwrap()).collect();
+        let calls: Vec<_> = callers.iter_mut().map(|caller| caller.start(1, b"").unwrap()).collect();
         for _ in 0..workers.max(1) {
             server.begins.recv_timeout(PATIENCE).unwrap();
         }
@@ -122,7 +122,7 @@ fn a_stop_begins_nothing_and_counts_what_took_too_long() {
         server.stopper.stop();
         let mut answered = 0;
         for (caller, call) in callers.iter_mut().zip(calls) {
-            let reply = caller.wait_timeout(call, PATIENCE).unwrap();
+            let reply = caller.finish_timeout(call, PATIENCE).unwrap();
             match reply.error() {
                 None => answered += 1,
                 Some(error) => assert_eq!((error.kind, error.msg_type), (ErrorKind::Stopping, 1)),
@@ -145,10 +145,10 @@ fn handlers_that_end_in_time_are_no_error() {
     for workers in [0, 1, 2] {
         let server = Server::start(workers, PATIENCE);
         let mut caller = server.caller();
-        let call = caller.call(1, b"").unwrap();
+        let call = caller.start(1, b"").unwrap();
         server.begins.recv_timeout(PATIENCE).unwrap();
         server.stopper.stop();
-        assert_eq!(caller.wait_timeout(call, PATIENCE).unwrap().error(), None);
+        assert_eq!(caller.finish_timeout(call, PATIENCE).unwrap().error(), None);
         server.serving.join().unwrap().unwrap();
     }
 }
@@ -208,15 +208,15 @@ fn callers_that_have_connected_are_told() {
 fn async_handlers_are_cancelled_when_their_time_is_over() {
     let server = Server::start(0, Duration::from_millis(200));
     let mut caller = server.caller();
-    let quick = caller.call(3, &100u64.to_le_bytes()).unwrap();
-    let endless = caller.call(3, &3_600_000u64.to_le_bytes()).unwrap();
+    let quick = caller.start(3, &100u64.to_le_bytes()).unwrap();
+    let endless = caller.start(3, &3_600_000u64.to_le_bytes()).unwrap();
     for _ in 0..2 {
         server.begins.recv_timeout(PATIENCE).unwrap();
     }
     server.stopper.stop();
-    let late = caller.call(3, &0u64.to_le_bytes()).unwrap();
+    let late = caller.start(3, &0u64.to_le_bytes()).unwrap();
     assert_eq!(kind(&mut caller, late), (ErrorKind::Stopping, 3));
-    assert_eq!(caller.wait_timeout(quick, PATIENCE).unwrap().error(), None);
+    assert_eq!(caller.finish_timeout(quick, PATIENCE).unwrap().error(), None);
     assert_eq!(kind(&mut caller, endless), (ErrorKind::Cancelled, 3));
     server.serving.join().unwrap().unwrap();
 }
@@ -225,7 +225,7 @@ fn async_handlers_are_cancelled_when_their_time_is_over() {
 fn async_handlers_that_do_not_await_are_left() {
     let server = Server::start(0, Duration::from_millis(50));
     let mut caller = server.caller();
-    let call = caller.call(4, b"").unwrap();
+    let call = caller.start(4, b"").unwrap();
     caller.ping(PATIENCE).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     let stopped = Instant::now();
@@ -241,16 +241,16 @@ fn an_async_handler_does_not_begin_after_a_stop() {
     let server = Server::start(0, PATIENCE);
     let mut caller = server.caller();
     // The task of the first waits for its turn behind the second, which keeps the thread that serves.
-    let waiting = caller.call(3, &0u64.to_le_bytes()).unwrap();
-    let sleeping = caller.call(1, b"").unwrap();
+    let waiting = caller.start(3, &0u64.to_le_bytes()).unwrap();
+    let sleeping = caller.start(1, b"").unwrap();
     while server.begun.load(Ordering::Relaxed) == 0 {
         std::thread::sleep(Duration::from_millis(1));
     }
     server.stopper.stop();
-    let reply = caller.wait_timeout(waiting, PATIENCE).unwrap();
+    let reply = caller.finish_timeout(waiting, PATIENCE).unwrap();
     // Unless another thread of the runtime came to it before.
     assert!(reply.error().is_none_or(|error| (error.kind, error.msg_type) == (ErrorKind::Stopping, 3)));
     drop(reply);
-    assert_eq!(caller.wait_timeout(sleeping, PATIENCE).unwrap().error(), None);
+    assert_eq!(caller.finish_timeout(sleeping, PATIENCE).unwrap().error(), None);
     server.serving.join().unwrap().unwrap();
 }

@@ -62,7 +62,7 @@ fn a_caller_whose_clock_is_ahead_is_told() {
     assert_eq!(connect(&mut ahead(env!("CARGO_BIN_EXE_victim")), &path), "connect OtherTimeNamespace");
     // The server serves callers of its own time.
     let mut caller = Caller::connect(&path).unwrap();
-    assert_eq!(*caller.request_timeout(1, b"here", PATIENCE).unwrap(), *b"here");
+    assert_eq!(*caller.call_timeout(1, b"here", PATIENCE).unwrap(), *b"here");
 }
 
 #[test]
@@ -118,13 +118,13 @@ fn deadlines_hold() {
     let place = Place::new(env!("CARGO_BIN_EXE_service"));
     let _server = place.serve(4096);
     let mut caller = Caller::connect(place.socket()).unwrap();
-    let slow = caller.call(SLEEP, &200_u64.to_le_bytes()).unwrap();
-    let late = caller.call_timeout(RECORD, &1_u64.to_le_bytes(), Duration::from_millis(5)).unwrap();
-    let timely = caller.call_timeout(RECORD, &2_u64.to_le_bytes(), Duration::from_mins(1)).unwrap();
-    drop(caller.wait(slow).unwrap());
-    assert_eq!(caller.wait(late).unwrap().error().unwrap().kind, ErrorKind::DeadlinePassed);
-    assert_eq!(*caller.wait(timely).unwrap(), 2_u64.to_le_bytes());
+    let slow = caller.start(SLEEP, &200_u64.to_le_bytes()).unwrap();
+    let late = caller.start_timeout(RECORD, &1_u64.to_le_bytes(), Duration::from_millis(5)).unwrap();
+    let timely = caller.start_timeout(RECORD, &2_u64.to_le_bytes(), Duration::from_mins(1)).unwrap();
+    drop(caller.finish(slow).unwrap());
+    assert_eq!(caller.finish(late).unwrap().error().unwrap().kind, ErrorKind::DeadlinePassed);
+    assert_eq!(*caller.finish(timely).unwrap(), 2_u64.to_le_bytes());
     assert_eq!(place.executed(), [2]);
-    let unanswered = caller.request_timeout(SLEEP, &60_000_u64.to_le_bytes(), Duration::from_millis(50)).map(drop);
+    let unanswered = caller.call_timeout(SLEEP, &60_000_u64.to_le_bytes(), Duration::from_millis(50)).map(drop);
     assert!(matches!(unanswered, Err(CallError::TimedOut { .. })), "{unanswered:?}");
 }

@@ -4,8 +4,9 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use tachyon::aio::AsyncCaller;
-use tachyon::{CallError, ConnectError, ErrorKind, MSG_TYPE_ERROR, Options, PollingMode};
+use tachyon::AsyncCaller;
+use tachyon::type_id::MSG_TYPE_ERROR;
+use tachyon::{CallError, ConnectError, ErrorKind, Options, PollingMode};
 use tachyon_tests::service::{ECHO, Place, RECORD, RECORD_AND_DIE_ONCE, SLEEP, STOP};
 use tachyon_tests::{length, message};
 use tokio::task::JoinSet;
@@ -23,7 +24,7 @@ fn in_both<F: Future<Output = ()>>(test: impl Fn() -> F) {
 }
 
 async fn assert_echoes(caller: &AsyncCaller) {
-    assert_eq!(caller.request(ECHO, b"still usable").await.unwrap(), b"still usable");
+    assert_eq!(caller.call(ECHO, b"still usable").await.unwrap(), b"still usable");
 }
 
 #[test]
@@ -39,7 +40,7 @@ fn a_thousand_calls_are_in_flight_together() {
                 let caller = caller.clone();
                 tasks.spawn(async move {
                     let sent = message(number, length(number + round, 500));
-                    assert_eq!(caller.request(ECHO, &sent).await.unwrap(), sent, "{number}");
+                    assert_eq!(caller.call(ECHO, &sent).await.unwrap(), sent, "{number}");
                 });
             }
             let mut done = 0;
@@ -64,16 +65,16 @@ fn every_size_and_every_mode_comes_back() {
             for number in 0..1000 {
                 let sent = message(number, length(number, 4088));
                 let reply = match number % 2 {
-                    0 => caller.request(ECHO, &sent).await,
-                    _ => caller.request_timeout(ECHO, &sent, Duration::from_secs(30)).await,
+                    0 => caller.call(ECHO, &sent).await,
+                    _ => caller.call_timeout(ECHO, &sent, Duration::from_secs(30)).await,
                 };
                 assert_eq!(reply.unwrap(), sent, "{number}");
             }
-            let refused = caller.request(ECHO, &message(1, 5000)).await;
+            let refused = caller.call(ECHO, &message(1, 5000)).await;
             assert!(matches!(refused, Err(CallError::TooLarge { size: 5000, max: 4096 })), "{refused:?}");
-            let reserved = caller.request(MSG_TYPE_ERROR, b"").await;
+            let reserved = caller.call(MSG_TYPE_ERROR, b"").await;
             assert!(matches!(reserved, Err(CallError::ReservedMsgType)), "{reserved:?}");
-            let unknown = caller.request(404, b"").await;
+            let unknown = caller.call(404, b"").await;
             assert!(matches!(unknown, Err(CallError::Remote(error)) if error.kind == ErrorKind::NoHandler));
             assert_echoes(&caller).await;
         });
@@ -89,12 +90,12 @@ fn waiting_for_room_leaves_the_thread_to_others() {
         let caller = AsyncCaller::connect(place.socket()).await.unwrap();
         let mut tasks = JoinSet::new();
         let sleeper = caller.clone();
-        tasks.spawn(async move { sleeper.request(SLEEP, &2000u64.to_le_bytes()).await.map(|_| 0) });
+        tasks.spawn(async move { sleeper.call(SLEEP, &2000u64.to_le_bytes()).await.map(|_| 0) });
         tokio::time::sleep(MOMENT).await;
         for number in 1..200u64 {
             let caller = caller.clone();
             tasks.spawn(async move {
-                let reply = caller.request(RECORD, &number.to_le_bytes()).await?;
+                let reply = caller.call(RECORD, &number.to_le_bytes()).await?;
                 Ok(u64::from_le_bytes(reply.try_into().unwrap()))
             });
         }
@@ -122,14 +123,14 @@ fn dropping_the_future_gives_the_call_up() {
         let caller = AsyncCaller::connect(place.socket()).await.unwrap();
         for _ in 0..5 {
             let slow = caller.clone();
-            let task = tokio::spawn(async move { slow.request(SLEEP, &100u64.to_le_bytes()).await });
+            let task = tokio::spawn(async move { slow.call(SLEEP, &100u64.to_le_bytes()).await });
             while caller.outstanding() == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             let mut behind = JoinSet::new();
             for number in 0..300u64 {
                 let caller = caller.clone();
-                behind.spawn(async move { caller.request(ECHO, &number.to_le_bytes()).await });
+                behind.spawn(async move { caller.call(ECHO, &number.to_le_bytes()).await });
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
             assert!(caller.outstanding() > 1);
@@ -140,14 +141,14 @@ fn dropping_the_future_gives_the_call_up() {
             assert_eq!(caller.outstanding(), 0);
             assert_echoes(&caller).await;
         }
-        let late = caller.request_timeout(SLEEP, &100u64.to_le_bytes(), Duration::from_millis(5)).await;
+        let late = caller.call_timeout(SLEEP, &100u64.to_le_bytes(), Duration::from_millis(5)).await;
         assert!(matches!(late, Err(CallError::TimedOut { .. })), "{late:?}");
         let slow = caller.clone();
-        let slow = tokio::spawn(async move { slow.request(SLEEP, &2000u64.to_le_bytes()).await });
+        let slow = tokio::spawn(async move { slow.call(SLEEP, &2000u64.to_le_bytes()).await });
         while caller.outstanding() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let skipped = caller.request_timeout(RECORD, &1u64.to_le_bytes(), Duration::from_millis(5)).await;
+        let skipped = caller.call_timeout(RECORD, &1u64.to_le_bytes(), Duration::from_millis(5)).await;
         assert!(matches!(skipped, Err(CallError::TimedOut { .. })), "{skipped:?}");
         slow.await.unwrap().unwrap();
         assert_echoes(&caller).await;
@@ -163,13 +164,13 @@ fn death_and_close_are_told_at_once() {
         let caller = AsyncCaller::connect(place.socket()).await.unwrap();
         let mut tasks = JoinSet::new();
         let slow = caller.clone();
-        tasks.spawn(async move { slow.request(SLEEP, &60_000u64.to_le_bytes()).await });
+        tasks.spawn(async move { slow.call(SLEEP, &60_000u64.to_le_bytes()).await });
         while caller.outstanding() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         for number in 0..200u64 {
             let caller = caller.clone();
-            tasks.spawn(async move { caller.request(ECHO, &number.to_le_bytes()).await });
+            tasks.spawn(async move { caller.call(ECHO, &number.to_le_bytes()).await });
         }
         tokio::time::sleep(MOMENT).await;
         let killed = Instant::now();
@@ -179,14 +180,14 @@ fn death_and_close_are_told_at_once() {
             assert!(matches!(outcome, Err(CallError::PeerDead { .. })), "{outcome:?}");
         }
         assert!(killed.elapsed() < Duration::from_secs(2));
-        assert!(matches!(caller.request(ECHO, b"").await, Err(CallError::PeerDead { sent: false })));
+        assert!(matches!(caller.call(ECHO, b"").await, Err(CallError::PeerDead { sent: false })));
 
         let server = place.serve(4096);
         let caller = AsyncCaller::connect(place.socket()).await.unwrap();
-        assert_eq!(caller.request(STOP, b"").await.unwrap(), b"");
+        assert_eq!(caller.call(STOP, b"").await.unwrap(), b"");
         server.finish();
         tokio::time::sleep(MOMENT).await;
-        let closed = caller.request(ECHO, b"").await;
+        let closed = caller.call(ECHO, b"").await;
         assert!(matches!(closed, Err(CallError::Closed { .. })), "{closed:?}");
     });
 }
@@ -198,28 +199,28 @@ fn connects_again_when_asked_to() {
         let server = place.serve(4096);
         let options = Options::new().reconnect(true);
         let caller = AsyncCaller::connect_with(place.socket(), &options).await.unwrap();
-        let lost = caller.request(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).await;
+        let lost = caller.call(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).await;
         assert!(matches!(lost, Err(CallError::PeerDead { .. })), "{lost:?}");
         drop(server);
         let server = place.serve(4096);
         let mut tasks = JoinSet::new();
         for number in 0..100u64 {
             let caller = caller.clone();
-            tasks.spawn(async move { caller.request(ECHO, &number.to_le_bytes()).await });
+            tasks.spawn(async move { caller.call(ECHO, &number.to_le_bytes()).await });
         }
         while let Some(task) = tasks.join_next().await {
             task.unwrap().unwrap();
         }
         assert_eq!(place.executed(), [7], "nothing is sent twice on its own");
         let slow = caller.clone();
-        let answer = tokio::spawn(async move { slow.request_idempotent(SLEEP, &50u64.to_le_bytes()).await });
+        let answer = tokio::spawn(async move { slow.call_idempotent(SLEEP, &50u64.to_le_bytes()).await });
         tokio::time::sleep(MOMENT).await;
         server.kill();
         let server = place.serve(4096);
         assert_eq!(answer.await.unwrap().unwrap(), 50u64.to_le_bytes());
         server.kill();
         tokio::time::sleep(MOMENT).await;
-        let none = caller.request_timeout(ECHO, b"", MOMENT).await;
+        let none = caller.call_timeout(ECHO, b"", MOMENT).await;
         assert!(matches!(none, Err(CallError::Unreachable { .. })), "{none:?}");
     });
 }
@@ -232,11 +233,11 @@ fn calls_that_wait_for_room_go_to_the_next_server() {
         let caller = AsyncCaller::connect_with(place.socket(), &Options::new().reconnect(true)).await.unwrap();
         let mut tasks = JoinSet::new();
         let busy = caller.clone();
-        tasks.spawn(async move { busy.request(SLEEP, &60_000u64.to_le_bytes()).await });
+        tasks.spawn(async move { busy.call(SLEEP, &60_000u64.to_le_bytes()).await });
         tokio::time::sleep(MOMENT).await;
         for number in 0..8 {
             let caller = caller.clone();
-            tasks.spawn(async move { caller.request(ECHO, &[number; 1500]).await });
+            tasks.spawn(async move { caller.call(ECHO, &[number; 1500]).await });
         }
         tokio::time::sleep(MOMENT).await;
         server.kill();
@@ -291,12 +292,12 @@ fn a_runtime_that_ends_ends_the_calls_elsewhere() {
     let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     other.block_on(assert_echoes(&caller));
     let slow = caller.clone();
-    let waiting = other.spawn(async move { slow.request(SLEEP, &60_000u64.to_le_bytes()).await });
+    let waiting = other.spawn(async move { slow.call(SLEEP, &60_000u64.to_le_bytes()).await });
     std::thread::sleep(MOMENT);
     first.shutdown_timeout(Duration::from_secs(1));
     let ended = other.block_on(waiting).unwrap();
     assert!(matches!(ended, Err(CallError::Io(_))), "{ended:?}");
-    assert!(matches!(other.block_on(caller.request(ECHO, b"")), Err(CallError::Io(_))));
+    assert!(matches!(other.block_on(caller.call(ECHO, b"")), Err(CallError::Io(_))));
 }
 
 /// Processor time that this thread has taken.
@@ -321,7 +322,7 @@ fn calls_that_wait_for_room_leave_the_thread_alone() {
         let mut calls = JoinSet::new();
         for _ in 0..70 {
             let caller = caller.clone();
-            calls.spawn(async move { caller.request(ECHO, b"x").await });
+            calls.spawn(async move { caller.call(ECHO, b"x").await });
         }
         tokio::time::sleep(10 * MOMENT).await;
         let before = thread_time();

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tachyon::dispatch::Outcome;
 use tachyon::stats::Observer;
-use tachyon::{CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, Outcome, RpcServer, ServeError};
+use tachyon::{CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, RpcServer, ServeError};
 use tachyon_tests::{Peer, length, message};
 
 const ECHO: u16 = 1;
@@ -50,7 +51,7 @@ impl Server {
 
     /// Stops the server and gives its events.
     fn stop(self) -> Vec<String> {
-        self.caller().request(STOP, b"").unwrap();
+        self.caller().call(STOP, b"").unwrap();
         self.process.finish().lines().map(str::to_owned).collect()
     }
 }
@@ -62,7 +63,7 @@ fn in_both(test: impl Fn(&str)) {
 }
 
 fn counts(caller: &mut Caller) -> Counts {
-    let reply = caller.request_timeout(COUNTS, b"", PATIENCE).unwrap();
+    let reply = caller.call_timeout(COUNTS, b"", PATIENCE).unwrap();
     let numbers: Vec<u64> = str::from_utf8(&reply).unwrap().split(' ').map(|word| word.parse().unwrap()).collect();
     let [started, finished, dropped, ticks] = numbers[..] else { panic!("{numbers:?}") };
     Counts { started, finished, dropped, ticks }
@@ -82,7 +83,7 @@ fn wait_for(caller: &mut Caller, what: &str, wanted: impl Fn(&Counts) -> bool) {
 }
 
 fn sleep(caller: &mut Caller, millis: u64) -> u64 {
-    caller.call(SLEEP, &millis.to_le_bytes()).unwrap()
+    caller.start(SLEEP, &millis.to_le_bytes()).unwrap()
 }
 
 fn ticks_of(process: &Peer) -> u64 {
@@ -99,7 +100,7 @@ fn handlers_of_one_caller_run_side_by_side() {
         let started = Instant::now();
         let calls: Vec<_> = (0..64).map(|number| (number, sleep(&mut caller, 100 + number % 3))).collect();
         for (number, call) in calls {
-            let reply = caller.wait_timeout(call, PATIENCE).unwrap();
+            let reply = caller.finish_timeout(call, PATIENCE).unwrap();
             assert_eq!(*reply, (100 + number % 3).to_le_bytes());
         }
         assert!(started.elapsed() < Duration::from_secs(4), "{:?}; 6.4 s in a row", started.elapsed());
@@ -119,16 +120,16 @@ fn replies_come_as_they_are_done_and_sync_endpoints_beside_them() {
         let began = Instant::now();
         for number in 0..2000 {
             let sent = message(number, length(number, 3000));
-            assert_eq!(*caller.request_timeout(ECHO, &sent, PATIENCE).unwrap(), *sent, "{number}");
+            assert_eq!(*caller.call_timeout(ECHO, &sent, PATIENCE).unwrap(), *sent, "{number}");
             if number == 20 {
-                assert_eq!(*caller.wait_timeout(quick, PATIENCE).unwrap(), 1u64.to_le_bytes());
+                assert_eq!(*caller.finish_timeout(quick, PATIENCE).unwrap(), 1u64.to_le_bytes());
                 assert!(began.elapsed() < Duration::from_millis(2900), "the quick one waited for the slow one");
             }
         }
-        assert_eq!(*caller.wait_timeout(slow, PATIENCE).unwrap(), 3000u64.to_le_bytes());
+        assert_eq!(*caller.finish_timeout(slow, PATIENCE).unwrap(), 3000u64.to_le_bytes());
         for number in 0..300 {
             let sent = message(number, length(number, 600));
-            let reply = caller.request_timeout(LONG, &sent, PATIENCE).unwrap();
+            let reply = caller.call_timeout(LONG, &sent, PATIENCE).unwrap();
             assert_eq!(*reply, sent.repeat(100), "{number}");
         }
         drop(caller);
@@ -147,7 +148,7 @@ fn every_failure_is_answered() {
             (HUGE, ErrorKind::ReplyTooLarge),
             (404, ErrorKind::NoHandler),
         ] {
-            match caller.request_timeout(msg_type, b"abc", PATIENCE).map(|reply| reply.to_vec()) {
+            match caller.call_timeout(msg_type, b"abc", PATIENCE).map(|reply| reply.to_vec()) {
                 Err(CallError::Remote(error)) => {
                     assert_eq!((error.kind, error.msg_type), (kind, msg_type));
                     assert_eq!(error.text, "", "raw endpoints keep their words to themselves");
@@ -156,7 +157,7 @@ fn every_failure_is_answered() {
             }
         }
         caller.ping(PATIENCE).unwrap();
-        assert_eq!(&*caller.request(ECHO, b"still usable").unwrap(), b"still usable");
+        assert_eq!(&*caller.call(ECHO, b"still usable").unwrap(), b"still usable");
         drop(caller);
         server.stop();
     });
@@ -167,16 +168,16 @@ fn a_handler_whose_deadline_passes_is_dropped() {
     in_both(|runtime| {
         let server = Server::start(runtime, 1024, 256, 1000);
         let mut caller = server.caller();
-        let late = caller.request_timeout(SLEEP, &60_000u64.to_le_bytes(), Duration::from_millis(50));
+        let late = caller.call_timeout(SLEEP, &60_000u64.to_le_bytes(), Duration::from_millis(50));
         assert!(matches!(late.map(drop), Err(CallError::TimedOut { .. })));
         wait_for(&mut caller, "dropped", |counts| counts.dropped == 1 && counts.started == 1);
         // The caller that waits longer than its own deadline is told.
-        let call = caller.call_timeout(SLEEP, &60_000u64.to_le_bytes(), Duration::from_millis(50)).unwrap();
-        let reply = caller.wait_timeout(call, PATIENCE).unwrap();
+        let call = caller.start_timeout(SLEEP, &60_000u64.to_le_bytes(), Duration::from_millis(50)).unwrap();
+        let reply = caller.finish_timeout(call, PATIENCE).unwrap();
         assert_eq!(reply.error().unwrap().kind, ErrorKind::DeadlinePassed);
         drop(reply);
-        let call = caller.call_timeout(SLEEP, &20u64.to_le_bytes(), PATIENCE).unwrap();
-        assert_eq!(*caller.wait_timeout(call, PATIENCE).unwrap(), 20u64.to_le_bytes());
+        let call = caller.start_timeout(SLEEP, &20u64.to_le_bytes(), PATIENCE).unwrap();
+        assert_eq!(*caller.finish_timeout(call, PATIENCE).unwrap(), 20u64.to_le_bytes());
         drop(caller);
         server.stop();
     });
@@ -199,9 +200,9 @@ fn handlers_end_with_their_caller() {
                 victim.kill();
             }
             wait_for(&mut steady, "dropped", |counts| counts.dropped == 26 * round);
-            assert_eq!(&*steady.request_timeout(ECHO, b"meanwhile", PATIENCE).unwrap(), b"meanwhile");
+            assert_eq!(&*steady.call_timeout(ECHO, b"meanwhile", PATIENCE).unwrap(), b"meanwhile");
         }
-        assert_eq!(*steady.wait_timeout(slow, PATIENCE).unwrap(), 1500u64.to_le_bytes());
+        assert_eq!(*steady.finish_timeout(slow, PATIENCE).unwrap(), 1500u64.to_le_bytes());
         // A caller that closes with calls under way is gone just the same.
         let mut leaving = server.caller();
         sleep(&mut leaving, 60_000);
@@ -226,7 +227,7 @@ fn places_go_round() {
         for _ in 0..2 {
             let calls: Vec<_> = others.iter_mut().map(|caller| sleep(caller, 200)).collect();
             for (caller, call) in others.iter_mut().zip(calls) {
-                caller.wait_timeout(call, PATIENCE).unwrap();
+                caller.finish_timeout(call, PATIENCE).unwrap();
             }
         }
         // Four at a time: the flood by itself takes 15 rounds of 200 ms.
@@ -234,7 +235,7 @@ fn places_go_round() {
         let counted = counts(&mut others[0]);
         assert!(counted.started <= counted.finished + 4, "{counted:?}");
         for call in calls {
-            flooding.wait_timeout(call, PATIENCE).unwrap();
+            flooding.finish_timeout(call, PATIENCE).unwrap();
         }
         drop((flooding, others));
         server.stop();
@@ -249,17 +250,17 @@ fn replies_without_room_wait_and_keep_nobody() {
         let mut deaf = server.caller();
         let sent = message(7, 600);
         let calls: Vec<_> =
-            (0..100).map_while(|_| deaf.call_timeout(LONG, &sent, Duration::from_millis(100)).ok()).collect();
+            (0..100).map_while(|_| deaf.start_timeout(LONG, &sent, Duration::from_millis(100)).ok()).collect();
         assert!(calls.len() > 20, "{}", calls.len());
         let mut polite = server.caller();
         for _ in 0..200 {
-            polite.request_timeout(ECHO, b"hello", PATIENCE).unwrap();
-            assert_eq!(polite.request_timeout(LONG, b"x", PATIENCE).unwrap().len(), 100);
+            polite.call_timeout(ECHO, b"hello", PATIENCE).unwrap();
+            assert_eq!(polite.call_timeout(LONG, b"x", PATIENCE).unwrap().len(), 100);
         }
         let mut replies = 0;
         for call in calls {
             // Those that were not taken in time say so.
-            match deaf.wait_timeout(call, PATIENCE).unwrap() {
+            match deaf.finish_timeout(call, PATIENCE).unwrap() {
                 reply if reply.error().is_some() => {}
                 reply => {
                     assert_eq!(*reply, sent.repeat(100));
@@ -283,16 +284,16 @@ fn a_stop_finishes_what_was_taken() {
         let mut asking = server.caller();
         wait_for(&mut asking, "started", |counts| counts.started == 8);
         let began = Instant::now();
-        asking.request(STOP, b"").unwrap();
+        asking.call(STOP, b"").unwrap();
         for call in queued {
-            let reply = caller.wait_timeout(call, PATIENCE).unwrap();
+            let reply = caller.finish_timeout(call, PATIENCE).unwrap();
             assert_eq!(reply.error().unwrap().kind, ErrorKind::Stopping);
         }
         assert!(began.elapsed() < Duration::from_millis(1900), "those not taken are told at once");
         for call in at_work {
-            assert_eq!(*caller.wait_timeout(call, PATIENCE).unwrap(), 2000u64.to_le_bytes());
+            assert_eq!(*caller.finish_timeout(call, PATIENCE).unwrap(), 2000u64.to_le_bytes());
         }
-        match caller.request(ECHO, b"late").map(drop) {
+        match caller.call(ECHO, b"late").map(drop) {
             Err(CallError::Closed { .. }) => {}
             Err(CallError::Remote(error)) => assert_eq!(error.kind, ErrorKind::Stopping),
             other => panic!("{other:?}"),
@@ -310,8 +311,8 @@ fn a_stop_does_not_wait_for_ever() {
         let endless = sleep(&mut caller, 3_600_000);
         let mut asking = server.caller();
         wait_for(&mut asking, "started", |counts| counts.started == 1);
-        asking.request(STOP, b"").unwrap();
-        let reply = caller.wait_timeout(endless, PATIENCE).unwrap();
+        asking.call(STOP, b"").unwrap();
+        let reply = caller.finish_timeout(endless, PATIENCE).unwrap();
         assert_eq!(reply.error().unwrap().kind, ErrorKind::Cancelled);
         drop(reply);
         server.process.finish();
@@ -324,7 +325,7 @@ fn an_idle_server_costs_no_processor_time() {
         let server = Server::start(runtime, 64, 16, 1000);
         let mut callers: Vec<_> = (0..20).map(|_| server.caller()).collect();
         for caller in &mut callers {
-            caller.request(ECHO, b"here").unwrap();
+            caller.call(ECHO, b"here").unwrap();
         }
         // Handlers at work, and a caller who may have no more of them, are no reason to be busy.
         let long: Vec<_> = (0..40).map(|_| sleep(&mut callers[0], 600_000)).collect();
@@ -362,9 +363,9 @@ fn flood(path: &Path) -> usize {
     let began = Instant::now();
     let mut done = 0;
     while began.elapsed() < Duration::from_millis(1200) {
-        let calls: Vec<_> = (0..100).map(|_| caller.call(ECHO, b"again").unwrap()).collect();
+        let calls: Vec<_> = (0..100).map(|_| caller.start(ECHO, b"again").unwrap()).collect();
         for call in calls {
-            drop(caller.wait(call).unwrap());
+            drop(caller.finish(call).unwrap());
             done += 1;
         }
     }
@@ -395,7 +396,7 @@ fn who_serves_without_a_runtime_is_told() {
     dispatcher.register_async(2, "later", async |_: Vec<u8>| ()).unwrap();
     dispatcher.register(1, "now", |_: &[u8]| ()).unwrap();
     assert!(dispatcher.register_async(1, "again", async |_: Vec<u8>| ()).is_err());
-    let mut server = RpcServer::bind(&path).unwrap();
+    let mut server = RpcServer::listen(&path).unwrap();
     let refused = dispatcher.serve_forever(&mut server).unwrap_err();
     assert!(matches!(&refused, ServeError::NeedsRuntime { name, msg_type: 2 } if name == "later"), "{refused}");
     assert!(matches!(dispatcher.serve_workers(&mut server, 2), Err(ServeError::NeedsRuntime { .. })));
@@ -420,7 +421,7 @@ fn dropping_the_future_ends_it_and_keeps_the_path() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("server.sock");
-    let mut server = RpcServer::bind(&path).unwrap();
+    let mut server = RpcServer::listen(&path).unwrap();
     let stopper = server.stopper();
     let mut dispatcher = Dispatcher::default();
     dispatcher
@@ -429,14 +430,14 @@ fn dropping_the_future_ends_it_and_keeps_the_path() {
     dispatcher.register(2, "echo", <[u8]>::to_vec).unwrap();
     runtime.block_on(async {
         let at = path.clone();
-        let call = tokio::task::spawn_blocking(move || Caller::connect(at).unwrap().request(1, b"").map(drop));
+        let call = tokio::task::spawn_blocking(move || Caller::connect(at).unwrap().call(1, b"").map(drop));
         let ended = tokio::time::timeout(Duration::from_millis(300), dispatcher.serve_async(&mut server)).await;
         assert!(ended.is_err(), "{ended:?}");
         assert!(matches!(call.await.unwrap(), Err(CallError::Closed { .. })));
         assert_eq!(stopper.callers(), 0);
         let at = path.clone();
         let call = tokio::task::spawn_blocking(move || {
-            let echoed = Caller::connect(at).unwrap().request(2, b"again").unwrap().to_vec();
+            let echoed = Caller::connect(at).unwrap().call(2, b"again").unwrap().to_vec();
             stopper.stop();
             echoed
         });
@@ -467,7 +468,7 @@ fn layers_and_statistics_see_async_calls() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("server.sock");
     let log = Arc::new(Log::default());
-    let mut server = RpcServer::bind(&path).unwrap();
+    let mut server = RpcServer::listen(&path).unwrap();
     let stopper = server.stopper();
     let mut dispatcher = Dispatcher::default();
     dispatcher.layer(Arc::clone(&log));
@@ -485,13 +486,13 @@ fn layers_and_statistics_see_async_calls() {
     let service = runtime.spawn(async move { dispatcher.serve_async(&mut server).await });
 
     let mut caller = Caller::connect(&path).unwrap();
-    let slow = caller.call(1, &100u64.to_le_bytes()).unwrap();
-    let quick = caller.call(1, &1u64.to_le_bytes()).unwrap();
-    assert_eq!(&*caller.wait_timeout(slow, PATIENCE).unwrap(), b"slept");
-    assert_eq!(&*caller.wait_timeout(quick, PATIENCE).unwrap(), b"slept");
-    assert!(matches!(caller.request(1, b"no number").map(drop), Err(CallError::Remote(_))));
+    let slow = caller.start(1, &100u64.to_le_bytes()).unwrap();
+    let quick = caller.start(1, &1u64.to_le_bytes()).unwrap();
+    assert_eq!(&*caller.finish_timeout(slow, PATIENCE).unwrap(), b"slept");
+    assert_eq!(&*caller.finish_timeout(quick, PATIENCE).unwrap(), b"slept");
+    assert!(matches!(caller.call(1, b"no number").map(drop), Err(CallError::Remote(_))));
     // Left with a call under way.
-    caller.call(1, &60_000u64.to_le_bytes()).unwrap();
+    caller.start(1, &60_000u64.to_le_bytes()).unwrap();
     caller.ping(PATIENCE).unwrap();
     drop(caller);
 

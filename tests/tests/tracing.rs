@@ -91,7 +91,7 @@ fn calls_are_spans_and_callers_are_events() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rpc.sock");
     let scribe = Scribe::default();
-    let mut server = RpcServer::bind_with(&path, ServerOptions::new().stats(false).max_callers(1)).unwrap();
+    let mut server = RpcServer::listen_with(&path, ServerOptions::new().stats(false).max_callers(1)).unwrap();
     let stopper = server.stopper();
     let told = scribe.clone();
     let serving = std::thread::spawn(move || {
@@ -121,7 +121,7 @@ fn calls_are_spans_and_callers_are_events() {
             Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
         }
     };
-    assert!(second.request(9, b"").is_err());
+    assert!(second.call(9, b"").is_err());
     serving.join().unwrap();
 
     let notes = scribe.0.lock().unwrap();

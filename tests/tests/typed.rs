@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tachyon::{CallError, Caller, ErrorKind, Fixed};
+use tachyon::payload::Fixed;
+use tachyon::{CallError, Caller, ErrorKind};
 use tachyon_tests::Peer;
 use tachyon_tests::pricing::{
     self, Order, PriceReply, PriceRequest, PricingClient, Side, echo, flags, flags_reached, in_place, no_zero, nothing,
@@ -68,7 +69,7 @@ fn what_is_no_request_never_reaches_the_handler() {
     let (_folder, path) = socket();
     let callee = peer("functions", &path, &["4096", "256"]);
     let mut caller = Caller::connect(&path).unwrap();
-    let mut raw = |msg_type, payload: &[u8]| remote(caller.request(msg_type, payload).map(drop));
+    let mut raw = |msg_type, payload: &[u8]| remote(caller.call(msg_type, payload).map(drop));
     for (msg_type, payload, text) in [
         (2, &[0; 7][..], "7 bytes came, and PriceRequest has 16"),
         (2, &[0; 17][..], "17 bytes came, and PriceRequest has 16"),
@@ -103,12 +104,12 @@ fn replies_that_came_early_are_as_good_as_any() {
     let mut caller = Caller::connect(&path).unwrap();
     let request = PriceRequest { instrument: 7, quantity: 0 };
     price::call(&mut caller, &request).unwrap();
-    let early: Vec<_> = (0..100).map(|_| caller.call(6, &[]).unwrap()).collect();
+    let early: Vec<_> = (0..100).map(|_| caller.start(6, &[]).unwrap()).collect();
     for _ in 0..10 {
         assert_eq!(price::call(&mut caller, &request).unwrap().ask, 100.0);
     }
     for call in early {
-        assert!(caller.wait(call).unwrap().is_empty());
+        assert!(caller.finish(call).unwrap().is_empty());
     }
     drop(caller);
     callee.finish();
@@ -263,7 +264,7 @@ fn a_description_that_is_none_is_an_error_and_no_more() {
 
 #[test]
 fn layouts_are_those_of_the_compiler() {
-    let tachyon::Layout::Struct(layout) = <Order as Fixed>::LAYOUT else { panic!("a struct") };
+    let tachyon::payload::Layout::Struct(layout) = <Order as Fixed>::LAYOUT else { panic!("a struct") };
     assert_eq!((layout.name, layout.size, layout.align), ("Order", size_of::<Order>(), 8));
     let offsets: Vec<_> = layout.fields.iter().map(|field| (field.name, field.offset)).collect();
     assert_eq!(offsets, [("price", 0), ("account", 16), ("side", 22), ("partial", 23)]);

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tachyon::{CallError, Caller, Dispatcher, ErrorKind, Options, RpcServer, ServeError, Value, endpoints};
+use tachyon::payload::Value;
+use tachyon::{CallError, Caller, Dispatcher, ErrorKind, Options, RpcServer, ServeError, endpoints};
 use tachyon_tests::Peer;
 use tachyon_tests::pricing::{
     self, Frame, MarkedFrame, Order, PriceRequest, Side, echo, last_pixel, marked_pixel, order, price, squares, sum,
@@ -61,13 +62,13 @@ fn a_reply_written_in_place_waits_for_room_without_stopping_others() {
     let mut other = Caller::connect(&path).unwrap();
     // Each reply takes 1600 of the 4096 bytes of the reverse ring, and none is taken yet.
     let count = 200_u32;
-    let calls: Vec<u64> = (0..8).map(|_| greedy.call(7, &count.to_le_bytes()).unwrap()).collect();
+    let calls: Vec<u64> = (0..8).map(|_| greedy.start(7, &count.to_le_bytes()).unwrap()).collect();
     for _ in 0..50 {
         assert_eq!(echo::call(&mut other.within(PATIENCE), b"served").unwrap(), *b"served");
     }
     let expected: Vec<u8> = (0..u64::from(count)).flat_map(|number| (number * number).to_le_bytes()).collect();
     for call in calls {
-        assert_eq!(*greedy.wait_timeout(call, PATIENCE).unwrap(), *expected);
+        assert_eq!(*greedy.finish_timeout(call, PATIENCE).unwrap(), *expected);
     }
     assert_eq!(squares::call(&mut greedy, &3).unwrap(), [0, 1, 4]);
 }
@@ -75,7 +76,7 @@ fn a_reply_written_in_place_waits_for_room_without_stopping_others() {
 #[test]
 fn workers_refuse_an_endpoint_that_changes_the_state() {
     let (_folder, path) = socket();
-    let mut server = RpcServer::bind(&path).unwrap();
+    let mut server = RpcServer::listen(&path).unwrap();
     for workers in [1, 2] {
         let refused = Dispatcher::with_state(pricing::book(), endpoints![price, order]);
         let error = refused.serve_workers(&mut server, workers).unwrap_err();
@@ -110,7 +111,7 @@ fn the_next_callee_is_asked_again_what_it_means() {
 }
 
 /// A value of these bytes, on the heap from the beginning.
-fn boxed<T: tachyon::Fixed>(byte: u8) -> Box<[T]> {
+fn boxed<T: tachyon::payload::Fixed>(byte: u8) -> Box<[T]> {
     Vec::<T>::from_bytes(&vec![byte; size_of::<T>()]).unwrap().into()
 }
 
@@ -126,7 +127,7 @@ fn values_larger_than_a_stack_are_served() {
         assert_eq!(started.finish(&mut caller).unwrap(), Some(1));
         // Where a `bool` is 2, the same value is refused, and the connection serves on.
         let wrong = vec![2; size_of::<MarkedFrame>()];
-        let refused = caller.request(41, &wrong).map(drop);
+        let refused = caller.call(41, &wrong).map(drop);
         assert!(
             matches!(&refused, Err(CallError::Remote(error)) if error.kind == ErrorKind::BadRequest),
             "{refused:?}"

@@ -111,7 +111,7 @@ impl Pair {
     fn call(&mut self, calls: u32, gap: Duration) -> u64 {
         let before = switches_of(&self.peer);
         for _ in 0..calls {
-            drop(self.caller.request(1, b"x").unwrap());
+            drop(self.caller.call(1, b"x").unwrap());
             spin(gap);
         }
         switches_of(&self.peer) - before
@@ -122,7 +122,7 @@ impl Pair {
         let nanos = u64::try_from(time.as_nanos()).unwrap().to_le_bytes();
         let before = switches_here();
         for _ in 0..calls {
-            drop(self.caller.request(SPIN, &nanos).unwrap());
+            drop(self.caller.call(SPIN, &nanos).unwrap());
         }
         switches_here() - before
     }
@@ -205,7 +205,7 @@ fn an_idle_waiter_is_woken_once_and_then_left_alone() {
             let (_folder, path) = place();
             let peer = waiter(&path);
             let mut caller = Caller::connect(&path).unwrap();
-            drop(caller.request(1, b"x").unwrap());
+            drop(caller.call(1, b"x").unwrap());
             let before = switches_of(&peer);
             thread::sleep(Duration::from_secs(1));
             switches_of(&peer) - before
@@ -227,12 +227,12 @@ fn a_process_that_parks_is_registered_for_no_barriers() {
     let (before, theirs) = (switches_here(), switches_of(&peer));
     for _ in 0..20 {
         // Its caller parks meanwhile, and the callee after it.
-        drop(caller.request(SLEEP, &5_u64.to_le_bytes()).unwrap());
+        drop(caller.call(SLEEP, &5_u64.to_le_bytes()).unwrap());
         thread::sleep(Duration::from_millis(5));
     }
     assert!(switches_here() - before >= 40 && switches_of(&peer) - theirs >= 40, "each wait and each sleep is a park");
     assert_eq!(membarrier_registrations(), Some(0));
-    assert_eq!(&*caller.request(REGISTRATIONS, b"").unwrap(), b"Some(0)");
+    assert_eq!(&*caller.call(REGISTRATIONS, b"").unwrap(), b"Some(0)");
 }
 
 /// Longest that a call of these tests may wait for what comes at once.
@@ -272,10 +272,10 @@ fn a_caller_that_waits_for_room_takes_every_reply_that_lies_there() {
             // The callee fills the ring of replies meanwhile.
             thread::sleep(Duration::from_millis(30));
         }
-        calls.push(caller.call_timeout(1, b"x", PATIENCE).unwrap());
+        calls.push(caller.start_timeout(1, b"x", PATIENCE).unwrap());
     }
     for call in calls {
-        drop(caller.wait_timeout(call, PATIENCE).unwrap());
+        drop(caller.finish_timeout(call, PATIENCE).unwrap());
     }
     drop(caller);
     callee.join().unwrap();

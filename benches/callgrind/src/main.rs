@@ -9,9 +9,9 @@ use std::hint::black_box;
 use std::thread;
 use std::time::Duration;
 
-use tachyon::{
-    CallError, Callee, Caller, Dispatcher, Entry, List, Options, Receiver, Sender, Started, endpoints, tachyon_rpc,
-};
+use tachyon::dispatch::Entry;
+use tachyon::rpc::Started;
+use tachyon::{CallError, Callee, Caller, Dispatcher, List, Options, Receiver, Sender, endpoints, tachyon_rpc};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -164,9 +164,9 @@ fn round_trips(size: usize, count: u32) -> Outcome {
     let mut dispatcher = Dispatcher::new(endpoints![echo]);
     let payload = vec![7; size];
     for _ in 0..count {
-        let call = caller.call(1, black_box(&payload))?;
+        let call = caller.start(1, black_box(&payload))?;
         dispatcher.serve_once(&mut callee)?;
-        black_box(caller.wait(call)?.len());
+        black_box(caller.finish(call)?.len());
     }
     Ok(())
 }
@@ -211,9 +211,9 @@ fn dispatch(endpoints: u16, count: u32) -> Outcome {
         .collect();
     let mut dispatcher = Dispatcher::new(&table);
     for &msg_type in &tour {
-        let call = caller.call(msg_type, black_box(&[7; 32]))?;
+        let call = caller.start(msg_type, black_box(&[7; 32]))?;
         dispatcher.serve_once(&mut callee)?;
-        black_box(caller.wait(call)?.len());
+        black_box(caller.finish(call)?.len());
     }
     // What it takes to free a thousand small pieces depends on what else was freed.
     std::mem::forget((dispatcher, table, tour));

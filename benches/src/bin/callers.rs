@@ -48,7 +48,7 @@ fn raise_limit() -> Outcome {
 
 fn server(path: &Path) -> Outcome {
     raise_limit()?;
-    let mut server = RpcServer::bind_with(path, ServerOptions::new().max_callers(1000).ring_sizes(1 << 14, 1 << 14))?;
+    let mut server = RpcServer::listen_with(path, ServerOptions::new().max_callers(1000).ring_sizes(1 << 14, 1 << 14))?;
     let stopper = server.stopper();
     let mut dispatcher = Dispatcher::new(endpoints![echo]);
     dispatcher.register(9, "stop", move |_: &[u8]| stopper.stop())?;
@@ -60,11 +60,11 @@ fn flood(path: &Path) -> Outcome {
     let mut caller = Caller::connect(path)?;
     let mut calls = std::collections::VecDeque::new();
     loop {
-        calls.push_back(caller.call(1, &[7; 32])?);
+        calls.push_back(caller.start(1, &[7; 32])?);
         if calls.len() == 200
             && let Some(call) = calls.pop_front()
         {
-            drop(caller.wait(call)?);
+            drop(caller.finish(call)?);
         }
     }
 }
@@ -152,7 +152,7 @@ fn connect(path: &Path) -> Outcome<Caller> {
 }
 
 fn stop(path: &Path, mut server: Helper) -> Outcome {
-    drop(connect(path)?.request(9, b"")?);
+    drop(connect(path)?.call(9, b"")?);
     server.0.wait()?;
     Ok(())
 }
@@ -176,10 +176,10 @@ fn row(folder: &Path, count: usize) -> Outcome<Row> {
         let lap = Instant::now();
         for (caller, sent) in callers.iter_mut().zip(&mut sent) {
             let now = Instant::now();
-            *sent = (caller.call(1, &[7; 32])?, now);
+            *sent = (caller.start(1, &[7; 32])?, now);
         }
         for (caller, (call, since)) in callers.iter_mut().zip(&sent) {
-            drop(caller.wait(*call)?);
+            drop(caller.finish(*call)?);
             if counted {
                 histogram.record(u64::try_from(since.elapsed().as_nanos())?)?;
             }
@@ -211,7 +211,7 @@ fn polite_p99(path: &Path) -> Outcome<u64> {
     let begin = Instant::now();
     while begin.elapsed() < SPAN {
         let since = Instant::now();
-        drop(caller.request(1, &[1; 32])?);
+        drop(caller.call(1, &[1; 32])?);
         if begin.elapsed() > SPAN / 10 {
             histogram.record(u64::try_from(since.elapsed().as_nanos())?)?;
         }

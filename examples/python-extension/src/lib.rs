@@ -9,7 +9,8 @@ use core::fmt;
 use std::collections::HashMap;
 
 use pyo3::prelude::*;
-use tachyon::{ReplySlot, SlotError, endpoints, tachyon_rpc};
+use tachyon::dispatch::{ReplySlot, SlotError};
+use tachyon::{endpoints, tachyon_rpc};
 
 /// What an instrument costs.
 #[tachyon::payload]

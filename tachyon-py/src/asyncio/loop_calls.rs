@@ -220,7 +220,7 @@ fn awaited((descriptor, left): (Option<BorrowedFd<'_>>, Option<Duration>)) -> Aw
 /// A reply for its waiter: a copy of the bytes, or the exception of an error reply.
 fn reply(py: Python<'_>, taking: Taking) -> PyResult<Py<PyAny>> {
     let payload: Bound<'_, PyBytes> = copied_from(py, taking)?;
-    if plain_type_id(taking.type_id()) == u32::from(tachyon::MSG_TYPE_ERROR)
+    if plain_type_id(taking.type_id()) == u32::from(tachyon::type_id::MSG_TYPE_ERROR)
         && let Some(error) = decode_error(taking.type_id(), payload.as_bytes())
     {
         return Ok(remote_error(&error, payload, None).into_value(py).into_any());

@@ -10,7 +10,9 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyMemoryView};
 use tachyon::__binding::{Aside, Deferred, Driven, Next, monotonic_now};
-use tachyon::{CallerInfo, Dispatcher, ErrorKind, HandlerError, Leaving, ServeError};
+use tachyon::dispatch::CallerInfo;
+use tachyon::server::Leaving;
+use tachyon::{Dispatcher, ErrorKind, HandlerError, ServeError};
 
 use crate::bus::lifetime::closed;
 use crate::errors::{PeerDeadError, Raise};

@@ -8,7 +8,8 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView, PyString, PyTuple, PyType};
 use tachyon::__binding::{CallerSteps, Place, error_fields};
-use tachyon::{Caller, Description, EndpointDescription};
+use tachyon::Caller;
+use tachyon::describe::{Description, EndpointDescription};
 
 use crate::errors::{BadReplyError, BadRequestError};
 use crate::memory::buffer_export::type_name;
@@ -482,7 +483,7 @@ impl Contract {
         kind: u16,
         payload: &Bound<'py, PyBytes>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let type_id = tachyon::make_type_id(kind, tachyon::MSG_TYPE_ERROR);
+        let type_id = tachyon::type_id::make_type_id(kind, tachyon::type_id::MSG_TYPE_ERROR);
         match tachyon::__binding::decode_error(type_id, payload.as_bytes()) {
             Some(error) => self.declared(py, &error),
             None => Ok(None),

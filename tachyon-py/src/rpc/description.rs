@@ -2,7 +2,8 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use tachyon::{Description, codegen};
+use tachyon::codegen;
+use tachyon::describe::Description;
 
 /// Write the Rust code that calls or serves the endpoints of a description in JSON.
 #[pyfunction]

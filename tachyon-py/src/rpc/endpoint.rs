@@ -5,7 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
-use tachyon::EndpointDescription;
+use tachyon::describe::EndpointDescription;
 
 use crate::memory::buffer_export::type_name;
 use crate::rpc::contract::{self, Contract};

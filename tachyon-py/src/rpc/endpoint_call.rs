@@ -219,7 +219,7 @@ impl RpcEndpoint {
         let calling = forward.calling()?;
         let (correlation_id, reply) = calling.request(py, &payload, &options)?;
         if let (ReplyTaken::InPlace(taking), None) = (&reply, on_response)
-            && tachyon::msg_type(taking.type_id()) != tachyon::MSG_TYPE_ERROR
+            && tachyon::type_id::msg_type(taking.type_id()) != tachyon::type_id::MSG_TYPE_ERROR
         {
             let value = match own {
                 Some(contract) => read_from(*taking, |bytes| contract.value(py, bytes, false)),

@@ -42,7 +42,7 @@ pub(crate) fn remote_error(
 /// Give the exception for an error reply of a kind.
 #[pyfunction]
 pub(crate) fn read_error<'py>(py: Python<'py>, kind: u16, payload: Bound<'py, PyBytes>) -> Option<Bound<'py, PyAny>> {
-    let type_id = tachyon::make_type_id(kind, tachyon::MSG_TYPE_ERROR);
+    let type_id = tachyon::type_id::make_type_id(kind, tachyon::type_id::MSG_TYPE_ERROR);
     let error = tachyon::__binding::decode_error(type_id, payload.as_bytes())?;
     Some(remote_error(&error, payload, None).into_value(py).into_bound(py).into_any())
 }
@@ -67,5 +67,5 @@ pub(crate) fn error_reply<'py>(raised: &Bound<'py, PyAny>) -> PyResult<(u32, Bou
     let py = raised.py();
     let kind: u16 = raised.getattr(pyo3::intern!(py, "kind"))?.extract()?;
     let payload = raised.getattr(pyo3::intern!(py, "payload"))?.cast_into::<PyBytes>()?;
-    Ok((tachyon::make_type_id(kind, tachyon::MSG_TYPE_ERROR), payload))
+    Ok((tachyon::type_id::make_type_id(kind, tachyon::type_id::MSG_TYPE_ERROR), payload))
 }

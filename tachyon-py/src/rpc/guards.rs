@@ -92,7 +92,7 @@ impl RpcRxGuard {
 
     /// The exception for an error reply; an error that `contract` declares becomes its class.
     pub(crate) fn error(&self, py: Python<'_>, contract: Option<&Contract>) -> PyResult<Option<PyErr>> {
-        if plain_type_id(self.type_id) != u32::from(tachyon::MSG_TYPE_ERROR) {
+        if plain_type_id(self.type_id) != u32::from(tachyon::type_id::MSG_TYPE_ERROR) {
             return Ok(None);
         }
         let payload = self.buffer.to_bytes(py)?;

@@ -197,7 +197,7 @@ impl RpcBus {
             reverse.apply(DelayedRelease::Reservation);
             return Err(closed());
         }
-        reverse.replying()?.publish(size, tachyon::make_type_id(0, msg_type), correlation_id)
+        reverse.replying()?.publish(size, tachyon::type_id::make_type_id(0, msg_type), correlation_id)
     }
 }
 
@@ -485,7 +485,7 @@ impl RpcBus {
     ) -> PyResult<()> {
         let payload = Payload::of(payload)?;
         let correlation_id = args::correlation_id(correlation_id)?;
-        let type_id = tachyon::make_type_id(0, args::sixteen_bits("msg_type", msg_type)?);
+        let type_id = tachyon::type_id::make_type_id(0, args::sixteen_bits("msg_type", msg_type)?);
         check_most(&payload, max_payload_size)?;
         let timeout = args::timeout(timeout)?;
         self.reverse()?.replying_to(correlation_id)?.send(py, &payload, type_id, correlation_id, timeout)

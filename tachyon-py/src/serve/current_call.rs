@@ -10,7 +10,8 @@ use core::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use tachyon::__binding::{CallWatch, monotonic_now, request_deadline};
-use tachyon::{CallerInfo, Request};
+use tachyon::Request;
+use tachyon::dispatch::CallerInfo;
 
 use crate::rpc::endpoint::RpcEndpoint;
 

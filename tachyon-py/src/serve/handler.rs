@@ -7,7 +7,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 use tachyon::__binding::{Mapping, declared_error, needs_no_wait, request_mapping};
-use tachyon::{ErrorKind, HandlerError, Replied, Reply, Request};
+use tachyon::dispatch::Replied;
+use tachyon::{ErrorKind, HandlerError, Reply, Request};
 
 use crate::errors::{BadReplyError, BadRequestError, RpcError, ViewError};
 use crate::memory::buffer_export::type_name;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use pyo3::prelude::*;
-use tachyon::{AcceptorMode, Leaving, Options, PollingMode, ServeError, ServerEvent, ServerOptions, Stopper};
+use tachyon::server::{AcceptorMode, Leaving, ServerEvent};
+use tachyon::{Options, PollingMode, ServeError, ServerOptions, Stopper};
 
 use crate::args::{self, Integer};
 use crate::bus::lifetime::options;
@@ -182,7 +183,7 @@ impl RpcServer {
             .max_ring_sizes(args::size("max_forward", max_forward)?, args::size("max_reverse", max_reverse)?)
             .stop_timeout(limit(stop_timeout)?)
             .acceptor(acceptor);
-        let mut core = py.detach(|| tachyon::RpcServer::bind_with(&path, options)).map_err(Raise::raise)?;
+        let mut core = py.detach(|| tachyon::RpcServer::listen_with(&path, options)).map_err(Raise::raise)?;
         let shown = path.display().to_string();
         let reports = Arc::<Reports>::default();
         let reported = Arc::clone(&reports);

@@ -7,7 +7,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyCapsuleMethods};
 use tachyon::__binding::{NativeError, adopt};
-use tachyon::{EndpointDescription, OwnedHandler};
+use tachyon::describe::EndpointDescription;
+use tachyon::dispatch::OwnedHandler;
 
 use crate::errors::ExtensionError;
 

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 use tachyon::__binding::{Node, PlanField};
-use tachyon::Primitive;
+use tachyon::payload::Primitive;
 
 /// The Python form of the values of one type.
 pub(crate) enum Meta {

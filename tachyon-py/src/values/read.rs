@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyList, PyMemoryView, PySlice, PyString, PyTuple};
 use tachyon::__binding::{Build, Bytes, Node, Place, read_message};
-use tachyon::{Malformed, Primitive};
+use tachyon::payload::{Malformed, Primitive};
 
 use crate::errors::BadRequestError;
 use crate::values::objects::{Items, Memory, Values, Window};

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple};
 use tachyon::__binding::{Node, Place, Source, TooLong};
-use tachyon::Primitive;
+use tachyon::payload::Primitive;
 
 use crate::errors::TooLargeError;
 use crate::memory::buffer_export::type_name;

@@ -6,18 +6,20 @@
 use std::sync::{Arc, Weak};
 
 use super::{Mapping, Receiving, Room, Sending, Taking};
-use crate::bus::{Connection, Incoming, look_for_data};
+use crate::bus::{RecvError, SendError};
+use crate::connection::Halt;
+use crate::connection::{Connection, Rx, look_for_data};
 use crate::dispatch::{Dispatcher, Reply, Request};
 use crate::engine::{Watch, open_request};
-use crate::error::{Halt, RecvError, SendError, ServeError};
 use crate::ring::Frame;
+use crate::rpc::ServeError;
 use crate::wait::{Deadline, monotonic_nanos};
 
 /// Up to `looks` looks for a message. A dead peer is not noticed here but by the wait that follows.
 #[inline]
-pub(super) fn look(incoming: &mut Incoming, looks: u32) -> Result<Option<Frame>, Halt> {
-    incoming.connection.check_process()?;
-    let Incoming { connection, index, consumer, .. } = incoming;
+pub(super) fn look(rx: &mut Rx, looks: u32) -> Result<Option<Frame>, Halt> {
+    rx.connection.check_process()?;
+    let Rx { connection, index, consumer, .. } = rx;
     let ring = connection.ring(*index);
     for _ in 0..looks {
         if let Some(found) = look_for_data(connection, ring, consumer)? {
@@ -84,7 +86,7 @@ pub fn serve_taken<S: ?Sized>(
 
 /// Whether answering with `size` bytes needs no wait: there is room, or there never will be.
 pub fn needs_no_wait(reply: &mut Reply<'_>, size: usize) -> bool {
-    reply.ring_mut().is_none_or(|outgoing| !matches!(outgoing.try_reserve(size), Ok(None)))
+    reply.ring_mut().is_none_or(|tx| !matches!(tx.try_reserve(size), Ok(None)))
 }
 
 /// Keeps the request that `reply` is for mapped, for views that outlive its handler.

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use super::attempts::look;
 use super::{Closer, Mapping, Room, Taking, swap};
-use crate::bus::State;
-use crate::describe::{EndpointDescription, Operation};
+use crate::connection::State;
 use crate::engine::{ErrorKind, Reply, Standing};
-use crate::error::CallError;
 use crate::ring::{MessageHeader, Reservation};
+use crate::rpc::CallError;
 use crate::rpc::{Agreement, Attempts, Caller};
+use crate::schema::describe::{EndpointDescription, Operation};
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id};
 use crate::wait::{Deadline, PollingMode};
 
@@ -109,12 +109,12 @@ pub trait CallerSteps {
     /// Takes the reply to a call if up to `looks` looks find it.
     ///
     /// # Errors
-    /// As [`Caller::wait`].
+    /// As [`Caller::finish`].
     fn look_for_reply(&mut self, correlation_id: u64, looks: u32) -> Result<Option<ReplyTaken>, CallError>;
     /// Takes the reply to a call.
     ///
     /// # Errors
-    /// As [`Caller::wait`].
+    /// As [`Caller::finish`].
     fn take_reply(&mut self, correlation_id: u64, limit: Limit) -> Result<ReplyTaken, CallError>;
     /// Whether the endpoint that goes by `key` was compared on the present connection.
     fn has_agreed(&mut self, key: usize) -> bool;
@@ -158,7 +158,7 @@ pub trait CallerSteps {
     /// Waits for the end of a connection whose callee stops.
     ///
     /// # Errors
-    /// As [`Caller::wait`].
+    /// As [`Caller::finish`].
     fn leave(&mut self, limit: Limit) -> Result<(), CallError>;
     /// What closes the present connection.
     fn closer(&self) -> Closer;
@@ -184,8 +184,8 @@ impl CallerSteps for Caller {
     }
 
     fn call_in(&mut self, room: RequestRoom, payload: &[u8]) -> Result<u64, CallError> {
-        self.core.outgoing.connection.check_process()?;
-        self.core.outgoing.fill(room.reservation, payload);
+        self.core.tx.connection.check_process()?;
+        self.core.tx.fill(room.reservation, payload);
         Ok(self.core.commit(room.reservation, payload.len(), room.header, ()))
     }
 
@@ -195,7 +195,7 @@ impl CallerSteps for Caller {
 
     fn publish_call(&mut self, room: Room, len: usize, msg_type: u16) -> Result<u64, CallError> {
         assert!(len <= room.len(), "the binding checks what it publishes");
-        self.core.outgoing.connection.check_process()?;
+        self.core.tx.connection.check_process()?;
         let header = self.header(msg_type, Deadline::never());
         Ok(self.core.commit(room.0, len, header, ()))
     }
@@ -205,7 +205,7 @@ impl CallerSteps for Caller {
         if self.core.standing(correlation_id) != Standing::Awaited {
             return Ok(None);
         }
-        match look(&mut self.core.incoming, looks)? {
+        match look(&mut self.core.rx, looks)? {
             None => Ok(None),
             Some(frame) if frame.correlation_id == correlation_id => {
                 self.core.end(correlation_id, false);
@@ -220,8 +220,8 @@ impl CallerSteps for Caller {
 
     fn take_reply(&mut self, correlation_id: u64, limit: Limit) -> Result<ReplyTaken, CallError> {
         self.take(correlation_id, limit.0)?;
-        let kept = self.core.incoming.take_kept();
-        let frame = self.core.incoming.take_over();
+        let kept = self.core.rx.take_kept();
+        let frame = self.core.rx.take_over();
         Ok(match kept {
             None => ReplyTaken::InPlace(Taking(frame)),
             Some(payload) => ReplyTaken::Kept(frame.type_id, payload.to_vec()),
@@ -264,20 +264,20 @@ impl CallerSteps for Caller {
     }
 
     fn release_reply(&mut self, position: u64) {
-        self.core.incoming.release(position);
+        self.core.rx.release(position);
     }
 
     fn request_mapping(&self) -> Mapping {
-        Mapping(Arc::clone(self.core.outgoing.ring()))
+        Mapping(Arc::clone(self.core.tx.ring()))
     }
 
     fn reply_mapping(&self) -> Mapping {
-        Mapping(Arc::clone(self.core.incoming.ring()))
+        Mapping(Arc::clone(self.core.rx.ring()))
     }
 
     fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode {
-        swap(&mut self.core.outgoing.waiter.budget, mode);
-        swap(&mut self.core.incoming.waiter.budget, mode)
+        swap(&mut self.core.tx.waiter.budget, mode);
+        swap(&mut self.core.rx.waiter.budget, mode)
     }
 
     fn may_reconnect(&self) -> bool {
@@ -289,7 +289,7 @@ impl CallerSteps for Caller {
     }
 
     fn closer(&self) -> Closer {
-        Closer(Arc::clone(&self.core.outgoing.connection))
+        Closer(Arc::clone(&self.core.tx.connection))
     }
 
     fn recycle(&mut self) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{Receiving, Sending, Taking};
 use crate::engine::{is_cancel, is_control, open_request};
-use crate::error::ServeError;
+use crate::rpc::ServeError;
 use crate::rpc::try_answer_control;
 
 impl Taking {

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use rustix::event::epoll;
 
-use crate::bus::Established;
-use crate::error::{CallError, ConnectError};
+use crate::connection::Established;
+use crate::handshake::ConnectError;
 use crate::handshake::{Connecting, Kind, Role};
 use crate::options::Options;
+use crate::rpc::CallError;
 use crate::rpc::{Caller, RpcBus};
 use crate::wait::Deadline;
 
@@ -28,7 +29,7 @@ impl Readiness {
     /// The system's refusal, such as too many open descriptors.
     pub fn new(caller: &Caller) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let connection = &caller.core.outgoing.connection;
+        let connection = &caller.core.tx.connection;
         let add = |source: BorrowedFd<'_>, events| epoll::add(&epoll, source, epoll::EventData::new_u64(0), events);
         add(connection.peer.as_fd(), epoll::EventFlags::IN | epoll::EventFlags::RDHUP)?;
         if let Some(process) = connection.peer.process() {

@@ -2,11 +2,10 @@
 
 use core::ops::Deref;
 
-use super::incoming::Incoming;
 use super::message::Message;
-use crate::error::Halt;
+use crate::connection::slice;
+use crate::connection::{Halt, Rx};
 use crate::ring::Frame;
-use crate::slice;
 use crate::wait::Deadline;
 
 /// Several received messages, in place. Dropping the batch releases them all with one store.
@@ -23,14 +22,14 @@ use crate::wait::Deadline;
 #[derive(Debug)]
 #[must_use = "dropping the guard releases the messages"]
 pub struct RxBatchGuard<'a> {
-    incoming: &'a mut Incoming,
+    rx: &'a mut Rx,
     frames: Vec<Frame>,
 }
 
 impl<'a> RxBatchGuard<'a> {
-    pub(super) fn take(incoming: &'a mut Incoming, max: usize, deadline: Deadline) -> Result<Self, Halt> {
-        let frames = incoming.lend_batch(max, deadline)?;
-        Ok(Self { incoming, frames })
+    pub(super) fn take(rx: &'a mut Rx, max: usize, deadline: Deadline) -> Result<Self, Halt> {
+        let frames = rx.lend_batch(max, deadline)?;
+        Ok(Self { rx, frames })
     }
 
     /// Number of messages, at least 1.
@@ -41,18 +40,18 @@ impl<'a> RxBatchGuard<'a> {
 
     /// The message at `index`, in the order they were sent.
     pub fn get(&self, index: usize) -> Option<RxMsgView<'_>> {
-        self.frames.get(index).map(|frame| RxMsgView { incoming: self.incoming, frame })
+        self.frames.get(index).map(|frame| RxMsgView { rx: self.rx, frame })
     }
 
     /// The messages in the order they were sent.
     pub fn iter(&self) -> Iter<'_> {
-        Iter { incoming: self.incoming, frames: self.frames.iter() }
+        Iter { rx: self.rx, frames: self.frames.iter() }
     }
 }
 
 impl Drop for RxBatchGuard<'_> {
     fn drop(&mut self) {
-        self.incoming.release_loan();
+        self.rx.release_loan();
     }
 }
 
@@ -68,7 +67,7 @@ impl<'b> IntoIterator for &'b RxBatchGuard<'_> {
 /// Iterates over a batch.
 #[derive(Debug, Clone)]
 pub struct Iter<'b> {
-    incoming: &'b Incoming,
+    rx: &'b Rx,
     frames: core::slice::Iter<'b, Frame>,
 }
 
@@ -76,7 +75,7 @@ impl<'b> Iterator for Iter<'b> {
     type Item = RxMsgView<'b>;
 
     fn next(&mut self) -> Option<RxMsgView<'b>> {
-        self.frames.next().map(|frame| RxMsgView { incoming: self.incoming, frame })
+        self.frames.next().map(|frame| RxMsgView { rx: self.rx, frame })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -89,7 +88,7 @@ impl ExactSizeIterator for Iter<'_> {}
 /// One message of a batch, in place. Derefs to its payload.
 #[derive(Debug, Clone, Copy)]
 pub struct RxMsgView<'b> {
-    incoming: &'b Incoming,
+    rx: &'b Rx,
     frame: &'b Frame,
 }
 
@@ -109,6 +108,6 @@ impl Deref for RxMsgView<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        slice::payload(self.frame, self.incoming)
+        slice::payload(self.frame, self.rx)
     }
 }

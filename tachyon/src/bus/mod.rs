@@ -1,27 +1,16 @@
-//! One direction between two processes: a ring, the way to wait on it, and the life of its connection.
+//! A one-way bus: the end that sends, the end that receives, and what they lend.
 
 mod batch;
-mod connection;
-mod end;
-mod exchange;
-pub(crate) mod fork;
-mod incoming;
+mod error;
 mod message;
-mod outgoing;
-mod parking;
 mod receiver;
 mod sender;
-mod undecided;
+mod unassigned;
 
+pub use crate::ring::MAX_CAPACITY;
 pub use batch::{Iter as BatchIter, RxBatchGuard, RxMsgView};
-pub use connection::State;
-pub(crate) use connection::{Connection, Established};
-pub(crate) use end::End;
-pub(crate) use exchange::{MOST_PER_LOOK, room_while_taking};
-pub(crate) use incoming::{Incoming, look_for_data};
+pub use error::{RecvError, SendError};
 pub use message::Message;
-pub(crate) use outgoing::Outgoing;
-pub(crate) use parking::{is_due, park, unpark};
 pub use receiver::{Messages, Receiver, RxGuard};
 pub use sender::{Sender, TxGuard};
-pub use undecided::Bus;
+pub use unassigned::Bus;

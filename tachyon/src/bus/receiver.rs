@@ -5,14 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::batch::RxBatchGuard;
-use super::connection::{Established, State};
-use super::incoming::Incoming;
+use super::error::RecvError;
 use super::message::Message;
-use super::undecided::Bus;
-use crate::error::{ConnectError, ListenError, NumaError, RecvError};
-use crate::handshake::Role;
+use crate::connection::slice;
+use crate::connection::{self, Established, Rx, State};
+use crate::handshake::{ConnectError, ListenError};
+use crate::handshake::{Kind, Role};
 use crate::options::Options;
-use crate::slice;
+use crate::shm::NumaError;
 use crate::wait::{Deadline, Interrupt, PollingMode};
 
 /// The receiving end of a one-way bus between two processes.
@@ -22,7 +22,7 @@ use crate::wait::{Deadline, Interrupt, PollingMode};
 #[derive(Debug)]
 #[must_use = "dropping a receiver closes its bus"]
 pub struct Receiver {
-    incoming: Incoming,
+    rx: Rx,
 }
 
 impl Receiver {
@@ -39,7 +39,7 @@ impl Receiver {
     /// # Errors
     /// As [`listen`](Self::listen), and when the options' timeout passes first.
     pub fn listen_with(path: impl AsRef<Path>, capacity: usize, options: &Options) -> Result<Self, ListenError> {
-        Ok(Self::over(&Bus::listen_as(path.as_ref(), capacity, Role::Sink, options)?))
+        Ok(Self::over(&connection::listen(path.as_ref(), Kind::Bus, Role::Sink, &[capacity], options)?))
     }
 
     /// Connects to the sender that listens at `path`, waiting up to 5 seconds for it to appear.
@@ -55,11 +55,11 @@ impl Receiver {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
-        Ok(Self::over(&Bus::connect_as(path.as_ref(), Role::Sink, options)?))
+        Ok(Self::over(&connection::connect(path.as_ref(), Kind::Bus, Role::Sink, options)?))
     }
 
     pub(crate) fn over(established: &Established) -> Self {
-        Self { incoming: established.incoming(0) }
+        Self { rx: established.rx(0) }
     }
 
     /// Receives the next message in place, waiting for it. It is released when the guard is dropped.
@@ -84,13 +84,13 @@ impl Receiver {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn try_recv(&mut self) -> Result<Option<RxGuard<'_>>, RecvError> {
-        Ok(if self.incoming.try_take_loan()? { Some(RxGuard { incoming: &mut self.incoming }) } else { None })
+        Ok(if self.rx.try_take_loan()? { Some(RxGuard { rx: &mut self.rx }) } else { None })
     }
 
     #[inline]
     fn recv_until(&mut self, deadline: Deadline) -> Result<RxGuard<'_>, RecvError> {
-        self.incoming.take_next(deadline)?;
-        Ok(RxGuard { incoming: &mut self.incoming })
+        self.rx.take_next(deadline)?;
+        Ok(RxGuard { rx: &mut self.rx })
     }
 
     /// Receives up to `max` messages in place as one batch, waiting for the first. All are released together when the
@@ -102,7 +102,7 @@ impl Receiver {
     /// # Panics
     /// When `max` is 0.
     pub fn recv_batch(&mut self, max: usize) -> Result<RxBatchGuard<'_>, RecvError> {
-        Ok(RxBatchGuard::take(&mut self.incoming, max, Deadline::never())?)
+        Ok(RxBatchGuard::take(&mut self.rx, max, Deadline::never())?)
     }
 
     /// As [`recv_batch`](Self::recv_batch), waiting at most `timeout` for the first message.
@@ -113,7 +113,7 @@ impl Receiver {
     /// # Panics
     /// When `max` is 0.
     pub fn recv_batch_timeout(&mut self, max: usize, timeout: Duration) -> Result<RxBatchGuard<'_>, RecvError> {
-        Ok(RxBatchGuard::take(&mut self.incoming, max, Deadline::after(timeout))?)
+        Ok(RxBatchGuard::take(&mut self.rx, max, Deadline::after(timeout))?)
     }
 
     /// Iterates over copies of the messages, waiting for each, until the sender closes in good order. Any other end is
@@ -134,22 +134,22 @@ impl Receiver {
 
     /// Longest message this bus can carry, in bytes.
     pub fn max_len(&self) -> usize {
-        self.incoming.max_len()
+        self.rx.max_len()
     }
 
     /// How the connection is doing. Costs a system call.
     pub fn state(&self) -> State {
-        self.incoming.connection.state()
+        self.rx.connection.state()
     }
 
     /// Chooses what waiting for a message does: spin, park, or both.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
-        self.incoming.waiter.budget.set_mode(mode);
+        self.rx.waiter.budget.set_mode(mode);
     }
 
     /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
     pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
-        self.incoming.waiter.interrupt = interrupt;
+        self.rx.waiter.interrupt = interrupt;
     }
 
     /// Moves the bus's memory to a NUMA node, as far as the system can.
@@ -157,7 +157,7 @@ impl Receiver {
     /// # Errors
     /// [`NumaError`]: no such node, or the system's refusal.
     pub fn set_numa_node(&self, node: u32) -> Result<(), NumaError> {
-        self.incoming.ring().segment().bind_to_node(node)
+        self.rx.ring().segment().bind_to_node(node)
     }
 
     /// Closes the bus in good order, as dropping it does. Messages not yet received are lost.
@@ -169,19 +169,19 @@ impl Receiver {
 #[must_use = "dropping the guard releases the message"]
 pub struct RxGuard<'a> {
     /// What it lends is the loan of this direction.
-    incoming: &'a mut Incoming,
+    rx: &'a mut Rx,
 }
 
 impl RxGuard<'_> {
     /// The sender's word for what this is.
     #[inline]
     pub fn type_id(&self) -> u32 {
-        self.incoming.loan.type_id
+        self.rx.loan.type_id
     }
 
     /// A copy that outlives the guard.
     pub fn to_message(&self) -> Message {
-        Message { type_id: self.incoming.loan.type_id, data: self.to_vec() }
+        Message { type_id: self.rx.loan.type_id, data: self.to_vec() }
     }
 }
 
@@ -190,14 +190,14 @@ impl Deref for RxGuard<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        slice::payload(&self.incoming.loan, self.incoming)
+        slice::payload(&self.rx.loan, self.rx)
     }
 }
 
 impl Drop for RxGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.incoming.release_loan();
+        self.rx.release_loan();
     }
 }
 

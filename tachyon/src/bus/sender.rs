@@ -4,14 +4,14 @@ use core::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::time::Duration;
 
-use super::connection::{Established, State};
-use super::outgoing::Outgoing;
-use super::undecided::Bus;
-use crate::error::{CommitError, ConnectError, ListenError, NumaError, SendError};
-use crate::handshake::Role;
+use super::error::SendError;
+use crate::connection::slice;
+use crate::connection::{self, CommitError, Established, State, Tx};
+use crate::handshake::{ConnectError, ListenError};
+use crate::handshake::{Kind, Role};
 use crate::options::Options;
 use crate::ring::{MessageHeader, Reservation};
-use crate::slice;
+use crate::shm::NumaError;
 use crate::wait::{Deadline, Interrupt, PollingMode};
 
 /// The sending end of a one-way bus between two processes.
@@ -46,7 +46,7 @@ use crate::wait::{Deadline, Interrupt, PollingMode};
 #[derive(Debug)]
 #[must_use = "dropping a sender closes its bus"]
 pub struct Sender {
-    outgoing: Outgoing,
+    tx: Tx,
 }
 
 impl Sender {
@@ -63,7 +63,7 @@ impl Sender {
     /// # Errors
     /// As [`listen`](Self::listen), and when the options' timeout passes first.
     pub fn listen_with(path: impl AsRef<Path>, capacity: usize, options: &Options) -> Result<Self, ListenError> {
-        Ok(Self::over(&Bus::listen_as(path.as_ref(), capacity, Role::Source, options)?))
+        Ok(Self::over(&connection::listen(path.as_ref(), Kind::Bus, Role::Source, &[capacity], options)?))
     }
 
     /// Connects to the receiver that listens at `path`, waiting up to 5 seconds for it to appear.
@@ -79,11 +79,11 @@ impl Sender {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
-        Ok(Self::over(&Bus::connect_as(path.as_ref(), Role::Source, options)?))
+        Ok(Self::over(&connection::connect(path.as_ref(), Kind::Bus, Role::Source, options)?))
     }
 
     pub(crate) fn over(established: &Established) -> Self {
-        Self { outgoing: established.outgoing(0) }
+        Self { tx: established.tx(0) }
     }
 
     /// Sends a copy of `data`, waiting for room.
@@ -92,7 +92,7 @@ impl Sender {
     /// [`SendError`]; in every case nothing was sent.
     #[inline]
     pub fn send(&mut self, data: &[u8], type_id: u32) -> Result<(), SendError> {
-        Ok(self.outgoing.send(data, MessageHeader::new(type_id, 0), Deadline::never())?)
+        Ok(self.tx.send(data, MessageHeader::new(type_id, 0), Deadline::never())?)
     }
 
     /// As [`send`](Self::send), waiting at most `timeout`.
@@ -100,7 +100,7 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send), and [`SendError::TimedOut`].
     pub fn send_timeout(&mut self, data: &[u8], type_id: u32, timeout: Duration) -> Result<(), SendError> {
-        Ok(self.outgoing.send(data, MessageHeader::new(type_id, 0), Deadline::after(timeout))?)
+        Ok(self.tx.send(data, MessageHeader::new(type_id, 0), Deadline::after(timeout))?)
     }
 
     /// Sends a copy of `data` if there is room for it now.
@@ -108,7 +108,7 @@ impl Sender {
     /// # Errors
     /// [`SendError::Full`] when there is none; otherwise as [`send`](Self::send).
     pub fn try_send(&mut self, data: &[u8], type_id: u32) -> Result<(), SendError> {
-        if self.outgoing.try_send(data, MessageHeader::new(type_id, 0))? { Ok(()) } else { Err(SendError::Full) }
+        if self.tx.try_send(data, MessageHeader::new(type_id, 0))? { Ok(()) } else { Err(SendError::Full) }
     }
 
     /// Takes `size` bytes of the bus to write a message in place, waiting for room.
@@ -125,8 +125,8 @@ impl Sender {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn reserve(&mut self, size: usize, type_id: u32) -> Result<TxGuard<'_>, SendError> {
-        let reservation = self.outgoing.reserve(size, Deadline::never())?;
-        Ok(TxGuard { outgoing: &mut self.outgoing, reservation, type_id })
+        let reservation = self.tx.reserve(size, Deadline::never())?;
+        Ok(TxGuard { tx: &mut self.tx, reservation, type_id })
     }
 
     /// As [`reserve`](Self::reserve), waiting at most `timeout`.
@@ -134,8 +134,8 @@ impl Sender {
     /// # Errors
     /// As [`reserve`](Self::reserve), and [`SendError::TimedOut`].
     pub fn reserve_timeout(&mut self, size: usize, type_id: u32, timeout: Duration) -> Result<TxGuard<'_>, SendError> {
-        let reservation = self.outgoing.reserve(size, Deadline::after(timeout))?;
-        Ok(TxGuard { outgoing: &mut self.outgoing, reservation, type_id })
+        let reservation = self.tx.reserve(size, Deadline::after(timeout))?;
+        Ok(TxGuard { tx: &mut self.tx, reservation, type_id })
     }
 
     /// Takes `size` bytes of the bus if there is room now.
@@ -143,28 +143,28 @@ impl Sender {
     /// # Errors
     /// [`SendError::Full`] when there is none; otherwise as [`reserve`](Self::reserve).
     pub fn try_reserve(&mut self, size: usize, type_id: u32) -> Result<TxGuard<'_>, SendError> {
-        let reservation = self.outgoing.try_reserve(size)?.ok_or(SendError::Full)?;
-        Ok(TxGuard { outgoing: &mut self.outgoing, reservation, type_id })
+        let reservation = self.tx.try_reserve(size)?.ok_or(SendError::Full)?;
+        Ok(TxGuard { tx: &mut self.tx, reservation, type_id })
     }
 
     /// Longest message this bus can carry, in bytes.
     pub fn max_len(&self) -> usize {
-        self.outgoing.max_len()
+        self.tx.max_len()
     }
 
     /// How the connection is doing. Costs a system call.
     pub fn state(&self) -> State {
-        self.outgoing.connection.state()
+        self.tx.connection.state()
     }
 
     /// Chooses what waiting for room does: spin, park, or both.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
-        self.outgoing.waiter.budget.set_mode(mode);
+        self.tx.waiter.budget.set_mode(mode);
     }
 
     /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
     pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
-        self.outgoing.waiter.interrupt = interrupt;
+        self.tx.waiter.interrupt = interrupt;
     }
 
     /// Moves the bus's memory to a NUMA node, as far as the system can.
@@ -172,7 +172,7 @@ impl Sender {
     /// # Errors
     /// [`NumaError`]: no such node, or the system's refusal.
     pub fn set_numa_node(&self, node: u32) -> Result<(), NumaError> {
-        self.outgoing.ring().segment().bind_to_node(node)
+        self.tx.ring().segment().bind_to_node(node)
     }
 
     /// Closes the bus in good order, as dropping it does.
@@ -185,7 +185,7 @@ impl Sender {
 #[derive(Debug)]
 #[must_use = "a guard that is not committed publishes nothing"]
 pub struct TxGuard<'a> {
-    outgoing: &'a mut Outgoing,
+    tx: &'a mut Tx,
     reservation: Reservation,
     type_id: u32,
 }
@@ -205,8 +205,8 @@ impl TxGuard<'_> {
         if actual > reserved {
             return Err(CommitError::TooLong { actual, reserved });
         }
-        self.outgoing.connection.check_process().map_err(|_| CommitError::Forked)?;
-        self.outgoing.publish(self.reservation, actual, MessageHeader::new(self.type_id, 0));
+        self.tx.connection.check_process().map_err(|_| CommitError::Forked)?;
+        self.tx.publish(self.reservation, actual, MessageHeader::new(self.type_id, 0));
         Ok(())
     }
 }
@@ -215,12 +215,12 @@ impl Deref for TxGuard<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        slice::reserved(&self.reservation, self.outgoing)
+        slice::reserved(&self.reservation, self.tx)
     }
 }
 
 impl DerefMut for TxGuard<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
-        slice::reserved_mut(&mut self.reservation, self.outgoing)
+        slice::reserved_mut(&mut self.reservation, self.tx)
     }
 }

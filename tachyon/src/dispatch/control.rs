@@ -2,13 +2,13 @@
 
 use super::desk::Desk;
 use super::table::Table;
-use crate::bus::{Incoming, Outgoing};
-use crate::describe::{Description, Operation, Query, WHOLE_TABLE, chunk};
+use crate::connection::Unsent;
+use crate::connection::slice;
+use crate::connection::{Rx, Tx};
 use crate::engine::{ErrorKind, is_cancel};
-use crate::error::Unsent;
 use crate::ring::{Frame, MessageHeader};
 use crate::rpc::{control_reply, refusal};
-use crate::slice;
+use crate::schema::describe::{Description, Operation, Query, WHOLE_TABLE, chunk};
 use crate::type_id::msg_type;
 
 /// All endpoints of a table, or one.
@@ -19,24 +19,19 @@ pub(super) fn describe<S: ?Sized>(table: &Table<S>, msg_type: u16) -> Descriptio
 
 /// Answers a control request. Its caller is a tool or another end's health check: neither layers nor counts see it.
 #[cold]
-pub(super) fn answer<S: ?Sized>(
-    desk: &Desk<S>,
-    incoming: &Incoming,
-    outgoing: &mut Outgoing,
-    frame: &Frame,
-) -> Result<(), Unsent> {
+pub(super) fn answer<S: ?Sized>(desk: &Desk<S>, rx: &Rx, tx: &mut Tx, frame: &Frame) -> Result<(), Unsent> {
     if is_cancel(frame) {
         return Ok(());
     }
-    let max_len = outgoing.max_len();
+    let max_len = tx.max_len();
     let (type_id, payload) = match Operation::of(msg_type(frame.type_id)) {
-        Some(Operation::Describe) => match piece(desk, slice::payload(frame, incoming), max_len) {
+        Some(Operation::Describe) => match piece(desk, slice::payload(frame, rx), max_len) {
             Ok(piece) => (frame.type_id, piece),
             Err(kind) => refusal(frame, kind, max_len),
         },
         _ => control_reply(frame, max_len),
     };
-    outgoing.send_reply(&payload, MessageHeader::new(type_id, frame.correlation_id))
+    tx.send_reply(&payload, MessageHeader::new(type_id, frame.correlation_id))
 }
 
 /// The piece of the description that is asked for. The whole table's is made once, since it may have many pieces; one

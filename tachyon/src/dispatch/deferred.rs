@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::desk::{Answered, Desk};
 use super::handler::{Due, HandlerError, Replied, Reply};
 use super::layer::{self, Context, Outcome};
-use crate::bus::{Incoming, Outgoing};
+use crate::connection::slice;
+use crate::connection::{Rx, Tx};
 use crate::engine::{CallerInfo, OpenRequest};
-use crate::error::ServeError;
-use crate::slice;
+use crate::rpc::ServeError;
 use crate::stats::Bank;
 use crate::type_id::msg_type;
 use crate::wait::{Deadline, monotonic_nanos};
@@ -72,7 +72,7 @@ impl<S: ?Sized> Desk<S> {
     pub(crate) fn defer(
         &self,
         caller: &CallerInfo,
-        incoming: &Incoming,
+        rx: &Rx,
         request: &OpenRequest,
         wanted: impl FnOnce(u16) -> bool,
     ) -> Option<Deferred> {
@@ -87,7 +87,7 @@ impl<S: ?Sized> Desk<S> {
             msg_type,
             correlation_id: frame.correlation_id,
             deadline: *deadline,
-            payload: slice::payload(frame, incoming).to_vec(),
+            payload: slice::payload(frame, rx).to_vec(),
             size: frame.len,
             began: monotonic_nanos(),
         };
@@ -101,14 +101,14 @@ impl<S: ?Sized> Desk<S> {
     pub(crate) fn conclude(
         &self,
         bank: Option<Bank<'_>>,
-        outgoing: &mut Outgoing,
+        tx: &mut Tx,
         deferred: &Deferred,
         handler: impl FnOnce(Reply<'_>) -> Result<Replied, HandlerError>,
     ) -> Answered {
         let Deferred { msg_type, correlation_id, .. } = *deferred;
         // A table never loses an endpoint, and this one was found when the request was deferred.
         let Some(registered) = self.find(u32::from(msg_type)) else { return Ok(()) };
-        let result = self.run(registered, outgoing, &Due { msg_type, correlation_id }, handler);
+        let result = self.run(registered, tx, &Due { msg_type, correlation_id }, handler);
         let outcome = match &result {
             Ok(size) => Outcome::Replied(*size),
             Err(error) => match &**error {

@@ -7,12 +7,13 @@ use super::handler::{Asked, Due, Failure, HandlerError, Replied, Reply, Request}
 use super::layer::Layers;
 use super::table::{Registered, Table};
 use super::watched::Origin;
-use crate::bus::{Incoming, Outgoing};
+use crate::connection::Halt;
+use crate::connection::slice;
+use crate::connection::{Rx, Tx};
 use crate::engine::{ErrorBody, ErrorKind, Watch, is_control, send_error};
-use crate::error::{Halt, HandlerFailure, ServeError};
 use crate::foreign::{self, Panicked};
 use crate::ring::Frame;
-use crate::slice;
+use crate::rpc::{HandlerFailure, ServeError};
 use crate::type_id::{msg_type, route_id};
 use crate::wait::Deadline;
 
@@ -101,15 +102,15 @@ impl<S: ?Sized> Desk<S> {
         &self,
         state: Lent<'_, S>,
         origin: &Origin<'_>,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
+        rx: &Rx,
+        tx: &mut Tx,
         frame: &Frame,
         deadline: Deadline,
     ) -> Answered {
         let outcome = if self.layers.is_empty() && origin.bank.is_none() {
-            self.answer_plainly(state, self.find(frame.type_id), origin, incoming, outgoing, frame, deadline)
+            self.answer_plainly(state, self.find(frame.type_id), origin, rx, tx, frame, deadline)
         } else {
-            self.answer_watched(state, origin, incoming, outgoing, frame, deadline)
+            self.answer_watched(state, origin, rx, tx, frame, deadline)
         };
         match outcome {
             Ok(_) => Ok(()),
@@ -131,44 +132,44 @@ impl<S: ?Sized> Desk<S> {
         state: Lent<'_, S>,
         registered: Option<&Registered<S>>,
         origin: &Origin<'_>,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
+        rx: &Rx,
+        tx: &mut Tx,
         frame: &Frame,
         deadline: Deadline,
     ) -> Result<usize, Box<ServeError>> {
         let due = Due { msg_type: msg_type(frame.type_id), correlation_id: frame.correlation_id };
-        let Some(registered) = registered else { return self.answer_nobodys(incoming, outgoing, frame, due) };
+        let Some(registered) = registered else { return self.answer_nobodys(rx, tx, frame, due) };
         if deadline.has_passed() {
-            return Self::answer_past_deadline(outgoing, due);
+            return Self::answer_past_deadline(tx, due);
         }
-        let watch = Some(Watch(&incoming.connection));
-        let asked = Asked { payload: slice::payload(frame, incoming), due, deadline, caller: origin.caller, watch };
-        self.run(registered, outgoing, &asked.due, |reply| registered.run(state, Request::new(&asked), reply))
+        let watch = Some(Watch(&rx.connection));
+        let asked = Asked { payload: slice::payload(frame, rx), due, deadline, caller: origin.caller, watch };
+        self.run(registered, tx, &asked.due, |reply| registered.run(state, Request::new(&asked), reply))
     }
 
     /// Answers a request that no endpoint is for: a control request, or one that goes wrong.
     #[cold]
     fn answer_nobodys(
         &self,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
+        rx: &Rx,
+        tx: &mut Tx,
         frame: &Frame,
         Due { msg_type, correlation_id }: Due,
     ) -> Result<usize, Box<ServeError>> {
         if is_control(frame) {
-            control::answer(self, incoming, outgoing, frame).map_err(ServeError::from)?;
+            control::answer(self, rx, tx, frame).map_err(ServeError::from)?;
             return Ok(0);
         }
         let nothing = ErrorBody::default();
-        send_error(outgoing, correlation_id, msg_type, ErrorKind::NoHandler, nothing).map_err(ServeError::from)?;
+        send_error(tx, correlation_id, msg_type, ErrorKind::NoHandler, nothing).map_err(ServeError::from)?;
         Err(Box::new(ServeError::NoHandler { msg_type }))
     }
 
     #[cold]
-    fn answer_past_deadline(outgoing: &mut Outgoing, due: Due) -> Result<usize, Box<ServeError>> {
+    fn answer_past_deadline(tx: &mut Tx, due: Due) -> Result<usize, Box<ServeError>> {
         let Due { msg_type, correlation_id } = due;
         let nothing = ErrorBody::default();
-        send_error(outgoing, correlation_id, msg_type, ErrorKind::DeadlinePassed, nothing).map_err(ServeError::from)?;
+        send_error(tx, correlation_id, msg_type, ErrorKind::DeadlinePassed, nothing).map_err(ServeError::from)?;
         Ok(LATE)
     }
 
@@ -177,17 +178,17 @@ impl<S: ?Sized> Desk<S> {
     pub(super) fn run(
         &self,
         registered: &Registered<S>,
-        outgoing: &mut Outgoing,
+        tx: &mut Tx,
         due: &Due,
         handler: impl FnOnce(Reply<'_>) -> Result<Replied, HandlerError>,
     ) -> Result<usize, Box<ServeError>> {
-        let accepted = outgoing.accepted();
-        let reply = Reply::over(outgoing, due);
+        let accepted = tx.accepted();
+        let reply = Reply::over(tx, due);
         let outcome = foreign::run(|| handler(reply));
-        let answered = outgoing.accepted() != accepted;
+        let answered = tx.accepted() != accepted;
         match outcome {
             Ok(Ok(replied)) if answered => Ok(replied.size),
-            outcome => Err(self.fail(registered, outgoing, due, answered, outcome)),
+            outcome => Err(self.fail(registered, tx, due, answered, outcome)),
         }
     }
 
@@ -197,7 +198,7 @@ impl<S: ?Sized> Desk<S> {
     fn fail(
         &self,
         registered: &Registered<S>,
-        outgoing: &mut Outgoing,
+        tx: &mut Tx,
         &Due { msg_type, correlation_id }: &Due,
         answered: bool,
         outcome: Result<Result<Replied, HandlerError>, Panicked>,
@@ -218,7 +219,7 @@ impl<S: ?Sized> Desk<S> {
             if self.hide_text || registered.is_raw() && body.name.is_empty() {
                 body.text = "";
             }
-            if let Err(unsent) = send_error(outgoing, correlation_id, msg_type, kind, body) {
+            if let Err(unsent) = send_error(tx, correlation_id, msg_type, kind, body) {
                 return Box::new(unsent.into());
             }
         }

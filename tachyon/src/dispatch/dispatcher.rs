@@ -10,12 +10,13 @@ use super::into_reply::{IntoReply, or_text};
 use super::layer::Layer;
 use super::table::{OwnedHandler, Table};
 use super::watched::Origin;
-use crate::bus::{Incoming, Outgoing};
-use crate::describe::{Description, EndpointDescription, WHOLE_TABLE};
+use crate::connection::{Rx, Tx};
+use crate::dispatch::RegisterError;
 use crate::engine;
-use crate::error::{RegisterError, ServeError};
 use crate::ring::Frame;
 use crate::rpc::Callee;
+use crate::rpc::ServeError;
+use crate::schema::describe::{Description, EndpointDescription, WHOLE_TABLE};
 use crate::wait::Deadline;
 
 /// A table of endpoints and the loop that serves them.
@@ -42,7 +43,7 @@ use crate::wait::Deadline;
 ///
 /// let mut caller = Caller::connect(&path)?;
 /// assert_eq!(echo::call(&mut caller, b"hello")?, b"hello");
-/// assert_eq!(&*caller.request(2, b"hello")?, b"5");
+/// assert_eq!(&*caller.call(2, b"hello")?, b"5");
 /// drop(caller);
 /// callee.join().unwrap()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -280,30 +281,25 @@ impl<S: ?Sized> Dispatcher<S> {
 
     #[inline]
     fn serve_until(&mut self, callee: &mut Callee, deadline: Deadline) -> Answered {
-        self.serve_on(&mut callee.incoming, &mut callee.outgoing, deadline)
+        self.serve_on(&mut callee.rx, &mut callee.tx, deadline)
     }
 
     /// As [`serve_once`](Self::serve_once), over the two directions of a callee.
     #[inline]
-    pub(crate) fn serve_on(
-        &mut self,
-        incoming: &mut Incoming,
-        outgoing: &mut Outgoing,
-        deadline: Deadline,
-    ) -> Answered {
+    pub(crate) fn serve_on(&mut self, rx: &mut Rx, tx: &mut Tx, deadline: Deadline) -> Answered {
         let Self { desk, state } = self;
-        engine::serve_one(incoming, outgoing, deadline, |incoming, outgoing, frame, deadline| {
-            desk.answer(Lent::Exclusive(state), &Origin::default(), incoming, outgoing, frame, deadline)
+        engine::serve_one(rx, tx, deadline, |rx, tx, frame, deadline| {
+            desk.answer(Lent::Exclusive(state), &Origin::default(), rx, tx, frame, deadline)
         })
     }
 
     /// Serves a message that was taken before, and releases it.
     #[inline]
-    pub(crate) fn serve_frame(&mut self, incoming: &mut Incoming, outgoing: &mut Outgoing, frame: Frame) -> Answered {
-        incoming.lend(frame);
+    pub(crate) fn serve_frame(&mut self, rx: &mut Rx, tx: &mut Tx, frame: Frame) -> Answered {
+        rx.lend(frame);
         let Self { desk, state } = self;
-        engine::serve_loan(incoming, outgoing, |incoming, outgoing, frame, deadline| {
-            desk.answer(Lent::Exclusive(state), &Origin::default(), incoming, outgoing, frame, deadline)
+        engine::serve_loan(rx, tx, |rx, tx, frame, deadline| {
+            desk.answer(Lent::Exclusive(state), &Origin::default(), rx, tx, frame, deadline)
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use super::handler::{HandlerError, Replied, Reply, Request};
 use super::scope::Scope;
-use crate::describe::Signature;
-use crate::payload::{DeclaredError, Form, Message};
 use crate::rpc::Contract;
+use crate::schema::describe::Signature;
+use crate::schema::payload::{DeclaredError, Form, Message};
 
 /// A function made callable from another process; `#[tachyon_rpc]` implements it on a type of the function's name.
 #[diagnostic::on_unimplemented(
@@ -15,12 +15,12 @@ use crate::rpc::Contract;
 pub trait Endpoint {
     /// What the dispatcher keeps for the handler and lends it with every call; `()` when it takes none.
     type State: ?Sized;
-    /// Which tables may list it: [`NoState`](crate::NoState) those of any state, [`Needs<S>`](crate::Needs) those of
+    /// Which tables may list it: [`NoState`](crate::dispatch::NoState) those of any state, [`Needs<S>`](crate::dispatch::Needs) those of
     /// `S`.
     type Scope: Scope<State = Self::State>;
     /// What it returns, owned.
     type Reply: Message;
-    /// The error that it declares; [`Undeclared`](crate::Undeclared) if it declares none.
+    /// The error that it declares; [`Undeclared`](crate::schema::payload::Undeclared) if it declares none.
     type Error: DeclaredError;
     /// The number that requests name the endpoint by, 0 to 65534.
     const MSG_TYPE: u16;

@@ -7,14 +7,14 @@ use std::time::Duration;
 use super::layer::Context;
 use super::slot::SlotError;
 use crate::aligned::AlignedBytes;
-use crate::bus::Outgoing;
+use crate::connection::Tx;
+use crate::connection::slice;
+use crate::connection::{Halt, Unsent};
 use crate::engine::{CallerInfo, ErrorBody, ErrorKind, Watch};
-use crate::error::{Halt, Unsent};
 #[cfg(feature = "python")]
-use crate::native::{HostReply, HostRoom};
-use crate::payload::{DeclaredError, Message, Refused, ReplyValue, SHORT, Value, on_stack, with_scratch};
+use crate::extension::{HostReply, HostRoom};
 use crate::ring::{MessageHeader, Reservation};
-use crate::slice;
+use crate::schema::payload::{DeclaredError, Message, Refused, ReplyValue, SHORT, Value, on_stack, with_scratch};
 use crate::type_id::make_type_id;
 use crate::wait::Deadline;
 
@@ -155,7 +155,7 @@ pub struct Reply<'a> {
 /// Where an answer goes.
 #[derive(Debug)]
 enum Way<'a> {
-    Ring(&'a mut Outgoing),
+    Ring(&'a mut Tx),
     /// To the copy of this crate that has the ring.
     #[cfg(feature = "python")]
     Host(HostReply<'a>),
@@ -163,8 +163,8 @@ enum Way<'a> {
 
 impl<'a> Reply<'a> {
     #[inline]
-    pub(super) fn over(outgoing: &'a mut Outgoing, due: &'a Due) -> Self {
-        Self { way: Way::Ring(outgoing), due }
+    pub(super) fn over(tx: &'a mut Tx, due: &'a Due) -> Self {
+        Self { way: Way::Ring(tx), due }
     }
 
     /// The answer to a request that another copy of this crate has taken from a ring.
@@ -175,9 +175,9 @@ impl<'a> Reply<'a> {
 
     /// The ring it goes to, if that is here.
     #[cfg_attr(not(feature = "python"), allow(clippy::unnecessary_wraps, reason = "there is no other way then"))]
-    pub(crate) fn ring(&self) -> Option<&Outgoing> {
+    pub(crate) fn ring(&self) -> Option<&Tx> {
         match &self.way {
-            Way::Ring(outgoing) => Some(outgoing),
+            Way::Ring(tx) => Some(tx),
             #[cfg(feature = "python")]
             Way::Host(_) => None,
         }
@@ -185,9 +185,9 @@ impl<'a> Reply<'a> {
 
     /// As [`ring`](Self::ring).
     #[cfg_attr(not(feature = "python"), allow(clippy::unnecessary_wraps, reason = "there is no other way then"))]
-    pub(crate) fn ring_mut(&mut self) -> Option<&mut Outgoing> {
+    pub(crate) fn ring_mut(&mut self) -> Option<&mut Tx> {
         match &mut self.way {
-            Way::Ring(outgoing) => Some(outgoing),
+            Way::Ring(tx) => Some(tx),
             #[cfg(feature = "python")]
             Way::Host(_) => None,
         }
@@ -224,7 +224,7 @@ impl<'a> Reply<'a> {
         let Due { msg_type, correlation_id } = *self.due;
         let type_id = make_type_id(0, msg_type);
         let sent = match self.way {
-            Way::Ring(outgoing) => outgoing.send_reply(payload, MessageHeader::new(type_id, correlation_id)),
+            Way::Ring(tx) => tx.send_reply(payload, MessageHeader::new(type_id, correlation_id)),
             #[cfg(feature = "python")]
             Way::Host(host) => host.send(payload),
         };
@@ -242,9 +242,9 @@ impl<'a> Reply<'a> {
     pub fn reserve(self, len: usize) -> Result<ReplyRoom<'a>, HandlerError> {
         let Self { way, due } = self;
         let place = match way {
-            Way::Ring(outgoing) => match outgoing.reserve_reply(len) {
-                Ok(Some(reservation)) => Place::Ring(outgoing, reservation),
-                Ok(None) => Place::Heap(outgoing, AlignedBytes::zeroed(len)),
+            Way::Ring(tx) => match tx.reserve_reply(len) {
+                Ok(Some(reservation)) => Place::Ring(tx, reservation),
+                Ok(None) => Place::Heap(tx, AlignedBytes::zeroed(len)),
                 Err(unsent) => return Err(HandlerError::unsent(unsent)),
             },
             #[cfg(feature = "python")]
@@ -267,9 +267,9 @@ pub struct ReplyRoom<'a> {
 /// Where a reply is written.
 #[derive(Debug)]
 enum Place<'a> {
-    Ring(&'a mut Outgoing, Reservation),
+    Ring(&'a mut Tx, Reservation),
     /// There was no room in the ring, and no waiting for it.
-    Heap(&'a mut Outgoing, AlignedBytes),
+    Heap(&'a mut Tx, AlignedBytes),
     #[cfg(feature = "python")]
     Host(HostRoom<'a>),
 }
@@ -293,13 +293,13 @@ impl ReplyRoom<'_> {
         }
         let type_id = make_type_id(0, msg_type);
         match place {
-            Place::Ring(outgoing, reservation) => {
-                outgoing.publish(reservation, len, MessageHeader::new(type_id, correlation_id));
+            Place::Ring(tx, reservation) => {
+                tx.publish(reservation, len, MessageHeader::new(type_id, correlation_id));
             }
             // One that is neither sent nor kept leaves the request unanswered, which the dispatcher sees and finds the
             // reason of; an interrupted one is kept, and the next wait is asked for the interruption again.
-            Place::Heap(outgoing, bytes) => {
-                drop(outgoing.send_reply(&bytes[..len], MessageHeader::new(type_id, correlation_id)));
+            Place::Heap(tx, bytes) => {
+                drop(tx.send_reply(&bytes[..len], MessageHeader::new(type_id, correlation_id)));
             }
             #[cfg(feature = "python")]
             Place::Host(room) => room.commit(len),
@@ -312,7 +312,7 @@ impl Place<'_> {
     #[inline]
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Ring(outgoing, reservation) => slice::reserved(reservation, outgoing),
+            Self::Ring(tx, reservation) => slice::reserved(reservation, tx),
             Self::Heap(_, bytes) => bytes,
             #[cfg(feature = "python")]
             Self::Host(room) => room.bytes(),
@@ -322,7 +322,7 @@ impl Place<'_> {
     #[inline]
     fn bytes_mut(&mut self) -> &mut [u8] {
         match self {
-            Self::Ring(outgoing, reservation) => slice::reserved_mut(reservation, outgoing),
+            Self::Ring(tx, reservation) => slice::reserved_mut(reservation, tx),
             Self::Heap(_, bytes) => bytes,
             #[cfg(feature = "python")]
             Self::Host(room) => room.bytes_mut(),

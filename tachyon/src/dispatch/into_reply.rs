@@ -3,7 +3,7 @@
 use core::fmt::Display;
 
 use super::handler::{HandlerError, Replied, Reply};
-use crate::payload::{DeclaredError, Message, ReplyValue, Undeclared};
+use crate::schema::payload::{DeclaredError, Message, ReplyValue, Undeclared};
 
 /// What an endpoint may return: a [`ReplyValue`], or a `Result` of one.
 #[diagnostic::on_unimplemented(

@@ -20,7 +20,8 @@ use crate::wait::Deadline;
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
 /// use std::time::Duration;
-/// use tachyon::{Context, Dispatcher, Layer, Outcome};
+/// use tachyon::{Context, Dispatcher, Layer};
+/// use tachyon::dispatch::Outcome;
 ///
 /// /// Counts calls that took too long.
 /// #[derive(Default)]

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::handler::{HandlerError, Replied, Reply, ReplyRoom};
 use super::into_reply::Pick;
 use crate::engine::ErrorKind;
-use crate::payload::{Fixed, Message, Pass, ReplyValue, Undeclared, Value, lend_all_mut, lend_private};
+use crate::schema::payload::{Fixed, Message, Pass, ReplyValue, Undeclared, Value, lend_all_mut, lend_private};
 
 /// What a reply slot is for: a value, or a slice of fixed payloads.
 #[diagnostic::on_unimplemented(
@@ -38,7 +38,8 @@ impl<T: Fixed> SlotOf for [T] {
 /// slice. A slot that is dropped unanswered is an error reply.
 ///
 /// ```
-/// use tachyon::{ReplySlot, SlotError, tachyon_rpc};
+/// use tachyon::tachyon_rpc;
+/// use tachyon::dispatch::{ReplySlot, SlotError};
 ///
 /// /// The first squares.
 /// #[tachyon_rpc(msg_type = 1)]

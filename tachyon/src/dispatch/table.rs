@@ -5,8 +5,8 @@ use super::endpoint::{Entry, EntryHandler};
 use super::handler::{HandlerError, Replied, Reply, Request};
 #[cfg(feature = "tokio")]
 use super::task::AsyncHandler;
-use crate::describe::{EndpointDescription, FormDescription};
-use crate::error::RegisterError;
+use crate::dispatch::RegisterError;
+use crate::schema::describe::{EndpointDescription, FormDescription};
 use crate::type_id::MSG_TYPE_ERROR;
 
 /// A handler that was made at run time and may keep things of its own. Workers of a server share it.

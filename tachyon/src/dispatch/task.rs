@@ -7,11 +7,11 @@ use super::desk::Desk;
 use super::dispatcher::Dispatcher;
 use super::handler::{HandlerError, Replied, Reply};
 use super::into_reply::{IntoReply, or_text};
-use crate::bus::Incoming;
-use crate::describe::EndpointDescription;
+use crate::connection::Rx;
+use crate::dispatch::RegisterError;
 use crate::engine::{CallerInfo, OpenRequest};
-use crate::error::RegisterError;
 use crate::foreign::Foreign;
+use crate::schema::describe::EndpointDescription;
 
 /// Writes what a handler's future gave where its caller's replies go.
 type Write = Box<dyn FnOnce(Reply<'_>) -> Result<Replied, HandlerError> + Send>;
@@ -92,14 +92,9 @@ impl<S: ?Sized> Desk<S> {
     }
 
     /// Begins a request whose endpoint is async; `None` leaves it to [`answer`](Self::answer).
-    pub(crate) fn begin(
-        &self,
-        caller: &CallerInfo,
-        incoming: &Incoming,
-        request: &OpenRequest,
-    ) -> Option<(Deferred, Work)> {
+    pub(crate) fn begin(&self, caller: &CallerInfo, rx: &Rx, request: &OpenRequest) -> Option<(Deferred, Work)> {
         let handler = self.find(request.frame.type_id)?.async_handler()?;
-        let mut deferred = self.defer(caller, incoming, request, |_| true)?;
+        let mut deferred = self.defer(caller, rx, request, |_| true)?;
         let work = handler(deferred.take_payload());
         Some((deferred, work))
     }

@@ -6,10 +6,10 @@ use super::control;
 use super::desk::{Desk, LATE, Lent};
 use super::layer::{self, Context, Outcome};
 use super::table::Registered;
-use crate::bus::{Incoming, Outgoing};
+use crate::connection::{Rx, Tx};
 use crate::engine::{CallerInfo, ErrorKind, Watch, is_control};
-use crate::error::ServeError;
 use crate::ring::Frame;
+use crate::rpc::ServeError;
 use crate::stats::{Bank, Ending, Tally};
 use crate::type_id::msg_type;
 use crate::wait::{Deadline, monotonic_nanos};
@@ -34,13 +34,13 @@ impl<S: ?Sized> Desk<S> {
         &self,
         state: Lent<'_, S>,
         origin: &Origin<'_>,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
+        rx: &Rx,
+        tx: &mut Tx,
         frame: &Frame,
         deadline: Deadline,
     ) -> Result<usize, Box<ServeError>> {
         if is_control(frame) {
-            control::answer(self, incoming, outgoing, frame).map_err(ServeError::from)?;
+            control::answer(self, rx, tx, frame).map_err(ServeError::from)?;
             return Ok(0);
         }
         let msg_type = msg_type(frame.type_id);
@@ -50,12 +50,12 @@ impl<S: ?Sized> Desk<S> {
             Context {
                 msg_type,
                 name: registered.map_or("", Registered::name),
-                caller: caller.unwrap_or_else(|| CallerInfo::new(1, &incoming.connection.peer)),
+                caller: caller.unwrap_or_else(|| CallerInfo::new(1, &rx.connection.peer)),
                 correlation_id: frame.correlation_id,
                 request_size: frame.len,
                 overlaps: false,
                 deadline,
-                watch: Some(Watch(&incoming.connection)),
+                watch: Some(Watch(&rx.connection)),
             }
         });
         if let Some(call) = &call {
@@ -64,7 +64,7 @@ impl<S: ?Sized> Desk<S> {
         let tally = origin.bank.map(|bank| bank.tally(registered.map_or(NONE, Registered::ordinal)));
         let measured = call.is_some() || tally.is_some_and(Tally::measures);
         let began = measured.then(monotonic_nanos);
-        let result = self.answer_plainly(state, registered, origin, incoming, outgoing, frame, deadline);
+        let result = self.answer_plainly(state, registered, origin, rx, tx, frame, deadline);
         let took = began.map(|began| monotonic_nanos().saturating_sub(began));
         let outcome = match &result {
             Ok(LATE) => Outcome::Failed(ErrorKind::DeadlinePassed),

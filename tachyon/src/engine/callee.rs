@@ -7,13 +7,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::caller_info::CallerInfo;
-use super::fault::{ErrorBody, ErrorKind, send_error};
+use super::error_reply::{ErrorBody, ErrorKind, send_error};
 use super::request::{OpenRequest, is_cancel, is_control, open_loan, refused_type};
 use crate::aligned::AlignedBytes;
-use crate::bus::{Incoming, MOST_PER_LOOK, Outgoing, look_for_data};
-use crate::error::{Halt, Unsent};
+use crate::connection::slice;
+use crate::connection::{Halt, Unsent};
+use crate::connection::{MOST_PER_LOOK, Rx, Tx, look_for_data};
 use crate::ring::{Fault, Frame};
-use crate::slice;
 use crate::type_id::msg_type;
 use crate::wait::Deadline;
 
@@ -40,8 +40,8 @@ pub(crate) trait Service {
     fn handle(
         &mut self,
         caller: &CallerInfo,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
+        rx: &Rx,
+        tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<Handled<Self::Begun>, Halt>;
 
@@ -93,8 +93,8 @@ struct HeldRequest {
 #[derive(Debug)]
 pub(crate) struct CalleeCore<B> {
     pub(crate) info: CallerInfo,
-    pub(crate) incoming: Incoming,
-    pub(crate) outgoing: Outgoing,
+    pub(crate) rx: Rx,
+    pub(crate) tx: Tx,
     /// What the peer sent that is no ring.
     pub(crate) fault: Option<Fault>,
     /// Whether the loan is a request that was taken and not served yet, since it is one of a slow endpoint.
@@ -108,12 +108,12 @@ pub(crate) struct CalleeCore<B> {
 
 impl<B> CalleeCore<B> {
     /// Takes both ends of a connection. Replies without room are deferred from now on.
-    pub(crate) fn new(info: CallerInfo, incoming: Incoming, mut outgoing: Outgoing) -> Self {
-        outgoing.never_wait();
+    pub(crate) fn new(info: CallerInfo, rx: Rx, mut tx: Tx) -> Self {
+        tx.never_wait();
         Self {
             info,
-            incoming,
-            outgoing,
+            rx,
+            tx,
             fault: None,
             postponed: false,
             held: VecDeque::new(),
@@ -128,11 +128,11 @@ impl<B> CalleeCore<B> {
     /// The connection has ended, and nothing that was committed before is left to serve.
     pub(crate) fn turn<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<Pass, Halt> {
         if let Some(fault) = self.fault {
-            return Err(self.incoming.connection.broken(fault));
+            return Err(self.rx.connection.broken(fault));
         }
         // Asked before the look: nothing committed before an end seen here can escape that look.
-        let gone = self.incoming.connection.peer.was_gone();
-        if self.outgoing.has_deferred() && !self.flush()? && self.outgoing.is_overfull() {
+        let gone = self.rx.connection.peer.was_gone();
+        if self.tx.has_deferred() && !self.flush()? && self.tx.is_overfull() {
             return Ok(Pass::Idle);
         }
         if let Some(first) = self.held.front()
@@ -148,11 +148,11 @@ impl<B> CalleeCore<B> {
             if !postponed && !self.take()? {
                 return if gone { Err(Halt::PeerDead) } else { Ok(Pass::Idle) };
             }
-            if is_cancel(&self.incoming.loan) {
+            if is_cancel(&self.rx.loan) {
                 self.take_cancel(service)?;
-            } else if is_control(&self.incoming.loan) || service.admit(self.incoming.loan.type_id, self.begun.len()) {
-                let type_id = self.incoming.loan.type_id;
-                if S::POSTPONES && !postponed && !is_control(&self.incoming.loan) && service.is_slow(type_id) {
+            } else if is_control(&self.rx.loan) || service.admit(self.rx.loan.type_id, self.begun.len()) {
+                let type_id = self.rx.loan.type_id;
+                if S::POSTPONES && !postponed && !is_control(&self.rx.loan) && service.is_slow(type_id) {
                     self.postponed = true;
                     return Ok(Pass::Slow);
                 }
@@ -172,19 +172,19 @@ impl<B> CalleeCore<B> {
 
     /// Takes the next message as the loan of the forward ring, if there is one.
     fn take(&mut self) -> Result<bool, Halt> {
-        self.incoming.connection.check_process()?;
-        let Incoming { connection, index, consumer, .. } = &mut self.incoming;
+        self.rx.connection.check_process()?;
+        let Rx { connection, index, consumer, .. } = &mut self.rx;
         let Some(frame) = look_for_data(connection, connection.ring(*index), consumer)? else { return Ok(false) };
-        self.incoming.lend(frame);
+        self.rx.lend(frame);
         Ok(true)
     }
 
     /// Serves the loan.
     fn serve(&mut self, service: &mut impl Service<Begun = B>) -> Result<Pass, Halt> {
-        let Self { info, incoming, outgoing, .. } = self;
-        let (call, of) = (incoming.loan.correlation_id, msg_type(incoming.loan.type_id));
-        let handled = serve_loan(incoming, outgoing, |incoming, outgoing, frame, deadline| {
-            service.handle(info, incoming, outgoing, &OpenRequest { frame: *frame, deadline })
+        let Self { info, rx, tx, .. } = self;
+        let (call, of) = (rx.loan.correlation_id, msg_type(rx.loan.type_id));
+        let handled = serve_loan(rx, tx, |rx, tx, frame, deadline| {
+            service.handle(info, rx, tx, &OpenRequest { frame: *frame, deadline })
         })?;
         self.note(call, of, handled, service);
         Ok(Pass::Served)
@@ -204,10 +204,10 @@ impl<B> CalleeCore<B> {
     fn serve_held(&mut self, service: &mut impl Service<Begun = B>) -> Result<Pass, Halt> {
         let Some(held) = self.held.pop_front() else { return Ok(Pass::Idle) };
         self.held_bytes -= held.payload.len();
-        self.incoming.lend_kept(held.correlation_id, held.type_id, held.payload);
-        let request = OpenRequest { frame: self.incoming.loan, deadline: held.deadline };
-        let handled = service.handle(&self.info, &self.incoming, &mut self.outgoing, &request);
-        self.incoming.release_loan();
+        self.rx.lend_kept(held.correlation_id, held.type_id, held.payload);
+        let request = OpenRequest { frame: self.rx.loan, deadline: held.deadline };
+        let handled = service.handle(&self.info, &self.rx, &mut self.tx, &request);
+        self.rx.release_loan();
         self.note(held.correlation_id, msg_type(held.type_id), handled?, service);
         Ok(Pass::Served)
     }
@@ -215,10 +215,10 @@ impl<B> CalleeCore<B> {
     /// Takes the loan out of the ring, to be served when there is a place.
     #[cold]
     fn hold(&mut self) -> Result<(), Halt> {
-        let deadline = open_loan(&self.incoming)?;
-        let Frame { correlation_id, type_id, .. } = self.incoming.loan;
-        let payload = AlignedBytes::from(slice::payload(&self.incoming.loan, &self.incoming));
-        self.incoming.release_loan();
+        let deadline = open_loan(&self.rx)?;
+        let Frame { correlation_id, type_id, .. } = self.rx.loan;
+        let payload = AlignedBytes::from(slice::payload(&self.rx.loan, &self.rx));
+        self.rx.release_loan();
         self.held_bytes += payload.len();
         self.held.push_back(HeldRequest { correlation_id, type_id, deadline, payload });
         Ok(())
@@ -231,14 +231,14 @@ impl<B> CalleeCore<B> {
 
     /// Whether as much is held as a ring takes. Further requests stay in the ring, and their caller waits for room.
     fn holds_enough(&self) -> bool {
-        let geometry = self.incoming.ring().geometry();
+        let geometry = self.rx.ring().geometry();
         self.held.len() >= geometry.slots() || self.held_bytes >= geometry.capacity()
     }
 
     /// Asks whether the caller is still there, for a turn that does not look at the ring.
     #[cold]
     fn check_caller(&self) -> Result<(), Halt> {
-        match self.outgoing.check(0) {
+        match self.tx.check(0) {
             Err(Unsent::Halted(halt)) => Err(halt),
             Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
         }
@@ -247,9 +247,9 @@ impl<B> CalleeCore<B> {
     /// Takes the loan, which cancels a call. A call that is answered already has no entry.
     #[cold]
     fn take_cancel(&mut self, service: &mut impl Service<Begun = B>) -> Result<(), Halt> {
-        open_loan(&self.incoming)?;
-        let call = self.incoming.loan.correlation_id;
-        self.incoming.release_loan();
+        open_loan(&self.rx)?;
+        let call = self.rx.loan.correlation_id;
+        self.rx.release_loan();
         if let Some((_, begun)) = self.begun.remove(&call) {
             service.cancel(begun, Why::Caller);
         } else if let Some(at) = self.held.iter().position(|held| held.correlation_id == call) {
@@ -287,7 +287,7 @@ impl<B> CalleeCore<B> {
 
     /// Sends replies that had no room; true when none is left.
     fn flush(&mut self) -> Result<bool, Halt> {
-        match self.outgoing.flush() {
+        match self.tx.flush() {
             Ok(flushed) => Ok(flushed),
             Err(Unsent::Halted(halt)) => Err(halt),
             // It fitted the ring when it was deferred, and rings do not shrink.
@@ -312,13 +312,13 @@ impl<B> CalleeCore<B> {
             if !core::mem::take(&mut self.postponed) && !self.take()? {
                 return Ok(true);
             }
-            if is_cancel(&self.incoming.loan) {
+            if is_cancel(&self.rx.loan) {
                 self.take_cancel(service)?;
                 continue;
             }
-            open_loan(&self.incoming)?;
-            let (call, of) = (self.incoming.loan.correlation_id, refused_type(&self.incoming));
-            self.incoming.release_loan();
+            open_loan(&self.rx)?;
+            let (call, of) = (self.rx.loan.correlation_id, refused_type(&self.rx));
+            self.rx.release_loan();
             self.refuse(call, of, ErrorKind::Stopping)?;
         }
         Ok(false)
@@ -327,18 +327,18 @@ impl<B> CalleeCore<B> {
     /// Ends the connection of a server that stops. The caller can send no further request, and those that it sent before
     /// are refused, as far as their replies have room.
     pub(crate) fn shut(&mut self, service: &mut impl Service<Begun = B>) {
-        let connection = Arc::clone(&self.incoming.connection);
+        let connection = Arc::clone(&self.rx.connection);
         if connection.check_process().is_ok() {
             connection.close_ring(0);
             while let Ok(false) = self.refuse_all(service)
-                && !self.outgoing.has_deferred()
+                && !self.tx.has_deferred()
             {}
             connection.close();
         }
     }
 
     fn refuse(&mut self, call: u64, of: u16, kind: ErrorKind) -> Result<(), Halt> {
-        match send_error(&mut self.outgoing, call, of, kind, ErrorBody::default()) {
+        match send_error(&mut self.tx, call, of, kind, ErrorBody::default()) {
             Err(Unsent::Halted(halt)) => Err(halt),
             Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
         }
@@ -348,35 +348,35 @@ impl<B> CalleeCore<B> {
 /// Has the loan of the forward ring served, and releases it.
 #[inline]
 pub(crate) fn serve_loan<R, E: From<Halt>>(
-    incoming: &mut Incoming,
-    outgoing: &mut Outgoing,
-    handle: impl FnOnce(&Incoming, &mut Outgoing, &Frame, Deadline) -> Result<R, E>,
+    rx: &mut Rx,
+    tx: &mut Tx,
+    handle: impl FnOnce(&Rx, &mut Tx, &Frame, Deadline) -> Result<R, E>,
 ) -> Result<R, E> {
-    let deadline = open_loan(incoming)?;
-    let outcome = handle(incoming, outgoing, &incoming.loan, deadline);
-    incoming.release_loan();
+    let deadline = open_loan(rx)?;
+    let outcome = handle(rx, tx, &rx.loan, deadline);
+    rx.release_loan();
     outcome
 }
 
 /// Has one request served, waiting for it; control requests are served on the way.
 #[inline]
 pub(crate) fn serve_one<E: From<Halt>>(
-    incoming: &mut Incoming,
-    outgoing: &mut Outgoing,
+    rx: &mut Rx,
+    tx: &mut Tx,
     deadline: Deadline,
-    mut handle: impl FnMut(&Incoming, &mut Outgoing, &Frame, Deadline) -> Result<(), E>,
+    mut handle: impl FnMut(&Rx, &mut Tx, &Frame, Deadline) -> Result<(), E>,
 ) -> Result<(), E> {
     // A caller may be waiting for a reply that an interrupted wait left behind, and would send nothing more until then.
-    if outgoing.has_deferred() {
-        outgoing.flush_deferred()?;
+    if tx.has_deferred() {
+        tx.flush_deferred()?;
     }
     loop {
-        incoming.take_loan(deadline)?;
-        let control = is_control(&incoming.loan);
-        let outcome = serve_loan(incoming, outgoing, &mut handle);
+        rx.take_loan(deadline)?;
+        let control = is_control(&rx.loan);
+        let outcome = serve_loan(rx, tx, &mut handle);
         if !control || outcome.is_err() {
             return outcome;
         }
-        incoming.check_patience(deadline)?;
+        rx.check_patience(deadline)?;
     }
 }

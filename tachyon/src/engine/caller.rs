@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use super::calls::{Answer, Arrived, Calls, Outcome, Standing};
 use super::verified::VerifiedEndpoints;
-use crate::bus::{End, Established, Incoming, MOST_PER_LOOK, Outgoing, look_for_data};
-use crate::error::{Halt, Unsent};
+use crate::connection::slice;
+use crate::connection::{End, Established, MOST_PER_LOOK, Rx, Tx, look_for_data};
+use crate::connection::{Halt, Unsent};
 use crate::ring::{Fault, Frame, MessageHeader, Reservation};
-use crate::slice;
 use crate::type_id::{ROUTE_CANCEL, make_type_id};
 use crate::wait::{Armed, Deadline, arm_and_look};
 
 /// The calling end of a connection, with what its driver attaches to a call: `T`.
 #[derive(Debug)]
 pub(crate) struct CallerCore<T> {
-    pub(crate) outgoing: Outgoing,
-    pub(crate) incoming: Incoming,
+    pub(crate) tx: Tx,
+    pub(crate) rx: Rx,
     pub(crate) calls: Calls<T>,
     pub(crate) verified: VerifiedEndpoints,
     /// Calls whose cancellation found no room.
@@ -36,8 +36,8 @@ pub(crate) struct Reply<T> {
 impl<T> CallerCore<T> {
     pub(crate) fn over(established: &Established) -> Self {
         Self {
-            outgoing: established.outgoing(0),
-            incoming: established.incoming(1),
+            tx: established.tx(0),
+            rx: established.rx(1),
             calls: Calls::new(),
             verified: VerifiedEndpoints::default(),
             cancellations: VecDeque::new(),
@@ -54,7 +54,7 @@ impl<T> CallerCore<T> {
     /// nothing was sent, and [`try_send`](Self::try_send) has the answer.
     #[inline]
     pub(crate) fn send_fast(&mut self, type_id: u32, payload: &[u8], deadline: Deadline, tag: T) -> Option<u64> {
-        let sent = self.outgoing.send_fast(payload, self.header(type_id, deadline));
+        let sent = self.tx.send_fast(payload, self.header(type_id, deadline));
         sent.then(|| self.calls.sent(tag))
     }
 
@@ -68,7 +68,7 @@ impl<T> CallerCore<T> {
         tag: T,
     ) -> Result<Result<u64, T>, Unsent> {
         // Cancellations go first: the places that they free may be what the callee waits for.
-        if self.flush_cancellations()? && self.outgoing.try_send(payload, self.header(type_id, deadline))? {
+        if self.flush_cancellations()? && self.tx.try_send(payload, self.header(type_id, deadline))? {
             Ok(Ok(self.calls.sent(tag)))
         } else {
             Ok(Err(tag))
@@ -77,7 +77,7 @@ impl<T> CallerCore<T> {
 
     /// Sends a request whose bytes were written into `reservation`.
     pub(crate) fn commit(&mut self, reservation: Reservation, len: usize, header: MessageHeader, tag: T) -> u64 {
-        self.outgoing.publish(reservation, len, header);
+        self.tx.publish(reservation, len, header);
         // A connection that has ended is for the wait to report.
         drop(self.flush_cancellations());
         self.calls.sent(tag)
@@ -89,12 +89,12 @@ impl<T> CallerCore<T> {
     /// # Errors
     /// The connection's end, once the ring is empty; a fault for a reply to no call at all.
     pub(crate) fn next(&mut self) -> Result<Option<Reply<T>>, Halt> {
-        self.incoming.connection.check_process()?;
+        self.rx.connection.check_process()?;
         for _ in 0..MOST_PER_LOOK {
             let Some(frame) = self.look()? else { return Ok(None) };
             match self.calls.answered(frame.correlation_id) {
                 Answer::Awaited(tag) => return Ok(Some(Reply { tag, frame })),
-                Answer::Forgotten => self.incoming.release(frame.position),
+                Answer::Forgotten => self.rx.release(frame.position),
                 Answer::Impossible => return Err(self.impossible(frame.correlation_id)),
             }
         }
@@ -108,7 +108,7 @@ impl<T> CallerCore<T> {
         if !self.calls.is_lone(id) {
             return false;
         }
-        let came = self.incoming.take_soon(|of| of == id);
+        let came = self.rx.take_soon(|of| of == id);
         if came {
             self.calls.take_lone();
         }
@@ -118,7 +118,7 @@ impl<T> CallerCore<T> {
     /// One look for a reply, whichever call it is for.
     #[inline]
     pub(crate) fn look(&mut self) -> Result<Option<Frame>, Halt> {
-        let Incoming { connection, index, consumer, .. } = &mut self.incoming;
+        let Rx { connection, index, consumer, .. } = &mut self.rx;
         look_for_data(connection, connection.ring(*index), consumer)
     }
 
@@ -129,7 +129,7 @@ impl<T> CallerCore<T> {
     /// A fault: the callee sent something else than a ring.
     #[cfg(not(loom))]
     pub(crate) fn hear(&self) -> Result<bool, Halt> {
-        let connection = &self.incoming.connection;
+        let connection = &self.rx.connection;
         // A ring that a forked child takes would be missing in its parent.
         connection.check_process()?;
         connection.peer.hear().map_err(|fault| connection.broken(fault))?;
@@ -140,7 +140,7 @@ impl<T> CallerCore<T> {
     /// there is nothing to do yet: the driver sleeps, for no longer than [`SECOND_LOOK`](crate::wait::SECOND_LOOK) at
     /// first.
     pub(crate) fn arm(&mut self, room: Option<usize>) -> bool {
-        let connection = Arc::clone(&self.outgoing.connection);
+        let connection = Arc::clone(&self.tx.connection);
         let replies = &connection.ring(1).header().consumer_parked.0;
         let requests = &connection.ring(0).header().producer_parked.0;
         // A cancellation needs a slot and no more.
@@ -149,7 +149,7 @@ impl<T> CallerCore<T> {
         let words = if room.is_some() { &words[..] } else { &words[..1] };
         let mut look = || {
             // An error is something to do, too.
-            let has_room = room.is_some_and(|len| !matches!(self.outgoing.try_reserve(len), Ok(None)));
+            let has_room = room.is_some_and(|len| !matches!(self.tx.try_reserve(len), Ok(None)));
             Ok::<_, core::convert::Infallible>((has_room || self.may_have_more()).then_some(()))
         };
         matches!(arm_and_look(words, &mut look), Ok(Armed::Sleep { .. }))
@@ -157,7 +157,7 @@ impl<T> CallerCore<T> {
 
     /// Asks the callee to ring no more: the driver looks by itself from now on.
     pub(crate) fn disarm(&self) {
-        let connection = &self.outgoing.connection;
+        let connection = &self.tx.connection;
         // The words are the parent's, which still wants to be rung.
         if connection.check_process().is_err() {
             return;
@@ -168,18 +168,18 @@ impl<T> CallerCore<T> {
 
     /// Whether something lies in the reply ring: a message, or a reason to give the connection up.
     pub(crate) fn may_have_more(&self) -> bool {
-        self.incoming.consumer.is_ready()
+        self.rx.consumer.is_ready()
     }
 
     /// Files a reply that is not the one waited for: kept for its own waiter, dropped if its call was given up.
     #[cold]
     pub(crate) fn file(&mut self, frame: Frame) -> Result<(), Halt> {
-        file(&mut self.incoming, &mut self.calls, frame)
+        file(&mut self.rx, &mut self.calls, frame)
     }
 
     #[cold]
     fn impossible(&self, id: u64) -> Halt {
-        self.incoming.connection.broken(Fault::Correlation(id))
+        self.rx.connection.broken(Fault::Correlation(id))
     }
 
     /// Where a call stands.
@@ -230,7 +230,7 @@ impl<T> CallerCore<T> {
     #[cold]
     fn send_cancellations(&mut self) -> Result<bool, Unsent> {
         while let Some(id) = self.cancellations.front() {
-            if !self.outgoing.try_send(&[], MessageHeader::new(make_type_id(ROUTE_CANCEL, 0), *id))? {
+            if !self.tx.try_send(&[], MessageHeader::new(make_type_id(ROUTE_CANCEL, 0), *id))? {
                 return Ok(false);
             }
             self.cancellations.pop_front();
@@ -242,9 +242,9 @@ impl<T> CallerCore<T> {
     /// calls without one are lost. Ids go on growing.
     pub(crate) fn replace(&mut self, established: Option<&Established>, end: &End) {
         // A hostile callee could go on sending: at most as many as the ring holds.
-        for _ in 0..self.incoming.ring().geometry().slots() {
+        for _ in 0..self.rx.ring().geometry().slots() {
             // What is wrong with a connection that is given up is of no more interest.
-            let Ok(Some(frame)) = self.incoming.consumer.try_take() else { break };
+            let Ok(Some(frame)) = self.rx.consumer.try_take() else { break };
             if self.file(frame).is_err() {
                 break;
             }
@@ -254,21 +254,21 @@ impl<T> CallerCore<T> {
         // The next callee may mean something else by the same endpoints.
         self.verified = VerifiedEndpoints::default();
         let Some(established) = established else { return };
-        let (mut outgoing, mut incoming) = (established.outgoing(0), established.incoming(1));
+        let (mut tx, mut rx) = (established.tx(0), established.rx(1));
         // How this side waits is its user's choice, and what it has learnt is worth keeping.
-        (outgoing.waiter, incoming.waiter) = (self.outgoing.waiter, self.incoming.waiter);
-        (self.outgoing, self.incoming) = (outgoing, incoming);
+        (tx.waiter, rx.waiter) = (self.tx.waiter, self.rx.waiter);
+        (self.tx, self.rx) = (tx, rx);
     }
 }
 
 /// As [`CallerCore::file`], while the other direction is in use.
 #[cold]
-pub(crate) fn file<T>(incoming: &mut Incoming, calls: &mut Calls<T>, frame: Frame) -> Result<(), Halt> {
+pub(crate) fn file<T>(rx: &mut Rx, calls: &mut Calls<T>, frame: Frame) -> Result<(), Halt> {
     let id = frame.correlation_id;
-    let kept = calls.keep(id, || Arrived { type_id: frame.type_id, payload: slice::payload(&frame, incoming).into() });
+    let kept = calls.keep(id, || Arrived { type_id: frame.type_id, payload: slice::payload(&frame, rx).into() });
     if !kept {
-        return Err(incoming.connection.broken(Fault::Correlation(id)));
+        return Err(rx.connection.broken(Fault::Correlation(id)));
     }
-    incoming.release(frame.position);
+    rx.release(frame.position);
     Ok(())
 }

@@ -5,7 +5,7 @@ use core::num::NonZeroU64;
 use std::collections::HashMap;
 
 use crate::aligned::AlignedBytes;
-use crate::bus::End;
+use crate::connection::End;
 
 /// A reply copied out of the ring to wait for its own waiter.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ mod callee;
 mod caller;
 mod caller_info;
 mod calls;
-mod fault;
+mod error_reply;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -15,7 +15,7 @@ pub(crate) use callee::{CalleeCore, Handled, Pass, Service, Why, serve_loan, ser
 pub(crate) use caller::{CallerCore, Reply, file};
 pub use caller_info::CallerInfo;
 pub(crate) use calls::{Arrived, Calls, Standing};
-pub(crate) use fault::{ErrorBody, ErrorReply, send_error};
-pub use fault::{ErrorKind, RpcError};
+pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};
+pub use error_reply::{ErrorKind, RpcError};
 pub(crate) use request::{OpenRequest, is_cancel, is_control, open_loan, open_request};
 pub(crate) use watch::Watch;

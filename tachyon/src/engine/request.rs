@@ -1,10 +1,10 @@
 //! A request as it came off the ring, made ready to be served.
 
-use crate::bus::Incoming;
-use crate::describe::{Operation, Query, WHOLE_TABLE};
-use crate::error::Halt;
+use crate::connection::Halt;
+use crate::connection::Rx;
+use crate::connection::slice;
 use crate::ring::{Fault, Frame};
-use crate::slice;
+use crate::schema::describe::{Operation, Query, WHOLE_TABLE};
 use crate::type_id::{ROUTE_CANCEL, ROUTE_CONTROL, msg_type, route_id};
 use crate::wait::Deadline;
 
@@ -19,25 +19,25 @@ pub(crate) struct OpenRequest {
 ///
 /// A request without a correlation id is no request: a reply to it would have no address, so its sender is no caller.
 #[inline]
-pub(crate) fn open_request(incoming: &Incoming, frame: Frame) -> Result<OpenRequest, Halt> {
-    check_call(incoming, frame.correlation_id)?;
+pub(crate) fn open_request(rx: &Rx, frame: Frame) -> Result<OpenRequest, Halt> {
+    check_call(rx, frame.correlation_id)?;
     Ok(OpenRequest { frame, deadline: Deadline::from_wire(frame.deadline) })
 }
 
 #[inline]
-fn check_call(incoming: &Incoming, correlation_id: u64) -> Result<(), Halt> {
+fn check_call(rx: &Rx, correlation_id: u64) -> Result<(), Halt> {
     if correlation_id == 0 {
-        return Err(incoming.connection.broken(Fault::Correlation(0)));
+        return Err(rx.connection.broken(Fault::Correlation(0)));
     }
-    incoming.connection.note_asked(correlation_id);
+    rx.connection.note_asked(correlation_id);
     Ok(())
 }
 
 /// As [`open_request`], for the loan of a direction. Gives the deadline.
 #[inline]
-pub(crate) fn open_loan(incoming: &Incoming) -> Result<Deadline, Halt> {
-    check_call(incoming, incoming.loan.correlation_id)?;
-    Ok(Deadline::from_wire(incoming.loan.deadline))
+pub(crate) fn open_loan(rx: &Rx) -> Result<Deadline, Halt> {
+    check_call(rx, rx.loan.correlation_id)?;
+    Ok(Deadline::from_wire(rx.loan.deadline))
 }
 
 /// Whether a request is for the callee itself: a control request, or the cancellation of a call.
@@ -51,15 +51,15 @@ pub(crate) fn is_cancel(frame: &Frame) -> bool {
     route_id(frame.type_id) == ROUTE_CANCEL
 }
 
-/// The message type that an error reply to the loan of `incoming` names. A question for the description of one endpoint
+/// The message type that an error reply to the loan of `rx` names. A question for the description of one endpoint
 /// is the beginning of a call of that endpoint.
 #[cold]
-pub(crate) fn refused_type(incoming: &Incoming) -> u16 {
-    let frame = &incoming.loan;
+pub(crate) fn refused_type(rx: &Rx) -> u16 {
+    let frame = &rx.loan;
     let of = msg_type(frame.type_id);
     if route_id(frame.type_id) != ROUTE_CONTROL || Operation::of(of) != Some(Operation::Describe) {
         return of;
     }
-    let asked = Query::decode(slice::payload(frame, incoming)).map(|query| query.msg_type);
+    let asked = Query::decode(slice::payload(frame, rx)).map(|query| query.msg_type);
     asked.filter(|asked| *asked != WHOLE_TABLE).unwrap_or(of)
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::{CalleeCore, CallerInfo, Handled, Pass, Service, Why};
-use crate::bus::{Incoming, MOST_PER_LOOK, Outgoing};
+use crate::connection::Halt;
+use crate::connection::slice;
+use crate::connection::{MOST_PER_LOOK, Rx, Tx};
 use crate::engine::{ErrorKind, OpenRequest};
-use crate::error::Halt;
 use crate::fuzz::linked;
 use crate::options::Options;
 use crate::ring::{Geometry, MessageHeader, RingMemory, Use};
 use crate::rpc::Caller;
-use crate::slice;
 use crate::type_id::{ROUTE_CANCEL, make_type_id, msg_type};
 
 /// Begins requests of type 2, as many as there are places, and answers others with their bytes.
@@ -31,16 +31,16 @@ impl Service for Recorder {
     fn handle(
         &mut self,
         _: &CallerInfo,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
+        rx: &Rx,
+        tx: &mut Tx,
         OpenRequest { frame, .. }: &OpenRequest,
     ) -> Result<Handled<u64>, Halt> {
-        let payload = slice::payload(frame, incoming);
+        let payload = slice::payload(frame, rx);
         if msg_type(frame.type_id) == 2 {
             self.begun.push((frame.correlation_id, payload.to_vec()));
             return Ok(Handled::Later(frame.correlation_id));
         }
-        outgoing.send_reply(payload, MessageHeader::new(frame.type_id, frame.correlation_id)).unwrap();
+        tx.send_reply(payload, MessageHeader::new(frame.type_id, frame.correlation_id)).unwrap();
         Ok(Handled::Replied)
     }
 
@@ -55,16 +55,16 @@ fn core(capacity: usize) -> (CalleeCore<u64>, Caller) {
     let rings: Vec<_> = (0..2).map(|_| Arc::new(RingMemory::create(geometry).unwrap().0)).collect();
     let [ours, theirs] = linked(&rings, &Options::new());
     let info = CallerInfo::new(1, &ours.connection.peer);
-    (CalleeCore::new(info, ours.incoming(0), ours.outgoing(1)), Caller::over(&theirs))
+    (CalleeCore::new(info, ours.rx(0), ours.tx(1)), Caller::over(&theirs))
 }
 
 fn cancel(caller: &mut Caller, call: u64) {
     let cancellation = MessageHeader::new(make_type_id(ROUTE_CANCEL, 2), call);
-    assert!(caller.core.outgoing.try_send(b"", cancellation).unwrap());
+    assert!(caller.core.tx.try_send(b"", cancellation).unwrap());
 }
 
 fn assert_no_reply(caller: &mut Caller) {
-    assert!(caller.core.incoming.try_take().unwrap().is_none(), "a reply to a cancelled call");
+    assert!(caller.core.rx.try_take().unwrap().is_none(), "a reply to a cancelled call");
 }
 
 /// Turns until there is nothing to do.
@@ -76,7 +76,7 @@ fn turns(core: &mut CalleeCore<u64>, service: &mut Recorder) {
 fn a_cancellation_ends_a_call_that_has_begun() {
     let (mut core, mut caller) = core(1 << 12);
     let mut service = Recorder { places: 2, ..Recorder::default() };
-    let (first, second) = (caller.call(2, b"a").unwrap(), caller.call(2, b"b").unwrap());
+    let (first, second) = (caller.start(2, b"a").unwrap(), caller.start(2, b"b").unwrap());
     turns(&mut core, &mut service);
     assert_eq!(service.begun, [(first, b"a".to_vec()), (second, b"b".to_vec())]);
     cancel(&mut caller, first);
@@ -89,19 +89,19 @@ fn a_cancellation_ends_a_call_that_has_begun() {
     turns(&mut core, &mut service);
     assert_eq!(service.cancelled.len(), 1);
     assert_no_reply(&mut caller);
-    assert_eq!(caller.core.outgoing.producer.under_way(), 0, "all were taken and given back");
+    assert_eq!(caller.core.tx.producer.under_way(), 0, "all were taken and given back");
 }
 
 #[test]
 fn a_cancellation_behind_requests_without_a_place_is_seen() {
     let (mut core, mut caller) = core(1 << 12);
     let mut service = Recorder { places: 1, ..Recorder::default() };
-    let calls: Vec<_> = [b"a", b"b", b"c"].into_iter().map(|payload| caller.call(2, payload).unwrap()).collect();
-    let plain = caller.call(1, b"plain").unwrap();
+    let calls: Vec<_> = [b"a", b"b", b"c"].into_iter().map(|payload| caller.start(2, payload).unwrap()).collect();
+    let plain = caller.start(1, b"plain").unwrap();
     turns(&mut core, &mut service);
     assert_eq!(service.begun.len(), 1);
     assert!(core.is_holding());
-    assert_eq!(&*caller.wait(plain).unwrap(), b"plain", "a request that needs no place waits for none");
+    assert_eq!(&*caller.finish(plain).unwrap(), b"plain", "a request that needs no place waits for none");
     // The second waits, the first has the place.
     cancel(&mut caller, calls[1]);
     cancel(&mut caller, calls[0]);
@@ -117,9 +117,9 @@ fn a_cancellation_behind_requests_without_a_place_is_seen() {
 fn what_is_held_is_bounded() {
     let (mut core, mut caller) = core(1 << 12);
     let mut service = Recorder::default();
-    let slots = core.incoming.ring().geometry().slots();
+    let slots = core.rx.ring().geometry().slots();
     let mut sent = 0;
-    while caller.call_timeout(2, b"", core::time::Duration::ZERO).is_ok() {
+    while caller.start_timeout(2, b"", core::time::Duration::ZERO).is_ok() {
         sent += 1;
         turns(&mut core, &mut service);
     }
@@ -133,7 +133,7 @@ fn what_is_held_is_bounded() {
 fn the_callers_end_ends_what_has_begun() {
     let (mut core, mut caller) = core(1 << 12);
     let mut service = Recorder { places: 1, ..Recorder::default() };
-    let (first, _second) = (caller.call(2, b"a").unwrap(), caller.call(2, b"b").unwrap());
+    let (first, _second) = (caller.start(2, b"a").unwrap(), caller.start(2, b"b").unwrap());
     turns(&mut core, &mut service);
     drop(caller);
     assert!(matches!(core.turn(&mut service), Err(Halt::Closed)));
@@ -145,16 +145,16 @@ fn the_callers_end_ends_what_has_begun() {
 fn a_stop_refuses_what_has_not_begun_and_abandons_what_has() {
     let (mut core, mut caller) = core(1 << 12);
     let mut service = Recorder { places: 1, ..Recorder::default() };
-    let begun = caller.call(2, b"a").unwrap();
-    let held = caller.call(2, b"b").unwrap();
+    let begun = caller.start(2, b"a").unwrap();
+    let held = caller.start(2, b"b").unwrap();
     turns(&mut core, &mut service);
-    let waiting = caller.call(7, b"c").unwrap();
+    let waiting = caller.start(7, b"c").unwrap();
     assert!(core.refuse_all(&mut service).unwrap());
     core.abandon(&mut service).unwrap();
     for (call, of, kind) in
         [(held, 2, ErrorKind::Stopping), (waiting, 7, ErrorKind::Stopping), (begun, 2, ErrorKind::Cancelled)]
     {
-        let error = caller.wait(call).unwrap().error().unwrap();
+        let error = caller.finish(call).unwrap().error().unwrap();
         assert_eq!((error.kind, error.msg_type), (kind, of));
     }
     assert_eq!(service.cancelled, [(begun, Why::Stop)]);
@@ -165,24 +165,24 @@ fn a_stop_refuses_what_has_not_begun_and_abandons_what_has() {
 fn refusing_is_bounded_however_much_there_is() {
     let more = MOST_PER_LOOK + 10;
     let (mut core, mut caller) = core(1 << 17);
-    assert!(caller.core.outgoing.ring().geometry().slots() > more as usize);
-    let calls: Vec<_> = (0..more).map(|_| caller.call(1, b"").unwrap()).collect();
+    assert!(caller.core.tx.ring().geometry().slots() > more as usize);
+    let calls: Vec<_> = (0..more).map(|_| caller.start(1, b"").unwrap()).collect();
     let mut service = Recorder::default();
     assert!(!core.refuse_all(&mut service).unwrap(), "all of it in one go");
     assert!(core.refuse_all(&mut service).unwrap());
     for call in calls {
-        assert_eq!(caller.wait(call).unwrap().error().unwrap().kind, ErrorKind::Stopping);
+        assert_eq!(caller.finish(call).unwrap().error().unwrap().kind, ErrorKind::Stopping);
     }
 }
 
 #[test]
 fn a_cancellation_gets_no_reply_from_a_server_that_stops() {
     let (mut core, mut caller) = core(1 << 12);
-    let call = caller.call(1, b"").unwrap();
+    let call = caller.start(1, b"").unwrap();
     cancel(&mut caller, call);
     assert!(core.refuse_all(&mut Recorder::default()).unwrap());
-    assert_eq!(caller.core.outgoing.producer.under_way(), 0, "both were taken");
-    assert_eq!(caller.wait(call).unwrap().error().unwrap().kind, ErrorKind::Stopping);
+    assert_eq!(caller.core.tx.producer.under_way(), 0, "both were taken");
+    assert_eq!(caller.finish(call).unwrap().error().unwrap().kind, ErrorKind::Stopping);
     assert_no_reply(&mut caller);
 }
 
@@ -190,22 +190,22 @@ fn a_cancellation_gets_no_reply_from_a_server_that_stops() {
 fn deferred_replies_hold_up_requests_once_they_fill_a_ring() {
     let (mut core, mut caller) = core(1 << 12);
     let mut service = Recorder { places: 1, ..Recorder::default() };
-    let slots = core.incoming.ring().geometry().slots();
-    let begun = caller.call(2, b"a").unwrap();
+    let slots = core.rx.ring().geometry().slots();
+    let begun = caller.start(2, b"a").unwrap();
     let mut sent = 0;
-    while caller.core.outgoing.try_send(b"x", MessageHeader::new(1, begun + 1 + sent)).unwrap() {
+    while caller.core.tx.try_send(b"x", MessageHeader::new(1, begun + 1 + sent)).unwrap() {
         sent += 1;
         turns(&mut core, &mut service);
     }
     assert_eq!(sent, 3 * slots as u64, "replies in the ring and deferred, requests in the ring");
     // Less than a ringful is deferred again: a CANCEL is seen although replies still wait for room.
     for _ in 0..slots + slots / 2 {
-        let frame = caller.core.incoming.try_take().unwrap().unwrap();
-        caller.core.incoming.release(frame.position);
+        let frame = caller.core.rx.try_take().unwrap().unwrap();
+        caller.core.rx.release(frame.position);
         turns(&mut core, &mut service);
     }
     cancel(&mut caller, begun);
     turns(&mut core, &mut service);
-    assert!(core.outgoing.has_deferred());
+    assert!(core.tx.has_deferred());
     assert_eq!(service.cancelled, [(begun, Why::Caller)]);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::bus::Connection;
+use crate::connection::Connection;
 use crate::ring::unreleased;
 use crate::type_id::{ROUTE_CANCEL, route_id};
 use crate::wait::Deadline;

@@ -12,8 +12,8 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown
 use super::hostile::attack_beside;
 use super::input::Input;
 use super::pair::sockets;
-use crate::bus::{Established, Incoming, Outgoing, State};
-use crate::error::{Halt, Unsent};
+use crate::connection::{Established, Rx, State, Tx};
+use crate::connection::{Halt, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::ring::{Fault, MessageHeader, Side};
@@ -42,8 +42,8 @@ pub fn bell(data: &[u8]) {
         let established = end(Side::Listener, Role::Sink, socket);
         // The honest half of the peer: it uses the rings as it should, and never the socket.
         let honest = end(Side::Connector, Role::Source, Socket::connecting(other));
-        let (mut taken, mut answers) = (established.incoming(0), established.outgoing(1));
-        let (mut requests, mut replies) = (honest.outgoing(0), honest.incoming(1));
+        let (mut taken, mut answers) = (established.rx(0), established.tx(1));
+        let (mut requests, mut replies) = (honest.tx(0), honest.rx(1));
         let mut peer = Hostile { socket: Some(theirs), foul: false, hung_up: false };
         let (mut sent, mut received) = (0u64, 0u64);
         while let Some(step) = input.next() {
@@ -79,7 +79,7 @@ pub fn bell(data: &[u8]) {
 }
 
 /// Sends until there is no room and the wait for it ends at once.
-fn wait_for_room(answers: &mut Outgoing, peer: &Hostile, step: u8) {
+fn wait_for_room(answers: &mut Tx, peer: &Hostile, step: u8) {
     let header = MessageHeader::new(1, 1);
     for _ in 0..=answers.ring().geometry().slots() {
         match answers.send(&[step], header, Deadline::after(Duration::ZERO)) {
@@ -91,7 +91,7 @@ fn wait_for_room(answers: &mut Outgoing, peer: &Hostile, step: u8) {
     panic!("a ring without an end");
 }
 
-fn drain(replies: &mut Incoming) {
+fn drain(replies: &mut Rx) {
     while let Ok(Some(frame)) = replies.try_take() {
         replies.release(frame.position);
     }

@@ -8,9 +8,9 @@ use super::hostile::{CAPACITY, Hostile, attack};
 use super::pair::Pair;
 use crate::dispatch::{Dispatcher, OwnedHandler};
 use crate::engine::ErrorKind;
-use crate::error::ServeError;
 use crate::handshake::Role;
 use crate::rpc::Callee;
+use crate::rpc::ServeError;
 
 /// How often "repeat" gives what it was given.
 pub(crate) const REPEATED: usize = 8;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::hostile::{CAPACITY, attack};
 use super::pair::Pair;
-use crate::error::CallError;
 use crate::handshake::Role;
 use crate::ring::{Consumer, MessageHeader, Producer};
+use crate::rpc::CallError;
 use crate::rpc::Caller;
 use crate::tachyon_rpc;
 use crate::type_id::{ROUTE_CONTROL, make_type_id};
@@ -74,11 +74,11 @@ pub fn caller(data: &[u8]) {
                 6 | 7 => {
                     pair.ring();
                     let len = usize::from(hostile.input.short()) % (CAPACITY + 2);
-                    caller.call(u16::from(step), &[step; CAPACITY + 1][..len]).map(|id| sent = id)
+                    caller.start(u16::from(step), &[step; CAPACITY + 1][..len]).map(|id| sent = id)
                 }
                 8 => {
                     pair.ring();
-                    caller.call_timeout(u16::from(step), &[step; 16], AT_ONCE).map(|id| sent = id)
+                    caller.start_timeout(u16::from(step), &[step; 16], AT_ONCE).map(|id| sent = id)
                 }
                 9 => {
                     pair.ring();
@@ -94,7 +94,7 @@ pub fn caller(data: &[u8]) {
                 }
                 10 => {
                     let id = hostile.input.near(sent);
-                    caller.try_wait(id).map(|found| {
+                    caller.try_finish(id).map(|found| {
                         if let Some(reply) = found {
                             hostile.strike();
                             look(&reply);
@@ -105,7 +105,7 @@ pub fn caller(data: &[u8]) {
                 11 => {
                     pair.ring();
                     let id = hostile.input.near(sent);
-                    caller.wait_timeout(id, AT_ONCE).map(|reply| {
+                    caller.finish_timeout(id, AT_ONCE).map(|reply| {
                         assert_eq!(reply.correlation_id(), id);
                         look(&reply);
                         look_at_error(reply.error());
@@ -121,7 +121,7 @@ pub fn caller(data: &[u8]) {
                 // Each of these takes an id, whether an answer came or not, unless it was not sent.
                 13 => {
                     pair.ring();
-                    let outcome = caller.request_timeout(1, &[step], AT_ONCE).map(|reply| look(&reply));
+                    let outcome = caller.call_timeout(1, &[step], AT_ONCE).map(|reply| look(&reply));
                     sent = caller.core.calls.next() - 1;
                     outcome
                 }

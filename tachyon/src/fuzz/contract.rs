@@ -2,7 +2,7 @@
 
 use crate::binding::{Build, Bytes, Node, Place, Plan, PlanField, Source, TooLong, read_message};
 use crate::fuzz::Input;
-use crate::payload::{
+use crate::schema::payload::{
     Form, Head, HeadLayout, List, Primitive, Refused, Scratch, Value, ValueType, Words, Writer, align8, offsets,
     own_list, read_list,
 };

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::hostile::{CAPACITY, attack};
 use super::pair::Pair;
+use crate::connection::slice;
 use crate::engine::{CallerCore, Reply};
 use crate::handshake::Role;
 use crate::ring::{Consumer, MessageHeader, Producer};
-use crate::slice;
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
 use crate::wait::Deadline;
 
@@ -57,9 +57,9 @@ pub fn engine(data: &[u8]) {
                         assert!(Rc::ptr_eq(&tag, &calls[&frame.correlation_id]), "the reply to another call");
                         ended(&tag);
                         hostile.strike();
-                        let payload = slice::payload(&frame, &core.incoming);
+                        let payload = slice::payload(&frame, &core.rx);
                         core::hint::black_box(payload.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
-                        core.incoming.release(frame.position);
+                        core.rx.release(frame.position);
                     }
                 }
                 11 | 12 => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 
 use super::hostile::Hostile;
-use crate::bus::Established;
+use crate::connection::Established;
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::ring::{RingMemory, Side};

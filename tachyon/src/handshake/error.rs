@@ -240,7 +240,7 @@ pub enum ConnectError {
     OnePeer {
         /// The path.
         path: PathBuf,
-        /// The callee's endpoints as JSON ([`Description::from_json`](crate::Description::from_json) reads it), if the
+        /// The callee's endpoints as JSON ([`Description::from_json`](crate::schema::describe::Description::from_json) reads it), if the
         /// callee was [given](crate::Options::description) them. The peer wrote it: nothing in it is checked.
         description: Option<String>,
     },

@@ -340,5 +340,4 @@ fn role(found: u8) -> Result<Role, ProtocolError> {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

@@ -1,6 +1,6 @@
 //! Reading and writing the fields of declared errors.
 
-use crate::payload::{Refused, Scratch};
+use crate::schema::payload::{Refused, Scratch};
 
 /// The head of an error without fields.
 const EMPTY: &[u8] = &[4, 0, 0, 0];

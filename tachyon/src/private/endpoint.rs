@@ -7,7 +7,7 @@ use crate::dispatch::{
     Context, Entry, HandlerError, IntoReply, Pick, Replied, Reply, ReplySlot, Request, SlotOf, SlotResult,
     answer_in_slot,
 };
-use crate::payload::{DeclaredError, Message, Scratch, Undeclared, Value, assert_by_value, with_scratch};
+use crate::schema::payload::{DeclaredError, Message, Scratch, Undeclared, Value, assert_by_value, with_scratch};
 
 use super::select::Select;
 

@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 
 use super::message::Message;
 use super::select::Select;
-use crate::payload::Fixed;
+use crate::schema::payload::Fixed;
 
 /// Asks whether `T` is a fixed payload.
 pub struct IsFixed<T>(PhantomData<T>);

@@ -7,8 +7,8 @@
 use core::marker::PhantomData;
 
 use crate::dispatch::{HandlerError, Replied, Request};
-use crate::payload::{Argument, Fixed, Value, assert_by_value, with_scratch};
 use crate::rpc::{Body, Borrowed, Whole};
+use crate::schema::payload::{Argument, Fixed, Value, assert_by_value, with_scratch};
 
 /// Asks whether `T` travels.
 pub struct IsValue<T>(PhantomData<T>);

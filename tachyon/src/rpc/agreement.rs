@@ -1,8 +1,8 @@
 //! Whether caller and callee mean the same by an endpoint, and a description on its way to a caller, piece by piece.
 
-use crate::describe::{Chunk, Description, EndpointDescription, Query};
 use crate::engine::{ErrorKind, RpcError};
-use crate::error::CallError;
+use crate::rpc::CallError;
+use crate::schema::describe::{Chunk, Description, EndpointDescription, Query};
 
 /// Longest description a caller puts together: 256 bytes for each of 65535 endpoints. Reading it takes up to some 20
 /// times as much memory.
@@ -16,7 +16,7 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// None yet of what the callee says about one endpoint, or about [`WHOLE_TABLE`](crate::describe::WHOLE_TABLE).
+    /// None yet of what the callee says about one endpoint, or about [`WHOLE_TABLE`](crate::schema::describe::WHOLE_TABLE).
     pub(crate) fn of(msg_type: u16) -> Self {
         Self { msg_type, json: Vec::new() }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::ErrorKind;
-use crate::error::CallError;
+use crate::rpc::CallError;
 use crate::wait::Deadline;
 
 /// How often an idempotent request is sent anew after the connection was lost. A request that ends every callee that
@@ -131,8 +131,10 @@ mod tests {
     fn an_answer_is_no_reason() {
         let mut attempts = Attempts::new(true, true, Deadline::never());
         for kind in [ErrorKind::HandlerFailed, ErrorKind::NoHandler, ErrorKind::BadRequest] {
-            assert!(!attempts.again::<crate::payload::Undeclared>(&CallError::Remote(RpcError::of_kind(kind, 1))));
+            assert!(
+                !attempts.again::<crate::schema::payload::Undeclared>(&CallError::Remote(RpcError::of_kind(kind, 1)))
+            );
         }
-        assert!(!attempts.again::<crate::payload::Undeclared>(&CallError::TimedOut { sent: false }));
+        assert!(!attempts.again::<crate::schema::payload::Undeclared>(&CallError::TimedOut { sent: false }));
     }
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::control::{control_reply, try_answer_control};
 use super::guard::{RpcRxGuard, RpcTxGuard};
-use super::undecided::RpcBus;
-use crate::bus::{Established, Incoming, Outgoing, State};
+use crate::connection::{self, Established, Rx, State, Tx};
+use crate::connection::{Halt, Unsent};
 use crate::engine::{ErrorBody, ErrorKind, is_cancel, is_control, open_loan, send_error};
-use crate::error::{ConnectError, Halt, ListenError, ServeError, Unsent};
-use crate::handshake::Role;
+use crate::handshake::{ConnectError, ListenError};
+use crate::handshake::{Kind, Role};
 use crate::options::Options;
 use crate::ring::MessageHeader;
+use crate::rpc::ServeError;
 use crate::type_id::make_type_id;
 use crate::wait::{Deadline, Interrupt, PollingMode};
 
@@ -26,8 +27,8 @@ const CONTROLS_PER_LOOK: u32 = 64;
 #[derive(Debug)]
 #[must_use = "dropping a callee closes its connection"]
 pub struct Callee {
-    pub(crate) incoming: Incoming,
-    pub(crate) outgoing: Outgoing,
+    pub(crate) rx: Rx,
+    pub(crate) tx: Tx,
 }
 
 impl Callee {
@@ -50,7 +51,7 @@ impl Callee {
         reverse: usize,
         options: &Options,
     ) -> Result<Self, ListenError> {
-        Ok(Self::over(&RpcBus::listen_as(path.as_ref(), forward, reverse, Role::Sink, options)?))
+        Ok(Self::over(&connection::listen(path.as_ref(), Kind::Rpc, Role::Sink, &[forward, reverse], options)?))
     }
 
     /// Connects to the caller that listens at `path`, waiting up to 5 seconds for it to appear.
@@ -66,11 +67,11 @@ impl Callee {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
-        Ok(Self::over(&RpcBus::connect_as(path.as_ref(), Role::Sink, options)?))
+        Ok(Self::over(&connection::connect(path.as_ref(), Kind::Rpc, Role::Sink, options)?))
     }
 
     pub(crate) fn over(established: &Established) -> Self {
-        Self { incoming: established.incoming(0), outgoing: established.outgoing(1) }
+        Self { rx: established.rx(0), tx: established.tx(1) }
     }
 
     /// Waits for the next request. Whoever takes one this way owes its caller a [`reply`](Self::reply) or a
@@ -81,7 +82,7 @@ impl Callee {
     #[inline]
     pub fn serve(&mut self) -> Result<RpcRxGuard<'_>, ServeError> {
         self.take(Deadline::never())?;
-        Ok(RpcRxGuard::over(&mut self.incoming))
+        Ok(RpcRxGuard::over(&mut self.rx))
     }
 
     /// As [`serve`](Self::serve), waiting at most `timeout`.
@@ -90,7 +91,7 @@ impl Callee {
     /// As [`serve`](Self::serve), and [`ServeError::TimedOut`].
     pub fn serve_timeout(&mut self, timeout: Duration) -> Result<RpcRxGuard<'_>, ServeError> {
         self.take(Deadline::after(timeout))?;
-        Ok(RpcRxGuard::over(&mut self.incoming))
+        Ok(RpcRxGuard::over(&mut self.rx))
     }
 
     /// The next request if there is one.
@@ -99,15 +100,15 @@ impl Callee {
     /// As [`serve`](Self::serve).
     pub fn try_serve(&mut self) -> Result<Option<RpcRxGuard<'_>>, ServeError> {
         for _ in 0..CONTROLS_PER_LOOK {
-            if !self.incoming.try_take_loan()? {
+            if !self.rx.try_take_loan()? {
                 break;
             }
-            open_loan(&self.incoming)?;
-            if !is_control(&self.incoming.loan) {
-                return Ok(Some(RpcRxGuard::over(&mut self.incoming)));
+            open_loan(&self.rx)?;
+            if !is_control(&self.rx.loan) {
+                return Ok(Some(RpcRxGuard::over(&mut self.rx)));
             }
-            let answered = try_answer_control(&mut self.outgoing, &self.incoming.loan);
-            self.incoming.release_loan();
+            let answered = try_answer_control(&mut self.tx, &self.rx.loan);
+            self.rx.release_loan();
             answered?;
         }
         Ok(None)
@@ -117,9 +118,9 @@ impl Callee {
     #[inline]
     fn take(&mut self, deadline: Deadline) -> Result<(), ServeError> {
         loop {
-            self.incoming.take_loan(deadline)?;
-            open_loan(&self.incoming)?;
-            if !is_control(&self.incoming.loan) {
+            self.rx.take_loan(deadline)?;
+            open_loan(&self.rx)?;
+            if !is_control(&self.rx.loan) {
                 return Ok(());
             }
             self.answer_control(deadline)?;
@@ -129,20 +130,20 @@ impl Callee {
     /// Answers and releases a request that no user sees.
     #[cold]
     fn answer_control(&mut self, deadline: Deadline) -> Result<(), ServeError> {
-        let request = self.incoming.loan;
+        let request = self.rx.loan;
         let answered = if is_cancel(&request) {
             Ok(())
         } else {
-            let (type_id, payload) = control_reply(&request, self.outgoing.max_len());
-            self.outgoing.send(&payload, MessageHeader::new(type_id, request.correlation_id), deadline)
+            let (type_id, payload) = control_reply(&request, self.tx.max_len());
+            self.tx.send(&payload, MessageHeader::new(type_id, request.correlation_id), deadline)
         };
-        self.incoming.release_loan();
+        self.rx.release_loan();
         match answered {
             // Nobody is left to take the answer; what the caller sent before its end comes first all the same.
             Ok(()) | Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => {}
             Err(unsent) => return Err(unsent.into()),
         }
-        Ok(self.incoming.check_patience(deadline)?)
+        Ok(self.rx.check_patience(deadline)?)
     }
 
     /// Answers a request with a copy of `payload`, waiting for room.
@@ -152,8 +153,8 @@ impl Callee {
     /// caller still waits; tell it with [`reply_error`](Self::reply_error)), or the caller is gone.
     #[inline]
     pub fn reply(&mut self, correlation_id: u64, msg_type: u16, payload: &[u8]) -> Result<(), ServeError> {
-        check_correlation(&self.outgoing, correlation_id)?;
-        Ok(self.outgoing.send_reply(payload, MessageHeader::new(make_type_id(0, msg_type), correlation_id))?)
+        check_correlation(&self.tx, correlation_id)?;
+        Ok(self.tx.send_reply(payload, MessageHeader::new(make_type_id(0, msg_type), correlation_id))?)
     }
 
     /// Takes `size` bytes of the reverse ring to write a reply in place, waiting for room.
@@ -166,9 +167,9 @@ impl Callee {
         msg_type: u16,
         size: usize,
     ) -> Result<RpcTxGuard<'_>, ServeError> {
-        check_correlation(&self.outgoing, correlation_id)?;
-        let reservation = self.outgoing.reserve(size, Deadline::never())?;
-        Ok(RpcTxGuard::reply(&mut self.outgoing, reservation, make_type_id(0, msg_type), correlation_id))
+        check_correlation(&self.tx, correlation_id)?;
+        let reservation = self.tx.reserve(size, Deadline::never())?;
+        Ok(RpcTxGuard::reply(&mut self.tx, reservation, make_type_id(0, msg_type), correlation_id))
     }
 
     /// Answers a request of `msg_type` with an error. `text` travels with it; pass "" to say nothing more.
@@ -182,30 +183,30 @@ impl Callee {
         kind: ErrorKind,
         text: &str,
     ) -> Result<(), ServeError> {
-        check_correlation(&self.outgoing, correlation_id)?;
-        Ok(send_error(&mut self.outgoing, correlation_id, msg_type, kind, ErrorBody::text(text))?)
+        check_correlation(&self.tx, correlation_id)?;
+        Ok(send_error(&mut self.tx, correlation_id, msg_type, kind, ErrorBody::text(text))?)
     }
 
     /// Longest reply, in bytes.
     pub fn max_len(&self) -> usize {
-        self.outgoing.max_len()
+        self.tx.max_len()
     }
 
     /// How the connection is doing. Costs a system call.
     pub fn state(&self) -> State {
-        self.incoming.connection.state()
+        self.rx.connection.state()
     }
 
     /// Chooses what waiting does, for requests and for room: spin, park, or both.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
-        self.outgoing.waiter.budget.set_mode(mode);
-        self.incoming.waiter.budget.set_mode(mode);
+        self.tx.waiter.budget.set_mode(mode);
+        self.rx.waiter.budget.set_mode(mode);
     }
 
     /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
     pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
-        self.outgoing.waiter.interrupt = interrupt;
-        self.incoming.waiter.interrupt = interrupt;
+        self.tx.waiter.interrupt = interrupt;
+        self.rx.waiter.interrupt = interrupt;
     }
 
     /// Closes the connection in good order, as dropping it does.
@@ -214,10 +215,6 @@ impl Callee {
 
 /// Refuses a reply that its caller never asked for.
 #[inline]
-pub(crate) fn check_correlation(outgoing: &Outgoing, correlation_id: u64) -> Result<(), ServeError> {
-    if outgoing.connection.was_asked(correlation_id) {
-        Ok(())
-    } else {
-        Err(ServeError::InvalidCorrelation(correlation_id))
-    }
+pub(crate) fn check_correlation(tx: &Tx, correlation_id: u64) -> Result<(), ServeError> {
+    if tx.connection.was_asked(correlation_id) { Ok(()) } else { Err(ServeError::InvalidCorrelation(correlation_id)) }
 }

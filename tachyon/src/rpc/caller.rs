@@ -2,20 +2,22 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::agreement::{Agreement, Pieces};
+use super::attempts::{Attempts, is_stopping};
+use super::error::CallError;
 use super::guard::{RpcRxGuard, RpcTxGuard};
-use super::reconnect::Again;
-use super::undecided::RpcBus;
-use crate::bus::{Established, MOST_PER_LOOK, State, room_while_taking};
-use crate::describe::EndpointDescription;
-use crate::engine::{Arrived, CallerCore, Standing, file};
-use crate::error::{CallError, ConnectError, Halt, ListenError, Unsent};
-use crate::handshake::Role;
+use super::reconnect::{ReconnectPolicy, connect_by, connecting_by, tick};
+use crate::aligned::AlignedBytes;
+use crate::connection::{self, End, Established, Halt, MOST_PER_LOOK, State, Unsent, room_while_taking};
+use crate::engine::{Arrived, CallerCore, ErrorKind, RpcError, Standing, file};
+use crate::handshake::{ConnectError, Connecting, Kind, Link, ListenError, Role};
 use crate::options::Options;
-use crate::payload::Words;
 use crate::ring::{MessageHeader, Reservation};
-use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
+use crate::schema::describe::{Description, EndpointDescription, Operation, WHOLE_TABLE};
+use crate::schema::payload::Words;
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id};
 use crate::wait::{Deadline, Interrupt, PollingMode};
 
 /// Callers made so far.
@@ -23,8 +25,8 @@ static CALLERS: AtomicU64 = AtomicU64::new(0);
 
 /// The calling end of RPC between two processes.
 ///
-/// Calls may be under way together: [`call`](Self::call) sends, [`wait`](Self::wait) takes a call's reply, in whatever
-/// order replies come. [`request`](Self::request) does both. Dropping the caller closes the connection in good order.
+/// Calls may be under way together: [`start`](Self::start) sends, [`finish`](Self::finish) takes a call's reply, in whatever
+/// order replies come. [`call`](Self::call) does both. Dropping the caller closes the connection in good order.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -41,8 +43,8 @@ static CALLERS: AtomicU64 = AtomicU64::new(0);
 ///     Ok(())
 /// });
 /// let mut caller = Caller::connect(&path)?;
-/// let call = caller.call(1, b"ping")?;
-/// assert_eq!(&*caller.wait(call)?, b"ping");
+/// let call = caller.start(1, b"ping")?;
+/// assert_eq!(&*caller.finish(call)?, b"ping");
 /// callee.join().unwrap()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -50,7 +52,7 @@ static CALLERS: AtomicU64 = AtomicU64::new(0);
 #[must_use = "dropping a caller closes its connection"]
 pub struct Caller {
     pub(crate) core: CallerCore<()>,
-    pub(super) again: Option<Box<Again>>,
+    pub(super) reconnect: Option<Box<ReconnectPolicy>>,
     /// Tells this caller from all others of the process.
     pub(super) identity: u64,
     /// Where parts of typed replies are copied.
@@ -73,8 +75,8 @@ impl Caller {
     /// As [`connect`](Self::connect).
     pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
         let path = path.as_ref();
-        let mut caller = Self::over(&RpcBus::connect_as(path, Role::Source, options)?);
-        caller.again = Again::new(path, options);
+        let mut caller = Self::over(&connection::connect(path, Kind::Rpc, Role::Source, options)?);
+        caller.reconnect = ReconnectPolicy::new(path, options);
         Ok(caller)
     }
 
@@ -97,58 +99,58 @@ impl Caller {
         reverse: usize,
         options: &Options,
     ) -> Result<Self, ListenError> {
-        Ok(Self::over(&RpcBus::listen_as(path.as_ref(), forward, reverse, Role::Source, options)?))
+        Ok(Self::over(&connection::listen(path.as_ref(), Kind::Rpc, Role::Source, &[forward, reverse], options)?))
     }
 
     pub(crate) fn over(established: &Established) -> Self {
         Self {
             core: CallerCore::over(established),
-            again: None,
+            reconnect: None,
             identity: CALLERS.fetch_add(1, Ordering::Relaxed),
             words: Words::default(),
         }
     }
 
-    /// Sends a request and gives its correlation id, for [`wait`](Self::wait). Waits for room; meanwhile replies to
+    /// Sends a request and gives its correlation id, for [`finish`](Self::finish). Waits for room; meanwhile replies to
     /// other calls are taken off the reverse ring and kept, so any number of calls may be sent before the first wait.
     ///
     /// # Errors
     /// [`CallError`]; in every case nothing was sent.
     #[inline]
-    pub fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<u64, CallError> {
-        self.call_until(msg_type, payload, Deadline::never())
+    pub fn start(&mut self, msg_type: u16, payload: &[u8]) -> Result<u64, CallError> {
+        self.start_until(msg_type, payload, Deadline::never())
     }
 
-    /// As [`call`](Self::call), for a call that is due within `timeout`: the wait for room ends then, and the callee is
-    /// told, so that it need not begin work whose result comes too late. [`wait_timeout`](Self::wait_timeout) limits
+    /// As [`start`](Self::start), for a call that is due within `timeout`: the wait for room ends then, and the callee is
+    /// told, so that it need not begin work whose result comes too late. [`finish_timeout`](Self::finish_timeout) limits
     /// the wait for the reply.
     ///
     /// # Errors
-    /// As [`call`](Self::call), and [`CallError::TimedOut`].
-    pub fn call_timeout(&mut self, msg_type: u16, payload: &[u8], timeout: Duration) -> Result<u64, CallError> {
-        self.call_until(msg_type, payload, Deadline::after(timeout))
+    /// As [`start`](Self::start), and [`CallError::TimedOut`].
+    pub fn start_timeout(&mut self, msg_type: u16, payload: &[u8], timeout: Duration) -> Result<u64, CallError> {
+        self.start_until(msg_type, payload, Deadline::after(timeout))
     }
 
     #[inline]
-    pub(crate) fn call_until(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
-        match self.call_fast(msg_type, payload, deadline) {
+    pub(crate) fn start_until(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
+        match self.start_fast(msg_type, payload, deadline) {
             Some(call) => Ok(call),
-            None => self.call_slow(msg_type, payload, deadline),
+            None => self.start_slow(msg_type, payload, deadline),
         }
     }
 
     /// Sends a request if there is room, a connection, and nothing to be looked at first. `None`, for any reason, says that
-    /// nothing was sent, and [`call_until`](Self::call_until) has the answer.
+    /// nothing was sent, and [`start_until`](Self::start_until) has the answer.
     #[inline]
-    pub(super) fn call_fast(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Option<u64> {
-        if msg_type == MSG_TYPE_ERROR || self.again.is_some() {
+    pub(super) fn start_fast(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Option<u64> {
+        if msg_type == MSG_TYPE_ERROR || self.reconnect.is_some() {
             return None;
         }
         self.core.send_fast(make_type_id(0, msg_type), payload, deadline, ())
     }
 
     #[inline(never)]
-    fn call_slow(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
+    fn start_slow(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
         self.connected(deadline, |caller| caller.send(msg_type, payload, deadline))
     }
 
@@ -173,7 +175,7 @@ impl Caller {
             return Ok(id);
         }
         let reservation = self.wait_for_room(payload.len(), deadline)?;
-        self.core.outgoing.fill(reservation, payload);
+        self.core.tx.fill(reservation, payload);
         let header = self.core.header(type_id, due);
         Ok(self.core.commit(reservation, payload.len(), header, ()))
     }
@@ -184,11 +186,11 @@ impl Caller {
         self.core.header(make_type_id(0, msg_type), deadline)
     }
 
-    /// Takes `size` bytes of the forward ring to write a request in place, waiting for room as [`call`](Self::call)
+    /// Takes `size` bytes of the forward ring to write a request in place, waiting for room as [`start`](Self::start)
     /// does. Committing the guard gives the correlation id.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// As [`start`](Self::start).
     pub fn reserve_call(&mut self, msg_type: u16, size: usize) -> Result<RpcTxGuard<'_>, CallError> {
         let reservation = self.reserve_until(msg_type, size, Deadline::never(), None)?;
         Ok(RpcTxGuard::request(&mut self.core, reservation, make_type_id(0, msg_type)))
@@ -215,7 +217,7 @@ impl Caller {
     }
 
     pub(crate) fn take_room(&mut self, size: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
-        match self.core.outgoing.try_reserve(size)? {
+        match self.core.tx.try_reserve(size)? {
             Some(reservation) => Ok(reservation),
             None => self.wait_for_room(size, deadline),
         }
@@ -225,8 +227,8 @@ impl Caller {
     /// keeps forward full.
     #[cold]
     pub(super) fn wait_for_room(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
-        let CallerCore { outgoing, incoming, calls, .. } = &mut self.core;
-        room_while_taking(outgoing, incoming, len, deadline, |incoming, frame| file(incoming, calls, frame))
+        let CallerCore { tx, rx, calls, .. } = &mut self.core;
+        room_while_taking(tx, rx, len, deadline, |rx, frame| file(rx, calls, frame))
     }
 
     /// Waits for the reply to a call. An error reply is a reply: [`RpcRxGuard::error`] tells.
@@ -236,24 +238,24 @@ impl Caller {
     /// the memory is corrupted. An interrupted call stays outstanding. A call made before the caller
     /// [reconnected](crate::Options::reconnect) ends as its connection did, unless its reply had come.
     #[inline]
-    pub fn wait(&mut self, correlation_id: u64) -> Result<RpcRxGuard<'_>, CallError> {
-        self.wait_until(correlation_id, Deadline::never())
+    pub fn finish(&mut self, correlation_id: u64) -> Result<RpcRxGuard<'_>, CallError> {
+        self.finish_until(correlation_id, Deadline::never())
     }
 
-    /// As [`wait`](Self::wait), waiting at most `timeout`. A call that timed out is forgotten as by
+    /// As [`finish`](Self::finish), waiting at most `timeout`. A call that timed out is forgotten as by
     /// [`forget`](Self::forget): its handler is told, its late reply is dropped, and it cannot be waited for again.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait), and [`CallError::TimedOut`].
-    pub fn wait_timeout(&mut self, correlation_id: u64, timeout: Duration) -> Result<RpcRxGuard<'_>, CallError> {
-        self.wait_until(correlation_id, Deadline::after(timeout))
+    /// As [`finish`](Self::finish), and [`CallError::TimedOut`].
+    pub fn finish_timeout(&mut self, correlation_id: u64, timeout: Duration) -> Result<RpcRxGuard<'_>, CallError> {
+        self.finish_until(correlation_id, Deadline::after(timeout))
     }
 
     /// The reply to a call if it is there already; the call stays outstanding if not.
     ///
     /// # Errors
-    /// As [`wait`](Self::wait).
-    pub fn try_wait(&mut self, correlation_id: u64) -> Result<Option<RpcRxGuard<'_>>, CallError> {
+    /// As [`finish`](Self::finish).
+    pub fn try_finish(&mut self, correlation_id: u64) -> Result<Option<RpcRxGuard<'_>>, CallError> {
         for _ in 0..MOST_PER_LOOK {
             match self.core.standing(correlation_id) {
                 Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
@@ -263,14 +265,14 @@ impl Caller {
                 }
                 Standing::Awaited => {}
             }
-            if !self.core.incoming.try_take_loan()? {
+            if !self.core.rx.try_take_loan()? {
                 return Ok(None);
             }
-            if self.core.incoming.loan.correlation_id == correlation_id {
+            if self.core.rx.loan.correlation_id == correlation_id {
                 self.core.end(correlation_id, false);
                 return Ok(Some(self.lend()));
             }
-            let other = self.core.incoming.take_over();
+            let other = self.core.rx.take_over();
             self.core.file(other)?;
         }
         Ok(None)
@@ -281,7 +283,7 @@ impl Caller {
     fn take_settled(&mut self, correlation_id: u64) -> Result<(), CallError> {
         match self.core.take_outcome(correlation_id) {
             Some(Ok(Arrived { type_id, payload })) => {
-                self.core.incoming.lend_kept(correlation_id, type_id, payload);
+                self.core.rx.lend_kept(correlation_id, type_id, payload);
                 Ok(())
             }
             Some(Err(end)) => Err(Halt::from(end).into()),
@@ -290,7 +292,7 @@ impl Caller {
     }
 
     #[inline]
-    fn wait_until(&mut self, correlation_id: u64, deadline: Deadline) -> Result<RpcRxGuard<'_>, CallError> {
+    fn finish_until(&mut self, correlation_id: u64, deadline: Deadline) -> Result<RpcRxGuard<'_>, CallError> {
         if let Err(error) = self.take(correlation_id, deadline) {
             // The callee does not know of this wait's deadline.
             if matches!(error, CallError::TimedOut { .. }) {
@@ -304,7 +306,7 @@ impl Caller {
     /// Makes a guard of the reply that was taken.
     #[inline]
     pub(super) fn lend(&mut self) -> RpcRxGuard<'_> {
-        RpcRxGuard::over(&mut self.core.incoming)
+        RpcRxGuard::over(&mut self.core.rx)
     }
 
     /// Takes the reply to a call as the loan of the reverse ring. A call that times out stays outstanding.
@@ -332,23 +334,23 @@ impl Caller {
             Standing::Awaited => {}
         }
         loop {
-            if let Err(halt) = self.core.incoming.take_loan(deadline) {
-                if self.again.is_some() && matches!(halt, Halt::Closed | Halt::PeerDead) {
+            if let Err(halt) = self.core.rx.take_loan(deadline) {
+                if self.reconnect.is_some() && matches!(halt, Halt::Closed | Halt::PeerDead) {
                     self.core.end(correlation_id, false);
                 }
                 return Err(halt.into());
             }
-            if self.core.incoming.loan.correlation_id == correlation_id {
+            if self.core.rx.loan.correlation_id == correlation_id {
                 self.core.end(correlation_id, false);
                 return Ok(());
             }
-            let other = self.core.incoming.take_over();
+            let other = self.core.rx.take_over();
             self.core.file(other)?;
             // A wait that always finds something never looks at the clock by itself.
             if deadline.has_passed() {
                 return Err(CallError::TimedOut { sent: true });
             }
-            if self.core.incoming.waiter.interrupt.is_some_and(|interrupt| interrupt()) {
+            if self.core.rx.waiter.interrupt.is_some_and(|interrupt| interrupt()) {
                 return Err(CallError::Interrupted { sent: true });
             }
         }
@@ -367,7 +369,7 @@ impl Caller {
 
     /// Undoes what a user changed of how this caller waits.
     pub(crate) fn restore(&mut self, options: &Options) {
-        for waiter in [&mut self.core.outgoing.waiter, &mut self.core.incoming.waiter] {
+        for waiter in [&mut self.core.tx.waiter, &mut self.core.rx.waiter] {
             waiter.interrupt = options.interrupt_hook();
             // What the budget has learnt is kept with the mode.
             if waiter.budget.mode() != options.polling_mode() {
@@ -383,26 +385,411 @@ impl Caller {
 
     /// Longest request, in bytes.
     pub fn max_len(&self) -> usize {
-        self.core.outgoing.max_len()
+        self.core.tx.max_len()
     }
 
     /// How the connection is doing. Costs a system call.
     pub fn state(&self) -> State {
-        self.core.outgoing.connection.state()
+        self.core.tx.connection.state()
     }
 
     /// Chooses what waiting does, for replies and for room: spin, park, or both.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
-        self.core.outgoing.waiter.budget.set_mode(mode);
-        self.core.incoming.waiter.budget.set_mode(mode);
+        self.core.tx.waiter.budget.set_mode(mode);
+        self.core.rx.waiter.budget.set_mode(mode);
     }
 
     /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
     pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
-        self.core.outgoing.waiter.interrupt = interrupt;
-        self.core.incoming.waiter.interrupt = interrupt;
+        self.core.tx.waiter.interrupt = interrupt;
+        self.core.rx.waiter.interrupt = interrupt;
     }
 
     /// Closes the connection in good order, as dropping it does.
     pub fn close(self) {}
+
+    /// Calls and waits for the reply.
+    ///
+    /// # Errors
+    /// [`CallError::Remote`] when the callee answered with an error; otherwise as [`start`](Self::start) and
+    /// [`finish`](Self::finish). After an error the call is forgotten.
+    #[inline]
+    pub fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
+        self.call_until(msg_type, payload, Deadline::never(), false)
+    }
+
+    /// As [`call`](Self::call), in at most `timeout`. The callee is told when that ends, as by
+    /// [`start_timeout`](Self::start_timeout).
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), and [`CallError::TimedOut`].
+    pub fn call_timeout(
+        &mut self,
+        msg_type: u16,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<RpcRxGuard<'_>, CallError> {
+        self.call_until(msg_type, payload, Deadline::after(timeout), false)
+    }
+
+    /// As [`call`](Self::call), for an endpoint that may be called twice where it is called once: a request lost
+    /// with its callee is sent again to the next one, at most twice. Only a caller that
+    /// [reconnects](crate::Options::reconnect) does so.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("rpc.sock");
+    /// use tachyon::{Callee, Caller, Options};
+    /// # let listen_at = path.clone();
+    ///
+    /// let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+    ///     // This one takes a request and is gone.
+    ///     let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+    ///     drop(callee.serve()?);
+    ///     drop(callee);
+    ///     // This one answers.
+    ///     let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+    ///     let request = callee.serve()?;
+    ///     let (call, reply) = (request.correlation_id(), request.to_vec());
+    ///     drop(request);
+    ///     callee.reply(call, 1, &reply)?;
+    ///     Ok(())
+    /// });
+    /// let mut caller = Caller::connect_with(&path, &Options::new().reconnect(true))?;
+    /// assert_eq!(&*caller.call_idempotent(1, b"read")?, b"read");
+    /// callee.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`call`](Self::call); [`CallError::Closed`] or [`CallError::PeerDead`] when one callee after the other
+    /// was lost.
+    pub fn call_idempotent(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
+        self.call_until(msg_type, payload, Deadline::never(), true)
+    }
+
+    /// As [`call_idempotent`](Self::call_idempotent), in at most `timeout` for all attempts.
+    ///
+    /// # Errors
+    /// As [`call_idempotent`](Self::call_idempotent), and [`CallError::TimedOut`].
+    pub fn call_idempotent_timeout(
+        &mut self,
+        msg_type: u16,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<RpcRxGuard<'_>, CallError> {
+        self.call_until(msg_type, payload, Deadline::after(timeout), true)
+    }
+
+    #[inline]
+    fn call_until(
+        &mut self,
+        msg_type: u16,
+        payload: &[u8],
+        deadline: Deadline,
+        idempotent: bool,
+    ) -> Result<RpcRxGuard<'_>, CallError> {
+        let outcome = self.exchange(msg_type, payload, deadline);
+        if outcome.is_err() {
+            self.try_again(outcome, deadline, idempotent, |caller| caller.exchange(msg_type, payload, deadline))?;
+        }
+        Ok(self.lend())
+    }
+
+    /// Makes a call again that failed, where that is worth it.
+    #[cold]
+    pub(super) fn try_again<E>(
+        &mut self,
+        mut outcome: Result<(), CallError<E>>,
+        deadline: Deadline,
+        idempotent: bool,
+        mut exchange: impl FnMut(&mut Self) -> Result<(), CallError<E>>,
+    ) -> Result<(), CallError<E>> {
+        let mut attempts = Attempts::new(self.reconnects(), idempotent, deadline);
+        while let Err(error) = &outcome
+            && attempts.again(error)
+        {
+            if is_stopping(error) {
+                self.await_end(deadline).map_err(|error| attempts.outcome(CallError::widen(error)))?;
+            }
+            outcome = exchange(self);
+        }
+        outcome.map_err(|error| attempts.outcome(error))
+    }
+
+    /// Calls, and takes the reply as the loan of the reverse ring, unless it is an error.
+    #[inline]
+    fn exchange(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<(), CallError> {
+        let call = self.start_until(msg_type, payload, deadline)?;
+        self.complete(call, deadline)?;
+        if crate::type_id::msg_type(self.core.rx.loan.type_id) == MSG_TYPE_ERROR {
+            return Err(self.refused());
+        }
+        Ok(())
+    }
+
+    /// Takes the reply to a call as the loan of the reverse ring, or gives the call up.
+    #[inline]
+    pub(super) fn complete(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
+        if self.core.take_lone(call) {
+            return Ok(());
+        }
+        self.complete_slow(call, deadline)
+    }
+
+    #[inline(never)]
+    fn complete_slow(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
+        let outcome = self.take_slow(call, deadline);
+        if let Err(error) = &outcome {
+            // The callee knows the call's deadline.
+            self.core.end(call, !matches!(error, CallError::TimedOut { .. }));
+        }
+        outcome
+    }
+
+    /// What the error reply that was taken says; it is released.
+    #[cold]
+    pub(super) fn refused(&mut self) -> CallError {
+        let guard = self.lend();
+        match guard.error() {
+            Some(error) => CallError::refused(error),
+            None => CallError::UnknownCorrelation(guard.correlation_id()),
+        }
+    }
+
+    /// As [`connect_with`](Self::connect_with), by `deadline` and past a server that is just ending.
+    pub(crate) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
+        let mut caller = Self::over(&connect_by(path, options, deadline)?);
+        caller.reconnect = ReconnectPolicy::new(path, options);
+        Ok(caller)
+    }
+
+    /// Whether this caller connects again when its connection has ended.
+    pub(crate) fn reconnects(&self) -> bool {
+        self.reconnect.is_some()
+    }
+
+    /// Does what sends something: over a new connection if the present one is found at its end, before or meanwhile.
+    #[inline]
+    pub(super) fn connected<T>(
+        &mut self,
+        deadline: Deadline,
+        mut operation: impl FnMut(&mut Self) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        self.revive(deadline)?;
+        let error = match operation(self) {
+            Err(error) if self.reconnects() => error,
+            outcome => return outcome,
+        };
+        let mut attempts = Attempts::new(true, false, deadline);
+        let mut outcome = Err(error);
+        while let Err(error) = &outcome
+            && attempts.again(error)
+        {
+            self.reconnect(deadline)?;
+            outcome = operation(self);
+        }
+        outcome
+    }
+
+    /// Waits for the end of a connection whose callee stops, and keeps the replies to other calls.
+    pub(crate) fn await_end(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        loop {
+            match self.core.rx.take_loan(deadline) {
+                Ok(()) => {
+                    let frame = self.core.rx.take_over();
+                    self.core.file(frame)?;
+                }
+                Err(Halt::Closed | Halt::PeerDead) => return Ok(()),
+                Err(halt) => return Err(Unsent::Halted(halt).into()),
+            }
+        }
+    }
+
+    /// Connects again if the connection is found at its end, before something is sent over it.
+    #[inline]
+    pub(crate) fn revive(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        if self.reconnect.is_some() { self.look_after(deadline) } else { Ok(()) }
+    }
+
+    /// A callee that died without a word shows only to a system call, which is made once per tick: a request that
+    /// follows another one closely may still be sent to the dead.
+    fn look_after(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        let Some(policy) = &mut self.reconnect else { return Ok(()) };
+        let connection = &self.core.tx.connection;
+        let now = tick();
+        let seen = !self.core.tx.ring().is_open() || connection.peer.was_gone();
+        if !seen && policy.looked == now {
+            return Ok(());
+        }
+        policy.looked = now;
+        match connection.state() {
+            State::Closed | State::PeerDead => self.reconnect(deadline),
+            // Corrupted memory is for the operation to report: its peer is not to be trusted with another connection.
+            State::Open | State::FatalError => Ok(()),
+        }
+    }
+
+    /// Replaces a connection that has ended. Calls without a reply are lost with it.
+    #[cold]
+    fn reconnect(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        let Some(connecting) = self.connecting(deadline)? else { return Ok(()) };
+        self.replace(connecting.finish()).map_err(|source| CallError::reconnecting(source, deadline))
+    }
+
+    /// Begins to connect again; `None` for a caller that does not.
+    pub(crate) fn connecting(&mut self, deadline: Deadline) -> Result<Option<Connecting>, CallError> {
+        let Some(policy) = &self.reconnect else { return Ok(None) };
+        self.core.tx.connection.check_process()?;
+        let connecting = connecting_by(&policy.path, &policy.options, deadline);
+        connecting.map(Some).map_err(|source| CallError::reconnecting(source, deadline))
+    }
+
+    /// Ends the time of the present connection, and begins that of the new one if there is one.
+    pub(crate) fn replace(&mut self, outcome: Result<Link, ConnectError>) -> Result<(), ConnectError> {
+        let end = match self.core.tx.connection.state() {
+            State::Closed => End::Closed,
+            _ => End::PeerDead,
+        };
+        let options = self.reconnect.as_ref().map_or_else(Options::new, |policy| policy.options.clone());
+        let established = outcome.map(|link| Established::new(link, &options));
+        self.core.replace(established.as_ref().ok(), &end);
+        established.map(drop)
+    }
+
+    /// Asks the callee for a sign of life and tells how long the answer took: the way there and back, and the wait for
+    /// the requests before it. No handler is involved. A callee whose loop is in a handler answers after it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("rpc.sock");
+    /// use std::time::Duration;
+    /// use tachyon::{Callee, Caller, Dispatcher};
+    /// # let listen_at = path.clone();
+    ///
+    /// let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+    ///     let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+    ///     Dispatcher::default().serve_forever(&mut callee)?;
+    ///     Ok(())
+    /// });
+    /// let mut caller = Caller::connect(&path)?;
+    /// let took = caller.ping(Duration::from_secs(1))?;
+    /// assert!(took < Duration::from_secs(1));
+    /// # drop(caller);
+    /// callee.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CallError::TimedOut`] without an answer in time; otherwise as [`call`](Self::call).
+    pub fn ping(&mut self, timeout: Duration) -> Result<Duration, CallError> {
+        let began = Instant::now();
+        let deadline = Deadline::after(timeout);
+        self.revive(deadline)?;
+        self.control(Operation::Ping, &[], deadline)?;
+        Ok(began.elapsed())
+    }
+
+    /// Asks the callee what it offers.
+    ///
+    /// # Errors
+    /// [`CallError::Remote`] of kind [`NoHandler`](crate::ErrorKind::NoHandler) when it cannot say, because no
+    /// [`Dispatcher`](crate::Dispatcher) serves there; [`CallError::Describe`] when what it says is no description;
+    /// otherwise as [`call`](Self::call).
+    pub fn describe(&mut self) -> Result<Description, CallError> {
+        self.describe_until(WHOLE_TABLE, Deadline::never())
+    }
+
+    /// As [`describe`](Self::describe), in at most `timeout`.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe), and [`CallError::TimedOut`].
+    pub fn describe_timeout(&mut self, timeout: Duration) -> Result<Description, CallError> {
+        self.describe_until(WHOLE_TABLE, Deadline::after(timeout))
+    }
+
+    /// Asks the callee about one endpoint; `None` when it does not have it.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe), and [`CallError::TimedOut`].
+    pub fn describe_endpoint(
+        &mut self,
+        msg_type: u16,
+        timeout: Option<Duration>,
+    ) -> Result<Option<EndpointDescription>, CallError> {
+        let description = self.describe_until(msg_type, timeout.into())?;
+        Ok(description.endpoints.into_iter().find(|endpoint| endpoint.msg_type == msg_type))
+    }
+
+    fn describe_until(&mut self, msg_type: u16, deadline: Deadline) -> Result<Description, CallError> {
+        self.revive(deadline)?;
+        self.describe_here(msg_type, deadline)
+    }
+
+    /// The description of one endpoint, or of the whole table, put together from its pieces. All of them come over the
+    /// present connection.
+    #[cold]
+    fn describe_here(&mut self, msg_type: u16, deadline: Deadline) -> Result<Description, CallError> {
+        let mut pieces = Pieces::of(msg_type);
+        loop {
+            let reply = self.control(Operation::Describe, &pieces.query()?, deadline)?;
+            if let Some(description) = pieces.add(&reply)? {
+                return Ok(description);
+            }
+        }
+    }
+
+    /// Makes a control request over the present connection and copies its reply.
+    fn control(&mut self, operation: Operation, payload: &[u8], deadline: Deadline) -> Result<AlignedBytes, CallError> {
+        let (type_id, reply) = self.control_reply(operation, payload, deadline)?;
+        match RpcError::decode(type_id, &reply) {
+            None => Ok(reply),
+            Some(error) => Err(CallError::Remote(error)),
+        }
+    }
+
+    /// As [`control`](Self::control), with an error reply as it came: type identifier and payload.
+    fn control_reply(
+        &mut self,
+        operation: Operation,
+        payload: &[u8],
+        deadline: Deadline,
+    ) -> Result<(u32, AlignedBytes), CallError> {
+        let type_id = make_type_id(ROUTE_CONTROL, operation as u16);
+        let call = self.send_as(type_id, payload, Deadline::never(), deadline)?;
+        self.complete(call, deadline)?;
+        let guard = self.lend();
+        Ok((guard.type_id(), AlignedBytes::from(&*guard)))
+    }
+
+    /// Compares the endpoint that goes by `key` with the callee's, once on each connection.
+    pub(super) fn verify(
+        &mut self,
+        here: impl FnOnce() -> EndpointDescription,
+        key: usize,
+        deadline: Deadline,
+    ) -> Result<(), CallError> {
+        if self.core.verified.contains(key) {
+            return Ok(());
+        }
+        let mut agreement = Agreement::on(here());
+        loop {
+            match self.control_reply(Operation::Describe, &agreement.question()?, deadline) {
+                Ok((type_id, answer)) if !agreement.answered(type_id, &answer)? => {}
+                Ok(_) | Err(CallError::TooLarge { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.core.verified.insert(key);
+        Ok(())
+    }
+}
+
+impl CallError {
+    /// What an error reply means for a call in one piece. A callee that finds the deadline passed may say so before
+    /// the caller has looked at its own clock.
+    #[cold]
+    pub(crate) fn refused(error: RpcError) -> Self {
+        if error.kind == ErrorKind::DeadlinePassed { Self::TimedOut { sent: true } } else { Self::Remote(error) }
+    }
 }

@@ -3,33 +3,33 @@
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-use crate::bus::{Incoming, Outgoing};
+use crate::connection::CommitError;
+use crate::connection::slice;
+use crate::connection::{Rx, Tx};
 use crate::engine::{CallerCore, Calls, RpcError};
-use crate::error::CommitError;
 use crate::ring::{MessageHeader, Reservation};
-use crate::slice;
 use crate::type_id::msg_type;
 
 /// A received request or reply. Derefs to its payload; dropping it releases its room to the peer.
 pub struct RpcRxGuard<'a> {
     /// What it lends is the loan of this direction.
-    incoming: &'a mut Incoming,
+    rx: &'a mut Rx,
 }
 
 impl<'a> RpcRxGuard<'a> {
     /// A guard of the direction's loan.
     #[inline]
-    pub(crate) fn over(incoming: &'a mut Incoming) -> Self {
-        Self { incoming }
+    pub(crate) fn over(rx: &'a mut Rx) -> Self {
+        Self { rx }
     }
 
     /// Which call this belongs to; a callee passes it to `reply`.
     #[inline]
     pub fn correlation_id(&self) -> u64 {
-        self.incoming.loan.correlation_id
+        self.rx.loan.correlation_id
     }
 
-    /// The message type; [`MSG_TYPE_ERROR`](crate::MSG_TYPE_ERROR) in an error reply.
+    /// The message type; [`MSG_TYPE_ERROR`](crate::type_id::MSG_TYPE_ERROR) in an error reply.
     pub fn msg_type(&self) -> u16 {
         msg_type(self.type_id())
     }
@@ -37,7 +37,7 @@ impl<'a> RpcRxGuard<'a> {
     /// The whole type identifier: route and message type.
     #[inline]
     pub fn type_id(&self) -> u32 {
-        self.incoming.loan.type_id
+        self.rx.loan.type_id
     }
 
     /// The error this reply reports, if it is an error reply.
@@ -52,14 +52,14 @@ impl Deref for RpcRxGuard<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        slice::payload(&self.incoming.loan, self.incoming)
+        slice::payload(&self.rx.loan, self.rx)
     }
 }
 
 impl Drop for RpcRxGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.incoming.release_loan();
+        self.rx.release_loan();
     }
 }
 
@@ -79,7 +79,7 @@ impl fmt::Debug for RpcRxGuard<'_> {
 #[derive(Debug)]
 #[must_use = "a guard that is not committed publishes nothing"]
 pub struct RpcTxGuard<'a> {
-    outgoing: &'a mut Outgoing,
+    tx: &'a mut Tx,
     reservation: Reservation,
     type_id: u32,
     target: Target<'a>,
@@ -93,12 +93,12 @@ enum Target<'a> {
 
 impl<'a> RpcTxGuard<'a> {
     pub(super) fn request(core: &'a mut CallerCore<()>, reservation: Reservation, type_id: u32) -> Self {
-        let CallerCore { outgoing, calls, .. } = core;
-        Self { outgoing, reservation, type_id, target: Target::Request(calls) }
+        let CallerCore { tx, calls, .. } = core;
+        Self { tx, reservation, type_id, target: Target::Request(calls) }
     }
 
-    pub(super) fn reply(outgoing: &'a mut Outgoing, reservation: Reservation, type_id: u32, call: u64) -> Self {
-        Self { outgoing, reservation, type_id, target: Target::Reply(call) }
+    pub(super) fn reply(tx: &'a mut Tx, reservation: Reservation, type_id: u32, call: u64) -> Self {
+        Self { tx, reservation, type_id, target: Target::Reply(call) }
     }
 
     /// Publishes the first `actual` bytes and gives the correlation id they travel under.
@@ -110,12 +110,12 @@ impl<'a> RpcTxGuard<'a> {
         if actual > reserved {
             return Err(CommitError::TooLong { actual, reserved });
         }
-        self.outgoing.connection.check_process().map_err(|_| CommitError::Forked)?;
+        self.tx.connection.check_process().map_err(|_| CommitError::Forked)?;
         let correlation_id = match self.target {
             Target::Request(calls) => calls.sent(()),
             Target::Reply(correlation_id) => correlation_id,
         };
-        self.outgoing.publish(self.reservation, actual, MessageHeader::new(self.type_id, correlation_id));
+        self.tx.publish(self.reservation, actual, MessageHeader::new(self.type_id, correlation_id));
         Ok(correlation_id)
     }
 }
@@ -124,12 +124,12 @@ impl Deref for RpcTxGuard<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        slice::reserved(&self.reservation, self.outgoing)
+        slice::reserved(&self.reservation, self.tx)
     }
 }
 
 impl DerefMut for RpcTxGuard<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
-        slice::reserved_mut(&mut self.reservation, self.outgoing)
+        slice::reserved_mut(&mut self.reservation, self.tx)
     }
 }

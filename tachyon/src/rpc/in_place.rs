@@ -5,7 +5,7 @@ use core::fmt;
 use core::slice::from_raw_parts;
 
 use super::guard::RpcRxGuard;
-use crate::payload::{Message, Refused, Scratch};
+use crate::schema::payload::{Message, Refused, Scratch};
 
 /// A reply that is lent where it lies. Dropping it releases its room to the callee.
 ///

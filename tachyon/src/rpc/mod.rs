@@ -4,28 +4,33 @@ mod agreement;
 mod attempts;
 mod callee;
 mod caller;
-#[cfg(test)]
-mod cancel_tests;
 mod control;
+mod error;
 mod guard;
 mod in_place;
-#[cfg(test)]
-mod overflow_tests;
 mod reconnect;
-mod round_trip;
+#[cfg(test)]
+mod tests;
 mod typed;
-mod undecided;
+mod unassigned;
 
-pub use agreement::Agreement;
-pub use attempts::Attempts;
 pub use callee::Callee;
 pub(crate) use callee::check_correlation;
 pub use caller::Caller;
 pub(crate) use control::{control_reply, refusal, try_answer_control};
+pub use error::{CallError, HandlerFailure, ServeError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
 pub use in_place::InPlace;
 #[cfg(feature = "tokio")]
 pub(crate) use reconnect::connecting_by;
 pub(crate) use typed::sealed;
-pub use typed::{Body, Borrowed, Calls, Contract, Fields, Started, Whole, Within, call, call_in_place, start};
-pub use undecided::RpcBus;
+pub use typed::{Calls, Started, Within};
+pub use unassigned::RpcBus;
+
+// Generated code and bindings name these.
+#[doc(hidden)]
+pub use agreement::Agreement;
+#[doc(hidden)]
+pub use attempts::Attempts;
+#[doc(hidden)]
+pub use typed::{Body, Borrowed, Contract, Fields, Whole, call, call_in_place, start};

@@ -7,24 +7,23 @@ use std::path::{Path, PathBuf};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use super::attempts::Attempts;
-use super::caller::Caller;
-use crate::bus::{End, Established, State};
-use crate::error::{CallError, ConnectError, Halt, Unsent};
-use crate::handshake::{Connecting, Kind, Link, Role, absolute};
+use crate::connection::Established;
+use crate::handshake::ConnectError;
+use crate::handshake::{Connecting, Kind, Role, absolute};
 use crate::options::Options;
+use crate::rpc::CallError;
 use crate::wait::Deadline;
 
 /// What it takes to connect again.
 #[derive(Debug)]
-pub(crate) struct Again {
-    path: PathBuf,
-    options: Options,
+pub(crate) struct ReconnectPolicy {
+    pub(super) path: PathBuf,
+    pub(super) options: Options,
     /// When the peer was last looked for.
-    looked: Timespec,
+    pub(super) looked: Timespec,
 }
 
-impl Again {
+impl ReconnectPolicy {
     /// `None` when `options` does not ask for it.
     pub(super) fn new(path: &Path, options: &Options) -> Option<Box<Self>> {
         options.reconnects().then(|| Box::new(Self { path: absolute(path), options: options.clone(), looked: tick() }))
@@ -32,7 +31,7 @@ impl Again {
 }
 
 /// The present tick of the system's clock, some 1 to 4 ms long; far cheaper than the time itself.
-fn tick() -> Timespec {
+pub(super) fn tick() -> Timespec {
     clock_gettime(ClockId::MonotonicCoarse)
 }
 
@@ -43,7 +42,7 @@ pub(crate) fn connecting_by(path: &Path, options: &Options, deadline: Deadline) 
     Connecting::new(path, Kind::Rpc, Role::Source, &options.clone().timeout(limit).reconnect(true))
 }
 
-fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Established, ConnectError> {
+pub(super) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Established, ConnectError> {
     Ok(Established::new(connecting_by(path, options, deadline)?.finish()?, options))
 }
 
@@ -58,107 +57,5 @@ impl CallError {
             _ if deadline.has_passed() => Self::TimedOut { sent: false },
             source => Self::Reconnect(Box::new(source)),
         }
-    }
-}
-
-impl Caller {
-    /// As [`connect_with`](Self::connect_with), by `deadline` and past a server that is just ending.
-    pub(crate) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
-        let mut caller = Self::over(&connect_by(path, options, deadline)?);
-        caller.again = Again::new(path, options);
-        Ok(caller)
-    }
-
-    /// Whether this caller connects again when its connection has ended.
-    pub(crate) fn reconnects(&self) -> bool {
-        self.again.is_some()
-    }
-
-    /// Does what sends something: over a new connection if the present one is found at its end, before or meanwhile.
-    #[inline]
-    pub(super) fn connected<T>(
-        &mut self,
-        deadline: Deadline,
-        mut operation: impl FnMut(&mut Self) -> Result<T, CallError>,
-    ) -> Result<T, CallError> {
-        self.revive(deadline)?;
-        let error = match operation(self) {
-            Err(error) if self.reconnects() => error,
-            outcome => return outcome,
-        };
-        let mut attempts = Attempts::new(true, false, deadline);
-        let mut outcome = Err(error);
-        while let Err(error) = &outcome
-            && attempts.again(error)
-        {
-            self.reconnect(deadline)?;
-            outcome = operation(self);
-        }
-        outcome
-    }
-
-    /// Waits for the end of a connection whose callee stops, and keeps the replies to other calls.
-    pub(crate) fn await_end(&mut self, deadline: Deadline) -> Result<(), CallError> {
-        loop {
-            match self.core.incoming.take_loan(deadline) {
-                Ok(()) => {
-                    let frame = self.core.incoming.take_over();
-                    self.core.file(frame)?;
-                }
-                Err(Halt::Closed | Halt::PeerDead) => return Ok(()),
-                Err(halt) => return Err(Unsent::Halted(halt).into()),
-            }
-        }
-    }
-
-    /// Connects again if the connection is found at its end, before something is sent over it.
-    #[inline]
-    pub(crate) fn revive(&mut self, deadline: Deadline) -> Result<(), CallError> {
-        if self.again.is_some() { self.look_after(deadline) } else { Ok(()) }
-    }
-
-    /// A callee that died without a word shows only to a system call, which is made once per tick: a request that
-    /// follows another one closely may still be sent to the dead.
-    fn look_after(&mut self, deadline: Deadline) -> Result<(), CallError> {
-        let Some(again) = &mut self.again else { return Ok(()) };
-        let connection = &self.core.outgoing.connection;
-        let now = tick();
-        let seen = !self.core.outgoing.ring().is_open() || connection.peer.was_gone();
-        if !seen && again.looked == now {
-            return Ok(());
-        }
-        again.looked = now;
-        match connection.state() {
-            State::Closed | State::PeerDead => self.reconnect(deadline),
-            // Corrupted memory is for the operation to report: its peer is not to be trusted with another connection.
-            State::Open | State::FatalError => Ok(()),
-        }
-    }
-
-    /// Replaces a connection that has ended. Calls without a reply are lost with it.
-    #[cold]
-    fn reconnect(&mut self, deadline: Deadline) -> Result<(), CallError> {
-        let Some(connecting) = self.connecting(deadline)? else { return Ok(()) };
-        self.replace(connecting.finish()).map_err(|source| CallError::reconnecting(source, deadline))
-    }
-
-    /// Begins to connect again; `None` for a caller that does not.
-    pub(crate) fn connecting(&mut self, deadline: Deadline) -> Result<Option<Connecting>, CallError> {
-        let Some(again) = &self.again else { return Ok(None) };
-        self.core.outgoing.connection.check_process()?;
-        let connecting = connecting_by(&again.path, &again.options, deadline);
-        connecting.map(Some).map_err(|source| CallError::reconnecting(source, deadline))
-    }
-
-    /// Ends the time of the present connection, and begins that of the new one if there is one.
-    pub(crate) fn replace(&mut self, outcome: Result<Link, ConnectError>) -> Result<(), ConnectError> {
-        let end = match self.core.outgoing.connection.state() {
-            State::Closed => End::Closed,
-            _ => End::PeerDead,
-        };
-        let options = self.again.as_ref().map_or_else(Options::new, |again| again.options.clone());
-        let established = outcome.map(|link| Established::new(link, &options));
-        self.core.replace(established.as_ref().ok(), &end);
-        established.map(drop)
     }
 }

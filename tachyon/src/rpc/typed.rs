@@ -7,15 +7,15 @@ use std::time::Duration;
 use super::caller::Caller;
 use super::guard::RpcRxGuard;
 use super::in_place::InPlace;
-use crate::describe::Signature;
+use crate::connection::slice;
 use crate::engine::RpcError;
-use crate::error::CallError;
-use crate::payload::{DeclaredError, Message, Refused, SHORT, Scratch, Value, on_stack};
-use crate::slice;
+use crate::rpc::CallError;
+use crate::schema::describe::Signature;
+use crate::schema::payload::{DeclaredError, Message, Refused, SHORT, Scratch, Value, on_stack};
 use crate::type_id::{MSG_TYPE_ERROR, msg_type};
 use crate::wait::Deadline;
 
-/// What generated clients call over: a [`Caller`], a [`PooledCaller`](crate::PooledCaller), or one of these
+/// What generated clients call over: a [`Caller`], a [`PooledCaller`](crate::client::pool::PooledCaller), or one of these
 /// [`within`](Caller::within) a time. Only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot make calls",
@@ -197,49 +197,49 @@ impl Caller {
     /// Sends a request to the endpoint of a signature. The first one of a typed endpoint on a connection compares the two
     /// sides' descriptions.
     #[inline]
-    fn call_typed(
+    fn start_typed(
         &mut self,
         signature: &'static Signature,
         body: &impl Body,
         deadline: Deadline,
     ) -> Result<u64, CallError> {
         if let Some(bytes) = body.bytes() {
-            return self.call_typed_bytes(signature, bytes, deadline);
+            return self.start_typed_bytes(signature, bytes, deadline);
         }
         let len = body.size();
         if len <= SHORT {
             return on_stack(len, |bytes| {
                 body.write(bytes);
-                self.call_typed_bytes(signature, bytes, deadline)
+                self.start_typed_bytes(signature, bytes, deadline)
             });
         }
-        self.call_typed_slow(signature, deadline, &mut |caller: &mut Self| {
+        self.start_typed_slow(signature, deadline, &mut |caller: &mut Self| {
             let mut reservation = caller.take_room(len, deadline)?;
-            body.write(slice::reserved_mut(&mut reservation, &caller.core.outgoing));
+            body.write(slice::reserved_mut(&mut reservation, &caller.core.tx));
             let header = caller.header(signature.msg_type(), deadline);
             Ok(caller.core.commit(reservation, len, header, ()))
         })
     }
 
     #[inline]
-    fn call_typed_bytes(
+    fn start_typed_bytes(
         &mut self,
         signature: &'static Signature,
         request: &[u8],
         deadline: Deadline,
     ) -> Result<u64, CallError> {
         if (!signature.is_typed() || self.core.verified.contains(key(signature)))
-            && let Some(call) = self.call_fast(signature.msg_type(), request, deadline)
+            && let Some(call) = self.start_fast(signature.msg_type(), request, deadline)
         {
             return Ok(call);
         }
-        self.call_typed_slow(signature, deadline, &mut |caller: &mut Self| {
+        self.start_typed_slow(signature, deadline, &mut |caller: &mut Self| {
             caller.send(signature.msg_type(), request, deadline)
         })
     }
 
     #[inline(never)]
-    fn call_typed_slow(
+    fn start_typed_slow(
         &mut self,
         signature: &'static Signature,
         deadline: Deadline,
@@ -263,7 +263,7 @@ impl Caller {
         deadline: Deadline,
     ) -> Result<(), CallError<E>> {
         let exchange = |caller: &mut Self| {
-            let call = caller.call_typed(signature, body, deadline).map_err(CallError::widen)?;
+            let call = caller.start_typed(signature, body, deadline).map_err(CallError::widen)?;
             caller.take_typed::<E>(signature, call, deadline)
         };
         match exchange(self) {
@@ -276,7 +276,7 @@ impl Caller {
     #[inline]
     fn own_reply<C: Contract>(&mut self) -> Result<C::Reply, CallError<C::Error>> {
         let Self { core, words, .. } = self;
-        let guard = RpcRxGuard::over(&mut core.incoming);
+        let guard = RpcRxGuard::over(&mut core.rx);
         let owned = if C::Reply::COPIES {
             let owned = C::Reply::read(&guard, &mut words.room(guard.len()), "the reply").map(C::Reply::own);
             words.shrink();
@@ -291,7 +291,7 @@ impl Caller {
     #[inline]
     fn lend_reply<C: Contract>(&mut self) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
         let Self { core, words, .. } = self;
-        let guard = RpcRxGuard::over(&mut core.incoming);
+        let guard = RpcRxGuard::over(&mut core.rx);
         let read = if C::Reply::COPIES {
             words.shrink();
             let mut scratch = words.room(guard.len());
@@ -310,8 +310,8 @@ impl Caller {
         call: u64,
         deadline: Deadline,
     ) -> Result<(), CallError<E>> {
-        self.finish(call, deadline).map_err(CallError::widen)?;
-        if msg_type(self.core.incoming.loan.type_id) == MSG_TYPE_ERROR {
+        self.complete(call, deadline).map_err(CallError::widen)?;
+        if msg_type(self.core.rx.loan.type_id) == MSG_TYPE_ERROR {
             return Err(self.refused_typed(signature));
         }
         Ok(())
@@ -380,7 +380,7 @@ pub fn call_in_place<'c, C: Contract>(
 pub fn start<C: Contract>(calls: &mut impl Calls, body: &impl Body) -> Result<Started<C>, CallError<C::Error>> {
     let (caller, timeout) = calls.parts();
     let deadline = Deadline::from(timeout);
-    let call = caller.call_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
+    let call = caller.start_typed(C::SIGNATURE, body, deadline).map_err(CallError::widen)?;
     Ok(Started { caller: caller.identity, call, deadline, contract: PhantomData })
 }
 

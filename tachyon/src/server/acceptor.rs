@@ -15,8 +15,8 @@ use super::options::ServerOptions;
 use super::places::{Place, Places, Taker};
 use super::poller::{BATCH, Poller, Token};
 use super::session::Arrival;
-use crate::bus::Established;
-use crate::error::ListenError;
+use crate::connection::Established;
+use crate::handshake::ListenError;
 use crate::handshake::{Guest, Listener, Offer, Progress, Refusal};
 use crate::wait::Deadline;
 

@@ -13,8 +13,9 @@ use super::control::{Bell, Control};
 use super::options::{AcceptorMode, ServerOptions};
 use super::poller::{Poller, Token};
 use super::worker::lost;
-use crate::error::{ListenError, ServeError};
 use crate::foreign;
+use crate::handshake::ListenError;
+use crate::rpc::ServeError;
 use crate::sync::{AtomicBool, Ordering};
 use crate::wait::thread;
 

@@ -15,11 +15,12 @@ use super::service::{Blocking, outcome_of};
 use super::session::Arrival;
 use super::worker::Worker;
 use super::{RpcServer, Stopper};
-use crate::bus::{Established, Incoming, Outgoing};
+use crate::connection::Halt;
+use crate::connection::{Established, Rx, Tx};
 use crate::dispatch::{Deferred, Dispatcher, HandlerError, Lent, Reply};
 use crate::engine::{CallerInfo, Handled, OpenRequest, Service, Why};
-use crate::error::{Halt, ServeError};
 use crate::options::Options;
+use crate::rpc::ServeError;
 use crate::stats::{Bank, Publication};
 use crate::type_id::{msg_type, route_id};
 use crate::wait::PollingMode;
@@ -142,8 +143,7 @@ impl Driven {
         let Self { worker, publication, .. } = self;
         let Blocking { desk, bank, .. } = blocking(dispatcher, publication.as_ref());
         let write = |reply: Reply<'_>| outcome.and_then(|payload| reply.bytes(&payload));
-        let answered =
-            worker.finish_call(caller, call, |deferred, outgoing| desk.conclude(bank, outgoing, &deferred, write));
+        let answered = worker.finish_call(caller, call, |deferred, tx| desk.conclude(bank, tx, &deferred, write));
         answered.map_err(|error| *error)
     }
 
@@ -205,18 +205,18 @@ impl<S: ?Sized, A: Aside> Service for Deferring<'_, S, A> {
     fn handle(
         &mut self,
         caller: &CallerInfo,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
+        rx: &Rx,
+        tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<Handled<Deferred>, Halt> {
-        match self.blocking.desk.defer(caller, incoming, request, |msg_type| self.aside.wants(msg_type)) {
+        match self.blocking.desk.defer(caller, rx, request, |msg_type| self.aside.wants(msg_type)) {
             Some(mut deferred) => {
                 self.places -= 1;
                 let payload = deferred.take_payload();
                 self.aside.begin(&deferred, payload);
                 Ok(Handled::Later(deferred))
             }
-            None => self.blocking.answer(caller, incoming, outgoing, request).map(|()| Handled::Replied),
+            None => self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
+use crate::connection::Halt;
 use crate::engine::CallerInfo;
-use crate::error::Halt;
 
 /// Something that happened to a server beside its calls; see [`RpcServer::on_event`](crate::RpcServer::on_event).
 #[derive(Debug)]

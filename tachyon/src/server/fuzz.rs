@@ -11,14 +11,15 @@ use super::driven::{Aside, Driven, Next};
 use super::service::Blocking;
 use super::session::Arrival;
 use super::worker::{Tour, Worker};
-use crate::bus::{Established, Incoming, Outgoing, State};
+use crate::connection::Halt;
+use crate::connection::{Established, Rx, State, Tx};
 use crate::dispatch::{Deferred, Dispatcher, Lent};
 use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Why};
-use crate::error::{Halt, ServeError};
 use crate::fuzz::{Asker, Hostile, Pair, REPEATED, attack_beside, dispatcher, linked};
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::rpc::Caller;
+use crate::rpc::ServeError;
 use crate::wait::PollingMode;
 
 /// The number of the echo, and of what makes more of a request.
@@ -108,7 +109,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         }
         assert!(neighbour.asked.is_empty(), "never told: {:?}", neighbour.asked);
     }
-    let held = neighbour.caller.core.outgoing.producer.under_way();
+    let held = neighbour.caller.core.tx.producer.under_way();
     assert_eq!(held, 0, "requests that were answered and not given back");
     service.driven.worker.part_all();
     assert_eq!(neighbour.caller.state(), State::Closed);
@@ -160,11 +161,11 @@ impl crate::engine::Service for AtOnce<'_> {
     fn handle(
         &mut self,
         caller: &CallerInfo,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
+        rx: &Rx,
+        tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<Handled<Deferred>, Halt> {
-        self.blocking.answer(caller, incoming, outgoing, request).map(|()| Handled::Replied)
+        self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied)
     }
 
     fn cancel(&mut self, deferred: Deferred, _: Why) {
@@ -222,7 +223,7 @@ impl Neighbour {
     fn ask(&mut self, payload: &[u8]) {
         if self.asked.len() < MOST_UNDER_WAY {
             let (endpoint, times) = if payload.len() < FROM_LONG { (ECHO, 1) } else { (REPEAT, REPEATED) };
-            let call = self.caller.call(endpoint, payload).expect("room for a few short requests");
+            let call = self.caller.start(endpoint, payload).expect("room for a few short requests");
             self.asked.push_back((call, payload.repeat(times)));
         }
     }
@@ -230,7 +231,7 @@ impl Neighbour {
     /// Takes the answers that have come, the oldest call's first.
     fn drain(&mut self) {
         while let Some((call, payload)) = self.asked.front() {
-            let Some(reply) = self.caller.try_wait(*call).expect("a server that tells no lies") else { return };
+            let Some(reply) = self.caller.try_finish(*call).expect("a server that tells no lies") else { return };
             match reply.error() {
                 None => assert_eq!(*reply, **payload),
                 Some(error) => assert!(self.stopped && error.kind == ErrorKind::Stopping, "{error}"),

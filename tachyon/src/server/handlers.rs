@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::service::{Blocking, outcome_of};
-use crate::bus::{Incoming, Outgoing};
+use crate::connection::{Halt, Unsent};
+use crate::connection::{Rx, Tx};
 use crate::dispatch::{Answer, Deferred, HandlerError, Outcome};
 use crate::engine::{CallerInfo, ErrorBody, ErrorKind, Handled, OpenRequest, Service, Why, send_error};
-use crate::error::{Halt, Unsent};
 use crate::foreign::Panicked;
 use crate::wait::{Deadline, StopTime};
 
@@ -96,12 +96,7 @@ impl<'a, S: ?Sized> Handlers<'a, S> {
     }
 
     /// Answers the call of a handler that is done.
-    pub(super) fn conclude(
-        &mut self,
-        outgoing: &mut Outgoing,
-        Task { deferred, .. }: &Task,
-        gave: Gave,
-    ) -> Result<(), Halt> {
+    pub(super) fn conclude(&mut self, tx: &mut Tx, Task { deferred, .. }: &Task, gave: Gave) -> Result<(), Halt> {
         let Blocking { desk, bank, .. } = self.blocking;
         self.at_work -= 1;
         self.freed = true;
@@ -111,13 +106,13 @@ impl<'a, S: ?Sized> Handlers<'a, S> {
             Gave::NotBegun => {
                 desk.end(bank, deferred, Outcome::Failed(ErrorKind::Stopping));
                 let (call, of) = (deferred.correlation_id(), deferred.msg_type());
-                return match send_error(outgoing, call, of, ErrorKind::Stopping, ErrorBody::default()) {
+                return match send_error(tx, call, of, ErrorKind::Stopping, ErrorBody::default()) {
                     Err(Unsent::Halted(halt)) => Err(halt),
                     Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
                 };
             }
         };
-        desk.report(desk.conclude(bank, outgoing, deferred, |reply| match answer {
+        desk.report(desk.conclude(bank, tx, deferred, |reply| match answer {
             Some(Ok(answer)) => answer.write(reply),
             Some(Err(panicked)) => Err(HandlerError::failed(panicked)),
             None => Err(HandlerError::new(ErrorKind::DeadlinePassed, "was not done by its caller's deadline")),
@@ -147,12 +142,12 @@ impl<S: ?Sized> Service for Handlers<'_, S> {
     fn handle(
         &mut self,
         caller: &CallerInfo,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
+        rx: &Rx,
+        tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<Handled<Task>, Halt> {
-        let Some((deferred, work)) = self.blocking.desk.begin(caller, incoming, request) else {
-            return self.blocking.answer(caller, incoming, outgoing, request).map(|()| Handled::Replied);
+        let Some((deferred, work)) = self.blocking.desk.begin(caller, rx, request) else {
+            return self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied);
         };
         let (caller, call) = (caller.id, request.frame.correlation_id);
         let deadline = deferred.deadline().map_or(Deadline::never(), Deadline::at_nanos);

@@ -25,6 +25,8 @@ mod worker;
 use std::path::Path;
 use std::sync::Arc;
 
+// Bindings name these.
+#[doc(hidden)]
 pub use driven::{Aside, Driven, Next};
 pub use events::{Leaving, ServerEvent};
 pub use options::{AcceptorMode, ServerOptions};
@@ -36,8 +38,9 @@ use self::service::{Blocking, Sharing};
 use self::slow::SlowEndpoints;
 use self::worker::{Worker, lost};
 use crate::dispatch::{Dispatcher, Lent, Served, sealed};
-use crate::error::{ListenError, ServeError};
 use crate::foreign::Panicked;
+use crate::handshake::ListenError;
+use crate::rpc::ServeError;
 use crate::stats::Publication;
 use crate::wait::PollingMode;
 
@@ -57,7 +60,7 @@ use crate::wait::PollingMode;
 ///
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().join("service.sock");
-/// let mut server = RpcServer::bind(&path)?;
+/// let mut server = RpcServer::listen(&path)?;
 /// let stopper = server.stopper();
 /// let service = std::thread::spawn(move || Dispatcher::new(endpoints![double]).serve_forever(&mut server));
 ///
@@ -104,15 +107,15 @@ impl RpcServer {
     ///
     /// # Errors
     /// [`ListenError`]: a path that cannot be listened at, or is another live listener's.
-    pub fn bind(path: impl AsRef<Path>) -> Result<Self, ListenError> {
-        Self::bind_with(path, ServerOptions::new())
+    pub fn listen(path: impl AsRef<Path>) -> Result<Self, ListenError> {
+        Self::listen_with(path, ServerOptions::new())
     }
 
-    /// As [`bind`](Self::bind), with [`ServerOptions`].
+    /// As [`listen`](Self::listen), with [`ServerOptions`].
     ///
     /// # Errors
-    /// As [`bind`](Self::bind), and for ring sizes that are not powers of two.
-    pub fn bind_with(path: impl AsRef<Path>, options: ServerOptions) -> Result<Self, ListenError> {
+    /// As [`listen`](Self::listen), and for ring sizes that are not powers of two.
+    pub fn listen_with(path: impl AsRef<Path>, options: ServerOptions) -> Result<Self, ListenError> {
         let door = Door::new(path.as_ref(), &options)?;
         let control = Arc::new(Control::new(options.stop_timeout));
         Ok(Self { door: Some(door), options, control })

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::places::Limits;
-use crate::error::CapacityError;
 use crate::handshake::{Kind, Offer, Refusal, Role, Wishes};
 use crate::options::Options;
+use crate::ring::CapacityError;
 use crate::ring::{Geometry, Use};
 
 /// Bytes of all rings, unless told otherwise.
@@ -146,7 +146,8 @@ impl ServerOptions {
     /// Chooses what lets callers in while the server is served. Default: a thread of its own.
     ///
     /// ```
-    /// use tachyon::{AcceptorMode, ServerOptions};
+    /// use tachyon::ServerOptions;
+    /// use tachyon::server::AcceptorMode;
     ///
     /// let options = ServerOptions::new().acceptor(AcceptorMode::Inline);
     /// # let _ = options;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::bus::{Incoming, Outgoing};
+use crate::connection::{Rx, Tx};
 use crate::engine::CallerInfo;
 use crate::stats::{Fill, Publication, Tenant};
 
@@ -22,16 +22,16 @@ impl Seat {
 
     /// Notes how many requests were taken.
     #[inline]
-    pub(super) fn note_requests(&self, incoming: &Incoming) {
-        self.publication.board.note_requests(self.line, incoming.consumer.taken());
+    pub(super) fn note_requests(&self, rx: &Rx) {
+        self.publication.board.note_requests(self.line, rx.consumer.taken());
     }
 
     /// Notes how full the two rings are, which touches lines that the caller writes.
-    pub(super) fn note_fill(&self, incoming: &Incoming, outgoing: &Outgoing) {
-        let slots = incoming.ring().geometry().slots();
-        let forward = Fill { used: incoming.consumer.waiting(), slots };
-        let slots = outgoing.ring().geometry().slots();
-        let reverse = Fill { used: outgoing.producer.under_way(), slots };
+    pub(super) fn note_fill(&self, rx: &Rx, tx: &Tx) {
+        let slots = rx.ring().geometry().slots();
+        let forward = Fill { used: rx.consumer.waiting(), slots };
+        let slots = tx.ring().geometry().slots();
+        let reverse = Fill { used: tx.producer.under_way(), slots };
         self.publication.board.note_fill(self.line, forward, reverse);
     }
 }

@@ -3,10 +3,10 @@
 use core::convert::Infallible;
 
 use super::slow::SlowEndpoints;
-use crate::bus::{Incoming, Outgoing};
+use crate::connection::Halt;
+use crate::connection::{Rx, Tx};
 use crate::dispatch::{Desk, Lent, Origin, Outcome};
 use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Service, Why};
-use crate::error::Halt;
 use crate::stats::Bank;
 use crate::wait::monotonic_nanos;
 
@@ -22,13 +22,13 @@ impl<S: ?Sized> Blocking<'_, S> {
     pub(super) fn answer(
         &mut self,
         caller: &CallerInfo,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
+        rx: &Rx,
+        tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<(), Halt> {
         let origin = Origin { caller: Some(caller), bank: self.bank };
         let OpenRequest { frame, deadline } = request;
-        self.desk.report(self.desk.answer(self.state.again(), &origin, incoming, outgoing, frame, *deadline))
+        self.desk.report(self.desk.answer(self.state.again(), &origin, rx, tx, frame, *deadline))
     }
 }
 
@@ -42,11 +42,11 @@ impl<S: ?Sized> Service for Blocking<'_, S> {
     fn handle(
         &mut self,
         caller: &CallerInfo,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
+        rx: &Rx,
+        tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<Handled<Infallible>, Halt> {
-        self.answer(caller, incoming, outgoing, request).map(|()| Handled::Replied)
+        self.answer(caller, rx, tx, request).map(|()| Handled::Replied)
     }
 
     fn cancel(&mut self, call: Infallible, _: Why) {
@@ -76,12 +76,12 @@ impl<S: ?Sized> Service for Sharing<'_, S> {
     fn handle(
         &mut self,
         caller: &CallerInfo,
-        incoming: &Incoming,
-        outgoing: &mut Outgoing,
+        rx: &Rx,
+        tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<Handled<Infallible>, Halt> {
         let began = monotonic_nanos();
-        let outcome = self.blocking.answer(caller, incoming, outgoing, request);
+        let outcome = self.blocking.answer(caller, rx, tx, request);
         self.slow.note(request.frame.type_id, monotonic_nanos().saturating_sub(began));
         outcome.map(|()| Handled::Replied)
     }
@@ -109,13 +109,7 @@ impl Service for Nothing {
         false
     }
 
-    fn handle(
-        &mut self,
-        _: &CallerInfo,
-        _: &Incoming,
-        _: &mut Outgoing,
-        _: &OpenRequest,
-    ) -> Result<Handled<Infallible>, Halt> {
+    fn handle(&mut self, _: &CallerInfo, _: &Rx, _: &mut Tx, _: &OpenRequest) -> Result<Handled<Infallible>, Halt> {
         Ok(Handled::Replied)
     }
 

@@ -5,9 +5,9 @@ use core::fmt;
 use super::places::Place;
 use super::poller::{Poller, Token};
 use super::seat::Seat;
-use crate::bus::{Established, Incoming, Outgoing, is_due, park, unpark};
+use crate::connection::Halt;
+use crate::connection::{Established, Rx, Tx, is_due, park, unpark};
 use crate::engine::{CalleeCore, CallerInfo, Pass, Service};
-use crate::error::Halt;
 use crate::options::Options;
 use crate::wait::{Budget, Peer, PollingMode, Spin, monotonic_nanos};
 
@@ -15,8 +15,8 @@ use crate::wait::{Budget, Peer, PollingMode, Spin, monotonic_nanos};
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) info: CallerInfo,
-    incoming: Incoming,
-    outgoing: Outgoing,
+    rx: Rx,
+    tx: Tx,
     place: Option<Place>,
 }
 
@@ -24,12 +24,12 @@ impl Arrival {
     /// The caller number `id`. The answering end of its connection is free. A server's caller has a place.
     pub(super) fn new(id: u64, established: &Established, place: Option<Place>) -> Self {
         let info = CallerInfo::new(id, &established.connection.peer);
-        Self { info, incoming: established.incoming(0), outgoing: established.outgoing(1), place }
+        Self { info, rx: established.rx(0), tx: established.tx(1), place }
     }
 
     /// The answering end.
     pub(super) fn into_core<B>(self) -> CalleeCore<B> {
-        CalleeCore::new(self.info, self.incoming, self.outgoing)
+        CalleeCore::new(self.info, self.rx, self.tx)
     }
 }
 
@@ -93,13 +93,13 @@ impl<B> Session<B> {
     /// Notes how full the rings are, for observers.
     pub(super) fn sample(&self) {
         if let Some(seat) = &self.seat {
-            seat.note_requests(&self.core.incoming);
-            seat.note_fill(&self.core.incoming, &self.core.outgoing);
+            seat.note_requests(&self.core.rx);
+            seat.note_fill(&self.core.rx, &self.core.tx);
         }
     }
 
     fn peer(&self) -> &Peer {
-        &self.core.incoming.connection.peer
+        &self.core.rx.connection.peer
     }
 
     /// Has the socket and the peer's end watched.
@@ -153,7 +153,7 @@ impl<B> Session<B> {
     }
 
     fn unpark(&self) {
-        unpark(&self.core.incoming, &self.core.outgoing);
+        unpark(&self.core.rx, &self.core.tx);
     }
 
     /// Serves one request, if there is one, or parks the connection when it was idle for long enough.
@@ -162,14 +162,14 @@ impl<B> Session<B> {
             Ok(Pass::Served) => {
                 self.learn();
                 if let Some(seat) = &self.seat {
-                    seat.note_requests(&self.core.incoming);
+                    seat.note_requests(&self.core.rx);
                 }
                 Turn::Served
             }
             Ok(Pass::Slow) => Turn::Slow,
             Ok(Pass::Idle) => {
                 self.idle_looks = self.idle_looks.saturating_add(1);
-                if self.core.outgoing.is_overfull() || self.has_waited_enough() { self.rest() } else { Turn::Idle }
+                if self.core.tx.is_overfull() || self.has_waited_enough() { self.rest() } else { Turn::Idle }
             }
             Err(halt) => Turn::Ended(halt),
         }
@@ -200,7 +200,7 @@ impl<B> Session<B> {
         if self.idle_since == 0 {
             self.idle_since = now;
             let adaptive = self.budget.mode() == PollingMode::Adaptive;
-            return spin == Spin::Nanos(0) || (adaptive && self.core.incoming.connection.shares_core());
+            return spin == Spin::Nanos(0) || (adaptive && self.core.rx.connection.shares_core());
         }
         matches!(spin, Spin::Nanos(nanos) if now - self.idle_since >= nanos)
     }
@@ -208,7 +208,7 @@ impl<B> Session<B> {
     /// Parks, unless what it waits for has come meanwhile.
     fn rest(&mut self) -> Turn {
         self.idle_looks = 0;
-        let Some(second_look) = park(&self.core.incoming, &mut self.core.outgoing) else { return Turn::Idle };
+        let Some(second_look) = park(&self.core.rx, &mut self.core.tx) else { return Turn::Idle };
         self.second_look_at = second_look;
         Turn::Rest
     }
@@ -221,7 +221,7 @@ impl<B> Session<B> {
     /// The second look at a parked session: true when it has to be polled again.
     pub(super) fn look_again(&mut self) -> bool {
         let Self { core, .. } = self;
-        let due = is_due(&core.incoming, &mut core.outgoing).is_some();
+        let due = is_due(&core.rx, &mut core.tx).is_some();
         if due {
             self.unpark();
         }

@@ -17,10 +17,10 @@ use super::pace::Pace;
 use super::service::Blocking;
 use super::worker::{Worker, lost};
 use super::{RpcServer, both};
-use crate::aio::Readable;
+use crate::client::tokio::Readable;
 use crate::dispatch::{Dispatcher, Lent};
-use crate::error::ServeError;
 use crate::foreign;
+use crate::rpc::ServeError;
 use crate::wait::Interrupt;
 
 /// How long busy callers are attended to before the runtime has its turn. Less time than a thread needs to wake up.
@@ -52,13 +52,13 @@ impl<S: ?Sized> Dispatcher<S> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use tachyon::aio::AsyncCaller;
+    /// use tachyon::AsyncCaller;
     /// use tachyon::{Dispatcher, RpcServer};
     ///
     /// # let dir = tempfile::tempdir()?;
     /// # let path = dir.path().join("service.sock");
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-    /// let mut server = RpcServer::bind(&path)?;
+    /// let mut server = RpcServer::listen(&path)?;
     /// let stopper = server.stopper();
     /// let mut dispatcher = Dispatcher::default();
     /// dispatcher.register(1, "double", |request: &[u8]| request.repeat(2))?;
@@ -69,8 +69,8 @@ impl<S: ?Sized> Dispatcher<S> {
     /// let service = tokio::spawn(async move { dispatcher.serve_async(&mut server).await });
     ///
     /// let caller = AsyncCaller::connect(&path).await?;
-    /// assert_eq!(caller.request(1, b"ab").await?, b"abab");
-    /// assert_eq!(caller.request(2, b"ab").await?, b"ab");
+    /// assert_eq!(caller.call(1, b"ab").await?, b"abab");
+    /// assert_eq!(caller.call(2, b"ab").await?, b"ab");
     ///
     /// stopper.stop();
     /// service.await??;
@@ -214,7 +214,7 @@ impl<S: ?Sized> Attendant<'_, S> {
     fn conclude(&mut self, (caller, call, answer): Finished) {
         let Self { worker, handlers, .. } = self;
         // An end of the connection is for the next turn to find.
-        drop(worker.finish_call(caller, call, |task, outgoing| handlers.conclude(outgoing, &task, answer)));
+        drop(worker.finish_call(caller, call, |task, tx| handlers.conclude(tx, &task, answer)));
     }
 
     /// Sees the handlers at work through, refuses further requests, and closes in good order.

@@ -19,11 +19,12 @@ use super::pace::Pace;
 use super::poller::{BATCH, Poller, Token};
 use super::seat::Seat;
 use super::session::{Arrival, Session, Turn};
-use crate::bus::Outgoing;
+use crate::connection::Halt;
+use crate::connection::Tx;
 use crate::engine::Service;
-use crate::error::{Halt, ServeError};
 use crate::foreign::{self, Panicked};
 use crate::options::Options;
+use crate::rpc::ServeError;
 use crate::stats::Publication;
 use crate::wait::{Deadline, Interrupt, monotonic_nanos};
 
@@ -254,14 +255,14 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
         &mut self,
         caller: u64,
         call: u64,
-        reply: impl FnOnce(B, &mut Outgoing) -> Result<(), F>,
+        reply: impl FnOnce(B, &mut Tx) -> Result<(), F>,
     ) -> Result<(), F> {
         let Some(&key) = self.keys.get(&caller) else { return Ok(()) };
         let core = &mut self.sessions[key].core;
         let Some(begun) = core.finish(call) else { return Ok(()) };
-        let outcome = reply(begun, &mut core.outgoing);
+        let outcome = reply(begun, &mut core.tx);
         // A reply without room waits for some, and an end of the connection is for the next turn to find.
-        if outcome.is_err() || core.outgoing.has_deferred() {
+        if outcome.is_err() || core.tx.has_deferred() {
             self.poll(key);
         }
         outcome

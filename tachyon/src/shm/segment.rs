@@ -192,5 +192,4 @@ fn failed(operation: &'static str, len: usize, errno: Errno) -> ShmError {
 }
 
 #[cfg(test)]
-#[path = "segment_tests.rs"]
 mod tests;

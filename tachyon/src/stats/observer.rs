@@ -58,20 +58,20 @@ fn records() -> Result<Vec<(Record, File)>, StatsError> {
 ///
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().join("service.sock");
-/// let mut server = RpcServer::bind_with(&path, ServerOptions::new().stats(true))?;
+/// let mut server = RpcServer::listen_with(&path, ServerOptions::new().stats(true))?;
 /// let stopper = server.stopper();
 /// let mut dispatcher = Dispatcher::default();
 /// dispatcher.register(1, "echo", <[u8]>::to_vec)?;
 /// let service = std::thread::spawn(move || dispatcher.serve_forever(&mut server));
 /// let mut caller = Caller::connect(&path)?;
-/// caller.request(1, b"hello")?;
+/// caller.call(1, b"hello")?;
 /// caller.ping(std::time::Duration::from_secs(1))?; // answered after the call was counted
 ///
 /// // in this process or another
 /// let observer = Observer::open(&path)?;
 /// let before = observer.snapshot()?;
 /// assert_eq!((before.endpoints[0].name.as_str(), before.endpoints[0].calls), ("echo", 1));
-/// caller.request(1, b"hello")?;
+/// caller.call(1, b"hello")?;
 /// caller.ping(std::time::Duration::from_secs(1))?;
 /// let meanwhile = observer.snapshot()?.since(&before);
 /// assert_eq!(meanwhile.calls(), 1);

@@ -260,5 +260,4 @@ fn system(operation: &'static str, path: &Path, source: std::io::Error) -> Stats
 }
 
 #[cfg(test)]
-#[path = "registry_tests.rs"]
 mod tests;

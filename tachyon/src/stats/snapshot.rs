@@ -243,5 +243,4 @@ fn read_caller(line: &[u64]) -> Option<CallerStats> {
 }
 
 #[cfg(test)]
-#[path = "snapshot_tests.rs"]
 mod tests;

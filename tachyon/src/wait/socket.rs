@@ -344,5 +344,4 @@ fn next_at_end(socket: BorrowedFd<'_>) -> Result<Next, Errno> {
 }
 
 #[cfg(test)]
-#[path = "socket_tests.rs"]
 pub(crate) mod tests;

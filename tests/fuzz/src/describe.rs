@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use tachyon::{
-    Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription, HeadDescription, Primitive,
-    StructDescription, TypeDescription, VariantDescription, codegen,
+use tachyon::codegen;
+use tachyon::describe::{
+    Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription, HeadDescription,
+    StructDescription, TypeDescription, VariantDescription,
 };
+use tachyon::payload::Primitive;
 
 use crate::{generated, parsed};
 

@@ -1,6 +1,6 @@
 //! Typed decoding: any bytes as any payload.
 
-use tachyon::Value;
+use tachyon::payload::Value;
 
 /// All sizes of number, a `bool`, an enum and nested arrays.
 #[tachyon::payload]

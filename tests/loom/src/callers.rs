@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use crate::bus::{Established, Incoming, Outgoing};
+use crate::connection::{Established, Rx, Tx};
 use crate::engine::{CallerCore, Reply};
 use crate::handshake::connected_both_ways;
 use crate::kernel::{Wakers, clock};
@@ -32,13 +32,13 @@ impl Sleep {
 }
 
 /// Takes a request and gives its room back.
-fn take(taken: &mut Incoming) -> (u64, u32) {
+fn take(taken: &mut Rx) -> (u64, u32) {
     let frame = taken.take(Deadline::never()).expect("a caller that stays");
     taken.release(frame.position);
     (frame.correlation_id, frame.type_id)
 }
 
-fn answer(answers: &mut Outgoing, id: u64) {
+fn answer(answers: &mut Tx, id: u64) {
     answers.send(&[], MessageHeader::new(1, id), Deadline::never()).expect("a caller that stays");
 }
 
@@ -47,7 +47,7 @@ pub fn a_caller_with_two_calls_over_two_slots_is_woken(wakers: Wakers) {
     explore(1, wakers, || {
         let (ours, theirs) = connected_both_ways();
         let serving = thread::spawn(move || {
-            let (mut taken, mut answers) = (theirs.incoming(0), theirs.outgoing(1));
+            let (mut taken, mut answers) = (theirs.rx(0), theirs.tx(1));
             let [first, second] = [take(&mut taken), take(&mut taken)].map(|(id, _)| id);
             answer(&mut answers, second);
             answer(&mut answers, first);
@@ -60,7 +60,7 @@ pub fn a_caller_with_two_calls_over_two_slots_is_woken(wakers: Wakers) {
         while came < 3 {
             if let Some(Reply { tag, frame }) = core.next().expect("a callee that stays") {
                 assert_eq!(tag, frame.correlation_id, "the reply to another call");
-                core.incoming.release(frame.position);
+                core.rx.release(frame.position);
                 came += 1;
             } else if sent < 3
                 && core.try_send(1, &[], Deadline::never(), sent + 1).expect("a callee that stays").is_ok()
@@ -83,7 +83,7 @@ pub fn a_caller_that_waits_for_room_alone_is_woken(wakers: Wakers) {
     explore(2, wakers, || {
         let (ours, theirs) = connected_both_ways();
         let serving = thread::spawn(move || {
-            let mut taken = theirs.incoming(0);
+            let mut taken = theirs.rx(0);
             for _ in 0..3 {
                 take(&mut taken);
             }
@@ -109,7 +109,7 @@ pub fn a_cancellation_meets_a_reply(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected_both_ways();
         let serving = thread::spawn(move || {
-            let (mut taken, mut answers) = (theirs.incoming(0), theirs.outgoing(1));
+            let (mut taken, mut answers) = (theirs.rx(0), theirs.tx(1));
             let (id, _) = take(&mut taken);
             answer(&mut answers, id);
             let (cancelled, type_id) = take(&mut taken);
@@ -122,12 +122,12 @@ pub fn a_cancellation_meets_a_reply(wakers: Wakers) {
         let mut sleep = Sleep::default();
         loop {
             assert!(core.next().expect("a callee that stays").is_none(), "a reply to no call");
-            if core.incoming.consumer.taken() == 1 {
+            if core.rx.consumer.taken() == 1 {
                 break;
             }
             sleep.next(&ours, &mut core, None);
         }
-        assert_eq!(core.incoming.consumer.held(), 0);
+        assert_eq!(core.rx.consumer.held(), 0);
         drop(serving.join().expect("the callee"));
     });
 }

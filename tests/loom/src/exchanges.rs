@@ -3,7 +3,7 @@
 
 use loom::thread;
 
-use crate::bus::{Established, Incoming, Outgoing, is_due, park, room_while_taking, unpark};
+use crate::connection::{Established, Rx, Tx, is_due, park, room_while_taking, unpark};
 use crate::handshake::{connected, connected_both_ways};
 use crate::kernel::{Wakers, clock};
 use crate::models::{content, expect, explore, header, receive, send, sending};
@@ -14,15 +14,15 @@ use crate::wait::{Deadline, SECOND_LOOK};
 const BIG: usize = 128;
 
 /// A caller that has sent three requests, and its callee, which has answered one: neither ring has any room.
-fn full(caller: &Established, callee: &Established) -> [(Outgoing, Incoming); 2] {
-    let (mut requests, mut taken, mut answers) = (caller.outgoing(0), callee.incoming(0), callee.outgoing(1));
+fn full(caller: &Established, callee: &Established) -> [(Tx, Rx); 2] {
+    let (mut requests, mut taken, mut answers) = (caller.tx(0), callee.rx(0), callee.tx(1));
     send(&mut requests, 1, 1).expect("room");
     receive(&mut taken, 1, 1).expect("a caller that stays");
     send(&mut answers, 1, BIG).expect("room");
     send(&mut requests, 2, 1).expect("room");
     send(&mut requests, 3, 1).expect("room");
     assert!(matches!(requests.try_reserve(1), Ok(None)) && matches!(answers.try_reserve(BIG), Ok(None)));
-    [(requests, caller.incoming(1)), (answers, taken)]
+    [(requests, caller.rx(1)), (answers, taken)]
 }
 
 /// A caller that has no room for a request: its callee gives none back before it has sent two replies, and has room for
@@ -80,7 +80,7 @@ pub fn a_server_that_rests_for_requests_is_woken(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected_both_ways();
         let asking = sending(ours, &[1, 1]);
-        let (mut taken, mut answers) = (theirs.incoming(0), theirs.outgoing(1));
+        let (mut taken, mut answers) = (theirs.rx(0), theirs.tx(1));
         for number in 1..=2 {
             let frame = loop {
                 match taken.try_take().expect("a caller that stays") {
@@ -96,7 +96,7 @@ pub fn a_server_that_rests_for_requests_is_woken(wakers: Wakers) {
 }
 
 /// Parks the connection, sleeps, and is ready to look again: the steps of a server's worker.
-fn rest(ours: &Established, taken: &Incoming, answers: &mut Outgoing) {
+fn rest(ours: &Established, taken: &Rx, answers: &mut Tx) {
     let Some(mut second_look) = park(taken, answers).map(Some) else { return };
     let peer = &ours.connection.peer;
     loop {
@@ -145,7 +145,7 @@ pub fn a_loop_that_stays_armed_is_woken(wakers: Wakers) {
     explore(2, wakers, || {
         let (ours, theirs) = connected();
         let sending = sending(ours, &[1, 1, 1]);
-        let mut receiver = theirs.incoming(0);
+        let mut receiver = theirs.rx(0);
         let mut arming = Arming::None;
         let mut came = 0;
         while came < 3 {
@@ -167,11 +167,11 @@ pub fn a_loop_that_waits_for_room_is_woken(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
         let receiving = thread::spawn(move || {
-            let mut receiver = theirs.incoming(0);
+            let mut receiver = theirs.rx(0);
             receive(&mut receiver, 1, 1).expect("a sender that stays");
             (theirs, receiver)
         });
-        let mut sender = ours.outgoing(0);
+        let mut sender = ours.tx(0);
         let mut arming = Arming::None;
         let mut sent = 0;
         while sent < 3 {

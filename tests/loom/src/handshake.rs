@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::bus::Established;
+use crate::connection::Established;
 use crate::options::Options;
 use crate::ring::{Geometry, RingMemory, Side, Use};
 use crate::wait::Peer;

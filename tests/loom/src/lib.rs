@@ -1,6 +1,6 @@
 //! Tachyon's ring, its waiting and the life of its connections, compiled anew over loom's atomics.
 //!
-//! The rooms `ring`, `wait`, `bus` and `engine` below are the library's own files. The rest of the library has stand-ins here:
+//! The rooms `ring`, `wait`, `connection` and `engine` below are the library's own files. The rest of the library has stand-ins here:
 //! words whose every interleaving and every permitted reordering loom tries ([`sync`]), memory that tells loom of each
 //! access to a payload ([`shm`]), a kernel with a socket, `poll` and a clock ([`kernel`]), and a handshake that hands
 //! both ends to one program. `docs/model-checking.md` says what is covered, and how to see a model fail.
@@ -9,9 +9,8 @@
 #![allow(unreachable_pub, reason = "what is public in the library is private here")]
 #![allow(unused_imports, reason = "the models use a part of each room")]
 
-mod bus;
+mod connection;
 mod engine;
-mod error;
 mod handshake;
 mod kernel;
 mod options;
@@ -22,8 +21,6 @@ mod sync;
 mod aligned;
 #[path = "../../../tachyon/src/ring/mod.rs"]
 mod ring;
-#[path = "../../../tachyon/src/slice.rs"]
-mod slice;
 #[path = "../../../tachyon/src/type_id.rs"]
 mod type_id;
 #[path = "../../../tachyon/src/wait/mod.rs"]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use crate::bus::{Established, Incoming, Outgoing};
-use crate::error::{Halt, Unsent};
+use crate::connection::{Established, Rx, Tx};
+use crate::connection::{Halt, Unsent};
 use crate::handshake::{connected, memory};
 use crate::kernel::{FENCED, Wakers, set_wakers};
 use crate::ring::{Consumer, Fault, Frame, MessageHeader, Producer, RingMemory};
@@ -102,11 +102,11 @@ pub fn the_arena_is_written_again_only_after_it_was_read() {
     pass(3, &[LONG, LONG, LONG]);
 }
 
-pub(crate) fn send(sender: &mut Outgoing, number: u8, len: usize) -> Result<(), Unsent> {
+pub(crate) fn send(sender: &mut Tx, number: u8, len: usize) -> Result<(), Unsent> {
     sender.send(&content(number, len), header(number), Deadline::never())
 }
 
-pub(crate) fn receive(receiver: &mut Incoming, number: u8, len: usize) -> Result<(), Halt> {
+pub(crate) fn receive(receiver: &mut Rx, number: u8, len: usize) -> Result<(), Halt> {
     let frame = receiver.take(Deadline::never())?;
     expect(receiver.ring(), &frame, number, len);
     receiver.release(frame.position);
@@ -115,9 +115,9 @@ pub(crate) fn receive(receiver: &mut Incoming, number: u8, len: usize) -> Result
 
 /// Sends messages of these lengths in a thread of its own. The connection is kept to the end: dropping it closes, which
 /// wakes the other side.
-pub(crate) fn sending(ours: Established, lengths: &'static [usize]) -> thread::JoinHandle<(Established, Outgoing)> {
+pub(crate) fn sending(ours: Established, lengths: &'static [usize]) -> thread::JoinHandle<(Established, Tx)> {
     thread::spawn(move || {
-        let mut sender = ours.outgoing(0);
+        let mut sender = ours.tx(0);
         for (number, len) in (1..).zip(lengths) {
             send(&mut sender, number, *len).expect("a receiver that stays");
         }
@@ -130,7 +130,7 @@ fn deliver(preemptions: usize, wakers: Wakers, lengths: &'static [usize]) {
     explore(preemptions, wakers, move || {
         let (ours, theirs) = connected();
         let sending = sending(ours, lengths);
-        let mut receiver = theirs.incoming(0);
+        let mut receiver = theirs.rx(0);
         for (number, len) in (1..).zip(lengths) {
             receive(&mut receiver, number, *len).expect("a sender that stays");
         }
@@ -149,7 +149,7 @@ pub fn a_parked_sender_is_woken(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
         let sending = sending(ours, &[1, 1, 1]);
-        receive(&mut theirs.incoming(0), 1, 1).expect("a sender that stays");
+        receive(&mut theirs.rx(0), 1, 1).expect("a sender that stays");
         drop(sending.join().expect("the sender"));
     });
 }
@@ -164,13 +164,13 @@ pub fn a_close_loses_nothing(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
         let sending = thread::spawn(move || {
-            let mut sender = ours.outgoing(0);
+            let mut sender = ours.tx(0);
             send(&mut sender, 1, 1).expect("room");
             send(&mut sender, 2, LONG).expect("room");
             ours.connection.close();
             (ours, sender)
         });
-        let mut receiver = theirs.incoming(0);
+        let mut receiver = theirs.rx(0);
         receive(&mut receiver, 1, 1).expect("what was sent before the close");
         receive(&mut receiver, 2, LONG).expect("what was sent before the close");
         assert!(matches!(receiver.take(Deadline::never()), Err(Halt::Closed)));
@@ -186,7 +186,7 @@ pub fn a_close_wakes_a_parked_receiver(wakers: Wakers) {
             ours.connection.close();
             ours
         });
-        assert!(matches!(theirs.incoming(0).take(Deadline::never()), Err(Halt::Closed)));
+        assert!(matches!(theirs.rx(0).take(Deadline::never()), Err(Halt::Closed)));
         drop(closing.join().expect("the sender"));
     });
 }
@@ -199,7 +199,7 @@ pub fn a_close_by_the_receiver_wakes_a_parked_sender(wakers: Wakers) {
             theirs.connection.close();
             theirs
         });
-        let mut sender = ours.outgoing(0);
+        let mut sender = ours.tx(0);
         let outcome = (1..=3).try_for_each(|number| send(&mut sender, number, 1));
         assert!(matches!(outcome, Err(Unsent::Halted(Halt::Closed | Halt::PeerDead))), "{outcome:?}");
         drop(closing.join().expect("the receiver"));
@@ -212,11 +212,11 @@ pub fn a_condemned_ring_wakes_both_sides(wakers: Wakers) {
         let (ours, theirs) = connected();
         let condemning = thread::spawn(move || {
             ours.connection.condemn();
-            let outcome = send(&mut ours.outgoing(0), 1, 1);
+            let outcome = send(&mut ours.tx(0), 1, 1);
             assert!(matches!(outcome, Err(Unsent::Halted(Halt::FatalError(Fault::Reported)))), "{outcome:?}");
             ours
         });
-        let outcome = theirs.incoming(0).take(Deadline::never());
+        let outcome = theirs.rx(0).take(Deadline::never());
         assert!(matches!(outcome, Err(Halt::FatalError(Fault::Reported))), "{outcome:?}");
         drop(condemning.join().expect("the sender"));
     });
@@ -227,12 +227,12 @@ pub fn a_death_loses_nothing(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
         let dying = thread::spawn(move || {
-            let mut sender = ours.outgoing(0);
+            let mut sender = ours.tx(0);
             send(&mut sender, 1, LONG).expect("room");
             ours.connection.peer.hang_up();
             (ours, sender)
         });
-        let mut receiver = theirs.incoming(0);
+        let mut receiver = theirs.rx(0);
         receive(&mut receiver, 1, LONG).expect("what was sent before the death");
         assert!(matches!(receiver.take(Deadline::never()), Err(Halt::PeerDead)));
         // Kept until here: dropping it would close in good order.

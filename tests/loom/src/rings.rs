@@ -3,7 +3,7 @@
 
 use loom::thread;
 
-use crate::bus::{Established, Incoming, Outgoing};
+use crate::connection::{Established, Rx, Tx};
 use crate::handshake::connected;
 use crate::kernel::{AFTER_A_RING, RUNNING_OUT, SECOND_LOOK, Wakers};
 use crate::models::{explore, receive, send, sending};
@@ -15,7 +15,7 @@ pub fn a_stale_ring_loses_nothing(wakers: Wakers) {
         let (ours, theirs) = connected();
         assert!(ours.connection.peer.ring());
         let sending = sending(ours, &[1, 1]);
-        let mut receiver = theirs.incoming(0);
+        let mut receiver = theirs.rx(0);
         receive(&mut receiver, 1, 1).expect("a sender that stays");
         receive(&mut receiver, 2, 1).expect("a sender that stays");
         drop(sending.join().expect("the sender"));
@@ -32,7 +32,7 @@ fn sleep(established: &Established) {
 pub fn a_ring_that_could_not_be_sent_is_sent_with_the_next_message(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
-        let (mut sender, mut receiver) = (ours.outgoing(0), theirs.incoming(0));
+        let (mut sender, mut receiver) = (ours.tx(0), theirs.rx(0));
         arm(&[&receiver.ring().header().consumer_parked.0]);
         ours.connection.peer.refuse_a_ring();
         send(&mut sender, 1, 1).expect("room");
@@ -51,7 +51,7 @@ pub fn a_ring_that_could_not_be_sent_is_sent_with_the_next_message(wakers: Waker
 pub fn a_ring_that_could_not_be_sent_is_sent_with_the_next_release(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
-        let (mut sender, mut receiver) = (ours.outgoing(0), theirs.incoming(0));
+        let (mut sender, mut receiver) = (ours.tx(0), theirs.rx(0));
         send(&mut sender, 1, 1).expect("room");
         send(&mut sender, 2, 1).expect("room");
         arm(&[&sender.ring().header().producer_parked.0]);
@@ -68,9 +68,9 @@ pub fn a_ring_that_could_not_be_sent_is_sent_with_the_next_release(wakers: Waker
 }
 
 /// Both ends of a ring whose wakers have both rung, and that is empty.
-fn rung() -> (Established, Outgoing, Established, Incoming) {
+fn rung() -> (Established, Tx, Established, Rx) {
     let (ours, theirs) = connected();
-    let (mut sender, mut receiver) = (ours.outgoing(0), theirs.incoming(0));
+    let (mut sender, mut receiver) = (ours.tx(0), theirs.rx(0));
     let header = receiver.ring().header();
     arm(&[&header.consumer_parked.0, &header.producer_parked.0]);
     send(&mut sender, 1, 1).expect("room");
@@ -116,7 +116,7 @@ pub fn a_waker_runs_out_of_fences() {
     explore(3, RUNNING_OUT, || {
         let (ours, theirs) = connected();
         let sending = sending(ours, &[1, 1]);
-        let mut receiver = theirs.incoming(0);
+        let mut receiver = theirs.rx(0);
         receive(&mut receiver, 1, 1).expect("a sender that stays");
         receive(&mut receiver, 2, 1).expect("a sender that stays");
         drop(sending.join().expect("the sender"));
@@ -129,7 +129,7 @@ pub fn a_signal_is_no_second_look() {
         let (ours, theirs) = connected();
         theirs.connection.peer.signal();
         let sending = sending(ours, &[1]);
-        receive(&mut theirs.incoming(0), 1, 1).expect("a sender that stays");
+        receive(&mut theirs.rx(0), 1, 1).expect("a sender that stays");
         drop(sending.join().expect("the sender"));
     });
 }

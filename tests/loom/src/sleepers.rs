@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use loom::thread::{self, JoinHandle};
 
-use crate::bus::{Connection, Established, Incoming, Outgoing};
-use crate::error::{Halt, Unsent};
+use crate::connection::{Connection, Established, Rx, Tx};
+use crate::connection::{Halt, Unsent};
 use crate::handshake::connected_both_ways;
 use crate::kernel::Wakers;
 use crate::models::{LONG, expect, explore, receive, send};
@@ -16,17 +16,17 @@ use crate::wait::Deadline;
 const BIG: usize = 128;
 
 /// The caller's two directions, and the callee's, of a connection whose second ring holds two replies and has no room.
-fn without_room() -> ([Established; 2], (Outgoing, Incoming), (Outgoing, Incoming)) {
+fn without_room() -> ([Established; 2], (Tx, Rx), (Tx, Rx)) {
     let (caller, callee) = connected_both_ways();
-    let mut answers = callee.outgoing(1);
+    let mut answers = callee.tx(1);
     send(&mut answers, 1, LONG).expect("room");
     send(&mut answers, 2, LONG).expect("room");
-    let directions = ((caller.outgoing(0), caller.incoming(1)), (answers, callee.incoming(0)));
+    let directions = ((caller.tx(0), caller.rx(1)), (answers, callee.rx(0)));
     ([caller, callee], directions.0, directions.1)
 }
 
 /// Takes one request in a thread of its own.
-fn taking(mut taken: Incoming) -> JoinHandle<Incoming> {
+fn taking(mut taken: Rx) -> JoinHandle<Rx> {
     thread::spawn(move || {
         receive(&mut taken, 1, 1).expect("a caller that stays");
         taken
@@ -34,7 +34,7 @@ fn taking(mut taken: Incoming) -> JoinHandle<Incoming> {
 }
 
 /// Sends the third reply in a thread of its own.
-fn answering(mut answers: Outgoing, len: usize) -> JoinHandle<Outgoing> {
+fn answering(mut answers: Tx, len: usize) -> JoinHandle<Tx> {
     thread::spawn(move || {
         send(&mut answers, 3, len).expect("a caller that stays");
         answers

@@ -4,9 +4,9 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
+use tachyon::dispatch::Outcome;
 use tachyon::{
-    CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, Options, Outcome, RpcServer, ServeError,
-    ServerOptions,
+    CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, Options, RpcServer, ServeError, ServerOptions,
 };
 use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, one, scene};
 use tachyon_tests::evolution::{Reached, new, old};
@@ -127,13 +127,13 @@ fn seen_server(path: &Path) -> Ended {
     std::panic::set_hook(Box::new(|_| {}));
     let mut dispatcher = Dispatcher::with_state(Ledger::default(), TABLE);
     dispatcher.layer(Diary);
-    let mut server = RpcServer::bind(path)?;
+    let mut server = RpcServer::listen(path)?;
     Ok(dispatcher.serve_workers(&mut server, 1)?)
 }
 
 fn server<S: Send + Sync>(dispatcher: &Dispatcher<S>, path: &Path, workers: usize) -> Ended {
     let options = ServerOptions::new().ring_sizes(1 << 16, 1 << 16).stats(false);
-    let mut server = RpcServer::bind_with(path, options)?;
+    let mut server = RpcServer::listen_with(path, options)?;
     Ok(dispatcher.serve_workers(&mut server, workers)?)
 }
 

@@ -138,8 +138,8 @@ struct Scene {
 impl Scene {
     fn play(&mut self, act: &str, number: usize) -> Outcome {
         match act {
-            "call" => drop(self.caller()?.request(1, b"a call")?),
-            "post" => drop(self.caller()?.call(6, &(number as u64).to_le_bytes())?),
+            "call" => drop(self.caller()?.call(1, b"a call")?),
+            "post" => drop(self.caller()?.start(6, &(number as u64).to_le_bytes())?),
             "take" => drop(self.callee()?.serve()?.to_vec()),
             "serve" => {
                 let callee = self.callee()?;

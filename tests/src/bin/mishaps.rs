@@ -8,7 +8,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tachyon::aio::AsyncCaller;
+use tachyon::AsyncCaller;
 use tachyon::{
     CallError, Callee, Caller, Dispatcher, Options, Pool, PoolError, PoolOptions, RpcServer, ServeError, endpoints,
     tachyon_rpc,
@@ -103,7 +103,7 @@ fn callee(path: &Path) -> Outcome {
 fn server(path: &Path, form: &str) -> Outcome {
     let parent = std::process::id();
     let options = tachyon::ServerOptions::new().ring_sizes(RING, RING);
-    let mut server = RpcServer::bind_with(path, options)?;
+    let mut server = RpcServer::listen_with(path, options)?;
     let mut dispatcher = dispatcher()?;
     let stopper = server.stopper();
     dispatcher.register(9, "stop", move |_: &[u8]| stopper.stop())?;
@@ -139,13 +139,13 @@ trait Calls {
 
 impl Calls for Caller {
     fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError> {
-        Ok(self.request(msg_type, payload).map(|reply| reply.to_vec())?)
+        Ok(self.call(msg_type, payload).map(|reply| reply.to_vec())?)
     }
 }
 
 impl Calls for Pool {
     fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError> {
-        self.request(msg_type, payload)
+        Pool::call(self, msg_type, payload)
     }
 }
 
@@ -156,7 +156,7 @@ struct Awaiting {
 
 impl Calls for Awaiting {
     fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError> {
-        Ok(self.runtime.block_on(self.caller.request(msg_type, payload))?)
+        Ok(self.runtime.block_on(self.caller.call(msg_type, payload))?)
     }
 }
 
@@ -190,9 +190,9 @@ fn tell(whats: &[&str], caller: &mut impl Calls) -> Outcome {
 fn pipeline(path: &Path, count: u64) -> Outcome {
     let mut caller = Caller::connect(path)?;
     let calls =
-        (0..count).map(|number| caller.call(ECHO, &message(number, 50))).collect::<Result<Vec<_>, CallError>>()?;
+        (0..count).map(|number| caller.start(ECHO, &message(number, 50))).collect::<Result<Vec<_>, CallError>>()?;
     for (number, call) in (0..).zip(calls) {
-        if *caller.wait(call)? != *message(number, 50) {
+        if *caller.finish(call)? != *message(number, 50) {
             return Err(format!("call {number} came back wrong").into());
         }
     }
@@ -207,10 +207,10 @@ fn timeouts(path: &Path, count: u64) -> Outcome {
     let mut timed_out = 0;
     for number in 0..count {
         let outcome = if number % 2 == 0 {
-            caller.request_timeout(SLEEPS, &1_u64.to_le_bytes(), limit).map(drop)
+            caller.call_timeout(SLEEPS, &1_u64.to_le_bytes(), limit).map(drop)
         } else {
-            let call = caller.call(SLEEPS, &1_u64.to_le_bytes())?;
-            caller.wait_timeout(call, limit).map(drop)
+            let call = caller.start(SLEEPS, &1_u64.to_le_bytes())?;
+            caller.finish_timeout(call, limit).map(drop)
         };
         match outcome {
             Err(CallError::TimedOut { .. }) => timed_out += 1,
@@ -219,7 +219,7 @@ fn timeouts(path: &Path, count: u64) -> Outcome {
     }
     let started = Instant::now();
     for number in 0..count {
-        if *caller.request(ECHO, &message(number, 50))? != *message(number, 50) {
+        if *caller.call(ECHO, &message(number, 50))? != *message(number, 50) {
             return Err(format!("call {number} came back wrong after {:?}", started.elapsed()).into());
         }
     }

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tachyon::server::{AcceptorMode, ServerEvent};
 use tachyon::{
-    AcceptorMode, Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, RpcServer, Sender,
-    ServeError, ServerEvent, ServerOptions, endpoints, tachyon_rpc,
+    Bus, Callee, Caller, Dispatcher, Options, PollingMode, Receiver, RpcBus, RpcServer, Sender, ServeError,
+    ServerOptions, endpoints, tachyon_rpc,
 };
 use tachyon_tests::system::status;
 use tachyon_tests::{length, message};
@@ -70,7 +71,7 @@ fn main() -> Outcome {
         ("silent_clients", []) => silent_clients(path),
         ("refused_acceptor", []) => refused_acceptor(path),
         ("refused_workers", []) => {
-            let mut server = RpcServer::bind(path)?;
+            let mut server = RpcServer::listen(path)?;
             match Dispatcher::default().serve_workers(&mut server, 4) {
                 Err(ServeError::Io(_)) => report(b"refused"),
                 other => report(format!("{other:?}").as_bytes()),
@@ -80,13 +81,13 @@ fn main() -> Outcome {
         ("caller", [count, most]) => caller(path, count.parse()?, most.parse()?),
         ("idle_caller", []) => {
             let mut caller = Caller::connect(path)?;
-            caller.request(1, b"here")?;
+            caller.call(1, b"here")?;
             hang()
         }
         ("calls_then", [count, then]) => {
             let mut caller = Caller::connect(path)?;
             for number in 0..count.parse()? {
-                caller.call(1, &message(number, 100))?;
+                caller.start(1, &message(number, 100))?;
             }
             report(b"sent");
             std::io::Write::flush(&mut std::io::stdout())?;
@@ -97,7 +98,7 @@ fn main() -> Outcome {
             // Nobody answers yet; the question stays in the ring.
             drop(caller.ping(Duration::from_millis(1)));
             for number in 0..count.parse()? {
-                caller.call(1, &message(number, 100))?;
+                caller.start(1, &message(number, 100))?;
             }
             report(b"sent");
             std::io::Write::flush(&mut std::io::stdout())?;
@@ -106,7 +107,7 @@ fn main() -> Outcome {
         ("pipelining_caller", []) => {
             let mut caller = Caller::connect(path)?;
             loop {
-                caller.call(1, &[7; 1000])?;
+                caller.start(1, &[7; 1000])?;
             }
         }
         _ => Err(format!("no such role: {arguments:?}").into()),
@@ -251,7 +252,7 @@ fn server(path: &Path, workers: usize, max_callers: usize, acceptor: AcceptorMod
         .acceptor(acceptor)
         .max_callers(max_callers)
         .connection(Options::new().handshake_timeout(Duration::from_millis(300)));
-    let mut server = RpcServer::bind_with(path, options)?;
+    let mut server = RpcServer::listen_with(path, options)?;
     let events = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&events);
     server.on_event(move |event| {
@@ -297,7 +298,7 @@ fn silent_clients(path: &Path) -> Outcome {
 
 /// Serves when there is address space for no further thread, and reports what comes of it.
 fn refused_acceptor(path: &Path) -> Outcome {
-    let mut server = RpcServer::bind_with(path, ServerOptions::new().stats(false))?;
+    let mut server = RpcServer::listen_with(path, ServerOptions::new().stats(false))?;
     let mut dispatcher = Dispatcher::new(endpoints![echo]);
     // Free memory for small things, which the one that is kept holds in the heap.
     let mut small: Vec<_> = (0..64).map(|_| vec![1u8; 4096]).collect();
@@ -322,7 +323,7 @@ fn caller(path: &Path, count: u64, most: usize) -> Outcome {
     let mut caller = Caller::connect(path)?;
     for number in 0..count {
         let sent = message(number ^ u64::from(std::process::id()), length(number, most));
-        if *caller.request(1, &sent)? != *sent {
+        if *caller.call(1, &sent)? != *sent {
             return Err(format!("call {number} came back wrong").into());
         }
     }
@@ -357,7 +358,7 @@ fn forgetting(path: &Path, end: &str) -> Outcome {
         _ => {
             let mut caller = Caller::connect(path)?;
             loop {
-                forget(caller.request(1, b"")?);
+                forget(caller.call(1, b"")?);
             }
         }
     }

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("no such role: {role}").into());
     }
     let ring = ring.parse()?;
-    let mut server = RpcServer::bind_with(Path::new(socket), ServerOptions::new().ring_sizes(ring, ring))?;
+    let mut server = RpcServer::listen_with(Path::new(socket), ServerOptions::new().ring_sizes(ring, ring))?;
     let log = OpenOptions::new().create(true).append(true).open(log)?;
     dispatcher(log, server.stopper())?.serve_forever(&mut server)?;
     Ok(())

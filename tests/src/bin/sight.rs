@@ -50,9 +50,9 @@ fn sleep(payload: &[u8]) -> Result<(), std::array::TryFromSliceError> {
 }
 
 fn server(path: &Path, workers: usize, stats: bool) -> Outcome {
-    let mut server = RpcServer::bind_with(path, ServerOptions::new().stats(stats).max_callers(8))?;
+    let mut server = RpcServer::listen_with(path, ServerOptions::new().stats(stats).max_callers(8))?;
     server.on_event(|event| {
-        if matches!(event, tachyon::ServerEvent::Trouble(_)) {
+        if matches!(event, tachyon::server::ServerEvent::Trouble(_)) {
             // Only what went wrong: the tests count the lines.
             drop(report(&format!("trouble: {event}")));
         }
@@ -130,7 +130,7 @@ fn observe(path: &Path, wait: Duration) -> Outcome {
 fn caller(path: &Path, msg_type: u16, count: u64) -> Outcome {
     let mut caller = Caller::connect(path)?;
     for _ in 0..count {
-        caller.request(msg_type, b"12345678")?;
+        caller.call(msg_type, b"12345678")?;
     }
     report("called")?;
     loop {
@@ -143,7 +143,7 @@ fn hand_written_callee(path: &Path, how: &str) -> Outcome {
     let mut callee = Callee::listen(path, 4096, 4096)?;
     let mut seen = 0u64;
     loop {
-        let owed = |request: tachyon::RpcRxGuard<'_>| (request.correlation_id(), request.msg_type());
+        let owed = |request: tachyon::rpc::RpcRxGuard<'_>| (request.correlation_id(), request.msg_type());
         let request = match how {
             "waiting" => callee.serve().map(owed).map(Some),
             "timed" => match callee.serve_timeout(Duration::from_millis(5)) {

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tachyon::{Caller, Dispatcher, Options, RpcServer, ServerEvent, ServerOptions};
+use tachyon::server::ServerEvent;
+use tachyon::{Caller, Dispatcher, Options, RpcServer, ServerOptions};
 use tokio::runtime::Builder;
 
 /// What endpoint 5 tells.
@@ -65,7 +66,7 @@ fn millis(request: &[u8]) -> Result<Duration, std::array::TryFromSliceError> {
 }
 
 async fn serve(socket: &Path, options: ServerOptions) -> Result<(), Box<dyn Error>> {
-    let mut server = RpcServer::bind_with(socket, options)?;
+    let mut server = RpcServer::listen_with(socket, options)?;
     let events = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&events);
     server.on_event(move |event| {
@@ -136,7 +137,7 @@ fn dispatcher(counts: &Arc<Counts>, server: &RpcServer) -> Result<Dispatcher, ta
 fn call(socket: &Path, count: usize) -> Result<(), Box<dyn Error>> {
     let mut caller = Caller::connect(socket)?;
     for _ in 0..count {
-        caller.call(2, &3_600_000u64.to_le_bytes())?;
+        caller.start(2, &3_600_000u64.to_le_bytes())?;
     }
     report("called")?;
     loop {

@@ -60,14 +60,14 @@ fn functions(path: &Path, forward: usize, reverse: usize) -> Outcome {
 }
 
 fn server(path: &Path) -> Outcome {
-    let mut server = RpcServer::bind_with(path, ServerOptions::new().ring_sizes(4096, 4096).stats(false))?;
+    let mut server = RpcServer::listen_with(path, ServerOptions::new().ring_sizes(4096, 4096).stats(false))?;
     let table = endpoints![echo, price, order, sum, squares];
     Ok(Dispatcher::with_state(pricing::book(), table).serve_forever(&mut server)?)
 }
 
 /// Serves values that are larger than the stacks of the threads that serve them.
 fn frames(path: &Path) -> Outcome {
-    let mut server = RpcServer::bind_with(path, ServerOptions::new().ring_sizes(4 << 20, 4096))?;
+    let mut server = RpcServer::listen_with(path, ServerOptions::new().ring_sizes(4 << 20, 4096))?;
     let dispatcher = Dispatcher::new(endpoints![last_pixel, marked_pixel]);
     // The stack of the main thread has room for a frame; that of another thread has none.
     let serving =
@@ -138,7 +138,7 @@ fn liar(path: &Path) -> Outcome {
             Err(error) => return Err(error.into()),
         };
         requests.release(taken.position());
-        let asks = taken.type_id() == tachyon::make_type_id(tachyon::ROUTE_CONTROL, 1);
+        let asks = taken.type_id() == tachyon::type_id::make_type_id(tachyon::type_id::ROUTE_CONTROL, 1);
         let lie = if asks { lies.next().unwrap_or_default() } else { Vec::new() };
         replies.send(&lie, taken.type_id(), taken.correlation_id(), None)?;
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::fs::{FallocateFlags, SealFlags, fallocate, fcntl_add_seals, fstat, ftruncate};
 use rustix::io::{Errno, pwrite};
 use rustix::net::{RecvFlags, recv};
-use tachyon::Value;
+use tachyon::payload::Value;
 use tachyon_tests::contract;
 use tachyon_tests::hostile::{BUS, Connection, RPC, SINK, SOURCE, Segment, hear};
 

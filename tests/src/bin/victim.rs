@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tachyon::aio::AsyncCaller;
+use tachyon::AsyncCaller;
 use tachyon::{Caller, Options, PollingMode, Pool, PoolOptions, Receiver, Sender};
 use tachyon_tests::mishaps::name;
 use tokio::runtime::Builder;
@@ -44,7 +44,7 @@ fn main() -> Outcome {
             drop(pool.get()?);
             connected()?;
             for _ in 0..TRIES {
-                tell("call", || pool.request_timeout(1, b"pooled", LIMIT))?;
+                tell("call", || pool.call_timeout(1, b"pooled", LIMIT))?;
             }
             close("close", pool)
         }
@@ -90,9 +90,9 @@ fn close<T>(what: &str, end: T) -> Outcome {
 
 fn calls(mut caller: Caller) -> Outcome {
     connected()?;
-    tell("call", || caller.request_timeout(1, b"a request", LIMIT).map(drop))?;
-    let call = caller.call(1, b"another");
-    tell("wait", || call.and_then(|call| caller.wait_timeout(call, LIMIT).map(drop)))?;
+    tell("call", || caller.call_timeout(1, b"a request", LIMIT).map(drop))?;
+    let call = caller.start(1, b"another");
+    tell("wait", || call.and_then(|call| caller.finish_timeout(call, LIMIT).map(drop)))?;
     close("close", caller)
 }
 
@@ -103,7 +103,7 @@ fn async_caller(path: &Path, options: &Options) -> Outcome {
         connected()?;
         for _ in 0..TRIES {
             let began = Instant::now();
-            let outcome = caller.request_timeout(1, b"a request", LIMIT).await;
+            let outcome = caller.call_timeout(1, b"a request", LIMIT).await;
             let took = began.elapsed();
             tell("call", || outcome)?;
             if took > AT_ONCE {

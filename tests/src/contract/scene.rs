@@ -7,7 +7,8 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use tachyon::{CallError, Caller, Calls, ErrorKind, List, RpcError};
+use tachyon::rpc::Calls;
+use tachyon::{CallError, Caller, ErrorKind, List, RpcError};
 
 use super::{
     Everything, Grade, OriginRef, Point, Scan, ScanError, ScanRef, SensorsClient, a_mark, a_scan, a_small, add_slowly,
@@ -269,7 +270,7 @@ pub fn end_in_every_way(caller: &mut Caller) {
     assert_eq!(failed(fails::call(caller, 0, "")), ScanError::Busy);
     remote(fails_in_words::call(caller, "word", 2));
     remote(fails::call(caller, 9, "thrown"));
-    remote(caller.request(404, &[]).map(drop));
+    remote(caller.call(404, &[]).map(drop));
 }
 
 /// The service `Sensors`, which holds what it is told between calls.
@@ -297,7 +298,7 @@ pub fn finish_in_any_order(caller: &mut Caller) {
     let failing = fails::start(caller, 1, "").unwrap();
     let last = split::start(caller, "a b", char_code::Code { number: b' ' }).unwrap();
     assert_eq!(caller.outstanding(), 12);
-    let numbers: Vec<u64> = sums.iter().map(tachyon::Started::correlation_id).collect();
+    let numbers: Vec<u64> = sums.iter().map(tachyon::rpc::Started::correlation_id).collect();
     assert!(numbers.is_sorted(), "{numbers:?}");
     assert_eq!(last.finish(caller).unwrap(), ["a", "b"]);
     for (at, sum) in sums.into_iter().enumerate().rev() {
@@ -356,7 +357,7 @@ pub fn fail_as_declared(caller: &mut Caller) {
     assert_eq!(failed(fails::call(caller, 3, "")), with_more);
     assert_eq!(failed(fails::call_in_place(caller, 1, "")), ScanError::NoSensor { sensor: 3 });
     // A request that is none is no failure either.
-    assert_eq!(remote(caller.request(110, &[1]).map(drop)).kind, ErrorKind::BadRequest);
+    assert_eq!(remote(caller.call(110, &[1]).map(drop)).kind, ErrorKind::BadRequest);
     // Fields that are too many stay behind, and name and text arrive.
     let error = remote(fails::call(caller, 4, "because"));
     assert_eq!((error.kind, error.name.as_str(), error.text.as_str()), (ErrorKind::HandlerFailed, "Odd", "because"));
@@ -381,7 +382,7 @@ pub fn fail_in_words(caller: &mut Caller, failed: &str, panicked: &str) {
     assert_eq!(parses::call(caller, "7f", 16).unwrap(), 0x7f);
     assert_eq!(failing(remote(parses::call(caller, "x", 10))), format!("{failed}invalid digit found in string"));
     assert_eq!(failing(remote(fails::call(caller, 9, "thrown"))), format!("{panicked}thrown"));
-    let error = remote(caller.request(404, &[]).map(drop));
+    let error = remote(caller.call(404, &[]).map(drop));
     assert_eq!((error.kind, error.text.as_str()), (ErrorKind::NoHandler, ""), "no endpoint gives no words");
 }
 
@@ -395,7 +396,7 @@ pub fn fail_without_texts(caller: &mut Caller) {
         remote(fails_in_words::call(caller, "word", 2)),
         remote(fails::call(caller, 9, "thrown")),
         remote(long_text::call(caller, 1 << 20, "")),
-        remote(caller.request(110, &[1]).map(drop)),
+        remote(caller.call(110, &[1]).map(drop)),
     ] {
         assert_eq!((error.name.as_str(), error.text.as_str()), ("", ""), "{error}");
     }

@@ -154,7 +154,7 @@ fn a_server_outlives_a_crowd_with_descriptors() {
             crowd.push((client, passed.ok()));
             if number % 5 == 0 {
                 let began = Instant::now();
-                assert_eq!(*steady.request_timeout(1, b"steady", AT_ONCE).unwrap(), *b"steady");
+                assert_eq!(*steady.call_timeout(1, b"steady", AT_ONCE).unwrap(), *b"steady");
                 assert!(began.elapsed() < AT_ONCE);
             }
         }
@@ -172,7 +172,7 @@ fn a_listener_for_one_outlives_handshakes_with_descriptors() {
         let lingering = foul_handshakes(&place.path, system);
         let began = Instant::now();
         let mut caller = Caller::connect(&place.path).unwrap();
-        assert_eq!(*caller.request_timeout(1, b"honest", AT_ONCE).unwrap(), *b"honest");
+        assert_eq!(*caller.call_timeout(1, b"honest", AT_ONCE).unwrap(), *b"honest");
         assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
         drop(caller);
         assert_eq!(callee.finish(), "closed");
@@ -271,7 +271,7 @@ fn calls_go_well_where_messages_are_looked_at_first() {
         // Each of them wakes a callee that sleeps, and each reply its caller.
         for number in 0..50_u64 {
             std::thread::sleep(Duration::from_millis(1));
-            let reply: Result<_, CallError> = caller.request_timeout(1, &number.to_le_bytes(), AT_ONCE);
+            let reply: Result<_, CallError> = caller.call_timeout(1, &number.to_le_bytes(), AT_ONCE);
             assert_eq!(*reply.unwrap(), number.to_le_bytes());
         }
         drop(caller);

@@ -48,7 +48,7 @@ impl Place {
     /// Stops a server and gives its events.
     pub(crate) fn stop(&self, server: Peer) -> Vec<String> {
         let mut caller = Caller::connect(&self.path).unwrap();
-        drop(caller.request_timeout(9, b"", AT_ONCE).unwrap());
+        drop(caller.call_timeout(9, b"", AT_ONCE).unwrap());
         server.finish().lines().map(str::to_owned).collect()
     }
 
@@ -91,7 +91,7 @@ pub(crate) fn calling_meanwhile(path: &Path, attack: impl FnOnce()) {
     let deadline = Instant::now() + 4 * LINGERS;
     let call = |caller: &mut Caller| {
         let began = Instant::now();
-        let outcome = caller.request_timeout(1, b"honest", AT_ONCE).map(|reply| reply.to_vec());
+        let outcome = caller.call_timeout(1, b"honest", AT_ONCE).map(|reply| reply.to_vec());
         assert_eq!(outcome.unwrap(), b"honest", "after {:?}", began.elapsed());
         assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
     };

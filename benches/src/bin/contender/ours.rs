@@ -3,7 +3,8 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use tachyon::{Callee, Caller, Dispatcher, Entry, Options, PollingMode, Receiver, Sender, endpoints, tachyon_rpc};
+use tachyon::dispatch::Entry;
+use tachyon::{Callee, Caller, Dispatcher, Options, PollingMode, Receiver, Sender, endpoints, tachyon_rpc};
 use tachyon_benches::{Answerer, Asker, Outcome, Sink, Source, drive_answers, drive_asks, drive_sink, drive_source};
 
 use crate::bulk::sum;
@@ -58,7 +59,7 @@ impl Asker for Touring {
     fn ask(&mut self, payload: &[u8]) -> Outcome<usize> {
         // A step that is prime to the number of endpoints visits all of them, in no order the prefetcher would know.
         self.next = (self.next + 389) % self.endpoints;
-        Ok(self.caller.request(self.next, payload)?.len())
+        Ok(self.caller.call(self.next, payload)?.len())
     }
 }
 

@@ -39,12 +39,12 @@ fn array_reply(number: u8) -> [u8; 65_537] {
 }
 
 #[tachyon::tachyon_rpc(msg_type = 7)]
-fn slot(number: u64, reply: tachyon::ReplySlot<'_, Frame>) -> Result<(), tachyon::SlotError> {
+fn slot(number: u64, reply: tachyon::dispatch::ReplySlot<'_, Frame>) -> Result<(), tachyon::dispatch::SlotError> {
     reply.write(&Frame { pixels: [0; LEN], number })
 }
 
 #[tachyon::tachyon_rpc(msg_type = 8)]
-fn array_slot(reply: tachyon::ReplySlot<'_, [u8; 65_537]>) -> Result<(), tachyon::SlotError> {
+fn array_slot(reply: tachyon::dispatch::ReplySlot<'_, [u8; 65_537]>) -> Result<(), tachyon::dispatch::SlotError> {
     reply.write(&[0; 65_537])
 }
 

@@ -1,5 +1,5 @@
 //! What is used of errors with a mistake is not a further mistake.
-use tachyon::DeclaredError;
+use tachyon::payload::DeclaredError;
 
 #[tachyon::error]
 enum ScanError {

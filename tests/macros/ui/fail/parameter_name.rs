@@ -1,4 +1,5 @@
-use tachyon::{Context, ReplySlot, tachyon_rpc};
+use tachyon::{Context, tachyon_rpc};
+use tachyon::dispatch::ReplySlot;
 
 #[tachyon_rpc(msg_type = 1)]
 fn nameless(_: u64, name: &str) {}

@@ -1,7 +1,7 @@
 //! What is used of a payload with a mistake, or of its view, is not a further mistake.
 use std::collections::HashMap;
 
-use tachyon::Value;
+use tachyon::payload::Value;
 
 #[tachyon::payload]
 #[derive(Clone)]

@@ -1,4 +1,5 @@
-use tachyon::{ReplySlot, tachyon_rpc};
+use tachyon::tachyon_rpc;
+use tachyon::dispatch::ReplySlot;
 
 #[tachyon_rpc(msg_type = 1)]
 fn both(_payload: &[u8], _reply: ReplySlot<'_>) -> Vec<u8> {

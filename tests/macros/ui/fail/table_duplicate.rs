@@ -1,4 +1,5 @@
-use tachyon::{Entry, endpoints, tachyon_rpc};
+use tachyon::{endpoints, tachyon_rpc};
+use tachyon::dispatch::Entry;
 
 mod market {
     use tachyon::tachyon_rpc;

@@ -11,7 +11,8 @@
     reason = "forms"
 )]
 
-use tachyon::{CallError, Caller, Context, Dispatcher, Entry, ReplySlot, SlotError, endpoints, tachyon_rpc};
+use tachyon::dispatch::{Entry, ReplySlot, SlotError};
+use tachyon::{CallError, Caller, Context, Dispatcher, endpoints, tachyon_rpc};
 
 mod vendored {
     pub(crate) use ::tachyon as ipc;

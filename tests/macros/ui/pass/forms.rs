@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use tachyon::{Endpoint, Entry, endpoints, tachyon_rpc};
+use tachyon::dispatch::Entry;
+use tachyon::{Endpoint, endpoints, tachyon_rpc};
 
 /// Returns a vector.
 #[tachyon_rpc(msg_type = 0)]

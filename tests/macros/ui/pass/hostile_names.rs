@@ -141,7 +141,7 @@ trait Service {
     #[rpc(msg_type = 1)]
     fn request(&self, reply: &u64) -> u64;
     #[rpc(msg_type = 2)]
-    fn caller(&mut self, timeout: &[f64], slot: ::tachyon::ReplySlot<'_, f64>);
+    fn caller(&mut self, timeout: &[f64], slot: ::tachyon::dispatch::ReplySlot<'_, f64>);
 }
 
 fn main() {

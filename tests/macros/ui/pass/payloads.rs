@@ -4,7 +4,9 @@
 #![deny(rust_2018_idioms, single_use_lifetimes, let_underscore_drop, clippy::all, clippy::pedantic)]
 #![allow(clippy::trivially_copy_pass_by_ref, reason = "a request is borrowed, whatever its size")]
 
-use tachyon::{Fixed, Layout, Primitive, ReplySlot, SlotError, Value, endpoints, tachyon_rpc};
+use tachyon::dispatch::{ReplySlot, SlotError};
+use tachyon::payload::{Fixed, Layout, Primitive, Value};
+use tachyon::{endpoints, tachyon_rpc};
 
 mod vendored {
     pub(crate) use ::tachyon as ipc;

@@ -1,7 +1,8 @@
 //! Endpoints in modules, in functions, imported, conditional, deprecated, and with awkward names.
 #![deny(warnings, missing_docs, unsafe_code, unreachable_pub, clippy::all, clippy::pedantic)]
 
-use tachyon::{Endpoint, Entry, endpoints, tachyon_rpc};
+use tachyon::dispatch::Entry;
+use tachyon::{Endpoint, endpoints, tachyon_rpc};
 
 mod market {
     use tachyon::tachyon_rpc;
@@ -26,7 +27,7 @@ mod market {
         pub(in crate::market) fn place(_payload: &[u8]) {}
     }
 
-    pub(crate) fn table() -> &'static [tachyon::Entry<()>] {
+    pub(crate) fn table() -> &'static [tachyon::dispatch::Entry<()>] {
         tachyon::endpoints![echo, orders::cancel, orders::place]
     }
 }

@@ -20,6 +20,6 @@ fn other(payload: &[u8]) -> &[u8] {
 fn main() {
     let table = vendored::ipc::endpoints![crate = crate::vendored::ipc; echo, other];
     assert_eq!(table.len(), 2);
-    let empty: &[vendored::ipc::Entry<()>] = vendored::ipc::endpoints![crate = vendored::ipc;];
+    let empty: &[vendored::ipc::dispatch::Entry<()>] = vendored::ipc::endpoints![crate = vendored::ipc;];
     assert!(empty.is_empty());
 }

@@ -10,7 +10,8 @@ mod vendored {
 
 /// What both sides know: no implementor in sight.
 pub(crate) mod contract {
-    use tachyon::{ReplySlot, SlotError, tachyon_rpc};
+    use tachyon::dispatch::{ReplySlot, SlotError};
+    use tachyon::tachyon_rpc;
 
     /// A request.
     #[tachyon::payload]

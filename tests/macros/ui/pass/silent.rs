@@ -229,6 +229,6 @@ fn main() {
     let why = api::Why { number: 7 };
     assert_eq!(api::WhyRef::from(&why).into_owned(), why);
     let table = tachyon::endpoints![contract::several];
-    let none: &[tachyon::Entry<()>] = tachyon::endpoints![];
+    let none: &[tachyon::dispatch::Entry<()>] = tachyon::endpoints![];
     assert_eq!(table.len() + none.len(), 1);
 }

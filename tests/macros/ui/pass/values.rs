@@ -3,7 +3,8 @@
 #![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, unused_lifetimes)]
 #![deny(rust_2018_idioms, let_underscore_drop, clippy::all, clippy::pedantic)]
 
-use tachyon::{Argument, List, Pass, Value, ValueType};
+use tachyon::List;
+use tachyon::payload::{Argument, Pass, Value, ValueType};
 
 mod vendored {
     pub(crate) use ::tachyon as ipc;

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-use tachyon::aio::AsyncCaller;
+use tachyon::AsyncCaller;
 use tachyon::{CallError, Caller};
 use tachyon_tests::chaos::ledger::Word;
 use tachyon_tests::chaos::now;
@@ -106,7 +106,7 @@ fn send(scene: &mut Scene, caller: &mut Caller, number: u64) -> Result<u64, Call
     } else {
         let message = scene.stream.message(number, &mut scene.chance);
         scene.asks();
-        caller.call(msg_type(len), &message)
+        caller.start(msg_type(len), &message)
     }
 }
 
@@ -121,7 +121,7 @@ fn take(
     if tally.end.is_none() {
         scene.asks();
     }
-    match caller.wait(call) {
+    match caller.finish(call) {
         Ok(reply) => {
             if let Some(error) = reply.error() {
                 return Err(format!("call {number} was refused: {error}").into());
@@ -178,7 +178,7 @@ fn call_async(scene: &Scene) -> Outcome {
                     };
                     let message = scene.stream.message(number, &mut chance);
                     asked.set(now());
-                    let reply = caller.request(msg_type(message.len()), &message).await;
+                    let reply = caller.call(msg_type(message.len()), &message).await;
                     let mut tally = tally.borrow_mut();
                     match reply {
                         Ok(reply) => {

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tachyon::{Dispatcher, Leaving, RpcServer, ServerEvent, ServerOptions};
+use tachyon::server::{Leaving, ServerEvent};
+use tachyon::{Dispatcher, RpcServer, ServerOptions};
 use tachyon_tests::chaos::ledger::Word;
 use tachyon_tests::chaos::now;
 use tachyon_tests::chaos::numbered::{Stream, tag_of};
@@ -29,7 +30,7 @@ pub(crate) fn serve(order: &Order) -> Outcome {
     let options = ServerOptions::new()
         .ring_sizes(scene.capacities.0, scene.capacities.1)
         .connection(scene.options.clone().handshake_timeout(HANDSHAKE));
-    let mut server = RpcServer::bind_with(&scene.path, options)?;
+    let mut server = RpcServer::listen_with(&scene.path, options)?;
     scene.begin()?;
     server.on_event(|event| match event {
         ServerEvent::Left(caller, how) => {

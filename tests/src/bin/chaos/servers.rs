@@ -292,7 +292,7 @@ pub(crate) fn above_callers(
         }
     }
     for one in &mut standing {
-        one.steady.request(COUNT, &0_u32.to_le_bytes())?;
+        one.steady.call(COUNT, &0_u32.to_le_bytes())?;
     }
     let before: Vec<_> = standing.iter().map(|one| footprint(&one.server.actor)).collect::<Result<_, _>>()?;
     for round in 0..rounds {
@@ -329,7 +329,7 @@ pub(crate) fn above_callers(
         } else {
             findings.complain(said);
         }
-        one.steady.request(STOP, b"")?;
+        one.steady.call(STOP, b"")?;
         let told = one.server.actor.hear_word("ended", PATIENCE)?;
         if told.text("end") != "finished" {
             findings.complain(format!("{name} server ({form}): {told}"));
@@ -414,7 +414,7 @@ fn caller_dies(
     // The others go on, and nothing of the dead one was lost. A coroutine whose caller is gone is cancelled, perhaps
     // before it begins.
     let (started, committed) = (ledger.get(Word::Started), ledger.get(Word::Committed));
-    let reply = standing.steady.request_timeout(COUNT, &seed.to_le_bytes(), PATIENCE)?;
+    let reply = standing.steady.call_timeout(COUNT, &seed.to_le_bytes(), PATIENCE)?;
     let handled = u64::from_le_bytes((*reply).try_into()?);
     findings.count("messages", handled);
     if (committed <= handled || standing.form == "async") && handled <= started {

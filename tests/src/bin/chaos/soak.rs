@@ -212,7 +212,7 @@ fn reconnecting(
         findings.count("calls answered by servers that are killed and started anew", replies);
     }
     let mut last = Caller::connect_with(&path, &Options::new().timeout(PATIENCE))?;
-    last.request(STOP, b"")?;
+    last.call(STOP, b"")?;
     drop(last);
     let told = server.hear_word("ended", PATIENCE)?;
     findings.count("orderly stops of servers", 1);

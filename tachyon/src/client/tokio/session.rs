@@ -1,0 +1,318 @@
+//! One connection and the calls under way on it.
+//!
+//! Tasks send by themselves, under a lock that is held for a copy at most; the driver takes replies under the same lock.
+
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::connection::slice;
+use crate::connection::{Connection, End, Established};
+use crate::connection::{Halt, Unsent};
+use crate::engine::{CallerCore, Reply, RpcError};
+use crate::rpc::CallError;
+use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
+use crate::wait::{Deadline, PollingMode, looks_per_reading};
+
+/// Most replies taken at one time, so that a callee that never stops sending does not stop the runtime's thread.
+pub(super) const AT_ONCE: usize = 256;
+
+/// Most looks before awaiting, whatever was asked for: some 50 microseconds.
+const MOST_SPINS: u32 = 4096;
+
+type Outcome = Result<Vec<u8>, CallError>;
+type ReplySender = oneshot::Sender<Outcome>;
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) connection: Arc<Connection>,
+    traffic: Mutex<Traffic>,
+    /// Asks the driver to look.
+    pub(super) look: Notify,
+    /// Tells the sender that waits for room to look again.
+    room: Notify,
+    /// Tells of the end.
+    over: Notify,
+    /// Held by the one sender that waits for room; the others queue for it.
+    turn: tokio::sync::Mutex<()>,
+    spins: u32,
+}
+
+/// What tasks share.
+#[derive(Debug)]
+struct Traffic {
+    core: CallerCore<ReplySender>,
+    /// Senders that wait for room. No other one passes them.
+    queued: usize,
+    /// Bytes of the request whose sender waits to hear of room.
+    wanted: Option<usize>,
+    end: Option<End>,
+}
+
+/// How a pass of the driver ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// There may be more.
+    More,
+    /// Nothing is left, and the callee was asked to ring just now.
+    Armed,
+    /// There was nothing, and the callee had been asked before.
+    StillArmed,
+}
+
+impl Session {
+    pub(super) fn new(established: &Established, polling: PollingMode) -> Self {
+        let spins = match polling {
+            PollingMode::Spins(spins) => spins.min(MOST_SPINS),
+            PollingMode::PureSpin => MOST_SPINS,
+            PollingMode::Spin(time) => {
+                let looks = time.as_micros().saturating_mul(looks_per_reading().into());
+                u32::try_from(looks).map_or(MOST_SPINS, |looks| looks.min(MOST_SPINS))
+            }
+            PollingMode::Adaptive | PollingMode::Park => 0,
+        };
+        Self {
+            connection: Arc::clone(&established.connection),
+            traffic: Mutex::new(Traffic { core: CallerCore::over(established), queued: 0, wanted: None, end: None }),
+            look: Notify::new(),
+            room: Notify::new(),
+            over: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
+            spins,
+        }
+    }
+
+    /// Ignores poisoning: the state is consistent whenever the lock is free.
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request and gives its call, waiting for room without keeping the thread.
+    pub(super) async fn call(&self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Call<'_>, CallError> {
+        if msg_type == MSG_TYPE_ERROR {
+            return Err(CallError::ReservedMsgType);
+        }
+        let request = Request { type_id: make_type_id(0, msg_type), payload, deadline };
+        let (sender, reply) = oneshot::channel();
+        let sent = {
+            let mut traffic = self.traffic();
+            let sent = traffic.try_send(&request, sender, false)?;
+            // With other calls under way, the thread has better things to do than to look for one reply.
+            if self.spins > 0 && sent.is_ok() && traffic.core.calls.len() == 1 && !traffic.spin(self.spins) {
+                self.look.notify_one();
+            }
+            sent
+        };
+        let id = match sent {
+            Ok(id) => id,
+            Err(sender) => self.send_in_turn(&request, sender).await?,
+        };
+        Ok(Call { session: self, id, deadline, reply })
+    }
+
+    async fn send_in_turn(&self, request: &Request<'_>, mut sender: ReplySender) -> Result<u64, CallError> {
+        let _queued = Queued::join(self);
+        let _turn = self.turn.lock().await;
+        loop {
+            match self.traffic().try_send(request, sender, true)? {
+                Ok(id) => return Ok(id),
+                Err(back) => sender = back,
+            }
+            // The driver sleeps for both of us.
+            self.look.notify_one();
+            self.room.notified().await;
+        }
+    }
+
+    /// Takes replies to their calls, and asks the callee to ring once nothing is left. `armed` says that it will already.
+    ///
+    /// # Errors
+    /// The connection's end, once everything that came before it is taken.
+    pub(super) fn pass(&self, armed: bool) -> Result<Pass, Halt> {
+        let mut traffic = self.traffic();
+        let pass = traffic.pass(armed)?;
+        if pass == Pass::More && traffic.wanted.take().is_some() {
+            self.room.notify_one();
+        }
+        Ok(pass)
+    }
+
+    /// Ends the session and every call on it. The first end counts.
+    pub(super) fn end(&self, end: End) {
+        let mut traffic = self.traffic();
+        let calls = traffic.core.end_all(false);
+        let end = traffic.end.get_or_insert(end);
+        for reply in calls {
+            // A task that no longer listens needs no answer.
+            drop(reply.send(Err(Halt::from(end.clone()).into())));
+        }
+        drop(traffic);
+        // The sender that waits for room looks again, and finds the end; the next in turn finds it at once.
+        self.room.notify_one();
+        self.over.notify_waiters();
+    }
+
+    /// Waits for the end.
+    pub(super) async fn ended(&self) {
+        let mut over = pin!(self.over.notified());
+        // From here on nothing is missed.
+        over.as_mut().enable();
+        if !self.has_ended() {
+            over.await;
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.traffic().end.is_some()
+    }
+
+    /// Calls under way.
+    pub(super) fn outstanding(&self) -> usize {
+        self.traffic().core.calls.len()
+    }
+
+    pub(super) fn max_len(&self) -> usize {
+        self.traffic().core.tx.max_len()
+    }
+}
+
+/// What a task sends.
+struct Request<'a> {
+    type_id: u32,
+    payload: &'a [u8],
+    deadline: Deadline,
+}
+
+impl Traffic {
+    /// Sends if there is room and, unless it is the sender's turn, no other one queues for it.
+    fn try_send(
+        &mut self,
+        &Request { type_id, payload, deadline }: &Request<'_>,
+        reply: ReplySender,
+        my_turn: bool,
+    ) -> Result<Result<u64, ReplySender>, CallError> {
+        if let Some(end) = &self.end {
+            return Err(Unsent::Halted(end.clone().into()).into());
+        }
+        self.core.tx.check(payload.len())?;
+        if self.queued > 0 && !my_turn {
+            return Ok(Err(reply));
+        }
+        let sent = self.core.try_send(type_id, payload, deadline, reply)?;
+        self.wanted = sent.is_err().then_some(payload.len());
+        Ok(sent)
+    }
+
+    fn pass(&mut self, armed: bool) -> Result<Pass, Halt> {
+        let mut armed = armed;
+        for _ in 0..AT_ONCE {
+            let Some(reply) = self.core.next()? else {
+                if self.core.may_have_more() {
+                    return Ok(Pass::More);
+                }
+                // What is wrong with the requests' ring is for the replies' end to report.
+                drop(self.core.flush_cancellations());
+                if armed {
+                    return Ok(Pass::StillArmed);
+                }
+                return Ok(if self.core.arm(self.wanted) { Pass::Armed } else { Pass::More });
+            };
+            self.deliver(reply);
+            // The callee may have rung for this one.
+            armed = false;
+        }
+        Ok(Pass::More)
+    }
+
+    /// Looks for the reply to the only call under way. False when the driver has to look: it sleeps and counts on being
+    /// rung for, and there is too much to take here, or something wrong that is for the driver to find.
+    fn spin(&mut self, looks: u32) -> bool {
+        self.core.disarm();
+        for _ in 0..looks {
+            match self.core.next() {
+                Ok(None) => core::hint::spin_loop(),
+                Ok(Some(reply)) => {
+                    self.deliver(reply);
+                    if self.core.calls.len() == 0 {
+                        break;
+                    }
+                }
+                Err(_) => break,
+            }
+        }
+        // With a call still under way the second look after this arming is the driver's.
+        matches!(self.pass(false), Ok(Pass::Armed)) && self.core.calls.len() == 0
+    }
+
+    /// Hands a reply to its call.
+    fn deliver(&mut self, Reply { tag, frame }: Reply<ReplySender>) {
+        let payload = slice::payload(&frame, &self.core.rx);
+        let outcome = match RpcError::decode(frame.type_id, payload) {
+            None => Ok(payload.to_vec()),
+            Some(error) => Err(CallError::refused(error)),
+        };
+        // A task that is just giving up needs no answer.
+        drop(tag.send(outcome));
+        self.core.rx.release(frame.position);
+    }
+}
+
+/// A place in the queue for room.
+struct Queued<'a>(&'a Session);
+
+impl<'a> Queued<'a> {
+    fn join(session: &'a Session) -> Self {
+        session.traffic().queued += 1;
+        Self(session)
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.traffic().queued -= 1;
+    }
+}
+
+/// A request that was sent: resolves to its reply. Dropping it cancels the call, and a late reply is dropped.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    session: &'a Session,
+    id: u64,
+    deadline: Deadline,
+    reply: oneshot::Receiver<Outcome>,
+}
+
+impl Future for Call<'_> {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        Pin::new(&mut self.reply).poll(context).map(|outcome| match outcome {
+            Ok(outcome) => outcome,
+            // Every way out of the table sends something first.
+            Err(_) => Err(Halt::from(undriven()).into()),
+        })
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if self.reply.is_terminated() {
+            return;
+        }
+        let mut traffic = self.session.traffic();
+        // A callee knows the deadline by itself.
+        traffic.core.end(self.id, !self.deadline.has_passed());
+        if traffic.core.owes_cancellations() {
+            drop(traffic);
+            self.session.look.notify_one();
+        }
+    }
+}
+
+/// The end of a connection whose runtime has ended.
+pub(super) fn undriven() -> End {
+    let text = "the tokio runtime that this caller was connected in has ended; connect again in a running one";
+    End::Io(std::io::ErrorKind::NotConnected, text.to_owned())
+}

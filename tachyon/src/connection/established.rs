@@ -1,0 +1,76 @@
+//! A connection whose ends are not taken yet: what a handshake leaves.
+
+use std::sync::Arc;
+
+use super::error::WrongDirection;
+use super::life::Connection;
+use super::rx::Rx;
+use super::tx::Tx;
+use crate::handshake::{Link, Role};
+use crate::options::Options;
+use crate::ring::{Consumer, Producer, RingMemory, Side};
+use crate::wait::{Peer, PollingMode, Waiter};
+
+/// A connection whose ends are not taken yet.
+#[derive(Debug)]
+pub(crate) struct Established {
+    pub(crate) connection: Arc<Connection>,
+    role: Role,
+    polling: PollingMode,
+    options: Options,
+}
+
+impl Established {
+    pub(crate) fn new(link: Link, options: &Options) -> Self {
+        let rings = link.rings.into_iter().map(Arc::new).collect();
+        Self::over(link.side, link.role, link.peer, rings, options)
+    }
+
+    /// As [`new`](Self::new), over rings that have other owners, too.
+    pub(crate) fn over(side: Side, role: Role, peer: Peer, rings: Vec<Arc<RingMemory>>, options: &Options) -> Self {
+        let connection = Arc::new(Connection::new(side, peer, rings));
+        Self { connection, role, polling: options.polling_mode(), options: options.clone() }
+    }
+
+    /// Takes the end of ring 0 that sends, and of ring 1, if there is one, the end that receives.
+    ///
+    /// # Errors
+    /// [`WrongDirection`] when the peer has it.
+    pub(crate) fn take_source(&self, name: &'static str) -> Result<(), WrongDirection> {
+        let end = &self.connection.ring(0).header().ends.0.producer;
+        self.take(self.role != Role::Sink && RingMemory::claim(end, self.connection.side()), name)
+    }
+
+    /// Takes the end of ring 0 that receives, and of ring 1, if there is one, the end that sends.
+    ///
+    /// # Errors
+    /// [`WrongDirection`] when the peer has it.
+    pub(crate) fn take_sink(&self, name: &'static str) -> Result<(), WrongDirection> {
+        let end = &self.connection.ring(0).header().ends.0.consumer;
+        self.take(self.role != Role::Source && RingMemory::claim(end, self.connection.side()), name)
+    }
+
+    #[allow(clippy::unused_self, reason = "reads as a step of the two methods above")]
+    fn take(&self, taken: bool, name: &'static str) -> Result<(), WrongDirection> {
+        if taken { Ok(()) } else { Err(WrongDirection { taken: name }) }
+    }
+
+    /// The sending end of ring `index`; the caller has taken it.
+    pub(crate) fn tx(&self, index: usize) -> Tx {
+        let producer = Producer::new(Arc::clone(self.connection.ring(index)));
+        Tx::new(Arc::clone(&self.connection), index, producer, self.waiter(1))
+    }
+
+    /// The receiving end of ring `index`; the caller has taken it.
+    pub(crate) fn rx(&self, index: usize) -> Rx {
+        let consumer = Consumer::new(Arc::clone(self.connection.ring(index)));
+        // Replies: a caller's answer is under way, which is worth twice the spinning.
+        let waiter =
+            if index == 1 { self.waiter(2) } else { Waiter::for_requests(self.polling, self.options.interrupt_hook()) };
+        Rx::new(Arc::clone(&self.connection), index, consumer, waiter)
+    }
+
+    fn waiter(&self, factor: u32) -> Waiter {
+        Waiter::new(self.polling, factor, self.options.interrupt_hook())
+    }
+}

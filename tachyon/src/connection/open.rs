@@ -1,0 +1,32 @@
+//! Opening a connection: the handshake, and what it leaves.
+
+use std::path::Path;
+
+use super::established::Established;
+use crate::handshake::{self, ConnectError, Kind, ListenError, Offer, Role};
+use crate::options::Options;
+use crate::ring::{Geometry, Use};
+
+/// Listens at `path` for one peer. `capacities` are bytes: one ring for a bus, a forward and a reverse ring for calls.
+///
+/// # Errors
+/// [`ListenError`]: a capacity that is not a power of two, a path that cannot be listened at, a lack of memory.
+pub(crate) fn listen(
+    path: &Path,
+    kind: Kind,
+    role: Role,
+    capacities: &[usize],
+    options: &Options,
+) -> Result<Established, ListenError> {
+    let carries = if kind == Kind::Bus { Use::Bus } else { Use::Calls };
+    let geometries = capacities.iter().map(|capacity| Geometry::new(*capacity, carries)).collect::<Result<_, _>>()?;
+    Ok(Established::new(handshake::listen(path, &Offer { kind, role, geometries }, options)?, options))
+}
+
+/// Connects to the listener at `path`.
+///
+/// # Errors
+/// [`ConnectError`]: no process listens, or the listener is of another kind, version or user.
+pub(crate) fn connect(path: &Path, kind: Kind, role: Role, options: &Options) -> Result<Established, ConnectError> {
+    Ok(Established::new(handshake::connect(path, kind, role, options)?, options))
+}

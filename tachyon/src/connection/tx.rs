@@ -1,0 +1,400 @@
+//! The sending direction of a connection: a producer that can wait for room.
+
+use core::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::error::{Halt, Unsent};
+use super::life::Connection;
+use crate::ring::{Fault, MessageHeader, Producer, Reservation, RingMemory};
+use crate::wait::{Deadline, Waiter};
+
+/// Messages between two looks for a peer that died without a word, or somewhat more. A sender that never waits would not
+/// notice otherwise; one look costs a system call.
+const LIFE_CHECK_EVERY: u64 = 1024;
+
+/// The one sender of a ring.
+#[derive(Debug)]
+pub(crate) struct Tx {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) index: usize,
+    pub(crate) producer: Producer,
+    pub(crate) waiter: Waiter,
+    /// A reply without room is deferred, and its sender goes on: it has other callers. Otherwise its sender waits.
+    never_waits: bool,
+    /// Replies that found no room, the oldest first.
+    deferred: VecDeque<DeferredReply>,
+    deferred_bytes: usize,
+    /// Times in a row that there was no room, for a sender that never waits.
+    refusals: u32,
+    /// Position at the last look for a dead peer.
+    life_checked: Cell<u64>,
+}
+
+/// Refusals between two looks for a dead peer by a sender that never waits.
+const LIFE_CHECK_AFTER: u32 = 64;
+
+/// A reply that waits for room.
+#[derive(Debug)]
+struct DeferredReply {
+    data: Vec<u8>,
+    header: MessageHeader,
+}
+
+impl Tx {
+    pub(super) fn new(connection: Arc<Connection>, index: usize, producer: Producer, waiter: Waiter) -> Self {
+        Self {
+            connection,
+            index,
+            producer,
+            waiter,
+            never_waits: false,
+            deferred: VecDeque::new(),
+            deferred_bytes: 0,
+            refusals: 0,
+            life_checked: Cell::new(0),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn ring(&self) -> &Arc<RingMemory> {
+        self.connection.ring(self.index)
+    }
+
+    #[inline]
+    pub(crate) fn max_len(&self) -> usize {
+        self.producer.max_len()
+    }
+
+    /// What must hold before anything is sent: a fit, this process, an open ring, a living peer.
+    #[inline]
+    pub(crate) fn check(&self, len: usize) -> Result<(), Unsent> {
+        if len > self.max_len() {
+            return Err(Unsent::TooLarge { size: len, max: self.max_len() });
+        }
+        self.connection.check_process()?;
+        if !self.producer.is_open() {
+            self.check_open()?;
+        }
+        let sent = self.producer.position().wrapping_sub(self.life_checked.get());
+        if sent >= LIFE_CHECK_EVERY {
+            self.life_checked.set(self.producer.position());
+        }
+        if self.connection.peer.was_gone() || (sent >= LIFE_CHECK_EVERY && self.connection.peer.is_gone()) {
+            self.check_open()?;
+            return Err(Halt::PeerDead.into());
+        }
+        Ok(())
+    }
+
+    /// As [`check`](Self::check), but only whether a message of any size that fits may go out. Whoever is told no asks
+    /// `check` for the reason, which may turn out to be none.
+    #[inline]
+    fn is_clear(&self) -> bool {
+        self.connection.check_process().is_ok() && self.producer.is_open() && !self.connection.peer.was_gone()
+    }
+
+    #[cold]
+    pub(crate) fn check_open(&self) -> Result<(), Halt> {
+        match self.connection.verdict(self.ring()) {
+            Some(halt) => Err(halt),
+            None if self.connection.is_closed_by_peer(self.ring()) => Err(Halt::Closed),
+            None => Ok(()),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn fatal(&self, fault: Fault) -> Halt {
+        self.connection.broken(fault)
+    }
+
+    /// Publishes a copy of `data` if there is room; false when there is none.
+    #[inline]
+    pub(crate) fn try_send(&mut self, data: &[u8], header: MessageHeader) -> Result<bool, Unsent> {
+        if self.send_fast(data, header) {
+            return Ok(true);
+        }
+        self.try_send_slow(data, header)
+    }
+
+    /// Publishes a copy of a message if there is room by the stale counts, and nothing to be looked at first. False, for
+    /// any reason, says that nothing was sent, and [`send`](Self::send) has the answer.
+    #[inline]
+    pub(crate) fn send_fast(&mut self, data: &[u8], header: MessageHeader) -> bool {
+        if !self.producer.has_slot() || !self.is_clear() {
+            return false;
+        }
+        if data.len() > self.producer.first_line_len() {
+            return self.send_long(data, header);
+        }
+        self.producer.push_short(data, header);
+        self.wake()
+    }
+
+    #[inline(never)]
+    fn send_long(&mut self, data: &[u8], header: MessageHeader) -> bool {
+        self.producer.push_long(data, header) && self.wake()
+    }
+
+    #[inline(never)]
+    fn try_send_slow(&mut self, data: &[u8], header: MessageHeader) -> Result<bool, Unsent> {
+        self.check(data.len())?;
+        let sent = self.producer.push_slow(data, header).map_err(|fault| self.fatal(fault))?;
+        if sent {
+            self.wake();
+        } else {
+            self.refused()?;
+        }
+        Ok(sent)
+    }
+
+    /// There was no room: now and then that is because nobody is left to make any.
+    #[cold]
+    fn refused(&mut self) -> Result<(), Halt> {
+        self.refusals = self.refusals.wrapping_add(1);
+        if self.refusals.is_multiple_of(LIFE_CHECK_AFTER) && self.connection.peer.is_gone() {
+            self.check_open()?;
+            return Err(Halt::PeerDead);
+        }
+        Ok(())
+    }
+
+    /// Publishes a copy of `data`, waiting for room.
+    #[inline]
+    pub(crate) fn send(&mut self, data: &[u8], header: MessageHeader, deadline: Deadline) -> Result<(), Unsent> {
+        self.producer.prepare_ahead();
+        if self.send_fast(data, header) {
+            return Ok(());
+        }
+        self.send_slow(data, header, deadline)
+    }
+
+    #[inline(never)]
+    fn send_slow(&mut self, data: &[u8], header: MessageHeader, deadline: Deadline) -> Result<(), Unsent> {
+        if self.try_send_slow(data, header)? {
+            return Ok(());
+        }
+        let reservation = self.wait_for_room(data.len(), deadline)?;
+        self.fill(reservation, data);
+        self.publish(reservation, data.len(), header);
+        Ok(())
+    }
+
+    /// Publishes a reply, waiting for room. A reply whose wait is interrupted, or whose sender never waits, is deferred,
+    /// and goes out before any later reply: see [`flush`](Self::flush).
+    #[inline]
+    pub(crate) fn send_reply(&mut self, data: &[u8], header: MessageHeader) -> Result<(), Unsent> {
+        if !self.has_deferred() && self.send_fast(data, header) {
+            return Ok(());
+        }
+        self.send_reply_slow(data, header)
+    }
+
+    /// As [`send_reply`](Self::send_reply), when there is no room, others come first, or something has to be looked at.
+    #[inline(never)]
+    fn send_reply_slow(&mut self, data: &[u8], header: MessageHeader) -> Result<(), Unsent> {
+        match self.reserve_reply(data.len()) {
+            Ok(Some(reservation)) => {
+                self.fill(reservation, data);
+                self.publish(reservation, data.len(), header);
+                Ok(())
+            }
+            Ok(None) => {
+                self.defer(data, header);
+                if self.never_waits { Ok(()) } else { Err(Halt::Interrupted.into()) }
+            }
+            Err(unsent) => Err(unsent),
+        }
+    }
+
+    /// Takes room for a reply, waiting for it. `None` when there is none and this sender never waits, or its wait was
+    /// interrupted: the reply is then for [`send_reply`](Self::send_reply), which defers it.
+    #[inline]
+    pub(crate) fn reserve_reply(&mut self, len: usize) -> Result<Option<Reservation>, Unsent> {
+        if self.has_deferred() {
+            match self.flush_deferred() {
+                Ok(()) | Err(Halt::Interrupted) => {}
+                Err(halt) => return Err(halt.into()),
+            }
+        }
+        if self.has_deferred() {
+            self.check(len)?;
+            return Ok(None);
+        }
+        match self.try_reserve(len)? {
+            Some(reservation) => Ok(Some(reservation)),
+            None if self.never_waits => Ok(None),
+            None => match self.wait_for_room(len, Deadline::never()) {
+                Ok(reservation) => Ok(Some(reservation)),
+                Err(Halt::Interrupted) => Ok(None),
+                Err(halt) => Err(halt.into()),
+            },
+        }
+    }
+
+    /// Sends deferred replies, waiting for room unless this sender never waits; drops them when the caller is gone.
+    #[cold]
+    pub(crate) fn flush_deferred(&mut self) -> Result<(), Halt> {
+        while !self.never_waits
+            && let Some(reply) = self.deferred.front()
+        {
+            match self.wait_for_room(reply.data.len(), Deadline::never()) {
+                Ok(reservation) => self.publish_deferred(reservation),
+                Err(Halt::Closed | Halt::PeerDead) => self.drop_deferred(),
+                Err(halt) => return Err(halt),
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn defer(&mut self, data: &[u8], header: MessageHeader) {
+        self.deferred_bytes += data.len();
+        self.deferred.push_back(DeferredReply { data: data.to_vec(), header });
+    }
+
+    fn drop_deferred(&mut self) {
+        self.deferred.clear();
+        self.deferred_bytes = 0;
+    }
+
+    /// Publishes the oldest deferred reply, for which the reservation was made.
+    fn publish_deferred(&mut self, reservation: Reservation) {
+        if let Some(reply) = self.deferred.pop_front() {
+            self.deferred_bytes -= reply.data.len();
+            self.fill(reservation, &reply.data);
+            self.publish(reservation, reply.data.len(), reply.header);
+        }
+    }
+
+    /// Never waits from now on: a reply for which there is no room is deferred until [`flush`](Self::flush) finds some.
+    pub(crate) fn never_wait(&mut self) {
+        self.never_waits = true;
+    }
+
+    /// Whether replies are deferred for want of room.
+    #[inline]
+    pub(crate) fn has_deferred(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+
+    /// Whether as much is deferred as a ring takes: no request is taken until the caller has taken some of it.
+    pub(crate) fn is_overfull(&self) -> bool {
+        let geometry = self.ring().geometry();
+        self.deferred.len() >= geometry.slots() || self.deferred_bytes >= geometry.capacity()
+    }
+
+    /// Sends deferred replies, as far as there is room now; true when none is left. Drops them when the caller is gone.
+    #[inline]
+    pub(crate) fn flush(&mut self) -> Result<bool, Unsent> {
+        while let Some(reply) = self.deferred.front() {
+            match self.try_reserve(reply.data.len()) {
+                Ok(Some(reservation)) => self.publish_deferred(reservation),
+                Ok(None) => return Ok(false),
+                Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => self.drop_deferred(),
+                Err(unsent) => return Err(unsent),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Messages sent or deferred so far, as a free-running count.
+    #[inline]
+    pub(crate) fn accepted(&self) -> u64 {
+        self.producer.position().wrapping_add(self.deferred.len() as u64)
+    }
+
+    /// Takes room for `len` bytes, if there is any.
+    pub(crate) fn try_reserve(&mut self, len: usize) -> Result<Option<Reservation>, Unsent> {
+        self.check(len)?;
+        let found = self.producer.try_reserve(len).map_err(|fault| self.fatal(fault))?;
+        if found.is_none() {
+            self.refused()?;
+        }
+        Ok(found)
+    }
+
+    /// Takes room for `len` bytes, waiting for it.
+    pub(crate) fn reserve(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
+        match self.try_reserve(len)? {
+            Some(reservation) => Ok(reservation),
+            None => Ok(self.wait_for_room(len, deadline)?),
+        }
+    }
+
+    #[cold]
+    fn wait_for_room(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Halt> {
+        let Self { connection, index, producer, waiter, .. } = self;
+        let ring = connection.ring(*index);
+        let words = [&ring.header().producer_parked.0];
+        let awaited = connection.awaited(&words, deadline);
+        waiter
+            .wait(&awaited, || {
+                let found = look_for_room(connection, ring, producer, len)?;
+                if found.is_none() {
+                    leave_time();
+                }
+                Ok(found)
+            })
+            .map_err(|stop| connection.stopped(stop))
+    }
+
+    /// Publishes the first `len` bytes of the latest reservation and wakes the consumer.
+    #[inline]
+    pub(crate) fn publish(&mut self, reservation: Reservation, len: usize, header: MessageHeader) {
+        // The ring is the parent's alone. A method that has an error to return has checked before.
+        if self.connection.check_process().is_err() {
+            return;
+        }
+        self.producer.publish(reservation, len, header);
+        self.wake();
+    }
+
+    /// Copies `data` into a reservation of at least its length.
+    #[inline]
+    pub(crate) fn fill(&mut self, reservation: Reservation, data: &[u8]) {
+        self.producer.fill(reservation, data);
+    }
+
+    /// Rings the consumer if it is parked. True, so that a send ends with it.
+    #[inline]
+    fn wake(&mut self) -> bool {
+        if self.producer.consumer_needs_ring() { self.ring_consumer() } else { true }
+    }
+
+    #[cold]
+    fn ring_consumer(&self) -> bool {
+        if !self.connection.peer.ring() {
+            self.producer.ring_later();
+        }
+        true
+    }
+}
+
+/// Time between two looks for room. The word looked at is one that the consumer writes with every message, and each look
+/// takes its cache line away: a producer that comes back less often finds more room each time.
+const PAUSES: u32 = 16;
+
+fn leave_time() {
+    for _ in 0..PAUSES {
+        core::hint::spin_loop();
+    }
+}
+
+/// One look for room, and for a reason to stop looking.
+pub(crate) fn look_for_room(
+    connection: &Connection,
+    ring: &RingMemory,
+    producer: &mut Producer,
+    len: usize,
+) -> Result<Option<Reservation>, Halt> {
+    match producer.try_reserve(len) {
+        Err(fault) => Err(connection.broken(fault)),
+        // A ring whose consumer has left never drains, but room that is there is no reason to write for nobody.
+        Ok(_) if !ring.is_open() => match connection.verdict(ring) {
+            Some(halt) => Err(halt),
+            None => Err(Halt::Closed),
+        },
+        Ok(found) => Ok(found),
+    }
+}

@@ -1,0 +1,247 @@
+//! The host's side of an endpoint that another copy of this crate has: an entry of the table here.
+#![allow(unsafe_code, reason = "calls another copy of this crate")]
+
+use core::ffi::c_void;
+use core::mem::offset_of;
+use core::ptr::{self, NonNull};
+use core::slice;
+
+use thiserror::Error;
+
+use crate::dispatch::{HandlerError, OwnedHandler, Replied, Reply, ReplyRoom, Request};
+use crate::engine::ErrorKind;
+use crate::extension::{ABI, Call, Endpoint, Head, MAGIC, NO_DEADLINE, NO_USER, Sizes, Steps, Text, status};
+use crate::foreign;
+use crate::schema::describe::{Description, EndpointDescription};
+
+/// Why an endpoint of another copy of this crate cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NativeError {
+    /// It is something else.
+    #[error("this is no endpoint that a Rust extension exported")]
+    Foreign,
+    /// Its copy of the crate hands requests over in another way.
+    #[error(
+        "this extension was built with tachyon {theirs} (interface {their_abi}) and is used with tachyon {} \
+         (interface {ABI}); build both with the same version",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Version {
+        /// The version it was built with.
+        theirs: String,
+        /// The version of what passes between the two.
+        their_abi: u32,
+    },
+    /// What it says about itself is no description.
+    #[error("what this extension says about its endpoint is no description: {0}")]
+    Description(String),
+}
+
+/// The endpoint as the thread-safe thing that it is.
+#[derive(Clone, Copy)]
+struct Guest {
+    /// Where its maker put it; what it is the beginning of belongs to the guest.
+    endpoint: NonNull<Endpoint>,
+    run: unsafe extern "C" fn(*const Endpoint, *const Call),
+}
+
+// SAFETY: the endpoint is only read, and its `run` may be called on any thread beside any other: the ABI says so, and
+// the guest's `export` asks it of everything it is made of.
+unsafe impl Send for Guest {}
+// SAFETY: as above.
+unsafe impl Sync for Guest {}
+
+/// Makes an entry of what another copy of this crate exported. `keep` is dropped with the handler: what keeps the
+/// endpoint alive.
+///
+/// # Errors
+/// [`NativeError`], with nothing but the endpoint's head touched if it is of another version.
+///
+/// # Safety
+/// `endpoint` points to what the `python::export` of any version made, and stays valid until `keep` is
+/// dropped.
+pub unsafe fn adopt<K: Send + Sync + 'static>(
+    endpoint: NonNull<c_void>,
+    keep: K,
+) -> Result<(EndpointDescription, OwnedHandler<()>), NativeError> {
+    // SAFETY: every version's endpoint begins with this head.
+    let head = unsafe { endpoint.cast::<Head>().read() };
+    if head.magic != MAGIC {
+        return Err(NativeError::Foreign);
+    }
+    // SAFETY: a constant of the guest's.
+    let theirs = unsafe { head.version.as_str() }.unwrap_or("of no version").to_owned();
+    if head.abi != ABI {
+        return Err(NativeError::Version { theirs, their_abi: head.abi });
+    }
+    let endpoint = endpoint.cast::<Endpoint>();
+    let sizes = endpoint.as_ptr().wrapping_byte_add(offset_of!(Endpoint, sizes)).cast::<Sizes>();
+    // SAFETY: an endpoint of this version, or at least one that begins as it does, with the sizes behind the head.
+    let sizes = unsafe { sizes.read() };
+    if sizes != Sizes::OWN {
+        return Err(NativeError::Version { theirs, their_abi: head.abi });
+    }
+    // SAFETY: valid, of this version, and never changed.
+    let Endpoint { description, run, .. } = unsafe { endpoint.read() };
+    // SAFETY: text of the guest's, which lives as long as the endpoint.
+    let json = unsafe { description.as_str() }.unwrap_or_default();
+    let read = Description::from_json(json).map_err(|error| NativeError::Description(error.to_string()))?;
+    let Some(description) = read.endpoints.into_iter().next() else {
+        return Err(NativeError::Description("it has no endpoint".to_owned()));
+    };
+    let guest = Guest { endpoint, run };
+    let handler = move |(): &(), request: Request<'_>, reply: Reply<'_>| {
+        let _ = &keep;
+        // SAFETY: of this version, and valid for as long as `keep` is there.
+        unsafe { handle(guest, &request, reply) }
+    };
+    Ok((description, Box::new(handler)))
+}
+
+/// Has the guest answer a request.
+///
+/// # Safety
+/// The endpoint is of this version, and valid.
+unsafe fn handle(
+    Guest { endpoint, run }: Guest,
+    request: &Request<'_>,
+    reply: Reply<'_>,
+) -> Result<Replied, HandlerError> {
+    let mut answer = Answer::Owed(reply);
+    let caller = request.caller();
+    let call = Call {
+        request: request.payload().as_ptr(),
+        request_len: request.payload().len(),
+        correlation_id: request.correlation_id(),
+        deadline: request.deadline().nanos().unwrap_or(NO_DEADLINE),
+        caller_id: caller.id,
+        caller_pid: caller.pid.unwrap_or(0),
+        caller_uid: caller.uid.unwrap_or(NO_USER),
+        host: ptr::from_mut(&mut answer).cast(),
+        steps: &raw const STEPS,
+    };
+    // SAFETY: the endpoint is where its maker put it, and the call outlives this; the guest lets no panic out.
+    unsafe { run(endpoint.as_ptr(), &raw const call) };
+    match answer {
+        Answer::Over(outcome) => outcome,
+        Answer::Owed(_) | Answer::Room(_) | Answer::Moving => {
+            Err(HandlerError::new(ErrorKind::BadReply, "returned without an answer"))
+        }
+    }
+}
+
+/// How far the answer to one request is.
+enum Answer<'a> {
+    Owed(Reply<'a>),
+    Room(ReplyRoom<'a>),
+    Over(Result<Replied, HandlerError>),
+    /// On the way from one to another; what a panic leaves.
+    Moving,
+}
+
+/// Guests may answer on another thread than the one that waits for them.
+const _: () = {
+    const fn assert_send<T: Send>() {}
+    assert_send::<Answer<'_>>();
+};
+
+static STEPS: Steps = Steps { send, reserve, commit, fail };
+
+/// Takes a step, and sees that no panic gets out.
+///
+/// # Safety
+/// `host` is that of a call that has not returned, and nobody else uses it meanwhile.
+unsafe fn step(host: *mut c_void, max: *mut usize, step: impl FnOnce(&mut Answer<'_>) -> u32) -> u32 {
+    // SAFETY: `handle` made it of an answer, and waits for the guest.
+    let answer = unsafe { &mut *host.cast::<Answer<'_>>() };
+    match foreign::run(|| step(answer)) {
+        Ok(status) => {
+            if let Answer::Over(Err(error)) = answer
+                && let Some(limit) = error.reply_limit()
+                && !max.is_null()
+            {
+                // SAFETY: the guest lends a place for it, or null.
+                unsafe { max.write(limit) };
+            }
+            status
+        }
+        Err(panicked) => {
+            *answer = Answer::Over(Err(HandlerError::failed(panicked)));
+            status::OVER
+        }
+    }
+}
+
+/// Notes a failure that the core reports.
+fn failed(answer: &mut Answer<'_>, error: HandlerError) -> u32 {
+    let status = if error.reply_limit().is_some() { status::TOO_LARGE } else { status::OVER };
+    *answer = Answer::Over(Err(error));
+    status
+}
+
+unsafe extern "C" fn send(host: *mut c_void, data: *const u8, len: usize, max: *mut usize) -> u32 {
+    let send = |answer: &mut Answer<'_>| {
+        let Answer::Owed(reply) = core::mem::replace(answer, Answer::Moving) else { return status::OVER };
+        // SAFETY: a slice of the guest's, lent for this call.
+        match reply.bytes(unsafe { slice::from_raw_parts(data, len) }) {
+            Ok(replied) => {
+                *answer = Answer::Over(Ok(replied));
+                status::DONE
+            }
+            Err(error) => failed(answer, error),
+        }
+    };
+    // SAFETY: as this function's caller promises.
+    unsafe { step(host, max, send) }
+}
+
+unsafe extern "C" fn reserve(host: *mut c_void, len: usize, data: *mut *mut u8, max: *mut usize) -> u32 {
+    let reserve = |answer: &mut Answer<'_>| {
+        let Answer::Owed(reply) = core::mem::replace(answer, Answer::Moving) else { return status::OVER };
+        match reply.reserve(len) {
+            Ok(mut room) => {
+                let place = room.as_mut_ptr();
+                *answer = Answer::Room(room);
+                // SAFETY: the guest lends a place for it.
+                unsafe { data.write(place) };
+                status::DONE
+            }
+            Err(error) => failed(answer, error),
+        }
+    };
+    // SAFETY: as this function's caller promises.
+    unsafe { step(host, max, reserve) }
+}
+
+unsafe extern "C" fn commit(host: *mut c_void, len: usize) -> u32 {
+    let commit = |answer: &mut Answer<'_>| {
+        let Answer::Room(room) = core::mem::replace(answer, Answer::Moving) else { return status::OVER };
+        *answer = Answer::Over(Ok(room.commit(len)));
+        status::DONE
+    };
+    // SAFETY: as this function's caller promises.
+    unsafe { step(host, ptr::null_mut(), commit) }
+}
+
+unsafe extern "C" fn fail(host: *mut c_void, kind: u32, text: Text, name: Text, fields: *const u8, len: usize) {
+    let fail = |answer: &mut Answer<'_>| {
+        // What the ring said is nearer to the cause.
+        if !matches!(answer, Answer::Over(Err(_))) {
+            let kind = u16::try_from(kind).map_or(ErrorKind::Unspecified, ErrorKind::from_number);
+            // SAFETY: text of the guest's, lent for this call.
+            let text = unsafe { text.as_str() }.unwrap_or_default();
+            // SAFETY: as above.
+            let name = unsafe { name.as_str() }.unwrap_or_default();
+            let error = if name.is_empty() {
+                HandlerError::new(kind, text)
+            } else {
+                // SAFETY: a slice of the guest's, lent for this call.
+                HandlerError::named(name, text, unsafe { slice::from_raw_parts(fields, len) }.to_vec())
+            };
+            *answer = Answer::Over(Err(error));
+        }
+        status::DONE
+    };
+    // SAFETY: as this function's caller promises.
+    unsafe { step(host, ptr::null_mut(), fail) };
+}

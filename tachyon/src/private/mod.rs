@@ -1,0 +1,79 @@
+//! What generated code names, and nothing else does: no part of the public API, free to change in any release.
+//!
+//! The macros and this crate are pinned to the same version, so the two sides of this boundary always match.
+
+mod declared;
+mod endpoint;
+mod gaps;
+mod message;
+mod select;
+mod table;
+
+pub use core::clone::Clone;
+pub use core::cmp::PartialEq;
+pub use core::concat;
+pub use core::convert::From;
+pub use core::error::Error;
+pub use core::fmt::{self, Debug};
+pub use core::format_args;
+pub use core::marker::{Copy, PhantomData, Sized};
+pub use core::mem::{MaybeUninit, align_of, size_of};
+pub use core::option::Option;
+pub use core::primitive::{bool, i8, i16, i32, i64, i128, str, u8, u16, u32, u64, usize};
+pub use core::result::Result;
+pub use core::time::Duration;
+pub use std::string::String;
+pub use std::vec::Vec;
+
+pub use tachyon_macros::{DeclaredError, Emit, Payload};
+
+pub use self::declared::{declared, zeros};
+pub use self::endpoint::{
+    ErrorTravels, InSlot, IsDeclared, IsInSlot, IsReply, IsShown, NotDeclared, NotInSlot, NotReply, NotShown, ReplyOf,
+    Serves, Spelled, answer, answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
+};
+pub use self::gaps::{
+    Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,
+    assert_fixed_element, assert_no_gap_after, assert_no_gap_before, assert_not_empty, assert_number, is_valid,
+    never_compiled, number, shape,
+};
+pub use self::message::Opaque;
+pub use self::select::{
+    IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
+    can_be_element, can_be_lent, can_be_parameter, travels,
+};
+pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
+pub use crate::dispatch::{
+    Context, Dispatcher, Endpoint, Entry, EntryHandler, HandlerError, How, IntoReply, Needs, NoState, Pick, Replied,
+    Reply, Request, SlotOf, SlotResult,
+};
+pub use crate::rpc::CallError;
+pub use crate::rpc::Within as Limited;
+pub use crate::rpc::{
+    Body, Borrowed, Caller, Calls, Contract, Fields, InPlace, Started, Whole, call, call_in_place, start,
+};
+pub use crate::schema::describe::Signature;
+/// What readers return.
+pub use crate::schema::payload::Refused as Malformed;
+pub use crate::schema::payload::{
+    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, Layout, List, Message,
+    NoOption, Pass, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer,
+    align8, assert_by_value, assert_place, deeper, deepest, list_len, offsets, own_list, read_list, write_list,
+};
+
+/// The `msg_type` that marks an error reply.
+const RESERVED: u16 = u16::MAX;
+
+/// Looks at the value of a user's constant.
+///
+/// # Panics
+///
+/// When it is the reserved one. The macro calls this in a constant only, so the panic is a compile error, and
+/// `#[track_caller]` puts it where the macro wants it: at the path of the user's constant.
+#[track_caller]
+pub const fn assert_msg_type(value: u16) {
+    assert!(
+        value != RESERVED,
+        "tachyon_rpc: msg_type 65535 is reserved for error replies: a `msg_type` is a number from 0 to 65534"
+    );
+}

@@ -1,0 +1,5 @@
+//! Tests that need both ends of RPC.
+
+#[cfg(feature = "tokio")]
+mod cancellation;
+mod overflow;

@@ -1,0 +1,190 @@
+//! A description as Rust: payload types, and a service trait.
+
+use core::fmt::Write;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::names::{Taken, is_snake_case};
+use super::types::{Types, allow, document};
+use crate::schema::describe::{Description, EndpointDescription, FormDescription, HeadDescription, TypeDescription};
+use crate::schema::payload::LONGEST_BY_VALUE;
+
+/// Where rustfmt breaks a line.
+const WIDTH: usize = 100;
+
+/// Names that generated code refers to: no type of the callee's may take their place.
+const USED: [&str; 21] = [
+    "Endpoints",
+    "EndpointsClient",
+    "EndpointsService",
+    "Result",
+    "String",
+    "Vec",
+    "Option",
+    "str",
+    "Copy",
+    "tachyon",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
+    "f32",
+    "f64",
+    "bool",
+];
+
+/// Writes the payload types and the errors of a description, and a service trait `Endpoints` with all its endpoints.
+///
+/// The macro makes the client and the table of it: `EndpointsClient` calls the callee that the description came from,
+/// and anything that implements `Endpoints` can take its place.
+///
+/// ```
+/// use tachyon::codegen;
+/// use tachyon::describe::Description;
+///
+/// let description = Description::from_json(
+///     r#"{"schema": 1, "endpoints": [
+///         {"msg_type": 4, "name": "sum", "doc": "Adds up.",
+///          "request": {"form": "slice", "layout": "f64"}, "reply": {"form": "payload", "layout": "f64"}}]}"#,
+/// )?;
+/// let source = codegen::rust(&description);
+/// assert!(source.contains("    #[rpc(msg_type = 4)]\n    fn sum(&self, request: &[f64]) -> Result<f64, String>;\n"));
+/// # Ok::<(), tachyon::describe::DescribeError>(())
+/// ```
+pub fn rust(description: &Description) -> String {
+    let mut types = Types::new(&USED);
+    // The client has these itself.
+    let mut taken = Taken::with(&["new", "with_timeout", "within", "metadata", "into_inner"]);
+    let methods: Vec<String> =
+        description.endpoints.iter().map(|endpoint| method(endpoint, &mut types, &mut taken)).collect();
+    let mut source = String::from("// Generated from a callee's description by `tachyon codegen rust`.\n");
+    source.push_str(&types.source);
+    source.push_str("\n/// The endpoints of the callee.\n#[tachyon::tachyon_rpc]\npub trait Endpoints {");
+    source.push_str(if methods.is_empty() { "" } else { "\n" });
+    source.push_str(&methods.join("\n"));
+    source.push_str("}\n");
+    source
+}
+
+/// The size of a value that Rust would have by value and refuses so; `None` if there is none.
+fn too_large(endpoint: &EndpointDescription) -> Option<usize> {
+    // Payloads are shared, and each is looked at once: there may be more ways to it than anybody can go.
+    let mut seen = HashSet::new();
+    let mut in_form = |form| match form {
+        &FormDescription::Empty | FormDescription::Bytes => None,
+        FormDescription::Value(value_type) => too_large_option(value_type, &mut seen),
+        FormDescription::Fields(head) => {
+            head.fields.iter().find_map(|field| too_large_option(&field.value_type, &mut seen))
+        }
+    };
+    let whole = match &endpoint.reply {
+        FormDescription::Value(value_type) if value_type.is_fixed() => Some(value_type.size()),
+        _ => None,
+    };
+    whole
+        .filter(|size| *size > LONGEST_BY_VALUE)
+        .or_else(|| in_form(&endpoint.reply))
+        .or_else(|| in_form(&endpoint.request))
+}
+
+fn too_large_option(value_type: &TypeDescription, seen: &mut HashSet<*const HeadDescription>) -> Option<usize> {
+    match value_type {
+        TypeDescription::Option(of) if of.is_fixed() => Some(of.size()).filter(|size| *size > LONGEST_BY_VALUE),
+        TypeDescription::Option(of) | TypeDescription::List(of) => too_large_option(of, seen),
+        TypeDescription::Variable(head) if seen.insert(Arc::as_ptr(head)) => {
+            head.fields.iter().find_map(|field| too_large_option(&field.value_type, seen))
+        }
+        _ => None,
+    }
+}
+
+fn method<'a>(endpoint: &'a EndpointDescription, types: &mut Types<'a>, taken: &mut Taken) -> String {
+    let name = taken.claim(&endpoint.name);
+    if let Some(size) = too_large(endpoint) {
+        let msg_type = endpoint.msg_type;
+        return format!(
+            "    // `{name}` (msg_type {msg_type}) is left out: Rust takes and gives no value of {size} bytes by value.\n"
+        );
+    }
+    let mut params = vec!["&self".to_owned()];
+    match &endpoint.request {
+        FormDescription::Empty => {}
+        FormDescription::Bytes => params.push("request: &[u8]".to_owned()),
+        // A fixed payload that is the whole message lies in place.
+        FormDescription::Value(value_type) if value_type.is_fixed() => {
+            params.push(format!("request: &{}", types.owned(value_type)));
+        }
+        FormDescription::Value(value_type) => params.push(format!("request: {}", types.lent(value_type))),
+        FormDescription::Fields(head) => {
+            let mut taken = Taken::default();
+            params.extend(head.fields.iter().map(|field| {
+                let name = taken.claim(&field.name);
+                format!("{name}: {}", types.lent(&field.value_type))
+            }));
+        }
+    }
+    let reply = match &endpoint.reply {
+        FormDescription::Empty => "()".to_owned(),
+        FormDescription::Bytes => "Vec<u8>".to_owned(),
+        FormDescription::Value(value_type) => types.owned(value_type),
+        FormDescription::Fields(head) => match &head.fields[..] {
+            [value, ..] => types.owned(&value.value_type),
+            [] => "()".to_owned(),
+        },
+    };
+    let error = types.errors(endpoint).unwrap_or_else(|| "String".to_owned());
+    let mut source = String::new();
+    document(&mut source, "    ", &endpoint.doc, &format!("The endpoint `{}`.", endpoint.name));
+    _ = writeln!(source, "    #[rpc(msg_type = {})]", endpoint.msg_type);
+    let is_snake = params.iter().all(|param| param.split(": ").next().is_some_and(is_snake_case));
+    allow(&mut source, "    ", is_snake && is_snake_case(&name), "non_snake_case");
+    let line = format!("    fn {name}({}) -> Result<{reply}, {error}>;", params.join(", "));
+    if line.chars().count() <= WIDTH {
+        _ = writeln!(source, "{line}");
+    } else {
+        _ = writeln!(source, "    fn {name}(");
+        for param in params {
+            _ = writeln!(source, "        {param},");
+        }
+        _ = writeln!(source, "    ) -> Result<{reply}, {error}>;");
+    }
+    source
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rust_refuses_by_value_is_left_out() {
+        let big = r#"{"kind": "array", "of": "u8", "len": 65537}"#;
+        let json = format!(
+            r#"{{"schema": 1, "endpoints": [
+                {{"msg_type": 1, "name": "gives", "request": {{"form": "empty"}},
+                  "reply": {{"form": "payload", "layout": {big}}}}},
+                {{"msg_type": 2, "name": "takes", "request": {{"form": "payload", "layout": {big}}},
+                  "reply": {{"form": "empty"}}}}]}}"#
+        );
+        let source = rust(&Description::from_json(&json).unwrap());
+        assert!(source.contains("// `gives` (msg_type 1) is left out: Rust takes and gives no value of 65537 bytes"));
+        assert!(source.contains("fn takes(&self, request: &[u8; 65537]) -> Result<(), String>;"), "{source}");
+    }
+
+    #[test]
+    fn a_type_cannot_take_the_place_of_what_generated_code_names() {
+        for name in USED {
+            let json = format!(
+                r#"{{"schema": 1, "endpoints": [{{"msg_type": 1, "name": "f", "reply": {{"form": "empty"}}, "request":
+                    {{"form": "payload", "layout": {{"kind": "struct", "name": "{name}", "size": 1, "align": 1,
+                        "fields": [{{"name": "a", "type": "u8", "offset": 0, "size": 1}}]}}}}}}]}}"#
+            );
+            let source = rust(&Description::from_json(&json).unwrap());
+            assert!(source.contains(&format!("pub struct {name}_ {{\n")), "{source}");
+            assert!(source.contains("pub a: u8,"), "{source}");
+        }
+    }
+}
