@@ -251,7 +251,7 @@ def picture(folder: Path) -> list[tuple[str, int, int, str]]:
 def test_what_is_no_socket_is_left_alone(path: str, listener: str, foreign: str) -> None:
     FOREIGN[foreign](Path(path))
     before = picture(Path(path).parent)
-    with pytest.raises(tachyon.NotASocketError) as caught:
+    with pytest.raises(tachyon.errors.NotASocketError) as caught:
         listen(listener, path)
     assert isinstance(caught.value, FileExistsError)
     assert picture(Path(path).parent) == before
@@ -262,7 +262,7 @@ def test_connecting_to_what_is_no_socket(path: str, foreign: str) -> None:
     FOREIGN[foreign](Path(path))
     before = picture(Path(path).parent)
     dead = "socket" in foreign or "nothing" in foreign
-    with pytest.raises(tachyon.NoListenerError if dead else tachyon.NotASocketError):
+    with pytest.raises(tachyon.NoListenerError if dead else tachyon.errors.NotASocketError):
         Bus.connect(path, timeout=0)
     assert picture(Path(path).parent) == before
 
@@ -326,7 +326,7 @@ RACER = """
         try:
             server = tachyon.RpcServer(path)
             print("won", flush=True)
-        except tachyon.AddressInUseError:
+        except tachyon.errors.AddressInUseError:
             server = None
             print("in use", flush=True)
         sys.stdin.readline()
@@ -378,7 +378,7 @@ def test_of_many_threads_exactly_one_listens(path: str) -> None:
         for thread in threads:
             thread.join()
         assert len(won) == 1
-        assert refused == [tachyon.AddressInUseError] * 3
+        assert refused == [tachyon.errors.AddressInUseError] * 3
         assert os.path.lexists(path)
         won[0].close()
         assert not os.path.lexists(path)
@@ -499,7 +499,7 @@ def test_a_server_without_descriptors_serves_those_it_has(peer: Callable[[str], 
                 time.sleep(0.01)
             limit.call(bus, str(left).encode(), timeout=10)
             # Whoever waits at the door while it is shut has no answer in time.
-            with pytest.raises((tachyon.HandshakeError, tachyon.TimedOutError)):
+            with pytest.raises((tachyon.errors.HandshakeError, tachyon.TimedOutError)):
                 RpcBus.connect(path, timeout=0.3).close()
             assert echo.call(bus, b"served on", timeout=10) == b"served on"
             limit.call(bus, b"-1", timeout=10)

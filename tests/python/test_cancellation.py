@@ -111,7 +111,7 @@ def test_whatever_ends_a_call_ends_its_handler(peer: Callable[[str], Peer], path
                 if by == "wait":
                     with pytest.raises(tachyon.TimedOutError):
                         bus.wait(call, timeout=0.05)
-                    with pytest.raises(tachyon.InvalidArgumentError) as unknown:
+                    with pytest.raises(tachyon.errors.InvalidArgumentError) as unknown:
                         bus.wait(call, timeout=0.05)
                     assert unknown.value.safe_to_retry is False
             if by != "close":
@@ -171,7 +171,7 @@ async def main():
         print("ready", flush=True)
         try:
             await dispatcher.serve_async(server)
-        except tachyon.HandlersLeftError as error:
+        except tachyon.errors.HandlersLeftError as error:
             print("left", error.count, flush=True)
             os._exit(0)
 

@@ -269,7 +269,7 @@ def test_what_the_two_sides_declare_is_compared(peer: Callable[[str], Peer], pat
 def test_an_error_here_is_one_like_others() -> None:
     error = NoSensor(sensor=3)
     assert (str(error), repr(error), error.sensor) == ("no sensor 3", "NoSensor(sensor=3)", 3)
-    with pytest.raises(AttributeError, match="NoSensor.sensor is read-only"):
+    with pytest.raises(AttributeError, match=r"NoSensor\.sensor is read-only"):
         error.sensor = 4
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), again.sensor, str(again)) == (NoSensor, 3, "no sensor 3")

@@ -253,7 +253,7 @@ def test_connecting_to_another_user_ends_in_time(
         began = time.monotonic()
         try:
             tachyon.RpcBus.connect(path, timeout=0.5, any_uid={any_uid})
-        except tachyon.HandshakeError as error:
+        except tachyon.errors.HandshakeError as error:
             print(error)
         print(time.monotonic() - began)
         """,

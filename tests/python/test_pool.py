@@ -127,7 +127,7 @@ def test_a_caller_comes_back_fit_for_the_next(serve: Callable[[], Peer], path: s
             first.set_polling_mode(1)
         with pool.caller() as again:
             assert again is first
-            with pytest.raises(tachyon.InvalidArgumentError, match="outstanding"):
+            with pytest.raises(tachyon.errors.InvalidArgumentError, match="outstanding"):
                 again.wait(forgotten)
             assert echo.call(again, b"clean") == b"clean"
             guard = again.wait(again.call(b"kept open", 1))
@@ -165,7 +165,7 @@ def test_an_idempotent_request_is_sent_again(peer: Callable[[str], Peer], path: 
                     bus.reply(request.correlation_id, b"third time", 1)
                     try:
                         bus.serve()
-                    except (tachyon.PeerClosedError, tachyon.BusyError):
+                    except (tachyon.PeerClosedError, tachyon.errors.BusyError):
                         time.sleep(0.2)
         with tachyon.RpcBus.listen(path, 4096, 4096) as bus, bus.serve():
             pass
@@ -203,7 +203,7 @@ def test_close(serve: Callable[[], Peer], path: str) -> None:
 
 
 def test_arguments_and_nobody_there(path: str) -> None:
-    with pytest.raises(tachyon.InvalidArgumentError):
+    with pytest.raises(tachyon.errors.InvalidArgumentError):
         Pool(path, 0)
     with Pool(path, timeout=0.05) as pool:
         for _ in range(2):

@@ -471,7 +471,7 @@ def test_an_idempotent_call_of_a_coroutine_is_sent_again(peer: Callable[[str], P
                     bus.reply(request.correlation_id, b"third time", 1)
                     try:
                         bus.serve()
-                    except (tachyon.PeerClosedError, tachyon.BusyError):
+                    except (tachyon.PeerClosedError, tachyon.errors.BusyError):
                         time.sleep(0.2)
         with tachyon.RpcBus.listen(path, 4096, 4096) as bus, bus.serve():
             pass

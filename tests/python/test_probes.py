@@ -82,7 +82,7 @@ def test_a_call_says_first_that_it_takes_the_place(peer: Callable[[str], Peer], 
 def test_many_probes_at_once_leave_the_place(peer: Callable[[str], Peer], path: str) -> None:
     callee = peer(DESCRIBED)
     for _ in range(300):
-        with pytest.raises(tachyon.OnePeerError, match="RpcServer") as found:
+        with pytest.raises(tachyon.errors.OnePeerError, match="RpcServer") as found:
             tachyon.RpcBus.connect(path, probe=True)
         assert found.value.description is not None
         (endpoint,) = json.loads(found.value.description)["endpoints"]
@@ -103,7 +103,7 @@ def test_a_server_takes_a_probe_as_a_caller(peer: Callable[[str], Peer], path: s
 
 def test_a_probe_of_a_bus_is_told_so(peer: Callable[[str], Peer], path: str) -> None:
     listener = peer("with tachyon.Bus.listen(path, 4096) as bus:\n    print(bus.recv().data)\n")
-    with pytest.raises(tachyon.WrongKindError):
+    with pytest.raises(tachyon.errors.WrongKindError):
         tachyon.RpcBus.connect(path, probe=True)
     with tachyon.Bus.connect(path) as bus:
         bus.send(b"right")

@@ -102,7 +102,7 @@ def test_the_next_call_connects(serve: Callable[[], Peer], path: str, orderly: b
                 with bus.wait(call, timeout=5) as reply:
                     assert bytes(reply) != pid(server)
             assert descriptors() == before
-        with pytest.raises(tachyon.WrongDirectionError):
+        with pytest.raises(tachyon.errors.WrongDirectionError):
             bus.serve()
 
 
@@ -123,7 +123,10 @@ def test_only_idempotent_requests_are_sent_again(
     assert die_idempotent.idempotent
     assert not die.idempotent
     serve()
-    peer(f"while True:\n    try:\n{indented(SERVER)}\n    except tachyon.AddressInUseError:\n        time.sleep(0.01)")
+    peer(
+        f"while True:\n    try:\n{indented(SERVER)}\n"
+        "    except tachyon.errors.AddressInUseError:\n        time.sleep(0.01)"
+    )
     with RpcBus.connect(path, reconnect=True) as bus:
         assert die_idempotent.call(bus, b"", timeout=10) == b"survived"
 

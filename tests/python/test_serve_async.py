@@ -320,7 +320,7 @@ def test_what_only_a_loop_can_serve(path: str) -> None:
 
     # It stays what it was.
     assert asyncio.run(later(b"here")) == b"here"
-    with tachyon.RpcServer(path) as server, pytest.raises(tachyon.InvalidArgumentError, match="serve_async"):
+    with tachyon.RpcServer(path) as server, pytest.raises(tachyon.errors.InvalidArgumentError, match="serve_async"):
         dispatcher.serve_forever(server)
 
     async def wrong() -> None:
@@ -328,7 +328,7 @@ def test_what_only_a_loop_can_serve(path: str) -> None:
             await dispatcher.serve_async(path)  # type: ignore[arg-type]
         with pytest.raises(tachyon.BusClosedError):
             await dispatcher.serve_async(server)
-        with pytest.raises(tachyon.InvalidArgumentError):
+        with pytest.raises(tachyon.errors.InvalidArgumentError):
             await dispatcher.serve_async(server, concurrency=0)
 
     asyncio.run(wrong())

@@ -304,7 +304,7 @@ for _ in range(3):
     import tachyon
     assert tachyon.TimedOutError is not old.TimedOutError
     expect(tachyon.TimedOutError, listen)
-    expect(tachyon.InvalidArgumentError, tachyon.Bus.listen, "/tmp/never", 3)
+    expect(tachyon.errors.InvalidArgumentError, tachyon.Bus.listen, "/tmp/never", 3)
 
     class Point(tachyon.Struct):
         x: tachyon.u64

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import tachyon
-from tachyon import Array, BadRequestError, ReleasedError
+from tachyon import Array, BadRequestError
+from tachyon.errors import ReleasedError
 
 
 class Side(tachyon.IntEnum, repr="i8"):

@@ -67,18 +67,18 @@ def test_everything_listed_is_there_and_documented() -> None:
         (tachyon.PeerClosedError, ConnectionError),
         (tachyon.BusClosedError, ValueError),
         (tachyon.TimedOutError, TimeoutError),
-        (tachyon.TooLargeError, ValueError),
-        (tachyon.InvalidArgumentError, ValueError),
-        (tachyon.AddressInUseError, OSError),
-        (tachyon.NotASocketError, FileExistsError),
+        (tachyon.errors.TooLargeError, ValueError),
+        (tachyon.errors.InvalidArgumentError, ValueError),
+        (tachyon.errors.AddressInUseError, OSError),
+        (tachyon.errors.NotASocketError, FileExistsError),
         (tachyon.NoListenerError, ConnectionRefusedError),
-        (tachyon.WrongKindError, ConnectionError),
-        (tachyon.VersionMismatchError, ConnectionError),
-        (tachyon.BusyError, RuntimeError),
-        (tachyon.ViewError, BufferError),
-        (tachyon.ReleasedError, RuntimeError),
-        (tachyon.WrongDirectionError, RuntimeError),
-        (tachyon.DuplicateError, ValueError),
+        (tachyon.errors.WrongKindError, ConnectionError),
+        (tachyon.errors.VersionMismatchError, ConnectionError),
+        (tachyon.errors.BusyError, RuntimeError),
+        (tachyon.errors.ViewError, BufferError),
+        (tachyon.errors.ReleasedError, RuntimeError),
+        (tachyon.errors.WrongDirectionError, RuntimeError),
+        (tachyon.errors.DuplicateError, ValueError),
         (tachyon.NoHandlerError, KeyError),
         (tachyon.HandlerError, RuntimeError),
     ],
@@ -100,7 +100,7 @@ def test_rpc_error_carries_its_parts() -> None:
 def test_error_payloads_decode() -> None:
     assert tachyon._decode_error(b"\x01\x94") == 404
     assert tachyon._decode_error(memoryview(b"\x00\x07and text")) == 7
-    with pytest.raises(tachyon.InvalidArgumentError, match="2 bytes"):
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="2 bytes"):
         tachyon._decode_error(b"\x01")
 
 
