@@ -1,6 +1,6 @@
 //! The core's errors as Python exceptions: each kind of error becomes the class of `tachyon.errors` that names the
 //! kind.
-#![allow(unsafe_code, reason = "says which classes they are")]
+#![allow(unsafe_code, reason = "implements PyTypeInfo for exception classes")]
 
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};

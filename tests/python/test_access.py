@@ -47,6 +47,7 @@ def run(script: str, path: str, *, limit: float = 60, under: list[str] | None = 
 import os, resource, signal, sys, threading, time
 import tachyon
 from tachyon import *
+from tachyon.errors import *
 path = sys.argv[1]
 echo = tachyon_rpc(1)(len)
 """

@@ -103,6 +103,7 @@ VICTIM = """
 import asyncio, json, os
 from concurrent.futures import ThreadPoolExecutor
 from tachyon import *
+from tachyon.errors import *
 echo = tachyon_rpc(1)(bytes)
 
 def outcome(operation):
@@ -190,6 +191,7 @@ def test_operations_end_in_time(
 SERVER = """
 import asyncio, logging, sys
 from tachyon import *
+from tachyon.errors import *
 log = logging.getLogger("tachyon")
 log.addHandler(logging.StreamHandler(sys.stdout))
 log.setLevel(logging.INFO)

@@ -54,10 +54,11 @@ def test_message_pickles() -> None:
 
 
 def test_everything_listed_is_there_and_documented() -> None:
-    for name in tachyon.__all__:
-        value = getattr(tachyon, name)
-        if inspect.isclass(value) or callable(value):
-            assert value.__doc__, name
+    for module in (tachyon, tachyon.errors):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if inspect.isclass(value) or callable(value):
+                assert value.__doc__, name
 
 
 @pytest.mark.parametrize(

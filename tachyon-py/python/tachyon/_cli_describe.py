@@ -57,7 +57,7 @@ def _command(
     parser = subparsers.add_parser(name, help=about, description=about)
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for the callee (default: 5)")
 
-    def run_plainly(arguments: argparse.Namespace) -> int:
+    def run_with_errors(arguments: argparse.Namespace) -> int:
         try:
             return run(arguments)
         except TachyonError:
@@ -65,7 +65,7 @@ def _command(
         except (OSError, ValueError, TypeError, OverflowError) as error:
             raise CommandError(str(error)) from error
 
-    parser.set_defaults(run=run_plainly)
+    parser.set_defaults(run=run_with_errors)
     return parser
 
 

@@ -1071,7 +1071,7 @@ def ping(path: _Path, timeout: float) -> float:
 
 @final
 class ServerStats:
-    """One server's statistics, and what changed since the last look."""
+    """One server's statistics, and the change since the last snapshot."""
 
     def __new__(cls, path: _Path) -> Self: ...
     def snapshot(self) -> dict[str, Any]:

@@ -68,22 +68,22 @@ impl LoopServing {
     fn refuse<R>(
         &self,
         cancelled: &Bound<'_, PyList>,
-        refuse: impl FnOnce(&mut Driven, &Dispatcher, &mut Taken<'_>) -> R,
+        refuse: impl FnOnce(&mut Driven, &Dispatcher, &mut TurnRequests<'_>) -> R,
     ) -> PyResult<Option<R>> {
         let dispatcher = self.dispatcher.get();
         let mut driven = self.driven();
         let Some(driven) = &mut *driven else { return Ok(None) };
-        let mut taken = Taken::of(dispatcher.shared());
-        let outcome = refuse(driven, &*dispatcher.table()?, &mut taken);
-        taken.cancelled.into_iter().try_for_each(|key| cancelled.append(key))?;
+        let mut requests = TurnRequests::of(dispatcher.shared());
+        let outcome = refuse(driven, &*dispatcher.table()?, &mut requests);
+        requests.cancelled.into_iter().try_for_each(|key| cancelled.append(key))?;
         Ok(Some(outcome))
     }
 }
 
 /// The requests of coroutine functions that one turn found, and the keys of cancelled requests.
-struct Taken<'a> {
+struct TurnRequests<'a> {
     shared: &'a Shared,
-    begun: Vec<(Begun, Vec<u8>)>,
+    started: Vec<(TaskRequest, Vec<u8>)>,
     cancelled: Vec<Key>,
 }
 
@@ -91,32 +91,32 @@ struct Taken<'a> {
 type Key = (u64, u64);
 
 /// A request that becomes a task.
-struct Begun {
+struct TaskRequest {
     caller: CallerInfo,
     msg_type: u16,
     correlation_id: u64,
     deadline: Option<u64>,
 }
 
-impl<'a> Taken<'a> {
+impl<'a> TurnRequests<'a> {
     fn of(shared: &'a Shared) -> Self {
-        Self { shared, begun: Vec::new(), cancelled: Vec::new() }
+        Self { shared, started: Vec::new(), cancelled: Vec::new() }
     }
 }
 
-impl Aside for Taken<'_> {
+impl Aside for TurnRequests<'_> {
     fn wants(&self, msg_type: u16) -> bool {
         self.shared.is_coroutine(msg_type)
     }
 
     fn begin(&mut self, request: &Deferred, payload: Vec<u8>) {
-        let begun = Begun {
+        let started = TaskRequest {
             caller: request.caller(),
             msg_type: request.msg_type(),
             correlation_id: request.correlation_id(),
             deadline: request.deadline(),
         };
-        self.begun.push((begun, payload));
+        self.started.push((started, payload));
     }
 
     fn cancel(&mut self, request: &Deferred) {
@@ -166,19 +166,19 @@ impl LoopServing {
         let Some(driven) = &mut *driven else { return Ok(Some(-1.0)) };
         let guard = dispatcher.table()?;
         let table = &*guard;
-        let mut taken = Taken::of(dispatcher.shared());
+        let mut requests = TurnRequests::of(dispatcher.shared());
         dispatcher.shared().begin(driven.stopper());
-        let mut turn = || driven.turn(table, places, &mut taken);
+        let mut turn = || driven.turn(table, places, &mut requests);
         // Endpoints in Rust may compute for long, and other threads get the GIL meanwhile.
         let next = if dispatcher.shared().has_rust() { py.detach(turn) } else { turn() };
         let ended = dispatcher.shared().finish();
         drop(guard);
-        for (begun, payload) in taken.begun {
-            if let Some(endpoint) = dispatcher.shared().coroutine(py, begun.msg_type) {
-                into.append(LoopRequest::new(endpoint.into_bound(py), &begun, &payload)?)?;
+        for (started, payload) in requests.started {
+            if let Some(endpoint) = dispatcher.shared().coroutine(py, started.msg_type) {
+                into.append(LoopRequest::new(endpoint.into_bound(py), &started, &payload)?)?;
             }
         }
-        taken.cancelled.into_iter().try_for_each(|key| cancelled.append(key))?;
+        requests.cancelled.into_iter().try_for_each(|key| cancelled.append(key))?;
         // KeyboardInterrupt, SystemExit: the caller has its answer, and the exception propagates.
         ended?;
         match next.map_err(Raise::raise)? {
@@ -237,13 +237,13 @@ impl LoopServing {
 
     /// Send error replies of kind `STOPPING` to requests that have not begun; False when a caller has no room for now.
     fn refuse_all(&self, cancelled: &Bound<'_, PyList>) -> PyResult<bool> {
-        let refused = self.refuse(cancelled, |driven, table, taken| driven.refuse_all(table, taken))?;
+        let refused = self.refuse(cancelled, |driven, table, requests| driven.refuse_all(table, requests))?;
         Ok(refused.unwrap_or(true))
     }
 
     /// Send error replies of kind `CANCELLED` to requests that have begun and are not answered.
     fn abandon(&self, cancelled: &Bound<'_, PyList>) -> PyResult<()> {
-        self.refuse(cancelled, |driven, table, taken| driven.abandon(table, taken)).map(drop)
+        self.refuse(cancelled, |driven, table, requests| driven.abandon(table, requests)).map(drop)
     }
 
     /// Close every connection in good order, and free the path.
@@ -273,7 +273,7 @@ pub(crate) struct LoopRequest {
 impl LoopRequest {
     fn new(
         endpoint: Bound<'_, RpcEndpoint>,
-        &Begun { caller, correlation_id, deadline, .. }: &Begun,
+        &TaskRequest { caller, correlation_id, deadline, .. }: &TaskRequest,
         payload: &[u8],
     ) -> PyResult<Self> {
         let py = endpoint.py();

@@ -12,7 +12,7 @@ use crate::memory::payload::Payload;
 use crate::runtime::interrupt::detached;
 
 /// Polls before a wait releases the GIL. Releasing the GIL costs about as much as this many polls.
-pub(crate) const LOOKS: u32 = 64;
+pub(crate) const POLLS: u32 = 64;
 
 /// Whether a guard or its views use the direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl RxEnd {
         timeout: Option<Duration>,
     ) -> PyResult<Taking> {
         self.in_use.check()?;
-        match self.ring.look(LOOKS).map_err(Raise::raise)? {
+        match self.ring.look(POLLS).map_err(Raise::raise)? {
             Some(taking) => Ok(taking),
             None => self.wait(py, spins, |ring| ring.take(timeout)),
         }

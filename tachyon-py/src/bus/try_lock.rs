@@ -4,7 +4,7 @@
 //! neither a second thread nor the garbage collector can deadlock with a thread that waits inside an operation. A
 //! release that cannot be refused (a guard is collected, the bus is closed) is [delayed](TryLock::delay): a free lock
 //! applies it at once, otherwise the holder applies it when it unlocks.
-#![allow(unsafe_code, reason = "one thread at a time gets a mutable reference, by a word that says who has it")]
+#![allow(unsafe_code, reason = "one thread at a time gets a mutable reference, by a word that admits one holder")]
 
 use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};

@@ -173,7 +173,7 @@ pub(crate) fn check(
         return Err(PyBufferError::new_err("a payload lies in the CPU's memory; copy it to a device from there"));
     }
     if copy == Some(true) {
-        return Err(PyBufferError::new_err("a payload is lent in place; copy the array you make from it"));
+        return Err(PyBufferError::new_err("a payload is exported in place; copy the array you make from it"));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use tachyon::__binding::{CallerSteps, Limit, ReplyTaken, Room};
 use tachyon::{CallError, Caller, PollingMode};
 
 use crate::bus::lifetime::{SharedCloser, closed};
-use crate::bus::ring_ends::{InUse, LOOKS};
+use crate::bus::ring_ends::{InUse, POLLS};
 use crate::errors::Raise;
 use crate::memory::payload::Payload;
 use crate::rpc::contract::Contract;
@@ -136,7 +136,7 @@ impl CallerEnd {
         spins: Option<PollingMode>,
         limit: Limit,
     ) -> Result<ReplyTaken, CallError> {
-        match self.caller.look_for_reply(correlation_id, LOOKS)? {
+        match self.caller.look_for_reply(correlation_id, POLLS)? {
             Some(reply) => Ok(reply),
             None => self.wait_detached(py, spins, |caller| caller.take_reply(correlation_id, limit)),
         }

@@ -1,5 +1,5 @@
 //! Calls of Python code that users wrote.
-#![allow(unsafe_code, reason = "calls without a tuple, and fetches what was raised")]
+#![allow(unsafe_code, reason = "calls without a tuple, and fetches the exception")]
 
 use core::ptr;
 

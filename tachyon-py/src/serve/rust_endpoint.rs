@@ -1,5 +1,5 @@
 //! `RustEndpoint`: an endpoint that an extension in Rust exports.
-#![allow(unsafe_code, reason = "adopts what another copy of the core exported")]
+#![allow(unsafe_code, reason = "adopts the export of another copy of the core")]
 
 use core::ffi::CStr;
 
