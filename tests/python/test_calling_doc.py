@@ -1,4 +1,4 @@
-"""The Python of `docs/calling.md` runs, against a server that does what the page says."""
+"""The Python of `docs/guide/calling.md` runs, against a server that does what the page says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-PAGE = Path(__file__).parents[2] / "docs/calling.md"
+PAGE = Path(__file__).parents[2] / "docs/guide/calling.md"
 
 
 def test_the_page(peer: Callable[[str], Peer], path: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -385,7 +385,7 @@ def test_the_typed_demo() -> None:
     process = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert process.returncode == 0, process.stdout + process.stderr
     assert "Every pair printed the same:" in process.stdout
-    assert "refused: an order of nothing" in process.stdout
+    assert "refused: quantity must be at least 1" in process.stdout
     assert "kept 3 quotes" in process.stdout
     assert "refused: instrument 9 has no quote" in process.stdout
     assert "from Python: LOUD" in process.stdout

@@ -67,7 +67,7 @@ def test_pool_and_tokio_callers() -> None:
 
 def test_tokio_server(path: str) -> None:
     server, caller = run(command("Rust", "tokio_server", path), command("Rust", "tokio_caller", path))
-    assert server == [f"serving at {path}", "pondered 1 times, 1 of them for nobody"]
+    assert server == [f"serving at {path}", "pondered 1 times, 1 of them cancelled"]
     assert caller[0].startswith("1000 squares add up to 332833500, ")
     assert caller[1:] == ["ponder: too slow, given up", "12 squared is 144"]
 

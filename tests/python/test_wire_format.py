@@ -1,4 +1,4 @@
-"""A peer that knows nothing but docs/wire-format.md talks to the package, and finds every byte as dumped there."""
+"""A peer that knows docs/internals/wire-format.md alone talks to the package, and finds every byte as dumped there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-DOCUMENT = (Path(__file__).parents[2] / "docs/wire-format.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs/internals/wire-format.md").read_text(encoding="utf-8")
 BUS, RPC = 1, 2
 EITHER, SOURCE, SINK = 0, 1, 2
 CANCEL = 2 << 16

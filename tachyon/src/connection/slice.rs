@@ -2,7 +2,7 @@
 //!
 //! Who may see which bytes is the ring's protocol; how long, a borrow of the direction they belong to. A correct peer
 //! does not touch bytes while they are lent. A hostile one can change them under the reader: the bytes themselves are
-//! all it can change, and whoever must not be surprised copies first (`to_vec`). The README's trust model says so.
+//! all it can change, and whoever must not be surprised copies first (`to_vec`). SECURITY.md says so.
 #![allow(unsafe_code, reason = "makes slices of shared memory")]
 
 use core::slice::{from_raw_parts, from_raw_parts_mut};

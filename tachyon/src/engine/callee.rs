@@ -17,9 +17,10 @@ use crate::ring::{Fault, Frame};
 use crate::type_id::msg_type;
 use crate::wait::Deadline;
 
-/// What answers requests.
+/// The table and the tasks behind a callee: they answer its requests.
 pub(crate) trait Service {
-    /// What stands for a call that has begun and is answered later; `Infallible` if every request is answered at once.
+    /// The driver's handle of a call that has begun and is answered later. `Infallible` if no request is answered
+    /// later.
     type Begun;
 
     /// Whether a turn ends before a request of a slow endpoint, so that the driver can see to its other callers first.
@@ -60,7 +61,7 @@ pub(crate) enum Why {
     Stop,
 }
 
-/// What became of a request.
+/// How a request was handled.
 #[derive(Debug)]
 pub(crate) enum Handled<B> {
     /// It was answered.
@@ -69,7 +70,7 @@ pub(crate) enum Handled<B> {
     Later(B),
 }
 
-/// What came of a turn.
+/// The result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
     /// A request was served or begun, or there may be more.
@@ -95,7 +96,7 @@ pub(crate) struct CalleeCore<B> {
     pub(crate) info: CallerInfo,
     pub(crate) rx: Rx,
     pub(crate) tx: Tx,
-    /// What the peer sent that is no ring.
+    /// The fault of a peer that sent something else than a ring over the socket.
     pub(crate) fault: Option<Fault>,
     /// Whether the loan is a request that was taken and not served yet, since it is one of a slow endpoint.
     postponed: bool,
@@ -229,7 +230,7 @@ impl<B> CalleeCore<B> {
         !self.held.is_empty()
     }
 
-    /// Whether as much is held as a ring takes. Further requests stay in the ring, and their caller waits for room.
+    /// Whether the held requests would fill a ring. Further requests stay in the ring, and their caller waits for room.
     fn holds_enough(&self) -> bool {
         let geometry = self.rx.ring().geometry();
         self.held.len() >= geometry.slots() || self.held_bytes >= geometry.capacity()
@@ -259,7 +260,7 @@ impl<B> CalleeCore<B> {
         Ok(())
     }
 
-    /// A call that has begun is done: gives what stands for it, and its place to another. `None` when it was cancelled.
+    /// Ends a call that has begun and frees its place. `None` when the call was cancelled.
     pub(crate) fn finish(&mut self, call: u64) -> Option<B> {
         self.begun.remove(&call).map(|(_, begun)| begun)
     }
@@ -324,8 +325,8 @@ impl<B> CalleeCore<B> {
         Ok(false)
     }
 
-    /// Ends the connection of a server that stops. The caller can send no further request, and those that it sent before
-    /// are refused, as far as their replies have room.
+    /// Ends the connection of a server that stops. The caller can send no further request, and those that it sent
+    /// before are refused, as far as their replies have room.
     pub(crate) fn shut(&mut self, service: &mut impl Service<Begun = B>) {
         let connection = Arc::clone(&self.rx.connection);
         if connection.check_process().is_ok() {
@@ -345,7 +346,7 @@ impl<B> CalleeCore<B> {
     }
 }
 
-/// Has the loan of the forward ring served, and releases it.
+/// Serves the loan of the forward ring by `serve`, and releases the loan.
 #[inline]
 pub(crate) fn serve_loan<R, E: From<Halt>>(
     rx: &mut Rx,
@@ -358,7 +359,7 @@ pub(crate) fn serve_loan<R, E: From<Halt>>(
     outcome
 }
 
-/// Has one request served, waiting for it; control requests are served on the way.
+/// Waits for one request and serves it. Control requests on the way are answered.
 #[inline]
 pub(crate) fn serve_one<E: From<Halt>>(
     rx: &mut Rx,

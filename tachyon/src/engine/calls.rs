@@ -14,7 +14,7 @@ pub(crate) struct Arrived {
     pub(crate) payload: AlignedBytes,
 }
 
-/// What came of a call before it was waited for: its reply, or the end of its connection.
+/// The outcome of a call that no waiter has taken yet: its reply, or the end of its connection.
 pub(crate) type Outcome = Result<Arrived, End>;
 
 /// Where a call stands.
@@ -28,7 +28,7 @@ pub(crate) enum Standing {
     Settled,
 }
 
-/// What a reply is, by its correlation id.
+/// The meaning of a reply, by its correlation id.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer<T> {
     /// The reply to a call that waits, which is outstanding no longer.
@@ -210,7 +210,7 @@ impl<T> Calls<T> {
         }
     }
 
-    /// Files a reply for its waiter; what `arrived` makes is dropped unless the call waits. False when the reply is to no
+    /// Files the reply that `arrived` makes for its waiter, or drops it if no call waits. False when the reply is to no
     /// call at all.
     pub(super) fn keep(&mut self, id: u64, arrived: impl FnOnce() -> Arrived) -> bool {
         if !self.is_possible(id) {

@@ -2,7 +2,7 @@
 //!
 //! Each target is a function of the fuzzer's input, checks what must hold whatever the peer does, and panics where it
 //! does not. `tests/fuzz` hands them to libFuzzer; the tests here run them over the saved inputs, and over some made-up
-//! ones. See `docs/fuzzing.md`.
+//! ones. See `docs/internals/fuzzing.md`.
 #![allow(unreachable_pub, reason = "public for the fuzzer alone, which sees this as `__fuzz`")]
 
 mod asker;

@@ -1,4 +1,4 @@
-//! The bytes of a segment. `docs/wire-format.md` draws them.
+//! The bytes of a segment. `docs/internals/wire-format.md` draws them.
 //!
 //! The peer may write any byte at any time, so every field is an atomic, is read once into a local and checked there.
 //! Fields with different writers are 128 bytes apart: a core fetches lines in pairs, and two writers in one pair would
@@ -47,7 +47,8 @@ pub(crate) struct Ends {
     pub(crate) consumer: AtomicU32,
 }
 
-/// The first page of a segment. `docs/memory-model.md` names the writer, the ordering and the partner of every word.
+/// The first page of a segment. `docs/internals/memory-model.md` names the writer, the ordering and the partner of
+/// every word.
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) identity: CacheAligned<Identity>,

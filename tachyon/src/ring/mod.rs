@@ -2,7 +2,8 @@
 //!
 //! The slot carries its own sequence, which the consumer polls, so no index is shared (the scheme of Dmitry Vyukov's
 //! bounded queue, narrowed to one producer and one consumer), and right behind it a payload that fits. A longer payload
-//! lies in the arena, contiguous. `docs/wire-format.md` draws the bytes, `docs/memory-model.md` pairs the orderings.
+//! lies in the arena, contiguous. `docs/internals/wire-format.md` draws the bytes, `docs/internals/memory-model.md`
+//! pairs the orderings.
 
 mod consumer;
 mod geometry;

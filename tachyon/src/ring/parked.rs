@@ -12,8 +12,9 @@
 //! A peer that parks often is rung often, so its waker fences, and the pattern is Dekker's with a fence on both sides.
 //! Only the first park after at least 64 publications without a ring meets a waker without fences. That waker's store
 //! has retired before its look at the word, and a retired store becomes visible by itself: the second look, 10 ms after
-//! the arming, finds it. `docs/memory-model.md` has the argument and its one assumption, `docs/decisions/0019-waiting.md`
-//! the measurements. The sleep of the io-uring crate (`squeue.rs`) is the same pattern with a fence at every submission.
+//! the arming, finds it. `docs/internals/memory-model.md` has the argument and its one assumption,
+//! `docs/decisions/0019-waiting.md` the measurements. The sleep of the io-uring crate (`squeue.rs`) is the same pattern
+//! with a fence at every submission.
 
 #[cfg(not(loom))]
 use core::sync::atomic::compiler_fence;

@@ -12,7 +12,7 @@ use crate::type_id::msg_type;
 
 /// A received request or reply. Derefs to its payload; dropping it releases its room to the peer.
 pub struct RpcRxGuard<'a> {
-    /// What it lends is the loan of this direction.
+    /// The guard lends the loan of this end.
     rx: &'a mut Rx,
 }
 
@@ -23,7 +23,7 @@ impl<'a> RpcRxGuard<'a> {
         Self { rx }
     }
 
-    /// Which call this belongs to; a callee passes it to `reply`.
+    /// The call that this belongs to. A callee passes it to `reply`.
     #[inline]
     pub fn correlation_id(&self) -> u64 {
         self.rx.loan.correlation_id
@@ -73,9 +73,9 @@ impl fmt::Debug for RpcRxGuard<'_> {
     }
 }
 
-/// Room for one request or reply, to be written in place. Derefs to its bytes, which hold whatever was there before.
+/// Room for one request or reply, to be written in place. Derefs to its bytes, which hold earlier contents of the ring.
 ///
-/// Dropping it publishes nothing and gives the room back; a dropped request has used up no correlation id.
+/// Dropping it publishes nothing and gives the room back; a dropped request uses up no correlation id.
 #[derive(Debug)]
 #[must_use = "a guard that is not committed publishes nothing"]
 pub struct RpcTxGuard<'a> {

@@ -25,9 +25,9 @@ impl<'c, M: Message> InPlace<'c, M> {
     #[inline]
     pub(super) fn read(guard: RpcRxGuard<'c>, scratch: &mut Scratch<'c>) -> Result<Self, Refused> {
         let payload: &[u8] = &guard;
-        // SAFETY: the bytes lie in the mapping, or on the heap, of the direction that the guard borrows for 'c. They stay
-        // there until the guard is dropped: the view moves with the guard into one struct, is dropped before it, and
-        // `get` lends it only while that struct is borrowed.
+        // SAFETY: the bytes lie in the mapping, or on the heap, of the direction that the guard borrows for 'c. They
+        // stay there until the guard is dropped: the view moves with the guard into one struct, is dropped before it,
+        // and `get` lends it only while that struct is borrowed.
         let payload: &'c [u8] = unsafe { from_raw_parts(payload.as_ptr(), payload.len()) };
         let view = M::read(payload, scratch, "the reply")?;
         Ok(Self { view, guard })

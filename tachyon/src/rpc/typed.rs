@@ -1,4 +1,4 @@
-//! Calls of typed endpoints: what a generated client is made over.
+//! Calls of typed endpoints: generated clients are thin layers over these.
 
 use core::marker::PhantomData;
 use core::ptr;
@@ -15,8 +15,8 @@ use crate::schema::payload::{DeclaredError, Message, Refused, SHORT, Scratch, Va
 use crate::type_id::{MSG_TYPE_ERROR, msg_type};
 use crate::wait::Deadline;
 
-/// What generated clients call over: a [`Caller`], a [`PooledCaller`](crate::client::pool::PooledCaller), or one of these
-/// [`within`](Caller::within) a time. Only this crate implements it.
+/// The transport of a generated client: a [`Caller`], a [`PooledCaller`](crate::client::pool::PooledCaller), or one of
+/// these [`within`](Caller::within) a time. Only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot make calls",
     label = "not a caller",
@@ -66,25 +66,25 @@ impl<C: Calls> Calls for Within<'_, C> {
     }
 }
 
-/// What travels, as types: of an endpoint, or of a service's method.
+/// The types that an endpoint, or a method of a service, exchanges.
 pub trait Contract {
-    /// What the caller gets.
+    /// The reply.
     type Reply: Message;
-    /// The error that is declared.
+    /// The declared error.
     type Error: DeclaredError;
-    /// All of it, described.
+    /// The description of all three.
     const SIGNATURE: &'static Signature;
 }
 
-/// What a request consists of.
+/// The contents of a request.
 pub trait Body {
-    /// Its bytes, if they lie somewhere as they are.
+    /// The bytes, if they lie in memory already.
     fn bytes(&self) -> Option<&[u8]>;
 
-    /// How many there are.
+    /// Length in bytes.
     fn size(&self) -> usize;
 
-    /// Writes them.
+    /// Writes the bytes to `out`, which has [`size`](Self::size) bytes.
     fn write(&self, out: &mut [u8]);
 }
 
@@ -168,8 +168,8 @@ impl<F: Fn(&mut [u8])> Body for Fields<F> {
 }
 
 impl Caller {
-    /// This caller with `timeout` for each call, the wait for room included. The callee learns of the limit, so that it
-    /// need not begin work whose result comes too late.
+    /// This caller with `timeout` for each call, the wait for room included. The request carries the
+    /// deadline, so that the callee does not begin work whose result comes too late.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -194,8 +194,8 @@ impl Caller {
         Within::new(self, Some(timeout))
     }
 
-    /// Sends a request to the endpoint of a signature. The first one of a typed endpoint on a connection compares the two
-    /// sides' descriptions.
+    /// Sends a request to the endpoint of a signature. The first one of a typed endpoint on a connection compares the
+    /// two sides' descriptions.
     #[inline]
     fn start_typed(
         &mut self,
@@ -246,7 +246,7 @@ impl Caller {
         send: &mut dyn FnMut(&mut Self) -> Result<u64, CallError>,
     ) -> Result<u64, CallError> {
         self.connected(deadline, |caller| {
-            // The next callee may mean something else.
+            // The next callee may declare the endpoint differently.
             if signature.is_typed() {
                 caller.verify(|| signature.into(), key(signature), deadline)?;
             }
@@ -327,7 +327,7 @@ impl Caller {
     }
 }
 
-/// What a signature goes by. Signatures are statics, so that their address tells them apart.
+/// The key of a signature: its address, which is unique since signatures are statics.
 #[inline]
 fn key(signature: &'static Signature) -> usize {
     ptr::from_ref(signature).addr()
@@ -423,7 +423,7 @@ impl<C: Contract> Started<C> {
         caller.lend_reply::<C>()
     }
 
-    /// Calls of several callers have the same numbers, and replies of other types.
+    /// Correlation ids are unique within one caller only.
     #[inline]
     fn check(&self, caller: &Caller) -> Result<(), CallError<C::Error>> {
         if self.caller == caller.identity { Ok(()) } else { Err(CallError::UnknownCorrelation(self.call)) }

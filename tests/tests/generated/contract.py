@@ -18,7 +18,7 @@ class Scan(tachyon.Struct):
 
 
 class Side(tachyon.IntEnum, repr="u8"):
-    """Which way."""
+    """Left or right."""
 
     Left = 1
     Right = 2

@@ -11,7 +11,7 @@ use super::json;
 use super::signature::Signature;
 use crate::schema::payload::{Form, HeadLayout, Layout, Primitive, ValueType};
 
-/// The endpoints of a callee. `docs/describe.md` defines its JSON.
+/// The endpoints of a callee. `docs/guide/describe.md` defines its JSON.
 ///
 /// ```
 /// use tachyon::{Dispatcher, endpoints, tachyon_rpc};

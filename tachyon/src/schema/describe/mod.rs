@@ -1,7 +1,7 @@
 //! Descriptions of endpoints: their names, and how their requests and replies lie in memory.
 //!
 //! A [`Signature`] is what an endpoint knows about itself, as a constant. A [`Description`] is the same as data: it
-//! travels as JSON, which `docs/describe.md` defines, and may come from any language.
+//! travels as JSON, which `docs/guide/describe.md` defines, and may come from any language.
 
 mod compare;
 mod control;

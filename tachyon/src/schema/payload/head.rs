@@ -1,7 +1,7 @@
 //! Heads: the fields of a variable payload, of several arguments, of a declared error, and the parts behind them.
 //!
-//! `docs/wire-format.md` defines the bytes. A reader decides by a copy of the head alone and reads each byte of the
-//! message for it once.
+//! `docs/internals/wire-format.md` defines the bytes. A reader decides by a copy of the head alone and reads each byte
+//! of the message for it once.
 
 use super::fixed::{Fixed, bytes_of, copy_once, read_private};
 use super::malformed::{Malformed, Refused};
