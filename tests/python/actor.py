@@ -409,8 +409,8 @@ HANDSHAKE = 10.0
 
 UNCONNECTED = {
     tachyon.NoListenerError: "no-listener",
-    tachyon.NotASocketError: "not-a-socket",
-    tachyon.HandshakeError: "hung-up",
+    tachyon.errors.NotASocketError: "not-a-socket",
+    tachyon.errors.HandshakeError: "hung-up",
     tachyon.TimedOutError: "no-answer",
 }
 

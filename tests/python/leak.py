@@ -86,7 +86,7 @@ def abandoned(bus: RpcBus) -> None:
         bus.call_zero_copy(10, 1)
         rx = bus.wait(bus.call(b"z" * 100, 1))
         view = memoryview(rx)
-        with contextlib.suppress(tachyon.ViewError):
+        with contextlib.suppress(tachyon.errors.ViewError):
             rx.__exit__(None, None, None)
         del rx, view
         with contextlib.suppress(tachyon.TimedOutError):

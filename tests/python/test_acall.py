@@ -122,11 +122,11 @@ def test_acall_raises_the_errors_of_call(run: Callable, serve: Callable[[], Peer
                 await fails.acall(bus, b"")
             with pytest.raises(KeyError):
                 await missing.acall(bus, b"")
-            with pytest.raises(tachyon.TooLargeError):
+            with pytest.raises(tachyon.errors.TooLargeError):
                 await echo.acall(bus, bytes(5000))
             with pytest.raises(TypeError, match="encode"):
                 await echo.acall(bus, "text")  # type: ignore[arg-type]
-            with pytest.raises(tachyon.InvalidArgumentError):
+            with pytest.raises(tachyon.errors.InvalidArgumentError):
                 await echo.acall(bus, b"", timeout=-1)
             assert await echo.acall(bus, b"fine") == b"fine"
             # A deadline travels in units of 65,536 ns, rounded up.
@@ -235,14 +235,14 @@ def test_a_bus_belongs_to_its_loop(run: Callable, serve: Callable[[], Peer], pat
     async def main() -> None:
         assert await echo.acall(bus, b"here") == b"here"
         for use in (lambda: echo.call(bus, b""), lambda: bus.call(b"", 1), bus.serve, lambda: bus.forget(1)):
-            with pytest.raises(tachyon.BusyError, match="event loop"):
+            with pytest.raises(tachyon.errors.BusyError, match="event loop"):
                 use()
         outcome: list[object] = []
 
         def elsewhere() -> None:
             try:
                 asyncio.run(echo.acall(bus, b""))
-            except tachyon.BusyError as error:
+            except tachyon.errors.BusyError as error:
                 outcome.append(error)
 
         thread = threading.Thread(target=elsewhere)
@@ -267,11 +267,11 @@ def test_calls_made_before_come_first(run: Callable, serve: Callable[[], Peer], 
     async def main() -> None:
         with RpcBus.connect(path) as bus:
             call = bus.call(b"by hand", 1)
-            with pytest.raises(tachyon.BusyError, match="waited for"):
+            with pytest.raises(tachyon.errors.BusyError, match="in flight"):
                 await echo.acall(bus, b"")
             with bus.wait(call, timeout=5) as reply:
                 assert bytes(reply) == b"by hand"
-                with pytest.raises(tachyon.BusyError, match="guard"):
+                with pytest.raises(tachyon.errors.BusyError, match="guard"):
                     await echo.acall(bus, b"")
             assert await echo.acall(bus, b"by the loop") == b"by the loop"
 

@@ -62,10 +62,10 @@ def test_buffers_are_views(bus: tachyon.Bus) -> None:
 
 
 def test_an_array_kept_past_its_batch(bus: tachyon.Bus) -> None:
-    with pytest.raises(tachyon.ViewError), bus.drain_batch(1) as batch:
+    with pytest.raises(tachyon.errors.ViewError), bus.drain_batch(1) as batch:
         array = np.from_dlpack(batch[0])
     assert array.view(np.float32).tolist() == VALUES
-    with pytest.raises(tachyon.ViewError):
+    with pytest.raises(tachyon.errors.ViewError):
         bus.recv()
     del array
     gc.collect()

@@ -50,7 +50,7 @@ def test_the_end_of_a_call_ends_its_handler(
                 if by == "wait":
                     with pytest.raises(tachyon.TimedOutError):
                         bus.wait(call, timeout=0.05)
-                    with pytest.raises(tachyon.InvalidArgumentError) as unknown:
+                    with pytest.raises(tachyon.errors.InvalidArgumentError) as unknown:
                         bus.wait(call, timeout=0.05)
                     assert unknown.value.safe_to_retry is False
             if by != "close":

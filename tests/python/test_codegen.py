@@ -150,7 +150,7 @@ def test_call_takes_and_gives_json(
         ("lambda_", json.dumps(VALUE | {"kind": "Some"}), "the request.kind is one of None, real, not 'Some'"),
         ("lambda_", json.dumps(VALUE | {"class": -1}), "Odd.class_ is u32, from 0 to 4294967295"),
         ("lambda_", json.dumps(VALUE | {"raw": "xyz"}), "the request.raw is 3 bytes, two hexadecimal digits each"),
-        ("count", "1", "the request is empty; leave the JSON out"),
+        ("count", "1", "the request is empty; leave out the JSON"),
         ("lambda_", "{", "Expecting property name"),
         ("grid", "[2, 1]", "grid: HANDLER_FAILED AssertionError"),
     ],
@@ -161,7 +161,7 @@ def test_call_explains_a_wrong_request(
     child = service("odd_names", "bus", described=True, quiet=True)
     notice, message = tachyon("call", path, name, given, status=1).splitlines()
     child.join()
-    assert notice == f"tachyon: the callee at {path} takes one caller: it ends after this call"
+    assert notice == f"tachyon: the callee at {path} takes one caller, and ends after this call"
     assert message.startswith("tachyon: ")
     assert complaint in message
 
@@ -214,8 +214,8 @@ def struct(name: str, *fields: tuple[str, object, int, int], size: int) -> objec
         ("[" * 100_000, "nested more than 80 deep"),
         ('{"schema": 3, "endpoints": []}', "schema 3 and this version reads up to 2"),
         (described("u9"), "the type `u9`, which this version does not know"),
-        (described({"kind": "array", "of": "u8", "len": 0}), "there is no such thing in Python"),
-        (described(struct("X", ("a", "u8", 1, 1), size=2)), "field `a` of X is at offset 1 and the one before it"),
+        (described({"kind": "array", "of": "u8", "len": 0}), "which has no bytes"),
+        (described(struct("X", ("a", "u8", 1, 1), size=2)), "field `a` of X is at offset 1 and the field before it"),
         (described(struct("X", ("a", "u8", 0, 1), size=2)), "X has 2 bytes and its fields have 1"),
         (described(struct("X: pass\nimport os", ("a", "u8", 0, 1), size=1)), "is no name"),
         (described(struct("X", ("a = os", "u8", 0, 1), size=1)), "is no name"),

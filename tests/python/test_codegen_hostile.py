@@ -444,7 +444,7 @@ def test_a_name_cannot_hide_a_name_that_the_module_uses(name: str) -> None:
                     {"name": "b", "type": "u32", "offset": 1, "size": 4},
                 ],
             },
-            "field `b` of S is at offset 1, and a u32 is at a multiple of 4",
+            "field `b` of S is at offset 1, and a u32 must be at a multiple of 4",
         ),
     ],
 )

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pytest
 
 import tachyon
-from tachyon import Array, BadReplyError, RpcBus, RpcDispatcher, tachyon_rpc
+from tachyon import Array, RpcBus, RpcDispatcher, tachyon_rpc
 from tachyon._hints import layout
 from tachyon._tachyon import Items
+from tachyon.errors import BadReplyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -173,7 +173,7 @@ def test_declarations_of_both_sides_are_compared(service: Callable[..., Peer], p
 def test_a_declared_error_behaves_like_an_exception() -> None:
     error = NoSensor(sensor=3)
     assert (str(error), repr(error), error.sensor) == ("no sensor 3", "NoSensor(sensor=3)", 3)
-    with pytest.raises(AttributeError, match="sensor is what NoSensor was raised with"):
+    with pytest.raises(AttributeError, match=r"NoSensor\.sensor is read-only"):
         error.sensor = 4
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), again.sensor, str(again)) == (NoSensor, 3, "no sensor 3")
@@ -187,7 +187,7 @@ def test_a_declared_error_behaves_like_an_exception() -> None:
         NoSensor(sensor=-1)
     with pytest.raises(TypeError, match=r"^NoSensor takes its fields by name: NoSensor\(sensor=\.\.\.\)$"):
         NoSensor(3)
-    with pytest.raises(TypeError, match="an endpoint's errors are classes of their own"):
+    with pytest.raises(TypeError, match="EndpointError has no fields"):
         EndpointError()
 
 
@@ -249,7 +249,7 @@ def test_errors_that_cannot_be_declared() -> None:
             sensor: tachyon.u32
 
     for text in ("no {", "{x!z}", "{x:{x:{x:{x}}}}"):
-        with pytest.raises(TypeError, match="is not one that can be filled in"):
+        with pytest.raises(TypeError, match="is no valid format string"):
 
             class OpenError(EndpointError, text=text):
                 x: str
@@ -270,7 +270,7 @@ def test_errors_that_cannot_be_declared() -> None:
             pass
 
     for bad in ((ValueError,), (EndpointError,), (7,)):
-        with pytest.raises(TypeError, match=r"`raises` has classes that derive from tachyon\.EndpointError"):
+        with pytest.raises(TypeError, match=r"`raises` takes classes that derive from tachyon\.EndpointError"):
             tachyon_rpc(1, raises=bad)(lambda payload: payload)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="two errors of the name NoSensor"):
         tachyon_rpc(1, raises=(NoSensor, NoSensor))(lambda payload: payload)

@@ -100,7 +100,7 @@ def test_on_response_sees_the_reply_in_place(bus: tachyon.RpcBus) -> None:
     assert endpoint(0).call(bus, bytes([1]), total, 100) == 2
     with pytest.raises(ZeroDivisionError):
         endpoint(0).call(bus, b"x", lambda view: 1 // (len(view) - 2))
-    with pytest.raises(tachyon.ViewError):
+    with pytest.raises(tachyon.errors.ViewError):
         endpoint(0).call(bus, b"x", lambda view: view[1:])
     assert endpoint(0).call(bus, b"ok") == b"okok"
 
@@ -241,7 +241,7 @@ def test_views_a_handler_kept_stay_readable(served: tachyon.RpcBus, caller: Peer
     caller.tell("1")
     with pytest.raises(tachyon.HandlerError, match="tobytes") as caught:
         dispatcher.serve_once(served, timeout=10)
-    assert isinstance(caught.value.__cause__, tachyon.ViewError)
+    assert isinstance(caught.value.__cause__, tachyon.errors.ViewError)
     assert caller.line() == r"65535 b'\x00\x01'"
     caller.tell("2")
     with pytest.raises(tachyon.HandlerError) as caught:
@@ -279,7 +279,7 @@ def test_a_handler_may_not_serve_or_change_its_own_dispatcher(served: tachyon.Rp
             lambda: dispatcher.serve_once(served, timeout=0),
             lambda: dispatcher.register(endpoint(9)),
         ):
-            with pytest.raises(tachyon.BusyError) as caught:
+            with pytest.raises(tachyon.errors.BusyError) as caught:
                 operation()
             seen.append(caught.type)
         return payload.tobytes()
@@ -312,7 +312,7 @@ def test_registration() -> None:
     assert 2 in dispatcher
     for absent in (4, -1, 1 << 80):
         assert absent not in dispatcher
-    with pytest.raises(tachyon.DuplicateError, match="stub"):
+    with pytest.raises(tachyon.errors.DuplicateError, match="stub"):
         dispatcher.register(endpoint(2))
     with pytest.raises(ValueError, match="2"):
         dispatcher.handler(msg_type=2)(len)  # type: ignore[arg-type]

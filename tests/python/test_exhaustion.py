@@ -54,7 +54,7 @@ def test_a_server_without_descriptors_serves_its_callers(service: Callable[..., 
                 time.sleep(0.01)
             limit.call(bus, str(left).encode(), timeout=10)
             # The server answers no waiting client in time.
-            with pytest.raises((tachyon.HandshakeError, tachyon.TimedOutError)):
+            with pytest.raises((tachyon.errors.HandshakeError, tachyon.TimedOutError)):
                 RpcBus.connect(path, timeout=0.3).close()
             assert echo.call(bus, b"served on", timeout=10) == b"served on"
             limit.call(bus, b"-1", timeout=10)

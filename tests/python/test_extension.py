@@ -13,20 +13,8 @@ from typing import TYPE_CHECKING
 import pricing
 import pytest
 
-from tachyon import (
-    Array,
-    DuplicateError,
-    ErrorKind,
-    ExtensionError,
-    RpcBus,
-    RpcDispatcher,
-    RpcError,
-    RustEndpoint,
-    Struct,
-    f64,
-    tachyon_rpc,
-    u64,
-)
+from tachyon import Array, ErrorKind, RpcBus, RpcDispatcher, RpcError, RustEndpoint, Struct, f64, tachyon_rpc, u64
+from tachyon.errors import DuplicateError, ExtensionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -72,7 +72,7 @@ def test_a_kept_owner_gives_no_view_and_is_not_used_again(pair: Pair) -> None:
     @pair.dispatcher.handler(msg_type=1)
     def keeps(payload: memoryview) -> bytes:
         for owner in owners:
-            with pytest.raises(tachyon.ReleasedError, match="request"):
+            with pytest.raises(tachyon.errors.ReleasedError, match="request"):
                 memoryview(owner)
             attempts.append("refused")
         owners.append(payload.obj)
@@ -83,7 +83,7 @@ def test_a_kept_owner_gives_no_view_and_is_not_used_again(pair: Pair) -> None:
     assert len({id(owner) for owner in owners}) == 4
     assert len(attempts) == 0 + 1 + 2 + 3
     for owner in owners:
-        with pytest.raises(tachyon.ReleasedError):
+        with pytest.raises(tachyon.errors.ReleasedError):
             bytes(owner)
     with pytest.raises(TypeError, match="cannot create"):
         type(owners[0])()

@@ -42,7 +42,7 @@ def test_threads_that_fight_over_a_direction(receiving: tachyon.Bus) -> None:
                     if rx.type_id < 20:
                         # The pause lets the other threads try.
                         time.sleep(0.005)
-            except (tachyon.BusyError, tachyon.TimedOutError):
+            except (tachyon.errors.BusyError, tachyon.TimedOutError):
                 refused[number] += 1
                 time.sleep(0)
             except tachyon.PeerClosedError:
@@ -76,12 +76,12 @@ def test_threads_that_fight_over_one_guard(receiving: tachyon.Bus) -> None:
             try:
                 with memoryview(guard) as view:
                     outcomes.append(view.tobytes())
-            except tachyon.ReleasedError as error:
+            except tachyon.errors.ReleasedError as error:
                 outcomes.append(error)
 
         def end(guard: tachyon.RxGuard = guard, barrier: threading.Barrier = barrier) -> None:
             barrier.wait()
-            with contextlib.suppress(tachyon.ViewError):
+            with contextlib.suppress(tachyon.errors.ViewError):
                 guard.__exit__(None, None, None)
 
         threads = [threading.Thread(target=look), threading.Thread(target=look), threading.Thread(target=end)]
@@ -90,7 +90,7 @@ def test_threads_that_fight_over_one_guard(receiving: tachyon.Bus) -> None:
         for thread in threads:
             thread.join(10)
         expected = bytes([n & 0xFF]) * 100
-        assert all(isinstance(outcome, tachyon.ReleasedError) or outcome == expected for outcome in outcomes)
+        assert all(isinstance(outcome, tachyon.errors.ReleasedError) or outcome == expected for outcome in outcomes)
         del guard, look, end, threads
 
 
@@ -107,7 +107,7 @@ def test_threads_that_fight_over_a_caller(calling: tachyon.RpcBus) -> None:
                     right[number] += 1
                 else:
                     strange.append("the reply of another call")
-            except tachyon.BusyError:
+            except tachyon.errors.BusyError:
                 pass
             except BaseException as error:
                 strange.append(error)
@@ -143,9 +143,9 @@ def test_a_thread_that_closes_beside_threads_that_work(service: Callable[..., Pe
                         with bus.wait(tx.out_cid) as rx, memoryview(rx) as view:
                             assert view == b"0123456789"
                         endpoint.call(bus, b"x")
-                    except tachyon.BusyError:
+                    except tachyon.errors.BusyError:
                         time.sleep(0)
-                    except tachyon.InvalidArgumentError:
+                    except tachyon.errors.InvalidArgumentError:
                         pass
             except tachyon.BusClosedError:
                 pass
@@ -178,13 +178,13 @@ def test_a_guard_used_twice(receiving: tachyon.Bus, calling_pair: tuple[tachyon.
     with reply:
         pass
     for guard in (rx, batch, tx, reply):
-        with pytest.raises(tachyon.ReleasedError), guard:
+        with pytest.raises(tachyon.errors.ReleasedError), guard:
             pass
         guard.__exit__(None, None, None)  # a second end does nothing
         guard.__exit__(ValueError, ValueError(), None)
         assert "released" in repr(guard)
     for guard in (rx, tx, reply):
-        with pytest.raises(tachyon.ReleasedError):
+        with pytest.raises(tachyon.errors.ReleasedError):
             memoryview(guard)
     # Nothing was sent twice, and no slot in use was released.
     cid = bus.call(b"next", 1)
@@ -220,7 +220,7 @@ def test_guards_whose_bus_is_gone(peer: Callable[[str], Peer], path: str) -> Non
     del bus
     gc.collect()
     assert view == bytes(10)
-    with pytest.raises(tachyon.ViewError):
+    with pytest.raises(tachyon.errors.ViewError):
         rx.__exit__(None, None, None)
     del rx
     gc.collect()

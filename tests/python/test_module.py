@@ -54,10 +54,11 @@ def test_message_pickles() -> None:
 
 
 def test_everything_listed_is_there_and_documented() -> None:
-    for name in tachyon.__all__:
-        value = getattr(tachyon, name)
-        if inspect.isclass(value) or callable(value):
-            assert value.__doc__, name
+    for module in (tachyon, tachyon.errors):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if inspect.isclass(value) or callable(value):
+                assert value.__doc__, name
 
 
 @pytest.mark.parametrize(
@@ -67,18 +68,18 @@ def test_everything_listed_is_there_and_documented() -> None:
         (tachyon.PeerClosedError, ConnectionError),
         (tachyon.BusClosedError, ValueError),
         (tachyon.TimedOutError, TimeoutError),
-        (tachyon.TooLargeError, ValueError),
-        (tachyon.InvalidArgumentError, ValueError),
-        (tachyon.AddressInUseError, OSError),
-        (tachyon.NotASocketError, FileExistsError),
+        (tachyon.errors.TooLargeError, ValueError),
+        (tachyon.errors.InvalidArgumentError, ValueError),
+        (tachyon.errors.AddressInUseError, OSError),
+        (tachyon.errors.NotASocketError, FileExistsError),
         (tachyon.NoListenerError, ConnectionRefusedError),
-        (tachyon.WrongKindError, ConnectionError),
-        (tachyon.VersionMismatchError, ConnectionError),
-        (tachyon.BusyError, RuntimeError),
-        (tachyon.ViewError, BufferError),
-        (tachyon.ReleasedError, RuntimeError),
-        (tachyon.WrongDirectionError, RuntimeError),
-        (tachyon.DuplicateError, ValueError),
+        (tachyon.errors.WrongKindError, ConnectionError),
+        (tachyon.errors.VersionMismatchError, ConnectionError),
+        (tachyon.errors.BusyError, RuntimeError),
+        (tachyon.errors.ViewError, BufferError),
+        (tachyon.errors.ReleasedError, RuntimeError),
+        (tachyon.errors.WrongDirectionError, RuntimeError),
+        (tachyon.errors.DuplicateError, ValueError),
         (tachyon.NoHandlerError, KeyError),
         (tachyon.HandlerError, RuntimeError),
     ],
@@ -100,7 +101,7 @@ def test_rpc_error_carries_its_parts() -> None:
 def test_error_payloads_decode() -> None:
     assert tachyon._decode_error(b"\x01\x94") == 404
     assert tachyon._decode_error(memoryview(b"\x00\x07and text")) == 7
-    with pytest.raises(tachyon.InvalidArgumentError, match="2 bytes"):
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="2 bytes"):
         tachyon._decode_error(b"\x01")
 
 

@@ -36,6 +36,7 @@ NAMES = sorted(
         *keyword.softkwlist,
         *dir(builtins),
         *dir(tachyon),
+        *dir(tachyon.errors),
         *dir(type),
         *dir(tachyon.Struct),
         *dir(tachyon.IntEnum),

@@ -99,7 +99,7 @@ def test_a_caller_comes_back_fit_for_the_next(serve: Callable[[], Peer], path: s
             first.set_polling_mode(1)
         with pool.caller() as again:
             assert again is first
-            with pytest.raises(tachyon.InvalidArgumentError, match="outstanding"):
+            with pytest.raises(tachyon.errors.InvalidArgumentError, match="outstanding"):
                 again.wait(forgotten)
             assert echo.call(again, b"clean") == b"clean"
             guard = again.wait(again.call(b"kept open", 1))
@@ -164,7 +164,7 @@ def test_close(serve: Callable[[], Peer], path: str) -> None:
 
 
 def test_wrong_arguments_and_no_listener(path: str) -> None:
-    with pytest.raises(tachyon.InvalidArgumentError):
+    with pytest.raises(tachyon.errors.InvalidArgumentError):
         Pool(path, 0)
     with Pool(path, timeout=0.05) as pool:
         for _ in range(2):

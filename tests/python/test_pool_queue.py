@@ -223,13 +223,13 @@ def test_a_coroutine_sends_the_bytes_at_the_time_of_its_call(path: str) -> None:
 @pytest.mark.usefixtures("server")
 def test_a_contract_is_compared_once_for_each_connection(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     comparisons: list[object] = []
-    compare = tachyon._calls.Line._agree
+    compare = tachyon._calls.LoopConnection._agree
 
     def counted(line: object, *args: object) -> object:
         comparisons.append(line)
         return compare(line, *args)
 
-    monkeypatch.setattr("tachyon._calls.Line._agree", counted)
+    monkeypatch.setattr("tachyon._calls.LoopConnection._agree", counted)
 
     async def call() -> None:
         for number in range(5):

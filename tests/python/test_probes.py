@@ -47,7 +47,7 @@ def test_a_callee_without_its_dispatcher_explains_how_to_pass_it(service: Callab
     described = tachyon_command("describe", path)
     assert described.returncode == 1
     assert described.stderr.count("\n") == 1
-    assert "pass the dispatcher to `RpcBus.listen`, or serve with `RpcServer`" in described.stderr
+    assert "pass its dispatcher to `RpcBus.listen`, or serve with `RpcServer`" in described.stderr
     shouts(path)
     callee.join()
 
@@ -56,14 +56,14 @@ def test_a_call_says_first_that_it_takes_the_place(service: Callable[..., Peer],
     callee = service("shout", "bus")
     called = tachyon_command("call", path, "shout", '"hello"')
     assert (called.returncode, json.loads(called.stdout)) == (0, "HELLO")
-    assert called.stderr == f"tachyon: the callee at {path} takes one caller: it ends after this call\n"
+    assert called.stderr == f"tachyon: the callee at {path} takes one caller, and ends after this call\n"
     callee.join()
 
 
 def test_many_probes_at_once_leave_the_place(service: Callable[..., Peer], path: str) -> None:
     callee = service("shout", "bus", described=True)
     for _ in range(300):
-        with pytest.raises(tachyon.OnePeerError, match="RpcServer") as found:
+        with pytest.raises(tachyon.errors.OnePeerError, match="RpcServer") as found:
             tachyon.RpcBus.connect(path, probe=True)
         assert found.value.description is not None
         (endpoint,) = json.loads(found.value.description)["endpoints"]
@@ -84,7 +84,7 @@ def test_a_server_takes_a_probe_as_a_caller(service: Callable[..., Peer], path: 
 
 def test_a_probe_of_a_bus_is_an_error(peer: Callable[[str], Peer], path: str) -> None:
     listener = peer("with tachyon.Bus.listen(path, 4096) as bus:\n    print(bus.recv().data)\n")
-    with pytest.raises(tachyon.WrongKindError):
+    with pytest.raises(tachyon.errors.WrongKindError):
         tachyon.RpcBus.connect(path, probe=True)
     with tachyon.Bus.connect(path) as bus:
         bus.send(b"right")

@@ -72,7 +72,7 @@ def test_the_next_call_connects(serve: Callable[[], Peer], path: str, orderly: b
                 with bus.wait(call, timeout=5) as reply:
                     assert bytes(reply) != pid(server)
             assert descriptors() == before
-        with pytest.raises(tachyon.WrongDirectionError):
+        with pytest.raises(tachyon.errors.WrongDirectionError):
             bus.serve()
 
 

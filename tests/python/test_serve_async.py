@@ -224,7 +224,7 @@ def test_coroutine_functions_are_for_loops_only(path: str) -> None:
 
     # The endpoint is still the coroutine function.
     assert asyncio.run(later(b"here")) == b"here"
-    with tachyon.RpcServer(path) as server, pytest.raises(tachyon.InvalidArgumentError, match="serve_async"):
+    with tachyon.RpcServer(path) as server, pytest.raises(tachyon.errors.InvalidArgumentError, match="serve_async"):
         dispatcher.serve_forever(server)
 
     async def wrong() -> None:
@@ -232,7 +232,7 @@ def test_coroutine_functions_are_for_loops_only(path: str) -> None:
             await dispatcher.serve_async(path)  # type: ignore[arg-type]
         with pytest.raises(tachyon.BusClosedError):
             await dispatcher.serve_async(server)
-        with pytest.raises(tachyon.InvalidArgumentError):
+        with pytest.raises(tachyon.errors.InvalidArgumentError):
             await dispatcher.serve_async(server, concurrency=0)
 
     asyncio.run(wrong())

@@ -141,11 +141,11 @@ def test_ring_sizes_that_a_caller_asks_for(serve: Callable[..., Peer], path: str
     with RpcBus.connect(path) as small, RpcBus.connect(path, ring_sizes=(1 << 20, 1 << 20)) as large:
         payload = os.urandom(1 << 19)
         assert echo.call(large, payload, timeout=10) == payload
-        with pytest.raises(tachyon.TooLargeError):
+        with pytest.raises(tachyon.errors.TooLargeError):
             echo.call(small, payload)
         for sizes, error, words in (
-            ((1 << 21, 4096), tachyon.HandshakeError, "1048576"),
-            ((5000, 4096), tachyon.InvalidArgumentError, "power of two"),
+            ((1 << 21, 4096), tachyon.errors.HandshakeError, "1048576"),
+            ((5000, 4096), tachyon.errors.InvalidArgumentError, "power of two"),
         ):
             with pytest.raises(error, match=words):
                 RpcBus.connect(path, ring_sizes=sizes)
@@ -276,7 +276,7 @@ def test_a_server_in_a_thread(path: str, caplog: pytest.LogCaptureFixture) -> No
                 echo.call(bus, b"", timeout=5)
             assert server.callers == 1
             for serve in (dispatcher.serve_forever, RpcDispatcher().serve_forever):
-                with pytest.raises(tachyon.BusyError):
+                with pytest.raises(tachyon.errors.BusyError):
                     serve(server)
         started = time.monotonic()
     # The end of the block has stopped the server and waited until its path is free.
@@ -299,7 +299,7 @@ def test_a_server_in_a_thread(path: str, caplog: pytest.LogCaptureFixture) -> No
 
 def test_a_server_that_never_served(path: str) -> None:
     server = RpcServer(path)
-    with pytest.raises(tachyon.AddressInUseError):
+    with pytest.raises(tachyon.errors.AddressInUseError):
         RpcServer(path)
     server.close()
     assert not Path(path).exists()
@@ -315,10 +315,10 @@ def test_a_server_that_never_served(path: str) -> None:
 
 def test_arguments(path: str) -> None:
     for options in ({"forward": 5000}, {"max_callers": 0}, {"handshake_timeout": -1.0}, {"stop_timeout": float("nan")}):
-        with pytest.raises(tachyon.InvalidArgumentError):
+        with pytest.raises(tachyon.errors.InvalidArgumentError):
             RpcServer(path, **options)
     with RpcServer(path) as server:
-        with pytest.raises(tachyon.InvalidArgumentError):
+        with pytest.raises(tachyon.errors.InvalidArgumentError):
             RpcDispatcher().serve_forever(server, workers=0)
         with pytest.raises(TypeError, match="RpcServer"):
             RpcDispatcher().serve_forever(path)  # type: ignore[arg-type]
@@ -329,7 +329,7 @@ def test_arguments(path: str) -> None:
 def test_a_bus_has_one_worker(peer: Callable[..., Peer], path: str) -> None:
     peer("bus = tachyon.RpcBus.connect(path); bus.call(b'', 1); sys.stdin.readline()")
     with RpcBus.listen(path, 4096, 4096) as bus:
-        with pytest.raises(tachyon.InvalidArgumentError):
+        with pytest.raises(tachyon.errors.InvalidArgumentError):
             RpcDispatcher().serve_forever(bus, workers=2)
 
         dispatcher = RpcDispatcher()

@@ -106,7 +106,7 @@ def test_a_handler_that_uses_the_bus_it_interrupts(peer: Callable[[str], Peer], 
         def meddle(signum, frame):
             try:
                 bus.recv()
-            except tachyon.BusyError as error:
+            except tachyon.errors.BusyError as error:
                 print("busy", flush=True)
 
         signal.signal(signal.SIGUSR1, meddle)

@@ -68,7 +68,7 @@ def picture(folder: Path) -> list[tuple[str, int, int, str]]:
 def test_a_file_that_is_no_socket_stays(path: str, listener: str, foreign: str) -> None:
     FOREIGN[foreign](Path(path))
     before = picture(Path(path).parent)
-    with pytest.raises(tachyon.NotASocketError) as caught:
+    with pytest.raises(tachyon.errors.NotASocketError) as caught:
         listen(listener, path)
     assert isinstance(caught.value, FileExistsError)
     assert picture(Path(path).parent) == before
@@ -79,7 +79,7 @@ def test_connecting_to_a_file_that_is_no_socket(path: str, foreign: str) -> None
     FOREIGN[foreign](Path(path))
     before = picture(Path(path).parent)
     dead = "socket" in foreign or "nothing" in foreign
-    with pytest.raises(tachyon.NoListenerError if dead else tachyon.NotASocketError):
+    with pytest.raises(tachyon.NoListenerError if dead else tachyon.errors.NotASocketError):
         Bus.connect(path, timeout=0)
     assert picture(Path(path).parent) == before
 
@@ -141,7 +141,7 @@ RACER = """
         try:
             server = tachyon.RpcServer(path)
             print("won", flush=True)
-        except tachyon.AddressInUseError:
+        except tachyon.errors.AddressInUseError:
             server = None
             print("in use", flush=True)
         sys.stdin.readline()
@@ -193,7 +193,7 @@ def test_of_many_threads_exactly_one_listens(path: str) -> None:
         for thread in threads:
             thread.join()
         assert len(won) == 1
-        assert refused == [tachyon.AddressInUseError] * 3
+        assert refused == [tachyon.errors.AddressInUseError] * 3
         assert os.path.lexists(path)
         won[0].close()
         assert not os.path.lexists(path)

@@ -195,14 +195,14 @@ def test_cloudpickle_carries_classes_of_main_to_another_process(service: Callabl
 def test_incomplete_classes_are_refused() -> None:
     bare = type(tachyon.Struct)("Bare", (tachyon.Struct,), {})
     assert not hasattr(bare, "__layout__")
-    with pytest.raises(TypeError, match="a Struct has fields"):
+    with pytest.raises(TypeError, match="Struct has no fields"):
         bare()
     with pytest.raises(TypeError, match="parameter `x` of f: Bare cannot travel"):
 
         @tachyon_rpc(1)
         def f(x: bare) -> None: ...  # type: ignore[valid-type]
 
-    with pytest.raises(TypeError, match="Silent does not say which number stands for it"):
+    with pytest.raises(TypeError, match="Silent has no number type"):
         tachyon.IntEnum("Silent", {"A": 1})
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import tachyon
-from tachyon import Array, BadRequestError, ReleasedError
+from tachyon import Array, BadRequestError
+from tachyon.errors import ReleasedError
 
 
 class Side(tachyon.IntEnum, repr="i8"):
@@ -121,7 +122,7 @@ def test_constructors_name_missing_and_unknown_fields() -> None:
         Level(price=1.0, size=1, _pad=b"1234")
     with pytest.raises(AttributeError, match="prize"):
         Level(price=1.0, size=1).prize = 2  # type: ignore[attr-defined]
-    with pytest.raises(TypeError, match="a Struct has fields"):
+    with pytest.raises(TypeError, match="Struct has no fields"):
         tachyon.Struct()
 
 
@@ -167,7 +168,7 @@ def test_structs_are_not_extended_and_padding_is_named_so() -> None:
 
 
 def test_enums_say_how_they_travel() -> None:
-    with pytest.raises(TypeError, match="does not say which number"):
+    with pytest.raises(TypeError, match="has no number type"):
 
         class Silent(tachyon.IntEnum):
             A = 1
@@ -227,9 +228,9 @@ def test_numpy_sees_the_same_memory() -> None:
 
 def test_a_view_ends_with_its_memory() -> None:
     memory = memoryview(bytearray(order()))
-    from tachyon._struct import _lend  # noqa: PLC0415
+    from tachyon._struct import _view  # noqa: PLC0415
 
-    found = _lend(Order, memory, 0, Order.__layout__.plan.size)
+    found = _view(Order, memory, 0, Order.__layout__.plan.size)
     nested, levels = found.best, found.levels
     memory.release()
     for look in (

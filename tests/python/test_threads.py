@@ -42,7 +42,7 @@ def test_a_second_receiver_is_refused_at_once(peer: Callable[[str], Peer], path:
         thread, outcome = waiting(bus.recv)
         for operation in (bus.recv, bus.recv_zero_copy, bus.drain_batch, lambda: next(bus)):
             started = time.monotonic()
-            with pytest.raises(tachyon.BusyError, match="thread"):
+            with pytest.raises(tachyon.errors.BusyError, match="thread"):
                 operation()
             assert time.monotonic() - started < 5
         sender.tell("now")
@@ -96,7 +96,7 @@ def test_a_second_caller_is_refused(peer: Callable[[str], Peer], path: str) -> N
     with tachyon.RpcBus.connect(path) as bus:
         thread, outcome = waiting(lambda: endpoint.call(bus, b""))
         for operation in (lambda: endpoint.call(bus, b""), lambda: bus.call(b"", 1), lambda: bus.wait(1)):
-            with pytest.raises(tachyon.BusyError):
+            with pytest.raises(tachyon.errors.BusyError):
                 operation()
         callee.tell("now")
         thread.join(10)
@@ -112,11 +112,11 @@ def test_a_dispatcher_serves_in_one_thread(peer: Callable[[str], Peer], path: st
     dispatcher = tachyon.RpcDispatcher()
     bus = tachyon.RpcBus.listen(path, 4096, 4096)
     thread, outcome = waiting(lambda: dispatcher.serve_forever(bus))
-    with pytest.raises(tachyon.BusyError, match="dispatcher"):
+    with pytest.raises(tachyon.errors.BusyError, match="dispatcher"):
         dispatcher.serve_once(bus)
-    with pytest.raises(tachyon.BusyError):
+    with pytest.raises(tachyon.errors.BusyError):
         tachyon.RpcDispatcher().serve_once(bus)
-    with pytest.raises(tachyon.BusyError):
+    with pytest.raises(tachyon.errors.BusyError):
         bus.reply(1, b"", 1)
     bus.close()
     thread.join(10)

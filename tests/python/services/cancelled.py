@@ -67,7 +67,7 @@ async def stop() -> None:
     asyncio.get_running_loop().add_reader(sys.stdin, lambda: serving.server.stop())  # noqa: PLW0108
     try:
         await serve()
-    except tachyon.HandlersLeftError as error:
+    except tachyon.errors.HandlersLeftError as error:
         print("left", error.count, flush=True)
         os._exit(0)
 

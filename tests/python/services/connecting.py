@@ -10,6 +10,6 @@ if __name__ == "__main__":
     began = time.monotonic()
     try:
         tachyon.RpcBus.connect(serving.path(), **serving.options())
-    except tachyon.HandshakeError as error:
+    except tachyon.errors.HandshakeError as error:
         print(error)
     print(time.monotonic() - began)

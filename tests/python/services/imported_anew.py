@@ -81,6 +81,6 @@ if __name__ == "__main__":
     for _ in range(3):
         import_anew()
         expect(tachyon.TimedOutError, listen)
-        expect(tachyon.InvalidArgumentError, tachyon.Bus.listen, "/tmp/never", 3)
+        expect(tachyon.errors.InvalidArgumentError, tachyon.Bus.listen, "/tmp/never", 3)
         call_and_serve()
     print("done")

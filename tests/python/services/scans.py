@@ -113,7 +113,7 @@ def remember() -> list[str]:
     for attempt in (lambda: lent.points[0], lent.copy, lambda: bytes(lent)):
         try:
             attempt()
-        except tachyon.ReleasedError as error:
+        except tachyon.errors.ReleasedError as error:
             said.append(type(error).__name__)
     return said
 

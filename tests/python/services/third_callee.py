@@ -14,7 +14,7 @@ def main(path: str) -> None:
                 bus.reply(request.correlation_id, b"third time", 1)
                 try:
                     bus.serve()
-                except (tachyon.PeerClosedError, tachyon.BusyError):
+                except (tachyon.PeerClosedError, tachyon.errors.BusyError):
                     time.sleep(0.2)
     with tachyon.RpcBus.listen(path, 4096, 4096) as bus, bus.serve():
         pass
