@@ -73,7 +73,7 @@ fn what_is_no_request_never_reaches_the_handler() {
     for (msg_type, payload, text) in [
         (2, &[0; 7][..], "7 bytes came, and PriceRequest has 16"),
         (2, &[0; 17][..], "17 bytes came, and PriceRequest has 16"),
-        (4, &[0; 9][..], "the request: 9 bytes came, which is no multiple of the 8 of f64"),
+        (4, &[0; 9][..], "the request: 9 bytes came, which is no multiple of the 8 bytes of f64"),
         (5, &[0; 1][..], "1 bytes came where none are expected"),
         // It takes and gives nothing, so its caller gets no words.
         (6, &[0; 1][..], ""),

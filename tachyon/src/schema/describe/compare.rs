@@ -1,4 +1,4 @@
-//! Whether two sides mean the same by what they exchange.
+//! The comparison of an endpoint's contract on two sides.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -16,21 +16,21 @@ use crate::schema::payload::Primitive;
 #[cfg(test)]
 mod tests;
 
-/// A difference between this side and the callee.
+/// The first difference between the contracts of an endpoint on this side and at the callee.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{difference}")]
 #[non_exhaustive]
 pub struct Mismatch {
     /// The endpoint's name on this side.
     pub endpoint: String,
-    /// The first difference, in a sentence that names the endpoint, the place and both sides' view of it.
+    /// The difference in a sentence, with the endpoint, the place, and the types of both sides.
     pub difference: String,
 }
 
 type Compared = Result<(), String>;
 
-/// Compares an endpoint of this side with the callee's of the same number. Names of endpoints and types are not
-/// compared: they are each side's own affair.
+/// Compares an endpoint of this side with the callee's endpoint of the same number. Names of endpoints and types are
+/// not compared: each side chooses its own.
 pub(super) fn compare(here: &EndpointDescription, there: &EndpointDescription) -> Result<(), Mismatch> {
     let mut comparison = Comparison { endpoint: &here.name, agreed: HashSet::new() };
     comparison
@@ -43,7 +43,7 @@ pub(super) fn compare(here: &EndpointDescription, there: &EndpointDescription) -
 /// The comparison of one endpoint.
 struct Comparison<'a> {
     endpoint: &'a str,
-    /// Addresses of the payloads that agree: each pair is compared once, however often it is shared.
+    /// Addresses of the payloads that agree. A shared pair is compared once.
     agreed: HashSet<(*const (), *const ())>,
 }
 
@@ -57,11 +57,11 @@ impl Comparison<'_> {
         use FormDescription::{Bytes, Empty, Fields, Value};
         let verb = if what == "request" { "takes" } else { "gives" };
         match (here, there) {
-            // A side that declares bytes checks them by itself.
+            // A side that declares bytes checks the bytes by itself.
             (Bytes, _) | (_, Bytes) | (Empty, Empty) => Ok(()),
             (Value(TypeDescription::Array { of: here, .. }), Value(TypeDescription::List(there)))
             | (Value(TypeDescription::List(here)), Value(TypeDescription::Array { of: there, .. })) => {
-                // An array is a list of a length that one side promises; the receiver checks the length.
+                // An array travels as a list of its length, and the receiver checks the length.
                 self.types(here, there, &|| format!("each element of the {what}"))
             }
             (Value(here), Value(there)) => self.types(here, there, &|| format!("the {what}")),
@@ -76,7 +76,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Errors that one side alone declares arrive at the other as errors without a type.
+    /// Compares the errors that both sides declare. An error that one side declares arrives at the other side untyped.
     fn errors(&mut self, here: &[HeadDescription], there: &[HeadDescription]) -> Compared {
         for error in here {
             if let Some(other) = counterpart(there, &error.name, |other| &other.name) {
@@ -86,7 +86,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Fields by position: those that both have are the same, and those that one side has more may be absent.
+    /// Compares fields by position. Further fields of one side must be optional or have a default.
     fn heads(&mut self, here: &HeadDescription, there: &HeadDescription, owner: &Owner<'_>) -> Compared {
         for (at, (field, other)) in here.fields.iter().zip(&there.fields).enumerate() {
             if !is_one_name(&field.name, &other.name) {
@@ -103,23 +103,23 @@ impl Comparison<'_> {
                 .iter()
                 .skip(common)
                 .find(|field| !may_be_absent(field))
-                .map(|field| (field.name.clone(), spelt(field)))
+                .map(|field| (field.name.clone(), optional(field)))
         };
         if let Some((name, advice)) = surplus(&here.fields) {
             let place = owner.place(&name, self.endpoint);
-            let sentence = format!("{place} is missing at the callee, and is not optional here: make it `{advice}`");
+            let sentence = format!("{place} is missing at the callee, and is not optional here: make it {advice}");
             return self.about(owner, &sentence);
         }
         if let Some((name, advice)) = surplus(&there.fields) {
             let place = owner.place(&name, self.endpoint);
             let sentence =
-                format!("{place} is missing here, and is not optional at the callee: make it `{advice}` there");
+                format!("{place} is missing here, and is not optional at the callee: make it {advice} there");
             return self.about(owner, &sentence);
         }
         Ok(())
     }
 
-    /// A sentence about a field, which names the endpoint if the field is an argument.
+    /// A sentence about a field. The sentence about an argument names the endpoint already.
     fn about(&self, owner: &Owner<'_>, sentence: &str) -> Compared {
         match owner {
             Owner::Arguments => Err(sentence.to_owned()),
@@ -129,7 +129,7 @@ impl Comparison<'_> {
 
     fn field(&mut self, here: &FieldDescription, there: &FieldDescription, owner: &Owner<'_>) -> Compared {
         let (ours, theirs) = (&here.value_type, &there.value_type);
-        // Numbers of one size that differ in kind are told with their offset too.
+        // The sentence about numbers of one size and two kinds has their offsets, too.
         let is_number = |value_type: &TypeDescription| matches!(value_type, TypeDescription::Primitive(_));
         let is_other_number = match (ours, theirs) {
             (TypeDescription::Primitive(ours), TypeDescription::Primitive(theirs)) => ours != theirs,
@@ -146,7 +146,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// `place` names what has these types, such as "field `gain` of `Scan`".
+    /// Compares two types. `place` is the place of the types, such as "field `gain` of Scan".
     fn types(&mut self, here: &TypeDescription, there: &TypeDescription, place: &dyn Fn() -> String) -> Compared {
         use TypeDescription::{Array, Enum, List, Option, Primitive, Struct, Text, Variable};
         let is_equal = match (here, there) {
@@ -171,7 +171,7 @@ impl Comparison<'_> {
         if is_equal {
             return Ok(());
         }
-        // Two payloads that differ in this alone may well have one name.
+        // A fixed and a variable payload may have the same name.
         let shown = |one: &TypeDescription, other: &TypeDescription| match (one, other) {
             (Struct(one), Variable(_)) => format!("a fixed payload {}", one.name),
             (Variable(one), Struct(_)) => format!("a payload {} with a head", one.name),
@@ -268,23 +268,23 @@ impl Owner<'_> {
     }
 }
 
-/// Whether two names are one: but for a `_` that a language puts after its keywords, and for characters that a
-/// language writes in another way. Rust's identifiers have the Unicode form NFC, Python's NFKC.
+/// Whether two names are the same. A `_` at the end does not count: a language puts it after its keywords. The Unicode
+/// form does not count: Rust's identifiers have the form NFC, Python's NFKC.
 fn is_one_name(one: &str, other: &str) -> bool {
     normal(plain(one)) == normal(plain(other))
 }
 
-/// A name in the form that all languages agree on.
+/// A name in the Unicode form NFKC.
 pub(super) fn normal(name: &str) -> Cow<'_, str> {
     if name.is_ascii() { Cow::Borrowed(name) } else { Cow::Owned(name.nfkc().collect()) }
 }
 
-/// A name without the `_` that a language puts after one of its keywords.
+/// A name without the `_` that a language puts after its keywords.
 fn plain(name: &str) -> &str {
     name.strip_suffix('_').unwrap_or(name)
 }
 
-/// The one of `theirs` that has a name, or else one that only a trailing `_` tells apart. So `a` beside `a_` agrees with
+/// The item of `theirs` with this name, or else with this name but for a trailing `_`. So `a` beside `a_` agrees with
 /// itself.
 fn counterpart<'a, T>(theirs: &'a [T], name: &str, name_of: impl Fn(&T) -> &str) -> Option<&'a T> {
     theirs
@@ -305,7 +305,7 @@ fn form(form: &FormDescription) -> String {
     }
 }
 
-/// The length of what is an array of bytes under one of its names.
+/// The length of an array of bytes, under any of its names.
 fn byte_array(description: &TypeDescription) -> Option<usize> {
     match description {
         TypeDescription::Bytes { len } | TypeDescription::Str { len } => Some(*len),
@@ -327,8 +327,8 @@ fn may_be_absent(field: &FieldDescription) -> bool {
     field.default || matches!(field.value_type, TypeDescription::Option(_))
 }
 
-/// The type of a field that may be absent, as Rust writes it.
-fn spelt(field: &FieldDescription) -> String {
+/// Advice to make a field optional, in both languages.
+fn optional(field: &FieldDescription) -> String {
     fn owned(value_type: &TypeDescription) -> String {
         match value_type {
             TypeDescription::Text => "String".to_owned(),
@@ -336,5 +336,5 @@ fn spelt(field: &FieldDescription) -> String {
             _ => value_type.name(),
         }
     }
-    format!("Option<{}>", owned(&field.value_type))
+    format!("optional (`Option<{}>`, in Python `... | None`)", owned(&field.value_type))
 }

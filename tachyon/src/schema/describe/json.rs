@@ -1,7 +1,7 @@
-//! The JSON of a description: reading it from anywhere, writing it.
+//! The JSON of a description. The reader accepts JSON from any source.
 //!
-//! Types stand in a list, each once, and refer to earlier ones by their index. In memory a reference is a shared type,
-//! so a short JSON never becomes a large tree, and has no cycle.
+//! The JSON has a list of types. A type refers to earlier types by their index, and becomes a shared type in memory. So
+//! a short JSON never becomes a large tree, and types have no cycles.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,23 +21,23 @@ use crate::schema::payload::Primitive;
 #[cfg(test)]
 mod tests;
 
-/// The version of the JSON that this library writes. It reads this one, the one before, and no later one.
+/// The version of the JSON that this library writes, and the latest that it reads.
 const SCHEMA: u32 = 2;
 
-/// Deepest nesting of a description's JSON: the deepest type, written without references, and what is around it.
-const DEEPEST_JSON: usize = 80;
+/// Deepest nesting of a description's JSON: the deepest type, written without references, and the objects around it.
+const MAX_JSON_DEPTH: usize = 80;
 
-/// Deepest nesting of types: payloads, lists, options and arrays in one another. A program's own types nest to 16.
-const DEEPEST: usize = 64;
+/// Deepest nesting of types: payloads, lists, options and arrays. The types of a program nest at most 16 deep.
+const MAX_DEPTH: usize = 64;
 
-/// Longest name of an endpoint, a type, a field, a variant or an error, in bytes: texts repeat names.
-const LONGEST_NAME: usize = 256;
+/// Longest name of an endpoint, a type, a field, a variant or an error, in bytes. Error texts repeat names.
+const MAX_NAME_LEN: usize = 256;
 
 /// Longest fixed value, in bytes: no message is longer.
-const LONGEST: usize = u32::MAX as usize;
+const MAX_FIXED_LEN: usize = u32::MAX as usize;
 
 /// Longest head, in bytes.
-const LONGEST_HEAD: usize = 4096;
+const MAX_HEAD_LEN: usize = 4096;
 
 /// Bytes before the first field of a head.
 const HEAD_LEN: usize = 4;
@@ -65,7 +65,7 @@ pub(super) struct EndpointJson {
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 struct FormJson {
     form: String,
-    /// Schema 1 calls it `layout`.
+    /// `layout` in schema 1.
     #[serde(rename = "type", alias = "layout", default, skip_serializing_if = "Option::is_none")]
     value_type: Option<TypeJson>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,7 +97,7 @@ pub(crate) struct FieldJson {
     default: bool,
 }
 
-/// A type as it stands in JSON.
+/// A type in JSON.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum TypeJson {
     Primitive(Primitive),
@@ -116,11 +116,11 @@ pub(crate) enum TypeJson {
     Option(Box<TypeJson>),
     Ref(usize),
     Named(Box<NamedJson>),
-    /// Of a later version.
+    /// A type of a later version.
     Unknown(Box<str>),
 }
 
-/// A type with a name, of which a description has one entry.
+/// A type with a name. A description has one entry for each.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum NamedJson {
@@ -149,7 +149,7 @@ pub(crate) enum Extent {
     Variable { head: usize },
 }
 
-/// All members that an object that is a type can have.
+/// The members of all types that are objects in JSON.
 #[derive(Deserialize)]
 struct ObjectJson {
     kind: Option<Box<str>>,
@@ -274,7 +274,7 @@ impl Serialize for TypeJson {
     }
 }
 
-/// JSON numbers from the least `i64` to the greatest `u64`, which serde has no one type for that works everywhere.
+/// JSON numbers from `i64::MIN` to `u64::MAX`: serde has no type for this range that every format supports.
 pub(super) mod whole_number {
     use serde::{Deserialize, Deserializer, Serializer, de, ser};
 
@@ -289,7 +289,7 @@ pub(super) mod whole_number {
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
         let number = serde_json::Number::deserialize(deserializer)?;
-        number.as_i128().ok_or_else(|| de::Error::custom("a variant's value is a whole number"))
+        number.as_i128().ok_or_else(|| de::Error::custom("the value of a variant must be a whole number"))
     }
 }
 
@@ -299,10 +299,10 @@ pub(super) fn read(json: &str) -> Result<Description, DescribeError> {
     struct Version {
         schema: u32,
     }
-    if is_deeper(json, DEEPEST_JSON) {
-        return Err(DescribeError::Nested { most: DEEPEST_JSON });
+    if exceeds_depth(json, MAX_JSON_DEPTH) {
+        return Err(DescribeError::Nested { most: MAX_JSON_DEPTH });
     }
-    // A later version may have members that this one cannot read, so its number comes first.
+    // The number is read first: a later version may have members that this version cannot read.
     let Version { schema } = serde_json::from_str(json).map_err(DescribeError::Json)?;
     if schema > SCHEMA {
         return Err(DescribeError::Schema { found: schema, known: SCHEMA });
@@ -317,8 +317,8 @@ pub(super) fn read(json: &str) -> Result<Description, DescribeError> {
     Ok(Description { endpoints: endpoints.collect::<Result<_, _>>()? })
 }
 
-/// Whether some JSON nests its objects and lists deeper than `most`. The answer means nothing for other texts.
-fn is_deeper(json: &str, most: usize) -> bool {
+/// Whether objects and lists of `json` nest deeper than `most`. The answer means nothing for a text that is not JSON.
+fn exceeds_depth(json: &str, most: usize) -> bool {
     let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
     for byte in json.bytes() {
         match byte {
@@ -338,7 +338,7 @@ fn is_deeper(json: &str, most: usize) -> bool {
     false
 }
 
-/// The types that references lead to, each with its depth.
+/// The types read so far, each with its depth.
 struct Reader {
     types: Vec<(TypeDescription, usize)>,
 }
@@ -394,7 +394,7 @@ impl Reader {
         })
     }
 
-    /// The type, and how deep it is.
+    /// The type and its depth.
     fn value_type(&self, json: TypeJson) -> Result<(TypeDescription, usize), DescribeError> {
         let (found, depth) = match json {
             TypeJson::Primitive(primitive) => (TypeDescription::Primitive(primitive), 0),
@@ -439,14 +439,14 @@ impl Reader {
             },
             TypeJson::Unknown(found) => return Err(DescribeError::Unknown { what: "type", found: found.into() }),
         };
-        if found.size() > LONGEST {
-            return Err(DescribeError::TooLong { what: found.name(), len: found.size(), most: LONGEST });
+        if found.size() > MAX_FIXED_LEN {
+            return Err(DescribeError::TooLong { what: found.name(), len: found.size(), most: MAX_FIXED_LEN });
         }
         let depth = depth + 1;
-        if depth > DEEPEST { Err(DescribeError::Nested { most: DEEPEST }) } else { Ok((found, depth)) }
+        if depth > MAX_DEPTH { Err(DescribeError::Nested { most: MAX_DEPTH }) } else { Ok((found, depth)) }
     }
 
-    /// The type of a value that lies in a part of its own, where an option has no way to be absent.
+    /// The type of a value in a list or an option. Such a value is no option: it cannot be absent.
     fn part(&self, json: TypeJson) -> Result<(TypeDescription, usize), DescribeError> {
         match self.value_type(json)? {
             (TypeDescription::Option(of), _) => {
@@ -473,7 +473,7 @@ impl Reader {
         Ok((TypeDescription::Struct(Arc::new(StructDescription { name, doc, size, align, fields })), depth))
     }
 
-    /// Fields behind a head; all of them are where the rule for heads puts them.
+    /// A head. Each field must be at the offset that the rule for heads gives it.
     fn head(
         &self,
         name: String,
@@ -485,7 +485,7 @@ impl Reader {
         let (fields, depth) = self.fields(fields, place())?;
         let mut end = HEAD_LEN;
         for field in &fields {
-            // A type without bytes may have any alignment in a description, but none of 0.
+            // A description may give a type without bytes the alignment 0.
             let offset = end.next_multiple_of(field.value_type.align().max(1));
             if field.offset != offset {
                 return Err(invalid(format!(
@@ -496,9 +496,9 @@ impl Reader {
                 )));
             }
             end = offset.saturating_add(field.value_type.size());
-            if end > LONGEST_HEAD {
+            if end > MAX_HEAD_LEN {
                 let what = format!("the head of {}", place());
-                return Err(DescribeError::TooLong { what, len: end, most: LONGEST_HEAD });
+                return Err(DescribeError::TooLong { what, len: end, most: MAX_HEAD_LEN });
             }
         }
         if len != end {
@@ -530,14 +530,14 @@ fn checked_name(name: String) -> Result<String, DescribeError> {
 }
 
 fn check_name(name: &str) -> Result<(), DescribeError> {
-    if name.len() > LONGEST_NAME {
+    if name.len() > MAX_NAME_LEN {
         let what = format!("the name that begins with `{}`", name.chars().take(20).collect::<String>());
-        return Err(DescribeError::TooLong { what, len: name.len(), most: LONGEST_NAME });
+        return Err(DescribeError::TooLong { what, len: name.len(), most: MAX_NAME_LEN });
     }
     Ok(())
 }
 
-/// Names in one place, each of which stands there once.
+/// The names in one place, which must differ.
 #[derive(Default)]
 struct Names(HashSet<String>);
 
@@ -551,7 +551,7 @@ impl Names {
     }
 }
 
-/// The description as it is written.
+/// The description as JSON.
 pub(super) fn write(description: &Description) -> DescriptionJson {
     let mut writer = Writer::default();
     let endpoints = description.endpoints.iter().map(|endpoint| writer.endpoint(endpoint)).collect();
@@ -559,12 +559,12 @@ pub(super) fn write(description: &Description) -> DescriptionJson {
     DescriptionJson { schema: SCHEMA, types, endpoints }
 }
 
-/// Gives each type with a name an index: one and the same for equal types, whichever description they are from.
+/// Gives each type with a name an index. Equal types have the same index, also types of different descriptions.
 #[derive(Default)]
 pub(crate) struct Writer<'a> {
     types: Vec<NamedJson>,
     by_entry: HashMap<NamedJson, usize>,
-    /// Types that were met, by their addresses: those that are shared are looked at once.
+    /// The types so far by their addresses: a shared type is converted once.
     by_address: HashMap<*const (), usize>,
     described: core::marker::PhantomData<&'a Description>,
 }
@@ -614,7 +614,7 @@ impl<'a> Writer<'a> {
         fields.collect()
     }
 
-    /// The type as a field has it: types with a name are references.
+    /// The type of a field. A type with a name becomes a reference.
     pub(crate) fn reference(&mut self, value_type: &'a TypeDescription) -> TypeJson {
         match value_type {
             TypeDescription::Primitive(primitive) => TypeJson::Primitive(*primitive),

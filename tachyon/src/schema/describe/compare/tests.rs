@@ -7,14 +7,16 @@ use crate::schema::describe::Description;
 
 fn endpoint(request: &str) -> EndpointDescription {
     let json = format!(
-        r#"{{"schema": 1, "endpoints": [{{"msg_type": 2, "name": "price", "request": {request}, "reply": {{"form": "empty"}}}}]}}"#
+        r#"{{"schema": 1, "endpoints": [{{"msg_type": 2, "name": "price", "request": {request},
+            "reply": {{"form": "empty"}}}}]}}"#
     );
     Description::from_json(&json).unwrap().endpoints.remove(0)
 }
 
 fn of_struct(size: usize, fields: &str) -> String {
     format!(
-        r#"{{"form": "payload", "layout": {{"kind": "struct", "name": "PriceRequest", "size": {size}, "align": 8, "fields": [{fields}]}}}}"#
+        r#"{{"form": "payload", "layout": {{"kind": "struct", "name": "PriceRequest", "size": {size}, "align": 8,
+            "fields": [{fields}]}}}}"#
     )
 }
 
@@ -75,7 +77,8 @@ fn padding_and_names_of_byte_arrays_do_not_matter() {
 fn enums_agree_on_names_and_numbers() {
     let side = |variants: &str| {
         format!(
-            r#"{{"form": "payload", "layout": {{"kind": "enum", "name": "Side", "repr": "u8", "variants": [{variants}]}}}}"#
+            r#"{{"form": "payload", "layout": {{"kind": "enum", "name": "Side", "repr": "u8",
+                "variants": [{variants}]}}}}"#
         )
     };
     let (buy, sell) = (r#"{"name": "Buy", "value": 1}"#, r#"{"name": "Sell", "value": 2}"#);
@@ -91,7 +94,8 @@ fn names_that_only_a_trailing_underscore_tells_apart_are_two() {
         of_struct(
             16,
             &format!(
-                r#"{{"name": "{first}", "type": "i64", "offset": 0, "size": 8}}, {{"name": "{second}", "type": "f64", "offset": 8, "size": 8}}"#
+                r#"{{"name": "{first}", "type": "i64", "offset": 0, "size": 8}},
+                    {{"name": "{second}", "type": "f64", "offset": 8, "size": 8}}"#
             ),
         )
     };
@@ -103,14 +107,15 @@ fn names_that_only_a_trailing_underscore_tells_apart_are_two() {
     );
     let side = |variants: &str| {
         format!(
-            r#"{{"form": "payload", "layout": {{"kind": "enum", "name": "Side", "repr": "u8", "variants": [{variants}]}}}}"#
+            r#"{{"form": "payload", "layout": {{"kind": "enum", "name": "Side", "repr": "u8",
+                "variants": [{variants}]}}}}"#
         )
     };
     let both = side(r#"{"name": "Buy_", "value": 1}, {"name": "Buy", "value": 2}"#);
     agree(&both, &both);
 }
 
-/// An endpoint `filter` of schema 2, and the types that it may refer to.
+/// An endpoint `filter` in schema 2, which may refer to `types`.
 fn filter(types: &str, request: &str, reply: &str, raises: &str) -> EndpointDescription {
     let json = format!(
         r#"{{"schema": 2, "types": [{types}], "endpoints": [{{"msg_type": 4, "name": "filter",
@@ -123,7 +128,7 @@ const SCAN: &str = r#"{"kind": "struct", "name": "Scan", "head": 20, "fields": [
     {"name": "frame", "type": "str", "offset": 4}, {"name": "note", "type": {"option": "str"}, "offset": 12}]}"#;
 const EMPTY: &str = r#"{"form": "empty"}"#;
 
-/// An endpoint that takes these arguments, each a name and a type, behind a scan.
+/// An endpoint that takes a scan, then these arguments: name, type and size.
 fn takes(arguments: &[(&str, &str, usize)]) -> EndpointDescription {
     let mut fields = String::from(r#"{"name": "scan", "type": {"ref": 0}, "offset": 4}"#);
     let mut end = 12usize;
@@ -179,17 +184,19 @@ fn what_one_side_has_more_at_the_end_may_be_absent() {
     let needed = takes(&[gain, ("tags", r#"{"list": "str"}"#, 8)]);
     assert_eq!(
         difference(&needed, &old),
-        "argument `tags` of filter is missing at the callee, and is not optional here: make it `Option<Vec<String>>`"
+        "argument `tags` of filter is missing at the callee, and is not optional here: make it optional \
+         (`Option<Vec<String>>`, in Python `... | None`)"
     );
     assert_eq!(
         difference(&old, &needed),
-        "argument `tags` of filter is missing here, and is not optional at the callee: make it \
-         `Option<Vec<String>>` there"
+        "argument `tags` of filter is missing here, and is not optional at the callee: make it optional \
+         (`Option<Vec<String>>`, in Python `... | None`) there"
     );
-    // With a default the receiver has a value.
+    // The receiver has a value for a field with a default.
     let defaulted = |default| {
         let scan = format!(
-            r#"{{"kind": "struct", "name": "Scan", "head": 16, "fields": [{{"name": "gain", "type": "f64", "offset": 8{default}}}]}}"#
+            r#"{{"kind": "struct", "name": "Scan", "head": 16,
+                "fields": [{{"name": "gain", "type": "f64", "offset": 8{default}}}]}}"#
         );
         filter(&scan, r#"{"form": "value", "type": {"ref": 0}}"#, EMPTY, "")
     };
@@ -203,7 +210,8 @@ fn what_one_side_has_more_at_the_end_may_be_absent() {
     empty.agree_with(&defaulted(r#", "default": true"#)).unwrap();
     assert_eq!(
         difference(&defaulted(""), &empty),
-        "filter: field `gain` of Scan is missing at the callee, and is not optional here: make it `Option<f64>`"
+        "filter: field `gain` of Scan is missing at the callee, and is not optional here: make it optional \
+         (`Option<f64>`, in Python `... | None`)"
     );
 }
 
@@ -255,7 +263,8 @@ fn errors_of_one_name_have_one_set_of_fields() {
     let raises = |errors: &str| filter("", EMPTY, EMPTY, errors);
     let no_sensor = |value_type: &str, size: usize| {
         format!(
-            r#"{{"name": "NoSensor", "head": {}, "fields": [{{"name": "sensor", "type": {value_type}, "offset": 4}}]}}"#,
+            r#"{{"name": "NoSensor", "head": {},
+                "fields": [{{"name": "sensor", "type": {value_type}, "offset": 4}}]}}"#,
             size + 4
         )
     };
@@ -271,11 +280,12 @@ fn errors_of_one_name_have_one_set_of_fields() {
     );
     assert_eq!(
         difference(&here, &raises(r#"{"name": "NoSensor"}"#)),
-        "filter: field `sensor` of NoSensor is missing at the callee, and is not optional here: make it `Option<u32>`"
+        "filter: field `sensor` of NoSensor is missing at the callee, and is not optional here: make it optional \
+         (`Option<u32>`, in Python `... | None`)"
     );
 }
 
-/// Python writes identifiers in NFKC, where the micro sign is a letter mu; Rust in NFC, where it is itself.
+/// In Python's form NFKC the micro sign is the letter mu; in Rust's form NFC it stays the micro sign.
 #[test]
 fn names_are_compared_in_one_unicode_form() {
     let named = |name: &str| takes(&[(name, r#""u8""#, 1)]);

@@ -137,7 +137,7 @@ fn schema_1_is_read_and_written_as_2() {
     assert!(description.to_json().starts_with(r#"{"schema":2,"types":[{"kind":"struct","name":"P","#));
 }
 
-/// A description of one endpoint whose request has a type.
+/// A description of one endpoint whose request is a `value_type`.
 fn of(types: &str, value_type: &str) -> String {
     format!(
         r#"{{"schema": 2, "types": [{types}], "endpoints": [{{"msg_type": 1, "name": "e",
@@ -170,7 +170,8 @@ fn references_lead_backwards_only() {
 fn contradictions_are_named() {
     let scan = |head, offset| {
         format!(
-            r#"{{"kind": "struct", "name": "S", "head": {head}, "fields": [{{"name": "a", "type": "u64", "offset": {offset}}}]}}"#
+            r#"{{"kind": "struct", "name": "S", "head": {head},
+                "fields": [{{"name": "a", "type": "u64", "offset": {offset}}}]}}"#
         )
     };
     for (types, value_type, expected) in [
@@ -186,13 +187,15 @@ fn contradictions_are_named() {
         ("", r#"{"kind": "array", "of": "u64", "len": 1073741824}"#, "is 8589934592 bytes long, and the most is"),
         ("", r#"{"kind": "bytes", "len": 18446744073709551615}"#, "bytes long, and the most is 4294967295"),
         (
-            r#"{"kind": "struct", "name": "S", "size": 8, "align": 4, "fields": [{"name": "a", "type": "str", "offset": 0}]}"#,
+            r#"{"kind": "struct", "name": "S", "size": 8, "align": 4,
+                "fields": [{"name": "a", "type": "str", "offset": 0}]}"#,
             "\"u8\"",
             "field `a` of S is not fixed, and S has no head",
         ),
         (r#"{"kind": "struct", "name": "S", "size": 8, "align": 3, "fields": []}"#, "\"u8\"", "aligned to 3"),
         (
-            r#"{"kind": "struct", "name": "S", "head": 8004, "fields": [{"name": "a", "type": {"kind": "bytes", "len": 8000}, "offset": 4}]}"#,
+            r#"{"kind": "struct", "name": "S", "head": 8004,
+                "fields": [{"name": "a", "type": {"kind": "bytes", "len": 8000}, "offset": 4}]}"#,
             "\"u8\"",
             "the head of S is 8004 bytes long, and the most is 4096",
         ),
@@ -223,7 +226,7 @@ fn contradictions_are_named() {
         assert!(read(&twice).unwrap_err().to_string().ends_with("twice"), "{twice}");
     }
     let long = FILTER_JSON.replace("taken_at", &"x".repeat(300));
-    assert!(matches!(read(&long), Err(DescribeError::TooLong { len: 300, most: LONGEST_NAME, .. })));
+    assert!(matches!(read(&long), Err(DescribeError::TooLong { len: 300, most: MAX_NAME_LEN, .. })));
 }
 
 #[test]
@@ -243,13 +246,13 @@ fn nested(arrays: usize, doc: &str) -> String {
 fn deep_nesting_is_refused() {
     let deep = read(&nested(60, "a } text [ with \\\" brackets {{{{")).unwrap();
     assert_eq!(read(&deep.to_json()).unwrap(), deep);
-    for (json, most) in [(nested(100, &"long".repeat(1000)), DEEPEST_JSON), (nested(65, ""), DEEPEST)] {
+    for (json, most) in [(nested(100, &"long".repeat(1000)), MAX_JSON_DEPTH), (nested(65, ""), MAX_DEPTH)] {
         let error = read(&json).unwrap_err();
         assert!(matches!(error, DescribeError::Nested { most: found } if found == most), "{error}");
     }
     let chain: Vec<_> = (0..65).map(|at| if at == 0 { "\"u8\"".to_owned() } else { list(at - 1) }).collect();
     let error = read(&of(&chain.join(","), &list(64))).unwrap_err();
-    assert!(matches!(error, DescribeError::Nested { most: DEEPEST }), "{error}");
+    assert!(matches!(error, DescribeError::Nested { most: MAX_DEPTH }), "{error}");
     let deepest = read(&of(&chain[..64].join(","), r#"{"ref": 63}"#)).unwrap();
     assert_eq!(read(&deepest.to_json()).unwrap(), deepest);
 }
@@ -258,7 +261,7 @@ fn list(at: usize) -> String {
     format!(r#"{{"list": {{"ref": {at}}}}}"#)
 }
 
-/// As a tree, without sharing, this has two to the 60th power of leaves.
+/// As a tree, without sharing, the type has 2^60 leaves.
 #[test]
 fn what_is_shared_is_looked_at_once() {
     let types: Vec<_> = (0..60)
@@ -266,7 +269,8 @@ fn what_is_shared_is_looked_at_once() {
             let inner = if at == 0 { "\"u8\"".to_owned() } else { format!(r#"{{"ref": {}}}"#, at - 1) };
             let a = if at == 0 { (4, 5, 6) } else { (4, 12, 20) };
             format!(
-                r#"{{"kind": "struct", "name": "S{at}", "head": {}, "fields": [{{"name": "a", "type": {inner}, "offset": {}}},
+                r#"{{"kind": "struct", "name": "S{at}", "head": {},
+                    "fields": [{{"name": "a", "type": {inner}, "offset": {}}},
                     {{"name": "b", "type": {inner}, "offset": {}}}]}}"#,
                 a.2, a.0, a.1
             )
