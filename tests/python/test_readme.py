@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs/guide/tutorial.md").read_text(encoding="utf-8")
 UNSAFE = (ROOT / "docs/internals/unsafe.md").read_text(encoding="utf-8")
 LIMIT = 30.0
-"""Seconds after which a program is given up, far beyond what any of them needs."""
+"""Seconds after which a program is given up, far beyond the need of any program."""
 
 
 def programs() -> dict[str, str]:
@@ -25,7 +25,7 @@ def programs() -> dict[str, str]:
 
 
 def run(listener: str, connector: str, socket: str, path: str) -> list[tuple[str, str]]:
-    """Run two programs at `path` instead of the page's `socket`; return what each printed and logged."""
+    """Run two programs at `path` instead of the page's `socket`; return the output and the log of each."""
     started = []
     try:
         for name in (listener, connector):

@@ -29,7 +29,7 @@ with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
 
 @pytest.fixture
 def bus(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.RpcBus]:
-    """A caller whose callee answers with the request reversed, under the next message type."""
+    """A caller whose callee replies with the reversed request, under the next message type."""
     callee = peer(REVERSER)
     with tachyon.RpcBus.connect(path) as bus:
         yield bus
@@ -120,7 +120,7 @@ def test_a_call_while_a_reply_is_held(bus: tachyon.RpcBus) -> None:
 
 def test_unknown_correlation_ids(bus: tachyon.RpcBus) -> None:
     for cid in (0, 1, 99, -1, 1 << 64):
-        with pytest.raises(tachyon.InvalidArgumentError, match=r"correlation|call"):
+        with pytest.raises(tachyon.errors.InvalidArgumentError, match=r"correlation|call"):
             bus.wait(cid, timeout=1)
     cid = bus.call(b"x", 1)
     with bus.wait(cid):
@@ -131,16 +131,16 @@ def test_unknown_correlation_ids(bus: tachyon.RpcBus) -> None:
 
 @pytest.mark.parametrize("kind", [-1, 0xFFFF, 0x10000])
 def test_message_types_are_checked(bus: tachyon.RpcBus, kind: int) -> None:
-    with pytest.raises(tachyon.InvalidArgumentError, match="msg_type"):
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="msg_type"):
         bus.call(b"x", kind)
-    with pytest.raises(tachyon.InvalidArgumentError, match="msg_type"):
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="msg_type"):
         bus.call_zero_copy(1, kind)
 
 
 def test_requests_that_cannot_be_sent(bus: tachyon.RpcBus) -> None:
-    with pytest.raises(tachyon.TooLargeError):
+    with pytest.raises(tachyon.errors.TooLargeError):
         bus.call(bytes(CAPACITY + 1), 1)
-    with pytest.raises(tachyon.InvalidArgumentError, match="max_payload_size"):
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="max_payload_size"):
         bus.call(b"abc", 1, max_payload_size=2)
     with pytest.raises(TypeError, match="encode"):
         bus.call("text", 1)  # type: ignore[arg-type]
@@ -165,7 +165,7 @@ def test_a_wait_that_times_out_forgets_the_call(peer: Callable[[str], Peer], pat
         callee.tell("now")
         with bus.wait(bus.call(b"", 1), timeout=10) as rx:
             assert bytes(rx) == b"reply 2"
-        with pytest.raises(tachyon.InvalidArgumentError):
+        with pytest.raises(tachyon.errors.InvalidArgumentError):
             bus.wait(slow, timeout=1)
         callee.join()
 
@@ -183,11 +183,11 @@ def test_serving_times_out_and_checks_its_replies(peer: Callable[[str], Peer], p
         caller.tell("call")
         with bus.serve(timeout=10) as rx:
             cid = rx.correlation_id
-        with pytest.raises(tachyon.InvalidArgumentError, match="correlation"):
+        with pytest.raises(tachyon.errors.InvalidArgumentError, match="correlation"):
             bus.reply(0, b"x", 1)
-        with pytest.raises(tachyon.InvalidArgumentError, match="correlation"):
+        with pytest.raises(tachyon.errors.InvalidArgumentError, match="correlation"):
             bus.reply_zero_copy(0, 4, 1)
-        with pytest.raises(tachyon.TooLargeError):
+        with pytest.raises(tachyon.errors.TooLargeError):
             bus.reply(cid, bytes(4097), 1)
         bus.reply(cid, b"after all", 1)
         assert caller.join() == "b'after all'\n"
@@ -197,7 +197,7 @@ def test_a_bus_calls_or_serves(bus: tachyon.RpcBus) -> None:
     with bus.wait(bus.call(b"", 1)):
         pass
     for operation in (lambda: bus.serve(), lambda: bus.reply(1, b"", 1)):
-        with pytest.raises(tachyon.WrongDirectionError):
+        with pytest.raises(tachyon.errors.WrongDirectionError):
             operation()
 
 

@@ -1,4 +1,4 @@
-//! The system call that parking is.
+//! Parking: the sleep in the kernel.
 
 use std::io;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::ring::Fault;
 use crate::wait::{Peer, Ticket, Turn};
 
-/// As the library's.
+/// The library's outcomes of a sleep.
 #[derive(Debug)]
 pub(crate) enum Slept {
     Rung(Option<u64>),
