@@ -187,34 +187,34 @@ def test_bad_bytes_never_reach_a_handler(bus: RpcBus) -> None:
     pairs = {name: struct.unpack_from("<II", whole, at[name]) for name in ("frame", "points", "note", "tags", "flags")}
     word = struct.Struct("<I").pack
     found = len(whole)
-    assert refused(bus, b"") == "the head of Scan is 0 bytes by its own word, and 0 came"
-    assert refused(bus, changed(0, word(3))) == f"the head of Scan is 3 bytes by its own word, and {found} came"
-    assert "4294967295 bytes by its own word" in refused(bus, changed(0, word(0xFFFFFFFF)))
+    assert refused(bus, b"") == "the head of Scan gives its length as 0 bytes, and 0 came"
+    assert refused(bus, changed(0, word(3))) == f"the head of Scan gives its length as 3 bytes, and {found} came"
+    assert "gives its length as 4294967295 bytes" in refused(bus, changed(0, word(0xFFFFFFFF)))
     assert (
         refused(bus, changed(0, word(at["note"] + 4)))
-        == "Scan.note is cut: the sender's fields are others than those here"
+        == "Scan.note is cut: the head ends inside of it; declare the same fields on both sides"
     )
     assert refused(bus, changed(0, word(at["points"]))).startswith("Scan.points is missing")
     for bad in (1, pairs["frame"][0] + 4, 0xFFFFFFF8, 8):
-        expected = f"Scan.frame should be the 3 bytes at {bad} of {found}, and there is no part"
+        expected = f"Scan.frame points to 3 bytes at offset {bad} of {found}, and there is no part"
         assert refused(bus, changed(at["frame"], word(bad))) == expected
-    assert "Scan.frame should be the 4294967295 bytes" in refused(bus, changed(at["frame"] + 4, word(0xFFFFFFFF)))
+    assert "Scan.frame points to 4294967295 bytes" in refused(bus, changed(at["frame"] + 4, word(0xFFFFFFFF)))
     # Two fields name the same bytes.
-    assert refused(bus, changed(at["points"], word(pairs["frame"][0]))).startswith("Scan.points should be the 16 bytes")
+    assert refused(bus, changed(at["points"], word(pairs["frame"][0]))).startswith("Scan.points points to 16 bytes")
     assert refused(bus, changed(at["points"] + 4, word(7))) == (
-        "Scan.points: 7 bytes came, which is no multiple of the 8 of Point"
+        "Scan.points: 7 bytes came, which is no multiple of the 8 bytes of Point"
     )
     assert refused(bus, changed(pairs["frame"][0] + 1, b"\xff")) == "Scan.frame is no UTF-8 from byte 1 on"
     assert refused(bus, changed(at["live"], b"\2")) == "Scan.live: bool is 2, and bool has no such value"
     assert refused(bus, changed(pairs["flags"][0] + 2, b"\7")) == "Scan.flags: bool is 7, and bool has no such value"
     tags = pairs["tags"][0]
-    assert "Scan.tags is a list of 4294967295 by its own word" in refused(bus, changed(tags, word(0xFFFFFFFF)))
-    assert "Scan.tags should be the" in refused(bus, changed(tags + 8, word(8)))
+    assert "Scan.tags gives its length as 4294967295 values" in refused(bus, changed(tags, word(0xFFFFFFFF)))
+    assert "Scan.tags points to" in refused(bus, changed(tags + 8, word(8)))
     side = whole.index(b"t\0\0", tags) - 8
     assert refused(bus, changed(tags + 16 + 12, b"\5")) == "Tag.side: Side is 5, and Side has no such value"
     assert side > tags
     assert refused(bus, b"\xff", 2) == "the request is no UTF-8 from byte 0 on"
-    assert refused(bus, b"\1", 3) == "the request is a list of 0 by its own word, and has 1 bytes"
+    assert refused(bus, b"\1", 3) == "the request gives its length as 0 values, and has 1 bytes"
     assert refused(bus, bytes(8), 6).startswith("the head of maybe is 0 bytes")
     assert length <= 256
     # The callee goes on.

@@ -115,7 +115,7 @@ def invalid(offset: int, value: int) -> bytes:
         (1, bytes(25), "25 bytes came, and Order has 24"),
         (1, invalid(16, 3), "Order.side is 3, and Side has no such value"),
         (1, invalid(17, 2), "Order.live is 2, and bool has no such value"),
-        (2, bytes(9), "9 bytes came, which is no multiple of the 8 of f64"),
+        (2, bytes(9), "9 bytes came, which is no multiple of the 8 bytes of f64"),
         (6, b"x", "1 bytes came where none are expected"),
         (8, bytes(ORDER) + invalid(16, 9), "Order.side is 9, and Side has no such value"),
         (9, b"", "0 bytes came, and u8 has 1"),

@@ -110,10 +110,14 @@ fn check(callee: &str, attempts: &[(u16, Attempt)], is_new: bool) {
                 format!("Mismatch: {place} {here} here, {there} at the callee")
             }
             (None, Some((_, place, of))) if is_new => {
-                format!("Mismatch: {place} is missing at the callee, and is not optional here: make it `Option<{of}>`")
+                format!(
+                    "Mismatch: {place} is missing at the callee, and is not optional here: make it optional \
+                     (`Option<{of}>`, in Python `... | None`)"
+                )
             }
             (None, Some((_, place, of))) => format!(
-                "Mismatch: {place} is missing here, and is not optional at the callee: make it `Option<{of}>` there"
+                "Mismatch: {place} is missing here, and is not optional at the callee: make it optional \
+                 (`Option<{of}>`, in Python `... | None`) there"
             ),
             _ => panic!("{number} stands in one table"),
         };

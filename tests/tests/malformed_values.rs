@@ -44,81 +44,81 @@ fn small() -> Vec<u8> {
 
 /// A number of bytes to keep of `small`, and the error.
 const CUT: &[(usize, &str)] = &[
-    (0, "the head of Small is 0 bytes by its own word, and 0 came"),
-    (3, "the head of Small is 0 bytes by its own word, and 3 came"),
-    (4, "the head of Small is 56 bytes by its own word, and 4 came"),
-    (55, "the head of Small is 56 bytes by its own word, and 55 came"),
-    (56, "Small.text should be the 5 bytes at 56 of 56, and there is no part"),
-    (60, "Small.text should be the 5 bytes at 56 of 60, and there is no part"),
-    (176, "Small.inner should be the 40 bytes at 144 of 176, and there is no part"),
-    (183, "Small.inner should be the 40 bytes at 144 of 183, and there is no part"),
+    (0, "the head of Small gives its length as 0 bytes, and 0 came"),
+    (3, "the head of Small gives its length as 0 bytes, and 3 came"),
+    (4, "the head of Small gives its length as 56 bytes, and 4 came"),
+    (55, "the head of Small gives its length as 56 bytes, and 55 came"),
+    (56, "Small.text points to 5 bytes at offset 56 of 56, and there is no part"),
+    (60, "Small.text points to 5 bytes at offset 56 of 60, and there is no part"),
+    (176, "Small.inner points to 40 bytes at offset 144 of 176, and there is no part"),
+    (183, "Small.inner points to 40 bytes at offset 144 of 183, and there is no part"),
 ];
 
 /// The offset of a word of `small`, its new value, and the error.
 const WORDS: &[(usize, u32, &str)] = &[
     // The length of the head.
-    (0, 0, "the head of Small is 0 bytes by its own word, and 184 came"),
-    (0, 3, "the head of Small is 3 bytes by its own word, and 184 came"),
-    (0, 185, "the head of Small is 185 bytes by its own word, and 184 came"),
-    (0, u32::MAX, "the head of Small is 4294967295 bytes by its own word, and 184 came"),
+    (0, 0, "the head of Small gives its length as 0 bytes, and 184 came"),
+    (0, 3, "the head of Small gives its length as 3 bytes, and 184 came"),
+    (0, 185, "the head of Small gives its length as 185 bytes, and 184 came"),
+    (0, u32::MAX, "the head of Small gives its length as 4294967295 bytes, and 184 came"),
     (0, 4, "Small.flag is missing; if the other side may leave it out, make it optional"),
     (0, 5, "Small.grade is missing; if the other side may leave it out, make it optional"),
-    (0, 12, "Small.text is cut: the sender's fields are others than those here"),
-    (0, 55, "Small.inner is cut: the sender's fields are others than those here"),
-    (144, 3, "the head of Origin is 3 bytes by its own word, and 40 came"),
-    (144, 41, "the head of Origin is 41 bytes by its own word, and 40 came"),
-    (144, u32::MAX, "the head of Origin is 4294967295 bytes by its own word, and 40 came"),
-    (144, 27, "Origin.more is cut: the sender's fields are others than those here"),
+    (0, 12, "Small.text is cut: the head ends inside of it; declare the same fields on both sides"),
+    (0, 55, "Small.inner is cut: the head ends inside of it; declare the same fields on both sides"),
+    (144, 3, "the head of Origin gives its length as 3 bytes, and 40 came"),
+    (144, 41, "the head of Origin gives its length as 41 bytes, and 40 came"),
+    (144, u32::MAX, "the head of Origin gives its length as 4294967295 bytes, and 40 came"),
+    (144, 27, "Origin.more is cut: the head ends inside of it; declare the same fields on both sides"),
     // Offsets: 0 with a length, into the head, unaligned, into another part, behind the end.
-    (8, 0, "Small.text should be the 5 bytes at 0 of 184, and there is no part"),
-    (8, 48, "Small.text should be the 5 bytes at 48 of 184, and there is no part"),
-    (8, 57, "Small.text should be the 5 bytes at 57 of 184, and there is no part"),
-    (8, 60, "Small.text should be the 5 bytes at 60 of 184, and there is no part"),
-    (8, 64, "Small.numbers should be the 12 bytes at 64 of 184, and there is no part"),
-    (8, 200, "Small.text should be the 5 bytes at 200 of 184, and there is no part"),
-    (8, u32::MAX, "Small.text should be the 5 bytes at 4294967295 of 184, and there is no part"),
-    (16, 56, "Small.numbers should be the 12 bytes at 56 of 184, and there is no part"),
-    (16, 68, "Small.numbers should be the 12 bytes at 68 of 184, and there is no part"),
-    (24, 64, "Small.names should be the 40 bytes at 64 of 184, and there is no part"),
-    (32, 80, "Small.marks should be the 16 bytes at 80 of 184, and there is no part"),
-    (40, 8, "Small.maybe should be the 2 bytes at 8 of 184, and there is no part"),
-    (48, 136, "Small.inner should be the 40 bytes at 136 of 184, and there is no part"),
-    (148, 24, "Origin.sensor should be the 1 bytes at 24 of 40, and there is no part"),
-    (148, 40, "Origin.sensor should be the 1 bytes at 40 of 40, and there is no part"),
-    (164, 32, "Origin.more should be the 0 bytes at 32 of 40, and there is no part"),
-    (164, 8, "Origin.more should be the 0 bytes at 8 of 40, and there is no part"),
-    (88, 0, "Small.names should be the 1 bytes at 0 of 40, and there is no part"),
-    (88, 8, "Small.names should be the 1 bytes at 8 of 40, and there is no part"),
-    (88, 25, "Small.names should be the 1 bytes at 25 of 40, and there is no part"),
-    (88, 32, "Small.names should be the 2 bytes at 32 of 40, and there is no part"),
-    (96, 24, "Small.names should be the 2 bytes at 24 of 40, and there is no part"),
-    (96, 40, "Small.names should be the 2 bytes at 40 of 40, and there is no part"),
+    (8, 0, "Small.text points to 5 bytes at offset 0 of 184, and there is no part"),
+    (8, 48, "Small.text points to 5 bytes at offset 48 of 184, and there is no part"),
+    (8, 57, "Small.text points to 5 bytes at offset 57 of 184, and there is no part"),
+    (8, 60, "Small.text points to 5 bytes at offset 60 of 184, and there is no part"),
+    (8, 64, "Small.numbers points to 12 bytes at offset 64 of 184, and there is no part"),
+    (8, 200, "Small.text points to 5 bytes at offset 200 of 184, and there is no part"),
+    (8, u32::MAX, "Small.text points to 5 bytes at offset 4294967295 of 184, and there is no part"),
+    (16, 56, "Small.numbers points to 12 bytes at offset 56 of 184, and there is no part"),
+    (16, 68, "Small.numbers points to 12 bytes at offset 68 of 184, and there is no part"),
+    (24, 64, "Small.names points to 40 bytes at offset 64 of 184, and there is no part"),
+    (32, 80, "Small.marks points to 16 bytes at offset 80 of 184, and there is no part"),
+    (40, 8, "Small.maybe points to 2 bytes at offset 8 of 184, and there is no part"),
+    (48, 136, "Small.inner points to 40 bytes at offset 136 of 184, and there is no part"),
+    (148, 24, "Origin.sensor points to 1 bytes at offset 24 of 40, and there is no part"),
+    (148, 40, "Origin.sensor points to 1 bytes at offset 40 of 40, and there is no part"),
+    (164, 32, "Origin.more points to 0 bytes at offset 32 of 40, and there is no part"),
+    (164, 8, "Origin.more points to 0 bytes at offset 8 of 40, and there is no part"),
+    (88, 0, "Small.names points to 1 bytes at offset 0 of 40, and there is no part"),
+    (88, 8, "Small.names points to 1 bytes at offset 8 of 40, and there is no part"),
+    (88, 25, "Small.names points to 1 bytes at offset 25 of 40, and there is no part"),
+    (88, 32, "Small.names points to 2 bytes at offset 32 of 40, and there is no part"),
+    (96, 24, "Small.names points to 2 bytes at offset 24 of 40, and there is no part"),
+    (96, 40, "Small.names points to 2 bytes at offset 40 of 40, and there is no part"),
     // Lengths: too long, no multiple of the element's size, not the size of the type.
-    (12, 1_048_576, "Small.text should be the 1048576 bytes at 56 of 184, and there is no part"),
-    (12, u32::MAX, "Small.text should be the 4294967295 bytes at 56 of 184, and there is no part"),
-    (20, u32::MAX, "Small.numbers should be the 4294967295 bytes at 64 of 184, and there is no part"),
-    (28, u32::MAX, "Small.names should be the 4294967295 bytes at 80 of 184, and there is no part"),
-    (36, u32::MAX, "Small.marks should be the 4294967295 bytes at 120 of 184, and there is no part"),
-    (44, u32::MAX, "Small.maybe should be the 4294967295 bytes at 136 of 184, and there is no part"),
-    (52, u32::MAX, "Small.inner should be the 4294967295 bytes at 144 of 184, and there is no part"),
-    (52, 41, "Small.inner should be the 41 bytes at 144 of 184, and there is no part"),
+    (12, 1_048_576, "Small.text points to 1048576 bytes at offset 56 of 184, and there is no part"),
+    (12, u32::MAX, "Small.text points to 4294967295 bytes at offset 56 of 184, and there is no part"),
+    (20, u32::MAX, "Small.numbers points to 4294967295 bytes at offset 64 of 184, and there is no part"),
+    (28, u32::MAX, "Small.names points to 4294967295 bytes at offset 80 of 184, and there is no part"),
+    (36, u32::MAX, "Small.marks points to 4294967295 bytes at offset 120 of 184, and there is no part"),
+    (44, u32::MAX, "Small.maybe points to 4294967295 bytes at offset 136 of 184, and there is no part"),
+    (52, u32::MAX, "Small.inner points to 4294967295 bytes at offset 144 of 184, and there is no part"),
+    (52, 41, "Small.inner points to 41 bytes at offset 144 of 184, and there is no part"),
     (12, 122, "Small.text is no UTF-8 from byte 70 on"),
-    (20, 11, "Small.numbers: 11 bytes came, which is no multiple of the 4 of u32"),
-    (36, 15, "Small.marks: 15 bytes came, which is no multiple of the 16 of Mark"),
+    (20, 11, "Small.numbers: 11 bytes came, which is no multiple of the 4 bytes of u32"),
+    (36, 15, "Small.marks: 15 bytes came, which is no multiple of the 16 bytes of Mark"),
     (44, 1, "Small.maybe: 1 bytes came, and Grade has 2"),
     (44, 3, "Small.maybe: 3 bytes came, and Grade has 2"),
-    (52, 3, "the head of Origin is 0 bytes by its own word, and 3 came"),
-    (52, 32, "Origin.sensor should be the 1 bytes at 32 of 32, and there is no part"),
-    (92, 9, "Small.names should be the 2 bytes at 32 of 40, and there is no part"),
-    (92, u32::MAX, "Small.names should be the 4294967295 bytes at 24 of 40, and there is no part"),
-    (152, u32::MAX, "Origin.sensor should be the 4294967295 bytes at 32 of 40, and there is no part"),
-    (168, 4, "Origin.more should be the 4 bytes at 0 of 40, and there is no part"),
+    (52, 3, "the head of Origin gives its length as 0 bytes, and 3 came"),
+    (52, 32, "Origin.sensor points to 1 bytes at offset 32 of 32, and there is no part"),
+    (92, 9, "Small.names points to 2 bytes at offset 32 of 40, and there is no part"),
+    (92, u32::MAX, "Small.names points to 4294967295 bytes at offset 24 of 40, and there is no part"),
+    (152, u32::MAX, "Origin.sensor points to 4294967295 bytes at offset 32 of 40, and there is no part"),
+    (168, 4, "Origin.more points to 4 bytes at offset 0 of 40, and there is no part"),
     // Counts.
-    (28, 0, "Small.names is a list of 0 by its own word, and has 0 bytes"),
-    (28, 7, "Small.names is a list of 2 by its own word, and has 7 bytes"),
-    (28, 20, "Small.names is a list of 2 by its own word, and has 20 bytes"),
-    (80, 3, "Small.names should be the 1 bytes at 24 of 40, and there is no part"),
-    (80, u32::MAX, "Small.names is a list of 4294967295 by its own word, and has 40 bytes"),
+    (28, 0, "Small.names gives its length as 0 values, and has 0 bytes"),
+    (28, 7, "Small.names gives its length as 2 values, and has 7 bytes"),
+    (28, 20, "Small.names gives its length as 2 values, and has 20 bytes"),
+    (80, 3, "Small.names points to 1 bytes at offset 24 of 40, and there is no part"),
+    (80, u32::MAX, "Small.names gives its length as 4294967295 values, and has 40 bytes"),
 ];
 
 /// The offset of a byte of `small`, its new value, and the error.
@@ -200,21 +200,21 @@ fn malformed_arguments_reach_no_handler() {
     let right = right(1);
     let place = |text: &str| text.replace('@', "argument `").replace('#', "` of takes_several");
     for (request, text) in [
-        (vec![], "the head of takes_several is 0 bytes by its own word, and 0 came"),
-        (right[..47].to_vec(), "the head of takes_several is 48 bytes by its own word, and 47 came"),
-        (right[..281].to_vec(), "@maybe# should be the 2 bytes at 280 of 281, and there is no part"),
-        (with(&right, 0, u32::MAX), "the head of takes_several is 4294967295 bytes by its own word, and 282 came"),
+        (vec![], "the head of takes_several gives its length as 0 bytes, and 0 came"),
+        (right[..47].to_vec(), "the head of takes_several gives its length as 48 bytes, and 47 came"),
+        (right[..281].to_vec(), "@maybe# points to 2 bytes at offset 280 of 281, and there is no part"),
+        (with(&right, 0, u32::MAX), "the head of takes_several gives its length as 4294967295 bytes, and 282 came"),
         (with(&right, 0, 4), "@flag# is missing; if the other side may leave it out, make it optional"),
         (with(&right, 0, 40), "@maybe# is absent"),
-        (with(&right, 0, 44), "@maybe# is cut: the sender's fields are others than those here"),
+        (with(&right, 0, 44), "@maybe# is cut: the head ends inside of it; declare the same fields on both sides"),
         (with_byte(&right, 4, 2), "@flag#: bool is 2, and bool has no such value"),
         (with_byte(&right, 6, 0), "@grade#: Grade is 0, and Grade has no such value"),
-        (with(&right, 12, u32::MAX), "@text# should be the 4294967295 bytes at 48 of 282, and there is no part"),
-        (with(&right, 16, 52), "@marks# should be the 16 bytes at 52 of 282, and there is no part"),
+        (with(&right, 12, u32::MAX), "@text# points to 4294967295 bytes at offset 48 of 282, and there is no part"),
+        (with(&right, 16, 52), "@marks# points to 16 bytes at offset 52 of 282, and there is no part"),
         (with_byte(&right, 66, 2), "@marks#: Mark.valid is 2, and bool has no such value"),
         (with_byte(&right, 89, 3), "@rows#: bool is 3, and bool has no such value"),
-        (with(&right, 72, 1 << 29), "@rows# is a list of 536870912 by its own word, and has 18 bytes"),
-        (with(&right, 96, 100_000), "the head of Small is 100000 bytes by its own word, and 184 came"),
+        (with(&right, 72, 1 << 29), "@rows# gives its length as 536870912 values, and has 18 bytes"),
+        (with(&right, 96, 100_000), "the head of Small gives its length as 100000 bytes, and 184 came"),
         (with_byte(&right, 281, 0xFF), "@maybe# is no UTF-8 from byte 1 on"),
     ] {
         if text.ends_with("absent") {
@@ -236,27 +236,27 @@ fn malformed_messages_reach_no_handler() {
     let mut caller = Caller::connect(&path).unwrap();
     let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
     for (msg_type, request, text) in [
-        (130, vec![], "the request is a list of 0 by its own word, and has 0 bytes"),
-        (130, words(&[1]), "the request is a list of 1 by its own word, and has 4 bytes"),
-        (130, words(&[u32::MAX, 0]), "the request is a list of 4294967295 by its own word, and has 8 bytes"),
+        (130, vec![], "the request gives its length as 0 values, and has 0 bytes"),
+        (130, words(&[1]), "the request gives its length as 1 values, and has 4 bytes"),
+        (130, words(&[u32::MAX, 0]), "the request gives its length as 4294967295 values, and has 8 bytes"),
         (130, words(&[1, 0, 0, 0]), "the request is missing"),
-        (130, words(&[1, 0, 16, 1]), "the request should be the 1 bytes at 16 of 16, and there is no part"),
+        (130, words(&[1, 0, 16, 1]), "the request points to 1 bytes at offset 16 of 16, and there is no part"),
         (130, words(&[1, 0, 16, 4, 0xFF]), "the request is no UTF-8 from byte 0 on"),
         (131, vec![1, 0, 2], "the request: bool is 2, and bool has no such value"),
         (132, vec![1], "1 bytes came, and Grade has 2"),
         (132, vec![2, 0], "Grade is 2, and Grade has no such value"),
         (133, vec![b'a', 0xC3], "the request is no UTF-8 from byte 1 on"),
-        (134, vec![], "the head of takes_maybe is 0 bytes by its own word, and 0 came"),
+        (134, vec![], "the head of takes_maybe gives its length as 0 bytes, and 0 came"),
         (134, words(&[12, 16, 2, 0, 7]), "argument `number` of takes_maybe: 2 bytes came, and u32 has 4"),
         (
             134,
             words(&[12, 0, 1]),
-            "argument `number` of takes_maybe should be the 1 bytes at 0 of 12, and there is no part",
+            "argument `number` of takes_maybe points to 1 bytes at offset 0 of 12, and there is no part",
         ),
         (
             134,
             words(&[12, 12, 4, 7]),
-            "argument `number` of takes_maybe should be the 4 bytes at 12 of 16, and there is no part",
+            "argument `number` of takes_maybe points to 4 bytes at offset 12 of 16, and there is no part",
         ),
         (100, vec![0], ""),
     ] {
@@ -314,7 +314,7 @@ fn malformed_replies_reach_no_caller() {
     let found = unreadable(one::numbers::call(c, &[]));
     assert_eq!(
         found,
-        "numbers: the reply cannot be read: the reply: 1 bytes came, which is no multiple of the 8 of f64"
+        "numbers: the reply cannot be read: the reply: 1 bytes came, which is no multiple of the 8 bytes of f64"
     );
     set_reply(c, &[0xFF; 9]);
     let found = unreadable(one::text::call(c, "t"));
@@ -322,10 +322,10 @@ fn malformed_replies_reach_no_caller() {
     let found = unreadable(one::texts::call(c, &["t"]));
     assert_eq!(
         found,
-        "texts: the reply cannot be read: the reply is a list of 4294967295 by its own word, and has 9 bytes"
+        "texts: the reply cannot be read: the reply gives its length as 4294967295 values, and has 9 bytes"
     );
     let found = unreadable(one::maybe_text::call(c, None));
-    assert!(found.contains("cannot be read: the head of") && found.ends_with("by its own word, and 9 came"), "{found}");
+    assert!(found.contains("cannot be read: the head of") && found.ends_with("bytes, and 9 came"), "{found}");
     set_reply(c, &[4, 0, 0, 0]);
     assert_eq!(one::maybe_text::call(c, None).unwrap(), None);
     assert_eq!(caller.outstanding(), 0);

@@ -65,7 +65,7 @@ fn malformed_requests_reach_no_handler() {
     for (msg_type, payload, text) in [
         (2, &[0; 7][..], "7 bytes came, and PriceRequest has 16"),
         (2, &[0; 17][..], "17 bytes came, and PriceRequest has 16"),
-        (4, &[0; 9][..], "the request: 9 bytes came, which is no multiple of the 8 of f64"),
+        (4, &[0; 9][..], "the request: 9 bytes came, which is no multiple of the 8 bytes of f64"),
         (5, &[0; 1][..], "1 bytes came where none are expected"),
         // The endpoint takes and returns nothing, so it is raw, and its error has no text.
         (6, &[0; 1][..], ""),

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::handler::{HandlerError, Replied, Reply, ReplyRoom};
 use super::into_reply::Pick;
 use crate::engine::ErrorKind;
-use crate::schema::payload::{Fixed, Message, Pass, ReplyValue, Undeclared, Value, lend_all_mut, lend_private};
+use crate::schema::payload::{Fixed, Message, Pass, ReplyValue, Undeclared, Value, cast_slice_mut, check_slice};
 
 /// What a reply slot is for: a value, or a slice of fixed payloads.
 #[diagnostic::on_unimplemented(
@@ -139,7 +139,7 @@ impl<'a, T: Fixed> ReplySlot<'a, T> {
         let (mut room, outcome) = self.room(size_of::<T>())?;
         if const { !T::LAYOUT.accepts_any_bytes() } {
             room = room.kept_apart();
-            lend_private::<T>(&room).map_err(|_| SlotError::NoZero)?;
+            check_slice::<T>(&room).map_err(|_| SlotError::NoZero)?;
         }
         Ok(ReplyInPlace { room, outcome, wire: PhantomData })
     }
@@ -156,7 +156,7 @@ impl<'a, T: Fixed> ReplySlot<'a, [T]> {
         let (mut room, outcome) = self.room(len.saturating_mul(size_of::<T>()))?;
         if const { !T::LAYOUT.accepts_any_bytes() } {
             room = room.kept_apart();
-            lend_private::<T>(&room).map_err(|_| SlotError::NoZero)?;
+            check_slice::<T>(&room).map_err(|_| SlotError::NoZero)?;
         }
         Ok(ReplyInPlace { room, outcome, wire: PhantomData })
     }
@@ -194,13 +194,13 @@ impl<T: Fixed> ReplyInPlace<'_, [T]> {
 
 /// The values of a room that was checked when it was reserved.
 fn values<'r, T: Fixed>(room: &'r ReplyRoom<'_>) -> &'r [T] {
-    let Ok(values) = lend_private(room) else { unreachable!("{CHECKED}") };
+    let Ok(values) = check_slice(room) else { unreachable!("{CHECKED}") };
     values
 }
 
 /// As [`values`], to be changed.
 fn values_mut<'r, T: Fixed>(room: &'r mut ReplyRoom<'_>) -> &'r mut [T] {
-    let Some(values) = lend_all_mut(room) else { unreachable!("{CHECKED}") };
+    let Some(values) = cast_slice_mut(room) else { unreachable!("{CHECKED}") };
     values
 }
 

@@ -1,4 +1,4 @@
-//! A caller that asks what the input says, over rings it may also write over.
+//! A caller that sends the requests of the input, over rings that the input may also overwrite.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use crate::engine::{ErrorKind, RpcError};
 use crate::ring::{Consumer, MessageHeader, Producer};
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};
 
-/// The calling end of two of a hostile peer's rings, requests in the first.
+/// The calling end of a hostile peer's rings: requests in ring 0, replies in ring 1.
 pub(crate) struct Asker {
     requests: Producer,
     replies: Consumer,
-    /// What it has asked; of an honest one, what it has not been answered. Cancellations get no answer and are not
-    /// here.
+    /// Correlation id and type id of each request; [`drain`](Self::drain) removes the answered requests of an honest
+    /// caller. A cancellation gets no answer and is not in the list.
     pub(crate) asked: Vec<(u64, u32)>,
-    /// Whether it has sent a message without a correlation id, which ends the connection.
+    /// Whether a message without a correlation id was sent, which ends the connection.
     pub(crate) nameless: bool,
     next: u64,
 }
@@ -30,19 +30,19 @@ impl Asker {
         }
     }
 
-    /// Says where strikes mean something.
+    /// Directs strikes to the slots in use.
     pub(crate) fn aim(&self, hostile: &Hostile<'_>) {
         hostile.focus[0].set(self.requests.position());
         hostile.focus[1].set(hostile.rings[1].start().wrapping_add(self.replies.taken()));
     }
 
-    /// Messages that the callee has not given back.
+    /// The number of messages that the callee has not released.
     pub(crate) fn under_way(&self) -> usize {
         self.requests.under_way()
     }
 
-    /// Sends a request, or a cancellation, of the route, type, length, deadline and correlation id that `step` and the
-    /// input say, if it has room.
+    /// Sends a request or a cancellation if the ring has room. `step` and the input choose its route, type, length,
+    /// deadline and correlation id.
     pub(crate) fn ask(&mut self, hostile: &Hostile<'_>, step: u8) {
         let len = usize::from(hostile.input.byte());
         let kind = u16::from(hostile.input.byte());
@@ -67,12 +67,13 @@ impl Asker {
         }
     }
 
-    /// Takes all replies. Those to an honest caller are answers to its requests, of their message type or errors.
+    /// Takes all replies. A reply to an honest caller answers one of its requests, with the request's message type or
+    /// with an error.
     pub(crate) fn drain(&mut self, honest: bool) {
         while let Ok(Some(frame)) = self.replies.try_take() {
             if honest {
                 let index = self.asked.iter().position(|(correlation_id, _)| *correlation_id == frame.correlation_id);
-                let (_, request) = self.asked.remove(index.expect("an answer to nobody"));
+                let (_, request) = self.asked.remove(index.expect("the answer of a request"));
                 check(request, frame.type_id);
             }
             let _ = self.replies.release(frame.position);
@@ -80,7 +81,7 @@ impl Asker {
     }
 }
 
-/// An answer has its request's message type, or is an error.
+/// Checks that a reply has its request's message type, or is an error.
 fn check(request: u32, reply: u32) {
     if msg_type(reply) == MSG_TYPE_ERROR {
         let error = RpcError::decode(reply, &msg_type(request).to_be_bytes());

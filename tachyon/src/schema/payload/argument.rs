@@ -1,13 +1,24 @@
-//! What an endpoint's parameter may be, and what a caller may pass for it.
+//! Types of an endpoint's parameters, and types that a caller may pass for them.
 
 use super::fixed::Fixed;
 use super::list::List;
 use super::value::Value;
 
-/// A parameter of an endpoint: a value, or what it is lent as.
+/// A parameter of an endpoint: a value, or its borrowed form.
 ///
-/// `&str` and `String` are both a `String` that travels; `&[T]`, [`List`] and `Vec<T>` are a `Vec<T>`; the `Ref` type of
-/// a variable payload and the payload itself are the payload. `&T` takes any value.
+/// `&str` and `String` travel as `String`; `&[T]`, [`List`] and `Vec<T>` as `Vec<T>`; a variable payload and its `Ref`
+/// type as the payload. `&T` takes any value.
+///
+/// ```
+/// use tachyon::payload::Argument;
+///
+/// fn name_on_the_wire<'a, A: Argument<'a>>() -> &'static str {
+///     std::any::type_name::<A::Wire>()
+/// }
+///
+/// assert_eq!(name_on_the_wire::<&str>(), name_on_the_wire::<String>());
+/// assert_eq!(name_on_the_wire::<&[f64]>(), name_on_the_wire::<Vec<f64>>());
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of an endpoint",
     label = "not a type that travels",
@@ -18,7 +29,7 @@ pub trait Argument<'a>: Sized {
     /// The value that travels.
     type Wire: Value;
 
-    /// The parameter of a view.
+    /// Makes the parameter from the view of a received value.
     #[doc(hidden)]
     fn take(view: <Self::Wire as Value>::View<'a>) -> Self;
 }
@@ -91,7 +102,10 @@ impl<'a, P: Argument<'a>> Argument<'a> for Option<P> {
     }
 }
 
-/// What a caller may pass where a `W` travels: the value or a reference to it, and what it is lent as.
+/// A value that a caller may pass where a `W` travels: a fixed `W`, a reference to any `W`, or the borrowed form of a
+/// `W`.
+///
+/// Several borrowed forms are accepted for one `W`: for a `Vec<String>` also `&[&str]` and `&[&str; N]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed where a `{W}` travels",
     label = "another type travels here",
