@@ -143,7 +143,7 @@ def test_call_takes_and_gives_json(
 @pytest.mark.parametrize(
     ("name", "given", "complaint"),
     [
-        ("missing", "1", "the callee has no endpoint `missing`; it has lambda_, Odd_"),
+        ("missing", "1", "the callee has no endpoint `missing`; its endpoints: lambda_, Odd_"),
         ("lambda_", "{}", "and `class` is missing"),
         ("lambda_", json.dumps(VALUE | {"more": 1}), "and has no `more`"),
         ("lambda_", "[]", "the request is an object, not list"),

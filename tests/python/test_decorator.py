@@ -187,7 +187,7 @@ def test_a_reply_without_a_hint_is_bytes_and_says_so(path: str) -> None:
         assert raised.value.kind is ErrorKind.BAD_REPLY
         advice = "typed: the reply is bytes, not str; give it a hint, such as `-> str`, `-> tachyon.f64` or `-> None`"
         assert raised.value.text == advice
-        assert "its handler returned something that cannot be sent: typed: " in str(raised.value)
+        assert "its handler returned a value that cannot be sent: typed: " in str(raised.value)
         # An endpoint without hints takes and gives bytes, so its error has no advice.
         with pytest.raises(tachyon.RpcError, match=r"cannot be sent$"):
             raw.call(bus, b"")

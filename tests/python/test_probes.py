@@ -33,7 +33,7 @@ def test_a_waiting_callee_answers_every_command_and_waits_on(service: Callable[.
     callee = service("shout", "bus", described=True)
     for _ in range(2):
         pinged = tachyon_command("ping", path)
-        assert (pinged.returncode, pinged.stdout) == (0, "is there, and waits for its one peer\n"), pinged.stderr
+        assert (pinged.returncode, pinged.stdout) == (0, "is listening for its one peer\n"), pinged.stderr
         described = tachyon_command("describe", path)
         assert described.returncode == 0, described.stderr
         assert "shout(str) -> str" in described.stdout

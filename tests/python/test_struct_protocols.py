@@ -187,7 +187,7 @@ def test_cloudpickle_carries_classes_of_main_to_another_process(service: Callabl
     assert lines[0].startswith("(*, levels: ")
     assert "side: __main__.Side = <Side.SELL: 2>" in lines[0]
     assert lines[1].startswith("Order.note holds 6 bytes of UTF-8")
-    assert lines[2] == "note is a field of every Order; set it on one of them"
+    assert lines[2] == "note is a field of every Order; set it on an instance"
     assert "'kind': 'enum', 'name': 'Side', 'doc': 'A direction.', 'repr': 'u16'" in lines[3]
     assert "'name': 'class', 'type': 'u32', 'offset': 28" in lines[3]
 
