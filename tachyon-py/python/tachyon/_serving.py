@@ -139,6 +139,11 @@ class Service:
     def _expire(self, request: LoopRequest) -> None:
         """End a call whose deadline has passed."""
         if request.key in self._calls:
+            remaining = request.call.remaining
+            if remaining:
+                # uvloop rounds a delay to milliseconds, so its timer can be early.
+                self._loop.call_later(max(remaining, RETRY), self._expire, request)
+                return
             self._serving.turn_down(request)
             self._cancelled.append(request.key)
             self._cancel()
