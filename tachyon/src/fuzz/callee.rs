@@ -21,8 +21,8 @@ thread_local! {
     static DISPATCHER: RefCell<Dispatcher> = RefCell::new(dispatcher());
 }
 
-/// An echo, a typed endpoint, an endpoint of a type that does not accept any bytes, an endpoint that fails on request,
-/// and an endpoint whose replies are larger than its requests.
+/// An echo, a typed endpoint, an endpoint that takes a list of `bool`, an endpoint that fails on request, and an
+/// endpoint whose replies are larger than its requests.
 pub(crate) fn dispatcher() -> Dispatcher {
     let double: OwnedHandler<()> =
         Box::new(|(), request, reply| request.read::<u64>(|number| reply.bytes(&number.wrapping_mul(2).to_le_bytes())));

@@ -109,7 +109,7 @@ impl<'a, P: Argument<'a>> Argument<'a> for Option<P> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed where a `{W}` travels",
     label = "another type travels here",
-    note = "pass a `&{W}`, or what a handler gets of it"
+    note = "pass a `&{W}`, or the borrowed form that a handler receives"
 )]
 pub trait IntoView<'s, W: Value> {
     /// The view to send.

@@ -192,7 +192,7 @@ mod tests {
         let wrong = ScanError::decode(name, &fields).unwrap().unwrap_err().to_string();
         assert!(wrong.starts_with("Odd.head points to"), "{wrong}");
         let wrong = ScanError::decode("NoSensor", &[9, 0, 0, 0, 1, 1, 1, 1]).unwrap().unwrap_err().to_string();
-        assert!(wrong.starts_with("the head of NoSensor is 9 bytes"), "{wrong}");
+        assert!(wrong.starts_with("the head of NoSensor gives its length as 9 bytes"), "{wrong}");
     }
 
     #[test]

@@ -123,8 +123,8 @@ pub(crate) fn bytes_of<T: Fixed>(values: &[T]) -> &[u8] {
     unsafe { from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
-/// The values that `bytes` are, in place. `None` when `bytes` is no whole number of aligned values, and for a type that
-/// does not accept any bytes.
+/// The values that `bytes` are, in place. `None` when `bytes` is no whole number of aligned values, or when some bytes
+/// are no value of the type.
 #[inline]
 pub(crate) fn cast_slice<T: Fixed>(bytes: &[u8]) -> Option<&[T]> {
     if const { !T::LAYOUT.accepts_any_bytes() } {
