@@ -215,7 +215,7 @@ def test_bad_bytes_never_reach_a_handler(bus: RpcBus) -> None:
     assert side > tags
     assert refused(bus, b"\xff", 2) == "the request is no UTF-8 from byte 0 on"
     assert refused(bus, b"\1", 3) == "the request gives its length as 0 values, and has 1 bytes"
-    assert refused(bus, bytes(8), 6).startswith("the head of maybe is 0 bytes")
+    assert refused(bus, bytes(8), 6).startswith("the head of maybe gives its length as 0 bytes")
     assert length <= 256
     # The callee goes on.
     assert endpoint(2, {"value": str}, str).call(bus, "ab") == "ba"

@@ -101,7 +101,7 @@ def test_rust_and_python_in_one_table(anywhere: Peer, path: str) -> None:
             *("keep", "latest", "mean", "running_sum"),
             *("shout", "where", "leave"),
         ]
-        assert described["latest"].doc == "The latest quote of an instrument."
+        assert described["latest"].doc == "Returns the latest quote of an instrument."
 
 
 def test_errors_reach_the_caller(anywhere: Peer, path: str) -> None:
@@ -109,7 +109,7 @@ def test_errors_reach_the_caller(anywhere: Peer, path: str) -> None:
         with pytest.raises(RpcError, match="instrument 9 has no quote") as raised:
             latest.call(bus, 9, timeout=5.0)
         assert raised.value.kind is ErrorKind.HANDLER_FAILED
-        with pytest.raises(RpcError, match="panicked: nothing has no mean") as raised:
+        with pytest.raises(RpcError, match="panicked: the mean needs at least one number") as raised:
             mean.call(bus, [], timeout=5.0)
         assert raised.value.kind is ErrorKind.HANDLER_FAILED
         with pytest.raises(RpcError, match="3 bytes") as raised:
@@ -228,7 +228,7 @@ def test_attributes_of_an_exported_endpoint() -> None:
     assert isinstance(pricing.mean, RustEndpoint)
     assert pricing.mean.msg_type == 3
     assert pricing.mean.__name__ == "mean"
-    assert pricing.mean.__doc__ == "The mean of many numbers."
+    assert pricing.mean.__doc__ == "Returns the mean of numbers."
     assert repr(pricing.mean) == "RustEndpoint(msg_type=3, fn='mean')"
 
 

@@ -447,6 +447,11 @@ class RpcBus:
         """Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message."""
     def set_polling_mode(self, pure_spin: int) -> None:
         """Never park while waiting (1), or spin for a while and then park (0, the default)."""
+    def start(self, payload: Buffer, msg_type: int, *, timeout: float | None = None) -> int:
+        """Send a request and return its correlation id, to be passed to `finish`.
+
+        A `timeout` in seconds travels with the request as a deadline, and the callee need not begin a request after it.
+        """
     def call(
         self,
         payload: Buffer,
@@ -456,20 +461,18 @@ class RpcBus:
         *,
         timeout: float | None = None,
     ) -> int:
-        """Send a request and return its correlation id, to be passed to `wait`.
-
-        A `timeout` travels with the request as a deadline, and the callee need not begin a request after it.
-        `max_payload_size` is accepted for older callers: a longer payload is refused.
-        """
+        """Do what `start` does, under its older name. A payload longer than `max_payload_size` is refused."""
     def call_zero_copy(self, max_payload_size: int, msg_type: int, *, timeout: float | None = None) -> RpcTxGuard:
         """Reserve room for a request to write in place; its `out_cid` is set once the guard is left."""
+    def finish(self, correlation_id: int, *, timeout: float | None = None) -> RpcRxGuard:
+        """Wait for the reply to a call and read it in place. Replies may be taken in any order.
+
+        A call whose wait timed out is forgotten, and a late reply is dropped. `timeout` is in seconds.
+        """
     def wait(
         self, correlation_id: int, spin_threshold: int | None = None, *, timeout: float | None = None
     ) -> RpcRxGuard:
-        """Wait for the reply to a call and read it in place. Replies may be taken in any order.
-
-        A call whose wait timed out is forgotten, and a late reply is dropped.
-        """
+        """Do what `finish` does, under its older name."""
     def forget(self, correlation_id: int) -> bool:
         """Give a call up: its handler is cancelled, a late reply dropped. False when no such call is in flight."""
     def serve(self, spin_threshold: int | None = None, *, timeout: float | None = None) -> RpcRxGuard:

@@ -391,10 +391,21 @@ impl RpcBus {
         Ok(TimedBus::new(slf.unbind(), args::within(seconds)?))
     }
 
-    /// Send a request and return its correlation id, to be passed to `wait`.
+    /// Send a request and return its correlation id, to be passed to `finish`.
     ///
-    /// A `timeout` travels with the request as a deadline, and the callee need not begin a request after it.
-    /// `max_payload_size` is accepted for older callers: a longer payload is refused.
+    /// A `timeout` in seconds travels with the request as a deadline, and the callee need not begin a request after it.
+    #[pyo3(signature = (payload, msg_type, *, timeout=None))]
+    fn start(
+        &self,
+        py: Python<'_>,
+        payload: &Bound<'_, PyAny>,
+        msg_type: Integer,
+        timeout: Option<f64>,
+    ) -> PyResult<u64> {
+        self.call(py, payload, msg_type, None, None, timeout)
+    }
+
+    /// Do what `start` does, under its older name. A payload longer than `max_payload_size` is refused.
     #[pyo3(signature = (payload, msg_type, max_payload_size=None, spin_threshold=None, *, timeout=None))]
     fn call(
         &self,
@@ -430,7 +441,13 @@ impl RpcBus {
 
     /// Wait for the reply to a call and read it in place. Replies may be taken in any order.
     ///
-    /// A call whose wait timed out is forgotten, and a late reply is dropped.
+    /// A call whose wait timed out is forgotten, and a late reply is dropped. `timeout` is in seconds.
+    #[pyo3(signature = (correlation_id, *, timeout=None))]
+    fn finish(slf: &Bound<'_, Self>, correlation_id: Integer, timeout: Option<f64>) -> PyResult<RpcRxGuard> {
+        Self::wait(slf, correlation_id, None, timeout)
+    }
+
+    /// Do what `finish` does, under its older name.
     #[pyo3(signature = (correlation_id, spin_threshold=None, *, timeout=None))]
     fn wait(
         slf: &Bound<'_, Self>,

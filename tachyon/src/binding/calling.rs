@@ -169,7 +169,11 @@ pub trait CallerSteps {
 impl CallerSteps for Caller {
     #[inline]
     fn try_call(&mut self, msg_type: u16, payload: &[u8], limit: Limit) -> Result<Option<u64>, CallError> {
-        Ok(self.core.try_send(make_type_id(0, msg_type), payload, limit.0, ())?.ok())
+        let type_id = make_type_id(0, msg_type);
+        match self.core.send_fast(type_id, payload, limit.0, ()) {
+            Some(call) => Ok(Some(call)),
+            None => Ok(self.core.try_send(type_id, payload, limit.0, ())?.ok()),
+        }
     }
 
     fn wait_to_call(

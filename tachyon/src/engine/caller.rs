@@ -50,8 +50,9 @@ impl<T> CallerCore<T> {
         MessageHeader::due(type_id, self.calls.next(), deadline.to_wire())
     }
 
-    /// The fast path: sends a request if there is room and no cancellation is owed. `None` says that nothing was sent;
-    /// [`try_send`](Self::try_send) finds the reason.
+    /// The fast path: sends a request if the producer knows of room. `None` says that nothing was sent;
+    /// [`try_send`](Self::try_send) finds the reason. An owed cancellation found no slot, so the producer knows of none
+    /// until `try_send` looks again, and sends the cancellation first.
     #[inline]
     pub(crate) fn send_fast(&mut self, type_id: u32, payload: &[u8], deadline: Deadline, tag: T) -> Option<u64> {
         let sent = self.tx.send_fast(payload, self.header(type_id, deadline));

@@ -93,6 +93,21 @@ fn a_cancellation_ends_a_call_that_has_begun() {
 }
 
 #[test]
+fn a_cancellation_that_found_no_room_goes_before_the_next_request() {
+    let (mut core, mut caller) = core(1 << 12);
+    let mut service = Recorder { places: 1, ..Recorder::default() };
+    let first = caller.start(2, b"").unwrap();
+    turns(&mut core, &mut service);
+    while caller.start_timeout(1, b"", core::time::Duration::ZERO).is_ok() {}
+    caller.forget(first);
+    assert!(caller.core.owes_cancellations(), "the ring is full");
+    turns(&mut core, &mut service);
+    caller.start(1, b"").unwrap();
+    turns(&mut core, &mut service);
+    assert_eq!(service.cancelled, [(first, Why::Caller)]);
+}
+
+#[test]
 fn a_cancellation_behind_requests_without_a_place_is_seen() {
     let (mut core, mut caller) = core(1 << 12);
     let mut service = Recorder { places: 1, ..Recorder::default() };

@@ -133,20 +133,13 @@ impl Caller {
 
     #[inline]
     pub(crate) fn start_until(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
-        match self.start_fast(msg_type, payload, deadline) {
-            Some(call) => Ok(call),
-            None => self.start_slow(msg_type, payload, deadline),
+        if msg_type != MSG_TYPE_ERROR
+            && self.reconnect.is_none()
+            && let Some(call) = self.core.send_fast(make_type_id(0, msg_type), payload, deadline, ())
+        {
+            return Ok(call);
         }
-    }
-
-    /// The fast path: sends a request if there is room and the caller does not reconnect. `None` says that nothing was
-    /// sent; [`start_until`](Self::start_until) finds the reason.
-    #[inline]
-    pub(super) fn start_fast(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Option<u64> {
-        if msg_type == MSG_TYPE_ERROR || self.reconnect.is_some() {
-            return None;
-        }
-        self.core.send_fast(make_type_id(0, msg_type), payload, deadline, ())
+        self.start_slow(msg_type, payload, deadline)
     }
 
     #[inline(never)]

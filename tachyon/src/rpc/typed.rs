@@ -12,7 +12,7 @@ use crate::engine::RpcError;
 use crate::rpc::CallError;
 use crate::schema::describe::Signature;
 use crate::schema::payload::{BoxedMalformed, DeclaredError, Message, SHORT, Scratch, Value, on_stack};
-use crate::type_id::{MSG_TYPE_ERROR, msg_type};
+use crate::type_id::{MSG_TYPE_ERROR, make_type_id, msg_type};
 use crate::wait::Deadline;
 
 /// The transport of a generated client: a [`Caller`], a [`PooledCaller`](crate::client::pool::PooledCaller), or one of
@@ -229,7 +229,8 @@ impl Caller {
         deadline: Deadline,
     ) -> Result<u64, CallError> {
         if (!signature.is_typed() || self.core.verified.contains(key(signature)))
-            && let Some(call) = self.start_fast(signature.msg_type(), request, deadline)
+            && self.reconnect.is_none()
+            && let Some(call) = self.core.send_fast(make_type_id(0, signature.msg_type()), request, deadline, ())
         {
             return Ok(call);
         }

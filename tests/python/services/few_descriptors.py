@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from services import serving
-from tachyon import Bus, RpcBus, RpcServer, SystemCallError, TimedOutError, tachyon_rpc
+from tachyon import Bus, RpcBus, RpcServer, TimedOutError, tachyon_rpc
+from tachyon.errors import SystemCallError
 
 echo = tachyon_rpc(1)(len)
 

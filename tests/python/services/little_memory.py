@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 
 from services import serving
-from tachyon import Bus, SystemCallError, TachyonError, TimedOutError
+from tachyon import Bus, TachyonError, TimedOutError
+from tachyon.errors import SystemCallError
 
 MIB = 1 << 20
 LARGE = {"file size": 4 * MIB}
