@@ -44,7 +44,7 @@ pub(crate) fn params(contract: &Contract<'_>) -> TokenStream {
                 quote!(#ty)
             }
             ArgumentKind::Option => quote!(<#wire as #private::Value>::View<'s>),
-            ArgumentKind::Reference(_) | ArgumentKind::Other => quote!(impl #private::Pass<'s, #wire>),
+            ArgumentKind::Reference(_) | ArgumentKind::Other => quote!(impl #private::IntoView<'s, #wire>),
         };
         quote!(#name: #ty,)
     });
@@ -85,7 +85,7 @@ pub(crate) fn request(contract: &Contract<'_>) -> (TokenStream, TokenStream) {
     let arguments: Vec<_> = contract.params.arguments().collect();
     if !contract.params.are_fields() {
         let Some(argument) = arguments.first() else {
-            return (quote!(), quote!(#private::Whole::<()>::new(())));
+            return (quote!(), quote!(#private::SingleValue::<()>::new(())));
         };
         let name = param_name(argument, 0);
         if let ArgumentKind::Reference(inner) = argument.kind {
@@ -94,7 +94,7 @@ pub(crate) fn request(contract: &Contract<'_>) -> (TokenStream, TokenStream) {
         }
         let wire = contract.wire(0, argument);
         let view = view(contract, argument, &wire, &name);
-        return (quote!(), quote!(#private::Whole::<#wire>::new(#view)));
+        return (quote!(), quote!(#private::SingleValue::<#wire>::new(#view)));
     }
     let wires: Vec<_> = contract.wires().collect();
     let locals: Vec<_> = (0..arguments.len()).map(local_name).collect();
@@ -132,7 +132,7 @@ fn view(contract: &Contract<'_>, argument: &Argument<'_>, wire: &TokenStream, na
             quote!(<#select as #private::PassSlice<'_, #element, #wire>>::pass(#name))
         }
         ArgumentKind::Reference(inner) if known_layout(inner).is_some() => quote!(*#name),
-        ArgumentKind::Reference(_) | ArgumentKind::Other => quote!(#private::Pass::<'_, #wire>::pass(#name)),
+        ArgumentKind::Reference(_) | ArgumentKind::Other => quote!(#private::IntoView::<'_, #wire>::into_view(#name)),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::types::field_type::FieldType;
 ///     type __F0 = u64;
 ///     type __F1 = <Select<{ IsValue::<Vec<Point>>::YES }> as Slot<Vec<Point>>>::Wire;
 ///     const __AT: [usize; 3] = offsets([<__F0 as Value>::HEAD, <__F1 as Value>::HEAD]);
-///     const __DEPTH: usize = deeper(deepest(&[<__F0 as Value>::DEPTH, <__F1 as Value>::DEPTH]));
+///     const __DEPTH: usize = outer_depth(max_depth(&[<__F0 as Value>::DEPTH, <__F1 as Value>::DEPTH]));
 ///     impl ScanRef<'_> { pub fn into_owned(self) -> Scan { .. } }
 ///     impl Value for Scan { .. }
 ///     ..
@@ -40,7 +40,7 @@ pub(super) fn payload(item: &ItemStruct, helper: &HelperArgs, private: &Path) ->
     let offsets = quote_spanned!(Span::mixed_site()=> #private::offsets([#(<#aliases as #private::Value>::HEAD),*]));
     let offsets = SpanRange::of(&item.ident).located(offsets);
     let depths = quote_spanned!(Span::mixed_site()=> &[#(<#aliases as #private::Value>::DEPTH),*]);
-    let depth = SpanRange::of(&item.ident).located(quote!(#private::deeper(#private::deepest(#depths))));
+    let depth = SpanRange::of(&item.ident).located(quote!(#private::outer_depth(#private::max_depth(#depths))));
     let travels = fields.iter().filter(|field| !field.field_type.is_known());
     let travels = travels.map(|field| field.assert_travels(SizeRule::Any, shared, private));
     let by_reference = impl_reply_by_reference(name, &TokenStream::new(), private);
@@ -336,9 +336,9 @@ impl<'a> Payload<'a> {
             }
 
             #[automatically_derived]
-            impl<'s> #private::Pass<'s, #name> for #view<'s> {
+            impl<'s> #private::IntoView<'s, #name> for #view<'s> {
                 #[inline]
-                fn pass(self) -> #view<'s> {
+                fn into_view(self) -> #view<'s> {
                     self
                 }
             }

@@ -239,7 +239,7 @@ impl Contract {
             (Form::Value(plan), [value]) => {
                 let own = self.parameters.first().map_or_else(String::new, |own| own.name.to_string());
                 let place = format!("{}: {own}", self.name);
-                write_value(plan.get(), value, &Place::Whole(&place))
+                write_value(plan.get(), value, &Place::Root(&place))
             }
             (Form::Fields(plan), values) => {
                 let mut scratch = Scratch::take();
@@ -271,7 +271,7 @@ impl Contract {
 
     /// The message of a reply.
     pub(crate) fn answer<'py>(&self, value: Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
-        let place = Place::Whole("the reply");
+        let place = Place::Root("the reply");
         let written = match &self.reply {
             Form::Empty if value.is_none() => return Ok(Encoded::Empty),
             Form::Empty => {

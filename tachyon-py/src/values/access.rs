@@ -24,7 +24,7 @@ impl Plan {
     /// Give the message of a value, or raise `TypeError`, `ValueError` or `OverflowError` naming `place`.
     fn encode<'py>(&self, value: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyBytes>> {
         let mut scratch = Scratch::take();
-        write::message(self, value, &Place::Whole(place), &mut scratch)?;
+        write::message(self, value, &Place::Root(place), &mut scratch)?;
         Ok(PyBytes::new(value.py(), &scratch))
     }
 
@@ -47,7 +47,7 @@ impl Plan {
 
     /// Give the value that a variable Struct's field, or a default, holds for `value`.
     fn normal<'py>(slf: &Bound<'py, Self>, value: &Bound<'py, PyAny>, place: &str) -> PyResult<Bound<'py, PyAny>> {
-        read::normal(slf, slf.get().root, value, &Place::Whole(place))
+        read::normal(slf, slf.get().root, value, &Place::Root(place))
     }
 
     /// Size of a fixed value in bytes; None for other values.
@@ -145,7 +145,7 @@ impl Items {
         }
         let index = Self::place(slf, index.extract()?)?;
         let this = slf.get();
-        let place = Place::Whole("");
+        let place = Place::Root("");
         let bytes = write::fixed_bytes(this.plan.bind(slf.py()), this.of, value, &Place::Item(&place, index))?;
         Memory::write(slf.as_super(), index * this.size, &bytes)
     }
@@ -213,7 +213,7 @@ impl FieldCore {
     fn __set__(slf: &Bound<'_, Self>, instance: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let this = slf.get();
         let plan = this.plan.bind(slf.py());
-        let place = Place::Whole(&this.place);
+        let place = Place::Root(&this.place);
         if this.size.is_some() {
             let bytes = write::fixed_bytes(plan, this.of, value, &place)?;
             return Memory::write(instance.cast::<Memory>()?, this.at, &bytes);

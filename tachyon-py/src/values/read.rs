@@ -336,7 +336,7 @@ pub(crate) fn fresh<'py>(
     let node = if let Node::Option(of) = *core.node(node) { of } else { node };
     match core.node(node) {
         Node::Primitive(_) | Node::Bytes(_) | Node::FixedText(_) | Node::Enum { .. } | Node::Text => Ok(value.clone()),
-        _ => as_received(plan, node, value, &Place::Whole("the default")),
+        _ => as_received(plan, node, value, &Place::Root("the default")),
     }
 }
 

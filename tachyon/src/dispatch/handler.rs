@@ -14,7 +14,9 @@ use crate::engine::{CallerInfo, ErrorBody, ErrorKind, Watch};
 #[cfg(feature = "python")]
 use crate::extension::{HostReply, HostRoom};
 use crate::ring::{MessageHeader, Reservation};
-use crate::schema::payload::{DeclaredError, Message, Refused, ReplyValue, SHORT, Value, on_stack, with_scratch};
+use crate::schema::payload::{
+    BoxedMalformed, DeclaredError, Message, ReplyValue, SHORT, Value, on_stack, with_scratch,
+};
 use crate::type_id::make_type_id;
 use crate::wait::Deadline;
 
@@ -378,10 +380,10 @@ impl Failure {
 }
 
 /// A request that is not what its endpoint takes.
-impl From<Refused> for HandlerError {
+impl From<BoxedMalformed> for HandlerError {
     #[cold]
     #[inline(never)]
-    fn from(problem: Refused) -> Self {
+    fn from(problem: BoxedMalformed) -> Self {
         Self::new(ErrorKind::BadRequest, problem)
     }
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::handler::{HandlerError, Replied, Reply, ReplyRoom};
 use super::into_reply::Pick;
 use crate::engine::ErrorKind;
-use crate::schema::payload::{Fixed, Message, Pass, ReplyValue, Undeclared, Value, cast_slice_mut, check_slice};
+use crate::schema::payload::{Fixed, IntoView, Message, ReplyValue, Undeclared, Value, cast_slice_mut, check_slice};
 
 /// What a reply slot is for: a value, or a slice of fixed payloads.
 #[diagnostic::on_unimplemented(
@@ -94,8 +94,8 @@ impl<'a, W: SlotOf + ?Sized> ReplySlot<'a, W> {
     ///
     /// # Errors
     /// [`SlotError`]: it can never fit, or the caller is gone.
-    pub fn write<'v>(self, value: impl Pass<'v, W::Message>) -> Result<(), SlotError> {
-        match self.reply.value(&Passed::<W::Message>(value.pass())) {
+    pub fn write<'v>(self, value: impl IntoView<'v, W::Message>) -> Result<(), SlotError> {
+        match self.reply.value(&Passed::<W::Message>(value.into_view())) {
             Ok(replied) => {
                 *self.outcome = Outcome::Answered(replied);
                 Ok(())

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use super::asker::Asker;
 use super::hostile::{CAPACITY, Hostile, attack};
 use super::pair::Pair;
+use super::scripted_caller::ScriptedCaller;
 use crate::dispatch::{Dispatcher, OwnedHandler};
 use crate::engine::ErrorKind;
 use crate::handshake::Role;
@@ -21,8 +21,8 @@ thread_local! {
     static DISPATCHER: RefCell<Dispatcher> = RefCell::new(dispatcher());
 }
 
-/// An echo, a typed endpoint, an endpoint of a type that does not accept any bytes, an endpoint that fails on request,
-/// and an endpoint whose replies are larger than its requests.
+/// An echo, a typed endpoint, an endpoint that takes a list of `bool`, an endpoint that fails on request, and an
+/// endpoint whose replies are larger than its requests.
 pub(crate) fn dispatcher() -> Dispatcher {
     let double: OwnedHandler<()> =
         Box::new(|(), request, reply| request.read::<u64>(|number| reply.bytes(&number.wrapping_mul(2).to_le_bytes())));
@@ -61,11 +61,11 @@ pub fn callee(data: &[u8]) {
 fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     let mut pair = Pair::new(hostile, Role::Sink);
     let mut callee = Callee::over(&pair.ours);
-    let mut asker = Asker::new(hostile);
+    let mut peer = ScriptedCaller::new(hostile);
     // An honest caller sends any request and breaks no other rule. In the fuzzer every caller may strike at any load.
     let mut honest = cfg!(not(fuzzing));
     while let Some(step) = hostile.input.next() {
-        asker.aim(hostile);
+        peer.aim(hostile);
         let outcome = match step & 7 {
             0 => {
                 honest = false;
@@ -73,18 +73,18 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
                 Ok(())
             }
             1..=3 => {
-                asker.ask(hostile, step);
+                peer.ask(hostile, step);
                 Ok(())
             }
             4 => {
-                asker.drain(honest);
+                peer.drain(honest);
                 Ok(())
             }
             5 | 6 => {
-                asker.drain(honest);
+                peer.drain(honest);
                 pair.ring();
                 let outcome = dispatcher.serve_once_timeout(&mut callee, AT_ONCE);
-                if honest && asker.nameless && matches!(outcome, Err(ServeError::FatalError(_))) {
+                if honest && peer.nameless && matches!(outcome, Err(ServeError::FatalError(_))) {
                     return;
                 }
                 outcome
@@ -114,8 +114,8 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     }
     if honest {
         // A control request or a cancellation ends a turn as well, since its caller has no time.
-        for _ in 0..=asker.under_way() {
-            asker.drain(honest);
+        for _ in 0..=peer.under_way() {
+            peer.drain(honest);
             pair.ring();
             match dispatcher.serve_once_timeout(&mut callee, AT_ONCE) {
                 Ok(())
@@ -126,12 +126,12 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
                     | ServeError::Interrupted,
                 ) => {}
                 // A request without a correlation id cannot be answered.
-                Err(ServeError::FatalError(_)) if asker.nameless => return,
+                Err(ServeError::FatalError(_)) if peer.nameless => return,
                 Err(end) => panic!("{end}"),
             }
         }
-        asker.drain(honest);
-        assert!(asker.asked.is_empty(), "never answered: {:?}", asker.asked);
+        peer.drain(honest);
+        assert!(peer.asked.is_empty(), "never answered: {:?}", peer.asked);
     }
 }
 

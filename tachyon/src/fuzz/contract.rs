@@ -3,7 +3,7 @@
 use crate::binding::{Build, Bytes, Node, Place, Plan, PlanField, Source, TooLong, read_message};
 use crate::fuzz::Input;
 use crate::schema::payload::{
-    Form, Head, HeadLayout, List, Primitive, Refused, Scratch, Value, ValueType, Words, Writer, align8, offsets,
+    BoxedMalformed, Form, Head, HeadLayout, List, Primitive, Scratch, Value, ValueType, Words, Writer, align8, offsets,
     own_list, read_list,
 };
 
@@ -54,7 +54,11 @@ impl Value for Scan {
     const LIST_COPIES: bool = true;
     const DEPTH: usize = 3;
 
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, _place: &'static str) -> Result<ScanRef<'a>, Refused> {
+    fn read<'a>(
+        part: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        _place: &'static str,
+    ) -> Result<ScanRef<'a>, BoxedMalformed> {
         let mut head = Head::<[u8; AT[8]]>::open(part, "Scan")?;
         Ok(ScanRef {
             taken_at: u64::get(&mut head, AT[0], scratch, "Scan.taken_at")?,
@@ -117,7 +121,7 @@ impl Value for Scan {
         part: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<List<'a, Self>, Refused> {
+    ) -> Result<List<'a, Self>, BoxedMalformed> {
         read_list(part, scratch, place)
     }
 
@@ -237,25 +241,25 @@ struct Trees;
 
 impl Build for Trees {
     type Value = Tree;
-    type Error = Refused;
+    type Error = BoxedMalformed;
 
-    fn fixed(&mut self, _plan: &Plan, _node: usize, bytes: Bytes<'_>) -> Result<Tree, Refused> {
+    fn fixed(&mut self, _plan: &Plan, _node: usize, bytes: Bytes<'_>) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Bytes(bytes.get().to_vec()))
     }
 
-    fn text(&mut self, text: &str) -> Result<Tree, Refused> {
+    fn text(&mut self, text: &str) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Text(text.to_owned()))
     }
 
-    fn values(&mut self, _plan: &Plan, _node: usize, bytes: Bytes<'_>) -> Result<Tree, Refused> {
+    fn values(&mut self, _plan: &Plan, _node: usize, bytes: Bytes<'_>) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Bytes(bytes.get().to_vec()))
     }
 
-    fn list(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, Refused> {
+    fn list(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Many(values))
     }
 
-    fn some(&mut self, value: Tree) -> Result<Tree, Refused> {
+    fn some(&mut self, value: Tree) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Some(Box::new(value)))
     }
 
@@ -263,11 +267,11 @@ impl Build for Trees {
         Tree::None
     }
 
-    fn default(&mut self, _plan: &Plan, _node: usize, _field: usize) -> Result<Tree, Refused> {
+    fn default(&mut self, _plan: &Plan, _node: usize, _field: usize) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::None)
     }
 
-    fn head(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, Refused> {
+    fn head(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Many(values))
     }
 }
@@ -393,7 +397,7 @@ fn judge<T: Value + Shown>(plan: &Plan, node: usize, words: &[u64], len: usize) 
     let mut typed = vec![u8::MAX; T::message_len(value.view())];
     T::write_message(value.view(), &mut typed);
     let mut planned = Vec::new();
-    plan.write_message(node, &tree, &Place::Whole(PLACE), &mut Trees, &mut planned).expect("it was read before");
+    plan.write_message(node, &tree, &Place::Root(PLACE), &mut Trees, &mut planned).expect("it was read before");
     assert_eq!(typed, planned, "written");
     // The received message may lack optional fields, two pairs of each scan, and the zeros behind the last part.
     let scans = match &value.tree() {

@@ -5,7 +5,6 @@
 //! random inputs. See `docs/internals/fuzzing.md`.
 #![allow(unreachable_pub, reason = "public for the fuzzer alone, which sees this as `__fuzz`")]
 
-mod asker;
 #[cfg(fuzzing)]
 mod atomics;
 mod attack;
@@ -19,10 +18,10 @@ mod engine;
 mod hostile;
 mod input;
 mod pair;
+mod scripted_caller;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use asker::Asker;
 #[cfg(fuzzing)]
 pub(crate) use atomics::{AtomicU32, AtomicU64};
 #[cfg(fuzzing)]
@@ -39,6 +38,7 @@ pub use engine::engine;
 pub(crate) use hostile::{Hostile, attack_beside};
 pub(crate) use input::Input;
 pub(crate) use pair::{Pair, linked};
+pub(crate) use scripted_caller::ScriptedCaller;
 
 pub use crate::handshake::fuzz::{connector, listener};
 pub use crate::server::fuzz::server;

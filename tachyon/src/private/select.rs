@@ -7,7 +7,7 @@
 use core::marker::PhantomData;
 
 use crate::dispatch::{HandlerError, Replied, Request};
-use crate::rpc::{Body, Borrowed, Whole};
+use crate::rpc::{Body, Borrowed, SingleValue};
 use crate::schema::payload::{Argument, Fixed, Value, assert_by_value, with_scratch};
 
 /// Asks whether `T` travels.
@@ -110,7 +110,7 @@ impl<T> Slot<T> for Select<false> {
     }
 
     fn body(_value: &T) -> impl Body {
-        Whole::<()>::new(())
+        SingleValue::<()>::new(())
     }
 
     fn lend(

@@ -11,7 +11,7 @@ use crate::connection::slice;
 use crate::engine::RpcError;
 use crate::rpc::CallError;
 use crate::schema::describe::Signature;
-use crate::schema::payload::{DeclaredError, Message, Refused, SHORT, Scratch, Value, on_stack};
+use crate::schema::payload::{BoxedMalformed, DeclaredError, Message, SHORT, Scratch, Value, on_stack};
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id, msg_type};
 use crate::wait::Deadline;
 
@@ -89,9 +89,9 @@ pub trait Body {
 }
 
 /// A request of one value, or of none.
-pub struct Whole<'v, M: Message>(M::View<'v>);
+pub struct SingleValue<'v, M: Message>(M::View<'v>);
 
-impl<'v, M: Message> Whole<'v, M> {
+impl<'v, M: Message> SingleValue<'v, M> {
     /// The request of a view.
     #[inline]
     pub fn new(view: M::View<'v>) -> Self {
@@ -99,7 +99,7 @@ impl<'v, M: Message> Whole<'v, M> {
     }
 }
 
-impl<M: Message> Body for Whole<'_, M> {
+impl<M: Message> Body for SingleValue<'_, M> {
     #[inline]
     fn bytes(&self) -> Option<&[u8]> {
         M::bytes(M::shrink(self.0))
@@ -433,6 +433,6 @@ impl<C: Contract> Started<C> {
 
 #[cold]
 #[allow(clippy::boxed_local, reason = "as readers return it")]
-fn unreadable<E>(signature: &'static Signature, problem: Refused) -> CallError<E> {
+fn unreadable<E>(signature: &'static Signature, problem: BoxedMalformed) -> CallError<E> {
     CallError::BadReply { endpoint: signature.name().to_owned(), problem: *problem }
 }

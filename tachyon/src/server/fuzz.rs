@@ -15,7 +15,7 @@ use crate::connection::Halt;
 use crate::connection::{Established, Rx, State, Tx};
 use crate::dispatch::{Deferred, Dispatcher, Lent};
 use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Why};
-use crate::fuzz::{Asker, Hostile, Pair, REPEATED, attack_beside, dispatcher, linked};
+use crate::fuzz::{Hostile, Pair, REPEATED, ScriptedCaller, attack_beside, dispatcher, linked};
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::rpc::Caller;
@@ -65,21 +65,21 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     let driven = Driven { worker, publication: None, left: None };
     let mut service = Service { driven, later: Later { requests: Vec::new(), deferring: how & 8 != 0 } };
     let mut liar = Pair::new(hostile, Role::Sink);
-    let mut asker = Asker::new(hostile);
+    let mut scripted = ScriptedCaller::new(hostile);
     let [beside, theirs] = linked(&hostile.beside, &options);
     let mut neighbour = Neighbour::new(&theirs);
     service.driven.worker.add(Arrival::new(1, &liar.ours, None));
     service.driven.worker.add(Arrival::new(2, &beside, None));
     drop(beside);
     while let Some(step) = hostile.input.next() {
-        asker.aim(hostile);
+        scripted.aim(hostile);
         match step & 7 {
             0 => hostile.strike(),
-            1 | 2 => asker.ask(hostile, step),
+            1 | 2 => scripted.ask(hostile, step),
             3 if step == 251 => liar.die(),
             3 if step == 243 => liar.say(hostile.input.slice(usize::from(hostile.input.byte()))),
             3 => {
-                asker.drain(false);
+                scripted.drain(false);
                 liar.ring();
             }
             4 => neighbour.ask(hostile.input.slice(usize::from(step >> 3))),
@@ -90,7 +90,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
             _ => service.answer(dispatcher, usize::from(step >> 4)),
         }
     }
-    asker.aim(hostile);
+    scripted.aim(hostile);
     if how & 4 == 0 {
         for _ in 0..PASSES_PER_REQUEST * (neighbour.asked.len() + 1) {
             neighbour.drain();

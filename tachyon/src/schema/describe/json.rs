@@ -377,7 +377,7 @@ impl Reader {
             "slice" => FormDescription::Value(TypeDescription::List(Arc::new(value_type()?.0))),
             "value" => match value_type()?.0 {
                 TypeDescription::Option(_) => {
-                    return Err(invalid(format!("{place} is an option as itself, and an option is one of `fields`")));
+                    return Err(invalid(format!("{place} is an option with the form `value`; its form is `fields`")));
                 }
                 found => FormDescription::Value(found),
             },
@@ -386,7 +386,7 @@ impl Reader {
                 let (head, _) =
                     self.head(String::new(), String::new(), head.ok_or_else(|| missing("head"))?, fields)?;
                 if head.fields.is_empty() {
-                    return Err(invalid(format!("{place} has no fields, and that is the form `empty`")));
+                    return Err(invalid(format!("{place} has the form `fields`, and no fields; its form is `empty`")));
                 }
                 FormDescription::Fields(head)
             }
@@ -489,7 +489,7 @@ impl Reader {
             let offset = end.next_multiple_of(field.value_type.align().max(1));
             if field.offset != offset {
                 return Err(invalid(format!(
-                    "field `{}` of {} is at offset {}, and belongs to {offset}",
+                    "field `{}` of {} is at offset {}, and belongs at offset {offset}",
                     field.name,
                     place(),
                     field.offset

@@ -109,80 +109,80 @@ impl<'a, P: Argument<'a>> Argument<'a> for Option<P> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed where a `{W}` travels",
     label = "another type travels here",
-    note = "pass a `&{W}`, or what a handler gets of it"
+    note = "pass a `&{W}`, or the borrowed form that a handler receives"
 )]
-pub trait Pass<'s, W: Value> {
+pub trait IntoView<'s, W: Value> {
     /// The view to send.
     #[doc(hidden)]
-    fn pass(self) -> W::View<'s>;
+    fn into_view(self) -> W::View<'s>;
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Fixed> Pass<'_, T> for T {
+impl<T: Fixed> IntoView<'_, T> for T {
     #[inline]
-    fn pass(self) -> T {
+    fn into_view(self) -> T {
         self
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, T: Value> Pass<'s, T> for &'s T {
+impl<'s, T: Value> IntoView<'s, T> for &'s T {
     #[inline]
-    fn pass(self) -> T::View<'s> {
+    fn into_view(self) -> T::View<'s> {
         self.view()
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s> Pass<'s, String> for &'s str {
+impl<'s> IntoView<'s, String> for &'s str {
     #[inline]
-    fn pass(self) -> &'s str {
+    fn into_view(self) -> &'s str {
         self
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, T: Value> Pass<'s, Vec<T>> for &'s [T] {
+impl<'s, T: Value> IntoView<'s, Vec<T>> for &'s [T] {
     #[inline]
-    fn pass(self) -> T::List<'s> {
+    fn into_view(self) -> T::List<'s> {
         T::list(self)
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, T: Value, const N: usize> Pass<'s, Vec<T>> for &'s [T; N] {
+impl<'s, T: Value, const N: usize> IntoView<'s, Vec<T>> for &'s [T; N] {
     #[inline]
-    fn pass(self) -> T::List<'s> {
+    fn into_view(self) -> T::List<'s> {
         T::list(self)
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, T: Value<List<'s> = Self>> Pass<'s, Vec<T>> for List<'s, T> {
+impl<'s, T: Value<List<'s> = Self>> IntoView<'s, Vec<T>> for List<'s, T> {
     #[inline]
-    fn pass(self) -> Self {
+    fn into_view(self) -> Self {
         self
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s> Pass<'s, Vec<String>> for &'s [&'s str] {
-    fn pass(self) -> List<'s, String> {
+impl<'s> IntoView<'s, Vec<String>> for &'s [&'s str] {
+    fn into_view(self) -> List<'s, String> {
         self.into()
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, const N: usize> Pass<'s, Vec<String>> for &'s [&'s str; N] {
-    fn pass(self) -> List<'s, String> {
+impl<'s, const N: usize> IntoView<'s, Vec<String>> for &'s [&'s str; N] {
+    fn into_view(self) -> List<'s, String> {
         self.as_slice().into()
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, W: Value, P: Pass<'s, W>> Pass<'s, Option<W>> for Option<P> {
+impl<'s, W: Value, P: IntoView<'s, W>> IntoView<'s, Option<W>> for Option<P> {
     #[inline]
-    fn pass(self) -> Option<W::View<'s>> {
-        self.map(P::pass)
+    fn into_view(self) -> Option<W::View<'s>> {
+        self.map(P::into_view)
     }
 }

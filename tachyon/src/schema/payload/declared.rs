@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::fmt;
 
 use super::layout::HeadLayout;
-use super::malformed::Refused;
+use super::malformed::BoxedMalformed;
 
 /// The errors that an endpoint declares: an enum marked with [`#[tachyon::error]`](macro@crate::error), which
 /// implements this trait.
@@ -42,7 +42,7 @@ pub trait DeclaredError: std::error::Error + Send + Sync + Sized + 'static {
 
     /// The error of this name; `None` when the enum has no such variant.
     #[doc(hidden)]
-    fn decode(name: &str, fields: &[u8]) -> Option<Result<Self, Refused>>;
+    fn decode(name: &str, fields: &[u8]) -> Option<Result<Self, BoxedMalformed>>;
 }
 
 /// The error type of an endpoint that declares none: it has no value.
@@ -71,7 +71,7 @@ impl DeclaredError for Undeclared {
         match self.0 {}
     }
 
-    fn decode(_name: &str, _fields: &[u8]) -> Option<Result<Self, Refused>> {
+    fn decode(_name: &str, _fields: &[u8]) -> Option<Result<Self, BoxedMalformed>> {
         None
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     /// Sends an `E` to a caller that knows the errors as `F`.
-    fn sent<E: DeclaredError, F: DeclaredError>(error: &E) -> Option<Result<F, Refused>> {
+    fn sent<E: DeclaredError, F: DeclaredError>(error: &E) -> Option<Result<F, BoxedMalformed>> {
         let (name, fields) = error.encode();
         let mut aligned = AlignedBytes::zeroed(fields.len());
         aligned.copy_from_slice(&fields);
@@ -192,7 +192,7 @@ mod tests {
         let wrong = ScanError::decode(name, &fields).unwrap().unwrap_err().to_string();
         assert!(wrong.starts_with("Odd.head points to"), "{wrong}");
         let wrong = ScanError::decode("NoSensor", &[9, 0, 0, 0, 1, 1, 1, 1]).unwrap().unwrap_err().to_string();
-        assert!(wrong.starts_with("the head of NoSensor is 9 bytes"), "{wrong}");
+        assert!(wrong.starts_with("the head of NoSensor gives its length as 9 bytes"), "{wrong}");
     }
 
     #[test]

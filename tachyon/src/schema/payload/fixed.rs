@@ -6,7 +6,7 @@ use core::ptr;
 use core::slice::{from_raw_parts, from_raw_parts_mut};
 
 use super::layout::{Layout, Primitive};
-use super::malformed::{Malformed, Refused, invalid};
+use super::malformed::{BoxedMalformed, Malformed, invalid};
 
 /// A type whose bytes are the same in every process: [`#[tachyon::payload]`](macro@crate::payload) implements it for
 /// structs and enums, this crate for numbers, `bool` and arrays.
@@ -123,8 +123,8 @@ pub(crate) fn bytes_of<T: Fixed>(values: &[T]) -> &[u8] {
     unsafe { from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
-/// The values that `bytes` are, in place. `None` when `bytes` is no whole number of aligned values, and for a type that
-/// does not accept any bytes.
+/// The values that `bytes` are, in place. `None` when `bytes` is no whole number of aligned values, or when some bytes
+/// are no value of the type.
 #[inline]
 pub(crate) fn cast_slice<T: Fixed>(bytes: &[u8]) -> Option<&[T]> {
     if const { !T::LAYOUT.accepts_any_bytes() } {
@@ -164,7 +164,7 @@ pub(crate) fn cast_ref<T: Fixed>(bytes: &[u8]) -> Option<&T> {
 /// # Errors
 /// [`Malformed`]: the bytes are no whole number of values, or one value is invalid.
 #[inline]
-pub(crate) fn check_slice<T: Fixed>(bytes: &[u8]) -> Result<&[T], Refused> {
+pub(crate) fn check_slice<T: Fixed>(bytes: &[u8]) -> Result<&[T], BoxedMalformed> {
     let each = size_of::<T>();
     if !bytes.len().is_multiple_of(each) {
         return Err(Malformed::Remainder { name: T::LAYOUT.name(), each, found: bytes.len() }.into());
@@ -181,7 +181,7 @@ pub(crate) fn check_slice<T: Fixed>(bytes: &[u8]) -> Result<&[T], Refused> {
 /// # Errors
 /// [`Malformed`]: the length is wrong, or the value is invalid.
 #[inline]
-pub(crate) fn read<T: Fixed>(bytes: &[u8]) -> Result<T, Refused> {
+pub(crate) fn read<T: Fixed>(bytes: &[u8]) -> Result<T, BoxedMalformed> {
     if bytes.len() != size_of::<T>() {
         return Err(Malformed::Length { name: T::LAYOUT.name(), expected: size_of::<T>(), found: bytes.len() }.into());
     }
@@ -201,7 +201,7 @@ pub(crate) fn read<T: Fixed>(bytes: &[u8]) -> Result<T, Refused> {
 ///
 /// # Errors
 /// Those of [`read`].
-pub(crate) fn read_to_heap<T: Fixed>(bytes: &[u8]) -> Result<Vec<T>, Refused> {
+pub(crate) fn read_to_heap<T: Fixed>(bytes: &[u8]) -> Result<Vec<T>, BoxedMalformed> {
     if bytes.len() != size_of::<T>() {
         return Err(Malformed::Length { name: T::LAYOUT.name(), expected: size_of::<T>(), found: bytes.len() }.into());
     }
@@ -220,7 +220,7 @@ pub(crate) fn read_to_heap<T: Fixed>(bytes: &[u8]) -> Result<Vec<T>, Refused> {
 
 /// Like [`read`], for bytes of the right length that no peer can write to.
 #[inline]
-pub(crate) fn read_private<T: Fixed>(bytes: &[u8]) -> Result<T, Refused> {
+pub(crate) fn read_private<T: Fixed>(bytes: &[u8]) -> Result<T, BoxedMalformed> {
     debug_assert_eq!(bytes.len(), size_of::<T>());
     if bytes.len() != size_of::<T>() || const { !T::LAYOUT.accepts_any_bytes() } && !T::is_valid(bytes) {
         return Err(invalid(T::LAYOUT, bytes));

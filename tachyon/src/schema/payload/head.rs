@@ -3,7 +3,7 @@
 //! `docs/internals/wire-format.md` defines the bytes. A reader copies the head once, and checks only the copy.
 
 use super::fixed::{Fixed, bytes_of, copy_once, read_private};
-use super::malformed::{Malformed, Refused};
+use super::malformed::{BoxedMalformed, Malformed};
 
 /// Longest head, in bytes. A reader copies the head to the stack.
 pub(crate) const MAX_HEAD: usize = 4096;
@@ -63,7 +63,7 @@ impl<'a, const N: usize> Head<'a, [u8; N]> {
     /// # Errors
     /// [`Malformed`]: the head is longer than the part, or shorter than its length word.
     #[inline]
-    pub fn open(part: &'a [u8], name: &'static str) -> Result<Self, Refused> {
+    pub fn open(part: &'a [u8], name: &'static str) -> Result<Self, BoxedMalformed> {
         let mut copy = [0; N];
         if let Some(known) = part.get(..N) {
             copy_once(known, &mut copy);
@@ -80,7 +80,7 @@ impl<'a, B: AsRef<[u8]>> Head<'a, B> {
     /// # Errors
     /// Those of [`open`](Head::open).
     #[inline]
-    pub(crate) fn over(copy: B, part: &'a [u8], name: &str) -> Result<Self, Refused> {
+    pub(crate) fn over(copy: B, part: &'a [u8], name: &str) -> Result<Self, BoxedMalformed> {
         let known = copy.as_ref();
         let said = match known.first_chunk() {
             Some(len) if part.len() >= LEN_SIZE => u32::from_le_bytes(*len) as usize,
@@ -94,7 +94,7 @@ impl<'a, B: AsRef<[u8]>> Head<'a, B> {
 
     /// The bytes of the field at `at`, of this size; `None` when the sender does not know the field.
     #[inline]
-    fn field(&self, at: usize, size: usize, place: &str) -> Result<Option<&[u8]>, Refused> {
+    fn field(&self, at: usize, size: usize, place: &str) -> Result<Option<&[u8]>, BoxedMalformed> {
         if at + size <= self.len {
             return Ok(Some(&self.copy.as_ref()[at..at + size]));
         }
@@ -106,7 +106,7 @@ impl<'a, B: AsRef<[u8]>> Head<'a, B> {
     /// # Errors
     /// [`Malformed`]: the value is missing, cut or invalid.
     #[inline]
-    pub(crate) fn fixed<T: Fixed>(&self, at: usize, place: &str) -> Result<T, Refused> {
+    pub(crate) fn fixed<T: Fixed>(&self, at: usize, place: &str) -> Result<T, BoxedMalformed> {
         match self.field(at, size_of::<T>(), place)? {
             Some(bytes) => read_private(bytes).map_err(|problem| problem.at(place)),
             None => Err(Malformed::missing(place)),
@@ -117,7 +117,7 @@ impl<'a, B: AsRef<[u8]>> Head<'a, B> {
     ///
     /// # Errors
     /// [`Malformed`]: the value is cut.
-    pub(crate) fn fixed_bytes(&self, at: usize, size: usize, place: &str) -> Result<Option<&[u8]>, Refused> {
+    pub(crate) fn fixed_bytes(&self, at: usize, size: usize, place: &str) -> Result<Option<&[u8]>, BoxedMalformed> {
         self.field(at, size, place)
     }
 
@@ -127,7 +127,7 @@ impl<'a, B: AsRef<[u8]>> Head<'a, B> {
     /// # Errors
     /// [`Malformed`]: the pair is cut, or its part lies outside of the message or not behind the previous part.
     #[inline]
-    pub(crate) fn part(&mut self, at: usize, place: &str) -> Result<Option<&'a [u8]>, Refused> {
+    pub(crate) fn part(&mut self, at: usize, place: &str) -> Result<Option<&'a [u8]>, BoxedMalformed> {
         let Some(pair) = self.field(at, PAIR.0, place)? else { return Ok(None) };
         let pair = Pair::decode(pair);
         cut(self.part, pair, &mut self.end, place)
@@ -159,7 +159,12 @@ impl Pair {
 /// # Errors
 /// [`Malformed`]: the part begins before `end`, not at a multiple of 8, or lies outside of `blob`.
 #[inline]
-pub(crate) fn cut<'a>(blob: &'a [u8], pair: Pair, end: &mut usize, place: &str) -> Result<Option<&'a [u8]>, Refused> {
+pub(crate) fn cut<'a>(
+    blob: &'a [u8],
+    pair: Pair,
+    end: &mut usize,
+    place: &str,
+) -> Result<Option<&'a [u8]>, BoxedMalformed> {
     let (offset, len) = (pair.offset as usize, pair.len as usize);
     if offset == 0 && len == 0 {
         return Ok(None);

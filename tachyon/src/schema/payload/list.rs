@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::head::{Pair, align8, begin_list, cut, place};
-use super::malformed::{Malformed, Refused};
+use super::malformed::{BoxedMalformed, Malformed};
 use super::scratch::Scratch;
 use super::value::Value;
 
@@ -113,8 +113,8 @@ pub fn read_list<'a, T: Value>(
     part: &'a [u8],
     scratch: &mut Scratch<'a>,
     place: &'static str,
-) -> Result<List<'a, T>, Refused> {
-    let Some(part) = scratch.hold(part) else { return Err(Refused::from(Malformed::Misaligned).at(place)) };
+) -> Result<List<'a, T>, BoxedMalformed> {
+    let Some(part) = scratch.hold(part) else { return Err(BoxedMalformed::from(Malformed::Misaligned).at(place)) };
     let end = check_list(part, place)?;
     let mut end_of_parts = end;
     for pair in part[8..end].chunks_exact(8) {
@@ -140,7 +140,7 @@ pub fn write_list<T: Value>(list: List<'_, T>, out: &mut [u8]) {
 ///
 /// # Errors
 /// [`Malformed`]: the part is shorter.
-pub(crate) fn check_list(part: &[u8], place: &str) -> Result<usize, Refused> {
+pub(crate) fn check_list(part: &[u8], place: &str) -> Result<usize, BoxedMalformed> {
     let count = count_of(part);
     match count.checked_mul(8).and_then(|pairs| pairs.checked_add(8)) {
         Some(end) if end <= part.len() => Ok(end),

@@ -1,5 +1,5 @@
 //! The error of bytes that are not a value of a type.
-#![allow(clippy::unnecessary_box_returns, reason = "`Refused` is a box")]
+#![allow(clippy::unnecessary_box_returns, reason = "`BoxedMalformed` is a box")]
 
 use thiserror::Error;
 
@@ -120,11 +120,11 @@ pub enum Malformed {
 }
 
 /// The error of readers. The box is one word, so a `Result` of a small value stays small.
-pub type Refused = Box<Malformed>;
+pub type BoxedMalformed = Box<Malformed>;
 
-impl From<Refused> for Malformed {
-    fn from(refused: Refused) -> Self {
-        *refused
+impl From<BoxedMalformed> for Malformed {
+    fn from(boxed: BoxedMalformed) -> Self {
+        *boxed
     }
 }
 

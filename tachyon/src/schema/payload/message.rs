@@ -3,7 +3,7 @@
 use super::fixed::Fixed;
 use super::form::Form;
 use super::list::List;
-use super::malformed::{Malformed, Refused};
+use super::malformed::{BoxedMalformed, Malformed};
 use super::scratch::Scratch;
 use super::value::Value;
 
@@ -26,7 +26,11 @@ pub trait Message: Sized + 'static {
 
     /// Reads the value of a message.
     #[doc(hidden)]
-    fn read<'a>(message: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Refused>;
+    fn read<'a>(
+        message: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<Self::View<'a>, BoxedMalformed>;
 
     /// Length of the message in bytes.
     #[doc(hidden)]
@@ -55,7 +59,11 @@ impl<T: Value> Message for T {
     const COPIES: bool = <T as Value>::COPIES;
 
     #[inline]
-    fn read<'a>(message: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Refused> {
+    fn read<'a>(
+        message: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<Self::View<'a>, BoxedMalformed> {
         T::read_message(message, scratch, place)
     }
 
@@ -91,7 +99,7 @@ impl Message for () {
     const COPIES: bool = false;
 
     #[inline]
-    fn read<'a>(message: &'a [u8], _scratch: &mut Scratch<'a>, _place: &'static str) -> Result<(), Refused> {
+    fn read<'a>(message: &'a [u8], _scratch: &mut Scratch<'a>, _place: &'static str) -> Result<(), BoxedMalformed> {
         if message.is_empty() { Ok(()) } else { Err(Malformed::NotEmpty { found: message.len() }.into()) }
     }
 

@@ -20,7 +20,7 @@ mod scratch;
 mod tests;
 mod value;
 
-pub use argument::{Argument, Pass};
+pub use argument::{Argument, IntoView};
 pub use declared::{DeclaredError, Undeclared};
 pub use fixed::Fixed;
 pub(crate) use fixed::{cast_slice_mut, check_slice};
@@ -41,13 +41,13 @@ pub use head::{Head, Writer, align8, offsets};
 #[doc(hidden)]
 pub use list::{list_len, own_list, read_list, write_list};
 #[doc(hidden)]
-pub use malformed::Refused;
+pub use malformed::BoxedMalformed;
 #[doc(hidden)]
 pub use message::{Message, NoOption};
 #[doc(hidden)]
 pub use scratch::Scratch;
 #[doc(hidden)]
-pub use value::{assert_by_value, deeper, deepest};
+pub use value::{assert_by_value, max_depth, outer_depth};
 
 /// Longest message, in bytes, that is written to the stack and then copied: as much as a slot of a ring holds.
 pub(crate) const SHORT: usize = 232;

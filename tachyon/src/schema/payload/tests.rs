@@ -95,7 +95,7 @@ fn message<T: Value>(value: &T) -> Vec<u64> {
     words
 }
 
-fn read<T: Value>(bytes: &[u8]) -> Result<T, Refused> {
+fn read<T: Value>(bytes: &[u8]) -> Result<T, BoxedMalformed> {
     let mut words = Words::default();
     T::read_message(bytes, &mut words.room(bytes.len()), "the request").map(T::own)
 }
@@ -179,7 +179,7 @@ mod builds {
 }
 
 /// Sends `value` to a peer that knows its type as `B`.
-fn sent<A: Value, B: Value>(value: &A) -> Result<B, Refused> {
+fn sent<A: Value, B: Value>(value: &A) -> Result<B, BoxedMalformed> {
     let len = A::message_len(value.view());
     read(&message(value).as_bytes()[..len])
 }

@@ -5,7 +5,7 @@ use super::form::Form;
 use super::head::{Head, PAIR, Writer, align8, offsets};
 use super::layout::{HeadField, HeadLayout, Layout, Primitive, ValueType};
 use super::list::{List, own_list, read_list};
-use super::malformed::{Malformed, Refused};
+use super::malformed::{BoxedMalformed, Malformed};
 use super::scratch::{Scratch, Words};
 
 /// Deepest nesting of variable types.
@@ -74,7 +74,7 @@ pub trait Value: Sized + 'static {
         at: usize,
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self::View<'a>, Refused> {
+    ) -> Result<Self::View<'a>, BoxedMalformed> {
         match head.part(at, place)? {
             Some(part) => Self::read(part, scratch, place),
             None => Err(Malformed::missing(place)),
@@ -97,7 +97,11 @@ pub trait Value: Sized + 'static {
 
     /// Reads the value of a part.
     #[doc(hidden)]
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Refused>;
+    fn read<'a>(
+        part: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<Self::View<'a>, BoxedMalformed>;
 
     /// Length of the part in bytes.
     #[doc(hidden)]
@@ -114,7 +118,7 @@ pub trait Value: Sized + 'static {
         message: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self::View<'a>, Refused> {
+    ) -> Result<Self::View<'a>, BoxedMalformed> {
         Self::read(message, scratch, place)
     }
 
@@ -147,7 +151,7 @@ pub trait Value: Sized + 'static {
         scratch: &mut Scratch<'a>,
         place: &'static str,
         take: impl FnOnce(&Self) -> R,
-    ) -> Result<R, Refused> {
+    ) -> Result<R, BoxedMalformed> {
         Ok(take(&Self::own(Self::read_message(message, scratch, place)?)))
     }
 
@@ -195,8 +199,11 @@ pub trait Value: Sized + 'static {
     fn shrink<'s, 'l: 's>(view: Self::View<'l>) -> Self::View<'s>;
 
     #[doc(hidden)]
-    fn read_list<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str)
-    -> Result<Self::List<'a>, Refused>;
+    fn read_list<'a>(
+        part: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<Self::List<'a>, BoxedMalformed>;
 
     #[doc(hidden)]
     fn list_len(list: Self::List<'_>) -> usize;
@@ -231,7 +238,7 @@ pub trait Value: Sized + 'static {
 /// # Panics
 /// When the type is too deep. Constants call this function, so the panic is a compile error.
 #[track_caller]
-pub const fn deeper(inner: usize) -> usize {
+pub const fn outer_depth(inner: usize) -> usize {
     assert!(inner < MAX_DEPTH, "types nest at most 16 deep in one another");
     inner + 1
 }
@@ -253,7 +260,7 @@ pub const fn assert_by_value<T>() {
 }
 
 /// The maximum of `depths`.
-pub const fn deepest(depths: &[usize]) -> usize {
+pub const fn max_depth(depths: &[usize]) -> usize {
     let (mut most, mut at) = (0, 0);
     while at < depths.len() {
         if depths[at] > most {
@@ -285,7 +292,7 @@ impl<T: Fixed> Value for T {
         at: usize,
         _scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<T, Refused> {
+    ) -> Result<T, BoxedMalformed> {
         head.fixed(at, place)
     }
 
@@ -300,7 +307,7 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn read<'a>(part: &'a [u8], _scratch: &mut Scratch<'a>, place: &'static str) -> Result<T, Refused> {
+    fn read<'a>(part: &'a [u8], _scratch: &mut Scratch<'a>, place: &'static str) -> Result<T, BoxedMalformed> {
         fixed::read(part).map_err(|problem| problem.at(place))
     }
 
@@ -315,7 +322,11 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn read_message<'a>(message: &'a [u8], _scratch: &mut Scratch<'a>, _place: &'static str) -> Result<T, Refused> {
+    fn read_message<'a>(
+        message: &'a [u8],
+        _scratch: &mut Scratch<'a>,
+        _place: &'static str,
+    ) -> Result<T, BoxedMalformed> {
         fixed::read(message)
     }
 
@@ -325,7 +336,7 @@ impl<T: Fixed> Value for T {
         scratch: &mut Scratch<'a>,
         _place: &'static str,
         take: impl FnOnce(&Self) -> R,
-    ) -> Result<R, Refused> {
+    ) -> Result<R, BoxedMalformed> {
         match fixed::cast_ref(message) {
             Some(value) => Ok(take(value)),
             None => copied_value(message, scratch).map(|value| take(&value)),
@@ -353,7 +364,11 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn read_list<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<&'a [T], Refused> {
+    fn read_list<'a>(
+        part: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<&'a [T], BoxedMalformed> {
         match fixed::cast_slice(part) {
             Some(values) => Ok(values),
             None => copied_list(part, scratch, place),
@@ -392,7 +407,7 @@ impl<T: Fixed> Value for T {
 
 /// The value of a message that cannot be lent in place: in scratch, so that a large value is not on the stack.
 #[inline(never)]
-fn copied_value<'a, T: Fixed>(message: &'a [u8], scratch: &mut Scratch<'a>) -> Result<Copied<'a, T>, Refused> {
+fn copied_value<'a, T: Fixed>(message: &'a [u8], scratch: &mut Scratch<'a>) -> Result<Copied<'a, T>, BoxedMalformed> {
     if message.len() == size_of::<T>()
         && let Some(held) = scratch.hold(message)
         && let [value] = fixed::check_slice(held)?
@@ -425,15 +440,15 @@ fn copied_list<'a, T: Fixed>(
     part: &'a [u8],
     scratch: &mut Scratch<'a>,
     place: &'static str,
-) -> Result<&'a [T], Refused> {
+) -> Result<&'a [T], BoxedMalformed> {
     let each = size_of::<T>();
     if !part.len().is_multiple_of(each) {
-        let problem = Refused::from(Malformed::Remainder { name: T::LAYOUT.name(), each, found: part.len() });
+        let problem = BoxedMalformed::from(Malformed::Remainder { name: T::LAYOUT.name(), each, found: part.len() });
         return Err(problem.at(place));
     }
     match scratch.hold(part) {
         Some(held) => fixed::check_slice(held).map_err(|problem| problem.at(place)),
-        None => Err(Refused::from(Malformed::Misaligned).at(place)),
+        None => Err(BoxedMalformed::from(Malformed::Misaligned).at(place)),
     }
 }
 
@@ -448,8 +463,8 @@ impl Value for String {
     const DEPTH: usize = 1;
 
     #[inline]
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<&'a str, Refused> {
-        let Some(held) = scratch.hold(part) else { return Err(Refused::from(Malformed::Misaligned).at(place)) };
+    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<&'a str, BoxedMalformed> {
+        let Some(held) = scratch.hold(part) else { return Err(BoxedMalformed::from(Malformed::Misaligned).at(place)) };
         core::str::from_utf8(held).map_err(|error| Malformed::text(place, error.valid_up_to()))
     }
 
@@ -486,7 +501,7 @@ impl Value for String {
         part: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<List<'a, Self>, Refused> {
+    ) -> Result<List<'a, Self>, BoxedMalformed> {
         read_list(part, scratch, place)
     }
 
@@ -527,10 +542,10 @@ impl<T: Value> Value for Vec<T> {
     const LIST_FORM: Form = Form::Value(&ValueType::List(Self::TYPE));
     const COPIES: bool = T::LIST_COPIES;
     const LIST_COPIES: bool = true;
-    const DEPTH: usize = deeper(T::DEPTH);
+    const DEPTH: usize = outer_depth(T::DEPTH);
 
     #[inline]
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<T::List<'a>, Refused> {
+    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<T::List<'a>, BoxedMalformed> {
         T::read_list(part, scratch, place)
     }
 
@@ -567,7 +582,7 @@ impl<T: Value> Value for Vec<T> {
         part: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<List<'a, Self>, Refused> {
+    ) -> Result<List<'a, Self>, BoxedMalformed> {
         read_list(part, scratch, place)
     }
 
@@ -613,7 +628,7 @@ impl<T: Value> Value for Option<T> {
     const LIST_FORM: Form = Form::Value(&ValueType::List(Self::TYPE));
     const COPIES: bool = T::COPIES;
     const LIST_COPIES: bool = true;
-    const DEPTH: usize = deeper(T::DEPTH);
+    const DEPTH: usize = outer_depth(T::DEPTH);
 
     #[inline]
     fn get<'a, B: AsRef<[u8]>>(
@@ -621,7 +636,7 @@ impl<T: Value> Value for Option<T> {
         at: usize,
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self::View<'a>, Refused> {
+    ) -> Result<Self::View<'a>, BoxedMalformed> {
         match head.part(at, place)? {
             Some(part) => T::read(part, scratch, place).map(Some),
             None => Ok(None),
@@ -640,7 +655,11 @@ impl<T: Value> Value for Option<T> {
         }
     }
 
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Refused> {
+    fn read<'a>(
+        part: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<Self::View<'a>, BoxedMalformed> {
         Self::read_message(part, scratch, place)
     }
 
@@ -656,7 +675,7 @@ impl<T: Value> Value for Option<T> {
         message: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self::View<'a>, Refused> {
+    ) -> Result<Self::View<'a>, BoxedMalformed> {
         let mut head = Head::<[u8; OPTION[1]]>::open(message, place)?;
         Self::get(&mut head, OPTION[0], scratch, place)
     }
@@ -679,7 +698,7 @@ impl<T: Value> Value for Option<T> {
         part: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<List<'a, Self>, Refused> {
+    ) -> Result<List<'a, Self>, BoxedMalformed> {
         read_list(part, scratch, place)
     }
 

@@ -4,7 +4,7 @@
 #![deny(rust_2018_idioms, let_underscore_drop, clippy::all, clippy::pedantic)]
 
 use tachyon::List;
-use tachyon::payload::{Argument, Pass, Value, ValueType};
+use tachyon::payload::{Argument, IntoView, Value, ValueType};
 
 mod vendored {
     pub(crate) use ::tachyon as ipc;
@@ -104,8 +104,8 @@ made!(MadeOf, many: Cause);
 
 fn takes<'a, A: Argument<'a, Wire = W>, W: Value>() {}
 
-fn passes<'s, W: Value>(value: impl Pass<'s, W>) -> W {
-    W::own(value.pass())
+fn passes<'s, W: Value>(value: impl IntoView<'s, W>) -> W {
+    W::own(value.into_view())
 }
 
 fn main() {

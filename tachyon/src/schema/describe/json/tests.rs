@@ -175,13 +175,13 @@ fn contradictions_are_named() {
         )
     };
     for (types, value_type, expected) in [
-        (scan(16, 4).as_str(), "\"u8\"", "field `a` of S is at offset 4, and belongs to 8"),
+        (scan(16, 4).as_str(), "\"u8\"", "field `a` of S is at offset 4, and belongs at offset 8"),
         (&scan(24, 8), "\"u8\"", "the head of S has 24 bytes, and its fields end at 16"),
         ("", "\"u9\"", "the type `u9`, which this version does not know"),
         ("", r#"{"tensor": "f32", "ndim": 2}"#, "the type `tensor`"),
         ("", r#"{"kind": "map"}"#, "the type `map`"),
         ("", r#"{"of": "u8"}"#, "missing field `kind`"),
-        ("", r#"{"option": "str"}"#, "an option as itself, and an option is one of `fields`"),
+        ("", r#"{"option": "str"}"#, "an option with the form `value`; its form is `fields`"),
         ("", r#"{"list": {"option": "str"}}"#, "an option of str lies in a list"),
         ("", r#"{"kind": "array", "of": "str", "len": 2}"#, "an array of str has elements that are not fixed"),
         ("", r#"{"kind": "array", "of": "u64", "len": 1073741824}"#, "is 8589934592 bytes long, and the most is"),
@@ -207,7 +207,7 @@ fn contradictions_are_named() {
         (r#"{"form": "msgpack"}"#, "the form `msgpack`, which this version does not know; update this side"),
         (r#"{"form": "value", "type": "u8", "stream": true}"#, "the form `stream`"),
         (r#"{"form": "value"}"#, "the reply of filter has the form `value`, and no `type`"),
-        (r#"{"form": "fields", "head": 4, "fields": []}"#, "has no fields, and that is the form `empty`"),
+        (r#"{"form": "fields", "head": 4, "fields": []}"#, "has the form `fields`, and no fields; its form is `empty`"),
         (
             r#"{"form": "fields", "head": 5, "fields": [{"name": "a", "type": "u8", "offset": 4}]}"#,
             "a reply has no more than one, `value`",

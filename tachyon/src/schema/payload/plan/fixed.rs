@@ -2,7 +2,7 @@
 
 use super::{Node, Plan};
 use crate::schema::payload::layout::Primitive;
-use crate::schema::payload::malformed::{Malformed, Refused};
+use crate::schema::payload::malformed::{BoxedMalformed, Malformed};
 
 impl Plan {
     /// Whether `bytes`, of the type's length and private to this process, are a value.
@@ -26,14 +26,14 @@ impl Plan {
     ///
     /// # Errors
     /// [`Malformed`]: they are not.
-    pub fn check(&self, node: usize, bytes: &[u8]) -> Result<(), Refused> {
+    pub fn check(&self, node: usize, bytes: &[u8]) -> Result<(), BoxedMalformed> {
         if self.is_valid(node, bytes) { Ok(()) } else { Err(self.invalid(node, bytes)) }
     }
 
     /// The error for `bytes`, which are as long as the type and not a value of it.
     #[cold]
-    #[allow(clippy::unnecessary_box_returns, reason = "`Refused` is a box")]
-    pub(super) fn invalid(&self, node: usize, bytes: &[u8]) -> Refused {
+    #[allow(clippy::unnecessary_box_returns, reason = "`BoxedMalformed` is a box")]
+    pub(super) fn invalid(&self, node: usize, bytes: &[u8]) -> BoxedMalformed {
         let place = self.name(node);
         Box::new(self.find(node, bytes, &place).unwrap_or(Malformed::Value { name: place.clone(), found: 0, place }))
     }

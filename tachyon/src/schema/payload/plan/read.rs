@@ -4,7 +4,7 @@ use super::{Node, Plan, PlanField};
 use crate::schema::payload::fixed::copy_once;
 use crate::schema::payload::head::{Head, MAX_HEAD, PAIR, Pair, cut};
 use crate::schema::payload::list::check_list;
-use crate::schema::payload::malformed::{Malformed, Refused};
+use crate::schema::payload::malformed::{BoxedMalformed, Malformed};
 use crate::schema::payload::scratch::{Scratch, with_scratch};
 
 /// Longest head, in bytes, that is copied to the stack. A longer head is copied to the heap.
@@ -21,7 +21,7 @@ pub trait Build {
     /// A value.
     type Value;
     /// The binding's error.
-    type Error: From<Refused>;
+    type Error: From<BoxedMalformed>;
 
     /// Makes a fixed value.
     ///
@@ -128,7 +128,7 @@ impl<B: Build> Reader<'_, B> {
         match &self.plan.nodes[node] {
             Node::Text => {
                 let Some(held) = scratch.hold(part) else {
-                    return Err(Refused::from(Malformed::Misaligned).at(place).into());
+                    return Err(BoxedMalformed::from(Malformed::Misaligned).at(place).into());
                 };
                 match core::str::from_utf8(held) {
                     Ok(text) => self.build.text(text),
@@ -158,7 +158,7 @@ impl<B: Build> Reader<'_, B> {
         scratch: &mut Scratch<'a>,
         place: Option<&str>,
     ) -> Result<B::Value, B::Error> {
-        let at = |problem: Refused| {
+        let at = |problem: BoxedMalformed| {
             match place {
                 Some(place) => problem.at(place),
                 None => problem,
@@ -166,8 +166,11 @@ impl<B: Build> Reader<'_, B> {
             .into()
         };
         if bytes.len() != size {
-            let problem =
-                Refused::from(Malformed::Length { name: self.plan.name(node), expected: size, found: bytes.len() });
+            let problem = BoxedMalformed::from(Malformed::Length {
+                name: self.plan.name(node),
+                expected: size,
+                found: bytes.len(),
+            });
             return Err(at(problem));
         }
         if self.plan.is_total(node) {
@@ -195,13 +198,16 @@ impl<B: Build> Reader<'_, B> {
     ) -> Result<B::Value, B::Error> {
         let each = self.plan.size(of);
         if !part.len().is_multiple_of(each) {
-            let problem = Refused::from(Malformed::Remainder { name: self.plan.name(of), each, found: part.len() });
+            let problem =
+                BoxedMalformed::from(Malformed::Remainder { name: self.plan.name(of), each, found: part.len() });
             return Err(problem.at(place).into());
         }
         if self.plan.is_total(of) {
             return self.build.values(self.plan, node, self.in_place(part));
         }
-        let Some(held) = scratch.hold(part) else { return Err(Refused::from(Malformed::Misaligned).at(place).into()) };
+        let Some(held) = scratch.hold(part) else {
+            return Err(BoxedMalformed::from(Malformed::Misaligned).at(place).into());
+        };
         if let Some(wrong) = held.chunks_exact(each).find(|bytes| !self.plan.is_valid(of, bytes)) {
             return Err(self.plan.invalid(of, wrong).at(place).into());
         }
@@ -217,7 +223,9 @@ impl<B: Build> Reader<'_, B> {
         scratch: &mut Scratch<'a>,
         place: &str,
     ) -> Result<B::Value, B::Error> {
-        let Some(part) = scratch.hold(part) else { return Err(Refused::from(Malformed::Misaligned).at(place).into()) };
+        let Some(part) = scratch.hold(part) else {
+            return Err(BoxedMalformed::from(Malformed::Misaligned).at(place).into());
+        };
         let end_of_pairs = check_list(part, place)?;
         let before = core::mem::replace(&mut self.is_copied, true);
         let pairs = part[8..end_of_pairs].chunks_exact(8);

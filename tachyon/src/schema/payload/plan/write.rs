@@ -81,7 +81,7 @@ pub struct TooLong;
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
     /// A whole message, or a field.
-    Whole(&'a str),
+    Root(&'a str),
     /// A field of the value at a place.
     Field(&'a Place<'a>, &'a str),
     /// An element of the value at a place.
@@ -91,7 +91,7 @@ pub enum Place<'a> {
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Whole(name) => f.write_str(name),
+            Self::Root(name) => f.write_str(name),
             Self::Field(of, name) => write!(f, "{of}.{name}"),
             Self::Item(of, index) => write!(f, "{of}[{index}]"),
         }
@@ -189,7 +189,7 @@ impl Plan {
         assert_eq!(fields.len(), values.len(), "the binding has a value for each field");
         let begin = begin_head(self.head_len(node), out);
         for (field, value) in fields.iter().zip(values) {
-            let own = owner.map_or(Place::Whole(&field.name), |owner| Place::Field(owner, &field.name));
+            let own = owner.map_or(Place::Root(&field.name), |owner| Place::Field(owner, &field.name));
             if let Some((size, _)) = self.layout(field.of) {
                 let at = begin + field.offset;
                 source.fixed(self, field.of, value, &own, &mut out[at..at + size])?;

@@ -8,7 +8,7 @@ use crate::ring::{Consumer, MessageHeader, Producer};
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};
 
 /// The calling end of a hostile peer's rings: requests in ring 0, replies in ring 1.
-pub(crate) struct Asker {
+pub(crate) struct ScriptedCaller {
     requests: Producer,
     replies: Consumer,
     /// Correlation id and type id of each request; [`drain`](Self::drain) removes the answered requests of an honest
@@ -19,7 +19,7 @@ pub(crate) struct Asker {
     next: u64,
 }
 
-impl Asker {
+impl ScriptedCaller {
     pub(crate) fn new(hostile: &Hostile<'_>) -> Self {
         Self {
             requests: Producer::new(Arc::clone(&hostile.rings[0])),
