@@ -28,7 +28,7 @@ pub struct RxBatchGuard<'a> {
 
 impl<'a> RxBatchGuard<'a> {
     pub(super) fn take(rx: &'a mut Rx, max: usize, deadline: Deadline) -> Result<Self, Halt> {
-        let frames = rx.lend_batch(max, deadline)?;
+        let frames = rx.take_current_batch(max, deadline)?;
         Ok(Self { rx, frames })
     }
 
@@ -51,7 +51,7 @@ impl<'a> RxBatchGuard<'a> {
 
 impl Drop for RxBatchGuard<'_> {
     fn drop(&mut self) {
-        self.rx.release_loan();
+        self.rx.release_current();
     }
 }
 

@@ -84,7 +84,7 @@ impl Receiver {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn try_recv(&mut self) -> Result<Option<RxGuard<'_>>, RecvError> {
-        Ok(if self.rx.try_take_loan()? { Some(RxGuard { rx: &mut self.rx }) } else { None })
+        Ok(if self.rx.try_take_current()? { Some(RxGuard { rx: &mut self.rx }) } else { None })
     }
 
     #[inline]
@@ -176,12 +176,12 @@ impl RxGuard<'_> {
     /// The sender's word for what this is.
     #[inline]
     pub fn type_id(&self) -> u32 {
-        self.rx.loan.type_id
+        self.rx.current.type_id
     }
 
     /// A copy that outlives the guard.
     pub fn to_message(&self) -> Message {
-        Message { type_id: self.rx.loan.type_id, data: self.to_vec() }
+        Message { type_id: self.rx.current.type_id, data: self.to_vec() }
     }
 }
 
@@ -190,14 +190,14 @@ impl Deref for RxGuard<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        slice::payload(&self.rx.loan, self.rx)
+        slice::payload(&self.rx.current, self.rx)
     }
 }
 
 impl Drop for RxGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.rx.release_loan();
+        self.rx.release_current();
     }
 }
 

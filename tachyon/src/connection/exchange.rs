@@ -43,8 +43,8 @@ pub(crate) fn room_while_taking(
                         None => return Ok(None),
                     }
                 }
-                rx.check_patience(deadline)?;
+                rx.check_deadline(deadline)?;
             }
         })
-        .map_err(|stop| connection.stopped(stop).into())
+        .map_err(|stop| connection.wait_failed(stop).into())
 }

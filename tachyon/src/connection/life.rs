@@ -6,7 +6,7 @@ use super::error::Halt;
 use super::fork;
 use crate::ring::{Fault, ParkedWord, RingMemory, Side};
 use crate::sync::{AtomicU64, Ordering};
-use crate::wait::{Awaited, Deadline, Peer, Stop, StopTime};
+use crate::wait::{Awaited, Deadline, Peer, StopTime, WaitError};
 
 /// How a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,14 +74,14 @@ impl Connection {
 
     /// Why a wait ended without what it waited for. A peer that sent something else than a ring is told, too.
     #[cold]
-    pub(crate) fn stopped(&self, stop: Stop<Halt>) -> Halt {
+    pub(crate) fn wait_failed(&self, stop: WaitError<Halt>) -> Halt {
         match stop {
-            Stop::TimedOut => Halt::TimedOut,
-            Stop::Interrupted => Halt::Interrupted,
-            Stop::Failed(halt) => halt,
-            Stop::Io(source) => Halt::Io(source),
-            Stop::Gone => Halt::PeerDead,
-            Stop::Broken(fault) => self.broken(fault),
+            WaitError::TimedOut => Halt::TimedOut,
+            WaitError::Interrupted => Halt::Interrupted,
+            WaitError::Failed(halt) => halt,
+            WaitError::Io(source) => Halt::Io(source),
+            WaitError::Gone => Halt::PeerDead,
+            WaitError::Broken(fault) => self.broken(fault),
         }
     }
 
@@ -120,7 +120,7 @@ impl Connection {
     /// Why a ring that is not open is not. `None` when only the peer's end is closed, which each direction judges for
     /// itself.
     #[cold]
-    pub(crate) fn verdict(&self, ring: &RingMemory) -> Option<Halt> {
+    pub(crate) fn end_reason(&self, ring: &RingMemory) -> Option<Halt> {
         if ring.is_closed_by(self.side) {
             Some(Halt::ClosedHere)
         } else if ring.is_condemned() {

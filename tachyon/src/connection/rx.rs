@@ -18,12 +18,12 @@ pub(crate) struct Rx {
     pub(crate) waiter: Waiter,
     /// The message that is lent to the one guard over this direction. It lies here and not in the guard, so that a guard is
     /// one word: what a message takes to hand over is then written once.
-    pub(crate) loan: Frame,
+    pub(crate) current: Frame,
     /// What is lent, and not given back yet. A guard that was forgotten leaves it behind, and its borrow has ended: the
     /// next operation gives the message back.
-    lent: Lent,
+    in_use: InUse,
     /// The loan's bytes, if they are not in the ring.
-    kept: Option<AlignedBytes>,
+    copied: Option<AlignedBytes>,
     /// Messages in a row that were there before they were looked for, up to [`STREAM`].
     ready_run: u32,
     /// Looks since the last one for a dead peer, by a receiver that never waits.
@@ -32,12 +32,12 @@ pub(crate) struct Rx {
 
 /// What the one guard over a direction holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lent {
+enum InUse {
     Nothing,
     /// The loan, in the ring.
-    Loan,
+    Current,
     /// The loan, whose bytes are kept.
-    Kept,
+    Copied,
     /// A batch in the ring, up to this position.
     Batch(u64),
 }
@@ -56,9 +56,9 @@ impl Rx {
             index,
             consumer,
             waiter,
-            loan: Frame::none(),
-            lent: Lent::Nothing,
-            kept: None,
+            current: Frame::none(),
+            in_use: InUse::Nothing,
+            copied: None,
             ready_run: 0,
             empty_looks: 0,
         }
@@ -72,58 +72,58 @@ impl Rx {
     /// Takes the next message, waiting for it.
     #[inline]
     pub(crate) fn take(&mut self, deadline: Deadline) -> Result<Frame, Halt> {
-        self.take_loan(deadline)?;
-        self.lent = Lent::Nothing;
-        Ok(self.loan)
+        self.take_current(deadline)?;
+        self.in_use = InUse::Nothing;
+        Ok(self.current)
     }
 
     /// Takes the next message as the [`loan`](Self::loan), waiting for it.
     #[inline]
-    pub(crate) fn take_loan(&mut self, deadline: Deadline) -> Result<(), Halt> {
-        if self.take_soon(|_| true) {
+    pub(crate) fn take_current(&mut self, deadline: Deadline) -> Result<(), Halt> {
+        if self.take_fast(|_| true) {
             return Ok(());
         }
-        self.wait_for_loan(deadline)
+        self.take_current_slow(deadline)
     }
 
-    /// As [`take_loan`](Self::take_loan), of a stream: messages are fetched ahead once several were there already.
+    /// As [`take_current`](Self::take_current), of a stream: messages are fetched ahead once several were there already.
     #[inline]
     pub(crate) fn take_next(&mut self, deadline: Deadline) -> Result<(), Halt> {
-        if !self.consumer.has_news() {
+        if !self.consumer.has_changed() {
             self.ready_run = 0;
         } else if self.ready_run < STREAM {
             self.ready_run += 1;
         } else {
             self.consumer.prepare();
         }
-        self.take_loan(deadline)
+        self.take_current(deadline)
     }
 
     #[inline(never)]
-    fn wait_for_loan(&mut self, deadline: Deadline) -> Result<(), Halt> {
-        self.loan = self.wait_for_data(deadline)?;
-        self.lent = Lent::Loan;
+    fn take_current_slow(&mut self, deadline: Deadline) -> Result<(), Halt> {
+        self.current = self.wait_for_data(deadline)?;
+        self.in_use = InUse::Current;
         Ok(())
     }
 
     /// Takes the next message as the [`loan`](Self::loan) if it comes soon, as it does from a busy peer, and if it has a
     /// `wanted` correlation id. Otherwise, for any reason, nothing is taken, and [`take`](Self::take) has the answer.
     #[inline]
-    pub(crate) fn take_soon(&mut self, wanted: impl Fn(u64) -> bool) -> bool {
+    pub(crate) fn take_fast(&mut self, wanted: impl Fn(u64) -> bool) -> bool {
         if self.connection.check_process().is_err() {
             return false;
         }
         self.release_forgotten();
-        match self.consumer.take_into(&mut self.loan, &wanted) {
+        match self.consumer.take_into(&mut self.current, &wanted) {
             Look::Taken => {
-                self.lent = Lent::Loan;
+                self.in_use = InUse::Current;
                 true
             }
             Look::NotYet => {
-                let came = self.waiter.spin_briefly(|| self.consumer.has_news())
-                    && self.consumer.take_into(&mut self.loan, wanted) == Look::Taken;
+                let came = self.waiter.spin_briefly(|| self.consumer.has_changed())
+                    && self.consumer.take_into(&mut self.current, wanted) == Look::Taken;
                 if came {
-                    self.lent = Lent::Loan;
+                    self.in_use = InUse::Current;
                 }
                 came
             }
@@ -132,74 +132,74 @@ impl Rx {
     }
 
     /// Takes the next message as the [`loan`](Self::loan) if there is one.
-    pub(crate) fn try_take_loan(&mut self) -> Result<bool, Halt> {
+    pub(crate) fn try_take_current(&mut self) -> Result<bool, Halt> {
         self.release_forgotten();
         let Some(frame) = self.try_take()? else { return Ok(false) };
-        self.loan = frame;
-        self.lent = Lent::Loan;
+        self.current = frame;
+        self.in_use = InUse::Current;
         Ok(true)
     }
 
     /// Makes a message that was taken before the loan.
     #[inline]
-    pub(crate) fn lend(&mut self, frame: Frame) {
-        self.loan = frame;
-        self.lent = Lent::Loan;
+    pub(crate) fn set_current(&mut self, frame: Frame) {
+        self.current = frame;
+        self.in_use = InUse::Current;
     }
 
     /// Makes bytes outside the ring the loan: of a reply that had to make room for others.
     #[cold]
-    pub(crate) fn lend_kept(&mut self, correlation_id: u64, type_id: u32, payload: AlignedBytes) {
+    pub(crate) fn set_current_copied(&mut self, correlation_id: u64, type_id: u32, payload: AlignedBytes) {
         self.release_forgotten();
-        let payload = self.kept.insert(payload);
+        let payload = self.copied.insert(payload);
         let (data, len) = (NonNull::from(&mut payload[..]).cast(), payload.len());
-        self.loan = Frame { correlation_id, type_id, len, data, ..Frame::none() };
-        self.lent = Lent::Kept;
+        self.current = Frame { correlation_id, type_id, len, data, ..Frame::none() };
+        self.in_use = InUse::Copied;
     }
 
     /// The loan's bytes, if they are not in the ring. They are lent no more.
     #[inline]
-    pub(crate) fn take_kept(&mut self) -> Option<AlignedBytes> {
-        if self.lent == Lent::Kept {
-            self.lent = Lent::Nothing;
+    pub(crate) fn take_copied(&mut self) -> Option<AlignedBytes> {
+        if self.in_use == InUse::Copied {
+            self.in_use = InUse::Nothing;
         }
-        self.kept.take()
+        self.copied.take()
     }
 
     /// The loan, which is the caller's to release from now on.
     #[inline]
-    pub(crate) fn take_over(&mut self) -> Frame {
-        self.lent = Lent::Nothing;
-        self.loan
+    pub(crate) fn detach_current(&mut self) -> Frame {
+        self.in_use = InUse::Nothing;
+        self.current
     }
 
     /// Gives back what a guard that was forgotten has left behind.
     #[inline]
     pub(super) fn release_forgotten(&mut self) {
-        if self.lent != Lent::Nothing {
-            self.release_lent();
+        if self.in_use != InUse::Nothing {
+            self.release_in_use();
         }
     }
 
     /// Gives back what is lent.
     #[cold]
-    fn release_lent(&mut self) {
-        match core::mem::replace(&mut self.lent, Lent::Nothing) {
-            Lent::Nothing => {}
-            Lent::Loan => self.release(self.loan.position),
-            Lent::Kept => self.kept = None,
-            Lent::Batch(last) => self.release_through(last),
+    fn release_in_use(&mut self) {
+        match core::mem::replace(&mut self.in_use, InUse::Nothing) {
+            InUse::Nothing => {}
+            InUse::Current => self.release(self.current.position),
+            InUse::Copied => self.copied = None,
+            InUse::Batch(last) => self.release_through(last),
         }
     }
 
     /// Ends the loan.
     #[inline]
-    pub(crate) fn release_loan(&mut self) {
-        if self.lent == Lent::Loan {
-            self.lent = Lent::Nothing;
-            self.release(self.loan.position);
+    pub(crate) fn release_current(&mut self) {
+        if self.in_use == InUse::Current {
+            self.in_use = InUse::Nothing;
+            self.release(self.current.position);
         } else {
-            self.release_lent();
+            self.release_in_use();
         }
     }
 
@@ -211,13 +211,13 @@ impl Rx {
         let ring = connection.ring(*index);
         let words = [&ring.header().consumer_parked.0];
         let awaited = connection.awaited(&words, deadline);
-        waiter.wait(&awaited, || look_for_data(connection, ring, consumer)).map_err(|stop| connection.stopped(stop))
+        waiter.wait(&awaited, || look_for_data(connection, ring, consumer)).map_err(|stop| connection.wait_failed(stop))
     }
 
     /// For an operation that takes one message after the other: a wait that always finds something never reads the clock
     /// by itself.
     #[cold]
-    pub(crate) fn check_patience(&self, deadline: Deadline) -> Result<(), Halt> {
+    pub(crate) fn check_deadline(&self, deadline: Deadline) -> Result<(), Halt> {
         if deadline.has_passed() {
             return Err(Halt::TimedOut);
         }
@@ -275,9 +275,9 @@ impl Rx {
     ///
     /// # Panics
     /// When `max` is 0.
-    pub(crate) fn lend_batch(&mut self, max: usize, deadline: Deadline) -> Result<Vec<Frame>, Halt> {
+    pub(crate) fn take_current_batch(&mut self, max: usize, deadline: Deadline) -> Result<Vec<Frame>, Halt> {
         let frames = self.take_batch(max, deadline)?;
-        self.lent = frames.last().map_or(Lent::Nothing, |last| Lent::Batch(last.position));
+        self.in_use = frames.last().map_or(InUse::Nothing, |last| InUse::Batch(last.position));
         Ok(frames)
     }
 
@@ -334,10 +334,10 @@ pub(crate) fn look_for_data(
 /// A ring that is empty and no longer open: what is the reason, and is it really empty?
 #[cold]
 fn look_at_end(connection: &Connection, ring: &RingMemory, consumer: &mut Consumer) -> Result<Option<Frame>, Halt> {
-    if let Some(halt) = connection.verdict(ring) {
+    if let Some(halt) = connection.end_reason(ring) {
         return Err(halt);
     }
-    // The closing side published before it closed, and the verdict read its word with acquire: a message this look
+    // The closing side published before it closed, and the end_reason read its word with acquire: a message this look
     // does not find was never sent.
     match consumer.try_take() {
         Ok(None) => Err(Halt::Closed),

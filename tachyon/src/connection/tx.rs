@@ -26,7 +26,7 @@ pub(crate) struct Tx {
     deferred: VecDeque<DeferredReply>,
     deferred_bytes: usize,
     /// Times in a row that there was no room, for a sender that never waits.
-    refusals: u32,
+    full_looks: u32,
     /// Position at the last look for a dead peer.
     life_checked: Cell<u64>,
 }
@@ -51,7 +51,7 @@ impl Tx {
             never_waits: false,
             deferred: VecDeque::new(),
             deferred_bytes: 0,
-            refusals: 0,
+            full_looks: 0,
             life_checked: Cell::new(0),
         }
     }
@@ -90,13 +90,13 @@ impl Tx {
     /// As [`check`](Self::check), but only whether a message of any size that fits may go out. Whoever is told no asks
     /// `check` for the reason, which may turn out to be none.
     #[inline]
-    fn is_clear(&self) -> bool {
+    fn may_send(&self) -> bool {
         self.connection.check_process().is_ok() && self.producer.is_open() && !self.connection.peer.was_gone()
     }
 
     #[cold]
     pub(crate) fn check_open(&self) -> Result<(), Halt> {
-        match self.connection.verdict(self.ring()) {
+        match self.connection.end_reason(self.ring()) {
             Some(halt) => Err(halt),
             None if self.connection.is_closed_by_peer(self.ring()) => Err(Halt::Closed),
             None => Ok(()),
@@ -121,19 +121,19 @@ impl Tx {
     /// any reason, says that nothing was sent, and [`send`](Self::send) has the answer.
     #[inline]
     pub(crate) fn send_fast(&mut self, data: &[u8], header: MessageHeader) -> bool {
-        if !self.producer.has_slot() || !self.is_clear() {
+        if !self.producer.has_slot() || !self.may_send() {
             return false;
         }
         if data.len() > self.producer.first_line_len() {
-            return self.send_long(data, header);
+            return self.send_fast_long(data, header);
         }
-        self.producer.push_short(data, header);
+        self.producer.push_first_line(data, header);
         self.wake()
     }
 
     #[inline(never)]
-    fn send_long(&mut self, data: &[u8], header: MessageHeader) -> bool {
-        self.producer.push_long(data, header) && self.wake()
+    fn send_fast_long(&mut self, data: &[u8], header: MessageHeader) -> bool {
+        self.producer.push_fast(data, header) && self.wake()
     }
 
     #[inline(never)]
@@ -143,16 +143,16 @@ impl Tx {
         if sent {
             self.wake();
         } else {
-            self.refused()?;
+            self.note_full()?;
         }
         Ok(sent)
     }
 
     /// There was no room: now and then that is because nobody is left to make any.
     #[cold]
-    fn refused(&mut self) -> Result<(), Halt> {
-        self.refusals = self.refusals.wrapping_add(1);
-        if self.refusals.is_multiple_of(LIFE_CHECK_AFTER) && self.connection.peer.is_gone() {
+    fn note_full(&mut self) -> Result<(), Halt> {
+        self.full_looks = self.full_looks.wrapping_add(1);
+        if self.full_looks.is_multiple_of(LIFE_CHECK_AFTER) && self.connection.peer.is_gone() {
             self.check_open()?;
             return Err(Halt::PeerDead);
         }
@@ -309,7 +309,7 @@ impl Tx {
         self.check(len)?;
         let found = self.producer.try_reserve(len).map_err(|fault| self.fatal(fault))?;
         if found.is_none() {
-            self.refused()?;
+            self.note_full()?;
         }
         Ok(found)
     }
@@ -332,11 +332,11 @@ impl Tx {
             .wait(&awaited, || {
                 let found = look_for_room(connection, ring, producer, len)?;
                 if found.is_none() {
-                    leave_time();
+                    pause_between_looks();
                 }
                 Ok(found)
             })
-            .map_err(|stop| connection.stopped(stop))
+            .map_err(|stop| connection.wait_failed(stop))
     }
 
     /// Publishes the first `len` bytes of the latest reservation and wakes the consumer.
@@ -375,7 +375,7 @@ impl Tx {
 /// takes its cache line away: a producer that comes back less often finds more room each time.
 const PAUSES: u32 = 16;
 
-fn leave_time() {
+fn pause_between_looks() {
     for _ in 0..PAUSES {
         core::hint::spin_loop();
     }
@@ -391,7 +391,7 @@ pub(crate) fn look_for_room(
     match producer.try_reserve(len) {
         Err(fault) => Err(connection.broken(fault)),
         // A ring whose consumer has left never drains, but room that is there is no reason to write for nobody.
-        Ok(_) if !ring.is_open() => match connection.verdict(ring) {
+        Ok(_) if !ring.is_open() => match connection.end_reason(ring) {
             Some(halt) => Err(halt),
             None => Err(Halt::Closed),
         },

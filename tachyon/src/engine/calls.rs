@@ -25,7 +25,7 @@ pub(crate) enum Standing {
     /// Nothing has come for it yet.
     Awaited,
     /// Its outcome is here to be taken.
-    Settled,
+    Finished,
 }
 
 /// What a reply is, by its correlation id.
@@ -42,7 +42,7 @@ pub(super) enum Answer<T> {
 #[derive(Debug)]
 enum Entry<T> {
     Waiting(T),
-    Settled(Outcome),
+    Finished(Outcome),
 }
 
 /// Hashes an id by one multiplication: ids are counted up, and no peer chooses them.
@@ -79,13 +79,13 @@ pub(crate) struct Calls<T> {
     next: u64,
     /// The only call under way, while nothing has come for it: nearly every call, from beginning to end. The table is
     /// empty then.
-    lone: Option<(NonZeroU64, T)>,
+    single: Option<(NonZeroU64, T)>,
     table: HashMap<u64, Entry<T>, BuildHasherDefault<OneMultiply>>,
 }
 
 impl<T> Calls<T> {
     pub(super) fn new() -> Self {
-        Self { first: 1, next: 1, lone: None, table: HashMap::default() }
+        Self { first: 1, next: 1, single: None, table: HashMap::default() }
     }
 
     /// The id of the next call. Ids grow, also beyond the end of a connection: none ever means two calls.
@@ -99,8 +99,8 @@ impl<T> Calls<T> {
     pub(crate) fn sent(&mut self, tag: T) -> u64 {
         let id = self.next;
         self.next += 1;
-        if self.lone.is_none() && self.table.is_empty() {
-            self.lone = NonZeroU64::new(id).map(|id| (id, tag));
+        if self.single.is_none() && self.table.is_empty() {
+            self.single = NonZeroU64::new(id).map(|id| (id, tag));
         } else {
             self.sent_beside_others(id, tag);
         }
@@ -109,42 +109,42 @@ impl<T> Calls<T> {
 
     #[inline(never)]
     fn sent_beside_others(&mut self, id: u64, tag: T) {
-        self.move_lone();
+        self.move_single();
         self.table.insert(id, Entry::Waiting(tag));
     }
 
     /// Whether this call is the only one under way, and nothing has come for it.
     #[inline]
-    pub(super) fn is_lone(&self, id: u64) -> bool {
-        matches!(&self.lone, Some((lone, _)) if lone.get() == id)
+    pub(super) fn is_single(&self, id: u64) -> bool {
+        matches!(&self.single, Some((single, _)) if single.get() == id)
     }
 
     /// Ends the only call under way.
     #[inline]
-    pub(super) fn take_lone(&mut self) -> Option<T> {
-        self.lone.take().map(|(_, tag)| tag)
+    pub(super) fn take_single(&mut self) -> Option<T> {
+        self.single.take().map(|(_, tag)| tag)
     }
 
     /// Puts the only call into the table: another one joins it, or it gets an outcome.
-    fn move_lone(&mut self) {
-        if let Some((id, tag)) = self.lone.take() {
+    fn move_single(&mut self) {
+        if let Some((id, tag)) = self.single.take() {
             self.table.insert(id.get(), Entry::Waiting(tag));
         }
     }
 
     /// Number of calls that are neither answered and taken, nor given up.
     pub(crate) fn len(&self) -> usize {
-        self.table.len() + usize::from(self.lone.is_some())
+        self.table.len() + usize::from(self.single.is_some())
     }
 
     pub(crate) fn standing(&self, id: u64) -> Standing {
-        if self.is_lone(id) {
+        if self.is_single(id) {
             return Standing::Awaited;
         }
         match self.table.get(&id) {
             None => Standing::Unknown,
             Some(Entry::Waiting(_)) => Standing::Awaited,
-            Some(Entry::Settled(_)) => Standing::Settled,
+            Some(Entry::Finished(_)) => Standing::Finished,
         }
     }
 
@@ -159,8 +159,8 @@ impl<T> Calls<T> {
 
     /// Gives a call up. True when nothing had come for it; `None` when no such call is outstanding.
     pub(super) fn end(&mut self, id: u64) -> Option<bool> {
-        if self.is_lone(id) {
-            self.lone = None;
+        if self.is_single(id) {
+            self.single = None;
             return Some(true);
         }
         self.remove(id).map(|entry| matches!(entry, Entry::Waiting(_)))
@@ -169,7 +169,7 @@ impl<T> Calls<T> {
     /// Takes the outcome of a settled call.
     pub(super) fn take_outcome(&mut self, id: u64) -> Option<Outcome> {
         match self.remove(id)? {
-            Entry::Settled(outcome) => Some(outcome),
+            Entry::Finished(outcome) => Some(outcome),
             Entry::Waiting(tag) => {
                 self.table.insert(id, Entry::Waiting(tag));
                 None
@@ -179,10 +179,10 @@ impl<T> Calls<T> {
 
     /// Ends all calls, and gives those for which nothing had come, with what was attached to them.
     pub(super) fn take_all(&mut self) -> Vec<(u64, T)> {
-        self.move_lone();
+        self.move_single();
         let waiting = |(id, entry)| match entry {
             Entry::Waiting(tag) => Some((id, tag)),
-            Entry::Settled(_) => None,
+            Entry::Finished(_) => None,
         };
         core::mem::take(&mut self.table).into_iter().filter_map(waiting).collect()
     }
@@ -194,16 +194,16 @@ impl<T> Calls<T> {
 
     /// Ends the call that a reply is for.
     pub(super) fn answered(&mut self, id: u64) -> Answer<T> {
-        if self.is_lone(id) {
-            return self.take_lone().map_or(Answer::Forgotten, Answer::Awaited);
+        if self.is_single(id) {
+            return self.take_single().map_or(Answer::Forgotten, Answer::Awaited);
         }
         if !self.is_possible(id) {
             return Answer::Impossible;
         }
         match self.remove(id) {
             Some(Entry::Waiting(tag)) => Answer::Awaited(tag),
-            Some(settled) => {
-                self.table.insert(id, settled);
+            Some(finished) => {
+                self.table.insert(id, finished);
                 Answer::Forgotten
             }
             None => Answer::Forgotten,
@@ -216,9 +216,9 @@ impl<T> Calls<T> {
         if !self.is_possible(id) {
             return false;
         }
-        self.move_lone();
+        self.move_single();
         if let Some(entry @ Entry::Waiting(_)) = self.table.get_mut(&id) {
-            *entry = Entry::Settled(Ok(arrived()));
+            *entry = Entry::Finished(Ok(arrived()));
         }
         true
     }
@@ -226,10 +226,10 @@ impl<T> Calls<T> {
     /// Ends the time of one connection: calls without a reply are lost, and ids from now on are a new connection's.
     pub(super) fn lose(&mut self, end: &End) {
         self.first = self.next;
-        self.move_lone();
+        self.move_single();
         for entry in self.table.values_mut() {
             if let Entry::Waiting(_) = entry {
-                *entry = Entry::Settled(Err(end.clone()));
+                *entry = Entry::Finished(Err(end.clone()));
             }
         }
     }
@@ -305,7 +305,7 @@ mod tests {
             assert_eq!(calls.answered(id), Answer::Impossible, "{id} was not sent over the new connection");
         }
         assert_eq!(*calls.take_outcome(early).unwrap().unwrap().payload, [7]);
-        assert_eq!(calls.standing(late), Standing::Settled);
+        assert_eq!(calls.standing(late), Standing::Finished);
         assert!(matches!(calls.take_outcome(late), Some(Err(End::PeerDead))));
         assert_eq!(calls.standing(gone), Standing::Unknown);
         let id = calls.sent(());

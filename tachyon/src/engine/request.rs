@@ -36,8 +36,8 @@ fn check_call(rx: &Rx, correlation_id: u64) -> Result<(), Halt> {
 /// As [`open_request`], for the loan of a direction. Gives the deadline.
 #[inline]
 pub(crate) fn open_loan(rx: &Rx) -> Result<Deadline, Halt> {
-    check_call(rx, rx.loan.correlation_id)?;
-    Ok(Deadline::from_wire(rx.loan.deadline))
+    check_call(rx, rx.current.correlation_id)?;
+    Ok(Deadline::from_wire(rx.current.deadline))
 }
 
 /// Whether a request is for the callee itself: a control request, or the cancellation of a call.
@@ -55,7 +55,7 @@ pub(crate) fn is_cancel(frame: &Frame) -> bool {
 /// is the beginning of a call of that endpoint.
 #[cold]
 pub(crate) fn refused_type(rx: &Rx) -> u16 {
-    let frame = &rx.loan;
+    let frame = &rx.current;
     let of = msg_type(frame.type_id);
     if route_id(frame.type_id) != ROUTE_CONTROL || Operation::of(of) != Some(Operation::Describe) {
         return of;

@@ -37,8 +37,8 @@ impl Asker {
     }
 
     /// Messages that the callee has not given back.
-    pub(crate) fn under_way(&self) -> usize {
-        self.requests.under_way()
+    pub(crate) fn in_flight(&self) -> usize {
+        self.requests.in_flight()
     }
 
     /// Sends a request, or a cancellation, of the route, type, length, deadline and correlation id that `step` and the

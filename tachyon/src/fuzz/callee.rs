@@ -115,7 +115,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     }
     if honest {
         // A control request or a cancellation ends a turn as well, since its caller has no time.
-        for _ in 0..=asker.under_way() {
+        for _ in 0..=asker.in_flight() {
             asker.drain(honest);
             pair.ring();
             match dispatcher.serve_once_timeout(&mut callee, AT_ONCE) {

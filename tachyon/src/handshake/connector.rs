@@ -11,11 +11,11 @@ use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 use rustix::process::geteuid;
 
-use super::binding::new_socket;
-use super::conversation::{Break, Conversation, Message, Stop};
+use super::bind::new_socket;
+use super::conversation::{Conversation, ConversationError, Message, WaitError};
 use super::credentials::{self, Credentials};
 use super::error::ConnectError;
-use super::refusal::ProtocolError;
+use super::rejection::ProtocolError;
 use super::wire::{self, Answer, Code, Hello, PROTOCOL_VERSION, Reject, Welcome};
 use super::{Kind, Link, Role, description, namespace, path, served};
 use crate::options::Options;
@@ -70,14 +70,14 @@ enum Stage {
     /// Looks for a listener once this time has come.
     Looking(Deadline),
     /// Waits for the listener's answer to the hello, which may have been too late to be sent.
-    Asked(Box<Inquiry>),
+    HelloSent(Box<HelloSent>),
 }
 
 #[derive(Debug)]
-struct Inquiry {
+struct HelloSent {
     socket: Socket,
     who: Credentials,
-    unsaid: bool,
+    hello_unsent: bool,
 }
 
 impl Connecting {
@@ -137,7 +137,7 @@ impl Connecting {
             Err(Failure::NotYet(error)) => error,
         };
         let pause = match self.deadline.remaining() {
-            Some(Duration::ZERO) => return Err(given_up(not_yet)),
+            Some(Duration::ZERO) => return Err(final_error(not_yet)),
             left => left.map_or(self.pause, |left| left.min(self.pause)),
         };
         self.stage = Stage::Looking(Deadline::after(pause));
@@ -152,14 +152,14 @@ impl Connecting {
     /// The error of a driver whose own time runs out while no process listens.
     pub(crate) fn missing(&self) -> Option<ConnectError> {
         let waited = self.began.elapsed();
-        self.missing.map(|errno| given_up(self.no_listener(waited, errno)))
+        self.missing.map(|errno| final_error(self.no_listener(waited, errno)))
     }
 
     /// What the next step waits for: the socket to be readable, if there is one, and a time that passes.
     pub(crate) fn as_awaited(&self) -> (Option<BorrowedFd<'_>>, Option<Duration>) {
         match &self.stage {
             Stage::Looking(at) => (None, at.remaining()),
-            Stage::Asked(inquiry) => (Some(inquiry.socket.as_fd()), self.deadline.remaining()),
+            Stage::HelloSent(sent) => (Some(sent.socket.as_fd()), self.deadline.remaining()),
         }
     }
 
@@ -190,7 +190,7 @@ impl Connecting {
                 let socket = self.reach()?;
                 self.stage = self.greet(socket)?;
             }
-            asked @ Stage::Asked(_) => self.stage = asked,
+            asked @ Stage::HelloSent(_) => self.stage = asked,
         }
         self.look_for_answer()
     }
@@ -206,37 +206,40 @@ impl Connecting {
         socket.admit_rights();
         let said = conversation(&socket).say(wire::write_hello(self.hello), &[]);
         // A listener that hung up may have said why before, so its last words are looked for in any case.
-        let unsaid = matches!(said, Err(Break::Reset));
-        if !unsaid {
+        let hello_unsent = matches!(said, Err(ConversationError::Reset));
+        if !hello_unsent {
             said.map_err(|why| self.broken(why))?;
         }
-        Ok(Stage::Asked(Box::new(Inquiry { socket, who, unsaid })))
+        Ok(Stage::HelloSent(Box::new(HelloSent { socket, who, hello_unsent })))
     }
 
     /// The listener's answer, once it is there, makes a link or none.
     fn look_for_answer(&mut self) -> Result<Option<Link>, Failure> {
-        let Stage::Asked(inquiry) = &self.stage else { return Ok(None) };
-        let message = match conversation(&inquiry.socket).hear(true) {
+        let Stage::HelloSent(sent) = &self.stage else { return Ok(None) };
+        let message = match conversation(&sent.socket).hear(true) {
             Ok(message) => message,
-            Err(Break::Stopped(Stop::TimedOut)) if !self.deadline.has_passed() => return Ok(None),
+            Err(ConversationError::Wait(WaitError::TimedOut)) if !self.deadline.has_passed() => return Ok(None),
             // It never read the hello: it closed with us in its queue, or as soon as it had taken us from there, and the
             // next one may do better. The kernel tells of that once, so that after a hello that could not be sent there
             // is nothing but the end.
-            Err(Break::Reset) => return Err(Failure::NotYet(self.closed())),
-            Err(Break::Closed) if inquiry.unsaid => return Err(Failure::NotYet(self.closed())),
+            Err(ConversationError::Reset) => return Err(Failure::NotYet(self.closed())),
+            Err(ConversationError::Closed) if sent.hello_unsent => return Err(Failure::NotYet(self.closed())),
             Err(other) => return Err(self.broken(other).into()),
         };
         let stage = core::mem::replace(&mut self.stage, Stage::Looking(self.deadline));
-        let Stage::Asked(inquiry) = stage else { return Ok(None) };
-        self.conclude(*inquiry, message).map(Some)
+        let Stage::HelloSent(sent) = stage else { return Ok(None) };
+        self.conclude(*sent, message).map(Some)
     }
 
-    fn conclude(&self, Inquiry { mut socket, who, .. }: Inquiry, message: Message) -> Result<Link, Failure> {
+    fn conclude(&self, HelloSent { mut socket, who, .. }: HelloSent, message: Message) -> Result<Link, Failure> {
         let alone = socket.refuse_rights();
-        let answer = wire::read_answer(message.bytes(), self.hello.kind).map_err(|source| self.foul(source))?;
+        let answer =
+            wire::read_answer(message.bytes(), self.hello.kind).map_err(|source| self.protocol_error(source))?;
         let (role, rings) = match answer {
             Answer::Reject(reject) => return Err(self.rejected(reject, message.descriptors).into()),
-            Answer::Welcome(welcome) => self.take(welcome, &message.descriptors).map_err(|source| self.foul(source))?,
+            Answer::Welcome(welcome) => {
+                self.take(welcome, &message.descriptors).map_err(|source| self.protocol_error(source))?
+            }
         };
         if !alone {
             // A listener whose patience has ended says so behind its welcome.
@@ -245,7 +248,7 @@ impl Connecting {
                 Ok(Answer::Reject(reject)) => Some(self.rejected(reject, Vec::new())),
                 _ => None,
             });
-            return Err(rejected.unwrap_or_else(|| self.foul(ProtocolError::Surplus)).into());
+            return Err(rejected.unwrap_or_else(|| self.protocol_error(ProtocolError::Surplus)).into());
         }
         conversation(&socket).say(wire::write_ready(), &[]).map_err(|why| self.broken(why))?;
         let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);
@@ -290,7 +293,7 @@ impl Connecting {
     /// Checks and maps everything the listener granted.
     fn take(&self, welcome: Welcome, descriptors: &[OwnedFd]) -> Result<(Role, Vec<RingMemory>), ProtocolError> {
         let odd_role = ProtocolError::Role { found: welcome.role as u8 };
-        let role = match self.hello.role.settle(welcome.role) {
+        let role = match self.hello.role.agree(welcome.role) {
             // A listener that knows which end we take has taken the other one.
             Some(_) if welcome.role == Role::Either && self.hello.role != Role::Either => return Err(odd_role),
             Some(role) => role,
@@ -327,7 +330,7 @@ impl Connecting {
         }
     }
 
-    fn foul(&self, source: ProtocolError) -> ConnectError {
+    fn protocol_error(&self, source: ProtocolError) -> ConnectError {
         let path = self.path.clone();
         match source {
             ProtocolError::Version { ours, theirs } => ConnectError::VersionMismatch { path, ours, theirs },
@@ -335,13 +338,13 @@ impl Connecting {
         }
     }
 
-    fn broken(&self, why: Break) -> ConnectError {
+    fn broken(&self, why: ConversationError) -> ConnectError {
         match why {
-            Break::Closed | Break::Reset => self.closed(),
-            Break::Protocol(source) => self.foul(source),
-            Break::Stopped(Stop::TimedOut) => self.no_answer(),
-            Break::Stopped(Stop::Interrupted) => ConnectError::Interrupted { path: self.path.clone() },
-            Break::Stopped(Stop::System { operation, source }) => self.system(operation, source),
+            ConversationError::Closed | ConversationError::Reset => self.closed(),
+            ConversationError::Protocol(source) => self.protocol_error(source),
+            ConversationError::Wait(WaitError::TimedOut) => self.no_answer(),
+            ConversationError::Wait(WaitError::Interrupted) => ConnectError::Interrupted { path: self.path.clone() },
+            ConversationError::Wait(WaitError::System { operation, source }) => self.system(operation, source),
         }
     }
 
@@ -363,7 +366,7 @@ impl Connecting {
 }
 
 /// The error that ends the attempts: that of a missing listener with what the system knows of it.
-fn given_up(error: ConnectError) -> ConnectError {
+fn final_error(error: ConnectError) -> ConnectError {
     match error {
         ConnectError::NoListener { path, timeout, source, .. } => {
             ConnectError::NoListener { served: served::is_served(&path), path, timeout, source }

@@ -7,16 +7,16 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::refusal::ProtocolError;
+use super::rejection::ProtocolError;
 use super::wire::BUFFER_LEN;
-use crate::wait::{Deadline, Foreign, Interrupt, Socket};
+use crate::wait::{BadDescriptors, Deadline, Interrupt, Socket};
 
 /// Longest sleep between two questions to an [`Interrupt`].
 const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 
 /// Why a wait ended without what it waited for.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(super) enum WaitError {
     TimedOut,
     Interrupted,
     /// A failure of this process or the system.
@@ -28,8 +28,8 @@ pub(super) enum Stop {
 
 /// Why a conversation ended early.
 #[derive(Debug)]
-pub(super) enum Break {
-    Stopped(Stop),
+pub(super) enum ConversationError {
+    Wait(WaitError),
     /// The peer hung up.
     Closed,
     /// The peer hung up without having read what we said, or before it took us from its queue.
@@ -37,13 +37,13 @@ pub(super) enum Break {
     Protocol(ProtocolError),
 }
 
-impl From<Stop> for Break {
-    fn from(stop: Stop) -> Self {
-        Self::Stopped(stop)
+impl From<WaitError> for ConversationError {
+    fn from(error: WaitError) -> Self {
+        Self::Wait(error)
     }
 }
 
-impl From<ProtocolError> for Break {
+impl From<ProtocolError> for ConversationError {
     fn from(error: ProtocolError) -> Self {
         Self::Protocol(error)
     }
@@ -73,43 +73,45 @@ pub(super) struct Conversation<'a> {
 
 impl Conversation<'_> {
     /// Sends one message with its descriptors.
-    pub(super) fn say(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) -> Result<(), Break> {
+    pub(super) fn say(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) -> Result<(), ConversationError> {
         loop {
             match self.socket.send(bytes.as_ref(), carried) {
                 Ok(()) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => wait_until(self.socket, PollFlags::OUT, self.deadline, self.interrupt)?,
-                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(Break::Reset),
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => return Err(ConversationError::Reset),
                 Err(errno) => return Err(system("send a handshake message on", errno).into()),
             }
         }
     }
 
     /// Waits for the peer's next message. Unless `descriptors` are expected, sending any breaks the protocol.
-    pub(super) fn hear(&self, descriptors: bool) -> Result<Message, Break> {
+    pub(super) fn hear(&self, descriptors: bool) -> Result<Message, ConversationError> {
         let mut buffer = [0; BUFFER_LEN];
         let mut reset = false;
         loop {
             match self.socket.receive(&mut buffer, descriptors) {
                 // The socket cannot tell an empty message from the end; the protocol has no empty message.
-                Ok(packet) if packet.len == 0 => return Err(if reset { Break::Reset } else { Break::Closed }),
+                Ok(packet) if packet.len == 0 => {
+                    return Err(if reset { ConversationError::Reset } else { ConversationError::Closed });
+                }
                 Ok(packet) if packet.cut => return Err(ProtocolError::Oversized.into()),
-                Ok(packet) if packet.foreign == Some(Foreign::NoPlace) => {
+                Ok(packet) if packet.bad_descriptors == Some(BadDescriptors::NoPlace) => {
                     return Err(system("take the descriptors on", Errno::MFILE).into());
                 }
-                Ok(packet) if packet.foreign == Some(Foreign::TooMany) => {
+                Ok(packet) if packet.bad_descriptors == Some(BadDescriptors::TooMany) => {
                     return Err(ProtocolError::TooManyDescriptors.into());
                 }
-                Ok(packet) if packet.foreign == Some(Foreign::NotMemory) => {
+                Ok(packet) if packet.bad_descriptors == Some(BadDescriptors::NotMemory) => {
                     return Err(ProtocolError::DescriptorKind.into());
                 }
-                Ok(packet) if packet.foreign.is_some() => return Err(ProtocolError::DescriptorsLost.into()),
+                Ok(packet) if packet.bad_descriptors.is_some() => return Err(ProtocolError::DescriptorsLost.into()),
                 Ok(packet) => return Ok(Message { buffer, len: packet.len, descriptors: packet.descriptors }),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => wait_until(self.socket, PollFlags::IN, self.deadline, self.interrupt)?,
                 // The kernel tells of the reset first, and only then gives what the peer said before it.
                 Err(Errno::CONNRESET) if !reset => reset = true,
-                Err(Errno::CONNRESET) => return Err(Break::Reset),
+                Err(Errno::CONNRESET) => return Err(ConversationError::Reset),
                 Err(errno) => return Err(system("receive a handshake message on", errno).into()),
             }
         }
@@ -122,10 +124,10 @@ pub(super) fn wait_until(
     ready: PollFlags,
     deadline: Deadline,
     interrupt: Option<Interrupt>,
-) -> Result<(), Stop> {
+) -> Result<(), WaitError> {
     loop {
         if interrupt.is_some_and(|asked| asked()) {
-            return Err(Stop::Interrupted);
+            return Err(WaitError::Interrupted);
         }
         let left = deadline.remaining();
         let slice = interrupt.map(|_| INTERRUPT_SLICE);
@@ -133,7 +135,7 @@ pub(super) fn wait_until(
         // A sleep too long for the kernel is one without an end.
         let timeout = sleep.and_then(|sleep| Timespec::try_from(sleep).ok());
         match poll(&mut [PollFd::new(fd, ready)], timeout.as_ref()) {
-            Ok(0) if left.is_some_and(|left| left.is_zero()) => return Err(Stop::TimedOut),
+            Ok(0) if left.is_some_and(|left| left.is_zero()) => return Err(WaitError::TimedOut),
             Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => return Ok(()),
             Err(errno) => return Err(system("wait on", errno)),
@@ -141,6 +143,6 @@ pub(super) fn wait_until(
     }
 }
 
-fn system(operation: &'static str, errno: Errno) -> Stop {
-    Stop::System { operation, source: errno.into() }
+fn system(operation: &'static str, errno: Errno) -> WaitError {
+    WaitError::System { operation, source: errno.into() }
 }

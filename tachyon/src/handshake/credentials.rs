@@ -42,13 +42,13 @@ pub(super) fn of_peer(socket: BorrowedFd<'_>) -> io::Result<Option<Credentials>>
 /// In a namespace that maps every user nobody needs such a stand-in, and the number is that of a user like others.
 fn mapped(uid: u32) -> Option<u32> {
     let read = |path| std::fs::read_to_string(path).ok();
-    let maps_all = read("/proc/self/uid_map").is_some_and(|map| maps_everybody(&map));
+    let maps_all = read("/proc/self/uid_map").is_some_and(|map| maps_all_users(&map));
     let stand_in = || read("/proc/sys/kernel/overflowuid").and_then(|uid| uid.trim().parse().ok()).unwrap_or(65534);
     (maps_all || uid != stand_in()).then_some(uid)
 }
 
 /// Whether a map of user ids, lines of inside, outside and count, is that of a namespace that leaves no user out.
-fn maps_everybody(map: &str) -> bool {
+fn maps_all_users(map: &str) -> bool {
     map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
@@ -127,9 +127,9 @@ mod tests {
 
     #[test]
     fn only_a_namespace_that_maps_everybody_has_no_stand_in() {
-        assert!(maps_everybody("         0          0 4294967295\n"));
+        assert!(maps_all_users("         0          0 4294967295\n"));
         for map in ["", "0 1000 1\n", "0 0 4294967294\n", "0 0 65536\n65536 65536 4294901759\n"] {
-            assert!(!maps_everybody(map), "{map}");
+            assert!(!maps_all_users(map), "{map}");
         }
         assert_eq!(mapped(1000), Some(1000));
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::PathError;
-use super::refusal::{ProtocolError, Refusal, user};
+use super::rejection::{ProtocolError, Rejection, user};
 use crate::ring::CapacityError;
 use crate::shm::ShmError;
 
@@ -62,15 +62,15 @@ pub enum ListenError {
 
     /// Nobody who could be accepted connected in time.
     #[error("no client connected to {path:?} in time{}: start the connecting side or raise the timeout",
-        turned_away(*.refused, .last.as_ref()))]
+        turned_away(*.rejected, .last.as_ref()))]
     TimedOut {
         /// The path.
         path: PathBuf,
         /// How many clients were turned away meanwhile.
-        refused: usize,
+        rejected: usize,
         /// Why the last of them was turned away.
         #[source]
-        last: Option<Refusal>,
+        last: Option<Rejection>,
     },
 
     /// The interrupt hook ended the wait.
@@ -329,8 +329,8 @@ fn missing(served: bool) -> &'static str {
     }
 }
 
-fn turned_away(refused: usize, last: Option<&Refusal>) -> String {
-    match (refused, last) {
+fn turned_away(rejected: usize, last: Option<&Rejection>) -> String {
+    match (rejected, last) {
         (1, Some(last)) => format!(" (one was turned away: {last})"),
         (refused, Some(last)) => format!(" ({refused} were turned away, the last because {last})"),
         _ => String::new(),
@@ -350,9 +350,9 @@ mod tests {
 
     #[test]
     fn a_listener_that_waited_in_vain_says_whom_it_turned_away() {
-        let text = |refused, last| ListenError::TimedOut { path: "/p".into(), refused, last }.to_string();
+        let text = |rejected, last| ListenError::TimedOut { path: "/p".into(), rejected, last }.to_string();
         assert!(!text(0, None).contains("turned away"));
-        assert!(text(1, Some(Refusal::Silent)).contains("one was turned away: it did not finish"));
-        assert!(text(3, Some(Refusal::Gone)).contains("3 were turned away, the last because it hung up"));
+        assert!(text(1, Some(Rejection::Silent)).contains("one was turned away: it did not finish"));
+        assert!(text(3, Some(Rejection::Gone)).contains("3 were turned away, the last because it hung up"));
     }
 }

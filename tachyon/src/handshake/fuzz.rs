@@ -15,8 +15,8 @@ use rustix::net::{
 };
 
 use super::connector::fuzz::converse;
-use super::guest::{Guest, Progress};
-use super::refusal::Refusal;
+use super::pending_client::{PendingClient, Progress};
+use super::rejection::Rejection;
 use super::wire::{self, Code, Hello};
 use super::{ConnectError, Kind, Link, Offer, Role};
 use crate::fuzz::Input;
@@ -38,7 +38,7 @@ thread_local! {
 
 /// Runs a target, and waits until no descriptor of it is left to be closed: too many would have the next one refused
 /// for what this one did.
-fn settled(target: impl FnOnce() -> bool) {
+fn with_descriptors_closed(target: impl FnOnce() -> bool) {
     target();
     if PASSED.replace(false) {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
@@ -192,7 +192,7 @@ fn check(link: Link, kind: Kind, side: Side) -> bool {
 ///
 /// Whatever comes, the outcome is a link or a refusal: nothing a client says is our own failure.
 pub fn listener(data: &[u8]) {
-    settled(|| listen(&Input::new(data)));
+    with_descriptors_closed(|| listen(&Input::new(data)));
 }
 
 /// Whether there is a link.
@@ -215,19 +215,19 @@ fn listen(input: &Input<'_>) -> bool {
     if at_once {
         say(input, theirs.as_fd(), &wire::write_ready(), None);
     }
-    let guest = Guest::new(client, &options, Deadline::never()).expect("a socket of this process");
+    let guest = PendingClient::new(client, &options, Deadline::never()).expect("a socket of this process");
     let mut guest = guest.expect("this process");
     let mut theirs = Some(theirs);
     for step in 0..4 {
         let terms = |wishes: &wire::Wishes, probe| match wishes[0] {
-            _ if probe => Err(Refusal::Probe),
-            Some(wish) if wish.capacity() > CAPACITY => Err(Refusal::Busy),
+            _ if probe => Err(Rejection::Probe),
+            Some(wish) if wish.capacity() > CAPACITY => Err(Rejection::Busy),
             _ => Ok(offer.clone()),
         };
         match guest.step(path, &offer, &options, terms) {
             Ok(Progress::Waiting(waiting)) => guest = waiting,
             Ok(Progress::Linked(link)) => return check(*link, kind, Side::Listener),
-            Ok(Progress::Refused(why)) => {
+            Ok(Progress::Rejected(why)) => {
                 drop(why.to_string());
                 return false;
             }
@@ -248,7 +248,7 @@ fn listen(input: &Input<'_>) -> bool {
 ///
 /// Whatever comes, the outcome is a link over rings of the size agreed on, or an error about the peer.
 pub fn connector(data: &[u8]) {
-    settled(|| connect(&Input::new(data)));
+    with_descriptors_closed(|| connect(&Input::new(data)));
 }
 
 /// Whether there is a link.

@@ -9,10 +9,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
-use super::binding::Binding;
+use super::bind::BoundSocket;
 use super::error::ListenError;
-use super::guest::{Guest, Progress};
-use super::refusal::Refusal;
+use super::pending_client::{PendingClient, Progress};
+use super::rejection::Rejection;
 use super::{Link, Offer};
 use crate::options::Options;
 use crate::wait::{Deadline, INTERRUPT_SLICE, Socket, reaper};
@@ -41,7 +41,7 @@ pub(crate) fn listen(path: &Path, offer: &Offer, options: &Options) -> Result<Li
 /// Its descriptor is readable while a client waits.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    binding: Binding,
+    bound: BoundSocket,
 }
 
 impl Listener {
@@ -51,7 +51,7 @@ impl Listener {
     ///
     /// [`ListenError`] for a path that is impossible, taken or not a socket's; a dead socket is replaced.
     pub(crate) fn bind(path: &Path, options: &Options) -> Result<Self, ListenError> {
-        Binding::new(path, options).map(|binding| Self { binding })
+        BoundSocket::new(path, options).map(|bound| Self { bound })
     }
 
     /// Waits for a client and makes a connection with it. Clients that are not as they should be are turned away, and
@@ -61,13 +61,13 @@ impl Listener {
     ///
     /// [`ListenError`] for what is wrong on this side: time is up, an interrupt, no more descriptors or memory.
     pub(crate) fn accept(&self, offer: &Offer, options: &Options, deadline: Deadline) -> Result<Link, ListenError> {
-        let mut choice =
-            Choice { listener: self, offer, options, deadline, pending: VecDeque::new(), refused: 0, last: None };
+        let mut candidates =
+            Candidates { listener: self, offer, options, deadline, pending: VecDeque::new(), rejected: 0, last: None };
         loop {
-            if let Some(link) = choice.step()? {
+            if let Some(link) = candidates.step()? {
                 return Ok(link);
             }
-            choice.wait()?;
+            candidates.wait()?;
         }
     }
 
@@ -77,14 +77,14 @@ impl Listener {
     ///
     /// [`ListenError`] if the system refuses; the client then stays in the queue.
     pub(crate) fn try_accept(&self) -> Result<Option<Socket>, ListenError> {
-        self.tell_who_listens();
+        self.update_credentials();
         if reaper::is_full() {
             return Err(self.full());
         }
         loop {
-            match accept_with(&self.binding, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            match accept_with(&self.bound, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(socket) => {
-                    return Ok(Some(Socket::accepted(socket, self.binding.refuses_rights())));
+                    return Ok(Some(Socket::accepted(socket, self.bound.refuses_rights())));
                 }
                 Err(Errno::AGAIN) => return Ok(None),
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
@@ -94,8 +94,8 @@ impl Listener {
     }
 
     /// Has the system tell clients as whom this process listens now, for those that come from now on.
-    pub(crate) fn tell_who_listens(&self) {
-        self.binding.tell_who_listens();
+    pub(crate) fn update_credentials(&self) {
+        self.bound.update_credentials();
     }
 
     fn full(&self) -> ListenError {
@@ -105,24 +105,24 @@ impl Listener {
 
     /// The path this listener is found at.
     pub(crate) fn path(&self) -> &Path {
-        self.binding.path()
+        self.bound.path()
     }
 }
 
 /// The clients of which one is to be the peer: the first whose handshake is done.
-struct Choice<'a> {
+struct Candidates<'a> {
     listener: &'a Listener,
     offer: &'a Offer,
     options: &'a Options,
     deadline: Deadline,
     /// The longest there first. At most one was welcomed: a client that was takes itself for connected soon.
-    pending: VecDeque<Guest>,
+    pending: VecDeque<PendingClient>,
     /// Clients that were turned away, and why the last of them was.
-    refused: usize,
-    last: Option<Refusal>,
+    rejected: usize,
+    last: Option<Rejection>,
 }
 
-impl Choice<'_> {
+impl Candidates<'_> {
     /// Takes all steps that need no wait.
     fn step(&mut self) -> Result<Option<Link>, ListenError> {
         for _ in 0..self.pending.len() {
@@ -139,7 +139,7 @@ impl Choice<'_> {
             }
             let Some(client) = self.listener.try_accept()? else { break };
             let path = self.listener.path();
-            let guest = Guest::new(client, self.options, self.deadline)
+            let guest = PendingClient::new(client, self.options, self.deadline)
                 .map_err(|source| ListenError::system("identify the client on", path, source))?;
             match guest {
                 Some(guest) => {
@@ -147,7 +147,7 @@ impl Choice<'_> {
                         return Ok(Some(link));
                     }
                 }
-                None => self.refuse(Refusal::Gone),
+                None => self.note_rejection(Rejection::Gone),
             }
         }
         Ok(None)
@@ -166,34 +166,34 @@ impl Choice<'_> {
             return false;
         }
         self.pending.pop_front();
-        self.refuse(Refusal::Crowded);
+        self.note_rejection(Rejection::Crowded);
         true
     }
 
     fn is_one_welcomed(&self) -> bool {
-        self.pending.iter().any(Guest::was_welcomed)
+        self.pending.iter().any(PendingClient::was_welcomed)
     }
 
-    fn refuse(&mut self, why: Refusal) {
-        self.refused += 1;
+    fn note_rejection(&mut self, why: Rejection) {
+        self.rejected += 1;
         self.last = Some(why);
     }
 
     /// Takes a client's next step, unless it has to wait until another one that was welcomed is through.
-    fn advance(&mut self, guest: Guest) -> Result<Option<Link>, ListenError> {
+    fn advance(&mut self, guest: PendingClient) -> Result<Option<Link>, ListenError> {
         if self.is_one_welcomed() {
             self.pending.push_back(guest);
             return Ok(None);
         }
         let welcomed = guest.was_welcomed();
         // A probe does not get the only place.
-        let terms = |_: &_, probe| if probe { Err(Refusal::Probe) } else { Ok(self.offer.clone()) };
+        let terms = |_: &_, probe| if probe { Err(Rejection::Probe) } else { Ok(self.offer.clone()) };
         match guest.step(self.listener.path(), self.offer, self.options, terms)? {
             Progress::Linked(link) => return Ok(Some(*link)),
             Progress::Waiting(guest) => self.pending.push_back(guest),
-            Progress::Refused(Refusal::Probe) => {}
-            Progress::Refused(why) => {
-                self.refuse(why);
+            Progress::Rejected(Rejection::Probe) => {}
+            Progress::Rejected(why) => {
+                self.note_rejection(why);
                 if welcomed {
                     for waited in &mut self.pending {
                         waited.restart(self.options, self.deadline);
@@ -209,14 +209,19 @@ impl Choice<'_> {
         let path = self.listener.path();
         let interrupt = self.options.interrupt_hook();
         if self.deadline.has_passed() {
-            return Err(ListenError::TimedOut { path: path.to_owned(), refused: self.refused, last: self.last.take() });
+            return Err(ListenError::TimedOut {
+                path: path.to_owned(),
+                rejected: self.rejected,
+                last: self.last.take(),
+            });
         }
         if interrupt.is_some_and(|asked| asked()) {
             return Err(ListenError::Interrupted { path: path.to_owned() });
         }
         let one_welcomed = self.is_one_welcomed();
         // The others are heard in their turn.
-        let heard: Vec<&Guest> = self.pending.iter().filter(|guest| guest.was_welcomed() || !one_welcomed).collect();
+        let heard: Vec<&PendingClient> =
+            self.pending.iter().filter(|guest| guest.was_welcomed() || !one_welcomed).collect();
         let mut watched: Vec<PollFd<'_>> = heard.iter().map(|guest| PollFd::new(*guest, PollFlags::IN)).collect();
         let full = reaper::is_full();
         if !(full || one_welcomed && self.pending.len() >= MAX_PENDING) {
@@ -235,6 +240,6 @@ impl Choice<'_> {
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.binding.as_fd()
+        self.bound.as_fd()
     }
 }

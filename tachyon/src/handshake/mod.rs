@@ -15,7 +15,7 @@
 //! end, and rings are messages on it (`wait::socket`). A [`Link`] exists only when the whole conversation went well.
 
 mod admission;
-mod binding;
+mod bind;
 mod connector;
 mod conversation;
 mod credentials;
@@ -23,23 +23,23 @@ mod description;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod guest;
 mod listener;
 mod namespace;
 mod path;
+mod pending_client;
 mod process;
-mod refusal;
+mod rejection;
 mod served;
 mod wire;
 
 pub(crate) use connector::{Connecting, connect};
 pub use error::{ConnectError, ListenError};
-pub(crate) use guest::{Guest, Progress};
 pub(crate) use listener::{Listener, listen};
 pub use path::PathError;
 pub(crate) use path::absolute;
+pub(crate) use pending_client::{PendingClient, Progress};
 pub(crate) use process::Process;
-pub use refusal::{ProtocolError, Refusal};
+pub use rejection::{ProtocolError, Rejection};
 pub(crate) use wire::Wishes;
 
 use crate::ring::{Geometry, RingMemory, Side, Use};
@@ -93,7 +93,7 @@ pub(crate) enum Role {
 
 impl Role {
     /// What becomes of a side that asked for `self` when its peer asked for `theirs`; `None` if both want the same end.
-    pub(crate) const fn settle(self, theirs: Self) -> Option<Self> {
+    pub(crate) const fn agree(self, theirs: Self) -> Option<Self> {
         match (self, theirs) {
             (Self::Source, Self::Source) | (Self::Sink, Self::Sink) => None,
             (Self::Either, Self::Source) => Some(Self::Sink),
@@ -105,7 +105,7 @@ impl Role {
     /// The name used in messages to people.
     pub(crate) const fn name(self, kind: Kind) -> &'static str {
         match (self, kind) {
-            (Self::Either, _) => "undecided",
+            (Self::Either, _) => "unassigned",
             (Self::Source, Kind::Bus) => "sender",
             (Self::Sink, Kind::Bus) => "receiver",
             (Self::Source, Kind::Rpc) => "caller",

@@ -134,7 +134,7 @@ impl Consumer {
     /// Whether a look is worth its cost: the next slot has changed, or the ring is no longer open. Two loads that stay in
     /// this core's cache until then, and nothing else, so that waiting for it ends as early as it can.
     #[inline]
-    pub(crate) fn has_news(&self) -> bool {
+    pub(crate) fn has_changed(&self) -> bool {
         let (sequence, _) = halves(self.next.slot().publication.load(Ordering::Relaxed));
         sequence != self.next.lap().wrapping_sub(1) || !self.memory().is_open()
     }

@@ -33,19 +33,19 @@ pub(crate) struct ParkedWord {
     /// Publications of a waker without fences that have begun and not ended. The count stands for time, which a model does
     /// not have: the look that follows an arming, or the second one, comes when none is under way.
     #[cfg(loom)]
-    under_way: loom::sync::atomic::AtomicUsize,
+    in_flight: loom::sync::atomic::AtomicUsize,
 }
 
 impl ParkedWord {
     #[cfg(loom)]
     pub(super) fn new() -> Self {
-        Self { set: AtomicU32::new(0), under_way: loom::sync::atomic::AtomicUsize::new(0) }
+        Self { set: AtomicU32::new(0), in_flight: loom::sync::atomic::AtomicUsize::new(0) }
     }
 
     /// Whether a publication without a fence is under way. One that begins after the answer no sees the word as it is.
     #[cfg(loom)]
-    pub(crate) fn is_publication_under_way(&self) -> bool {
-        self.under_way.fetch_add(0, Ordering::AcqRel) != 0
+    pub(crate) fn is_publication_in_flight(&self) -> bool {
+        self.in_flight.fetch_add(0, Ordering::AcqRel) != 0
     }
 
     /// Tells the peer to ring no more.
@@ -75,7 +75,7 @@ pub(crate) fn arm(words: &[&ParkedWord]) {
     // `Waker::needs_ring`.
     fence(Ordering::SeqCst);
     #[cfg(loom)]
-    while crate::kernel::drains_at_arming() && words.iter().any(|word| word.is_publication_under_way()) {
+    while crate::kernel::drains_at_arming() && words.iter().any(|word| word.is_publication_in_flight()) {
         loom::thread::yield_now();
     }
 }
@@ -102,7 +102,7 @@ impl Waker {
     pub(super) fn begin(&self, word: &ParkedWord) {
         #[cfg(loom)]
         if self.fences == 0 {
-            word.under_way.fetch_add(1, Ordering::Acquire);
+            word.in_flight.fetch_add(1, Ordering::Acquire);
         }
         let _ = word;
     }
@@ -122,7 +122,7 @@ impl Waker {
         let parked = word.set.load(Ordering::Relaxed) != 0 && word.set.swap(0, Ordering::Relaxed) != 0;
         #[cfg(loom)]
         if !fenced {
-            word.under_way.fetch_sub(1, Ordering::Release);
+            word.in_flight.fetch_sub(1, Ordering::Release);
         }
         if parked {
             self.fences = FENCES;

@@ -131,7 +131,7 @@ impl Producer {
     }
 
     /// Messages published that the consumer has not released, by its own count.
-    pub(crate) fn under_way(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         let released = self.memory().header().released.0.load(Ordering::Relaxed);
         let slots = self.memory().geometry().slots();
         usize::try_from(self.position().wrapping_sub(released)).map_or(slots, |count| count.min(slots))
@@ -164,7 +164,7 @@ impl Producer {
         self.position() != self.free_until
     }
 
-    /// Longest payload that [`push_short`](Self::push_short) takes.
+    /// Longest payload that [`push_first_line`](Self::push_first_line) takes.
     #[inline]
     pub(crate) fn first_line_len(&self) -> usize {
         self.first_line_len
@@ -232,11 +232,11 @@ impl Producer {
             return Err(Fault::Released { found, from: self.released, to: self.position() });
         }
         self.released = found;
-        let under_way = self.position().wrapping_sub(found);
-        let free = (self.memory().slot_count() - under_way).min(LOOK_EVERY);
+        let in_flight = self.position().wrapping_sub(found);
+        let free = (self.memory().slot_count() - in_flight).min(LOOK_EVERY);
         self.free_until = self.position().wrapping_add(free);
         while let Some(extent) = self.extents.front() {
-            if self.position().wrapping_sub(extent.position) <= under_way {
+            if self.position().wrapping_sub(extent.position) <= in_flight {
                 break;
             }
             self.arena_tail = extent.end;
@@ -272,7 +272,7 @@ impl Producer {
         if reservation.len > self.inline_len {
             self.place(reservation, len);
         }
-        self.expose(len, header);
+        self.publish_slot(len, header);
     }
 
     /// Notes the place of a payload that was written to the arena; one that fits the slot moves there.
@@ -303,7 +303,7 @@ impl Producer {
 
     /// Writes the header of the next message into its slot, whose payload is there, and publishes it.
     #[inline]
-    fn expose(&mut self, len: usize, header: MessageHeader) {
+    fn publish_slot(&mut self, len: usize, header: MessageHeader) {
         let slot = self.next.slot();
         slot.correlation_id.store(header.correlation_id, Ordering::Relaxed);
         slot.kind.store(header.kind, Ordering::Relaxed);
@@ -322,18 +322,18 @@ impl Producer {
 
     /// Copies a payload that fits the first line in, and publishes it. The caller has found a slot.
     #[inline]
-    pub(crate) fn push_short(&mut self, data: &[u8], header: MessageHeader) {
+    pub(crate) fn push_first_line(&mut self, data: &[u8], header: MessageHeader) {
         let inline = self.next.inline();
         #[cfg(loom)]
         self.memory().segment().writes(inline, data.len());
-        copy_short(data, inline);
-        self.expose(data.len(), header);
+        copy_first_line(data, inline);
+        self.publish_slot(data.len(), header);
     }
 
     /// Copies any payload in and publishes it, if there is room by the stale counts. The caller has found a slot. False
     /// says only that [`push_slow`](Self::push_slow) has to look closer.
     #[inline]
-    pub(crate) fn push_long(&mut self, data: &[u8], header: MessageHeader) -> bool {
+    pub(crate) fn push_fast(&mut self, data: &[u8], header: MessageHeader) -> bool {
         if data.len() > self.inline_len {
             return self.push_to_arena(data, header);
         }
@@ -343,11 +343,11 @@ impl Producer {
         #[cfg(loom)]
         self.memory().segment().writes(inline, data.len());
         copy_lines(first, tail, inline);
-        self.expose(data.len(), header);
+        self.publish_slot(data.len(), header);
         true
     }
 
-    /// As [`push_long`](Self::push_long), for a payload that lies in the arena.
+    /// As [`push_fast`](Self::push_fast), for a payload that lies in the arena.
     #[inline(never)]
     fn push_to_arena(&mut self, data: &[u8], header: MessageHeader) -> bool {
         if data.len() > self.max_len() || data.len() >= REUSE_FROM {
@@ -357,7 +357,7 @@ impl Producer {
         let reservation = self.arena_reservation(start, data.len());
         self.fill(reservation, data);
         self.place(reservation, data.len());
-        self.expose(data.len(), header);
+        self.publish_slot(data.len(), header);
         true
     }
 
@@ -387,7 +387,7 @@ impl Producer {
 fn copy_inline(data: &[u8], inline: NonNull<u8>) {
     match data.split_first_chunk() {
         Some((first, tail)) => copy_lines(first, tail, inline),
-        None => copy_short(data, inline),
+        None => copy_first_line(data, inline),
     }
 }
 
@@ -402,7 +402,7 @@ fn copy_lines(first: &[u8; FIRST_LINE_LEN], tail: &[u8], inline: NonNull<u8>) {
 
 /// Copies a payload of at most 40 bytes. Moves of fixed size that overlap take less time than a call of `memcpy`.
 #[inline]
-fn copy_short(data: &[u8], inline: NonNull<u8>) {
+fn copy_first_line(data: &[u8], inline: NonNull<u8>) {
     let len = data.len();
     debug_assert!(len <= FIRST_LINE_LEN);
     let copy = |at: usize, part: &[u8]| {

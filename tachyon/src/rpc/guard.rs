@@ -26,7 +26,7 @@ impl<'a> RpcRxGuard<'a> {
     /// Which call this belongs to; a callee passes it to `reply`.
     #[inline]
     pub fn correlation_id(&self) -> u64 {
-        self.rx.loan.correlation_id
+        self.rx.current.correlation_id
     }
 
     /// The message type; [`MSG_TYPE_ERROR`](crate::type_id::MSG_TYPE_ERROR) in an error reply.
@@ -37,7 +37,7 @@ impl<'a> RpcRxGuard<'a> {
     /// The whole type identifier: route and message type.
     #[inline]
     pub fn type_id(&self) -> u32 {
-        self.rx.loan.type_id
+        self.rx.current.type_id
     }
 
     /// The error this reply reports, if it is an error reply.
@@ -52,14 +52,14 @@ impl Deref for RpcRxGuard<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        slice::payload(&self.rx.loan, self.rx)
+        slice::payload(&self.rx.current, self.rx)
     }
 }
 
 impl Drop for RpcRxGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.rx.release_loan();
+        self.rx.release_current();
     }
 }
 

@@ -311,7 +311,7 @@ impl Caller {
         deadline: Deadline,
     ) -> Result<(), CallError<E>> {
         self.complete(call, deadline).map_err(CallError::widen)?;
-        if msg_type(self.core.rx.loan.type_id) == MSG_TYPE_ERROR {
+        if msg_type(self.core.rx.current.type_id) == MSG_TYPE_ERROR {
             return Err(self.refused_typed(signature));
         }
         Ok(())

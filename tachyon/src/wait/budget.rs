@@ -38,7 +38,7 @@ const DEAREST_PARK: u32 = 80_000;
 const FIRST_PARK: u32 = 25_000;
 
 /// Weight of the past in the average cost of a park, as a power of two.
-const MEMORY: u32 = 3;
+const PAST_WEIGHT: u32 = 3;
 
 /// The cost of a park in this process: from the ring's sending to the waiter that looks again.
 static PARK_COST: AtomicU32 = AtomicU32::new(FIRST_PARK);
@@ -61,7 +61,7 @@ pub(crate) fn note_park(nanos: u64) {
     let sample = u32::try_from(nanos).unwrap_or(DEAREST_PARK).clamp(CHEAPEST_PARK, DEAREST_PARK);
     let before = PARK_COST.load(Ordering::Relaxed);
     // Another thread's note may be lost, which is one of many.
-    PARK_COST.store(before - (before >> MEMORY) + (sample >> MEMORY), Ordering::Relaxed);
+    PARK_COST.store(before - (before >> PAST_WEIGHT) + (sample >> PAST_WEIGHT), Ordering::Relaxed);
 }
 
 /// The cost of a park in nanoseconds.
@@ -73,7 +73,7 @@ pub(super) fn park_cost() -> u64 {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn park_cost_bounds() -> (u64, u64, u64) {
     // Rounding takes less than the weight of the past off the least one.
-    (u64::from(CHEAPEST_PARK) - (1 << MEMORY), park_cost(), DEAREST_PARK.into())
+    (u64::from(CHEAPEST_PARK) - (1 << PAST_WEIGHT), park_cost(), DEAREST_PARK.into())
 }
 
 /// Looks that take about a microsecond, measured once: the quickest of three tries, since a preemption makes one longer.
@@ -159,7 +159,7 @@ impl Budget {
 
     /// Notes a wait that ended within its first round.
     #[inline]
-    pub(crate) fn met(&mut self) {
+    pub(crate) fn note_first_round(&mut self) {
         self.learnt = WHOLE;
     }
 
@@ -243,7 +243,7 @@ mod tests {
         ] {
             let mut budget = Budget::new(mode, 1);
             budget.learn(2_000_000);
-            budget.met();
+            budget.note_first_round();
             assert_eq!(budget.spin(), spin);
         }
     }

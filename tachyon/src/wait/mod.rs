@@ -5,7 +5,7 @@
 
 mod budget;
 mod deadline;
-mod gaps;
+mod interarrival;
 #[cfg(not(loom))]
 mod peer;
 #[cfg(not(loom))]
@@ -31,15 +31,15 @@ pub(crate) use peer::Peer;
 use sleep::{Slept, sleep};
 pub(crate) use sleepers::Ticket;
 #[cfg(loom)]
-pub(crate) use sleepers::{Sleepers, Turn};
+pub(crate) use sleepers::{LeadOrFollow, Sleepers};
 #[cfg(not(loom))]
-pub(crate) use socket::{Foreign, Socket};
+pub(crate) use socket::{BadDescriptors, Socket};
 
 // The models of `tests/loom` bring their own kernel; everything else here is what they check.
 #[cfg(loom)]
 use crate::kernel::{peer, sleep};
 use crate::ring::{Fault, ParkedWord, arm};
-use gaps::{Gaps, Window};
+use interarrival::{Interarrival, Window};
 
 /// Asked at least every 50 ms while a call waits, and after every signal; `true` ends the wait as interrupted.
 pub type Interrupt = fn() -> bool;
@@ -58,7 +58,7 @@ pub(crate) const SECOND_LOOK: u64 = 10_000_000;
 
 /// Why a wait ended without what it waited for.
 #[derive(Debug)]
-pub(crate) enum Stop<E> {
+pub(crate) enum WaitError<E> {
     TimedOut,
     Interrupted,
     /// The peer is gone, and a last look after its end found nothing.
@@ -76,7 +76,7 @@ pub(crate) struct Waiter {
     pub(crate) budget: Budget,
     pub(crate) interrupt: Option<Interrupt>,
     /// Of a callee or a receiver, which may be sent to at regular times; `None` for others.
-    gaps: Option<Gaps>,
+    interarrival: Option<Interarrival>,
     /// Looks that [`spin_briefly`](Self::spin_briefly) took of the wait that goes on.
     looked: u32,
 }
@@ -94,12 +94,12 @@ pub(crate) struct Awaited<'a> {
 
 impl Waiter {
     pub(crate) fn new(mode: PollingMode, factor: u32, interrupt: Option<Interrupt>) -> Self {
-        Self { budget: Budget::new(mode, factor), interrupt, gaps: None, looked: 0 }
+        Self { budget: Budget::new(mode, factor), interrupt, interarrival: None, looked: 0 }
     }
 
     /// The waits of a callee for its requests, and of a receiver for its messages.
     pub(crate) fn for_requests(mode: PollingMode, interrupt: Option<Interrupt>) -> Self {
-        Self { gaps: Some(Gaps::default()), ..Self::new(mode, 1, interrupt) }
+        Self { interarrival: Some(Interarrival::default()), ..Self::new(mode, 1, interrupt) }
     }
 
     /// The beginning of a wait that is nearly always short: spins for about a microsecond, looking with `glance` alone.
@@ -109,7 +109,7 @@ impl Waiter {
     pub(crate) fn spin_briefly(&mut self, glance: impl Fn() -> bool) -> bool {
         for _ in 0..self.budget.first_round() {
             if glance() {
-                self.budget.met();
+                self.budget.note_first_round();
                 return true;
             }
             core::hint::spin_loop();
@@ -126,9 +126,9 @@ impl Waiter {
         &mut self,
         awaited: &Awaited<'_>,
         mut look: impl FnMut() -> Result<Option<T>, E>,
-    ) -> Result<T, Stop<E>> {
-        if let Some(found) = look().map_err(Stop::Failed)? {
-            self.budget.met();
+    ) -> Result<T, WaitError<E>> {
+        if let Some(found) = look().map_err(WaitError::Failed)? {
+            self.budget.note_first_round();
             return Ok(found);
         }
         let began = monotonic_nanos();
@@ -152,7 +152,7 @@ impl Waiter {
         began: u64,
         awaited: &Awaited<'_>,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
-    ) -> Result<Option<T>, Stop<E>> {
+    ) -> Result<Option<T>, WaitError<E>> {
         let (looks, nanos) = match spin {
             Spin::Unlimited => (u64::MAX, u64::MAX),
             Spin::Looks(looks) => (looks.into(), u64::MAX),
@@ -166,7 +166,7 @@ impl Waiter {
         while left > 0 {
             let round = left.min(looks_per_reading().into());
             for _ in 0..round {
-                if let Some(found) = look().map_err(Stop::Failed)? {
+                if let Some(found) = look().map_err(WaitError::Failed)? {
                     return Ok(Some(found));
                 }
                 core::hint::spin_loop();
@@ -174,7 +174,7 @@ impl Waiter {
             left -= round;
             let now = monotonic_nanos();
             if awaited.deadline.has_passed_at(now) {
-                return Err(Stop::TimedOut);
+                return Err(WaitError::TimedOut);
             }
             if now - began >= nanos {
                 return Ok(None);
@@ -196,7 +196,7 @@ impl Waiter {
         &self,
         awaited: &Awaited<'_>,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
-    ) -> Result<Option<T>, Stop<E>> {
+    ) -> Result<Option<T>, WaitError<E>> {
         if !awaited.peer.was_gone() {
             self.check_interrupt()?;
             // Two pure spinners on one core would otherwise keep it from each other.
@@ -205,12 +205,12 @@ impl Waiter {
                 return Ok(None);
             }
         }
-        look().map_err(Stop::Failed)?.map_or(Err(Stop::Gone), |found| Ok(Some(found)))
+        look().map_err(WaitError::Failed)?.map_or(Err(WaitError::Gone), |found| Ok(Some(found)))
     }
 
-    fn check_interrupt<E>(&self) -> Result<(), Stop<E>> {
+    fn check_interrupt<E>(&self) -> Result<(), WaitError<E>> {
         match self.interrupt {
-            Some(interrupt) if interrupt() => Err(Stop::Interrupted),
+            Some(interrupt) if interrupt() => Err(WaitError::Interrupted),
             _ => Ok(()),
         }
     }
@@ -221,10 +221,13 @@ impl Waiter {
         began: u64,
         awaited: &Awaited<'_>,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
-    ) -> Result<T, Stop<E>> {
+    ) -> Result<T, WaitError<E>> {
         let adaptive = self.budget.mode() == PollingMode::Adaptive && !awaited.shares_core;
-        let mut window =
-            if adaptive { self.gaps.as_mut().and_then(|gaps| gaps.window(began, park_cost())) } else { None };
+        let mut window = if adaptive {
+            self.interarrival.as_mut().and_then(|interarrival| interarrival.window(began, park_cost()))
+        } else {
+            None
+        };
         let had_window = window.is_some();
         let mut spun = 0;
         loop {
@@ -232,7 +235,7 @@ impl Waiter {
             let looked = match arm_and_look(awaited.words, look) {
                 Ok(Armed::Sleep { since }) => self.sleep_armed(since, window, ticket, awaited, look),
                 Ok(Armed::Found(found)) => Ok(Some((found, None))),
-                Err(error) => Err(Stop::Failed(error)),
+                Err(error) => Err(WaitError::Failed(error)),
             };
             awaited.words.iter().for_each(|word| word.clear());
             let mut looked = looked?;
@@ -255,10 +258,10 @@ impl Waiter {
     /// Learns from a wait that parked, and from its window: how long it spun there, and whether it met the message.
     fn learn(&mut self, waited: u64, window: Option<(u64, bool)>) {
         self.budget.learn(waited);
-        let Some(gaps) = &mut self.gaps else { return };
-        gaps.learn(waited);
+        let Some(interarrival) = &mut self.interarrival else { return };
+        interarrival.learn(waited);
         if let Some((spun, hit)) = window {
-            gaps.note_window(waited, spun, hit);
+            interarrival.note_window(waited, spun, hit);
         }
     }
 
@@ -271,20 +274,20 @@ impl Waiter {
         ticket: Ticket,
         awaited: &Awaited<'_>,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
-    ) -> Result<Option<(T, Option<u64>)>, Stop<E>> {
+    ) -> Result<Option<(T, Option<u64>)>, WaitError<E>> {
         loop {
             // Read before the look: a look after the second one's time is the second look.
             let now = monotonic_nanos();
             // Asked before the look: nothing the peer committed before an end seen here can escape that look.
             let gone = awaited.peer.was_gone();
-            if let Some(found) = look().map_err(Stop::Failed)? {
+            if let Some(found) = look().map_err(WaitError::Failed)? {
                 return Ok(Some((found, None)));
             }
             if gone {
-                return Err(Stop::Gone);
+                return Err(WaitError::Gone);
             }
             if awaited.deadline.has_passed_at(now) {
-                return Err(Stop::TimedOut);
+                return Err(WaitError::TimedOut);
             }
             self.check_interrupt()?;
             if window.is_some_and(|window| now >= window.from) {
@@ -297,13 +300,13 @@ impl Waiter {
                 awaited.deadline.remaining_at(now),
                 window.map(|window| Duration::from_nanos(window.from - now)),
             ];
-            match sleep(awaited.peer, ticket, limit.into_iter().flatten().min()).map_err(Stop::Io)? {
+            match sleep(awaited.peer, ticket, limit.into_iter().flatten().min()).map_err(WaitError::Io)? {
                 Slept::Rung(sent_at) => {
-                    let found = look().map_err(Stop::Failed)?;
+                    let found = look().map_err(WaitError::Failed)?;
                     return Ok(found.map(|found| (found, sent_at)));
                 }
                 Slept::Otherwise => {}
-                Slept::Broken(fault) => return Err(Stop::Broken(fault)),
+                Slept::Broken(fault) => return Err(WaitError::Broken(fault)),
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, Timespec, poll};
 use rustix::io::Errno;
 
-use super::sleepers::{Ticket, Turn};
+use super::sleepers::{LeadOrFollow, Ticket};
 use super::{Peer, monotonic_nanos};
 use crate::ring::Fault;
 
@@ -23,10 +23,10 @@ pub(super) enum Slept {
 
 /// One `poll` over all that may end the wait, for at most `limit`. Takes the rings and notes a death that it saw.
 pub(super) fn sleep(peer: &Peer, ticket: Ticket, limit: Option<Duration>) -> io::Result<Slept> {
-    let mut lead = match peer.sleepers.take_turn(ticket, limit) {
-        Turn::Lead(lead) => lead,
-        Turn::Woken => return Ok(Slept::Rung(None)),
-        Turn::Passed => return Ok(Slept::Otherwise),
+    let mut leader = match peer.sleepers.lead_or_follow(ticket, limit) {
+        LeadOrFollow::Leader(leader) => leader,
+        LeadOrFollow::RingsTaken => return Ok(Slept::Rung(None)),
+        LeadOrFollow::NoRings => return Ok(Slept::Otherwise),
     };
     let mut fds: Vec<PollFd<'_>> = peer.poll_fds().collect();
     let timeout = limit.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
@@ -41,7 +41,7 @@ pub(super) fn sleep(peer: &Peer, ticket: Ticket, limit: Option<Duration>) -> io:
     }
     Ok(match peer.hear_after_sleep(slept_at) {
         Ok(heard) if heard.rang => {
-            lead.took_rings();
+            leader.took_rings();
             Slept::Rung(Some(heard.sent_at))
         }
         Ok(_) => Slept::Otherwise,

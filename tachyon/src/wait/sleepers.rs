@@ -20,7 +20,7 @@ struct State {
     led: bool,
     following: u32,
     /// Times that a leader took rings.
-    turns: u64,
+    rounds: u64,
 }
 
 /// The number of turns at some time before an arming.
@@ -29,23 +29,23 @@ pub(crate) struct Ticket(u64);
 
 /// What a thread that would sleep does.
 #[derive(Debug)]
-pub(crate) enum Turn<'a> {
+pub(crate) enum LeadOrFollow<'a> {
     /// It leads: it sleeps in the system.
-    Lead(Lead<'a>),
+    Leader(Leader<'a>),
     /// It looks again: a leader took rings since its ticket, and one of them may have been its own.
-    Woken,
+    RingsTaken,
     /// It looks at the clock: its limit has passed while another thread led, or that thread leads no more.
-    Passed,
+    NoRings,
 }
 
 /// The right to sleep in the system. Dropping it wakes the followers.
 #[derive(Debug)]
-pub(crate) struct Lead<'a> {
+pub(crate) struct Leader<'a> {
     sleepers: &'a Sleepers,
     took_rings: bool,
 }
 
-impl Lead<'_> {
+impl Leader<'_> {
     /// The leader took rings, of which some may have been for its followers.
     pub(crate) fn took_rings(&mut self) {
         self.took_rings = true;
@@ -60,22 +60,22 @@ impl Sleepers {
 
     /// Comes before an arming.
     pub(crate) fn ticket(&self) -> Ticket {
-        Ticket(self.state().turns)
+        Ticket(self.state().rounds)
     }
 
     /// Takes the lead, or sleeps as a follower for at most `limit` while another thread has it.
-    pub(crate) fn take_turn(&self, ticket: Ticket, limit: Option<Duration>) -> Turn<'_> {
+    pub(crate) fn lead_or_follow(&self, ticket: Ticket, limit: Option<Duration>) -> LeadOrFollow<'_> {
         let mut state = self.state();
-        if state.turns == ticket.0 {
+        if state.rounds == ticket.0 {
             if !state.led {
                 state.led = true;
-                return Turn::Lead(Lead { sleepers: self, took_rings: false });
+                return LeadOrFollow::Leader(Leader { sleepers: self, took_rings: false });
             }
             state.following += 1;
             state = self.follow(state, limit);
             state.following -= 1;
         }
-        if state.turns == ticket.0 { Turn::Passed } else { Turn::Woken }
+        if state.rounds == ticket.0 { LeadOrFollow::NoRings } else { LeadOrFollow::RingsTaken }
     }
 
     #[cfg(not(loom))]
@@ -93,12 +93,12 @@ impl Sleepers {
     }
 }
 
-impl Drop for Lead<'_> {
+impl Drop for Leader<'_> {
     fn drop(&mut self) {
         let mut state = self.sleepers.state();
         state.led = false;
         if self.took_rings {
-            state.turns = state.turns.wrapping_add(1);
+            state.rounds = state.rounds.wrapping_add(1);
         }
         if state.following > 0 {
             self.sleepers.woken.notify_all();
@@ -114,9 +114,9 @@ mod tests {
 
     const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
 
-    fn lead(sleepers: &Sleepers, ticket: Ticket) -> Lead<'_> {
-        match sleepers.take_turn(ticket, PATIENCE) {
-            Turn::Lead(lead) => lead,
+    fn lead(sleepers: &Sleepers, ticket: Ticket) -> Leader<'_> {
+        match sleepers.lead_or_follow(ticket, PATIENCE) {
+            LeadOrFollow::Leader(lead) => lead,
             other => panic!("{other:?}"),
         }
     }
@@ -129,7 +129,7 @@ mod tests {
             drop(lead(&sleepers, ticket));
         }
         lead(&sleepers, ticket).took_rings();
-        assert!(matches!(sleepers.take_turn(ticket, PATIENCE), Turn::Woken));
+        assert!(matches!(sleepers.lead_or_follow(ticket, PATIENCE), LeadOrFollow::RingsTaken));
         drop(lead(&sleepers, sleepers.ticket()));
     }
 
@@ -139,12 +139,12 @@ mod tests {
         let ticket = sleepers.ticket();
         for rings in [false, true] {
             let mut first = lead(&sleepers, ticket);
-            assert!(matches!(sleepers.take_turn(ticket, Some(Duration::from_millis(5))), Turn::Passed));
+            assert!(matches!(sleepers.lead_or_follow(ticket, Some(Duration::from_millis(5))), LeadOrFollow::NoRings));
             thread::scope(|scope| {
-                let follower = scope.spawn(|| match sleepers.take_turn(ticket, PATIENCE) {
-                    Turn::Passed => false,
-                    Turn::Woken => true,
-                    Turn::Lead(_) => panic!("there is a leader"),
+                let follower = scope.spawn(|| match sleepers.lead_or_follow(ticket, PATIENCE) {
+                    LeadOrFollow::NoRings => false,
+                    LeadOrFollow::RingsTaken => true,
+                    LeadOrFollow::Leader(_) => panic!("there is a leader"),
                 });
                 while sleepers.state().following == 0 {
                     thread::yield_now();

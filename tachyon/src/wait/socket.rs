@@ -24,7 +24,7 @@ use crate::ring::Fault;
 pub(crate) const RING_LEN: usize = 8;
 
 /// Rings taken at a time: a correct peer sends one for each arming.
-const RINGS_AT_ONCE: u32 = 16;
+const RINGS_PER_LOOK: u32 = 16;
 
 /// Most descriptors of one message that come in: more than any message of the protocol has.
 const MOST_DESCRIPTORS: usize = 8;
@@ -74,12 +74,12 @@ pub(crate) struct Packet {
     /// Descriptors that were asked for, all of them memory files: closing those cannot wait.
     pub(crate) descriptors: Vec<OwnedFd>,
     /// Descriptors of another kind came too, or some where none belong, or more than this process has places for.
-    pub(crate) foreign: Option<Foreign>,
+    pub(crate) bad_descriptors: Option<BadDescriptors>,
 }
 
 /// What is wrong with the descriptors of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Foreign {
+pub(crate) enum BadDescriptors {
     /// Some came where none belong.
     Unexpected,
     /// Not all are memory files.
@@ -146,7 +146,7 @@ impl Socket {
     /// [`Fault::Socket`] for a message that is no ring; one that carries descriptors is left where it is.
     pub(crate) fn hear(&self) -> Result<Heard, Fault> {
         let mut heard = Heard::default();
-        for _ in 0..RINGS_AT_ONCE {
+        for _ in 0..RINGS_PER_LOOK {
             // One byte more than a ring, which only a longer message fills.
             let mut bytes = [0; RING_LEN + 1];
             // Only a message that was looked at is taken: another one may arrive in between.
@@ -201,12 +201,12 @@ impl Socket {
         if self.rights == Rights::Peeked {
             let (len, carries) = peek(self.as_fd(), buffer)?;
             if carries {
-                let foreign = Some(Foreign::Unexpected);
-                return Ok(Packet { len, cut: false, descriptors: Vec::new(), foreign });
+                let bad_descriptors = Some(BadDescriptors::Unexpected);
+                return Ok(Packet { len, cut: false, descriptors: Vec::new(), bad_descriptors });
             }
         }
         let (len, cut) = self.take(buffer)?;
-        Ok(Packet { len, cut, descriptors: Vec::new(), foreign: None })
+        Ok(Packet { len, cut, descriptors: Vec::new(), bad_descriptors: None })
     }
 
     /// Takes a message without its descriptors.
@@ -224,29 +224,29 @@ impl Socket {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT | RecvFlags::PEEK;
         let peeked = recvmsg(self, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
-        let mut packet = Packet { len: peeked.bytes, cut: false, descriptors: Vec::new(), foreign: None };
-        let mut strangers = Vec::new();
+        let mut packet = Packet { len: peeked.bytes, cut: false, descriptors: Vec::new(), bad_descriptors: None };
+        let mut others = Vec::new();
         for message in control.drain() {
             let RecvAncillaryMessage::ScmRights(rights) = message else { continue };
             for descriptor in rights {
                 // Asked first, since it is answered for every kind of file without waiting.
                 let memory = rustix::fs::fcntl_get_seals(&descriptor).is_ok();
-                if memory { packet.descriptors.push(descriptor) } else { strangers.push(descriptor) }
+                if memory { packet.descriptors.push(descriptor) } else { others.push(descriptor) }
             }
         }
         if peeked.flags.contains(ReturnFlags::CTRUNC) {
             // The message keeps them all, and the socket that keeps the message goes to the reaper.
-            let all = packet.descriptors.len() + strangers.len() >= MOST_DESCRIPTORS;
+            let all = packet.descriptors.len() + others.len() >= MOST_DESCRIPTORS;
             // Closing one may wait although the message has another reference: a user's file system hears of each.
-            strangers.into_iter().for_each(reaper::close);
-            packet.foreign = Some(if all { Foreign::TooMany } else { Foreign::NoPlace });
+            others.into_iter().for_each(reaper::close);
+            packet.bad_descriptors = Some(if all { BadDescriptors::TooMany } else { BadDescriptors::NoPlace });
             return Ok(packet);
         }
-        if !strangers.is_empty() {
-            packet.foreign = Some(Foreign::NotMemory);
+        if !others.is_empty() {
+            packet.bad_descriptors = Some(BadDescriptors::NotMemory);
         }
         let taken = self.take(buffer);
-        strangers.into_iter().for_each(reaper::close);
+        others.into_iter().for_each(reaper::close);
         (packet.len, packet.cut) = taken?;
         Ok(packet)
     }

@@ -157,7 +157,7 @@ fn descriptors_are_kept_out(peeks: bool, welcomed: bool) {
         let reject = client.hear_reject();
         assert!(reject.text.contains(word), "{}", reject.text);
     } else {
-        assert!(matches!(client.hear(), Err(Break::Closed | Break::Reset)));
+        assert!(matches!(client.hear(), Err(ConversationError::Closed | ConversationError::Reset)));
     }
     drop(other);
     assert_closes(&reader);
@@ -179,7 +179,7 @@ fn a_queue_of_bad_clients_does_not_outlive_the_deadline() {
     let server = serve(&place.path, offer(Kind::Bus, Role::Sink), options);
     let clients: Vec<_> = (0..20).map(|_| Raw::connect(&place.path)).collect();
     let (error, waited) = took(|| server.join().unwrap().unwrap_err());
-    assert!(matches!(error, ListenError::TimedOut { refused: 20, last: Some(Refusal::Silent), .. }), "{error}");
+    assert!(matches!(error, ListenError::TimedOut { rejected: 20, last: Some(Rejection::Silent), .. }), "{error}");
     assert!(waited < Duration::from_secs(5), "{waited:?}");
     drop(clients);
 }
@@ -222,10 +222,10 @@ fn many_clients_at_once_leave_no_descriptor_behind() {
         .collect();
     for _ in 0..bad.len() {
         let client = listener.try_accept().unwrap().unwrap();
-        let guest = Guest::new(client, &options, Deadline::never()).unwrap().unwrap();
+        let guest = PendingClient::new(client, &options, Deadline::never()).unwrap().unwrap();
         let offer = offer(Kind::Bus, Role::Sink);
         let progress = guest.step(&place.path, &offer, &options, |_, _| Ok(offer.clone()));
-        assert!(matches!(progress.unwrap(), Progress::Refused(_)));
+        assert!(matches!(progress.unwrap(), Progress::Rejected(_)));
     }
     assert!(listener.try_accept().unwrap().is_none());
     for client in bad {

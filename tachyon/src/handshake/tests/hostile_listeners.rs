@@ -19,7 +19,7 @@ fn outcome_with(options: &Options, act: impl FnOnce(&Raw) + Send + 'static) -> C
         assert_eq!(client.hear().unwrap().bytes(), wire::write_hello(hello()));
         act(&client);
         // Whatever it was: nothing good comes from the connector, and it goes.
-        assert!(matches!(client.hear(), Err(Break::Closed | Break::Reset)));
+        assert!(matches!(client.hear(), Err(ConversationError::Closed | ConversationError::Reset)));
     });
     let error = connect(&place.path, Kind::Bus, Role::Source, options).unwrap_err();
     listener.join().unwrap();
@@ -92,7 +92,10 @@ fn nothing_comes_with_or_behind_the_welcome() {
             assert!(matches!(error, ProtocolError::Surplus), "{error}");
             assert!(waited < AT_ONCE, "{waited:?}");
             assert_eq!(listener.hear().unwrap().bytes(), wire::write_hello(hello()));
-            assert!(matches!(listener.hear(), Err(Break::Closed | Break::Reset)), "it is not told that all is well");
+            assert!(
+                matches!(listener.hear(), Err(ConversationError::Closed | ConversationError::Reset)),
+                "it is not told that all is well"
+            );
             drop(other);
         }
     });
@@ -296,7 +299,7 @@ fn an_interrupt_ends_the_wait_for_an_answer() {
     let place = Place::new();
     let listener = impostor(&place.path, |client| {
         client.hear().unwrap();
-        assert!(matches!(client.hear(), Err(Break::Closed | Break::Reset)));
+        assert!(matches!(client.hear(), Err(ConversationError::Closed | ConversationError::Reset)));
     });
     let options = patient().interrupt(|| ASKED.fetch_add(1, Ordering::Relaxed) >= 2);
     let error = connect(&place.path, Kind::Bus, Role::Source, &options).unwrap_err();

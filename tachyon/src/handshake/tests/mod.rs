@@ -21,7 +21,7 @@ use rustix::net::{
     sendmsg, socketpair,
 };
 
-use super::conversation::{Break, Conversation, Message, wait_until};
+use super::conversation::{Conversation, ConversationError, Message, wait_until};
 use super::listener::Listener;
 use super::*;
 use crate::options::Options;
@@ -41,7 +41,7 @@ const MOST_DESCRIPTORS: usize = 253;
 /// Runs a test as on a system that refuses passed descriptors, if this is one, and as on an older one. The test is told
 /// whether messages are peeked at.
 fn on_both(test: impl Fn(bool)) {
-    if refuse_rights(binding::new_socket().unwrap().as_fd()) {
+    if refuse_rights(bind::new_socket().unwrap().as_fd()) {
         test(false);
     }
     AS_BEFORE_6_16.set(true);
@@ -118,7 +118,7 @@ impl Raw {
         sendmsg(&self.0, &[IoSlice::new(bytes.as_ref())], &mut control, SendFlags::NOSIGNAL).map(drop)
     }
 
-    fn hear(&self) -> Result<Message, Break> {
+    fn hear(&self) -> Result<Message, ConversationError> {
         self.talk().hear(true)
     }
 
@@ -129,7 +129,7 @@ impl Raw {
         let wire::Answer::Reject(reject) = wire::read_answer(message.bytes(), Kind::Bus).unwrap() else {
             panic!("a bad client was welcomed")
         };
-        assert!(matches!(self.hear(), Err(Break::Closed | Break::Reset)));
+        assert!(matches!(self.hear(), Err(ConversationError::Closed | ConversationError::Reset)));
         reject
     }
 }

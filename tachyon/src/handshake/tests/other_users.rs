@@ -58,7 +58,7 @@ fn a_listener_turns_other_users_away() {
     let refused = server.join().unwrap().unwrap_err();
     let Some(error) = outcome else { return };
     assert!(matches!(error, ConnectError::NotAllowed { .. }), "{error}");
-    let ListenError::TimedOut { last: Some(Refusal::ForeignUser { uid: Some(NOBODY) }), .. } = refused else {
+    let ListenError::TimedOut { last: Some(Rejection::ForeignUser { uid: Some(NOBODY) }), .. } = refused else {
         panic!("{refused}")
     };
 }
@@ -122,7 +122,7 @@ fn clients_see_who_listens_now() {
     };
     let before = seen();
     let Some((listener, after)) = as_nobody(move || {
-        listener.tell_who_listens();
+        listener.update_credentials();
         (listener, seen())
     }) else {
         return;

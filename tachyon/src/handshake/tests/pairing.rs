@@ -69,7 +69,7 @@ fn a_probe_is_nobody_who_was_turned_away() {
     let probed = connect(&place.path, Kind::Rpc, Role::Source, &patient().probe(true));
     assert!(matches!(probed, Err(ConnectError::OnePeer { .. })), "{probed:?}");
     let error = server.join().unwrap().unwrap_err();
-    assert!(matches!(error, ListenError::TimedOut { refused: 0, last: None, .. }), "{error}");
+    assert!(matches!(error, ListenError::TimedOut { rejected: 0, last: None, .. }), "{error}");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn two_that_want_the_same_end_part() {
         let error = client.unwrap_err();
         assert!(matches!(&error, ConnectError::RoleClash { role, .. } if *role == name), "{error}");
         let error = server.unwrap_err();
-        let ListenError::TimedOut { refused: 1, last: Some(Refusal::RoleClash { role }), .. } = error else {
+        let ListenError::TimedOut { rejected: 1, last: Some(Rejection::RoleClash { role }), .. } = error else {
             panic!("{error}")
         };
         assert_eq!(role, name);
@@ -131,7 +131,7 @@ fn a_client_of_the_wrong_kind_is_told_so() {
     let error = client.unwrap_err();
     assert!(matches!(error, ConnectError::WrongKind { ours: "bus", theirs: "RPC bus", .. }), "{error}");
     let error = server.unwrap_err();
-    assert!(matches!(error, ListenError::TimedOut { last: Some(Refusal::WrongKind { .. }), .. }), "{error}");
+    assert!(matches!(error, ListenError::TimedOut { last: Some(Rejection::WrongKind { .. }), .. }), "{error}");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn time_is_up_for_both() {
     assert!(matches!(error, ConnectError::NoListener { .. }), "{error}");
     assert!(waited >= Duration::from_millis(80) && waited < Duration::from_secs(5), "{waited:?}");
     let (error, waited) = took(|| listen(&place.path, &offer(Kind::Bus, Role::Sink), &options).unwrap_err());
-    assert!(matches!(error, ListenError::TimedOut { refused: 0, last: None, .. }), "{error}");
+    assert!(matches!(error, ListenError::TimedOut { rejected: 0, last: None, .. }), "{error}");
     assert!(waited >= Duration::from_millis(80) && waited < Duration::from_secs(5), "{waited:?}");
     assert_eq!(place.contents(), [""; 0]);
 }

@@ -17,7 +17,7 @@ fn is_socket(path: &Path) -> bool {
 
 /// Leaves a socket file behind that nobody listens on.
 fn make_stale(path: &Path) -> u64 {
-    let socket = binding::new_socket().unwrap();
+    let socket = bind::new_socket().unwrap();
     rustix::net::bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
     fs::symlink_metadata(path).unwrap().ino()
 }
@@ -81,7 +81,7 @@ fn a_live_listener_keeps_its_path() {
 #[test]
 fn a_listener_with_a_full_queue_is_alive() {
     let place = Place::new();
-    let socket = binding::new_socket().unwrap();
+    let socket = bind::new_socket().unwrap();
     rustix::net::bind(&socket, &SocketAddrUnix::new(&place.path).unwrap()).unwrap();
     rustix::net::listen(&socket, 0).unwrap();
     let _queued = Raw::connect(&place.path);

@@ -200,7 +200,7 @@ fn a_welcome_with_damaged_bytes_is_refused_or_equal() {
         let same = bytes[at] == byte;
         bytes[at] = byte;
         match read_answer(&bytes, Kind::Rpc) {
-            // The role is a choice of three; every other byte of this message has one right value.
+            // The role is a candidates of three; every other byte of this message has one right value.
             Ok(read) => prop_assert!(same || at == 9, "byte {at} = {byte}: {read:?} for {good:?}"),
             Err(_) => prop_assert!(!same),
         }

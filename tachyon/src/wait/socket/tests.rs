@@ -195,7 +195,7 @@ fn descriptors_come_in_where_they_belong_in_order_and_close_on_exec() {
         pass(&theirs, b"hi", &[files[0].as_fd(), files[1].as_fd()]).unwrap();
         let mut buffer = [0; 8];
         let packet = ours.receive(&mut buffer, true).unwrap();
-        assert_eq!((&buffer[..packet.len], packet.cut, packet.foreign), (&b"hi"[..], false, None));
+        assert_eq!((&buffer[..packet.len], packet.cut, packet.bad_descriptors), (&b"hi"[..], false, None));
         let sizes: Vec<_> = packet.descriptors.iter().map(|fd| rustix::fs::fstat(fd).unwrap().st_size).collect();
         assert_eq!(sizes, [0, 77]);
         for fd in &packet.descriptors {
@@ -231,7 +231,7 @@ fn descriptors_of_other_kinds_are_closed_elsewhere() {
         pass(&theirs, b"hi", &[memory_file().as_fd(), writer.as_fd(), lingers.as_fd()]).unwrap();
         drop((writer, lingers));
         let packet = within(|| ours.receive(&mut [0; 8], true).unwrap());
-        assert_eq!((packet.foreign, packet.descriptors.len()), (Some(Foreign::NotMemory), 1));
+        assert_eq!((packet.bad_descriptors, packet.descriptors.len()), (Some(BadDescriptors::NotMemory), 1));
         within(|| drop((packet, ours)));
         assert_closes(&reader);
     });
@@ -247,7 +247,7 @@ fn descriptors_that_were_not_asked_for_never_enter() {
         if peeks {
             passed.unwrap();
             let packet = ours.receive(&mut [0; 8], false).unwrap();
-            assert_eq!((packet.foreign, packet.descriptors.len()), (Some(Foreign::Unexpected), 0));
+            assert_eq!((packet.bad_descriptors, packet.descriptors.len()), (Some(BadDescriptors::Unexpected), 0));
         } else {
             assert_eq!(passed, Err(Errno::PERM));
         }
@@ -265,7 +265,7 @@ fn a_flood_of_descriptors_leaves_none_behind() {
         pass(&theirs, b"x", &[writer.as_fd(); 200]).unwrap();
         drop(writer);
         let packet = ours.receive(&mut [0; 8], true).unwrap();
-        assert_eq!((packet.foreign, packet.descriptors.len()), (Some(Foreign::TooMany), 0));
+        assert_eq!((packet.bad_descriptors, packet.descriptors.len()), (Some(BadDescriptors::TooMany), 0));
         drop((packet, ours));
         assert_closes(&reader);
     });

@@ -31,7 +31,7 @@ const BACKLOG: i32 = 128;
 
 /// A listening socket and its file.
 #[derive(Debug)]
-pub(super) struct Binding {
+pub(super) struct BoundSocket {
     path: PathBuf,
     socket: OwnedFd,
     /// Whether the system refuses descriptors to the clients.
@@ -46,7 +46,7 @@ pub(super) struct Binding {
     listens_as: AtomicU32,
 }
 
-impl Binding {
+impl BoundSocket {
     pub(super) fn new(path: &Path, options: &Options) -> Result<Self, ListenError> {
         let address = address(path)?;
         let fail = |operation, errno| failed(operation, path, errno);
@@ -58,14 +58,14 @@ impl Binding {
 
         // Before the first client: accepted sockets inherit it.
         let refuses_rights = refuse_rights(socket.as_fd());
-        let _turn = Turn::take(&directory, name, path, options)?;
+        let _lock = BindLock::take(&directory, name, path, options)?;
         clear(&directory, name, &address, path)?;
         rustix::net::bind(&socket, &address).map_err(|errno| match errno {
             Errno::ADDRINUSE => ListenError::AddressInUse { path: path.to_owned() },
             _ => fail("bind", errno),
         })?;
         let identity = look(&directory, name).map_err(|errno| fail("find the socket just made at", errno))?;
-        let binding = Self {
+        let bound = Self {
             path: path.to_owned(),
             refuses_rights,
             socket,
@@ -75,9 +75,9 @@ impl Binding {
             owner: getpid(),
             listens_as: AtomicU32::new(geteuid().as_raw()),
         };
-        binding.undo_umask().map_err(|errno| fail("restrict", errno))?;
-        rustix::net::listen(&binding.socket, BACKLOG).map_err(|errno| fail("listen on", errno))?;
-        Ok(binding)
+        bound.undo_umask().map_err(|errno| fail("restrict", errno))?;
+        rustix::net::listen(&bound.socket, BACKLOG).map_err(|errno| fail("listen on", errno))?;
+        Ok(bound)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -86,7 +86,7 @@ impl Binding {
 
     /// Has the system tell clients who listens, when this process has become another user since: it goes by the latest
     /// `listen`. A failure leaves things as they are.
-    pub(super) fn tell_who_listens(&self) {
+    pub(super) fn update_credentials(&self) {
         let now = geteuid().as_raw();
         if self.listens_as.load(Ordering::Relaxed) != now && rustix::net::listen(&self.socket, BACKLOG).is_ok() {
             self.listens_as.store(now, Ordering::Relaxed);
@@ -109,13 +109,13 @@ impl Binding {
     }
 }
 
-impl AsFd for Binding {
+impl AsFd for BoundSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-impl Drop for Binding {
+impl Drop for BoundSocket {
     fn drop(&mut self) {
         // A forked child has a copy of this value, but the path is its parent's.
         if self.owner != getpid() {
@@ -130,13 +130,13 @@ impl Drop for Binding {
 }
 
 /// The right to change what is at a path, while other listeners wait.
-struct Turn {
+struct BindLock {
     directory: OwnedFd,
     name: OsString,
     file: OwnedFd,
 }
 
-impl Turn {
+impl BindLock {
     fn take(directory: &OwnedFd, socket: &OsStr, path: &Path, options: &Options) -> Result<Self, ListenError> {
         let mut name = socket.to_owned();
         name.push(".lock");
@@ -183,7 +183,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for BindLock {
     fn drop(&mut self) {
         // While it is locked: who waits for this one finds that it is gone, and makes another.
         let _ = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());

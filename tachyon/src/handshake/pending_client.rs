@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 
-use super::admission::{Admission, Failure, refused};
-use super::conversation::{Break, Conversation, Message, Stop};
+use super::admission::{Admission, Failure, broken_protocol};
+use super::conversation::{Conversation, ConversationError, Message, WaitError};
 use super::credentials::{self, Credentials};
 use super::error::ListenError;
 use super::process::Process;
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use super::wire::{self, Wishes};
 use super::{Link, Offer, Role};
 use crate::options::Options;
@@ -21,7 +21,7 @@ use crate::wait::{Deadline, Peer, Socket};
 
 /// A client on its way in. Its descriptor becomes readable when the next step can be taken; dropping it hangs up.
 #[derive(Debug)]
-pub(crate) struct Guest {
+pub(crate) struct PendingClient {
     socket: Socket,
     who: Credentials,
     process: Process,
@@ -38,18 +38,18 @@ enum Stage {
 }
 
 /// The text of a reject when this side fails.
-const OURS: &str = "the listener failed; see its own error";
+const LISTENER_FAILED: &str = "the listener failed; see its own error";
 
 /// What a step led to.
 #[derive(Debug)]
 pub(crate) enum Progress {
     /// It has not said enough yet.
-    Waiting(Guest),
+    Waiting(PendingClient),
     Linked(Box<Link>),
-    Refused(Refusal),
+    Rejected(Rejection),
 }
 
-impl Guest {
+impl PendingClient {
     /// Begins the handshake of an accepted client, which has as long as `options` say, and not past `overall`. It is asked who it is before
     /// anything of it is read; `None` means that its process has ended already.
     ///
@@ -62,7 +62,7 @@ impl Guest {
             Ok(None) => return Ok(None),
             Err(error) => {
                 // A courtesy, as with every other client that is turned away.
-                let _ = socket.send(wire::write_reject(wire::Code::Other, 0, OURS).as_ref(), &[]);
+                let _ = socket.send(wire::write_reject(wire::Code::Other, 0, LISTENER_FAILED).as_ref(), &[]);
                 return Err(error);
             }
         };
@@ -106,13 +106,13 @@ impl Guest {
         path: &Path,
         standard: &Offer,
         options: &Options,
-        terms: impl FnOnce(&Wishes, bool) -> Result<Offer, Refusal>,
+        terms: impl FnOnce(&Wishes, bool) -> Result<Offer, Rejection>,
     ) -> Result<Progress, ListenError> {
         let Self { socket, who, process, deadline, stage } = self;
         let conversation = |socket| Conversation { socket, deadline: Deadline::after(Duration::ZERO), interrupt: None };
-        let heard = match listen_in(&conversation(&socket)) {
+        let heard = match receive_ready(&conversation(&socket)) {
             Some(heard) => heard,
-            None if deadline.has_passed() => Err(Break::Stopped(Stop::TimedOut)),
+            None if deadline.has_passed() => Err(ConversationError::Wait(WaitError::TimedOut)),
             None => return Ok(Progress::Waiting(Self { socket, who, process, deadline, stage })),
         };
         let admission = Admission { conversation: conversation(&socket), path, offer: standard, options };
@@ -134,17 +134,17 @@ impl Guest {
                     let link = Link { role, side: Side::Listener, rings, peer };
                     return Ok(Progress::Linked(Box::new(link)));
                 }
-                Err(error) => refused(error),
+                Err(error) => broken_protocol(error),
             },
             (Err(failure), _) => failure,
         };
         match failure {
-            Failure::Refused(why) => {
-                admission.turn_away(&why);
-                Ok(Progress::Refused(why))
+            Failure::Rejected(why) => {
+                admission.reject(&why);
+                Ok(Progress::Rejected(why))
             }
-            Failure::Ours(error) => {
-                admission.reject(wire::Code::Other, 0, OURS);
+            Failure::Local(error) => {
+                admission.send_reject(wire::Code::Other, 0, LISTENER_FAILED);
                 Err(error)
             }
         }
@@ -152,9 +152,9 @@ impl Guest {
 }
 
 /// The next message, `None` while there is none.
-fn listen_in(conversation: &Conversation<'_>) -> Option<Result<Message, Break>> {
+fn receive_ready(conversation: &Conversation<'_>) -> Option<Result<Message, ConversationError>> {
     match conversation.hear(false) {
-        Err(Break::Stopped(Stop::TimedOut)) => None,
+        Err(ConversationError::Wait(WaitError::TimedOut)) => None,
         heard => Some(heard),
     }
 }
@@ -164,17 +164,17 @@ fn greet(
     admission: &Admission<'_>,
     who: &Credentials,
     hello: &Message,
-    terms: impl FnOnce(&Wishes, bool) -> Result<Offer, Refusal>,
+    terms: impl FnOnce(&Wishes, bool) -> Result<Offer, Rejection>,
 ) -> Result<Stage, Failure> {
     admission.check_user(who)?;
-    let hello = wire::read_hello(hello.bytes()).map_err(refused)?;
-    let role = admission.settle(hello)?;
-    let offer = terms(&hello.wishes, hello.probe).map_err(Failure::Refused)?;
+    let hello = wire::read_hello(hello.bytes()).map_err(broken_protocol)?;
+    let role = admission.agree_role(hello)?;
+    let offer = terms(&hello.wishes, hello.probe).map_err(Failure::Rejected)?;
     let rings = Admission { offer: &offer, ..*admission }.welcome(role)?;
     Ok(Stage::Welcomed { role, rings })
 }
 
-impl AsFd for Guest {
+impl AsFd for PendingClient {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -200,7 +200,7 @@ mod tests {
         let options = Options::new().handshake_timeout(patience);
         let offer =
             Offer { kind: Kind::Rpc, role: Role::Sink, geometries: vec![Geometry::new(4096, Use::Calls).unwrap(); 2] };
-        let guest = Guest::new(Socket::accepted(ours, false), &options, Deadline::never()).unwrap().unwrap();
+        let guest = PendingClient::new(Socket::accepted(ours, false), &options, Deadline::never()).unwrap().unwrap();
         let slowly = |_: &Wishes, _| {
             std::thread::sleep(patience * 2);
             Ok(offer.clone())

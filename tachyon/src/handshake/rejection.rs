@@ -48,7 +48,7 @@ pub enum ProtocolError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "the texts below say what each variant and field is")]
-pub enum Refusal {
+pub enum Rejection {
     #[error("it runs as {}", user(*.uid))]
     ForeignUser { uid: Option<u32> },
     #[error("it asked for a {asked}, not a {served}")]
@@ -86,6 +86,6 @@ mod tests {
     fn errors_cross_threads() {
         fn travels<T: std::error::Error + Send + Sync + 'static>() {}
         travels::<ProtocolError>();
-        travels::<Refusal>();
+        travels::<Rejection>();
     }
 }

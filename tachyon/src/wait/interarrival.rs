@@ -28,7 +28,7 @@ pub(super) struct Window {
 
 /// The lengths of the waits of one direction, as far as they were longer than a spin.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Gaps {
+pub(super) struct Interarrival {
     /// In nanoseconds.
     mean: u64,
     deviation: u64,
@@ -40,7 +40,7 @@ pub(super) struct Gaps {
     paused: u32,
 }
 
-impl Gaps {
+impl Interarrival {
     /// The window of a wait that began at `began`, if it is worth one; `park` is the cost of a park.
     pub(super) fn window(&mut self, began: u64, park: u64) -> Option<Window> {
         if self.paused > 0 {
@@ -88,16 +88,16 @@ mod tests {
 
     const PARK: u64 = 25_000;
 
-    fn learnt(waits: impl Iterator<Item = u64>) -> Gaps {
-        let mut gaps = Gaps::default();
-        waits.for_each(|wait| gaps.learn(wait));
-        gaps
+    fn learnt(waits: impl Iterator<Item = u64>) -> Interarrival {
+        let mut interarrival = Interarrival::default();
+        waits.for_each(|wait| interarrival.learn(wait));
+        interarrival
     }
 
     #[test]
     fn a_regular_peer_is_met_in_a_small_window() {
-        let mut gaps = learnt((0..100).map(|turn| 500_000 + turn % 2 * 2_000));
-        let window = gaps.window(1_000, PARK).unwrap();
+        let mut interarrival = learnt((0..100).map(|turn| 500_000 + turn % 2 * 2_000));
+        let window = interarrival.window(1_000, PARK).unwrap();
         assert!(window.from < 1_000 + 500_000 && window.until > 1_000 + 502_000, "{window:?}");
         assert!(window.until - window.from < 150_000, "{window:?}");
     }
@@ -106,39 +106,39 @@ mod tests {
     fn irregular_and_short_waits_get_no_window() {
         assert_eq!(learnt((0..100).map(|turn| 100_000 + turn * turn * 7_919 % 800_000)).window(0, PARK), None);
         assert_eq!(learnt((0..100).map(|_| 4 * PARK)).window(0, PARK), None);
-        assert_eq!(Gaps::default().window(0, PARK), None);
+        assert_eq!(Interarrival::default().window(0, PARK), None);
     }
 
     #[test]
     fn windows_that_miss_or_cost_too_much_end() {
         for (spun, hit) in [(10_000, false), (400_000, true)] {
-            let mut gaps = learnt((0..100).map(|_| 500_000));
+            let mut interarrival = learnt((0..100).map(|_| 500_000));
             let mut windows = 0;
-            while gaps.window(0, PARK).is_some() {
-                gaps.note_window(500_000, spun, hit);
+            while interarrival.window(0, PARK).is_some() {
+                interarrival.note_window(500_000, spun, hit);
                 windows += 1;
                 assert!(windows <= TRIES);
             }
             assert_eq!(windows, TRIES);
             for _ in 1..PAUSE {
-                assert_eq!(gaps.window(0, PARK), None);
+                assert_eq!(interarrival.window(0, PARK), None);
             }
-            assert!(gaps.window(0, PARK).is_some(), "another try, later");
+            assert!(interarrival.window(0, PARK).is_some(), "another try, later");
         }
     }
 
     #[test]
     fn windows_that_hit_go_on() {
-        let mut gaps = learnt((0..100).map(|_| 500_000));
+        let mut interarrival = learnt((0..100).map(|_| 500_000));
         for _ in 0..10 * TRIES {
-            assert!(gaps.window(0, PARK).is_some());
-            gaps.note_window(500_000, 50_000, true);
+            assert!(interarrival.window(0, PARK).is_some());
+            interarrival.note_window(500_000, 50_000, true);
         }
     }
 
     #[test]
     fn any_waits_are_harmless() {
-        let mut gaps = learnt([0, u64::MAX, 1, u64::MAX, 0].into_iter());
-        let _ = gaps.window(u64::MAX / 2, PARK);
+        let mut interarrival = learnt([0, u64::MAX, 1, u64::MAX, 0].into_iter());
+        let _ = interarrival.window(u64::MAX / 2, PARK);
     }
 }
