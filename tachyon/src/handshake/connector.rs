@@ -381,22 +381,20 @@ fn conversation(socket: &Socket) -> Conversation<'_> {
 }
 
 #[cfg(any(test, fuzzing))]
-pub(super) mod fuzz {
-    use super::{ConnectError, Connecting, Duration, Failure, Hello, Kind, Link, Options, Path, Role, Socket};
-
-    /// The handshake with the other end of `socket`, which has said all it will.
-    pub(in super::super) fn converse(socket: Socket, hello: Hello) -> Result<Link, ConnectError> {
+impl Connecting {
+    /// The handshake over `socket`, whose other end has sent all its messages.
+    pub(crate) fn handshake_over(socket: Socket, hello: Hello) -> Result<Link, ConnectError> {
         let (kind, role, options) = (Kind::Rpc, Role::Either, Options::new().timeout(Duration::ZERO));
-        let connecting = Connecting::new(Path::new("fuzzed"), kind, role, &options)?;
-        converse_by(Connecting { hello, ..connecting }, socket).map_err(|failure| match failure {
+        let connecting = Self::new(Path::new("fuzzed"), kind, role, &options)?;
+        Self { hello, ..connecting }.attempt_over(socket).map_err(|failure| match failure {
             Failure::NotYet(error) | Failure::Final(error) => error,
         })
     }
 
-    pub(super) fn converse_by(mut connecting: Connecting, socket: Socket) -> Result<Link, Failure> {
-        connecting.stage = connecting.greet(socket)?;
-        let link = connecting.look_for_answer()?;
-        link.ok_or_else(|| connecting.no_answer().into())
+    fn attempt_over(mut self, socket: Socket) -> Result<Link, Failure> {
+        self.stage = self.greet(socket)?;
+        let link = self.look_for_answer()?;
+        link.ok_or_else(|| self.no_answer().into())
     }
 }
 
@@ -419,7 +417,7 @@ mod tests {
         drop(listener);
         let options = Options::new().timeout(Duration::from_secs(20));
         let connecting = Connecting::new(&path, Kind::Bus, Role::Source, &options).unwrap();
-        let outcome = fuzz::converse_by(connecting, Socket::connecting(socket)).map(drop);
+        let outcome = connecting.attempt_over(Socket::connecting(socket)).map(drop);
         assert!(matches!(outcome, Err(Failure::NotYet(ConnectError::Closed { .. }))), "the end of all attempts");
     }
 }

@@ -21,8 +21,6 @@ mod conversation;
 mod credentials;
 mod description;
 mod error;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
 mod listener;
 mod namespace;
 mod path;
@@ -30,7 +28,7 @@ mod pending_client;
 mod process;
 mod rejection;
 mod served;
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) use connector::{Connecting, connect};
 pub use error::{ConnectError, ListenError};

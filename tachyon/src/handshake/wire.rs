@@ -89,15 +89,15 @@ struct RejectBytes {
 
 /// What a connector asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hello {
-    pub(super) kind: Kind,
-    pub(super) role: Role,
+pub(crate) struct Hello {
+    pub(crate) kind: Kind,
+    pub(crate) role: Role,
     /// Whether a listener for one peer is to keep its place.
-    pub(super) probe: bool,
+    pub(crate) probe: bool,
     /// The capacities wished for, per ring; a listener for one peer goes by its own.
-    pub(super) wishes: Wishes,
+    pub(crate) wishes: Wishes,
     /// The time namespace of this process; 0 if the system does not say.
-    pub(super) time_namespace: u64,
+    pub(crate) time_namespace: u64,
 }
 
 /// The capacity wished for each ring; `None` leaves it to the listener.
@@ -113,7 +113,7 @@ pub(super) struct Welcome {
 
 /// Why a listener turns a client away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Code {
+pub(crate) enum Code {
     Other = 0,
     WrongKind = 1,
     Version = 2,
@@ -150,7 +150,7 @@ impl Kind {
 }
 
 impl Role {
-    pub(super) const fn from_wire(byte: u8) -> Option<Self> {
+    pub(crate) const fn from_wire(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Either),
             1 => Some(Self::Source),
@@ -189,7 +189,7 @@ impl Prefix {
     }
 }
 
-pub(super) fn write_hello(hello: Hello) -> [u8; size_of::<HelloBytes>()] {
+pub(crate) fn write_hello(hello: Hello) -> [u8; size_of::<HelloBytes>()] {
     let Hello { kind, role, probe, wishes, time_namespace } = hello;
     zerocopy::transmute!(HelloBytes {
         prefix: Prefix::new(Tag::Hello),
@@ -226,7 +226,7 @@ fn wish(byte: u8, kind: Kind) -> Result<Option<Geometry>, ProtocolError> {
 }
 
 /// The listener's `Welcome` for `offer`, which has at most [`MAX_RINGS`] rings, with its settled role.
-pub(super) fn write_welcome(offer: &Offer, settled: Role) -> [u8; size_of::<WelcomeBytes>()] {
+pub(crate) fn write_welcome(offer: &Offer, settled: Role) -> [u8; size_of::<WelcomeBytes>()] {
     let none = RingBytes { capacity: U64::ZERO, segment_len: U64::ZERO };
     let mut geometry = [none; MAX_RINGS];
     for (to, from) in geometry.iter_mut().zip(&offer.geometries) {
@@ -244,7 +244,7 @@ pub(super) fn write_welcome(offer: &Offer, settled: Role) -> [u8; size_of::<Welc
 }
 
 /// A refusal; a text that is too long is cut.
-pub(super) fn write_reject(code: Code, detail: u8, text: &str) -> [u8; size_of::<RejectBytes>()] {
+pub(crate) fn write_reject(code: Code, detail: u8, text: &str) -> [u8; size_of::<RejectBytes>()] {
     let cut = &text.as_bytes()[..text.floor_char_boundary(TEXT_LEN)];
     let mut field = [0; TEXT_LEN];
     field[..cut.len()].copy_from_slice(cut);
@@ -314,7 +314,7 @@ fn read_reject(bytes: &[u8]) -> Result<Reject, ProtocolError> {
     Ok(Reject { version: reject.prefix.version.get(), code, detail: reject.detail, text })
 }
 
-pub(super) fn write_ready() -> [u8; size_of::<Prefix>()] {
+pub(crate) fn write_ready() -> [u8; size_of::<Prefix>()] {
     zerocopy::transmute!(Prefix::new(Tag::Ready))
 }
 

@@ -3,7 +3,6 @@
 use rustix::fs::{MemfdFlags, SealFlags};
 
 use super::*;
-use crate::handshake::connector::fuzz::converse;
 use crate::ring::Fault;
 use crate::shm::ShmError;
 use crate::sync::Ordering;
@@ -87,7 +86,7 @@ fn nothing_comes_with_or_behind_the_welcome() {
             listener.say(behind, if passes { &carried } else { &[] });
             let other = passes.then_some(other);
             drop(lingers);
-            let (outcome, waited) = took(|| converse(Socket::connecting(ours), hello()));
+            let (outcome, waited) = took(|| Connecting::handshake_over(Socket::connecting(ours), hello()));
             let error = protocol(outcome.unwrap_err());
             assert!(matches!(error, ProtocolError::Surplus), "{error}");
             assert!(waited < AT_ONCE, "{waited:?}");
@@ -106,7 +105,7 @@ fn once_it_is_ready_a_listener_can_pass_nothing_more() {
     on_both(|peeks| {
         let (listener, ours) = raw_pair();
         listener.say(welcome(), &[segment().as_fd()]);
-        let link = converse(Socket::connecting(ours), hello()).unwrap();
+        let link = Connecting::handshake_over(Socket::connecting(ours), hello()).unwrap();
         let (reader, writer) = pipe();
         let passed = listener.pass([0; 8], &[writer.as_fd()]);
         drop(writer);
@@ -240,7 +239,7 @@ fn descriptors_that_are_no_memory_files_are_refused_and_hold_nothing_up() {
             listener.pass(welcome(), &carried).unwrap();
             // The copies in the message are the last ones.
             drop((writer, lingers));
-            let (outcome, waited) = took(|| converse(Socket::connecting(ours), hello()));
+            let (outcome, waited) = took(|| Connecting::handshake_over(Socket::connecting(ours), hello()));
             let error = protocol(outcome.unwrap_err());
             assert!(matches!(error, ProtocolError::DescriptorKind), "{error}");
             assert!(waited < AT_ONCE, "{waited:?}");

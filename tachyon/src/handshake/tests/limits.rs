@@ -5,7 +5,6 @@ use std::os::fd::AsRawFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::*;
-use crate::handshake::connector::fuzz::converse;
 
 /// Runs `act` while only `left` more descriptors can be opened.
 fn with_descriptors_left<T>(left: u64, act: impl FnOnce() -> T) -> T {
@@ -72,7 +71,7 @@ fn child_that_runs_out() {
         let (listener, ours) = raw_pair();
         listener.say(welcome, &[segments[0].as_fd(), segments[1].as_fd()]);
         let ours = Socket::connecting(ours);
-        let error = with_descriptors_left(left, || converse(ours, asked).unwrap_err());
+        let error = with_descriptors_left(left, || Connecting::handshake_over(ours, asked).unwrap_err());
         assert!(matches!(error, ConnectError::OutOfDescriptors { .. }), "{left}: {error}");
         drop(listener);
         // A socket with a welcome that found no place is closed by another thread, which would make room for the next.

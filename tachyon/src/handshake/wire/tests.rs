@@ -154,19 +154,19 @@ fn a_bus_has_nothing_to_say_of_a_second_ring() {
 }
 
 #[test]
-fn a_refusal_of_any_version_is_understood() {
+fn a_reject_of_any_version_is_understood() {
     let mut bytes = write_reject(Code::Version, 0, "too old").as_ref().to_vec();
     bytes[4] = 7;
-    let Answer::Reject(reject) = read_answer(&bytes, Kind::Bus).unwrap() else { panic!("a refusal was written") };
+    let Answer::Reject(reject) = read_answer(&bytes, Kind::Bus).unwrap() else { panic!("a reject was written") };
     assert_eq!(reject, Reject { version: 7, code: Code::Version, detail: 0, text: "too old".into() });
 }
 
 #[test]
-fn a_refusal_cannot_smuggle_control_characters_or_run_over() {
+fn a_reject_cannot_smuggle_control_characters_or_run_over() {
     let mut bytes = write_reject(Code::Other, 0, "\x1b[31mred\n").as_ref().to_vec();
     bytes[10] = 255;
     bytes[135] = 0xff;
-    let Answer::Reject(reject) = read_answer(&bytes, Kind::Bus).unwrap() else { panic!("a refusal was written") };
+    let Answer::Reject(reject) = read_answer(&bytes, Kind::Bus).unwrap() else { panic!("a reject was written") };
     assert!(!reject.text.contains(char::is_control), "{:?}", reject.text);
     assert!(reject.text.contains("[31mred"));
 }
@@ -176,7 +176,7 @@ fn a_long_text_is_cut_between_characters() {
     let text = format!("{}é", "x".repeat(TEXT_LEN - 1));
     let bytes = write_reject(Code::Other, 0, &text);
     let Answer::Reject(reject) = read_answer(bytes.as_ref(), Kind::Bus).unwrap() else {
-        panic!("a refusal was written")
+        panic!("a reject was written")
     };
     assert_eq!(reject.text, "x".repeat(TEXT_LEN - 1));
 }
@@ -200,7 +200,7 @@ fn a_welcome_with_damaged_bytes_is_refused_or_equal() {
         let same = bytes[at] == byte;
         bytes[at] = byte;
         match read_answer(&bytes, Kind::Rpc) {
-            // The role is a candidates of three; every other byte of this message has one right value.
+            // The role has three possible values; every other byte of this message has one right value.
             Ok(read) => prop_assert!(same || at == 9, "byte {at} = {byte}: {read:?} for {good:?}"),
             Err(_) => prop_assert!(!same),
         }

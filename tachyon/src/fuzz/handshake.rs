@@ -1,5 +1,4 @@
 //! Both sides of the handshake against a peer whose bytes and descriptors a fuzzer chose.
-#![allow(unreachable_pub, reason = "public for the fuzzer alone; see `crate::fuzz`")]
 
 use std::cell::{Cell, OnceCell};
 use std::io::IoSlice;
@@ -14,12 +13,9 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair,
 };
 
-use super::connector::fuzz::converse;
-use super::pending_client::{PendingClient, Progress};
-use super::rejection::Rejection;
-use super::wire::{self, Code, Hello};
-use super::{ConnectError, Kind, Link, Offer, Role};
-use crate::fuzz::Input;
+use super::Input;
+use crate::handshake::wire::{self, Code, Hello};
+use crate::handshake::{ConnectError, Connecting, Kind, Link, Offer, PendingClient, Progress, Rejection, Role};
 use crate::options::Options;
 use crate::ring::{Geometry, RingMemory, Side};
 use crate::wait::{Deadline, Socket, reaper};
@@ -264,7 +260,7 @@ fn connect(input: &Input<'_>) -> bool {
     let theirs = (how & 32 == 0).then_some(theirs);
     let hello = Hello { kind, role, probe: false, wishes: [None; 2], time_namespace: 0 };
     let socket = if how & 64 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) };
-    let linked = match converse(socket, hello) {
+    let linked = match Connecting::handshake_over(socket, hello) {
         Ok(link) => check(link, kind, Side::Connector),
         Err(ConnectError::Interrupted { .. } | ConnectError::Path(_) | ConnectError::ForeignListener { .. }) => {
             panic!("no listener can bring that about")
