@@ -1,4 +1,4 @@
-//! The ring against a model queue, at its limits, and against a peer that lies.
+//! The ring against a model queue, at its limits, and against a hostile peer.
 #![allow(unsafe_code, reason = "reads payloads in place and plays a hostile peer")]
 #![allow(clippy::cast_possible_truncation, reason = "test data only has to differ")]
 
@@ -164,7 +164,7 @@ fn step(capacity: usize) -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
-    /// Whatever is sent comes out once, whole and in order; room refused is room that the model says is taken.
+    /// Every sent message comes out once, unchanged and in order; the ring is full only when the model is.
     #[test]
     fn behaves_as_a_queue(
         (capacity, start, steps) in (0u32..13, prop_oneof![Just(0), u64::MAX - 200..=u64::MAX]).prop_flat_map(
@@ -204,7 +204,7 @@ proptest! {
                 }
                 Step::Take => match consumer.try_take().unwrap() {
                     Some(frame) => {
-                        let (expected, sent) = queue.pop_front().expect("a message nobody sent");
+                        let (expected, sent) = queue.pop_front().expect("a message that was sent");
                         prop_assert_eq!(frame.correlation_id, expected);
                         prop_assert_eq!(frame.type_id as usize, sent.len());
                         held.push((frame, sent));
