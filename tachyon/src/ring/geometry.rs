@@ -15,7 +15,7 @@ const MIN_SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
 
 /// A capacity that no ring can have, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a capacity of {0} bytes {}", problem(*.0))]
+#[error("a capacity of {0} bytes {problem}", problem = problem(*.0))]
 pub struct CapacityError(pub usize);
 
 fn problem(capacity: usize) -> String {

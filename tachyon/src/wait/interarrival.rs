@@ -1,32 +1,36 @@
-//! A waiter that is asked at regular times wakes shortly before the next one, and spins for it.
+//! An estimate of the time between two messages: a waiter for regular messages wakes shortly before the next one and
+//! spins for it.
 //!
-//! The mean and the mean deviation of the waits say when the next message is due. A wait that is long enough sleeps until
-//! shortly before that time, spins until shortly after it, and then parks. After 64 such waits of which fewer than half
-//! met their message while spinning, or that spun for more than a fifth of the time, the next 2,048 waits do without.
+//! The mean and the mean deviation of the waits predict the next message. A wait that is long enough sleeps until shortly
+//! before that time, spins until shortly after it (its window), and then parks. After every 64 windows, the next 2,048
+//! waits have no window if fewer than half of the windows met their message, or the windows took more than a fifth of the
+//! waiting time.
 
-/// What a wake-up by the timer takes beside the cost of a park, in nanoseconds: Linux gives a timer 50 us of slack.
+/// Nanoseconds of a wake-up by the timer beyond the cost of a park: Linux gives a timer 50 us of slack.
 const TIMER: u64 = 55_000;
 
-/// Nanoseconds that are added to the deviations before and after the time at which a message is due.
+/// Nanoseconds added to the deviations before and after the predicted time of a message.
 const MARGIN: u64 = 8_000;
 
-/// Nanoseconds of a wait that must be left for sleeping, and the share of it that may be spun: three of five.
+/// Least nanoseconds of sleep in a wait with a window. The sleep and the spin together take at most three fifths of it.
 const LEAST_SLEEP: u64 = 25_000;
 
+/// Windows between two checks of their success.
 const TRIES: u32 = 64;
+/// Waits without a window after a failed check.
 const PAUSE: u32 = 2_048;
 
-/// Longest wait that is learnt from, in nanoseconds.
+/// Longest wait that counts, in nanoseconds; a longer wait counts as this one.
 const LONGEST: u64 = 1_000_000_000;
 
-/// When a wait wakes to spin, and until when, on the monotonic clock.
+/// The time for which a wait spins, in nanoseconds of `CLOCK_MONOTONIC`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) from: u64,
     pub(super) until: u64,
 }
 
-/// The lengths of the waits of one direction, as far as they were longer than a spin.
+/// The estimate of one direction, from the waits that were longer than a spin.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Interarrival {
     /// In nanoseconds.
@@ -36,12 +40,12 @@ pub(super) struct Interarrival {
     hits: u32,
     waited: u64,
     spun: u64,
-    /// Waits that are still to do without.
+    /// Waits left without a window.
     paused: u32,
 }
 
 impl Interarrival {
-    /// The window of a wait that began at `began`, if it is worth one; `park` is the cost of a park.
+    /// The window of a wait that began at `began`, if a window is worth its cost; `park` is the cost of a park.
     pub(super) fn window(&mut self, began: u64, park: u64) -> Option<Window> {
         if self.paused > 0 {
             self.paused -= 1;
@@ -56,7 +60,7 @@ impl Interarrival {
         Some(Window { from: began + self.mean - lead - park - TIMER, until: began + self.mean + tail })
     }
 
-    /// Notes a wait that had a window: how long it spun there, and whether it met its message.
+    /// Notes the result of a window: the length of the wait, the time spun, and whether the message came in the window.
     pub(super) fn note_window(&mut self, waited: u64, spun: u64, hit: bool) {
         self.hits += u32::from(hit);
         self.waited += waited;

@@ -1,7 +1,8 @@
-//! The one way to wait: spin for a budget, then park.
+//! Waiting: spin for a budget, then park.
 //!
 //! Parking is `poll` on the socket of the connection and the peer's pidfd. So a message, a close, the peer's death, a
-//! deadline and a signal all end the same call. `ring::parked` has the steps around it, and why no wake-up is lost.
+//! deadline and a signal all end the same call. `ring::parked` has the steps around it, and the reason why no wake-up is
+//! lost.
 
 mod budget;
 mod deadline;
@@ -35,37 +36,37 @@ pub(crate) use sleepers::{LeadOrFollow, Sleepers};
 #[cfg(not(loom))]
 pub(crate) use socket::{BadDescriptors, Socket};
 
-// The models of `tests/loom` bring their own kernel; everything else here is what they check.
+// `tests/loom` checks this room over a kernel of its own.
 #[cfg(loom)]
 use crate::kernel::{peer, sleep};
 use crate::ring::{Fault, ParkedWord, arm};
 use interarrival::{Interarrival, Window};
 
-/// Asked at least every 50 ms while a call waits, and after every signal; `true` ends the wait as interrupted.
+/// A function that a waiting call asks at least every 50 ms and after every signal; `true` ends the wait as interrupted.
 pub type Interrupt = fn() -> bool;
 
-/// Longest sleep between two questions to an [`Interrupt`].
+/// Longest sleep between two calls of an [`Interrupt`].
 pub(crate) const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 
-/// Nanoseconds between two looks for a dead peer while spinning; far below the 100 ms in which death must be noticed.
+/// Nanoseconds between two looks for a dead peer while spinning; the limit for noticing a death is 100 ms.
 const LIFE_CHECK: u64 = 5_000_000;
 
-/// Nanoseconds that a waiter looks after the fence of its arming, before it sleeps.
+/// Nanoseconds for which a waiter looks after the fence of its arming, before it sleeps.
 const LOOK_FOR: u64 = 5_000;
 
-/// Nanoseconds from an arming to the second look, which a sleep must not outlast.
+/// Most nanoseconds from an arming to the second look.
 pub(crate) const SECOND_LOOK: u64 = 10_000_000;
 
-/// Why a wait ended without what it waited for.
+/// The reason why a wait ended in vain.
 #[derive(Debug)]
 pub(crate) enum WaitError<E> {
     TimedOut,
     Interrupted,
-    /// The peer is gone, and a last look after its end found nothing.
+    /// The peer is gone, and the last look, after the peer's end, found nothing.
     Gone,
-    /// The peer sent something else than a ring.
+    /// The peer sent a message that is no ring message.
     Broken(Fault),
-    /// The condition itself failed.
+    /// The look failed.
     Failed(E),
     Io(io::Error),
 }
@@ -75,19 +76,19 @@ pub(crate) enum WaitError<E> {
 pub(crate) struct Waiter {
     pub(crate) budget: Budget,
     pub(crate) interrupt: Option<Interrupt>,
-    /// Of a callee or a receiver, which may be sent to at regular times; `None` for others.
+    /// For a callee or a receiver, whose messages may come regularly; `None` for other waiters.
     interarrival: Option<Interarrival>,
-    /// Looks that [`spin_briefly`](Self::spin_briefly) took of the wait that goes on.
+    /// Looks that [`spin_briefly`](Self::spin_briefly) has used of the present wait.
     looked: u32,
 }
 
-/// What a wait is for.
+/// The object of a wait.
 #[derive(Clone, Copy)]
 pub(crate) struct Awaited<'a> {
     pub(crate) peer: &'a Peer,
-    /// The words of what is waited for.
+    /// The parked words of the awaited messages and room.
     pub(crate) words: &'a [&'a ParkedWord],
-    /// The peer last waited on this processor: while this side spins, it does not run.
+    /// Whether the peer last waited on this processor, so that it cannot run while this side spins.
     pub(crate) shares_core: bool,
     pub(crate) deadline: Deadline,
 }
@@ -97,14 +98,13 @@ impl Waiter {
         Self { budget: Budget::new(mode, factor), interrupt, interarrival: None, looked: 0 }
     }
 
-    /// The waits of a callee for its requests, and of a receiver for its messages.
+    /// For a callee that waits for requests, or a receiver that waits for messages.
     pub(crate) fn for_requests(mode: PollingMode, interrupt: Option<Interrupt>) -> Self {
         Self { interarrival: Some(Interarrival::default()), ..Self::new(mode, 1, interrupt) }
     }
 
-    /// The beginning of a wait that is nearly always short: spins for about a microsecond, looking with `glance` alone.
-    /// True when that saw something; otherwise the wait goes on with [`wait`](Self::wait), which also reads the clock and
-    /// asks for the peer.
+    /// The beginning of a wait that is nearly always short: spins for about a microsecond over `glance`. True when `glance`
+    /// was true; otherwise the wait goes on with [`wait`](Self::wait), which also reads the clock and checks the peer.
     #[inline]
     pub(crate) fn spin_briefly(&mut self, glance: impl Fn() -> bool) -> bool {
         for _ in 0..self.budget.first_round() {
@@ -118,10 +118,9 @@ impl Waiter {
         false
     }
 
-    /// Waits until `look` gives something.
+    /// Waits until `look` finds something.
     ///
-    /// `look` is asked first, often, and last: after the peer's end it is asked once more, so that nothing that was
-    /// committed before is lost.
+    /// `look` comes first, and once more after the peer's end, so that no message from before the end is lost.
     pub(crate) fn wait<T, E>(
         &mut self,
         awaited: &Awaited<'_>,
@@ -145,7 +144,7 @@ impl Waiter {
         self.park(began, awaited, &mut look)
     }
 
-    /// Spins for as long as `spin` says; `None` when that is used up.
+    /// Spins up to the limit `spin`; `None` when the limit is reached.
     fn spin<T, E>(
         &self,
         spin: Spin,
@@ -179,7 +178,7 @@ impl Waiter {
             if now - began >= nanos {
                 return Ok(None);
             }
-            // An end that was seen before is not looked for again.
+            // A known end needs no system call to find it again.
             if awaited.peer.was_gone() || now - life_checked >= LIFE_CHECK {
                 life_checked = now;
                 if let Some(found) = self.check_life(awaited, look)? {
@@ -190,8 +189,8 @@ impl Waiter {
         Ok(None)
     }
 
-    /// What parking would notice by itself, looked for now and then by a waiter that spins for long. The look after the
-    /// peer's end may find what it committed before.
+    /// Checks for an interrupt and for the peer's end, which a parked waiter would notice by itself. After the peer's end
+    /// a last look may find a message from before.
     fn check_life<T, E>(
         &self,
         awaited: &Awaited<'_>,
@@ -199,7 +198,7 @@ impl Waiter {
     ) -> Result<Option<T>, WaitError<E>> {
         if !awaited.peer.was_gone() {
             self.check_interrupt()?;
-            // Two pure spinners on one core would otherwise keep it from each other.
+            // Two spinning peers on one core would otherwise block each other for a time slice.
             std::thread::yield_now();
             if !awaited.peer.is_gone() {
                 return Ok(None);
@@ -255,7 +254,7 @@ impl Waiter {
         }
     }
 
-    /// Learns from a wait that parked, and from its window: how long it spun there, and whether it met the message.
+    /// Learns from a wait that parked, and from its window: the time spun, and whether the message came in the window.
     fn learn(&mut self, waited: u64, window: Option<(u64, bool)>) {
         self.budget.learn(waited);
         let Some(interarrival) = &mut self.interarrival else { return };
@@ -265,8 +264,8 @@ impl Waiter {
         }
     }
 
-    /// Sleeps until something is found, with the time of the ring that told of it. `None` when a ring tells of nothing, so
-    /// that the words have to be set again, or when the window begins.
+    /// Sleeps until a look finds something, and returns it with the sending time of the ring message. `None` when the look
+    /// after a ring message finds nothing, so that the words have to be set again, or when the window begins.
     fn sleep_armed<T, E>(
         &self,
         armed: u64,
@@ -276,9 +275,9 @@ impl Waiter {
         look: &mut impl FnMut() -> Result<Option<T>, E>,
     ) -> Result<Option<(T, Option<u64>)>, WaitError<E>> {
         loop {
-            // Read before the look: a look after the second one's time is the second look.
+            // The clock before the look: a look that begins at the time of the second look is the second look.
             let now = monotonic_nanos();
-            // Asked before the look: nothing the peer committed before an end seen here can escape that look.
+            // The end before the look: the look finds every message that the peer published before an end seen here.
             let gone = awaited.peer.was_gone();
             if let Some(found) = look().map_err(WaitError::Failed)? {
                 return Ok(Some((found, None)));
@@ -312,20 +311,20 @@ impl Waiter {
     }
 }
 
-/// What came of an arming.
+/// The result of an arming.
 #[derive(Debug)]
 pub(crate) enum Armed<T> {
-    /// The look found this: there is nothing to sleep for.
+    /// A look found this, so the waiter does not sleep.
     Found(T),
-    /// Nothing yet. The waiter sleeps, and looks again [`SECOND_LOOK`] after this time at the latest.
+    /// No look found anything. The waiter sleeps, and looks again at most [`SECOND_LOOK`] after this time.
     Sleep { since: u64 },
 }
 
-/// Asks the peer to ring for what the words stand for, and looks until 5 us have passed: a message that was on its way
-/// then is found on time. The one place where a waiter sets its words.
+/// Sets the words, and looks until 5 us have passed, to find a message that was published during the arming. The one place
+/// where a waiter sets its words.
 ///
 /// # Errors
-/// Those of `look`.
+/// The errors of `look`.
 pub(crate) fn arm_and_look<T, E>(
     words: &[&ParkedWord],
     look: &mut impl FnMut() -> Result<Option<T>, E>,

@@ -1,4 +1,4 @@
-//! The system call that parking is.
+//! The system call of a parked waiter.
 
 use std::io;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use crate::ring::Fault;
 /// How a sleep ended.
 #[derive(Debug)]
 pub(super) enum Slept {
-    /// By a ring, which was sent at this time by the peer's word for it, or by a ring that another thread took.
+    /// By a ring message, with the sending time that the message states; `None` if another thread took the message.
     Rung(Option<u64>),
     /// By the peer's end, the limit or a signal.
     Otherwise,
-    /// The peer sent something else than a ring.
+    /// The peer sent a message that is no ring message.
     Broken(Fault),
 }
 
-/// One `poll` over all that may end the wait, for at most `limit`. Takes the rings and notes a death that it saw.
+/// One `poll` over the peer's descriptors, for at most `limit`. Takes the ring messages and notes the peer's end.
 pub(super) fn sleep(peer: &Peer, ticket: Ticket, limit: Option<Duration>) -> io::Result<Slept> {
     let mut leader = match peer.sleepers.lead_or_follow(ticket, limit) {
         LeadOrFollow::Leader(leader) => leader,

@@ -1,14 +1,14 @@
-//! Several threads of one side that sleep on the one socket of a connection.
+//! Several threads of one side that sleep on one socket, by the leader/followers pattern.
 //!
-//! One of them leads: it sleeps in the system and takes the rings. The others sleep on a condition of this process, and
-//! look again whenever the leader took rings, or leads no more. A thread takes a ticket before it arms; if rings were
-//! taken since, it does not sleep, because one of them may have been its own.
+//! The leader sleeps in the system and takes the ring messages. The followers sleep on a condition variable, and look
+//! again when the leader has taken ring messages or has stopped leading. A thread takes a ticket before it arms. If a
+//! leader has taken ring messages since, the thread does not sleep, because one of the messages may have been its own.
 
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The threads of one side that sleep.
+/// The sleeping threads of one side.
 #[derive(Debug, Default)]
 pub(crate) struct Sleepers {
     state: Mutex<State>,
@@ -19,22 +19,22 @@ pub(crate) struct Sleepers {
 struct State {
     led: bool,
     following: u32,
-    /// Times that a leader took rings.
+    /// The number of times that a leader has taken ring messages.
     rounds: u64,
 }
 
-/// The number of turns at some time before an arming.
+/// The number of rounds before an arming.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket(u64);
 
-/// What a thread that would sleep does.
+/// The next step of a thread that has no message.
 #[derive(Debug)]
 pub(crate) enum LeadOrFollow<'a> {
-    /// It leads: it sleeps in the system.
+    /// The thread leads, so it sleeps in the system.
     Leader(Leader<'a>),
-    /// It looks again: a leader took rings since its ticket, and one of them may have been its own.
+    /// A leader has taken ring messages since the ticket, so the thread looks again.
     RingsTaken,
-    /// It looks at the clock: its limit has passed while another thread led, or that thread leads no more.
+    /// The limit has passed, or the leader has stopped leading without ring messages.
     NoRings,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Leader<'a> {
 }
 
 impl Leader<'_> {
-    /// The leader took rings, of which some may have been for its followers.
+    /// Notes that the leader has taken ring messages, some of them perhaps for followers.
     pub(crate) fn took_rings(&mut self) {
         self.took_rings = true;
     }
@@ -58,12 +58,12 @@ impl Sleepers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Comes before an arming.
+    /// The ticket of a thread that is about to arm.
     pub(crate) fn ticket(&self) -> Ticket {
         Ticket(self.state().rounds)
     }
 
-    /// Takes the lead, or sleeps as a follower for at most `limit` while another thread has it.
+    /// Becomes the leader, or sleeps as a follower for at most `limit` while another thread leads.
     pub(crate) fn lead_or_follow(&self, ticket: Ticket, limit: Option<Duration>) -> LeadOrFollow<'_> {
         let mut state = self.state();
         if state.rounds == ticket.0 {
@@ -80,7 +80,7 @@ impl Sleepers {
 
     #[cfg(not(loom))]
     fn follow<'a>(&'a self, state: MutexGuard<'a, State>, limit: Option<Duration>) -> MutexGuard<'a, State> {
-        // Woken for no reason, too: the caller looks again in any case.
+        // A spurious wake-up is harmless: the caller looks again in any case.
         match limit {
             Some(limit) => self.woken.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
             None => self.woken.wait(state).unwrap_or_else(PoisonError::into_inner),
