@@ -1,7 +1,7 @@
 //! Type identifiers: a route and a message type in one 32-bit word.
 //!
-//! Bits 31..16 are the route, bits 15..0 the message type. On a bus both belong to the user. In RPC, route 0 means a call
-//! or its reply; the other routes mean control requests, cancellations, and the kind of an error reply.
+//! Bits 31..16 are the route, bits 15..0 the message type. On a bus both belong to the user. In RPC, route 0 means a
+//! call or its reply; the other routes mean control requests, cancellations, and the kind of an error reply.
 
 /// The message type of an error reply. No endpoint may use it.
 pub const MSG_TYPE_ERROR: u16 = 0xFFFF;

@@ -145,11 +145,11 @@ impl Consumer {
         self.next.prefetch_ahead(AHEAD, false);
     }
 
-    /// Takes the next message into `frame` if it is published and `wanted` accepts its correlation id. Otherwise `frame`
-    /// does not change.
+    /// Takes the next message into `frame` if it is published and `wanted` accepts its correlation id. Otherwise
+    /// `frame` does not change.
     ///
-    /// The words of the frame are stored where they are read later, one by one: a copy in wider moves would wait for the
-    /// narrower stores before it, and that wait is most of a short round trip.
+    /// The words of the frame are stored where they are read later, one by one: a copy in wider moves would wait for
+    /// the narrower stores before it, and that wait is most of a short round trip.
     #[inline]
     pub(crate) fn take_into(&mut self, frame: &mut Frame, wanted: impl FnOnce(u64) -> bool) -> Look {
         let Self { next, lines, inline_len, first_line_len, .. } = self;

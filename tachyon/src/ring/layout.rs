@@ -1,8 +1,8 @@
 //! The layout of a segment; `docs/wire-format.md` shows the bytes.
 //!
-//! The peer may write any byte at any time, so every field is an atomic, and its readers load it once and check the copy.
-//! Fields with different writers are 128 bytes apart: a core fetches lines in pairs, so two writers in one pair would
-//! share it falsely.
+//! The peer may write any byte at any time, so every field is an atomic, and its readers load it once and check the
+//! copy. Fields with different writers are 128 bytes apart: a core fetches lines in pairs, so two writers in one pair
+//! would share it falsely.
 
 use core::mem::{offset_of, size_of};
 
@@ -63,9 +63,9 @@ pub(crate) struct Header {
 /// The header of a slot, before the payload. Three words: sending takes three stores, and taking three loads.
 #[repr(C)]
 pub(crate) struct Slot {
-    /// The sequence in the lower half, the payload's length in bytes in the upper half. The sequence equals the lap of the
-    /// message's position once the rest of the slot may be read. Until then it is one less, so zeroed memory is a fresh
-    /// ring.
+    /// The sequence in the lower half, the payload's length in bytes in the upper half. The sequence equals the lap of
+    /// the message's position once the rest of the slot may be read. Until then it is one less, so zeroed memory is a
+    /// fresh ring.
     pub(crate) publication: AtomicU64,
     pub(crate) correlation_id: AtomicU64,
     /// The type id in the lower half, the deadline in the upper half; see

@@ -85,7 +85,8 @@ pub enum Fault {
     #[error("a reply is to call {0}, which was never made")]
     Correlation(u64),
     /// A message on the connection's socket is no ring message: a ring message is 8 bytes without descriptors.
-    #[error("a message on the socket has {len} bytes{} instead of 8 bytes", if *.descriptors { " and descriptors" } else { "" })]
+    #[error("a message on the socket has {len} bytes{} instead of 8 bytes",
+        if *.descriptors { " and descriptors" } else { "" })]
     Socket {
         /// Bytes of the message, at most 9.
         len: usize,
@@ -164,8 +165,8 @@ impl RingMemory {
     /// Resets the memory to a fresh ring, so that a fuzzer does not map a new ring for every input.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn renew(&mut self, start: u64) {
-        // SAFETY: the mapping is `len` bytes and writable, and the exclusive borrow of its one owner means that no other
-        // reference into it is in use.
+        // SAFETY: the mapping is `len` bytes and writable, and the exclusive borrow of its one owner means that no
+        // other reference into it is in use.
         unsafe { self.segment.as_ptr().write_bytes(0, self.segment.len()) };
         self.identify();
         self.begin_at(start);
@@ -344,7 +345,8 @@ impl RingMemory {
         Some(unsafe { self.arena.add(offset) })
     }
 
-    /// Stores the processor that `side` waits on, and returns the processor that the peer last waited on; 0 for unknown.
+    /// Stores the processor that `side` waits on, and returns the processor that the peer last waited on; 0 for
+    /// unknown.
     #[cfg(not(loom))]
     pub(crate) fn exchange_processors(&self, side: Side, ours: u32) -> u32 {
         let word = |side: Side| &self.header().processors[side as usize - 1].0;
@@ -433,8 +435,8 @@ impl Cursor {
 
     #[inline]
     pub(crate) fn slot(&self) -> &Slot {
-        // SAFETY: `slot` is the start of a slot of `self.memory`, which lives as long as self; the obligations are those
-        // of `RingMemory::slot`: slots are aligned, and made of atomics, valid for any bytes.
+        // SAFETY: `slot` is the start of a slot of `self.memory`, which lives as long as self; the obligations are
+        // those of `RingMemory::slot`: slots are aligned, and made of atomics, valid for any bytes.
         unsafe { self.slot.cast().as_ref() }
     }
 
@@ -471,8 +473,8 @@ impl Cursor {
         }
     }
 
-    /// Prefetches the first line of a slot `positions` ahead, for reading or for writing. Near the end of the slots this
-    /// is a line behind them, and only wastes a hint.
+    /// Prefetches the first line of a slot `positions` ahead, for reading or for writing. Near the end of the slots
+    /// this is a line behind them, and only wastes a hint.
     #[inline]
     pub(crate) fn prefetch_ahead(&self, positions: usize, write: bool) {
         let ahead = self.slot.as_ptr().wrapping_add(positions * self.stride);
@@ -483,7 +485,8 @@ impl Cursor {
     #[inline]
     pub(crate) fn advance(&mut self) {
         self.position = self.position.wrapping_add(1);
-        // SAFETY: the slot lies in the ring, so the next slot, or the arena behind the last slot, begins in the mapping.
+        // SAFETY: the slot lies in the ring, so the next slot, or the arena behind the last slot, begins in the
+        // mapping.
         self.slot = unsafe { self.slot.add(self.stride) };
         if self.slot == self.end {
             self.slot = self.memory.slots;

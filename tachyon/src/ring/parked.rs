@@ -13,8 +13,8 @@
 //! first park after 64 publications without a ring message meets a waker without fences. That waker's store has retired
 //! before the waker looks at the word, and a retired store becomes visible in time: the second look, 10 ms after the
 //! arming, finds the message. `docs/memory-model.md` has the proof and its one assumption,
-//! `docs/decisions/0019-waiting.md` the measurements. The io-uring crate (`squeue.rs`) uses the same pattern with a fence
-//! at every submission.
+//! `docs/decisions/0019-waiting.md` the measurements. The io-uring crate (`squeue.rs`) uses the same pattern with a
+//! fence at every submission.
 
 #[cfg(not(loom))]
 use core::sync::atomic::compiler_fence;
@@ -43,7 +43,8 @@ impl ParkedWord {
         Self { set: AtomicU32::new(0), in_flight: loom::sync::atomic::AtomicUsize::new(0) }
     }
 
-    /// Whether an unfenced publication is in flight. A publication that begins after the answer no sees the present word.
+    /// Whether an unfenced publication is in flight. A publication that begins after the answer no sees the present
+    /// word.
     #[cfg(loom)]
     pub(crate) fn is_publication_in_flight(&self) -> bool {
         self.in_flight.fetch_add(0, Ordering::AcqRel) != 0

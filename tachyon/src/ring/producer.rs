@@ -1,8 +1,8 @@
 //! The sending end of a ring: it reserves room, copies payloads and publishes messages.
 //!
-//! The producer keeps a stale copy of the consumer's released count, and loads the shared count only when the stale copy
-//! says "full" (as rtrb does). The extents of messages in the arena are private to the producer, so that a value from the
-//! consumer cannot make the producer overwrite a payload in flight.
+//! The producer keeps a stale copy of the consumer's released count, and loads the shared count only when the stale
+//! copy says "full" (as rtrb does). The extents of messages in the arena are private to the producer, so that a value
+//! from the consumer cannot make the producer overwrite a payload in flight.
 //!
 //! Order of writes: first all lines after the first, then the first line in one burst, its sequence last. The consumer
 //! polls the first line, so an early write there would move the line between the cores twice.
@@ -33,7 +33,8 @@ impl MessageHeader {
         Self::due(type_id, correlation_id, 0)
     }
 
-    /// The header of a message whose sender waits until `deadline`, in the format of `Deadline::to_wire`; 0 is no limit.
+    /// The header of a message whose sender waits until `deadline`, in the format of `Deadline::to_wire`; 0 is no
+    /// limit.
     #[inline]
     pub(crate) const fn due(type_id: u32, correlation_id: u64, deadline: u32) -> Self {
         Self { kind: joined(type_id, deadline), correlation_id }
@@ -143,8 +144,8 @@ impl Producer {
         self.memory().is_open()
     }
 
-    /// Prefetches a slot some messages ahead if the slot is known to be free. The consumer may still read any other slot,
-    /// and would have to fetch its line back.
+    /// Prefetches a slot some messages ahead if the slot is known to be free. The consumer may still read any other
+    /// slot, and would have to fetch its line back.
     #[inline]
     pub(crate) fn prepare_ahead(&self) {
         if self.free_until.wrapping_sub(self.position()) > AHEAD as u64 {
@@ -226,8 +227,8 @@ impl Producer {
     /// Loads the consumer's released count and frees the released slots and extents.
     #[cold]
     fn refresh(&mut self) -> Result<(), Fault> {
-        // Acquire: pairs with the release store of `Consumer::publish_released`. The consumer's reads of the freed slots
-        // come before the next writes there.
+        // Acquire: pairs with the release store of `Consumer::publish_released`. The consumer's reads of the freed
+        // slots come before the next writes there.
         let found = self.memory().header().released.0.load(Ordering::Acquire);
         if found.wrapping_sub(self.released) > self.position().wrapping_sub(self.released) {
             return Err(Fault::Released { found, from: self.released, to: self.position() });
@@ -314,8 +315,8 @@ impl Producer {
         self.next.advance();
     }
 
-    /// Prefetches the lines after the first that a payload fills in the next slot. Without this the writes would wait for
-    /// the lines one by one.
+    /// Prefetches the lines after the first that a payload fills in the next slot. Without this the writes would wait
+    /// for the lines one by one.
     #[inline]
     fn fetch_lines(&self, len: usize) {
         self.next.prefetch_for_writing((SLOT_HEADER_LEN + len - 1) / LINE_LEN);
@@ -396,8 +397,8 @@ fn copy_inline(data: &[u8], inline: NonNull<u8>) {
 #[inline]
 fn copy_lines(first: &[u8; FIRST_LINE_LEN], tail: &[u8], inline: NonNull<u8>) {
     copy_tail(tail, inline);
-    // SAFETY: the payload area has at least 40 bytes plus the tail's, and is the producer's until it publishes the slot.
-    // The payload is not that area: see `Producer::fill`.
+    // SAFETY: the payload area has at least 40 bytes plus the tail's, and is the producer's until it publishes the
+    // slot. The payload is not that area: see `Producer::fill`.
     unsafe { ptr::copy_nonoverlapping(first.as_ptr(), inline.as_ptr(), FIRST_LINE_LEN) };
 }
 
@@ -445,8 +446,8 @@ fn copy_tail(tail: &[u8], inline: NonNull<u8>) {
     };
     let len = tail.len();
     if let Some(last) = tail.last_chunk::<16>() {
-        // Moves of fixed sizes, the largest first: the compiler would turn a loop into a call of `memcpy`. A slot's lines
-        // after the first hold at most 192 bytes.
+        // Moves of fixed sizes, the largest first: the compiler would turn a loop into a call of `memcpy`. A slot's
+        // lines after the first hold at most 192 bytes.
         let (mut at, mut rest) = (0, tail);
         if let Some((chunk, behind)) = rest.split_first_chunk::<128>() {
             copy(at, chunk);

@@ -38,9 +38,9 @@ impl Segment {
             }
             _ => {}
         }
-        // SAFETY: the address and length are exactly those of a mapping that lives as long as `self`; the mask is a live
-        // array of `MAX_NODE - 1` bits that the kernel only reads. mbind changes where pages are, never what they hold
-        // nor how they may be accessed, so no pointer into the segment is invalidated.
+        // SAFETY: the address and length are exactly those of a mapping that lives as long as `self`; the mask is a
+        // live array of `MAX_NODE - 1` bits that the kernel only reads. mbind changes where pages are, never what they
+        // hold nor how they may be accessed, so no pointer into the segment is invalidated.
         let outcome: c_long = unsafe {
             libc::syscall(
                 libc::SYS_mbind,

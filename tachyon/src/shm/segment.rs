@@ -105,8 +105,8 @@ impl Segment {
 /// Checks that a descriptor belongs to a plain memfd whose length is, and stays, `len` bytes.
 pub(super) fn check_sealed(fd: BorrowedFd<'_>, len: usize) -> Result<(), ShmError> {
     check_len(len)?;
-    // The seals come first: this question never blocks, for any kind of file. On a user's file system (FUSE) each of the
-    // other questions can block for any time.
+    // The seals come first: this question never blocks, for any kind of file. On a user's file system (FUSE) each of
+    // the other questions can block for any time.
     if rustix::fs::fcntl_get_seals(fd) == Err(Errno::INVAL) {
         return Err(ShmError::NotSharedMemory { found: "a file that cannot be sealed" });
     }

@@ -14,8 +14,8 @@ use crate::sync::Ordering;
 /// How a thread waits for its peer: it spins, parks, or spins and then parks.
 ///
 /// A spinning thread sees a message within the time of a cache line and uses a whole core. A parked thread uses no
-/// processor time, and its wake-up by the system takes microseconds. In every mode, a message, the peer's death, an orderly close and a
-/// deadline end the wait.
+/// processor time, and its wake-up by the system takes microseconds. In every mode, a message, the peer's death, an
+/// orderly close and a deadline end the wait.
 ///
 /// ```
 /// use std::time::Duration;
@@ -87,8 +87,8 @@ pub(crate) fn park_cost_bounds() -> (u64, u64, u64) {
     (u64::from(CHEAPEST_PARK) - (1 << PAST_WEIGHT), park_cost(), DEAREST_PARK.into())
 }
 
-/// The number of looks that take about a microsecond. Measured once, as the fastest of three tries: a preemption makes a
-/// try longer.
+/// The number of looks that take about a microsecond. Measured once, as the fastest of three tries: a preemption makes
+/// a try longer.
 pub(crate) fn looks_per_reading() -> u32 {
     static LOOKS: OnceLock<u32> = OnceLock::new();
     *LOOKS.get_or_init(|| {

@@ -57,7 +57,8 @@ impl Deadline {
         u32::try_from(at & u64::from(u32::MAX)).map_or(1, |at| at.max(1))
     }
 
-    /// The deadline of a received message. Every value is valid: the deadline lies at most 39 hours ahead or in the past.
+    /// The deadline of a received message. Every value is valid: the deadline lies at most 39 hours ahead or in the
+    /// past.
     #[inline]
     pub(crate) fn from_wire(wire: u32) -> Self {
         if wire == 0 { Self::never() } else { Self::from_units_of_now(wire) }

@@ -1,10 +1,10 @@
 //! An estimate of the time between two messages: a waiter for regular messages wakes shortly before the next one and
 //! spins for it.
 //!
-//! The mean and the mean deviation of the waits predict the next message. A wait that is long enough sleeps until shortly
-//! before that time, spins until shortly after it (its window), and then parks. After every 64 windows, the next 2,048
-//! waits have no window if fewer than half of the windows met their message, or the windows took more than a fifth of the
-//! waiting time.
+//! The mean and the mean deviation of the waits predict the next message. A wait that is long enough sleeps until
+//! shortly before that time, spins until shortly after it (its window), and then parks. After every 64 windows, the
+//! next 2,048 waits have no window if fewer than half of the windows met their message, or the windows took more than a
+//! fifth of the waiting time.
 
 /// Nanoseconds of a wake-up by the timer beyond the cost of a park: Linux gives a timer 50 us of slack.
 const TIMER: u64 = 55_000;

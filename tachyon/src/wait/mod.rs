@@ -1,8 +1,8 @@
 //! Waiting: spin for a budget, then park.
 //!
 //! Parking is `poll` on the socket of the connection and the peer's pidfd. So a message, a close, the peer's death, a
-//! deadline and a signal all end the same call. `ring::parked` has the steps around it, and the reason why no wake-up is
-//! lost.
+//! deadline and a signal all end the same call. `ring::parked` has the steps around it, and the reason why no wake-up
+//! is lost.
 
 mod budget;
 mod deadline;
@@ -42,7 +42,8 @@ use crate::kernel::{peer, sleep};
 use crate::ring::{Fault, ParkedWord, arm};
 use interarrival::{Interarrival, Window};
 
-/// A function that a waiting call asks at least every 50 ms and after every signal; `true` ends the wait as interrupted.
+/// A function that a waiting call asks at least every 50 ms and after every signal; `true` ends the wait as
+/// interrupted.
 pub type Interrupt = fn() -> bool;
 
 /// Longest sleep between two calls of an [`Interrupt`].
@@ -103,8 +104,9 @@ impl Waiter {
         Self { interarrival: Some(Interarrival::default()), ..Self::new(mode, 1, interrupt) }
     }
 
-    /// The beginning of a wait that is nearly always short: spins for about a microsecond over `glance`. True when `glance`
-    /// was true; otherwise the wait goes on with [`wait`](Self::wait), which also reads the clock and checks the peer.
+    /// The beginning of a wait that is nearly always short: spins for about a microsecond over `glance`. True when
+    /// `glance` was true; otherwise the wait goes on with [`wait`](Self::wait), which also reads the clock and checks
+    /// the peer.
     #[inline]
     pub(crate) fn spin_briefly(&mut self, glance: impl Fn() -> bool) -> bool {
         for _ in 0..self.budget.first_round() {
@@ -189,8 +191,8 @@ impl Waiter {
         Ok(None)
     }
 
-    /// Checks for an interrupt and for the peer's end, which a parked waiter would notice by itself. After the peer's end
-    /// a last look may find a message from before.
+    /// Checks for an interrupt and for the peer's end, which a parked waiter would notice by itself. After the peer's
+    /// end a last look may find a message from before.
     fn check_life<T, E>(
         &self,
         awaited: &Awaited<'_>,
@@ -264,8 +266,8 @@ impl Waiter {
         }
     }
 
-    /// Sleeps until a look finds something, and returns it with the sending time of the ring message. `None` when the look
-    /// after a ring message finds nothing, so that the words have to be set again, or when the window begins.
+    /// Sleeps until a look finds something, and returns it with the sending time of the ring message. `None` when the
+    /// look after a ring message finds nothing, so that the words have to be set again, or when the window begins.
     fn sleep_armed<T, E>(
         &self,
         armed: u64,
@@ -320,8 +322,8 @@ pub(crate) enum Armed<T> {
     Sleep { since: u64 },
 }
 
-/// Sets the words, and looks until 5 us have passed, to find a message that was published during the arming. The one place
-/// where a waiter sets its words.
+/// Sets the words, and looks until 5 us have passed, to find a message that was published during the arming. The one
+/// place where a waiter sets its words.
 ///
 /// # Errors
 /// The errors of `look`.

@@ -92,8 +92,8 @@ impl Peer {
 
     /// Notes the peer's end.
     pub(crate) fn mark_gone(&self) {
-        // Release: pairs with the load of `was_gone`. A thread that loads the end also sees all that this thread saw before
-        // it, so the thread's next look misses no message from before the end.
+        // Release: pairs with the load of `was_gone`. A thread that loads the end also sees all that this thread saw
+        // before it, so the thread's next look misses no message from before the end.
         self.gone.store(true, Ordering::Release);
     }
 

@@ -1,10 +1,10 @@
 //! The socket of a connection: the messages of the handshake, then ring messages, and the hang-up at the end.
 //!
-//! This process made its end, by `connect` or `accept`, and never passes it on. So no peer can hold the lock of this end,
-//! fill its buffer or change its flags. But a peer can send descriptors whose close takes any time. `SO_PASSRIGHTS` (Linux
-//! 6.16) keeps them out. On older systems the socket peeks at each message first: a message with descriptors is never
-//! taken, and the [`reaper`] closes the socket that holds it. `docs/decisions/0020-the-socket-is-the-bell.md` compares
-//! the candidates.
+//! This process made its end, by `connect` or `accept`, and never passes it on. So no peer can hold the lock of this
+//! end, fill its buffer or change its flags. But a peer can send descriptors whose close takes any time.
+//! `SO_PASSRIGHTS` (Linux 6.16) keeps them out. On older systems the socket peeks at each message first: a message with
+//! descriptors is never taken, and the [`reaper`] closes the socket that holds it.
+//! `docs/decisions/0020-the-socket-is-the-bell.md` compares the candidates.
 #![allow(unsafe_code, reason = "one socket option has no safe wrapper")]
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -190,8 +190,8 @@ impl Socket {
         if sent == bytes.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
     }
 
-    /// Takes one message of the handshake without waiting. Descriptors come in only if `expected`; otherwise a message with
-    /// descriptors stays queued.
+    /// Takes one message of the handshake without waiting. Descriptors come in only if `expected`; otherwise a message
+    /// with descriptors stays queued.
     pub(crate) fn receive(&self, buffer: &mut [u8], expected: bool) -> Result<Packet, Errno> {
         if expected {
             return self.receive_with_descriptors(buffer);
@@ -290,8 +290,8 @@ impl AsFd for Socket {
     }
 }
 
-/// Makes the system refuse descriptors from the peers of a socket and of sockets accepted from it; false when the system
-/// cannot.
+/// Makes the system refuse descriptors from the peers of a socket and of sockets accepted from it; false when the
+/// system cannot.
 pub(crate) fn refuse_rights(socket: BorrowedFd<'_>) -> bool {
     set_rights(socket, false).is_ok()
 }
