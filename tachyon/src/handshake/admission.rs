@@ -1,4 +1,4 @@
-//! The listener's side of the handshake with one client.
+//! The listener's messages in the handshake with one client.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,7 +15,7 @@ use super::{Offer, Role, description, namespace};
 use crate::options::Options;
 use crate::ring::RingMemory;
 
-/// Why there is no link: the client's fault or ours.
+/// The reason why there is no link: a fault of the client, or of this side.
 pub(super) enum Failure {
     Rejected(Rejection),
     Local(ListenError),
@@ -38,7 +38,7 @@ impl Admission<'_> {
         }
     }
 
-    /// The client's wish, settled into our role.
+    /// This side's role, from the client's hello.
     pub(super) fn agree_role(&self, hello: Hello) -> Result<Role, Failure> {
         if hello.kind != self.offer.kind {
             let (asked, served) = (hello.kind.name(), self.offer.kind.name());
@@ -101,9 +101,9 @@ impl Admission<'_> {
         self.send_reject(code, detail, &why.to_string());
     }
 
-    /// Tells a probe that this listener is there, and what it offers, if it knows that.
+    /// Answers a probe, with the description of the options.
     fn describe(&self) {
-        // One that cannot be made leaves the answer without it.
+        // On failure the answer goes without the description.
         let file = self.options.offered().and_then(|text| description::write(text).ok());
         let carried: Vec<BorrowedFd<'_>> = file.iter().map(AsFd::as_fd).collect();
         self.send_reject_with(Code::OnePeer, 0, &Rejection::Probe.to_string(), &carried);
@@ -114,7 +114,7 @@ impl Admission<'_> {
     }
 
     fn send_reject_with(&self, code: Code, detail: u8, text: &str, carried: &[BorrowedFd<'_>]) {
-        // A courtesy to a client that is about to be hung up on: if it cannot be told, the hang-up says enough.
+        // Best effort: the client also notices the hang-up.
         let _ = self.conversation.socket.send(wire::write_reject(code, detail, text).as_ref(), carried);
     }
 }

@@ -1,4 +1,4 @@
-//! One side of a handshake in progress: whole messages, with one deadline for all of them.
+//! Whole messages of a handshake over a socket, with one deadline for all of them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,28 +11,28 @@ use super::rejection::ProtocolError;
 use super::wire::BUFFER_LEN;
 use crate::wait::{BadDescriptors, Deadline, Interrupt, Socket};
 
-/// Longest sleep between two questions to an [`Interrupt`].
+/// Longest sleep between two calls of an [`Interrupt`].
 const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 
-/// Why a wait ended without what it waited for.
+/// The reason why a wait ended in vain.
 #[derive(Debug)]
 pub(super) enum WaitError {
     TimedOut,
     Interrupted,
-    /// A failure of this process or the system.
+    /// A system call failed.
     System {
         operation: &'static str,
         source: io::Error,
     },
 }
 
-/// Why a conversation ended early.
+/// The reason why a conversation ended early.
 #[derive(Debug)]
 pub(super) enum ConversationError {
     Wait(WaitError),
     /// The peer hung up.
     Closed,
-    /// The peer hung up without having read what we said, or before it took us from its queue.
+    /// The peer hung up without reading all messages, or before it accepted this side.
     Reset,
     Protocol(ProtocolError),
 }
@@ -63,7 +63,7 @@ impl Message {
     }
 }
 
-/// A connected socket, and how long its peer has.
+/// A connected socket, and the deadline of its peer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Conversation<'a> {
     pub(super) socket: &'a Socket,
@@ -91,7 +91,7 @@ impl Conversation<'_> {
         let mut reset = false;
         loop {
             match self.socket.receive(&mut buffer, descriptors) {
-                // The socket cannot tell an empty message from the end; the protocol has no empty message.
+                // An empty message looks like the end. The protocol has no empty message.
                 Ok(packet) if packet.len == 0 => {
                     return Err(if reset { ConversationError::Reset } else { ConversationError::Closed });
                 }
@@ -109,7 +109,7 @@ impl Conversation<'_> {
                 Ok(packet) => return Ok(Message { buffer, len: packet.len, descriptors: packet.descriptors }),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => wait_until(self.socket, PollFlags::IN, self.deadline, self.interrupt)?,
-                // The kernel tells of the reset first, and only then gives what the peer said before it.
+                // The kernel reports the reset first, and then delivers the peer's earlier messages.
                 Err(Errno::CONNRESET) if !reset => reset = true,
                 Err(Errno::CONNRESET) => return Err(ConversationError::Reset),
                 Err(errno) => return Err(system("receive a handshake message on", errno).into()),
@@ -118,7 +118,7 @@ impl Conversation<'_> {
     }
 }
 
-/// Waits until `fd` is ready, or broken, which the next operation on it will say.
+/// Waits until `fd` is ready, or broken: the next operation on `fd` reports that.
 pub(super) fn wait_until(
     fd: &impl AsFd,
     ready: PollFlags,
@@ -132,7 +132,7 @@ pub(super) fn wait_until(
         let left = deadline.remaining();
         let slice = interrupt.map(|_| INTERRUPT_SLICE);
         let sleep = [left, slice].into_iter().flatten().min();
-        // A sleep too long for the kernel is one without an end.
+        // A sleep too long for the kernel becomes a sleep without a limit.
         let timeout = sleep.and_then(|sleep| Timespec::try_from(sleep).ok());
         match poll(&mut [PollFd::new(fd, ready)], timeout.as_ref()) {
             Ok(0) if left.is_some_and(|left| left.is_zero()) => return Err(WaitError::TimedOut),

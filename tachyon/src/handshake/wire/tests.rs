@@ -26,7 +26,7 @@ fn welcome_bytes() -> Vec<u8> {
     write_welcome(&offer(), Role::Sink).to_vec()
 }
 
-/// The reader's verdict on `bytes` after `change`.
+/// Asserts that the reader refuses the changed bytes by the given rule.
 macro_rules! assert_broken {
     ($bytes:expr, $change:expr, $read:expr, $rule:pat) => {{
         let mut bytes: Vec<u8> = $bytes;
@@ -53,7 +53,7 @@ fn the_bytes_are_those_of_the_document() {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn written_messages_are_read_back() {
     for kind in [Kind::Bus, Kind::Rpc] {
         for role in [Role::Either, Role::Source, Role::Sink] {
             for wish in [None, Geometry::new(1, kind.carries()).ok(), Geometry::new(1 << 31, kind.carries()).ok()] {
@@ -147,7 +147,7 @@ fn every_broken_rule_of_a_welcome_is_named() {
 }
 
 #[test]
-fn a_bus_has_nothing_to_say_of_a_second_ring() {
+fn a_welcome_to_a_bus_has_no_second_ring() {
     let single = Offer { kind: Kind::Bus, role: Role::Sink, geometries: geometries(Kind::Bus, &[64]) };
     let bytes = write_welcome(&single, Role::Sink).to_vec();
     assert_broken!(bytes, |b| b[47] = 1, |bytes: &[u8]| read_answer(bytes, Kind::Bus), ProtocolError::Reserved);
