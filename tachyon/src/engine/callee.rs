@@ -97,7 +97,7 @@ pub(crate) struct CalleeCore<B> {
     pub(crate) tx: Tx,
     /// What the peer sent that is no ring.
     pub(crate) fault: Option<Fault>,
-    /// Whether the loan is a request that was taken and not served yet, since it is one of a slow endpoint.
+    /// Whether the current frame is a request that was taken and not served yet, since it is one of a slow endpoint.
     postponed: bool,
     /// Requests without a place, the oldest first. They are out of the ring, so that a CANCEL behind them is seen.
     held: VecDeque<HeldRequest>,
@@ -164,13 +164,13 @@ impl<B> CalleeCore<B> {
         Ok(Pass::Served)
     }
 
-    /// Whether the loan is the next request.
+    /// Whether the current frame is the next request.
     #[inline]
     fn take_postponed<S: Service>(&mut self) -> bool {
         S::POSTPONES && core::mem::take(&mut self.postponed)
     }
 
-    /// Takes the next message as the loan of the forward ring, if there is one.
+    /// Takes the next message as the current frame of the forward ring, if there is one.
     fn take(&mut self) -> Result<bool, Halt> {
         self.rx.connection.check_process()?;
         let Rx { connection, index, consumer, .. } = &mut self.rx;
@@ -179,7 +179,7 @@ impl<B> CalleeCore<B> {
         Ok(true)
     }
 
-    /// Serves the loan.
+    /// Serves the current frame.
     fn serve(&mut self, service: &mut impl Service<Begun = B>) -> Result<Pass, Halt> {
         let Self { info, rx, tx, .. } = self;
         let (call, of) = (rx.current.correlation_id, msg_type(rx.current.type_id));
@@ -212,7 +212,7 @@ impl<B> CalleeCore<B> {
         Ok(Pass::Served)
     }
 
-    /// Takes the loan out of the ring, to be served when there is a place.
+    /// Takes the current frame out of the ring, to be served when there is a place.
     #[cold]
     fn hold(&mut self) -> Result<(), Halt> {
         let deadline = open_loan(&self.rx)?;
@@ -244,7 +244,7 @@ impl<B> CalleeCore<B> {
         }
     }
 
-    /// Takes the loan, which cancels a call. A call that is answered already has no entry.
+    /// Takes the current frame, which cancels a call. A call that is answered already has no entry.
     #[cold]
     fn take_cancel(&mut self, service: &mut impl Service<Begun = B>) -> Result<(), Halt> {
         open_loan(&self.rx)?;
@@ -324,8 +324,8 @@ impl<B> CalleeCore<B> {
         Ok(false)
     }
 
-    /// Ends the connection of a server that stops. The caller can send no further request, and those that it sent before
-    /// are refused, as far as their replies have room.
+    /// Ends the connection of a server that stops. The caller can send no further request, and those that it sent
+    /// before are refused, as far as their replies have room.
     pub(crate) fn shut(&mut self, service: &mut impl Service<Begun = B>) {
         let connection = Arc::clone(&self.rx.connection);
         if connection.check_process().is_ok() {
@@ -345,7 +345,7 @@ impl<B> CalleeCore<B> {
     }
 }
 
-/// Has the loan of the forward ring served, and releases it.
+/// Serves the current frame of the forward ring, and releases it.
 #[inline]
 pub(crate) fn serve_loan<R, E: From<Halt>>(
     rx: &mut Rx,

@@ -50,8 +50,8 @@ impl<T> CallerCore<T> {
         MessageHeader::due(type_id, self.calls.next(), deadline.to_wire())
     }
 
-    /// Sends a request if there is room, a connection, and nothing to be looked at first. `None`, for any reason, says that
-    /// nothing was sent, and [`try_send`](Self::try_send) has the answer.
+    /// Sends a request if there is room, a connection, and nothing to be looked at first. `None`, for any reason, says
+    /// that nothing was sent, and [`try_send`](Self::try_send) has the answer.
     #[inline]
     pub(crate) fn send_fast(&mut self, type_id: u32, payload: &[u8], deadline: Deadline, tag: T) -> Option<u64> {
         let sent = self.tx.send_fast(payload, self.header(type_id, deadline));
@@ -101,8 +101,8 @@ impl<T> CallerCore<T> {
         Ok(None)
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring, if the call is the only one under way and its reply comes
-    /// soon and lies in its slot. False, for any reason, says that nothing was taken.
+    /// Takes the reply to a call as the current frame of the reverse ring, if the call is the single outstanding call
+    /// and its reply comes within about a microsecond. False, for any reason, means that no reply was taken.
     #[inline]
     pub(crate) fn take_reply_fast(&mut self, id: u64) -> bool {
         if !self.calls.is_single(id) {
@@ -122,8 +122,8 @@ impl<T> CallerCore<T> {
         look_for_data(connection, connection.ring(*index), consumer)
     }
 
-    /// Takes the rings of the callee; true when the callee is gone, in which case the replies in the ring now are its last.
-    /// A driver hears before it looks.
+    /// Takes the rings of the callee; true when the callee is gone, in which case the replies in the ring now are its
+    /// last. A driver hears before it looks.
     ///
     /// # Errors
     /// A fault: the callee sent something else than a ring.
@@ -188,13 +188,13 @@ impl<T> CallerCore<T> {
         self.calls.standing(id)
     }
 
-    /// Takes the outcome of a settled call.
+    /// Takes the outcome of a finished call.
     pub(crate) fn take_outcome(&mut self, id: u64) -> Option<Outcome> {
         self.calls.take_outcome(id)
     }
 
-    /// Gives a call up; its place is free at once, and a late reply is dropped. The callee hears of it unless the call's
-    /// deadline has passed, which the callee knows. False when no such call is outstanding.
+    /// Gives a call up; its place is free at once, and a late reply is dropped. The callee hears of it unless the
+    /// call's deadline has passed, which the callee knows. False when no such call is outstanding.
     pub(crate) fn end(&mut self, id: u64, cancel: bool) -> bool {
         let Some(waited) = self.calls.end(id) else { return false };
         if waited && cancel {
@@ -238,8 +238,8 @@ impl<T> CallerCore<T> {
         Ok(true)
     }
 
-    /// Puts another connection in the place of one that has ended in this way. Replies that it still holds are kept, and
-    /// calls without one are lost. Ids go on growing.
+    /// Puts another connection in the place of one that has ended in this way. Replies that it still holds are kept,
+    /// and calls without one are lost. Ids go on growing.
     pub(crate) fn replace(&mut self, established: Option<&Established>, end: &End) {
         // A hostile callee could go on sending: at most as many as the ring holds.
         for _ in 0..self.rx.ring().geometry().slots() {

@@ -1,4 +1,4 @@
-//! Calls under way: which correlation ids wait for a reply, and outcomes that came before they were waited for.
+//! The outstanding calls of a caller: correlation ids that wait for a reply, and outcomes that wait to be taken.
 
 use core::hash::{BuildHasherDefault, Hasher};
 use core::num::NonZeroU64;
@@ -7,35 +7,35 @@ use std::collections::HashMap;
 use crate::aligned::AlignedBytes;
 use crate::connection::End;
 
-/// A reply copied out of the ring to wait for its own waiter.
+/// A reply that was copied out of the ring until its caller waits for it.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) type_id: u32,
     pub(crate) payload: AlignedBytes,
 }
 
-/// What came of a call before it was waited for: its reply, or the end of its connection.
+/// The outcome of a call, until its caller waits for it: the reply, or the end of the connection.
 pub(crate) type Outcome = Result<Arrived, End>;
 
-/// Where a call stands.
+/// The state of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// Not outstanding.
     Unknown,
-    /// Nothing has come for it yet.
+    /// In flight.
     Awaited,
-    /// Its outcome is here to be taken.
+    /// The outcome waits to be taken.
     Finished,
 }
 
-/// What a reply is, by its correlation id.
+/// The call of a reply, by the reply's correlation id.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer<T> {
-    /// The reply to a call that waits, which is outstanding no longer.
+    /// A call in flight, which is no longer outstanding.
     Awaited(T),
-    /// The reply to a call that was given up, or was answered before.
+    /// A call that was given up, or is already answered.
     Forgotten,
-    /// The reply to no call at all.
+    /// An id that no call has.
     Impossible,
 }
 
@@ -45,7 +45,7 @@ enum Entry<T> {
     Finished(Outcome),
 }
 
-/// Hashes an id by one multiplication: ids are counted up, and no peer chooses them.
+/// Hashes an id by one multiplication: ids are counted up, and a peer cannot choose them.
 #[derive(Debug, Default)]
 struct OneMultiply(u64);
 
@@ -67,18 +67,17 @@ impl Hasher for OneMultiply {
     }
 }
 
-/// Entries for which a table keeps its room after a burst.
+/// Entries for which the table keeps its memory after a burst.
 const KEPT_ENTRIES: usize = 1024;
 
-/// The outstanding calls of one caller, each with what its driver attaches to it. Every operation takes the same time
-/// however many there are, in any order.
+/// The outstanding calls of one caller, each with the driver's tag. Every operation takes constant time, in any order.
 #[derive(Debug)]
 pub(crate) struct Calls<T> {
-    /// The first id sent over the present connection.
+    /// The first id of the present connection.
     first: u64,
     next: u64,
-    /// The only call under way, while nothing has come for it: nearly every call, from beginning to end. The table is
-    /// empty then.
+    /// The single outstanding call, while it is in flight. The table is empty then. Nearly every call stays here until
+    /// its reply.
     single: Option<(NonZeroU64, T)>,
     table: HashMap<u64, Entry<T>, BuildHasherDefault<OneMultiply>>,
 }
@@ -88,7 +87,7 @@ impl<T> Calls<T> {
         Self { first: 1, next: 1, single: None, table: HashMap::default() }
     }
 
-    /// The id of the next call. Ids grow, also beyond the end of a connection: none ever means two calls.
+    /// The id of the next call. Ids grow also across connections: an id never means two calls.
     #[inline]
     pub(crate) fn next(&self) -> u64 {
         self.next
@@ -113,26 +112,26 @@ impl<T> Calls<T> {
         self.table.insert(id, Entry::Waiting(tag));
     }
 
-    /// Whether this call is the only one under way, and nothing has come for it.
+    /// Whether this call is the single outstanding call, and in flight.
     #[inline]
     pub(super) fn is_single(&self, id: u64) -> bool {
         matches!(&self.single, Some((single, _)) if single.get() == id)
     }
 
-    /// Ends the only call under way.
+    /// Removes the single outstanding call.
     #[inline]
     pub(super) fn take_single(&mut self) -> Option<T> {
         self.single.take().map(|(_, tag)| tag)
     }
 
-    /// Puts the only call into the table: another one joins it, or it gets an outcome.
+    /// Moves the single call to the table, because another call joins it, or because it gets an outcome.
     fn move_single(&mut self) {
         if let Some((id, tag)) = self.single.take() {
             self.table.insert(id.get(), Entry::Waiting(tag));
         }
     }
 
-    /// Number of calls that are neither answered and taken, nor given up.
+    /// The number of outstanding calls.
     pub(crate) fn len(&self) -> usize {
         self.table.len() + usize::from(self.single.is_some())
     }
@@ -157,7 +156,7 @@ impl<T> Calls<T> {
         entry
     }
 
-    /// Gives a call up. True when nothing had come for it; `None` when no such call is outstanding.
+    /// Gives a call up. True when the call was in flight; `None` when no such call is outstanding.
     pub(super) fn end(&mut self, id: u64) -> Option<bool> {
         if self.is_single(id) {
             self.single = None;
@@ -166,7 +165,7 @@ impl<T> Calls<T> {
         self.remove(id).map(|entry| matches!(entry, Entry::Waiting(_)))
     }
 
-    /// Takes the outcome of a settled call.
+    /// Takes the outcome of a finished call.
     pub(super) fn take_outcome(&mut self, id: u64) -> Option<Outcome> {
         match self.remove(id)? {
             Entry::Finished(outcome) => Some(outcome),
@@ -177,7 +176,7 @@ impl<T> Calls<T> {
         }
     }
 
-    /// Ends all calls, and gives those for which nothing had come, with what was attached to them.
+    /// Gives all calls up, and returns the ids and tags of those in flight.
     pub(super) fn take_all(&mut self) -> Vec<(u64, T)> {
         self.move_single();
         let waiting = |(id, entry)| match entry {
@@ -192,7 +191,7 @@ impl<T> Calls<T> {
         (self.first..self.next).contains(&id)
     }
 
-    /// Ends the call that a reply is for.
+    /// Removes the call of a reply.
     pub(super) fn answered(&mut self, id: u64) -> Answer<T> {
         if self.is_single(id) {
             return self.take_single().map_or(Answer::Forgotten, Answer::Awaited);
@@ -210,8 +209,7 @@ impl<T> Calls<T> {
         }
     }
 
-    /// Files a reply for its waiter; what `arrived` makes is dropped unless the call waits. False when the reply is to no
-    /// call at all.
+    /// Keeps the reply of `arrived` for the caller, if its call is in flight. False when no call has this id.
     pub(super) fn keep(&mut self, id: u64, arrived: impl FnOnce() -> Arrived) -> bool {
         if !self.is_possible(id) {
             return false;
@@ -223,7 +221,7 @@ impl<T> Calls<T> {
         true
     }
 
-    /// Ends the time of one connection: calls without a reply are lost, and ids from now on are a new connection's.
+    /// Ends a connection: calls in flight are lost, and later ids belong to the next connection.
     pub(super) fn lose(&mut self, end: &End) {
         self.first = self.next;
         self.move_single();
@@ -294,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_connection_settles_its_calls_and_the_next_one_has_its_own_ids() {
+    fn a_lost_connection_finishes_its_calls_and_the_next_connection_has_its_own_ids() {
         let mut calls = Calls::new();
         let [early, late, gone] = [(); 3].map(|()| calls.sent(()));
         assert!(calls.keep(early, || reply(7)));

@@ -33,7 +33,7 @@ fn check_call(rx: &Rx, correlation_id: u64) -> Result<(), Halt> {
     Ok(())
 }
 
-/// As [`open_request`], for the loan of a direction. Gives the deadline.
+/// As [`open_request`], for the current frame of a direction. Gives the deadline.
 #[inline]
 pub(crate) fn open_loan(rx: &Rx) -> Result<Deadline, Halt> {
     check_call(rx, rx.current.correlation_id)?;
@@ -51,8 +51,8 @@ pub(crate) fn is_cancel(frame: &Frame) -> bool {
     route_id(frame.type_id) == ROUTE_CANCEL
 }
 
-/// The message type that an error reply to the loan of `rx` names. A question for the description of one endpoint
-/// is the beginning of a call of that endpoint.
+/// The message type that an error reply to the current frame of `rx` names. A question for the description of one
+/// endpoint is the beginning of a call of that endpoint.
 #[cold]
 pub(crate) fn refused_type(rx: &Rx) -> u16 {
     let frame = &rx.current;

@@ -219,7 +219,8 @@ pub enum ConnectError {
 
     /// The two sides read different monotonic clocks, so a deadline does not mean the same to both.
     #[error(
-        "the listener at {path:?} runs in another time namespace: run both sides in one, so that deadlines mean the same"
+        "the listener at {path:?} runs in another time namespace: \
+         run both sides in one, so that deadlines mean the same"
     )]
     OtherTimeNamespace {
         /// The path.

@@ -114,7 +114,7 @@ impl Callee {
         Ok(None)
     }
 
-    /// Takes the next request of a user as the loan of the forward ring.
+    /// Takes the next request of a user as the current frame of the forward ring.
     #[inline]
     fn take(&mut self, deadline: Deadline) -> Result<(), ServeError> {
         loop {
@@ -149,8 +149,8 @@ impl Callee {
     /// Answers a request with a copy of `payload`, waiting for room.
     ///
     /// # Errors
-    /// [`ServeError::InvalidCorrelation`] for an id no request came with, [`ServeError::TooLarge`] for a payload that can never fit (the
-    /// caller still waits; tell it with [`reply_error`](Self::reply_error)), or the caller is gone.
+    /// [`ServeError::InvalidCorrelation`] for an id no request came with, [`ServeError::TooLarge`] for a payload that
+    /// can never fit (the caller still waits; tell it with [`reply_error`](Self::reply_error)), or the caller is gone.
     #[inline]
     pub fn reply(&mut self, correlation_id: u64, msg_type: u16, payload: &[u8]) -> Result<(), ServeError> {
         check_correlation(&self.tx, correlation_id)?;

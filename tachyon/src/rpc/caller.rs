@@ -25,8 +25,9 @@ static CALLERS: AtomicU64 = AtomicU64::new(0);
 
 /// The calling end of RPC between two processes.
 ///
-/// Calls may be under way together: [`start`](Self::start) sends, [`finish`](Self::finish) takes a call's reply, in whatever
-/// order replies come. [`call`](Self::call) does both. Dropping the caller closes the connection in good order.
+/// Calls may be under way together: [`start`](Self::start) sends, [`finish`](Self::finish) takes a call's reply, in
+/// whatever order replies come. [`call`](Self::call) does both. Dropping the caller closes the connection in good
+/// order.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -68,8 +69,8 @@ impl Caller {
         Self::connect_with(path, &Options::new())
     }
 
-    /// As [`connect`](Self::connect), with [`Options`]. One that [reconnects](Options::reconnect) also waits past a callee
-    /// that ends in the middle of the handshake.
+    /// As [`connect`](Self::connect), with [`Options`]. One that [reconnects](Options::reconnect) also waits past a
+    /// callee that ends in the middle of the handshake.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -121,9 +122,9 @@ impl Caller {
         self.start_until(msg_type, payload, Deadline::never())
     }
 
-    /// As [`start`](Self::start), for a call that is due within `timeout`: the wait for room ends then, and the callee is
-    /// told, so that it need not begin work whose result comes too late. [`finish_timeout`](Self::finish_timeout) limits
-    /// the wait for the reply.
+    /// As [`start`](Self::start), for a call that is due within `timeout`: the wait for room ends then, and the callee
+    /// is told, so that it need not begin work whose result comes too late. [`finish_timeout`](Self::finish_timeout)
+    /// limits the wait for the reply.
     ///
     /// # Errors
     /// As [`start`](Self::start), and [`CallError::TimedOut`].
@@ -139,8 +140,8 @@ impl Caller {
         }
     }
 
-    /// Sends a request if there is room, a connection, and nothing to be looked at first. `None`, for any reason, says that
-    /// nothing was sent, and [`start_until`](Self::start_until) has the answer.
+    /// Sends a request if there is room, a connection, and nothing to be looked at first. `None`, for any reason, says
+    /// that nothing was sent, and [`start_until`](Self::start_until) has the answer.
     #[inline]
     pub(super) fn start_fast(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Option<u64> {
         if msg_type == MSG_TYPE_ERROR || self.reconnect.is_some() {
@@ -278,7 +279,7 @@ impl Caller {
         Ok(None)
     }
 
-    /// Takes what has come of a call that is settled, as the loan of the reverse ring.
+    /// Takes the outcome of a finished call as the current frame of the reverse ring.
     #[cold]
     fn take_finished(&mut self, correlation_id: u64) -> Result<(), CallError> {
         match self.core.take_outcome(correlation_id) {
@@ -309,7 +310,7 @@ impl Caller {
         RpcRxGuard::over(&mut self.core.rx)
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring. A call that times out stays outstanding.
+    /// Takes the reply to a call as the current frame of the reverse ring. A call that times out stays outstanding.
     #[inline]
     pub(crate) fn take(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
         if self.take_reply_fast(correlation_id) {
@@ -318,8 +319,8 @@ impl Caller {
         self.take_slow(correlation_id, deadline)
     }
 
-    /// As [`take`](Self::take), if this is the only call under way and its reply comes soon and lies in its slot. False,
-    /// whatever the reason, says that nothing was taken.
+    /// As [`take`](Self::take), if this is the only call under way and its reply comes soon and lies in its slot.
+    /// False, whatever the reason, says that nothing was taken.
     #[inline]
     pub(super) fn take_reply_fast(&mut self, correlation_id: u64) -> bool {
         self.core.take_reply_fast(correlation_id)
@@ -517,7 +518,7 @@ impl Caller {
         outcome.map_err(|error| attempts.outcome(error))
     }
 
-    /// Calls, and takes the reply as the loan of the reverse ring, unless it is an error.
+    /// Calls, and takes the reply as the current frame of the reverse ring, unless it is an error.
     #[inline]
     fn exchange(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<(), CallError> {
         let call = self.start_until(msg_type, payload, deadline)?;
@@ -528,7 +529,7 @@ impl Caller {
         Ok(())
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring, or gives the call up.
+    /// Takes the reply to a call as the current frame of the reverse ring, or gives the call up.
     #[inline]
     pub(super) fn complete(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
         if self.core.take_reply_fast(call) {

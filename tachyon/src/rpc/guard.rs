@@ -12,12 +12,12 @@ use crate::type_id::msg_type;
 
 /// A received request or reply. Derefs to its payload; dropping it releases its room to the peer.
 pub struct RpcRxGuard<'a> {
-    /// What it lends is the loan of this direction.
+    /// The message is the current frame of this direction.
     rx: &'a mut Rx,
 }
 
 impl<'a> RpcRxGuard<'a> {
-    /// A guard of the direction's loan.
+    /// A guard of the direction's current frame.
     #[inline]
     pub(crate) fn over(rx: &'a mut Rx) -> Self {
         Self { rx }

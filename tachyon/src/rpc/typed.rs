@@ -15,8 +15,8 @@ use crate::schema::payload::{DeclaredError, Message, Refused, SHORT, Scratch, Va
 use crate::type_id::{MSG_TYPE_ERROR, msg_type};
 use crate::wait::Deadline;
 
-/// What generated clients call over: a [`Caller`], a [`PooledCaller`](crate::client::pool::PooledCaller), or one of these
-/// [`within`](Caller::within) a time. Only this crate implements it.
+/// What generated clients call over: a [`Caller`], a [`PooledCaller`](crate::client::pool::PooledCaller), or one of
+/// these [`within`](Caller::within) a time. Only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot make calls",
     label = "not a caller",
@@ -194,8 +194,8 @@ impl Caller {
         Within::new(self, Some(timeout))
     }
 
-    /// Sends a request to the endpoint of a signature. The first one of a typed endpoint on a connection compares the two
-    /// sides' descriptions.
+    /// Sends a request to the endpoint of a signature. The first one of a typed endpoint on a connection compares the
+    /// two sides' descriptions.
     #[inline]
     fn start_typed(
         &mut self,
@@ -254,7 +254,7 @@ impl Caller {
         })
     }
 
-    /// Calls, and takes the reply as the loan of the reverse ring, unless it is an error.
+    /// Calls, and takes the reply as the current frame of the reverse ring, unless it is an error.
     #[inline]
     fn exchange_typed<E: DeclaredError>(
         &mut self,
@@ -302,7 +302,7 @@ impl Caller {
         read.map_err(|problem| unreadable(C::SIGNATURE, problem))
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring, unless it is an error.
+    /// Takes the reply to a call as the current frame of the reverse ring, unless it is an error.
     #[inline]
     fn take_typed<E: DeclaredError>(
         &mut self,
