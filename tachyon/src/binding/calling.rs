@@ -224,8 +224,8 @@ impl CallerSteps for Caller {
 
     fn take_reply(&mut self, correlation_id: u64, limit: Limit) -> Result<ReplyTaken, CallError> {
         self.take(correlation_id, limit.0)?;
-        let kept = self.core.rx.take_kept();
-        let frame = self.core.rx.take_over();
+        let kept = self.core.rx.take_copied();
+        let frame = self.core.rx.detach_current();
         Ok(match kept {
             None => ReplyTaken::InPlace(Taking(frame)),
             Some(payload) => ReplyTaken::Kept(frame.type_id, payload.to_vec()),

@@ -296,7 +296,7 @@ impl<S: ?Sized> Dispatcher<S> {
     /// Serves a message that was taken before, and releases it.
     #[inline]
     pub(crate) fn serve_frame(&mut self, rx: &mut Rx, tx: &mut Tx, frame: Frame) -> Answered {
-        rx.lend(frame);
+        rx.set_current(frame);
         let Self { desk, state } = self;
         engine::serve_loan(rx, tx, |rx, tx, frame, deadline| {
             desk.answer(Lent::Exclusive(state), &Origin::default(), rx, tx, frame, deadline)

@@ -102,16 +102,16 @@ impl<T> CallerCore<T> {
         Ok(None)
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring, if the call is the only one under way and its reply
+    /// Takes the reply to a call as the current frame of the reverse ring, if the call is the only one under way and its reply
     /// comes soon and lies in its slot. False, for any reason, says that nothing was taken.
     #[inline]
-    pub(crate) fn take_lone(&mut self, id: u64) -> bool {
-        if !self.calls.is_lone(id) {
+    pub(crate) fn take_reply_fast(&mut self, id: u64) -> bool {
+        if !self.calls.is_single(id) {
             return false;
         }
-        let came = self.rx.take_soon(|of| of == id);
+        let came = self.rx.take_fast(|of| of == id);
         if came {
-            self.calls.take_lone();
+            self.calls.take_single();
         }
         came
     }
@@ -189,7 +189,7 @@ impl<T> CallerCore<T> {
         self.calls.standing(id)
     }
 
-    /// Takes the outcome of a settled call.
+    /// Takes the outcome of a finished call.
     pub(crate) fn take_outcome(&mut self, id: u64) -> Option<Outcome> {
         self.calls.take_outcome(id)
     }

@@ -114,7 +114,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     }
     if honest {
         // A control request or a cancellation ends a turn as well, since its caller has no time.
-        for _ in 0..=peer.under_way() {
+        for _ in 0..=peer.in_flight() {
             peer.drain(honest);
             pair.ring();
             match dispatcher.serve_once_timeout(&mut callee, AT_ONCE) {

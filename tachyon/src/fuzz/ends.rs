@@ -127,7 +127,7 @@ pub fn producer(data: &[u8]) {
                 }
                 _ => {
                     let _ = producer.consumer_needs_ring();
-                    assert!(producer.under_way() <= memory.geometry().slots());
+                    assert!(producer.in_flight() <= memory.geometry().slots());
                 }
             }
         }

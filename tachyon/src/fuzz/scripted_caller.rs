@@ -37,8 +37,8 @@ impl ScriptedCaller {
     }
 
     /// The number of messages that the callee has not released.
-    pub(crate) fn under_way(&self) -> usize {
-        self.requests.under_way()
+    pub(crate) fn in_flight(&self) -> usize {
+        self.requests.in_flight()
     }
 
     /// Sends a request or a cancellation if the ring has room. `step` and the input choose its route, type, length,

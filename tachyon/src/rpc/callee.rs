@@ -100,27 +100,27 @@ impl Callee {
     /// As [`serve`](Self::serve).
     pub fn try_serve(&mut self) -> Result<Option<RpcRxGuard<'_>>, ServeError> {
         for _ in 0..CONTROLS_PER_LOOK {
-            if !self.rx.try_take_loan()? {
+            if !self.rx.try_take_current()? {
                 break;
             }
             open_loan(&self.rx)?;
-            if !is_control(&self.rx.loan) {
+            if !is_control(&self.rx.current) {
                 return Ok(Some(RpcRxGuard::over(&mut self.rx)));
             }
-            let answered = try_answer_control(&mut self.tx, &self.rx.loan);
-            self.rx.release_loan();
+            let answered = try_answer_control(&mut self.tx, &self.rx.current);
+            self.rx.release_current();
             answered?;
         }
         Ok(None)
     }
 
-    /// Takes the next request that is no control request as the loan of the forward ring.
+    /// Takes the next request that is no control request as the current frame of the forward ring.
     #[inline]
     fn take(&mut self, deadline: Deadline) -> Result<(), ServeError> {
         loop {
-            self.rx.take_loan(deadline)?;
+            self.rx.take_current(deadline)?;
             open_loan(&self.rx)?;
-            if !is_control(&self.rx.loan) {
+            if !is_control(&self.rx.current) {
                 return Ok(());
             }
             self.answer_control(deadline)?;
@@ -130,20 +130,20 @@ impl Callee {
     /// Answers and releases a control request.
     #[cold]
     fn answer_control(&mut self, deadline: Deadline) -> Result<(), ServeError> {
-        let request = self.rx.loan;
+        let request = self.rx.current;
         let answered = if is_cancel(&request) {
             Ok(())
         } else {
             let (type_id, payload) = control_reply(&request, self.tx.max_len());
             self.tx.send(&payload, MessageHeader::new(type_id, request.correlation_id), deadline)
         };
-        self.rx.release_loan();
+        self.rx.release_current();
         match answered {
             // The caller is gone. Its earlier requests are still served.
             Ok(()) | Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => {}
             Err(unsent) => return Err(unsent.into()),
         }
-        Ok(self.rx.check_patience(deadline)?)
+        Ok(self.rx.check_deadline(deadline)?)
     }
 
     /// Answers a request with a copy of `payload`, waiting for room.

@@ -251,31 +251,31 @@ impl Caller {
         for _ in 0..MOST_PER_LOOK {
             match self.core.standing(correlation_id) {
                 Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
-                Standing::Settled => {
-                    self.take_settled(correlation_id)?;
+                Standing::Finished => {
+                    self.take_finished(correlation_id)?;
                     return Ok(Some(self.lend()));
                 }
                 Standing::Awaited => {}
             }
-            if !self.core.rx.try_take_loan()? {
+            if !self.core.rx.try_take_current()? {
                 return Ok(None);
             }
-            if self.core.rx.loan.correlation_id == correlation_id {
+            if self.core.rx.current.correlation_id == correlation_id {
                 self.core.end(correlation_id, false);
                 return Ok(Some(self.lend()));
             }
-            let other = self.core.rx.take_over();
+            let other = self.core.rx.detach_current();
             self.core.file(other)?;
         }
         Ok(None)
     }
 
-    /// Takes what has come of a call that is settled, as the loan of the reverse ring.
+    /// Takes the outcome of a finished call as the current frame of the reverse ring.
     #[cold]
-    fn take_settled(&mut self, correlation_id: u64) -> Result<(), CallError> {
+    fn take_finished(&mut self, correlation_id: u64) -> Result<(), CallError> {
         match self.core.take_outcome(correlation_id) {
             Some(Ok(Arrived { type_id, payload })) => {
-                self.core.rx.lend_kept(correlation_id, type_id, payload);
+                self.core.rx.set_current_copied(correlation_id, type_id, payload);
                 Ok(())
             }
             Some(Err(end)) => Err(Halt::from(end).into()),
@@ -301,10 +301,10 @@ impl Caller {
         RpcRxGuard::over(&mut self.core.rx)
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring. A call that times out stays outstanding.
+    /// Takes the reply to a call as the current frame of the reverse ring. A call that times out stays outstanding.
     #[inline]
     pub(crate) fn take(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
-        if self.take_lone(correlation_id) {
+        if self.take_reply_fast(correlation_id) {
             return Ok(());
         }
         self.take_slow(correlation_id, deadline)
@@ -313,8 +313,8 @@ impl Caller {
     /// As [`take`](Self::take), if this is the only call under way and its reply comes soon and lies in its slot. False
     /// says that nothing was taken.
     #[inline]
-    pub(super) fn take_lone(&mut self, correlation_id: u64) -> bool {
-        self.core.take_lone(correlation_id)
+    pub(super) fn take_reply_fast(&mut self, correlation_id: u64) -> bool {
+        self.core.take_reply_fast(correlation_id)
     }
 
     /// The slow path of [`take`](Self::take): for one of several calls, and for everything that ends a wait.
@@ -322,21 +322,21 @@ impl Caller {
     pub(super) fn take_slow(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
         match self.core.standing(correlation_id) {
             Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
-            Standing::Settled => return self.take_settled(correlation_id),
+            Standing::Finished => return self.take_finished(correlation_id),
             Standing::Awaited => {}
         }
         loop {
-            if let Err(halt) = self.core.rx.take_loan(deadline) {
+            if let Err(halt) = self.core.rx.take_current(deadline) {
                 if self.reconnect.is_some() && matches!(halt, Halt::Closed | Halt::PeerDead) {
                     self.core.end(correlation_id, false);
                 }
                 return Err(halt.into());
             }
-            if self.core.rx.loan.correlation_id == correlation_id {
+            if self.core.rx.current.correlation_id == correlation_id {
                 self.core.end(correlation_id, false);
                 return Ok(());
             }
-            let other = self.core.rx.take_over();
+            let other = self.core.rx.detach_current();
             self.core.file(other)?;
             // While replies keep coming the waiter never reads the clock.
             if deadline.has_passed() {
@@ -508,21 +508,21 @@ impl Caller {
         outcome.map_err(|error| attempts.outcome(error))
     }
 
-    /// Calls, and takes the reply as the loan of the reverse ring, unless it is an error.
+    /// Calls, and takes the reply as the current frame of the reverse ring, unless it is an error.
     #[inline]
     fn exchange(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<(), CallError> {
         let call = self.start_until(msg_type, payload, deadline)?;
         self.complete(call, deadline)?;
-        if crate::type_id::msg_type(self.core.rx.loan.type_id) == MSG_TYPE_ERROR {
+        if crate::type_id::msg_type(self.core.rx.current.type_id) == MSG_TYPE_ERROR {
             return Err(self.refused());
         }
         Ok(())
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring, or gives the call up.
+    /// Takes the reply to a call as the current frame of the reverse ring, or gives the call up.
     #[inline]
     pub(super) fn complete(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
-        if self.core.take_lone(call) {
+        if self.core.take_reply_fast(call) {
             return Ok(());
         }
         self.complete_slow(call, deadline)
@@ -586,9 +586,9 @@ impl Caller {
     /// Waits for the end of a connection whose callee stops, and keeps the replies to other calls.
     pub(crate) fn await_end(&mut self, deadline: Deadline) -> Result<(), CallError> {
         loop {
-            match self.core.rx.take_loan(deadline) {
+            match self.core.rx.take_current(deadline) {
                 Ok(()) => {
-                    let frame = self.core.rx.take_over();
+                    let frame = self.core.rx.detach_current();
                     self.core.file(frame)?;
                 }
                 Err(Halt::Closed | Halt::PeerDead) => return Ok(()),

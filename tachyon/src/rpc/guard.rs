@@ -12,12 +12,12 @@ use crate::type_id::msg_type;
 
 /// A received request or reply. Derefs to its payload; dropping it releases its room to the peer.
 pub struct RpcRxGuard<'a> {
-    /// The guard lends the loan of this end.
+    /// The end whose current frame the guard lends.
     rx: &'a mut Rx,
 }
 
 impl<'a> RpcRxGuard<'a> {
-    /// A guard of the direction's loan.
+    /// A guard of the direction's current frame.
     #[inline]
     pub(crate) fn over(rx: &'a mut Rx) -> Self {
         Self { rx }
@@ -26,7 +26,7 @@ impl<'a> RpcRxGuard<'a> {
     /// The call that this belongs to. A callee passes it to `reply`.
     #[inline]
     pub fn correlation_id(&self) -> u64 {
-        self.rx.loan.correlation_id
+        self.rx.current.correlation_id
     }
 
     /// The message type; [`MSG_TYPE_ERROR`](crate::type_id::MSG_TYPE_ERROR) in an error reply.
@@ -37,7 +37,7 @@ impl<'a> RpcRxGuard<'a> {
     /// The whole type identifier: route and message type.
     #[inline]
     pub fn type_id(&self) -> u32 {
-        self.rx.loan.type_id
+        self.rx.current.type_id
     }
 
     /// The error this reply reports, if it is an error reply.
@@ -52,14 +52,14 @@ impl Deref for RpcRxGuard<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        slice::payload(&self.rx.loan, self.rx)
+        slice::payload(&self.rx.current, self.rx)
     }
 }
 
 impl Drop for RpcRxGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.rx.release_loan();
+        self.rx.release_current();
     }
 }
 

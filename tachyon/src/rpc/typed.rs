@@ -255,7 +255,7 @@ impl Caller {
         })
     }
 
-    /// Calls, and takes the reply as the loan of the reverse ring, unless it is an error.
+    /// Calls, and takes the reply as the current frame of the reverse ring, unless it is an error.
     #[inline]
     fn exchange_typed<E: DeclaredError>(
         &mut self,
@@ -303,7 +303,7 @@ impl Caller {
         read.map_err(|problem| unreadable(C::SIGNATURE, problem))
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring, unless it is an error.
+    /// Takes the reply to a call as the current frame of the reverse ring, unless it is an error.
     #[inline]
     fn take_typed<E: DeclaredError>(
         &mut self,
@@ -312,7 +312,7 @@ impl Caller {
         deadline: Deadline,
     ) -> Result<(), CallError<E>> {
         self.complete(call, deadline).map_err(CallError::widen)?;
-        if msg_type(self.core.rx.loan.type_id) == MSG_TYPE_ERROR {
+        if msg_type(self.core.rx.current.type_id) == MSG_TYPE_ERROR {
             return Err(self.refused_typed(signature));
         }
         Ok(())

@@ -17,7 +17,7 @@ use super::poller::{BATCH, Poller, Token};
 use super::session::Arrival;
 use crate::connection::Established;
 use crate::handshake::ListenError;
-use crate::handshake::{Guest, Listener, Offer, Progress, Refusal};
+use crate::handshake::{Listener, Offer, PendingClient, Progress, Rejection};
 use crate::wait::Deadline;
 
 /// Most handshakes at a time; further clients wait in the kernel's queue.
@@ -54,7 +54,7 @@ pub(super) struct Acceptor {
 
 #[derive(Debug)]
 struct Pending {
-    guest: Guest,
+    guest: PendingClient,
     number: u64,
     /// A caller's, from the welcome on.
     place: Option<Place>,
@@ -92,7 +92,7 @@ impl Acceptor {
     pub(super) fn watch(&self, bell: &Bell) -> std::io::Result<()> {
         if let Some(listener) = &self.listener {
             // Many a server gives up its privileges between binding and serving.
-            listener.tell_who_listens();
+            listener.update_credentials();
         }
         self.poller.add(bell, Token::Bell)
     }
@@ -142,7 +142,9 @@ impl Acceptor {
             let accepted = listener.try_accept().and_then(|client| {
                 let failed = |source| ListenError::system("identify the client on", &self.path, source);
                 client
-                    .map(|client| Guest::new(client, &self.options.connection, Deadline::never()).map_err(failed))
+                    .map(|client| {
+                        PendingClient::new(client, &self.options.connection, Deadline::never()).map_err(failed)
+                    })
                     .transpose()
             });
             match accepted {
@@ -154,7 +156,7 @@ impl Acceptor {
                         self.advance(pending, control);
                     }
                 }
-                Ok(Some(None)) => control.post(Letter::TurnedAway(Refusal::Gone)),
+                Ok(Some(None)) => control.post(Letter::TurnedAway(Rejection::Gone)),
                 Ok(None) => return,
                 Err(error) => {
                     control.post(Letter::Trouble(error.into()));
@@ -166,20 +168,20 @@ impl Acceptor {
 
     /// Whether the client's process, and other users, leave a place for its handshake. A client that finds none is hung
     /// up on before it is heard, and comes again.
-    fn has_place(&mut self, guest: &Guest, control: &Control) -> bool {
+    fn has_place(&mut self, guest: &PendingClient, control: &Control) -> bool {
         let (process, foreign) = (guest.process(), guest.is_foreign());
-        let of_process = |other: &Guest| other.process() == process;
-        let of_others = |other: &Guest| other.is_foreign();
+        let of_process = |other: &PendingClient| other.process() == process;
+        let of_others = |other: &PendingClient| other.is_foreign();
         (self.count(of_process) < MAX_OF_PROCESS || self.make_place(of_process, control))
             && (!foreign || self.count(of_others) < MAX_OF_OTHERS || self.make_place(of_others, control))
     }
 
-    fn count(&self, among: impl Fn(&Guest) -> bool) -> usize {
+    fn count(&self, among: impl Fn(&PendingClient) -> bool) -> usize {
         self.pending.iter().filter(|(_, pending)| among(&pending.guest)).count()
     }
 
     /// Hangs up on the client that has been silent for longest; false if none among those is silent.
-    fn make_place(&mut self, among: impl Fn(&Guest) -> bool, control: &Control) -> bool {
+    fn make_place(&mut self, among: impl Fn(&PendingClient) -> bool, control: &Control) -> bool {
         let before = self.pending.len();
         loop {
             let silent = self.pending.iter().filter(|(_, client)| !client.guest.was_welcomed() && among(&client.guest));
@@ -203,7 +205,7 @@ impl Acceptor {
     fn report_crowded(&mut self, control: &Control) {
         if self.reported.has_passed() {
             self.reported = Deadline::after(SHUT_FOR);
-            control.post(Letter::TurnedAway(Refusal::Crowded));
+            control.post(Letter::TurnedAway(Rejection::Crowded));
         } else if let Some(publication) = control.publication() {
             publication.board.note_turned_away();
         }
@@ -299,7 +301,7 @@ impl Acceptor {
                 control.post(Letter::Arrival(Box::new(Arrival::new(self.next_id, &established, place))));
                 self.next_id += 1;
             }
-            Ok(Progress::Refused(why)) => control.post(Letter::TurnedAway(why)),
+            Ok(Progress::Rejected(why)) => control.post(Letter::TurnedAway(why)),
             Err(error) => control.post(Letter::Trouble(error.into())),
         }
     }

@@ -14,7 +14,7 @@ use super::events::{Leaving, ServerEvent};
 use super::service::Nothing;
 use super::session::Arrival;
 use crate::foreign;
-use crate::handshake::Refusal;
+use crate::handshake::Rejection;
 use crate::stats::Publication;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::wait::{Deadline, StopTime};
@@ -54,7 +54,7 @@ pub(super) enum Letter {
     /// A caller to serve.
     Arrival(Box<Arrival>),
     /// A client was turned away.
-    TurnedAway(Refusal),
+    TurnedAway(Rejection),
     /// The system refused something.
     Trouble(Box<dyn Error + Send + Sync>),
 }

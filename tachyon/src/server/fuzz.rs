@@ -109,7 +109,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         }
         assert!(neighbour.asked.is_empty(), "never told: {:?}", neighbour.asked);
     }
-    let held = neighbour.caller.core.tx.producer.under_way();
+    let held = neighbour.caller.core.tx.producer.in_flight();
     assert_eq!(held, 0, "requests that were answered and not given back");
     service.driven.worker.part_all();
     assert_eq!(neighbour.caller.state(), State::Closed);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::handshake::{Offer, Process, Refusal};
+use crate::handshake::{Offer, Process, Rejection};
 use crate::ring::Geometry;
 
 /// Most callers and bytes.
@@ -61,17 +61,17 @@ impl Places {
     /// short, but none smaller than of the sizes `least`.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] when there is no place, or no memory for the smallest rings.
-    pub(super) fn take(self: &Arc<Self>, taker: Taker, wished: &mut Offer, least: &Offer) -> Result<Place, Refusal> {
+    /// [`Rejection::Busy`] when there is no place, or no memory for the smallest rings.
+    pub(super) fn take(self: &Arc<Self>, taker: Taker, wished: &mut Offer, least: &Offer) -> Result<Place, Rejection> {
         let Limits { callers, each_process, each, all } = self.limits;
         let mut taken = self.taken();
         let of_process = taken.processes.get(&taker.process).copied().unwrap_or(0);
         let most_foreign = (callers / 2).max(1);
         if taken.callers >= callers || of_process >= each_process || (taker.foreign && taken.foreign >= most_foreign) {
-            return Err(Refusal::Busy);
+            return Err(Rejection::Busy);
         }
         let left = all.saturating_sub(taken.bytes).min(each);
-        let Some(bytes) = shrink(&mut wished.geometries, &least.geometries, left) else { return Err(Refusal::Busy) };
+        let Some(bytes) = shrink(&mut wished.geometries, &least.geometries, left) else { return Err(Rejection::Busy) };
         taken.callers += 1;
         taken.foreign += usize::from(taker.foreign);
         taken.bytes += bytes;
@@ -136,13 +136,13 @@ mod tests {
         let take = |process, foreign| places.take(taker(process, foreign), &mut least.clone(), &least);
         let first = take(1, false).unwrap();
         let _second = take(1, false).unwrap();
-        assert!(matches!(take(1, false), Err(Refusal::Busy)), "a third of one process");
+        assert!(matches!(take(1, false), Err(Rejection::Busy)), "a third of one process");
         drop(first);
         let _first = take(1, true).unwrap();
         let foreign = take(2, true).unwrap();
-        assert!(matches!(take(3, true), Err(Refusal::Busy)), "more than half of other users");
+        assert!(matches!(take(3, true), Err(Rejection::Busy)), "more than half of other users");
         let _last = take(3, false).unwrap();
-        assert!(matches!(take(4, false), Err(Refusal::Busy)), "a fifth");
+        assert!(matches!(take(4, false), Err(Rejection::Busy)), "a fifth");
         drop(foreign);
         let _foreign = take(4, true).unwrap();
     }
@@ -167,7 +167,7 @@ mod tests {
         while let Ok((place, _)) = take(&least) {
             core::mem::forget(place);
         }
-        assert!(matches!(take(&least), Err(Refusal::Busy)));
+        assert!(matches!(take(&least), Err(Rejection::Busy)));
         drop(first);
         assert!(bytes(&take(&offer([1 << 24; 2])).unwrap().1) <= bytes(&large), "what each may have");
     }

@@ -31,7 +31,7 @@ impl Seat {
         let slots = rx.ring().geometry().slots();
         let forward = Fill { used: rx.consumer.waiting(), slots };
         let slots = tx.ring().geometry().slots();
-        let reverse = Fill { used: tx.producer.under_way(), slots };
+        let reverse = Fill { used: tx.producer.in_flight(), slots };
         self.publication.board.note_fill(self.line, forward, reverse);
     }
 }

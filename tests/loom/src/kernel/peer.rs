@@ -64,7 +64,7 @@ impl Peer {
             }
             match limit {
                 Some(limit) if limits_pass() => {
-                    if !self.is_publication_under_way() {
+                    if !self.is_publication_in_flight() {
                         pass(limit);
                         return false;
                     }
@@ -81,9 +81,9 @@ impl Peer {
         self.poll(at.map(|at| Duration::from_nanos(at.saturating_sub(clock()))))
     }
 
-    fn is_publication_under_way(&self) -> bool {
+    fn is_publication_in_flight(&self) -> bool {
         self.rings.iter().map(|ring| ring.header()).any(|header| {
-            header.consumer_parked.0.is_publication_under_way() || header.producer_parked.0.is_publication_under_way()
+            header.consumer_parked.0.is_publication_in_flight() || header.producer_parked.0.is_publication_in_flight()
         })
     }
 

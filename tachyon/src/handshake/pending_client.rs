@@ -1,4 +1,4 @@
-//! A client's handshake in steps that never wait, for a listener or a server that has others to attend to.
+//! A client's handshake at a listener or a server, in steps that never wait.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,21 +7,22 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 
-use super::admission::{Admission, Failure, refused};
-use super::conversation::{Break, Conversation, Message, Stop};
+use super::admission::{Admission, Failure, broken_protocol};
+use super::conversation::{Conversation, ConversationError, Message, WaitError};
 use super::credentials::{self, Credentials};
 use super::error::ListenError;
 use super::process::Process;
-use super::refusal::Refusal;
+use super::rejection::Rejection;
 use super::wire::{self, Wishes};
 use super::{Link, Offer, Role};
 use crate::options::Options;
 use crate::ring::{RingMemory, Side};
 use crate::wait::{Deadline, Peer, Socket};
 
-/// A client on its way in. Its descriptor becomes readable when the next step can be taken; dropping it hangs up.
+/// A client whose handshake is not finished. Its descriptor is readable when the next step is possible. Dropping it
+/// hangs up.
 #[derive(Debug)]
-pub(crate) struct Guest {
+pub(crate) struct PendingClient {
     socket: Socket,
     who: Credentials,
     process: Process,
@@ -31,38 +32,39 @@ pub(crate) struct Guest {
 
 #[derive(Debug)]
 enum Stage {
-    /// Nothing heard yet.
+    /// Before the hello.
     Arrived,
-    /// Welcomed; it has to confirm.
+    /// After the welcome, before the ready message.
     Welcomed { role: Role, rings: Vec<RingMemory> },
 }
 
-/// The text of a reject when this side fails.
-const OURS: &str = "the listener failed; see its own error";
+/// The text of a reject after a failure of this side.
+const LISTENER_FAILED: &str = "the listener failed; see its own error";
 
-/// What a step led to.
+/// The result of a step.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// It has not said enough yet.
-    Waiting(Guest),
+    /// The next step needs another message.
+    Waiting(PendingClient),
     Linked(Box<Link>),
-    Refused(Refusal),
+    Rejected(Rejection),
 }
 
-impl Guest {
-    /// Begins the handshake of an accepted client, which has as long as `options` say, and not past `overall`. It is asked who it is before
-    /// anything of it is read; `None` means that its process has ended already.
+impl PendingClient {
+    /// Begins the handshake of an accepted client, within the handshake timeout of `options`, and at most until
+    /// `overall`. Finds out the client's identity before it reads a message. `None` if the client's process has ended
+    /// already.
     ///
     /// # Errors
-    /// The system's refusal to say.
+    /// The system's error when it does not give the identity.
     pub(crate) fn new(socket: Socket, options: &Options, overall: Deadline) -> io::Result<Option<Self>> {
         let deadline = options.client_deadline(overall).min(overall);
         let who = match credentials::of_peer(socket.as_fd()) {
             Ok(Some(who)) => who,
             Ok(None) => return Ok(None),
             Err(error) => {
-                // A courtesy, as with every other client that is turned away.
-                let _ = socket.send(wire::write_reject(wire::Code::Other, 0, OURS).as_ref(), &[]);
+                // Best effort, as every reject.
+                let _ = socket.send(wire::write_reject(wire::Code::Other, 0, LISTENER_FAILED).as_ref(), &[]);
                 return Err(error);
             }
         };
@@ -70,55 +72,55 @@ impl Guest {
         Ok(Some(Self { socket, who, process, deadline, stage: Stage::Arrived }))
     }
 
-    /// Its time begins anew: it had to wait for another client.
+    /// Restarts the handshake timeout, after a wait for another client.
     pub(crate) fn restart(&mut self, options: &Options, overall: Deadline) {
         self.deadline = options.client_deadline(overall).min(overall);
     }
 
-    /// The process that it is.
+    /// The client's process.
     pub(crate) fn process(&self) -> Process {
         self.process
     }
 
-    /// Whether it runs as another user than this process.
+    /// Whether the client runs as another user than this process.
     pub(crate) fn is_foreign(&self) -> bool {
         self.who.uid != Some(geteuid().as_raw())
     }
 
-    /// Whether it was welcomed, and has only to confirm.
+    /// Whether the client is welcomed, so that only its ready message is missing.
     pub(crate) fn was_welcomed(&self) -> bool {
         matches!(self.stage, Stage::Welcomed { .. })
     }
 
-    /// When the guest's time is up.
+    /// The deadline of the handshake.
     pub(crate) fn deadline(&self) -> Deadline {
         self.deadline
     }
 
-    /// Takes the step that what has been heard allows. `terms` turns a wish for ring sizes, of a probe or not, into an
-    /// offer; it is asked once.
+    /// Takes the next step if its message has come. `terms` makes an offer from the wished ring sizes and from whether
+    /// the client is a probe; `terms` is called once per client.
     ///
     /// # Errors
     ///
-    /// [`ListenError`] only for what is wrong on this side; the guest is gone then as well, and has been told.
+    /// [`ListenError`] only for a problem of this side; the client is then rejected.
     pub(crate) fn step(
         self,
         path: &Path,
         standard: &Offer,
         options: &Options,
-        terms: impl FnOnce(&Wishes, bool) -> Result<Offer, Refusal>,
+        terms: impl FnOnce(&Wishes, bool) -> Result<Offer, Rejection>,
     ) -> Result<Progress, ListenError> {
         let Self { socket, who, process, deadline, stage } = self;
         let conversation = |socket| Conversation { socket, deadline: Deadline::after(Duration::ZERO), interrupt: None };
-        let heard = match listen_in(&conversation(&socket)) {
+        let heard = match receive_ready(&conversation(&socket)) {
             Some(heard) => heard,
-            None if deadline.has_passed() => Err(Break::Stopped(Stop::TimedOut)),
+            None if deadline.has_passed() => Err(ConversationError::Wait(WaitError::TimedOut)),
             None => return Ok(Progress::Waiting(Self { socket, who, process, deadline, stage })),
         };
         let admission = Admission { conversation: conversation(&socket), path, offer: standard, options };
         let failure = match (heard.map_err(|why| admission.broken(why)), stage) {
             (Ok(hello), Stage::Arrived) => {
-                // The client's time stands still while its rings are made.
+                // The time for making the rings does not count for the client.
                 let left = deadline.remaining();
                 match greet(&admission, &who, &hello, terms) {
                     Ok(stage) => {
@@ -134,47 +136,47 @@ impl Guest {
                     let link = Link { role, side: Side::Listener, rings, peer };
                     return Ok(Progress::Linked(Box::new(link)));
                 }
-                Err(error) => refused(error),
+                Err(error) => broken_protocol(error),
             },
             (Err(failure), _) => failure,
         };
         match failure {
-            Failure::Refused(why) => {
-                admission.turn_away(&why);
-                Ok(Progress::Refused(why))
+            Failure::Rejected(why) => {
+                admission.reject(&why);
+                Ok(Progress::Rejected(why))
             }
-            Failure::Ours(error) => {
-                admission.reject(wire::Code::Other, 0, OURS);
+            Failure::Local(error) => {
+                admission.send_reject(wire::Code::Other, 0, LISTENER_FAILED);
                 Err(error)
             }
         }
     }
 }
 
-/// The next message, `None` while there is none.
-fn listen_in(conversation: &Conversation<'_>) -> Option<Result<Message, Break>> {
+/// The next message; `None` while there is none.
+fn receive_ready(conversation: &Conversation<'_>) -> Option<Result<Message, ConversationError>> {
     match conversation.hear(false) {
-        Err(Break::Stopped(Stop::TimedOut)) => None,
+        Err(ConversationError::Wait(WaitError::TimedOut)) => None,
         heard => Some(heard),
     }
 }
 
-/// From hello to welcome.
+/// Answers a hello with a welcome.
 fn greet(
     admission: &Admission<'_>,
     who: &Credentials,
     hello: &Message,
-    terms: impl FnOnce(&Wishes, bool) -> Result<Offer, Refusal>,
+    terms: impl FnOnce(&Wishes, bool) -> Result<Offer, Rejection>,
 ) -> Result<Stage, Failure> {
     admission.check_user(who)?;
-    let hello = wire::read_hello(hello.bytes()).map_err(refused)?;
-    let role = admission.settle(hello)?;
-    let offer = terms(&hello.wishes, hello.probe).map_err(Failure::Refused)?;
+    let hello = wire::read_hello(hello.bytes()).map_err(broken_protocol)?;
+    let role = admission.agree_role(hello)?;
+    let offer = terms(&hello.wishes, hello.probe).map_err(Failure::Rejected)?;
     let rings = Admission { offer: &offer, ..*admission }.welcome(role)?;
     Ok(Stage::Welcomed { role, rings })
 }
 
-impl AsFd for Guest {
+impl AsFd for PendingClient {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -190,7 +192,7 @@ mod tests {
     use crate::ring::{Geometry, Use};
 
     #[test]
-    fn the_time_in_which_its_rings_are_made_is_not_the_clients() {
+    fn the_time_for_making_rings_does_not_count_for_the_client() {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
         let say = |bytes: &[u8]| rustix::net::send(&theirs, bytes, SendFlags::empty()).unwrap();
@@ -200,17 +202,17 @@ mod tests {
         let options = Options::new().handshake_timeout(patience);
         let offer =
             Offer { kind: Kind::Rpc, role: Role::Sink, geometries: vec![Geometry::new(4096, Use::Calls).unwrap(); 2] };
-        let guest = Guest::new(Socket::accepted(ours, false), &options, Deadline::never()).unwrap().unwrap();
+        let client = PendingClient::new(Socket::accepted(ours, false), &options, Deadline::never()).unwrap().unwrap();
         let slowly = |_: &Wishes, _| {
             std::thread::sleep(patience * 2);
             Ok(offer.clone())
         };
-        let Ok(Progress::Waiting(guest)) = guest.step(Path::new("test"), &offer, &options, slowly) else {
+        let Ok(Progress::Waiting(client)) = client.step(Path::new("test"), &offer, &options, slowly) else {
             panic!("a correct hello")
         };
-        assert!(!guest.deadline().has_passed());
+        assert!(!client.deadline().has_passed());
         say(wire::write_ready().as_ref());
-        let linked = guest.step(Path::new("test"), &offer, &options, |_, _| unreachable!("asked once"));
+        let linked = client.step(Path::new("test"), &offer, &options, |_, _| unreachable!("called once"));
         assert!(matches!(linked, Ok(Progress::Linked(_))), "{linked:?}");
     }
 }

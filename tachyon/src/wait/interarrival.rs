@@ -1,34 +1,38 @@
-//! A waiter that is asked at regular times wakes shortly before the next one, and spins for it.
+//! An estimate of the time between two messages: a waiter for regular messages wakes shortly before the next one and
+//! spins for it.
 //!
-//! The mean and the mean deviation of the waits say when the next message is due. A wait that is long enough sleeps until
-//! shortly before that time, spins until shortly after it, and then parks. After 64 such waits of which fewer than half
-//! met their message while spinning, or that spun for more than a fifth of the time, the next 2,048 waits do without.
+//! The mean and the mean deviation of the waits predict the next message. A wait that is long enough sleeps until
+//! shortly before that time, spins until shortly after it (its window), and then parks. After every 64 windows, the
+//! next 2,048 waits have no window if fewer than half of the windows met their message, or the windows took more than a
+//! fifth of the waiting time.
 
-/// What a wake-up by the timer takes beside the cost of a park, in nanoseconds: Linux gives a timer 50 us of slack.
+/// Nanoseconds of a wake-up by the timer beyond the cost of a park: Linux gives a timer 50 us of slack.
 const TIMER: u64 = 55_000;
 
-/// Nanoseconds that are added to the deviations before and after the time at which a message is due.
+/// Nanoseconds added to the deviations before and after the predicted time of a message.
 const MARGIN: u64 = 8_000;
 
-/// Nanoseconds of a wait that must be left for sleeping, and the share of it that may be spun: three of five.
+/// Least nanoseconds of sleep in a wait with a window. The sleep and the spin together take at most three fifths of it.
 const LEAST_SLEEP: u64 = 25_000;
 
+/// Windows between two checks of their success.
 const TRIES: u32 = 64;
+/// Waits without a window after a failed check.
 const PAUSE: u32 = 2_048;
 
-/// Longest wait that is learnt from, in nanoseconds.
+/// Longest wait that counts, in nanoseconds; a longer wait counts as this one.
 const LONGEST: u64 = 1_000_000_000;
 
-/// When a wait wakes to spin, and until when, on the monotonic clock.
+/// The time for which a wait spins, in nanoseconds of `CLOCK_MONOTONIC`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
     pub(super) from: u64,
     pub(super) until: u64,
 }
 
-/// The lengths of the waits of one direction, as far as they were longer than a spin.
+/// The estimate of one direction, from the waits that were longer than a spin.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Gaps {
+pub(super) struct Interarrival {
     /// In nanoseconds.
     mean: u64,
     deviation: u64,
@@ -36,12 +40,12 @@ pub(super) struct Gaps {
     hits: u32,
     waited: u64,
     spun: u64,
-    /// Waits that are still to do without.
+    /// Waits left without a window.
     paused: u32,
 }
 
-impl Gaps {
-    /// The window of a wait that began at `began`, if it is worth one; `park` is the cost of a park.
+impl Interarrival {
+    /// The window of a wait that began at `began`, if a window is worth its cost; `park` is the cost of a park.
     pub(super) fn window(&mut self, began: u64, park: u64) -> Option<Window> {
         if self.paused > 0 {
             self.paused -= 1;
@@ -56,7 +60,7 @@ impl Gaps {
         Some(Window { from: began + self.mean - lead - park - TIMER, until: began + self.mean + tail })
     }
 
-    /// Notes a wait that had a window: how long it spun there, and whether it met its message.
+    /// Notes the result of a window: the length of the wait, the time spun, and whether the message came in the window.
     pub(super) fn note_window(&mut self, waited: u64, spun: u64, hit: bool) {
         self.hits += u32::from(hit);
         self.waited += waited;
@@ -88,16 +92,16 @@ mod tests {
 
     const PARK: u64 = 25_000;
 
-    fn learnt(waits: impl Iterator<Item = u64>) -> Gaps {
-        let mut gaps = Gaps::default();
-        waits.for_each(|wait| gaps.learn(wait));
-        gaps
+    fn learnt(waits: impl Iterator<Item = u64>) -> Interarrival {
+        let mut interarrival = Interarrival::default();
+        waits.for_each(|wait| interarrival.learn(wait));
+        interarrival
     }
 
     #[test]
     fn a_regular_peer_is_met_in_a_small_window() {
-        let mut gaps = learnt((0..100).map(|turn| 500_000 + turn % 2 * 2_000));
-        let window = gaps.window(1_000, PARK).unwrap();
+        let mut interarrival = learnt((0..100).map(|turn| 500_000 + turn % 2 * 2_000));
+        let window = interarrival.window(1_000, PARK).unwrap();
         assert!(window.from < 1_000 + 500_000 && window.until > 1_000 + 502_000, "{window:?}");
         assert!(window.until - window.from < 150_000, "{window:?}");
     }
@@ -106,39 +110,39 @@ mod tests {
     fn irregular_and_short_waits_get_no_window() {
         assert_eq!(learnt((0..100).map(|turn| 100_000 + turn * turn * 7_919 % 800_000)).window(0, PARK), None);
         assert_eq!(learnt((0..100).map(|_| 4 * PARK)).window(0, PARK), None);
-        assert_eq!(Gaps::default().window(0, PARK), None);
+        assert_eq!(Interarrival::default().window(0, PARK), None);
     }
 
     #[test]
     fn windows_that_miss_or_cost_too_much_end() {
         for (spun, hit) in [(10_000, false), (400_000, true)] {
-            let mut gaps = learnt((0..100).map(|_| 500_000));
+            let mut interarrival = learnt((0..100).map(|_| 500_000));
             let mut windows = 0;
-            while gaps.window(0, PARK).is_some() {
-                gaps.note_window(500_000, spun, hit);
+            while interarrival.window(0, PARK).is_some() {
+                interarrival.note_window(500_000, spun, hit);
                 windows += 1;
                 assert!(windows <= TRIES);
             }
             assert_eq!(windows, TRIES);
             for _ in 1..PAUSE {
-                assert_eq!(gaps.window(0, PARK), None);
+                assert_eq!(interarrival.window(0, PARK), None);
             }
-            assert!(gaps.window(0, PARK).is_some(), "another try, later");
+            assert!(interarrival.window(0, PARK).is_some(), "another try, later");
         }
     }
 
     #[test]
     fn windows_that_hit_go_on() {
-        let mut gaps = learnt((0..100).map(|_| 500_000));
+        let mut interarrival = learnt((0..100).map(|_| 500_000));
         for _ in 0..10 * TRIES {
-            assert!(gaps.window(0, PARK).is_some());
-            gaps.note_window(500_000, 50_000, true);
+            assert!(interarrival.window(0, PARK).is_some());
+            interarrival.note_window(500_000, 50_000, true);
         }
     }
 
     #[test]
     fn any_waits_are_harmless() {
-        let mut gaps = learnt([0, u64::MAX, 1, u64::MAX, 0].into_iter());
-        let _ = gaps.window(u64::MAX / 2, PARK);
+        let mut interarrival = learnt([0, u64::MAX, 1, u64::MAX, 0].into_iter());
+        let _ = interarrival.window(u64::MAX / 2, PARK);
     }
 }

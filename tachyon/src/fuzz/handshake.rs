@@ -1,5 +1,4 @@
-//! Both sides of the handshake against a peer whose bytes and descriptors a fuzzer chose.
-#![allow(unreachable_pub, reason = "public for the fuzzer alone; see `crate::fuzz`")]
+//! Both sides of the handshake against a peer whose bytes and descriptors come from a fuzzer.
 
 use std::cell::{Cell, OnceCell};
 use std::io::IoSlice;
@@ -14,17 +13,14 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sendmsg, socketpair,
 };
 
-use super::connector::fuzz::converse;
-use super::guest::{Guest, Progress};
-use super::refusal::Refusal;
-use super::wire::{self, Code, Hello};
-use super::{ConnectError, Kind, Link, Offer, Role};
-use crate::fuzz::Input;
+use super::Input;
+use crate::handshake::wire::{self, Code, Hello};
+use crate::handshake::{ConnectError, Connecting, Kind, Link, Offer, PendingClient, Progress, Rejection, Role};
 use crate::options::Options;
 use crate::ring::{Geometry, RingMemory, Side};
 use crate::wait::{Deadline, Socket, reaper};
 
-/// Capacity of the rings, in bytes: a page of header, one of slots, and a line.
+/// Capacity of the rings, in bytes: small, so that the segments are small.
 const CAPACITY: usize = 64;
 
 /// Most descriptors of one message; the kernel takes 253.
@@ -32,23 +28,23 @@ const MOST_DESCRIPTORS: usize = 200;
 
 thread_local! {
     static PALETTE: OnceCell<Vec<OwnedFd>> = const { OnceCell::new() };
-    /// Whether descriptors were passed that another thread may have to close.
+    /// Whether the peer has passed descriptors, which the reaper may have to close.
     static PASSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a target, and waits until no descriptor of it is left to be closed: too many would have the next one refused
-/// for what this one did.
-fn settled(target: impl FnOnce() -> bool) {
+/// Runs a target, and waits until the reaper has closed its descriptors. Otherwise a full reaper would reject the peer
+/// of the next input.
+fn with_descriptors_closed(target: impl FnOnce() -> bool) {
     target();
     if PASSED.replace(false) {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
-        // Closed after all that were given away before.
+        // The reaper closes descriptors in order.
         reaper::close(writer);
         poll(&mut [PollFd::new(&reader, PollFlags::IN)], None).expect("the end of a pipe");
     }
 }
 
-/// What the peer may send: first what a correct one would for a bus, then for RPC, then all kinds of other things.
+/// The descriptors that the peer may send: a correct one for a bus, a correct one for RPC, and files of all kinds.
 fn everything() -> Vec<OwnedFd> {
     let ring = |kind| RingMemory::create(geometry(kind)).expect("memory for a ring").1;
     let memory = |len: usize, seals| {
@@ -64,7 +60,7 @@ fn everything() -> Vec<OwnedFd> {
     let len = geometry(Kind::Bus).segment_len();
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("a pipe");
     let listening = socket(AddressFamily::UNIX, SocketType::STREAM);
-    // Without a path the kernel finds it an abstract name.
+    // Without a path the kernel chooses an abstract name.
     rustix::net::bind(&listening, &rustix::net::SocketAddrUnix::new_unnamed()).expect("a name");
     rustix::net::listen(&listening, 1).expect("a listener");
     vec![
@@ -93,7 +89,7 @@ fn everything() -> Vec<OwnedFd> {
     ]
 }
 
-/// A file on disk, or wherever temporary files are, that has no name.
+/// A temporary file without a name.
 fn tempfile() -> OwnedFd {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     let file = rustix::fs::open(std::env::temp_dir(), flags, Mode::RUSR | Mode::WUSR);
@@ -120,8 +116,8 @@ fn offer(kind: Kind, role: Role) -> Offer {
     Offer { kind, role, geometries: vec![geometry(kind); kind.rings()] }
 }
 
-/// The peer says something: a correct message with some bytes changed, or any bytes. A correct one comes with the rings
-/// of `welcome`, if it is one.
+/// Sends a message of the peer: a correct message with some bytes changed, or any bytes. If `welcome` is a kind, a
+/// correct message carries its rings.
 fn say(input: &Input<'_>, socket: BorrowedFd<'_>, correct: &[u8], welcome: Option<Kind>) {
     let rings = welcome.map_or(0, Kind::rings);
     let right = u8::from(welcome == Some(Kind::Rpc));
@@ -141,9 +137,9 @@ fn say(input: &Input<'_>, socket: BorrowedFd<'_>, correct: &[u8], welcome: Optio
         let palette = palette.get_or_init(everything);
         let all = |byte: u8| palette[usize::from(byte) % palette.len()].as_fd();
         let descriptors: Vec<BorrowedFd<'_>> = match how >> 2 & 7 {
-            // What a correct peer sends.
+            // The descriptors of a correct peer.
             0..4 => (0..rings).map(|_| all(right)).collect(),
-            // The same with one of them changed.
+            // One of these descriptors is changed.
             4 if rings > 0 => {
                 let spoilt = usize::from(input.byte()) % rings;
                 let by = all(input.byte());
@@ -165,7 +161,7 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
         assert!(control.push(SendAncillaryMessage::ScmRights(descriptors)), "room for {MOST_DESCRIPTORS}");
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    // Our side may have hung up on what came before.
+    // This side may have hung up after an earlier message.
     let _ = sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags);
 }
 
@@ -174,7 +170,7 @@ fn sockets() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("a socket")
 }
 
-/// A finished handshake gives something whole and usable.
+/// Checks that a link is complete and usable.
 fn check(link: Link, kind: Kind, side: Side) -> bool {
     assert_eq!((link.rings.len(), link.side), (kind.rings(), side));
     for ring in link.rings {
@@ -188,11 +184,11 @@ fn check(link: Link, kind: Kind, side: Side) -> bool {
     true
 }
 
-/// A listener, or a server's door, and a client that says anything, with any descriptors.
+/// A listener, or a server's acceptor, and a client with any messages and descriptors.
 ///
-/// Whatever comes, the outcome is a link or a refusal: nothing a client says is our own failure.
+/// The outcome is a link or a rejection: no message of a client causes a failure of this side.
 pub fn listener(data: &[u8]) {
-    settled(|| listen(&Input::new(data)));
+    with_descriptors_closed(|| listen(&Input::new(data)));
 }
 
 /// Whether there is a link.
@@ -200,9 +196,9 @@ fn listen(input: &Input<'_>) -> bool {
     let how = input.byte();
     let (kind, role) = (kind(how), role(how >> 1 & 3));
     let (ours, theirs) = sockets();
-    // As on a system that refuses descriptors, and as on one that does not.
+    // As before Linux 6.16, or with refused descriptors.
     let client = if how & 4 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) };
-    // No namespace has the number 1.
+    // No time namespace has the number 1.
     let time_namespace = u64::from(how & 32 != 0);
     let hello = Hello { kind, role: self::role(how >> 3 & 3), probe: false, wishes: [None; 2], time_namespace };
     say(input, theirs.as_fd(), &wire::write_hello(hello), None);
@@ -210,28 +206,28 @@ fn listen(input: &Input<'_>) -> bool {
     let path = Path::new("fuzzed");
     let offer = offer(kind, role);
     let leaves = how & 64 != 0;
-    // Whether it says everything at once.
+    // Whether the client sends all messages first.
     let at_once = how & 128 == 0;
     if at_once {
         say(input, theirs.as_fd(), &wire::write_ready(), None);
     }
-    let guest = Guest::new(client, &options, Deadline::never()).expect("a socket of this process");
-    let mut guest = guest.expect("this process");
+    let client = PendingClient::new(client, &options, Deadline::never()).expect("a socket of this process");
+    let mut client = client.expect("this process");
     let mut theirs = Some(theirs);
     for step in 0..4 {
         let terms = |wishes: &wire::Wishes, probe| match wishes[0] {
-            _ if probe => Err(Refusal::Probe),
-            Some(wish) if wish.capacity() > CAPACITY => Err(Refusal::Busy),
+            _ if probe => Err(Rejection::Probe),
+            Some(wish) if wish.capacity() > CAPACITY => Err(Rejection::Busy),
             _ => Ok(offer.clone()),
         };
-        match guest.step(path, &offer, &options, terms) {
-            Ok(Progress::Waiting(waiting)) => guest = waiting,
+        match client.step(path, &offer, &options, terms) {
+            Ok(Progress::Waiting(waiting)) => client = waiting,
             Ok(Progress::Linked(link)) => return check(*link, kind, Side::Listener),
-            Ok(Progress::Refused(why)) => {
+            Ok(Progress::Rejected(why)) => {
                 drop(why.to_string());
                 return false;
             }
-            Err(error) => panic!("a client brought about {error}"),
+            Err(error) => panic!("a client caused {error}"),
         }
         if leaves && (at_once || step == 1) {
             theirs = None;
@@ -244,11 +240,11 @@ fn listen(input: &Input<'_>) -> bool {
     false
 }
 
-/// A connector, and a listener that answers anything, with any descriptors.
+/// A connector, and a listener with any answers and descriptors.
 ///
-/// Whatever comes, the outcome is a link over rings of the size agreed on, or an error about the peer.
+/// The outcome is a link over rings of the agreed size, or an error about the peer.
 pub fn connector(data: &[u8]) {
-    settled(|| connect(&Input::new(data)));
+    with_descriptors_closed(|| connect(&Input::new(data)));
 }
 
 /// Whether there is a link.
@@ -258,16 +254,16 @@ fn connect(input: &Input<'_>) -> bool {
     let (ours, theirs) = sockets();
     let correct = match how >> 3 & 3 {
         0 => wire::write_reject(code(input.byte()), input.byte(), "a text").to_vec(),
-        settled => wire::write_welcome(&offer(kind, role), self::role(settled)).to_vec(),
+        agreed => wire::write_welcome(&offer(kind, role), self::role(agreed)).to_vec(),
     };
     say(input, theirs.as_fd(), &correct, Some(kind));
     let theirs = (how & 32 == 0).then_some(theirs);
     let hello = Hello { kind, role, probe: false, wishes: [None; 2], time_namespace: 0 };
     let socket = if how & 64 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) };
-    let linked = match converse(socket, hello) {
+    let linked = match Connecting::handshake_over(socket, hello) {
         Ok(link) => check(link, kind, Side::Connector),
         Err(ConnectError::Interrupted { .. } | ConnectError::Path(_) | ConnectError::ForeignListener { .. }) => {
-            panic!("no listener can bring that about")
+            panic!("no listener can cause this error")
         }
         Err(error) => {
             drop(error.to_string());
@@ -297,12 +293,12 @@ mod tests {
 
     #[test]
     fn a_correct_peer_gets_a_link() {
-        // Either kind: a source and a sink where messages are peeked at, a sink and a source where the system refuses
-        // descriptors, and both again with a guest.
+        // Both kinds: a source and a sink with peeking, a sink and a source with refused descriptors, and both again
+        // with one message at a time.
         for how in [18, 19, 12, 13, 146, 147, 140, 141] {
             assert!(listen(&Input::new(&[how, 0, 0])), "{how}");
         }
-        // Either kind, on either system: a sink that answers a source.
+        // Both kinds, with and without peeking: a sink answers a source.
         for how in [18, 19, 82, 83] {
             assert!(connect(&Input::new(&[how, 0])), "{how}");
         }

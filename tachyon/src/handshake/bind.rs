@@ -1,8 +1,9 @@
-//! A socket file: put where nothing but a dead socket may be, and taken away only while it is still ours.
+//! The bound socket of a listener and its file. Binding replaces a dead socket and no other file, and dropping removes
+//! the file only if it is still this listener's.
 //!
-//! Listeners on one path take turns with a lock on a file of their own beside it, so that of two that start together
-//! exactly one finds the path free. A lock on the directory would do, were it not for all who can read it: any of them can
-//! lock it, too. A crash leaves the file there, unlocked.
+//! Listeners at one path exclude each other by a lock on a file beside the path, so that one of two simultaneous
+//! listeners gets the path. The directory is not locked instead, because every user that can read a directory can lock
+//! it. A crash leaves the lock file there, unlocked.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,50 +23,50 @@ use crate::sync::{AtomicU32, Ordering};
 use crate::wait::Deadline;
 use crate::wait::socket::refuse_rights;
 
-/// Longest wait for other listeners that start at the same path.
+/// Longest wait for other listeners at the same path.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 const LOCK_RETRY: Duration = Duration::from_millis(2);
 
-/// Clients that may wait for their turn; the kernel caps it further.
+/// Most clients in the socket's queue; the kernel may cap it further.
 const BACKLOG: i32 = 128;
 
 /// A listening socket and its file.
 #[derive(Debug)]
-pub(super) struct Binding {
+pub(super) struct BoundSocket {
     path: PathBuf,
     socket: OwnedFd,
     /// Whether the system refuses descriptors to the clients.
     refuses_rights: bool,
-    /// Held open so that the file is found again after a change of the working directory.
+    /// Held open to find the file after a change of the working directory.
     directory: OwnedFd,
     name: OsString,
-    /// Device and inode. The open socket keeps the inode number from being given to another file.
+    /// Device and inode of the file. While the socket is open, no other file gets its inode number.
     identity: (u64, u64),
     owner: Pid,
-    /// The user that clients are told listens here: the one of the latest `listen`.
+    /// The listener's user id as clients see it: the user of the latest `listen`.
     listens_as: AtomicU32,
 }
 
-impl Binding {
+impl BoundSocket {
     pub(super) fn new(path: &Path, options: &Options) -> Result<Self, ListenError> {
         let address = address(path)?;
         let fail = |operation, errno| failed(operation, path, errno);
         let (directory_path, name) = split(path)?;
         let directory = open_directory(&directory_path, path)?;
         let socket = new_socket().map_err(|errno| fail("make a socket for", errno))?;
-        // The kernel takes the file's mode from the socket's, so it is never wider than this, not for a moment.
+        // The kernel copies the socket's mode to the file, so the file's mode is never wider, not even for a moment.
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(|errno| fail("restrict", errno))?;
 
         // Before the first client: accepted sockets inherit it.
         let refuses_rights = refuse_rights(socket.as_fd());
-        let _turn = Turn::take(&directory, name, path, options)?;
+        let _lock = BindLock::take(&directory, name, path, options)?;
         clear(&directory, name, &address, path)?;
         rustix::net::bind(&socket, &address).map_err(|errno| match errno {
             Errno::ADDRINUSE => ListenError::AddressInUse { path: path.to_owned() },
             _ => fail("bind", errno),
         })?;
         let identity = look(&directory, name).map_err(|errno| fail("find the socket just made at", errno))?;
-        let binding = Self {
+        let bound = Self {
             path: path.to_owned(),
             refuses_rights,
             socket,
@@ -75,18 +76,17 @@ impl Binding {
             owner: getpid(),
             listens_as: AtomicU32::new(geteuid().as_raw()),
         };
-        binding.undo_umask().map_err(|errno| fail("restrict", errno))?;
-        rustix::net::listen(&binding.socket, BACKLOG).map_err(|errno| fail("listen on", errno))?;
-        Ok(binding)
+        bound.undo_umask().map_err(|errno| fail("restrict", errno))?;
+        rustix::net::listen(&bound.socket, BACKLOG).map_err(|errno| fail("listen on", errno))?;
+        Ok(bound)
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Has the system tell clients who listens, when this process has become another user since: it goes by the latest
-    /// `listen`. A failure leaves things as they are.
-    pub(super) fn tell_who_listens(&self) {
+    /// Shows clients the present user of this process, by a new `listen`. A failure changes nothing.
+    pub(super) fn update_credentials(&self) {
         let now = geteuid().as_raw();
         if self.listens_as.load(Ordering::Relaxed) != now && rustix::net::listen(&self.socket, BACKLOG).is_ok() {
             self.listens_as.store(now, Ordering::Relaxed);
@@ -98,7 +98,7 @@ impl Binding {
         self.refuses_rights
     }
 
-    /// Gives the owner back what an unusual umask took.
+    /// Restores the owner's permissions after an unusual umask.
     fn undo_umask(&self) -> Result<(), Errno> {
         let stat = rustix::fs::statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
         let wanted = Mode::RUSR | Mode::WUSR;
@@ -109,34 +109,34 @@ impl Binding {
     }
 }
 
-impl AsFd for Binding {
+impl AsFd for BoundSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-impl Drop for Binding {
+impl Drop for BoundSocket {
     fn drop(&mut self) {
-        // A forked child has a copy of this value, but the path is its parent's.
+        // A forked child has a copy of this value, but the path belongs to the parent.
         if self.owner != getpid() {
             return;
         }
-        // No turn is needed: the socket is still open, so no other listener takes the path for a dead one.
+        // Without the lock: the socket is still open, so no other listener takes it for a dead socket.
         if look(&self.directory, &self.name) == Ok(self.identity) {
-            // Nothing can be done about a failure here, and the next listener replaces what is left.
+            // After a failure the next listener replaces the dead socket.
             let _ = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
         }
     }
 }
 
-/// The right to change what is at a path, while other listeners wait.
-struct Turn {
+/// The lock under which a listener may change the file at a path. Other listeners wait.
+struct BindLock {
     directory: OwnedFd,
     name: OsString,
     file: OwnedFd,
 }
 
-impl Turn {
+impl BindLock {
     fn take(directory: &OwnedFd, socket: &OsStr, path: &Path, options: &Options) -> Result<Self, ListenError> {
         let mut name = socket.to_owned();
         name.push(".lock");
@@ -144,7 +144,7 @@ impl Turn {
         loop {
             let file = Self::open(directory, &name, path)?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                // The holder before removed its file: only a file that the name still leads to counts.
+                // The last holder has removed its file: the lock counts only if the name still leads to the file.
                 Ok(()) if inode(&file) == look(directory, &name) => {
                     let directory = directory
                         .try_clone()
@@ -164,7 +164,7 @@ impl Turn {
         }
     }
 
-    /// Opens the lock file, making it if it is missing. One of another user's is refused: that user can keep it locked.
+    /// Opens or creates the lock file. Another user's file is refused, because that user could keep it locked.
     fn open(directory: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, ListenError> {
         let foreign = |uid| ListenError::ForeignLock { path: beside(path, name), uid };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -183,11 +183,11 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for BindLock {
     fn drop(&mut self) {
-        // While it is locked: who waits for this one finds that it is gone, and makes another.
+        // Removed while it is locked: a waiting listener notices the removal, and creates a new file.
         let _ = rustix::fs::unlinkat(&self.directory, &self.name, AtFlags::empty());
-        // Closing the descriptor would do, were it not for a child forked meanwhile that has a copy of it.
+        // The close would not unlock the file if a forked child has a copy of the descriptor.
         let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
@@ -196,7 +196,7 @@ fn beside(path: &Path, name: &OsStr) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Makes sure that nothing is at the path, by removing a socket that nobody listens on any more.
+/// Makes the path free, by removing a socket without a listener.
 fn clear(directory: &OwnedFd, name: &OsStr, address: &SocketAddrUnix, path: &Path) -> Result<(), ListenError> {
     match stat(directory, name) {
         Err(Errno::NOENT) => return Ok(()),
@@ -213,7 +213,7 @@ fn clear(directory: &OwnedFd, name: &OsStr, address: &SocketAddrUnix, path: &Pat
             Err(errno) => Err(failed("replace the dead socket", path, errno)),
         },
         Err(Errno::NOENT) => Ok(()),
-        // AGAIN is a full queue, PROTOTYPE a socket of another type; both have a live owner.
+        // AGAIN means a full queue, PROTOTYPE a socket of another type: both have a live owner.
         Ok(()) | Err(Errno::AGAIN | Errno::PROTOTYPE) => Err(ListenError::AddressInUse { path: path.to_owned() }),
         Err(errno) => Err(failed("find out who owns", path, errno)),
     }
