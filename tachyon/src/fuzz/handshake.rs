@@ -118,7 +118,7 @@ fn offer(kind: Kind, role: Role) -> Offer {
 
 /// Sends a message of the peer: a correct message with some bytes changed, or any bytes. If `welcome` is a kind, a
 /// correct message carries its rings.
-fn say(input: &Input<'_>, socket: BorrowedFd<'_>, correct: &[u8], welcome: Option<Kind>) {
+fn send_any(input: &Input<'_>, socket: BorrowedFd<'_>, correct: &[u8], welcome: Option<Kind>) {
     let rings = welcome.map_or(0, Kind::rings);
     let right = u8::from(welcome == Some(Kind::Rpc));
     let how = input.byte();
@@ -201,7 +201,7 @@ fn listen(input: &Input<'_>) -> bool {
     // No time namespace has the number 1.
     let time_namespace = u64::from(how & 32 != 0);
     let hello = Hello { kind, role: self::role(how >> 3 & 3), probe: false, wishes: [None; 2], time_namespace };
-    say(input, theirs.as_fd(), &wire::write_hello(hello), None);
+    send_any(input, theirs.as_fd(), &wire::write_hello(hello), None);
     let options = Options::new().handshake_timeout(Duration::ZERO).description("{}");
     let path = Path::new("fuzzed");
     let offer = offer(kind, role);
@@ -209,7 +209,7 @@ fn listen(input: &Input<'_>) -> bool {
     // Whether the client sends all messages first.
     let at_once = how & 128 == 0;
     if at_once {
-        say(input, theirs.as_fd(), &wire::write_ready(), None);
+        send_any(input, theirs.as_fd(), &wire::write_ready(), None);
     }
     let client = PendingClient::new(client, &options, Deadline::never()).expect("a socket of this process");
     let mut client = client.expect("this process");
@@ -234,7 +234,7 @@ fn listen(input: &Input<'_>) -> bool {
         } else if let Some(theirs) = &theirs
             && !at_once
         {
-            say(input, theirs.as_fd(), &wire::write_ready(), None);
+            send_any(input, theirs.as_fd(), &wire::write_ready(), None);
         }
     }
     false
@@ -256,7 +256,7 @@ fn connect(input: &Input<'_>) -> bool {
         0 => wire::write_reject(code(input.byte()), input.byte(), "a text").to_vec(),
         agreed => wire::write_welcome(&offer(kind, role), self::role(agreed)).to_vec(),
     };
-    say(input, theirs.as_fd(), &correct, Some(kind));
+    send_any(input, theirs.as_fd(), &correct, Some(kind));
     let theirs = (how & 32 == 0).then_some(theirs);
     let hello = Hello { kind, role, probe: false, wishes: [None; 2], time_namespace: 0 };
     let socket = if how & 64 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) };

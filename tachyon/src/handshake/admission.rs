@@ -65,7 +65,7 @@ impl Admission<'_> {
         }
         let carried: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
         let welcome = wire::write_welcome(self.offer, role);
-        self.conversation.say(welcome, &carried).map_err(|why| self.broken(why))?;
+        self.conversation.send(welcome, &carried).map_err(|why| self.broken(why))?;
         Ok(rings)
     }
 

@@ -189,8 +189,8 @@ impl Connecting {
                 return Ok(None);
             }
             Stage::Looking(_) => {
-                let socket = self.reach()?;
-                self.stage = self.greet(socket)?;
+                let socket = self.connect_socket()?;
+                self.stage = self.send_hello(socket)?;
             }
             asked @ Stage::HelloSent(_) => self.stage = asked,
         }
@@ -198,7 +198,7 @@ impl Connecting {
     }
 
     /// Checks the listener's user, and sends the hello.
-    fn greet(&self, mut socket: Socket) -> Result<Stage, Failure> {
+    fn send_hello(&self, mut socket: Socket) -> Result<Stage, Failure> {
         let who = self.identify(&socket)?;
         if reaper::is_full() {
             let busy = io::Error::other("listeners have passed too many descriptors, which are being closed");
@@ -206,7 +206,7 @@ impl Connecting {
         }
         // Only the welcome may bring descriptors.
         socket.admit_rights();
-        let said = conversation(&socket).say(wire::write_hello(self.hello), &[]);
+        let said = conversation(&socket).send(wire::write_hello(self.hello), &[]);
         // A listener may have sent a reject before it hung up, so a hang-up alone does not end the attempt.
         let hello_unsent = matches!(said, Err(ConversationError::Reset));
         if !hello_unsent {
@@ -218,7 +218,7 @@ impl Connecting {
     /// Takes the listener's answer if it has come.
     fn look_for_answer(&mut self) -> Result<Option<Link>, Failure> {
         let Stage::HelloSent(sent) = &self.stage else { return Ok(None) };
-        let message = match conversation(&sent.socket).hear(true) {
+        let message = match conversation(&sent.socket).receive(true) {
             Ok(message) => message,
             Err(ConversationError::Wait(WaitError::TimedOut)) if !self.deadline.has_passed() => return Ok(None),
             // The listener closed before it read the hello, so the next attempt may succeed. The kernel reports the
@@ -229,34 +229,38 @@ impl Connecting {
         };
         let stage = core::mem::replace(&mut self.stage, Stage::Looking(self.deadline));
         let Stage::HelloSent(sent) = stage else { return Ok(None) };
-        self.conclude(*sent, message).map(Some)
+        self.finish_handshake(*sent, message).map(Some)
     }
 
-    fn conclude(&self, HelloSent { mut socket, who, .. }: HelloSent, message: Message) -> Result<Link, Failure> {
+    fn finish_handshake(
+        &self,
+        HelloSent { mut socket, who, .. }: HelloSent,
+        message: Message,
+    ) -> Result<Link, Failure> {
         let alone = socket.refuse_rights();
         let answer =
             wire::read_answer(message.bytes(), self.hello.kind).map_err(|source| self.protocol_error(source))?;
         let (role, rings) = match answer {
             Answer::Reject(reject) => return Err(self.rejected(reject, message.descriptors).into()),
             Answer::Welcome(welcome) => {
-                self.take(welcome, &message.descriptors).map_err(|source| self.protocol_error(source))?
+                self.adopt(welcome, &message.descriptors).map_err(|source| self.protocol_error(source))?
             }
         };
         if !alone {
             // A listener whose timeout has passed sends a reject after its welcome.
-            let behind = conversation(&socket).hear(false);
+            let behind = conversation(&socket).receive(false);
             let rejected = behind.ok().and_then(|behind| match wire::read_answer(behind.bytes(), self.hello.kind) {
                 Ok(Answer::Reject(reject)) => Some(self.rejected(reject, Vec::new())),
                 _ => None,
             });
             return Err(rejected.unwrap_or_else(|| self.protocol_error(ProtocolError::Surplus)).into());
         }
-        conversation(&socket).say(wire::write_ready(), &[]).map_err(|why| self.broken(why))?;
+        conversation(&socket).send(wire::write_ready(), &[]).map_err(|why| self.broken(why))?;
         let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);
         Ok(Link { role, side: Side::Connector, rings, peer })
     }
 
-    fn reach(&self) -> Result<Socket, Failure> {
+    fn connect_socket(&self) -> Result<Socket, Failure> {
         let socket =
             new_socket().map(Socket::connecting).map_err(|errno| self.system("make a socket for", errno.into()))?;
         let path = || self.path.clone();
@@ -292,7 +296,7 @@ impl Connecting {
     }
 
     /// Checks the welcome, and maps its segments.
-    fn take(&self, welcome: Welcome, descriptors: &[OwnedFd]) -> Result<(Role, Vec<RingMemory>), ProtocolError> {
+    fn adopt(&self, welcome: Welcome, descriptors: &[OwnedFd]) -> Result<(Role, Vec<RingMemory>), ProtocolError> {
         let odd_role = ProtocolError::Role { found: welcome.role as u8 };
         let role = match self.hello.role.agree(welcome.role) {
             // A listener that has read this side's role must have taken the other end.
@@ -393,7 +397,7 @@ impl Connecting {
     }
 
     fn attempt_over(mut self, socket: Socket) -> Result<Link, Failure> {
-        self.stage = self.greet(socket)?;
+        self.stage = self.send_hello(socket)?;
         let link = self.look_for_answer()?;
         link.ok_or_else(|| self.no_answer().into())
     }

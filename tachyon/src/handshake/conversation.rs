@@ -73,7 +73,7 @@ pub(super) struct Conversation<'a> {
 
 impl Conversation<'_> {
     /// Sends one message with its descriptors.
-    pub(super) fn say(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) -> Result<(), ConversationError> {
+    pub(super) fn send(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) -> Result<(), ConversationError> {
         loop {
             match self.socket.send(bytes.as_ref(), carried) {
                 Ok(()) => return Ok(()),
@@ -86,7 +86,7 @@ impl Conversation<'_> {
     }
 
     /// Waits for the peer's next message. Unless `descriptors` are expected, sending any breaks the protocol.
-    pub(super) fn hear(&self, descriptors: bool) -> Result<Message, ConversationError> {
+    pub(super) fn receive(&self, descriptors: bool) -> Result<Message, ConversationError> {
         let mut buffer = [0; BUFFER_LEN];
         let mut reset = false;
         loop {

@@ -112,7 +112,7 @@ impl PendingClient {
     ) -> Result<Progress, ListenError> {
         let Self { socket, who, process, deadline, stage } = self;
         let conversation = |socket| Conversation { socket, deadline: Deadline::after(Duration::ZERO), interrupt: None };
-        let heard = match receive_ready(&conversation(&socket)) {
+        let heard = match try_receive(&conversation(&socket)) {
             Some(heard) => heard,
             None if deadline.has_passed() => Err(ConversationError::Wait(WaitError::TimedOut)),
             None => return Ok(Progress::Waiting(Self { socket, who, process, deadline, stage })),
@@ -122,7 +122,7 @@ impl PendingClient {
             (Ok(hello), Stage::Arrived) => {
                 // The time for making the rings does not count for the client.
                 let left = deadline.remaining();
-                match greet(&admission, &who, &hello, terms) {
+                match answer_hello(&admission, &who, &hello, terms) {
                     Ok(stage) => {
                         let deadline = Deadline::from(left);
                         return Ok(Progress::Waiting(Self { socket, who, process, deadline, stage }));
@@ -154,15 +154,15 @@ impl PendingClient {
 }
 
 /// The next message; `None` while there is none.
-fn receive_ready(conversation: &Conversation<'_>) -> Option<Result<Message, ConversationError>> {
-    match conversation.hear(false) {
+fn try_receive(conversation: &Conversation<'_>) -> Option<Result<Message, ConversationError>> {
+    match conversation.receive(false) {
         Err(ConversationError::Wait(WaitError::TimedOut)) => None,
         heard => Some(heard),
     }
 }
 
 /// Answers a hello with a welcome.
-fn greet(
+fn answer_hello(
     admission: &Admission<'_>,
     who: &Credentials,
     hello: &Message,
@@ -195,9 +195,9 @@ mod tests {
     fn the_time_for_making_rings_does_not_count_for_the_client() {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-        let say = |bytes: &[u8]| rustix::net::send(&theirs, bytes, SendFlags::empty()).unwrap();
+        let send = |bytes: &[u8]| rustix::net::send(&theirs, bytes, SendFlags::empty()).unwrap();
         let hello = Hello { kind: Kind::Rpc, role: Role::Source, probe: false, wishes: [None; 2], time_namespace: 0 };
-        say(wire::write_hello(hello).as_ref());
+        send(wire::write_hello(hello).as_ref());
         let patience = Duration::from_millis(200);
         let options = Options::new().handshake_timeout(patience);
         let offer =
@@ -211,7 +211,7 @@ mod tests {
             panic!("a correct hello")
         };
         assert!(!client.deadline().has_passed());
-        say(wire::write_ready().as_ref());
+        send(wire::write_ready().as_ref());
         let linked = client.step(Path::new("test"), &offer, &options, |_, _| unreachable!("called once"));
         assert!(matches!(linked, Ok(Progress::Linked(_))), "{linked:?}");
     }

@@ -41,8 +41,8 @@ fn garbage_is_rejected_with_a_reason() {
     ] {
         survives(|path| {
             let client = Raw::connect(path);
-            client.say(&garbage, &[]);
-            let reject = client.hear_reject();
+            client.send(&garbage, &[]);
+            let reject = client.receive_reject();
             assert_eq!(reject.code, wire::Code::Other);
             assert!(reject.text.contains(word), "{}", reject.text);
         });
@@ -55,8 +55,8 @@ fn another_version_gets_this_version() {
         let client = Raw::connect(path);
         let mut hello = hello(Kind::Bus, Role::Source);
         hello[4] = 9;
-        client.say(&hello, &[]);
-        let reject = client.hear_reject();
+        client.send(&hello, &[]);
+        let reject = client.receive_reject();
         assert_eq!((reject.code, reject.version), (wire::Code::Version, wire::PROTOCOL_VERSION));
     });
 }
@@ -65,7 +65,7 @@ fn another_version_gets_this_version() {
 fn a_silent_client_is_dropped() {
     survives(|path| {
         let client = Raw::connect(path);
-        let (reject, waited) = took(|| client.hear_reject());
+        let (reject, waited) = took(|| client.receive_reject());
         assert!(reject.text.contains("in time"), "{}", reject.text);
         assert!(waited >= FOR_ONE.mul_f32(0.9), "{waited:?}");
     });
@@ -74,11 +74,11 @@ fn a_silent_client_is_dropped() {
 #[test]
 fn clients_that_leave_half_way_are_forgotten() {
     survives(|path| drop(Raw::connect(path)));
-    survives(|path| Raw::connect(path).say(hello(Kind::Bus, Role::Source), &[]));
+    survives(|path| Raw::connect(path).send(hello(Kind::Bus, Role::Source), &[]));
     survives(|path| {
         let client = Raw::connect(path);
-        client.say(hello(Kind::Bus, Role::Source), &[]);
-        assert_eq!(client.hear().unwrap().descriptors.len(), 1);
+        client.send(hello(Kind::Bus, Role::Source), &[]);
+        assert_eq!(client.receive().unwrap().descriptors.len(), 1);
     });
 }
 
@@ -86,16 +86,16 @@ fn clients_that_leave_half_way_are_forgotten() {
 fn a_welcomed_client_that_never_gets_ready_is_dropped() {
     survives(|path| {
         let client = Raw::connect(path);
-        client.say(hello(Kind::Bus, Role::Source), &[]);
-        client.hear().unwrap();
-        assert_eq!(client.hear_reject().code, wire::Code::Other);
+        client.send(hello(Kind::Bus, Role::Source), &[]);
+        client.receive().unwrap();
+        assert_eq!(client.receive_reject().code, wire::Code::Other);
     });
     survives(|path| {
         let client = Raw::connect(path);
-        client.say(hello(Kind::Bus, Role::Source), &[]);
-        client.hear().unwrap();
-        client.say(hello(Kind::Bus, Role::Source), &[]);
-        assert!(client.hear_reject().text.contains("tag 1"));
+        client.send(hello(Kind::Bus, Role::Source), &[]);
+        client.receive().unwrap();
+        client.send(hello(Kind::Bus, Role::Source), &[]);
+        assert!(client.receive_reject().text.contains("tag 1"));
     });
 }
 
@@ -105,11 +105,15 @@ fn a_client_of_another_time_namespace_gets_a_reject() {
     for (theirs, refused) in [(ours, false), (0, false), (ours ^ 1, ours != 0)] {
         survives(|path| {
             let client = Raw::connect(path);
-            client.say(hello_from(Kind::Bus, Role::Source, theirs), &[]);
+            client.send(hello_from(Kind::Bus, Role::Source, theirs), &[]);
             if refused {
-                assert_eq!(client.hear_reject().code, wire::Code::OtherTimeNamespace);
+                assert_eq!(client.receive_reject().code, wire::Code::OtherTimeNamespace);
             } else {
-                assert_eq!(client.hear().unwrap().descriptors.len(), 1, "{theirs} is not known to differ from {ours}");
+                assert_eq!(
+                    client.receive().unwrap().descriptors.len(),
+                    1,
+                    "{theirs} is not known to differ from {ours}"
+                );
             }
         });
     }
@@ -126,7 +130,7 @@ fn descriptors_are_kept_out(peeks: bool, welcomed: bool) {
     let client = Raw::connect(&place.path);
     let mut message = hello(Kind::Bus, Role::Source);
     if welcomed {
-        client.say(&message, &[]);
+        client.send(&message, &[]);
         message = wire::write_ready().to_vec();
     }
     let passed = client.pass(message, &[writer.as_fd(), lingers.as_fd()]);
@@ -149,15 +153,15 @@ fn descriptors_are_kept_out(peeks: bool, welcomed: bool) {
     assert!(!link.peer.is_gone() && !good.peer.is_gone());
     assert!(waited < AT_ONCE, "{waited:?}");
     if welcomed {
-        client.hear().unwrap();
+        client.receive().unwrap();
     }
     // A refused message never arrives, and a silent client does not block others.
     if peeks || welcomed {
         let word = if peeks { "descriptors" } else { "in time" };
-        let reject = client.hear_reject();
+        let reject = client.receive_reject();
         assert!(reject.text.contains(word), "{}", reject.text);
     } else {
-        assert!(matches!(client.hear(), Err(ConversationError::Closed | ConversationError::Reset)));
+        assert!(matches!(client.receive(), Err(ConversationError::Closed | ConversationError::Reset)));
     }
     drop(other);
     assert_closes(&reader);
@@ -199,7 +203,7 @@ fn silent_clients_do_not_block_others() {
 fn a_client_that_does_not_confirm_lets_the_next_one_in() {
     survives(|path| {
         let first = Raw::connect(path);
-        first.say(hello(Kind::Bus, Role::Source), &[]);
+        first.send(hello(Kind::Bus, Role::Source), &[]);
         std::mem::forget(first);
     });
 }
@@ -213,9 +217,9 @@ fn many_clients_at_once_leave_no_descriptor_behind() {
         .map(|turn| {
             let client = Raw::connect(&place.path);
             if turn % 2 == 0 {
-                client.say(hello(Kind::Rpc, Role::Source), &[]);
+                client.send(hello(Kind::Rpc, Role::Source), &[]);
             } else {
-                client.say([turn; 5], &[]);
+                client.send([turn; 5], &[]);
             }
             client
         })
@@ -229,6 +233,6 @@ fn many_clients_at_once_leave_no_descriptor_behind() {
     }
     assert!(listener.try_accept().unwrap().is_none());
     for client in bad {
-        client.hear_reject();
+        client.receive_reject();
     }
 }

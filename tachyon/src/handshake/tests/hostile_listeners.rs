@@ -15,10 +15,10 @@ fn outcome(act: impl FnOnce(&Raw) + Send + 'static) -> ConnectError {
 fn outcome_with(options: &Options, act: impl FnOnce(&Raw) + Send + 'static) -> ConnectError {
     let place = Place::new();
     let listener = impostor(&place.path, |client| {
-        assert_eq!(client.hear().unwrap().bytes(), wire::write_hello(hello()));
+        assert_eq!(client.receive().unwrap().bytes(), wire::write_hello(hello()));
         act(&client);
         // The connector sends no ready message, and hangs up.
-        assert!(matches!(client.hear(), Err(ConversationError::Closed | ConversationError::Reset)));
+        assert!(matches!(client.receive(), Err(ConversationError::Closed | ConversationError::Reset)));
     });
     let error = connect(&place.path, Kind::Bus, Role::Source, options).unwrap_err();
     listener.join().unwrap();
@@ -45,7 +45,7 @@ fn segment() -> OwnedFd {
 
 /// The connector's error after a welcome with another descriptor.
 fn verdict(memory: OwnedFd) -> ProtocolError {
-    protocol(outcome(move |client| client.say(welcome(), &[memory.as_fd()])))
+    protocol(outcome(move |client| client.send(welcome(), &[memory.as_fd()])))
 }
 
 fn protocol(error: ConnectError) -> ProtocolError {
@@ -60,9 +60,9 @@ fn the_unspoilt_answer_is_good() {
     on_both(|_| {
         let place = Place::new();
         let listener = impostor(&place.path, |client| {
-            client.hear().unwrap();
-            client.say(welcome(), &[segment().as_fd()]);
-            wire::read_ready(client.hear().unwrap().bytes()).unwrap();
+            client.receive().unwrap();
+            client.send(welcome(), &[segment().as_fd()]);
+            wire::read_ready(client.receive().unwrap().bytes()).unwrap();
             client
         });
         let link = connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap();
@@ -79,20 +79,20 @@ fn nothing_comes_with_or_behind_the_welcome() {
         for passes in [false, true] {
             let (listener, ours) = raw_pair();
             let (lingers, other) = lingering();
-            listener.say(welcome(), &[segment().as_fd()]);
+            listener.send(welcome(), &[segment().as_fd()]);
             // As early as a ring message can come.
             let behind = [0; 8];
             let carried = [lingers.as_fd()];
-            listener.say(behind, if passes { &carried } else { &[] });
+            listener.send(behind, if passes { &carried } else { &[] });
             let other = passes.then_some(other);
             drop(lingers);
             let (outcome, waited) = took(|| Connecting::handshake_over(Socket::connecting(ours), hello()));
             let error = protocol(outcome.unwrap_err());
             assert!(matches!(error, ProtocolError::Surplus), "{error}");
             assert!(waited < AT_ONCE, "{waited:?}");
-            assert_eq!(listener.hear().unwrap().bytes(), wire::write_hello(hello()));
+            assert_eq!(listener.receive().unwrap().bytes(), wire::write_hello(hello()));
             assert!(
-                matches!(listener.hear(), Err(ConversationError::Closed | ConversationError::Reset)),
+                matches!(listener.receive(), Err(ConversationError::Closed | ConversationError::Reset)),
                 "the connector sends no ready message"
             );
             drop(other);
@@ -104,7 +104,7 @@ fn nothing_comes_with_or_behind_the_welcome() {
 fn once_it_is_ready_a_listener_can_pass_nothing_more() {
     on_both(|peeks| {
         let (listener, ours) = raw_pair();
-        listener.say(welcome(), &[segment().as_fd()]);
+        listener.send(welcome(), &[segment().as_fd()]);
         let link = Connecting::handshake_over(Socket::connecting(ours), hello()).unwrap();
         let (reader, writer) = pipe();
         let passed = listener.pass([0; 8], &[writer.as_fd()]);
@@ -131,7 +131,7 @@ fn silence_ends_with_the_timeout() {
 #[test]
 fn a_hang_up_differs_from_silence() {
     let place = Place::new();
-    let listener = impostor(&place.path, |client| drop(client.hear().unwrap()));
+    let listener = impostor(&place.path, |client| drop(client.receive().unwrap()));
     let error = connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap_err();
     assert!(matches!(error, ConnectError::Closed { .. }), "{error}");
     listener.join().unwrap();
@@ -143,7 +143,7 @@ fn a_reject_before_the_hello_is_read_arrives() {
     let listener = impostor(&place.path, |client| {
         // The socket closes with an unread hello, and the kernel reports that before it delivers the reject.
         wait_until(&client.0, PollFlags::IN, Deadline::after(PATIENCE), None).unwrap();
-        client.say(wire::write_reject(wire::Code::NotAllowed, 0, "no"), &[]);
+        client.send(wire::write_reject(wire::Code::NotAllowed, 0, "no"), &[]);
     });
     let error = connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap_err();
     assert!(matches!(error, ConnectError::NotAllowed { .. }), "{error}");
@@ -152,7 +152,7 @@ fn a_reject_before_the_hello_is_read_arrives() {
 
 #[test]
 fn every_reject_has_its_error() {
-    let refuse = |code, detail| outcome(move |client| client.say(wire::write_reject(code, detail, "words"), &[]));
+    let refuse = |code, detail| outcome(move |client| client.send(wire::write_reject(code, detail, "words"), &[]));
     assert!(matches!(refuse(wire::Code::Busy, 0), ConnectError::Busy { .. }));
     assert!(matches!(refuse(wire::Code::NotAllowed, 0), ConnectError::NotAllowed { .. }));
     assert!(matches!(refuse(wire::Code::OtherTimeNamespace, 0), ConnectError::OtherTimeNamespace { .. }));
@@ -169,24 +169,24 @@ fn versions_that_differ_are_both_named() {
     let error = outcome(|client| {
         let mut reject = wire::write_reject(wire::Code::Version, 0, "");
         reject[4] = 8;
-        client.say(reject, &[]);
+        client.send(reject, &[]);
     });
     assert!(matches!(error, ConnectError::VersionMismatch { ours: 2, theirs: 8, .. }), "{error}");
     let error = outcome(|client| {
         let mut welcome = welcome();
         welcome[4] = 8;
-        client.say(welcome, &[]);
+        client.send(welcome, &[]);
     });
     assert!(matches!(error, ConnectError::VersionMismatch { ours: 2, theirs: 8, .. }), "{error}");
 }
 
 #[test]
 fn garbage_is_named() {
-    let error = protocol(outcome(|client| client.say(b"220 mail.example ESMTP\r\n", &[])));
+    let error = protocol(outcome(|client| client.send(b"220 mail.example ESMTP\r\n", &[])));
     assert!(matches!(error, ProtocolError::Magic { .. }), "{error}");
-    let error = protocol(outcome(|client| client.say([7; 1000], &[])));
+    let error = protocol(outcome(|client| client.send([7; 1000], &[])));
     assert!(matches!(error, ProtocolError::Oversized), "{error}");
-    let error = protocol(outcome(|client| client.say(wire::write_ready(), &[])));
+    let error = protocol(outcome(|client| client.send(wire::write_ready(), &[])));
     assert!(matches!(error, ProtocolError::Tag { .. }), "{error}");
 }
 
@@ -195,7 +195,7 @@ fn a_role_that_does_not_fit_is_refused() {
     for role in [Role::Source, Role::Either] {
         let error = protocol(outcome(move |client| {
             let welcome = wire::write_welcome(&offer(Kind::Bus, Role::Sink), role);
-            client.say(welcome, &[segment().as_fd()]);
+            client.send(welcome, &[segment().as_fd()]);
         }));
         assert!(matches!(error, ProtocolError::Role { found } if found == role as u8), "{error}");
     }
@@ -297,8 +297,8 @@ fn an_interrupt_ends_the_wait_for_an_answer() {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     let place = Place::new();
     let listener = impostor(&place.path, |client| {
-        client.hear().unwrap();
-        assert!(matches!(client.hear(), Err(ConversationError::Closed | ConversationError::Reset)));
+        client.receive().unwrap();
+        assert!(matches!(client.receive(), Err(ConversationError::Closed | ConversationError::Reset)));
     });
     let options = patient().interrupt(|| ASKED.fetch_add(1, Ordering::Relaxed) >= 2);
     let error = connect(&place.path, Kind::Bus, Role::Source, &options).unwrap_err();

@@ -44,7 +44,7 @@ fn child_that_runs_out() {
     let asked = wire::Hello { kind: Kind::Rpc, role: Role::Source, probe: false, wishes: [None; 2], time_namespace: 0 };
     let hello = wire::write_hello(asked);
     let queued = Raw::connect(&place.path);
-    queued.say(hello, &[]);
+    queued.send(hello, &[]);
     let error = with_descriptors_left(0, accept);
     assert!(matches!(error, ListenError::OutOfDescriptors { .. }), "{error}");
     assert!(listener.try_accept().unwrap().is_some(), "the client is still in the queue");
@@ -56,10 +56,10 @@ fn child_that_runs_out() {
     let before = open();
     for left in 1..4 {
         let client = Raw::connect(&place.path);
-        client.say(hello, &[]);
+        client.send(hello, &[]);
         let error = with_descriptors_left(left, accept);
         assert!(error.to_string().contains("no file descriptor left"), "{left}: {error}");
-        assert_eq!(client.hear_reject().code, wire::Code::Other);
+        assert_eq!(client.receive_reject().code, wire::Code::Other);
     }
     assert_eq!(open(), before);
 
@@ -70,7 +70,7 @@ fn child_that_runs_out() {
     let before = open();
     for left in 0..3 {
         let (listener, ours) = raw_pair();
-        listener.say(welcome, &[segments[0].as_fd(), segments[1].as_fd()]);
+        listener.send(welcome, &[segments[0].as_fd(), segments[1].as_fd()]);
         let ours = Socket::connecting(ours);
         let error = with_descriptors_left(left, || Connecting::handshake_over(ours, asked).unwrap_err());
         assert!(matches!(error, ConnectError::OutOfDescriptors { .. }), "{left}: {error}");

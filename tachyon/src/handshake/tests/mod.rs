@@ -106,11 +106,11 @@ impl Raw {
         Conversation { socket: &self.0, deadline: Deadline::after(PATIENCE), interrupt: None }
     }
 
-    fn say(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) {
-        self.talk().say(bytes, carried).unwrap();
+    fn send(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) {
+        self.talk().send(bytes, carried).unwrap();
     }
 
-    /// As `say`, with any number of descriptors. The system may refuse them.
+    /// As `send`, with any number of descriptors. The system may refuse them.
     fn pass(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -118,18 +118,18 @@ impl Raw {
         sendmsg(&self.0, &[IoSlice::new(bytes.as_ref())], &mut control, SendFlags::NOSIGNAL).map(drop)
     }
 
-    fn hear(&self) -> Result<Message, ConversationError> {
-        self.talk().hear(true)
+    fn receive(&self) -> Result<Message, ConversationError> {
+        self.talk().receive(true)
     }
 
     /// The listener's reject, which a hang-up must follow.
-    fn hear_reject(&self) -> wire::Reject {
-        let message = self.hear().unwrap();
+    fn receive_reject(&self) -> wire::Reject {
+        let message = self.receive().unwrap();
         assert!(message.descriptors.is_empty());
         let wire::Answer::Reject(reject) = wire::read_answer(message.bytes(), Kind::Bus).unwrap() else {
             panic!("a bad client was welcomed")
         };
-        assert!(matches!(self.hear(), Err(ConversationError::Closed | ConversationError::Reset)));
+        assert!(matches!(self.receive(), Err(ConversationError::Closed | ConversationError::Reset)));
         reject
     }
 }
