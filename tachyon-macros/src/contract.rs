@@ -272,9 +272,9 @@ impl Contract<'_> {
     fn how(&self) -> TokenStream {
         let private = self.private;
         match self.own_error() {
-            None => quote!(#private::How<2>),
+            None => quote!(#private::ErrorForm<2>),
             Some(error) => quote! {
-                #private::How<{
+                #private::ErrorForm<{
                     use #private::NotDeclared as _;
                     use #private::NotShown as _;
                     #private::IsDeclared::<#error>::KIND + #private::IsShown::<#error>::KIND
@@ -290,7 +290,7 @@ impl Contract<'_> {
             None => quote!(#private::Undeclared),
             Some(error) => {
                 let how = self.how();
-                quote!(<#how as #private::Pick<#error>>::Error)
+                quote!(<#how as #private::ConvertError<#error>>::Error)
             }
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use pyo3::prelude::*;
-use tachyon::server::{AcceptorMode, Leaving, ServerEvent};
+use tachyon::server::{AcceptorMode, DisconnectReason, ServerEvent};
 use tachyon::{Options, PollingMode, ServeError, ServerOptions, Stopper};
 
 use crate::args::{self, Integer};
@@ -123,8 +123,8 @@ fn over() -> PyErr {
 /// Reports what happens to a server beside its calls.
 fn tell(reports: &Reports, path: &str, event: &ServerEvent<'_>) {
     let level = match event {
-        ServerEvent::Left(_, Leaving::Misbehaved) | ServerEvent::TurnedAway(_) => Level::Warning,
-        ServerEvent::Trouble(_) => Level::Error,
+        ServerEvent::Left(_, DisconnectReason::Misbehaved) | ServerEvent::Rejected(_) => Level::Warning,
+        ServerEvent::Error(_) => Level::Error,
         _ => Level::Info,
     };
     reports.tell(level, format!("{path}: {event}"));

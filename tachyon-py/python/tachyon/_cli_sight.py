@@ -98,7 +98,7 @@ def lines(look: dict[str, Any]) -> Iterator[str]:
     yield f"{printable(look['path'])}  process {look['pid']}  up {look['uptime']:.0f} s  {look['workers']} worker(s)"
     yield (
         f"{rates['calls_per_second']:.0f} calls/s  {rates['errors_per_second']:.0f} errors/s  "
-        f"{look['callers_now']} callers ({look['callers_ever']} ever, {look['turned_away']} turned away)"
+        f"{look['callers_now']} callers ({look['callers_ever']} ever, {look['rejected']} rejected)"
     )
     yield ""
     yield f"{'ENDPOINT':32} {'TYPE':>6} {'CALLS/S':>10} {'CALLS':>12} {'ERRORS':>8} {'P50 us':>9} {'P99 us':>9}"

@@ -1,8 +1,8 @@
-//! What the fuzzer runs: this library over memory, sockets and bytes that somebody else made up.
+//! Fuzz targets: this library over memory, sockets and bytes that the fuzzer writes.
 //!
-//! Each target is a function of the fuzzer's input, checks what must hold whatever the peer does, and panics where it
-//! does not. `tests/fuzz` hands them to libFuzzer; the tests here run them over the saved inputs, and over some made-up
-//! ones. See `docs/fuzzing.md`.
+//! Each target is a function of the fuzzer's input. It checks the invariants that hold for any peer, and panics if one
+//! fails. `tests/fuzz` passes the targets to libFuzzer; the tests here run them over the saved inputs, and over some
+//! random ones. See `docs/fuzzing.md`.
 #![allow(unreachable_pub, reason = "public for the fuzzer alone, which sees this as `__fuzz`")]
 
 mod asker;
@@ -19,6 +19,8 @@ mod engine;
 mod hostile;
 mod input;
 mod pair;
+mod server;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +41,7 @@ pub use engine::engine;
 pub(crate) use hostile::{Hostile, attack_beside};
 pub(crate) use input::Input;
 pub(crate) use pair::{Pair, linked};
+pub use server::server;
+pub use stats::stats;
 
 pub use crate::handshake::fuzz::{connector, listener};
-pub use crate::server::fuzz::server;
-pub use crate::stats::fuzz::stats;
