@@ -1,4 +1,4 @@
-//! What happens at the serving end, told to whoever subscribed through `tracing`. Needs the cargo feature `tracing`.
+//! Calls and events of a server as spans and events of `tracing`. Needs the cargo feature `tracing`.
 
 use core::cell::RefCell;
 use std::time::Duration;
@@ -7,16 +7,17 @@ use tracing::span::EnteredSpan;
 use tracing::{Level, Span, field, info, span, warn};
 
 use crate::dispatch::{Context, Layer, Outcome};
-use crate::server::{Leaving, ServerEvent};
+use crate::server::{DisconnectReason, ServerEvent};
 
-/// A [`Layer`] that opens a span per call, named `call`, at level `DEBUG`. What the handler records lies inside it, unless
-/// it is async: the span of such a call comes when it has ended, with the same fields.
+/// A [`Layer`] that opens a span `call` per call, at level `DEBUG`. Events of the handler lie inside the span. The span
+/// of an async handler comes after its end, with the same fields and without the handler's events.
 ///
-/// Fields: `name`, `msg_type`, `caller` (its number), `pid`, `correlation_id`, `request_size`; after the call `took_us`
-/// and either `reply_size` or `error`. A call that failed is told as an event of level `WARN` too.
+/// Fields: `name`, `msg_type`, `caller` (its number), `pid`, `correlation_id`, `request_size` in bytes; after the call
+/// `took_us` in microseconds, and either `reply_size` in bytes or `error`. A failed call is also an event of level
+/// `WARN`.
 ///
-/// A [`RpcServer`](crate::RpcServer) tells of callers that join and leave and of clients turned away, with or without
-/// this layer.
+/// A [`RpcServer`](crate::RpcServer) emits events for callers that join and leave and for rejected clients, with and
+/// without this layer.
 ///
 /// ```
 /// use tachyon::{Dispatcher, TracingLayer};
@@ -29,20 +30,20 @@ use crate::server::{Leaving, ServerEvent};
 pub struct TracingLayer {}
 
 impl TracingLayer {
-    /// The layer.
+    /// A layer.
     pub const fn new() -> Self {
         Self {}
     }
 }
 
 thread_local! {
-    /// Spans of the calls this thread is in: one, or more when a handler serves.
+    /// Spans of the running calls of this thread: one, or more when a handler serves.
     static OPEN: RefCell<Vec<(u64, EnteredSpan)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Layer for TracingLayer {
     fn before(&self, call: &Context<'_>) {
-        if call.overlaps {
+        if call.is_concurrent {
             return;
         }
         let entered = open(call).entered();
@@ -50,12 +51,12 @@ impl Layer for TracingLayer {
     }
 
     fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {
-        // Taken out first: a subscriber may do anything, and must not find the list borrowed.
+        // Popped first: the subscriber may make calls, and must not find the list borrowed.
         let span = OPEN.with_borrow_mut(|open| {
-            open.pop_if(|(correlation_id, _)| !call.overlaps && *correlation_id == call.correlation_id)
+            open.pop_if(|(correlation_id, _)| !call.is_concurrent && *correlation_id == call.correlation_id)
                 .map(|(_, span)| span)
         });
-        let Some(span) = span.or_else(|| call.overlaps.then(|| open(call).entered())) else { return };
+        let Some(span) = span.or_else(|| call.is_concurrent.then(|| open(call).entered())) else { return };
         span.record("took_us", took.as_secs_f64() * 1e6);
         match outcome {
             Outcome::Replied(size) => {
@@ -67,7 +68,7 @@ impl Layer for TracingLayer {
     }
 }
 
-/// The span of a call, without what is known once it has ended.
+/// The span of a call, with empty fields for its outcome.
 fn open(call: &Context<'_>) -> Span {
     span!(
         Level::DEBUG,
@@ -89,13 +90,15 @@ fn failed(span: &Span, what: &'static str) {
     warn!(error = what, "call failed");
 }
 
-/// Tells of an event of a server.
+/// Emits an event of a server.
 pub(crate) fn event(event: &ServerEvent<'_>) {
     match event {
         ServerEvent::Joined(caller) => info!(caller = caller.id, pid = caller.pid, uid = caller.uid, "caller joined"),
-        ServerEvent::Left(caller, Leaving::Closed) => info!(caller = caller.id, pid = caller.pid, "caller left"),
-        ServerEvent::Left(caller, how) => warn!(caller = caller.id, pid = caller.pid, ?how, "caller lost"),
-        ServerEvent::TurnedAway(why) => warn!(why, "client turned away"),
-        ServerEvent::Trouble(error) => warn!(error, "server in trouble"),
+        ServerEvent::Left(caller, DisconnectReason::Closed) => {
+            info!(caller = caller.id, pid = caller.pid, "caller left");
+        }
+        ServerEvent::Left(caller, reason) => warn!(caller = caller.id, pid = caller.pid, ?reason, "caller lost"),
+        ServerEvent::Rejected(reason) => warn!(reason, "client rejected"),
+        ServerEvent::Error(error) => warn!(error, "server error"),
     }
 }

@@ -116,14 +116,14 @@ fn silent_and_malformed_clients_are_dropped_without_delay() {
     wait_for_footprint(&server, before);
     drop(steady);
     let events = stop(server, &path, PATIENCE);
-    let turned_away = |why: &str| {
-        events.iter().filter(|event| event.starts_with("a client was turned away") && event.contains(why)).count()
+    let rejected = |why: &str| {
+        events.iter().filter(|event| event.starts_with("a client was rejected") && event.contains(why)).count()
     };
     // The two malformed clients. The handshakes of silent clients have a quarter of the places, and the server reports
     // only some of the clients that it drops for others.
-    assert_eq!(turned_away("it sent"), 2, "{events:?}");
-    assert!(turned_away("in time") <= 16, "{events:?}");
-    assert!(turned_away("others needed its place") > 0, "{events:?}");
+    assert_eq!(rejected("it sent"), 2, "{events:?}");
+    assert!(rejected("in time") <= 16, "{events:?}");
+    assert!(rejected("others needed its place") > 0, "{events:?}");
 }
 
 #[test]

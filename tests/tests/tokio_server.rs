@@ -373,7 +373,7 @@ fn silent_clients_are_rejected_in_time() {
         let mut buffer = [0; 256];
         while rustix::net::recv(&silent, &mut buffer, rustix::net::RecvFlags::empty()).unwrap().0 > 0 {}
         let events = server.stop();
-        assert!(events.iter().any(|event| event.starts_with("a client was turned away")), "{events:?}");
+        assert!(events.iter().any(|event| event.starts_with("a client was rejected")), "{events:?}");
     });
 }
 
@@ -441,7 +441,7 @@ struct Log(Mutex<Vec<String>>);
 
 impl Layer for Log {
     fn before(&self, call: &Context<'_>) {
-        self.0.lock().unwrap().push(format!("{} begins, overlaps: {}", call.correlation_id, call.overlaps));
+        self.0.lock().unwrap().push(format!("{} begins, concurrent: {}", call.correlation_id, call.is_concurrent));
     }
 
     fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {
@@ -494,8 +494,8 @@ fn layers_and_statistics_see_async_calls() {
     let seen = log.0.lock().unwrap().join("; ");
     assert_eq!(
         seen,
-        "1 begins, overlaps: true; 2 begins, overlaps: true; 2 sleep Replied(5); 1 sleep Replied(5); \
-         3 begins, overlaps: true; 3 sleep Failed(HandlerFailed); 4 begins, overlaps: true; 4 sleep CallerGone"
+        "1 begins, concurrent: true; 2 begins, concurrent: true; 2 sleep Replied(5); 1 sleep Replied(5); \
+         3 begins, concurrent: true; 3 sleep Failed(HandlerFailed); 4 begins, concurrent: true; 4 sleep CallerGone"
     );
     assert_eq!(failures.lock().unwrap().len(), 1, "{failures:?}");
 }

@@ -126,17 +126,17 @@ fn calls_are_spans_and_callers_are_events() {
 
     let notes = log.0.lock().unwrap();
     let mut lines: Vec<&str> = notes.lines.iter().map(String::as_str).collect();
-    lines.dedup_by(|one, other| one == other && one.contains("turned away"));
+    lines.dedup_by(|one, other| one == other && one.contains("rejected"));
     let call = "call name=\"echo\" msg_type=1 caller=1 correlation_id=1 request_size=8 timed reply_size=8";
     let failed = "call name=\"stop\" msg_type=9 caller=2 correlation_id=1 request_size=0 timed error=\"HandlerFailed\"";
-    let turned_away = lines.iter().position(|line| line.contains("client turned away")).unwrap();
+    let rejected = lines.iter().position(|line| line.contains("client rejected")).unwrap();
     let [joined, handled, ended] = lines[..3] else { panic!("{lines:?}") };
     assert_eq!(joined, "INFO: caller joined caller=1");
     assert_eq!((handled, ended), ("INFO: from the handler (in a call)", call));
-    assert_eq!(turned_away, 3, "{lines:?}");
+    assert_eq!(rejected, 3, "{lines:?}");
     // Attempts of the second caller may be rejected at any time.
-    lines.retain(|line| !line.contains("turned away"));
-    let lost = lines.iter().position(|line| *line == "WARN: caller lost caller=1 how=Died").unwrap();
+    lines.retain(|line| !line.contains("rejected"));
+    let lost = lines.iter().position(|line| *line == "WARN: caller lost caller=1 reason=Died").unwrap();
     assert_eq!(lines[lost + 1], "INFO: caller joined caller=2", "{lines:?}");
     assert_eq!(lines[lost + 2], "WARN: call failed error=\"HandlerFailed\" (in a call)", "{lines:?}");
     assert_eq!(lines[lost + 3], failed);

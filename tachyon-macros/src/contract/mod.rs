@@ -277,9 +277,9 @@ impl Contract<'_> {
     fn error_mode(&self) -> TokenStream {
         let private = self.private;
         match self.result_error() {
-            None => quote!(#private::How<2>),
+            None => quote!(#private::ErrorForm<2>),
             Some(error) => quote! {
-                #private::How<{
+                #private::ErrorForm<{
                     use #private::NotDeclared as _;
                     use #private::NotShown as _;
                     #private::IsDeclared::<#error>::KIND + #private::IsShown::<#error>::KIND
@@ -295,7 +295,7 @@ impl Contract<'_> {
             None => quote!(#private::Undeclared),
             Some(error) => {
                 let how = self.error_mode();
-                quote!(<#how as #private::Pick<#error>>::Error)
+                quote!(<#how as #private::ConvertError<#error>>::Error)
             }
         }
     }

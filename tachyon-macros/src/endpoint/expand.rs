@@ -201,7 +201,7 @@ fn assertion(endpoint: &Endpoint<'_>, private: &Path) -> TokenStream {
 /// ```text
 ///                                       impl Endpoint for double {
 ///                                           type State = ();
-///                                           type Scope = NoState;
+///                                           type Scope = Stateless;
 ///                                           type Reply = ..;
 /// /// Doubles.                              type Error = ..;
 /// #[tachyon_rpc(msg_type = 7)]         =>   const MSG_TYPE: u16 = double::MSG_TYPE;
@@ -220,9 +220,9 @@ fn endpoint_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStrea
     let doc = attrs::documentation(&endpoint.function.attrs, private);
     let text = name.unraw().to_string();
     let (state, scope, kind) = match endpoint.params.state() {
-        None => (quote!(()), quote!(#private::NoState), quote!(Stateless)),
-        Some(state @ State::Shared(ty)) => (state.ty(), quote!(#private::Needs<#ty>), quote!(Shared)),
-        Some(state @ State::Exclusive(ty)) => (state.ty(), quote!(#private::Needs<#ty>), quote!(Exclusive)),
+        None => (quote!(()), quote!(#private::Stateless), quote!(Stateless)),
+        Some(state @ State::Shared(ty)) => (state.ty(), quote!(#private::Requires<#ty>), quote!(Shared)),
+        Some(state @ State::Exclusive(ty)) => (state.ty(), quote!(#private::Requires<#ty>), quote!(Exclusive)),
     };
     let (reply, error) = (contract.reply_type(), contract.error_type());
     let signature = contract.signature(&quote!(#name::MSG_TYPE), &quote!(<#name as #private::Endpoint>::DOC));

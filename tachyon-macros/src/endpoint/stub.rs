@@ -93,7 +93,7 @@ pub(crate) fn endpoint(
         #[automatically_derived]
         impl #private::Endpoint for #name {
             type State = ();
-            type Scope = #private::NoState;
+            type Scope = #private::Stateless;
             type Reply = #private::Vec<#private::u8>;
             type Error = #private::Undeclared;
             const MSG_TYPE: #private::u16 = #name::MSG_TYPE;

@@ -109,7 +109,7 @@ def lines(snapshot: dict[str, Any]) -> Iterator[str]:
     )
     yield (
         f"{rates['calls_per_second']:.0f} calls/s  {rates['errors_per_second']:.0f} errors/s  "
-        f"{snapshot['callers_now']} callers ({snapshot['callers_ever']} ever, {snapshot['turned_away']} turned away)"
+        f"{snapshot['callers_now']} callers ({snapshot['callers_ever']} ever, {snapshot['rejected']} rejected)"
     )
     yield ""
     yield f"{'ENDPOINT':32} {'TYPE':>6} {'CALLS/S':>10} {'CALLS':>12} {'ERRORS':>8} {'P50 us':>9} {'P99 us':>9}"

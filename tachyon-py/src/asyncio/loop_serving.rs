@@ -9,9 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyMemoryView};
-use tachyon::__binding::{Aside, Deferred, Driven, Next, monotonic_now};
+use tachyon::__binding::{Deferred, Driven, Next, Offload, monotonic_now};
 use tachyon::dispatch::CallerInfo;
-use tachyon::server::Leaving;
+use tachyon::server::DisconnectReason;
 use tachyon::{Dispatcher, ErrorKind, HandlerError, ServeError};
 
 use crate::bus::lifetime::closed;
@@ -104,12 +104,12 @@ impl<'a> TurnRequests<'a> {
     }
 }
 
-impl Aside for TurnRequests<'_> {
-    fn wants(&self, msg_type: u16) -> bool {
+impl Offload for TurnRequests<'_> {
+    fn accepts(&self, msg_type: u16) -> bool {
         self.shared.is_coroutine(msg_type)
     }
 
-    fn begin(&mut self, request: &Deferred, payload: Vec<u8>) {
+    fn start(&mut self, request: &Deferred, payload: Vec<u8>) {
         let started = TaskRequest {
             caller: request.caller(),
             msg_type: request.msg_type(),
@@ -185,7 +185,7 @@ impl LoopServing {
             Next::Again => Ok(Some(0.0)),
             Next::Sleep(limit) => Ok(limit.map(|limit| limit.as_secs_f64())),
             Next::Ended(_) if self.is_closed_here() => Err(closed()),
-            Next::Ended(Leaving::Closed) | Next::Stop => Ok(Some(-1.0)),
+            Next::Ended(DisconnectReason::Closed) | Next::Stop => Ok(Some(-1.0)),
             Next::Ended(_) => Err(PeerDeadError::new_err("the peer died; its calls in flight are cancelled")),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
 
 use pyo3::prelude::*;
-use tachyon::__binding::{Lease, LeaseRequest, NoLease, Stock, StockClosed};
+use tachyon::__binding::{FairQueue, Lease, LeaseRequest, NoLease, QueueClosed};
 
 use crate::args;
 use crate::errors::{BusClosedError, TimedOutError};
@@ -19,7 +19,7 @@ use crate::runtime::interrupt::{self, asked_to_stop};
 /// The places of a pool, its idle buses, and the queue of requests.
 #[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct PoolPlaces {
-    stock: Stock<Py<RpcBus>>,
+    queue: FairQueue<Py<RpcBus>>,
     max_size: usize,
 }
 
@@ -28,16 +28,16 @@ impl PoolPlaces {
     /// Make `max_size` places, all of them free.
     #[new]
     fn new(max_size: usize) -> Self {
-        Self { stock: Stock::new(max_size), max_size }
+        Self { queue: FairQueue::new(max_size), max_size }
     }
 
     /// Take a place, waiting up to `timeout` seconds for it (None: for ever).
     fn take(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<PoolLease> {
         let timeout = args::timeout(timeout)?;
-        let mut request = self.stock.request();
+        let mut request = self.queue.request();
         // With the GIL first: usually a place is free.
         let lease = match request.poll(Waker::noop()) {
-            Poll::Ready(lease) => lease.map_err(|StockClosed| NoLease::Closed),
+            Poll::Ready(lease) => lease.map_err(|QueueClosed| NoLease::Closed),
             Poll::Pending => py.detach(|| request.wait(timeout, Some(asked_to_stop))),
         };
         match lease {
@@ -50,7 +50,7 @@ impl PoolPlaces {
 
     /// Request a place from a coroutine, which polls the returned lease.
     fn request(&self) -> PoolLease {
-        PoolLease { state: Mutex::new(State::Asking(self.stock.request())) }
+        PoolLease { state: Mutex::new(State::Asking(self.queue.request())) }
     }
 
     /// The error for a request that timed out.
@@ -61,7 +61,7 @@ impl PoolPlaces {
 
     /// End all requests, and close the idle buses. A bus in use is closed when it comes back.
     fn close(&self) {
-        for bus in self.stock.close() {
+        for bus in self.queue.close() {
             bus.get().close();
         }
     }
@@ -69,11 +69,11 @@ impl PoolPlaces {
     /// Whether `close` was called.
     #[getter]
     fn closed(&self) -> bool {
-        self.stock.is_closed()
+        self.queue.is_closed()
     }
 
     fn __len__(&self) -> usize {
-        self.stock.len()
+        self.queue.len()
     }
 }
 
@@ -127,7 +127,7 @@ impl PoolLease {
             State::Returned => return Ok(false),
         };
         let Poll::Ready(lease) = polled else { return Ok(false) };
-        let lease = lease.map_err(|StockClosed| closed())?;
+        let lease = lease.map_err(|QueueClosed| closed())?;
         let asked = mem::replace(&mut *state, State::Held(lease));
         drop(state);
         drop(asked);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use pyo3::prelude::*;
-use tachyon::server::{AcceptorMode, Leaving, ServerEvent};
+use tachyon::server::{AcceptorMode, DisconnectReason, ServerEvent};
 use tachyon::{Options, PollingMode, ServeError, ServerOptions, Stopper};
 
 use crate::args::{self, Integer};
@@ -122,8 +122,8 @@ fn stopped() -> PyErr {
 /// Reports an event of a server that is no call.
 fn report_event(reports: &Reports, path: &str, event: &ServerEvent<'_>) {
     let level = match event {
-        ServerEvent::Left(_, Leaving::Misbehaved) | ServerEvent::TurnedAway(_) => Level::Warning,
-        ServerEvent::Trouble(_) => Level::Error,
+        ServerEvent::Left(_, DisconnectReason::Misbehaved) | ServerEvent::Rejected(_) => Level::Warning,
+        ServerEvent::Error(_) => Level::Error,
         _ => Level::Info,
     };
     reports.add(level, format!("{path}: {event}"));

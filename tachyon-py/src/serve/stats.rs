@@ -92,7 +92,7 @@ fn totals<'py>(py: Python<'py>, now: &Snapshot) -> PyResult<Bound<'py, PyDict>> 
     snapshot.set_item("workers", now.workers)?;
     snapshot.set_item("callers_now", now.callers_now)?;
     snapshot.set_item("callers_ever", now.callers_ever)?;
-    snapshot.set_item("turned_away", now.turned_away)?;
+    snapshot.set_item("rejected", now.rejected)?;
     snapshot.set_item("calls", now.calls())?;
     snapshot.set_item("errors", now.errors())?;
     snapshot.set_item("endpoints", endpoints(py, &now.endpoints)?)?;
@@ -107,7 +107,7 @@ fn rates<'py>(py: Python<'py>, interval: &Interval) -> PyResult<Bound<'py, PyDic
     rates.set_item("calls_per_second", interval.per_second(interval.calls()))?;
     rates.set_item("errors_per_second", interval.per_second(interval.errors()))?;
     rates.set_item("joined", interval.joined)?;
-    rates.set_item("turned_away", interval.turned_away)?;
+    rates.set_item("rejected", interval.rejected)?;
     let lines = endpoints(py, &interval.endpoints)?;
     for (line, endpoint) in lines.iter().zip(&interval.endpoints) {
         line.set_item("calls_per_second", interval.per_second(endpoint.calls))?;

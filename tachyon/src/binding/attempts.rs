@@ -1,7 +1,7 @@
-//! Attempts that never wait, for a binding that holds its language's lock meanwhile.
+//! Attempts that never wait, for a binding that holds the GIL.
 //!
-//! Letting go of an interpreter costs more than a round trip, so a binding first tries with the lock held, for a
-//! bounded number of looks, and only then lets go and waits. `None` from an attempt means: wait.
+//! Releasing the GIL costs more than a round trip. So a binding first tries with the GIL held, for a bounded number of
+//! looks, and then releases it and waits. `None` from an attempt means: wait.
 
 use std::sync::{Arc, Weak};
 
@@ -15,7 +15,7 @@ use crate::ring::Frame;
 use crate::rpc::ServeError;
 use crate::wait::{Deadline, monotonic_nanos};
 
-/// Up to `looks` looks for a message. A dead peer is not noticed here but by the wait that follows.
+/// Looks for a message up to `looks` times. The wait that follows notices a dead peer.
 #[inline]
 pub(super) fn look(rx: &mut Rx, looks: u32) -> Result<Option<Frame>, Halt> {
     rx.connection.check_process()?;
@@ -31,7 +31,7 @@ pub(super) fn look(rx: &mut Rx, looks: u32) -> Result<Option<Frame>, Halt> {
 }
 
 impl Receiving {
-    /// Takes the next message if up to `looks` looks find one.
+    /// Takes the next message if one of `looks` looks finds it.
     ///
     /// # Errors
     /// As [`Receiver::recv`](crate::Receiver::recv).
@@ -40,12 +40,12 @@ impl Receiving {
         Ok(look(&mut self.0, looks)?.map(Taking))
     }
 
-    /// Gives back a whole batch at once, of which `last` is the last message.
+    /// Releases a whole batch, of which `last` is the last message.
     pub fn release_batch(&mut self, last: Taking) {
         self.0.release_through(last.0.position);
     }
 
-    /// Checks that what was taken is a request, and takes off what travels before its payload.
+    /// Checks that a taken message is a request, and removes the deadline before its payload.
     ///
     /// # Errors
     /// As [`Callee::serve`](crate::Callee::serve).
@@ -56,7 +56,7 @@ impl Receiving {
 }
 
 impl Sending {
-    /// Takes room for `size` bytes if there is any.
+    /// Takes room for `size` bytes if there is room.
     ///
     /// # Errors
     /// As [`Sender::reserve`](crate::Sender::reserve).
@@ -64,13 +64,13 @@ impl Sending {
         Ok(self.0.try_reserve(size)?.map(Room))
     }
 
-    /// Copies `data`, at most as long as the room, into it.
+    /// Copies `data` into the room. `data` must not be longer.
     pub fn fill(&mut self, room: Room, data: &[u8]) {
         self.0.fill(room.0, data);
     }
 }
 
-/// Serves a request that was taken before, and releases it.
+/// Serves a taken request, and releases it.
 ///
 /// # Errors
 /// As [`Dispatcher::serve_once`].
@@ -84,21 +84,21 @@ pub fn serve_taken<S: ?Sized>(
     dispatcher.serve_frame(&mut requests.0, &mut replies.0, taking.0).map_err(|error| *error)
 }
 
-/// Whether answering with `size` bytes needs no wait: there is room, or there never will be.
+/// Whether a reply of `size` bytes needs no wait: there is room, or the reply can never fit.
 pub fn needs_no_wait(reply: &mut Reply<'_>, size: usize) -> bool {
     reply.ring_mut().is_none_or(|tx| !matches!(tx.try_reserve(size), Ok(None)))
 }
 
-/// Keeps the request that `reply` is for mapped, for views that outlive its handler.
+/// Keeps the request of `reply` mapped, for views that outlive its handler.
 ///
 /// # Panics
-/// When the request was taken from its ring by another copy of this crate, which no binding serves with.
+/// When another copy of this crate took the request. No binding serves such requests.
 pub fn request_mapping(reply: &Reply<'_>) -> Mapping {
-    let ring = reply.ring().expect("a binding answers over the ring itself");
+    let ring = reply.ring().expect("a binding replies over its own ring");
     Mapping(Arc::clone(ring.connection.ring(0)))
 }
 
-/// Tells whether a call is cancelled, also when its request is gone from the handler's hands. Keeps no connection open.
+/// Reports whether a call is cancelled, also after the release of its request. Does not keep the connection alive.
 #[derive(Debug, Clone)]
 pub struct CallWatch {
     connection: Weak<Connection>,
@@ -124,12 +124,12 @@ impl CallWatch {
     }
 }
 
-/// The `CLOCK_MONOTONIC` time, in nanoseconds, until when a request is to be answered; `None` when it may take long.
+/// The deadline of a request, in `CLOCK_MONOTONIC` nanoseconds; `None` without a deadline.
 pub fn request_deadline(request: Request<'_>) -> Option<u64> {
     request.deadline().nanos()
 }
 
-/// What the clock of [`request_deadline`] shows, in nanoseconds.
+/// The time of [`request_deadline`]'s clock, in nanoseconds.
 pub fn monotonic_now() -> u64 {
     monotonic_nanos()
 }

@@ -1,7 +1,7 @@
-//! The calling end's steps beside those of [`Caller`] itself: attempts that never wait, and the waits between them.
+//! Steps of the calling end, besides the methods of [`Caller`]: attempts that never wait, and the waits between them.
 //!
-//! A binding tries with its language's lock held, lets go of the lock to wait, and writes with it held again, for the
-//! bytes it sends are its language's. An event loop never waits: it takes what there is, [arms](CallerSteps::arm), and
+//! A binding tries with the GIL held, and releases the GIL to wait. It writes with the GIL held, since the bytes belong
+//! to Python objects. An event loop never waits: it takes the messages in the ring, [arms](CallerSteps::arm), and
 //! sleeps on a [`Readiness`](super::Readiness).
 
 use std::sync::Arc;
@@ -18,47 +18,47 @@ use crate::schema::describe::{EndpointDescription, Operation};
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id};
 use crate::wait::{Deadline, PollingMode};
 
-/// Until when a call is to be answered; possibly never.
+/// The time limit of a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit(pub(super) Deadline);
 
 impl Limit {
-    /// `timeout` from now; `None` is never.
+    /// `timeout` from now; `None` for no limit.
     #[inline]
     pub fn after(timeout: Option<Duration>) -> Self {
         Self(timeout.into())
     }
 
-    /// The attempts at a call that may run twice if it is `idempotent`, of a caller that may reconnect.
+    /// The attempts at a call, of a caller that may reconnect. An `idempotent` call may run twice.
     pub fn attempts(self, reconnects: bool, idempotent: bool) -> Attempts {
         Attempts::new(reconnects, idempotent, self.0)
     }
 
-    /// Time left; `None` when there is no limit.
+    /// Time left; `None` without a limit.
     #[inline]
     pub fn left(self) -> Option<Duration> {
         self.0.remaining()
     }
 }
 
-/// Room for one request, and what travels beside its payload. Valid until sent in or replaced.
+/// Room for one request, with the header of the request. Valid until it is sent, or until the next reservation.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestRoom {
     reservation: Reservation,
     header: MessageHeader,
 }
 
-/// A reply: still in the ring, or copied out of it because it came early.
+/// A reply: in the ring, or a copy, because it came before its waiter.
 #[derive(Debug)]
 pub enum ReplyTaken {
-    /// In place until released.
+    /// In the ring until the release.
     InPlace(Taking),
     /// A copy: type identifier and payload.
     Kept(u32, Vec<u8>),
 }
 
 impl ReplyTaken {
-    /// Whether the callee answered that it stops, and has not begun the call.
+    /// Whether the callee refused the call because it stops.
     pub fn is_stopping(&self) -> bool {
         let type_id = match self {
             Self::InPlace(taking) => taking.type_id(),
@@ -68,19 +68,19 @@ impl ReplyTaken {
     }
 }
 
-/// The calling end's steps.
+/// Steps of the calling end.
 pub trait CallerSteps {
-    /// Sends a request if there is room, and gives its correlation id; `None` means: wait. Does not connect again, since
+    /// Sends a request if there is room, and returns its correlation id; `None` means: wait. Does not reconnect, since
     /// that waits.
     ///
     /// # Errors
     /// As [`Caller::call_timeout`].
     fn try_call(&mut self, msg_type: u16, payload: &[u8], limit: Limit) -> Result<Option<u64>, CallError>;
-    /// Takes room for a request of `size` bytes that is due by `limit`, waiting for it. With an endpoint to compare, and
-    /// its key, an odd number, only on a connection where both sides mean the same by it.
+    /// Takes room for a request of `size` bytes with the deadline `limit`, waiting for it. `verify` is an endpoint and
+    /// its key, an odd number: its contract is compared with the callee's once per connection.
     ///
     /// # Errors
-    /// As [`Caller::call_timeout`]; [`CallError::Mismatch`] when the two sides do not mean the same.
+    /// As [`Caller::call_timeout`]; [`CallError::Mismatch`] when the two contracts differ.
     fn wait_to_call(
         &mut self,
         msg_type: u16,
@@ -88,7 +88,7 @@ pub trait CallerSteps {
         limit: Limit,
         verify: Option<(&EndpointDescription, usize)>,
     ) -> Result<RequestRoom, CallError>;
-    /// Sends `payload`, of the size that the room was taken for, and gives its correlation id.
+    /// Sends `payload`, which has the size of the room, and returns the correlation id.
     ///
     /// # Errors
     /// [`CallError::Forked`] in a forked child.
@@ -98,7 +98,7 @@ pub trait CallerSteps {
     /// # Errors
     /// As [`Caller::reserve_call`].
     fn reserve_room(&mut self, msg_type: u16, size: usize, timeout: Option<Duration>) -> Result<Room, CallError>;
-    /// Publishes the first `len` bytes of the latest reservation and gives the correlation id.
+    /// Publishes the first `len` bytes of the latest reservation, and returns the correlation id.
     ///
     /// # Errors
     /// [`CallError::Forked`] in a forked child.
@@ -106,63 +106,63 @@ pub trait CallerSteps {
     /// # Panics
     /// When `len` is more than was reserved.
     fn publish_call(&mut self, room: Room, len: usize, msg_type: u16) -> Result<u64, CallError>;
-    /// Takes the reply to a call if up to `looks` looks find it.
+    /// Takes the reply to a call if one of `looks` looks finds it.
     ///
     /// # Errors
     /// As [`Caller::finish`].
     fn look_for_reply(&mut self, correlation_id: u64, looks: u32) -> Result<Option<ReplyTaken>, CallError>;
-    /// Takes the reply to a call.
+    /// Takes the reply to a call, waiting for it.
     ///
     /// # Errors
     /// As [`Caller::finish`].
     fn take_reply(&mut self, correlation_id: u64, limit: Limit) -> Result<ReplyTaken, CallError>;
-    /// Whether the endpoint that goes by `key` was compared on the present connection.
+    /// Whether the contract of the endpoint `key` was compared on this connection.
     fn has_agreed(&mut self, key: usize) -> bool;
-    /// Asks the next question of a comparison if there is room, and gives the correlation id of the answer.
+    /// Sends the next request of a comparison if there is room, and returns its correlation id.
     ///
     /// # Errors
-    /// As [`Caller::describe_timeout`]; [`CallError::TooLarge`] when the question need not be asked.
+    /// As [`Caller::describe_timeout`]; [`CallError::TooLarge`] when no request is needed.
     fn ask(&mut self, agreement: &Agreement) -> Result<Option<u64>, CallError>;
-    /// Takes the rings of the callee; true when the callee is gone, in which case the replies in the ring now are its
-    /// last. Comes before the looks.
+    /// Reads the callee's rings from the socket; true when the callee has gone, in which case the replies now in the
+    /// ring are the last. Call it before a look.
     ///
     /// # Errors
-    /// [`CallError::FatalError`]: the callee sent something else than a ring.
+    /// [`CallError::FatalError`]: the callee sent other bytes than a ring.
     fn hear(&self) -> Result<bool, CallError>;
-    /// Takes the next reply if one is there, whichever call it is for. That call is outstanding no longer; replies to
-    /// calls that were given up are dropped on the way, at most 256 of them: after `None` there
-    /// [may be more](Self::may_have_more).
+    /// Takes the next reply, of any call, if there is one, and ends that call. Drops replies to abandoned calls on the
+    /// way, at most 256: after `None` there [may be more](Self::may_have_more).
     ///
     /// # Errors
     /// As [`Caller::try_wait`].
     fn next_reply(&mut self) -> Result<Option<Taking>, CallError>;
-    /// Asks the callee to ring for the next reply, and for room of so many bytes if a request waits for it. True means:
-    /// sleep, and look again when it rings or 10 ms have passed.
+    /// Asks the callee to ring for the next reply, and for `room` bytes of room if a request waits. True means: sleep,
+    /// and look again after a ring, or after 10 ms.
     fn arm(&mut self, room: Option<usize>) -> bool;
-    /// Asks the callee to ring no more.
+    /// Asks the callee not to ring any more.
     fn disarm(&self);
-    /// Gives a call up; with `cancel` the callee hears of it. True when that waits for room.
+    /// Abandons a call. With `cancel`, sends a cancellation; true when the cancellation waits for room.
     fn give_up(&mut self, correlation_id: u64, cancel: bool) -> bool;
-    /// Whether something lies in the reply ring: a message, or a reason to give the connection up.
+    /// Whether the reply ring has a message, or a fault that ends the connection.
     fn may_have_more(&self) -> bool;
-    /// Releases a reply that was taken in place.
+    /// Releases a reply that is in place.
     fn release_reply(&mut self, position: u64);
-    /// A keeper of the request ring's memory.
+    /// A handle that keeps the memory of the request ring mapped.
     fn request_mapping(&self) -> Mapping;
-    /// A keeper of the reply ring's memory.
+    /// A handle that keeps the memory of the reply ring mapped.
     fn reply_mapping(&self) -> Mapping;
-    /// Sets how both directions wait, and gives what it was.
+    /// Sets the polling mode of both directions, and returns the old one.
     fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode;
-    /// Whether this caller connects again when its connection has ended, and so may have another one after each wait.
+    /// Whether this caller reconnects after the end of its connection, and so may have another connection after each
+    /// wait.
     fn may_reconnect(&self) -> bool;
-    /// Waits for the end of a connection whose callee stops.
+    /// Waits for the end of the connection, whose callee stops.
     ///
     /// # Errors
     /// As [`Caller::finish`].
     fn leave(&mut self, limit: Limit) -> Result<(), CallError>;
-    /// What closes the present connection.
+    /// The closer of the connection.
     fn closer(&self) -> Closer;
-    /// Gives up all calls, for the caller's next user; false when the connection has ended.
+    /// Abandons all calls, for the caller's next user; false when the connection has ended.
     fn recycle(&mut self) -> bool;
 }
 
@@ -198,7 +198,7 @@ impl CallerSteps for Caller {
     }
 
     fn publish_call(&mut self, room: Room, len: usize, msg_type: u16) -> Result<u64, CallError> {
-        assert!(len <= room.len(), "the binding checks what it publishes");
+        assert!(len <= room.len(), "the binding publishes at most the reserved length");
         self.core.tx.connection.check_process()?;
         let header = self.header(msg_type, Deadline::never());
         Ok(self.core.commit(room.0, len, header, ()))

@@ -1,4 +1,5 @@
-//! Control requests at an end that a binding's user serves by hand: never shown, always answered.
+//! Control requests at an end whose user takes requests by hand: the binding answers them, and the user never sees
+//! them.
 
 use super::{Receiving, Sending, Taking};
 use crate::engine::{is_cancel, is_control, open_request};
@@ -6,19 +7,19 @@ use crate::rpc::ServeError;
 use crate::rpc::try_answer_control;
 
 impl Taking {
-    /// Whether this is a request for the callee itself.
+    /// Whether this is a control request, for the callee itself.
     #[inline]
     pub fn is_control(&self) -> bool {
         is_control(&self.0)
     }
 
-    /// Whether this cancels a call, and so gets no answer.
+    /// Whether this is a cancellation, which gets no answer.
     pub fn is_cancel(&self) -> bool {
         is_cancel(&self.0)
     }
 }
 
-/// Answers a control request, unless the reply ring is full, and releases it. Nothing may be reserved meanwhile.
+/// Answers a control request, unless the reply ring is full, and releases it. The reply ring must have no reservation.
 ///
 /// # Errors
 /// As [`Callee::serve`](crate::Callee::serve).

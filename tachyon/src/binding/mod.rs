@@ -1,13 +1,12 @@
-//! The steps that bindings to other languages are made of: no part of the public API, free to change in any release.
+//! The interface for bindings to other languages: no part of the public API, free to change in any release.
 //!
-//! A guard of this crate borrows its direction. A language without borrows has to keep the pieces side by side and
-//! check at run time what the types check here, so it gets the pieces: take and release, reserve and publish, and the
-//! keepers of the mapping and of the connection. No logic lives here.
+//! A guard of this crate borrows its direction. A language without borrows holds the parts of a guard side by side, and
+//! checks at run time what the borrow checker checks in Rust. This module has the parts: take and release, reserve and
+//! publish, and handles that keep a mapping or a connection alive.
 
 mod attempts;
 mod calling;
 mod control;
-
 mod readiness;
 
 use core::ptr::NonNull;
@@ -28,45 +27,45 @@ use crate::shm::NumaError;
 use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::{Budget, Deadline, Interrupt, PollingMode};
 
-pub use crate::client::pool::{Lease, LeaseRequest, NoLease, Stock, StockClosed};
+pub use crate::client::pool::{FairQueue, Lease, LeaseRequest, NoLease, QueueClosed};
 pub use crate::dispatch::Deferred;
 pub use crate::extension::{NativeError, adopt};
 pub use crate::rpc::{Agreement, Attempts};
 pub use crate::schema::payload::plan::{
     Build, Bytes, Node, Place, Plan, PlanError, PlanField, Source, TooLong, read_message,
 };
-pub use crate::server::{Aside, Driven, Next};
+pub use crate::server::{Driven, Next, Offload};
 pub use attempts::{CallWatch, monotonic_now, needs_no_wait, request_deadline, request_mapping, serve_taken};
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_control;
 pub use readiness::{ConnectingBus, Readiness, Reconnecting};
 
-/// A declared error, by its name, with its fields as a head.
+/// A declared error by its name, with its encoded fields.
 #[cold]
 pub fn declared_error(name: &str, text: &str, fields: Vec<u8>) -> HandlerError {
     HandlerError::named(name, text, fields)
 }
 
-/// The fields of a declared error that arrived, as a head; empty without fields.
+/// The encoded fields of a received declared error; empty without fields.
 pub fn error_fields(error: &RpcError) -> &[u8] {
     &error.fields
 }
 
-/// Keeps a ring's memory mapped, for views that outlive everything else.
+/// Keeps the memory of a ring mapped, for views that outlive the connection.
 #[derive(Debug, Clone)]
 pub struct Mapping(#[allow(dead_code, reason = "held for its drop")] Arc<RingMemory>);
 
-/// Closes a connection from anywhere, also while another thread waits on it.
+/// Closes a connection from any thread, also while another thread waits on it.
 #[derive(Debug, Clone)]
 pub struct Closer(Arc<Connection>);
 
 impl Closer {
-    /// Closes in good order; twice does nothing more.
+    /// Closes in good order. A second close does nothing.
     pub fn close(&self) {
         self.0.close();
     }
 
-    /// How the connection is doing.
+    /// The state of the connection.
     pub fn state(&self) -> State {
         self.0.state()
     }
@@ -76,21 +75,21 @@ impl Closer {
         self.0.check_process().is_err()
     }
 
-    /// The peer's process id, when it is visible from here.
+    /// The peer's process id; `None` if it is not visible.
     pub fn peer_pid(&self) -> Option<u32> {
         self.0.peer.pid()
     }
 
-    /// Moves all the connection's memory to a NUMA node.
+    /// Moves all memory of the connection to a NUMA node.
     ///
     /// # Errors
-    /// [`NumaError`]: no such node, or the system's refusal.
+    /// [`NumaError`]: the node does not exist, or the system refuses.
     pub fn set_numa_node(&self, node: u32) -> Result<(), NumaError> {
         self.0.rings().iter().try_for_each(|ring| ring.segment().bind_to_node(node))
     }
 }
 
-/// Room for one message: where it lies. Valid until published or replaced by the direction's next reservation.
+/// The place of one reserved message. Valid until it is published, or until the direction's next reservation.
 #[derive(Debug, Clone, Copy)]
 pub struct Room(Reservation);
 
@@ -100,28 +99,28 @@ impl Room {
         self.0.as_ptr()
     }
 
-    /// Bytes reserved.
+    /// Length in bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing was reserved.
+    /// Whether the length is 0.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// A message taken, in place until its position is released.
+/// A taken message, in place until the release of its position.
 #[derive(Debug, Clone, Copy)]
 pub struct Taking(Frame);
 
 impl Taking {
-    /// What to release.
+    /// The position to release.
     pub fn position(&self) -> u64 {
         self.0.position
     }
 
-    /// Which call it belongs to; 0 on a one-way bus.
+    /// The correlation id of the call; 0 on a one-way bus.
     pub fn correlation_id(&self) -> u64 {
         self.0.correlation_id
     }
@@ -169,7 +168,7 @@ impl Sending {
     /// Sends a copy of `data` if there is room.
     ///
     /// # Errors
-    /// As [`Sender::try_send`](crate::Sender::try_send), but no room is `false`.
+    /// As [`Sender::try_send`](crate::Sender::try_send); without room the result is `false`.
     pub fn try_send(&mut self, data: &[u8], type_id: u32, correlation_id: u64) -> Result<bool, SendError> {
         Ok(self.0.try_send(data, MessageHeader::new(type_id, correlation_id))?)
     }
@@ -190,13 +189,13 @@ impl Sending {
     /// # Panics
     /// When `len` is more than was reserved.
     pub fn publish(&mut self, room: Room, len: usize, type_id: u32, correlation_id: u64) -> Result<(), SendError> {
-        assert!(len <= room.len(), "the binding checks what it publishes");
+        assert!(len <= room.len(), "the binding publishes at most the reserved length");
         self.0.connection.check_process()?;
         self.0.publish(room.0, len, MessageHeader::new(type_id, correlation_id));
         Ok(())
     }
 
-    /// Sends a reply that an interrupted wait left behind, waiting for room.
+    /// Sends a deferred reply, which an interrupted wait has left, waiting for room.
     ///
     /// # Errors
     /// As [`Callee::reply`](crate::Callee::reply).
@@ -208,10 +207,10 @@ impl Sending {
         Ok(())
     }
 
-    /// Checks that a request came with this id.
+    /// Checks that a request with this id has come.
     ///
     /// # Errors
-    /// [`ServeError::InvalidCorrelation`] when none did.
+    /// [`ServeError::InvalidCorrelation`] when no request has the id.
     pub fn check_correlation(&self, correlation_id: u64) -> Result<(), ServeError> {
         check_correlation(&self.0, correlation_id)
     }
@@ -230,22 +229,22 @@ impl Sending {
         Ok(send_error(&mut self.0, correlation_id, msg_type, kind, ErrorBody::text(text))?)
     }
 
-    /// Longest message, in bytes.
+    /// Length of the longest possible message, in bytes.
     pub fn max_len(&self) -> usize {
         self.0.max_len()
     }
 
-    /// A keeper of the ring's memory.
+    /// A handle that keeps the memory of the ring mapped.
     pub fn mapping(&self) -> Mapping {
         Mapping(Arc::clone(self.0.ring()))
     }
 
-    /// Sets how this direction waits.
+    /// Sets the polling mode of this direction.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
         self.0.waiter.budget.set_mode(mode);
     }
 
-    /// Sets how this direction waits, and gives what it was.
+    /// Sets the polling mode of this direction, and returns the old one.
     pub fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode {
         swap(&mut self.0.waiter.budget, mode)
     }
@@ -277,7 +276,7 @@ impl Receiving {
         Ok(self.0.try_take()?.map(Taking))
     }
 
-    /// Takes the next request, waiting for it. Control requests are answered on the way.
+    /// Takes the next request, waiting for it. Answers control requests on the way.
     ///
     /// # Errors
     /// As [`Callee::serve`](crate::Callee::serve).
@@ -304,27 +303,27 @@ impl Receiving {
         Ok(self.0.take_batch(max, timeout.into())?.into_iter().map(Taking).collect())
     }
 
-    /// Releases a message that was taken and not yet released, in any order.
+    /// Releases a taken message, in any order.
     pub fn release(&mut self, position: u64) {
         self.0.release(position);
     }
 
-    /// Messages taken and not released.
+    /// Number of messages taken and not released.
     pub fn held(&self) -> usize {
         self.0.consumer.held()
     }
 
-    /// A keeper of the ring's memory.
+    /// A handle that keeps the memory of the ring mapped.
     pub fn mapping(&self) -> Mapping {
         Mapping(Arc::clone(self.0.ring()))
     }
 
-    /// Sets how this direction waits.
+    /// Sets the polling mode of this direction.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
         self.0.waiter.budget.set_mode(mode);
     }
 
-    /// Sets how this direction waits, and gives what it was.
+    /// Sets the polling mode of this direction, and returns the old one.
     pub fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode {
         swap(&mut self.0.waiter.budget, mode)
     }
@@ -343,71 +342,71 @@ fn swap(budget: &mut Budget, mode: PollingMode) -> PollingMode {
     before
 }
 
-/// Reads an error reply; `None` when it is another one.
+/// Reads an error reply; `None` for any other reply.
 pub fn decode_error(type_id: u32, payload: &[u8]) -> Option<RpcError> {
     RpcError::decode(type_id, payload)
 }
 
-/// The message type an existing client sees: without the kind of failure that an error reply carries in its route.
+/// The message type as clients of the first protocol see it: without the error kind in the route of an error reply.
 pub const fn plain_type_id(type_id: u32) -> u32 {
     if crate::type_id::msg_type(type_id) == MSG_TYPE_ERROR { MSG_TYPE_ERROR as u32 } else { type_id }
 }
 
-/// Takes the sending end of an undecided bus, which stays open as long as a keeper of it lives.
+/// Takes the sending end of a bus without a role. The bus stays open while a handle of it lives.
 ///
 /// # Errors
-/// [`WrongDirection`] when the peer has it.
+/// [`WrongDirection`] when the peer has the end.
 pub fn bus_sending(bus: &Bus) -> Result<Sending, WrongDirection> {
     bus.established().take_source("sender")?;
     Ok(Sending(bus.established().tx(0)))
 }
 
-/// Takes the receiving end of an undecided bus.
+/// Takes the receiving end of a bus without a role.
 ///
 /// # Errors
-/// [`WrongDirection`] when the peer has it.
+/// [`WrongDirection`] when the peer has the end.
 pub fn bus_receiving(bus: &Bus) -> Result<Receiving, WrongDirection> {
     bus.established().take_sink("receiver")?;
     Ok(Receiving(bus.established().rx(0)))
 }
 
-/// What closes an undecided bus, and everything made from it.
+/// The closer of a bus without a role, and of both its ends.
 pub fn bus_closer(bus: &Bus) -> Closer {
     Closer(Arc::clone(&bus.established().connection))
 }
 
-/// Takes the calling end of an undecided connection.
+/// Takes the calling end of a connection without a role.
 ///
 /// # Errors
-/// [`WrongDirection`] when the peer has it.
+/// [`WrongDirection`] when the peer has the end.
 pub fn rpc_caller(bus: &RpcBus) -> Result<Caller, WrongDirection> {
     bus.to_caller()
 }
 
-/// Takes the answering end of an undecided connection, as its two directions: requests in, replies out.
+/// Takes the answering end of a connection without a role, as its two directions: requests in, replies out.
 ///
 /// # Errors
-/// [`WrongDirection`] when the peer has it.
+/// [`WrongDirection`] when the peer has the end.
 pub fn rpc_callee(bus: &RpcBus) -> Result<(Receiving, Sending), WrongDirection> {
     bus.established().take_sink("callee")?;
     Ok((Receiving(bus.established().rx(0)), Sending(bus.established().tx(1))))
 }
 
-/// Takes the answering end of an undecided connection for somebody else's loop to serve.
+/// Takes the answering end of a connection without a role, for an event loop to drive.
 ///
 /// # Errors
-/// [`WrongDirection`] when the peer has it; otherwise the system's refusal.
+/// [`WrongDirection`] when the peer has the end. The inner error is the system's.
 pub fn rpc_driven(bus: &RpcBus) -> Result<io::Result<Driven>, WrongDirection> {
     bus.established().take_sink("callee")?;
     Ok(Driven::connection(bus.established()))
 }
 
-/// What closes an undecided connection, and everything made from it.
+/// The closer of a connection without a role, and of both its ends.
 pub fn rpc_closer(bus: &RpcBus) -> Closer {
     Closer(Arc::clone(&bus.established().connection))
 }
 
-/// Serves one request, as [`Dispatcher::serve_once`], over the two directions of a callee.
+/// Serves one request over the two directions of a callee, as [`Dispatcher::serve_once`].
 ///
 /// # Errors
 /// As [`Dispatcher::serve_once_timeout`].

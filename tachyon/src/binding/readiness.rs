@@ -1,4 +1,4 @@
-//! What an event loop watches: the steps of `ring::parked`, with the loop in `poll`'s place.
+//! Descriptors for event loops: the steps of `ring::parked`, with the event loop in place of `poll`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,8 +15,8 @@ use crate::rpc::CallError;
 use crate::rpc::{Caller, RpcBus};
 use crate::wait::Deadline;
 
-/// A descriptor that is readable while something happened on a caller's connection: a reply, room, its peer's end, its
-/// close. It keeps nothing of the connection alive.
+/// A descriptor that is readable after an event on a caller's connection: a ring for a reply or for room, the end of
+/// the peer, or the close. It does not keep the connection alive.
 #[derive(Debug)]
 pub struct Readiness {
     epoll: OwnedFd,
@@ -26,7 +26,7 @@ impl Readiness {
     /// Watches a caller's connection.
     ///
     /// # Errors
-    /// The system's refusal, such as too many open descriptors.
+    /// The error of the system, such as too many open descriptors.
     pub fn new(caller: &Caller) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let connection = &caller.core.tx.connection;
@@ -45,7 +45,7 @@ impl AsFd for Readiness {
     }
 }
 
-/// A bus that connects, in steps that never wait. Dropping it ends the attempt.
+/// Connects a bus, in steps that never wait. The drop ends the attempt.
 #[derive(Debug)]
 pub struct ConnectingBus {
     connecting: Connecting,
@@ -53,7 +53,7 @@ pub struct ConnectingBus {
 }
 
 impl ConnectingBus {
-    /// Begins to connect, for as long as the options allow.
+    /// Begins to connect, until the timeout of the options.
     ///
     /// # Errors
     /// As [`RpcBus::connect_with`].
@@ -62,7 +62,7 @@ impl ConnectingBus {
         Ok(Self { connecting, options: options.clone() })
     }
 
-    /// Takes the next step; gives the bus when it is connected.
+    /// Runs the next step; returns the bus once it is connected.
     ///
     /// # Errors
     /// As [`RpcBus::connect_with`].
@@ -71,20 +71,20 @@ impl ConnectingBus {
         Ok(link.map(|link| RpcBus::over(Established::new(link, &self.options))))
     }
 
-    /// What the next step waits for: this descriptor to be readable, if there is one, and this time to pass.
+    /// The next step is due when this descriptor is readable, or after this time.
     pub fn as_awaited(&self) -> (Option<BorrowedFd<'_>>, Option<Duration>) {
         self.connecting.as_awaited()
     }
 }
 
-/// A caller that connects again, in steps that never wait. Dropping it ends the attempt.
+/// Reconnects a caller, in steps that never wait. The drop ends the attempt.
 #[derive(Debug)]
 pub struct Reconnecting {
     connecting: Option<Connecting>,
 }
 
 impl Reconnecting {
-    /// Begins to connect a caller again whose connection has ended, for as long as its options allow.
+    /// Begins to reconnect a caller whose connection has ended, until the timeout of its options.
     ///
     /// # Errors
     /// As [`Caller::call_timeout`].
@@ -92,7 +92,7 @@ impl Reconnecting {
         Ok(Self { connecting: caller.connecting(Deadline::never())? })
     }
 
-    /// Takes the next step; true when the caller has its new connection.
+    /// Runs the next step; true once the caller has its new connection.
     ///
     /// # Errors
     /// As [`Caller::call_timeout`].
@@ -108,12 +108,12 @@ impl Reconnecting {
         Ok(true)
     }
 
-    /// What the next step waits for: this descriptor to be readable, if there is one, and this time to pass.
+    /// The next step is due when this descriptor is readable, or after this time.
     pub fn as_awaited(&self) -> (Option<BorrowedFd<'_>>, Option<Duration>) {
         self.connecting.as_ref().map_or((None, Some(Duration::ZERO)), Connecting::as_awaited)
     }
 
-    /// The error of a call whose own time runs out while no process listens.
+    /// The error of a call whose deadline passes while no process listens.
     pub fn missing(&self) -> Option<CallError> {
         let missing = self.connecting.as_ref()?.missing()?;
         Some(CallError::reconnecting(missing, Deadline::never()))

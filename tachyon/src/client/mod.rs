@@ -1,4 +1,4 @@
-//! Callers for programs with many threads or tasks.
+//! Callers for programs with many threads ([`pool`]) or tasks of a tokio runtime (`tokio`).
 
 pub mod pool;
 #[cfg(feature = "tokio")]

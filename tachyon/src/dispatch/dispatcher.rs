@@ -1,30 +1,34 @@
-//! The serving loop: takes requests, finds their endpoint, sees that every caller is answered.
+//! The dispatcher: a table of endpoints, the state of their handlers, and the loop that serves a callee.
 
 use core::fmt;
 use std::time::Duration;
 
-use super::control;
-use super::desk::{Answered, Desk, Lent};
 use super::endpoint::{Endpoint, Entry};
-use super::into_reply::{IntoReply, or_text};
+use super::error::RegisterError;
+use super::into_reply::{IntoReply, reply_or_text};
 use super::layer::Layer;
-use super::table::{OwnedHandler, Table};
-use super::watched::Origin;
+#[cfg(feature = "tokio")]
+use super::reply::Reply;
+use super::responder::{RequestContext, Responder};
+use super::table::{OwnedHandler, StateRef, Table};
+#[cfg(feature = "tokio")]
+use super::task::{AsyncReply, HandlerFuture};
 use crate::connection::{Rx, Tx};
-use crate::dispatch::RegisterError;
 use crate::engine;
+#[cfg(feature = "tokio")]
+use crate::foreign::Foreign;
 use crate::ring::Frame;
 use crate::rpc::Callee;
 use crate::rpc::ServeError;
 use crate::schema::describe::{Description, EndpointDescription, WHOLE_TABLE};
 use crate::wait::Deadline;
 
-/// A table of endpoints and the loop that serves them.
+/// A table of endpoints, and the loop that serves them.
 ///
 /// ```
 /// use tachyon::{Callee, Caller, Dispatcher, endpoints, tachyon_rpc};
 ///
-/// /// Sends back what came.
+/// /// Sends the request back.
 /// #[tachyon_rpc(msg_type = 1)]
 /// fn echo(payload: &[u8]) -> Vec<u8> {
 ///     payload.to_vec()
@@ -49,12 +53,12 @@ use crate::wait::Deadline;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Dispatcher<S: ?Sized = ()> {
-    pub(super) desk: Desk<S>,
+    responder: Responder<S>,
     state: S,
 }
 
 impl Dispatcher {
-    /// A dispatcher of endpoints without state; `endpoints![]` for an empty one.
+    /// A dispatcher of endpoints without state. `Dispatcher::default()` is an empty one.
     ///
     /// # Panics
     /// As [`with_state`](Self::with_state).
@@ -73,8 +77,8 @@ impl<S> Dispatcher<S> {
     /// A dispatcher whose handlers share `state`.
     ///
     /// # Panics
-    /// When two entries have one message type, or one has 65535. A table made by
-    /// [`endpoints!`](crate::endpoints) cannot: there it does not compile.
+    /// When two entries have the same message type, or an entry has 65535. A table made by
+    /// [`endpoints!`](crate::endpoints) never panics: there both are compile errors.
     pub fn with_state(state: S, endpoints: &[Entry<S>]) -> Self {
         let mut table = Table::new();
         for entry in endpoints {
@@ -82,10 +86,10 @@ impl<S> Dispatcher<S> {
                 panic!("{refusal}");
             }
         }
-        Self { desk: Desk::new(table), state }
+        Self { responder: Responder::new(table), state }
     }
 
-    /// The state, to look at or to take back what handlers left there.
+    /// The state that the handlers share.
     pub fn state(&self) -> &S {
         &self.state
     }
@@ -95,18 +99,29 @@ impl<S> Dispatcher<S> {
         &mut self.state
     }
 
-    /// Takes the state back.
+    /// Moves the state out.
     pub fn into_state(self) -> S {
         self.state
     }
 }
 
 impl<S: ?Sized> Dispatcher<S> {
-    /// Adds a closure as the endpoint `msg_type`. It gets the request's bytes, in place, and returns a reply, or a
-    /// `Result` of one.
+    /// Adds a closure as the endpoint `msg_type`. The closure gets the request's bytes, in place, and returns a reply,
+    /// or a `Result` of one.
+    ///
+    /// ```
+    /// use tachyon::Dispatcher;
+    ///
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher
+    ///     .register(1, "double", |request: &[u8]| request.repeat(2))?
+    ///     .register(2, "parse", |request: &[u8]| std::str::from_utf8(request).map(str::len).map(|len| len as u64))?;
+    /// assert_eq!(dispatcher.endpoints().collect::<Vec<_>>(), [(1, "double"), (2, "parse")]);
+    /// # Ok::<(), tachyon::RegisterError>(())
+    /// ```
     ///
     /// # Errors
-    /// [`RegisterError`]: the message type is taken or reserved. The table is as it was.
+    /// [`RegisterError`]: the message type is taken or reserved. The table is unchanged.
     pub fn register<R: IntoReply<Error: fmt::Display>>(
         &mut self,
         msg_type: u16,
@@ -116,7 +131,7 @@ impl<S: ?Sized> Dispatcher<S> {
         self.register_handler(
             msg_type,
             name,
-            Box::new(move |_, request, reply| or_text(handler(request.payload()), reply)),
+            Box::new(move |_, request, reply| reply_or_text(handler(request.payload()), reply)),
         )
     }
 
@@ -125,12 +140,12 @@ impl<S: ?Sized> Dispatcher<S> {
     /// # Errors
     /// As [`register`](Self::register).
     pub fn register_endpoint<E: Endpoint<State = S>>(&mut self) -> Result<&mut Self, RegisterError> {
-        self.desk.table.insert_entry(E::ENTRY)?;
-        self.desk.described.take();
+        self.responder.table.insert_entry(E::ENTRY)?;
+        self.responder.description.take();
         Ok(self)
     }
 
-    /// Adds a handler that sees the state, and answers by itself.
+    /// Adds a handler that gets the state, and replies through a [`Reply`](crate::dispatch::Reply).
     ///
     /// # Errors
     /// As [`register`](Self::register).
@@ -143,8 +158,8 @@ impl<S: ?Sized> Dispatcher<S> {
         self.register_described(EndpointDescription::bytes(msg_type, name), handler)
     }
 
-    /// As [`register_handler`](Self::register_handler), for a handler that says what it takes and gives. Nothing here
-    /// checks that it does.
+    /// As [`register_handler`](Self::register_handler), with a description of request, reply and errors. The dispatcher
+    /// does not check that the handler keeps to it.
     ///
     /// # Errors
     /// As [`register`](Self::register).
@@ -153,72 +168,130 @@ impl<S: ?Sized> Dispatcher<S> {
         description: EndpointDescription,
         handler: OwnedHandler<S>,
     ) -> Result<&mut Self, RegisterError> {
-        self.desk.table.insert_owned(description, handler)?;
-        self.desk.described.take();
+        self.responder.table.insert_owned(description, handler)?;
+        self.responder.description.take();
         Ok(self)
     }
 
-    /// What this dispatcher offers, as [`Caller::describe`](crate::Caller::describe) gets it.
-    pub fn describe(&self) -> Description {
-        control::describe(&self.desk.table, WHOLE_TABLE)
+    /// Adds an async closure as the endpoint `msg_type`. The closure gets a copy of the request's bytes and returns a
+    /// future of a reply, or of a `Result` of one. Needs the cargo feature `tokio` and a server served with
+    /// [`serve_async`](Self::serve_async): every other way to serve refuses the table with
+    /// [`ServeError::NeedsRuntime`](crate::ServeError::NeedsRuntime).
+    ///
+    /// The future is a task of the runtime. Handlers of one caller run concurrently, as handlers of different callers
+    /// do, and reply in the order in which they end. The panic of a handler becomes an error reply. The server drops a
+    /// handler at its next `await` when the caller no longer waits, because the deadline has passed or the caller is
+    /// gone: spawn a task for work that must complete. A handler that computes for long, or blocks, keeps a thread of
+    /// the runtime.
+    ///
+    /// The closure captures its state; clone an `Arc` into the future.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tachyon::Dispatcher;
+    ///
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register_async(1, "echo_later", |request: Vec<u8>| async move {
+    ///     tokio::time::sleep(Duration::from_millis(10)).await;
+    ///     request
+    /// })?;
+    /// # Ok::<(), tachyon::RegisterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    #[cfg(feature = "tokio")]
+    pub fn register_async<F, R>(
+        &mut self,
+        msg_type: u16,
+        name: &str,
+        handler: impl Fn(Vec<u8>) -> F + Send + Sync + 'static,
+    ) -> Result<&mut Self, RegisterError>
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: IntoReply<Error: fmt::Display> + Send + 'static,
+    {
+        let handler = std::sync::Arc::new(handler);
+        let start = move |request: Vec<u8>| -> HandlerFuture {
+            let handler = std::sync::Arc::clone(&handler);
+            Foreign::new(Box::pin(async move {
+                let reply = handler(request).await;
+                AsyncReply::new(move |to: Reply<'_>| reply_or_text(reply, to))
+            }))
+        };
+        self.responder.table.insert_async(EndpointDescription::bytes(msg_type, name), Box::new(start))?;
+        self.responder.description.take();
+        Ok(self)
     }
 
-    /// Whether an endpoint changes the state, so that the endpoints cannot be served by several threads at once.
+    /// The description of all endpoints, as [`Caller::describe`](crate::Caller::describe) receives it.
+    pub fn describe(&self) -> Description {
+        self.responder.table.describe(WHOLE_TABLE)
+    }
+
+    /// Whether an endpoint changes the state. Several threads cannot serve such a table at the same time.
     pub fn is_exclusive(&self) -> bool {
-        self.desk.table.first_exclusive().is_some()
+        self.responder.table.first_exclusive().is_some()
     }
 
     /// Number of endpoints.
     pub fn len(&self) -> usize {
-        self.desk.table.len()
+        self.responder.table.len()
     }
 
-    /// Whether there is no endpoint at all.
+    /// Whether the table has no endpoint.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The endpoints' message types and names, ascending.
     pub fn endpoints(&self) -> impl Iterator<Item = (u16, &str)> {
-        self.desk.table.iter().map(|(msg_type, registered)| (msg_type, registered.name()))
+        self.responder.table.iter().map(|(msg_type, registered)| (msg_type, registered.name()))
     }
 
-    /// Whether error replies keep back the error's text, which may tell a caller more than it should know. Off by
-    /// default. Declared errors travel by name and fields in either case; a raw endpoint, which takes and gives bytes or
-    /// nothing and declares no error, never sends text.
+    /// Whether error replies omit the error's text, which may reveal more than a caller should know. Off by default.
+    /// Declared errors travel by name and fields in either case. An endpoint from bytes to bytes without declared
+    /// errors never sends text.
     pub fn hide_error_text(&mut self, hide: bool) -> &mut Self {
-        self.desk.hide_text = hide;
+        self.responder.hide_text = hide;
         self
     }
 
-    /// Sets what [`serve_forever`](Self::serve_forever) calls for each request that failed; nothing by default. A declared
-    /// error and a request that is not what its endpoint takes are answers, not failures.
+    /// Sets the hook that [`serve_forever`](Self::serve_forever) calls for each failed request; none by default. A
+    /// declared error, and the refusal of a request of the wrong type, are answers and no failures.
+    ///
+    /// ```
+    /// use tachyon::Dispatcher;
+    ///
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.on_failure(|failure| eprintln!("{failure}"));
+    /// ```
     pub fn on_failure(&mut self, hook: impl Fn(&ServeError) + Send + Sync + 'static) -> &mut Self {
-        self.desk.on_failure = Some(Box::new(hook));
+        self.responder.on_failure = Some(Box::new(hook));
         self
     }
 
-    /// Adds what sees every request before and after its handler. Without any, calls cost nothing more: not even the
-    /// clock is read.
+    /// Adds a layer, which sees every request before and after its handler. Without layers a call does not read the
+    /// clock.
     pub fn layer(&mut self, layer: impl Layer + 'static) -> &mut Self {
-        self.desk.layers.push(Box::new(layer));
+        self.responder.layers.push(Box::new(layer));
         self
     }
 
     /// The endpoints' message types and names, in the order of their ordinals.
     pub(crate) fn endpoints_in_order(&self) -> impl ExactSizeIterator<Item = (u16, &str)> {
-        let mut all: Vec<_> = self.desk.table.iter().collect();
+        let mut all: Vec<_> = self.responder.table.iter().collect();
         all.sort_by_key(|(_, registered)| registered.ordinal());
         all.into_iter().map(|(msg_type, registered)| (msg_type, registered.name()))
     }
 
-    /// Serves one request, waiting for it; control requests are answered on the way. Its caller is answered whatever
-    /// happens: by the handler, or with an error when there is no handler, or it fails, panics or returns what cannot be
-    /// sent.
+    /// Serves one request, waiting for it. Control requests on the way are answered and do not count. The caller always
+    /// gets an answer: the handler's reply, or an error reply when the request has no endpoint, or its handler fails,
+    /// panics or returns a reply that cannot be sent.
     ///
     /// # Errors
-    /// [`ServeError::NoHandler`] and [`ServeError::Handler`] after an error reply, with the connection usable;
-    /// [`ServeError::NeedsRuntime`] when an endpoint is async; otherwise the caller closed or died.
+    /// [`ServeError::NoHandler`] and [`ServeError::Handler`] after an error reply; the connection stays usable.
+    /// [`ServeError::NeedsRuntime`] when an endpoint is async. Otherwise the caller closed or died.
     pub fn serve_once(&mut self, callee: &mut Callee) -> Result<(), ServeError> {
         self.check_blocking()?;
         self.serve_until(callee, Deadline::never()).map_err(|error| *error)
@@ -233,8 +306,8 @@ impl<S: ?Sized> Dispatcher<S> {
         self.serve_until(callee, Deadline::after(timeout)).map_err(|error| *error)
     }
 
-    /// Serves a [`Callee`] until its caller closes, or a [`RpcServer`](crate::RpcServer) until it is stopped. Requests
-    /// that end in an error reply are told to [`on_failure`](Self::on_failure) and do not end the loop.
+    /// Serves a [`Callee`] until its caller closes, or a [`RpcServer`](crate::RpcServer) until it is stopped. A request
+    /// that ends in an error reply is reported to [`on_failure`](Self::on_failure), and the loop goes on.
     ///
     /// # Errors
     /// The caller died, the memory is corrupted, the wait was interrupted, or an endpoint is async
@@ -244,67 +317,66 @@ impl<S: ?Sized> Dispatcher<S> {
         served.serve_with(self)
     }
 
-    /// Refuses a table with async endpoints: whoever serves it without a runtime could not run them.
+    /// Refuses a table with async endpoints, which need a runtime.
     ///
     /// # Errors
-    /// [`ServeError::NeedsRuntime`], with nothing taken from any caller.
+    /// [`ServeError::NeedsRuntime`], before any request is taken.
     pub(crate) fn check_blocking(&self) -> Result<(), ServeError> {
-        match self.desk.table.first_async() {
+        match self.responder.table.first_async() {
             None => Ok(()),
             Some((msg_type, name)) => Err(ServeError::NeedsRuntime { name: name.to_owned(), msg_type }),
         }
     }
 
-    /// Refuses a table with endpoints that change the state: whoever serves it with only a look at the state could not
-    /// run them.
+    /// Refuses a table with endpoints that change the state, which need it exclusively.
     ///
     /// # Errors
-    /// [`ServeError::Exclusive`], with nothing taken from any caller.
+    /// [`ServeError::Exclusive`], before any request is taken.
     pub(crate) fn check_shared(&self) -> Result<(), ServeError> {
-        match self.desk.table.first_exclusive() {
+        match self.responder.table.first_exclusive() {
             None => Ok(()),
             Some((msg_type, name)) => Err(ServeError::Exclusive { name: name.to_owned(), msg_type }),
         }
     }
 
-    /// What answers requests, and the state to lend it, which others may have too: after
-    /// [`check_shared`](Self::check_shared).
+    /// The responder, and the state for use beside other requests. Needs a passed [`check_shared`](Self::check_shared).
     #[inline]
-    pub(crate) fn shared(&self) -> (&Desk<S>, &S) {
-        (&self.desk, &self.state)
+    pub(crate) fn shared(&self) -> (&Responder<S>, &S) {
+        (&self.responder, &self.state)
     }
 
-    /// What answers requests, and the state to lend it.
-    pub(crate) fn exclusive(&mut self) -> (&Desk<S>, &mut S) {
-        (&self.desk, &mut self.state)
+    /// The responder, and the state for exclusive use.
+    pub(crate) fn exclusive(&mut self) -> (&Responder<S>, &mut S) {
+        (&self.responder, &mut self.state)
     }
 
     #[inline]
-    fn serve_until(&mut self, callee: &mut Callee, deadline: Deadline) -> Answered {
+    fn serve_until(&mut self, callee: &mut Callee, deadline: Deadline) -> Result<(), Box<ServeError>> {
         self.serve_on(&mut callee.rx, &mut callee.tx, deadline)
     }
 
     /// As [`serve_once`](Self::serve_once), over the two directions of a callee.
     #[inline]
-    pub(crate) fn serve_on(&mut self, rx: &mut Rx, tx: &mut Tx, deadline: Deadline) -> Answered {
-        let Self { desk, state } = self;
+    pub(crate) fn serve_on(&mut self, rx: &mut Rx, tx: &mut Tx, deadline: Deadline) -> Result<(), Box<ServeError>> {
+        let Self { responder, state } = self;
         engine::serve_one(rx, tx, deadline, |rx, tx, frame, deadline| {
-            desk.answer(Lent::Exclusive(state), &Origin::default(), rx, tx, frame, deadline)
+            responder.answer(StateRef::Exclusive(state), &RequestContext::default(), rx, tx, frame, deadline)
         })
     }
 
-    /// Serves a message that was taken before, and releases it.
+    /// Serves a message that was already taken, and releases it.
     #[inline]
-    pub(crate) fn serve_frame(&mut self, rx: &mut Rx, tx: &mut Tx, frame: Frame) -> Answered {
+    pub(crate) fn serve_frame(&mut self, rx: &mut Rx, tx: &mut Tx, frame: Frame) -> Result<(), Box<ServeError>> {
         rx.set_current(frame);
-        let Self { desk, state } = self;
+        let Self { responder, state } = self;
         engine::serve_loan(rx, tx, |rx, tx, frame, deadline| {
-            desk.answer(Lent::Exclusive(state), &Origin::default(), rx, tx, frame, deadline)
+            responder.answer(StateRef::Exclusive(state), &RequestContext::default(), rx, tx, frame, deadline)
         })
     }
 }
 
-/// What a dispatcher can serve: a [`Callee`] or a [`RpcServer`](crate::RpcServer). Only this crate implements it.
+/// An end that a dispatcher can serve: a [`Callee`] or a [`RpcServer`](crate::RpcServer). Only this crate implements
+/// it.
 pub trait Served: sealed::Sealed {
     /// Serves with a dispatcher's table until the other side ends it.
     ///
@@ -314,7 +386,7 @@ pub trait Served: sealed::Sealed {
 }
 
 pub(crate) mod sealed {
-    /// Keeps the trait to this crate.
+    /// Keeps implementations of [`Served`](super::Served) inside this crate.
     pub trait Sealed {}
 }
 
@@ -327,7 +399,7 @@ impl Served for Callee {
             match *error {
                 ServeError::Closed => return Ok(()),
                 failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_)) => {
-                    dispatcher.desk.tell_failure(&failure);
+                    dispatcher.responder.report_failure(&failure);
                 }
                 end => return Err(end),
             }

@@ -1,36 +1,37 @@
-//! What an endpoint is: a message type, a name and a function from request to reply.
+//! Endpoints: a message type, a name and a function from request to reply.
 
-use super::handler::{HandlerError, Replied, Reply, Request};
+use super::reply::{HandlerResult, Reply};
+use super::request::Request;
 use super::scope::Scope;
 use crate::rpc::Contract;
 use crate::schema::describe::Signature;
 use crate::schema::payload::{DeclaredError, Form, Message};
 
-/// A function made callable from another process; `#[tachyon_rpc]` implements it on a type of the function's name.
+/// A function that other processes can call. `#[tachyon_rpc]` implements the trait on a type of the function's name.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an endpoint",
     label = "not an endpoint",
     note = "`#[tachyon_rpc(msg_type = N)]` makes an endpoint of a function"
 )]
 pub trait Endpoint {
-    /// What the dispatcher keeps for the handler and lends it with every call; `()` when it takes none.
+    /// The state that the dispatcher passes to the handler with every call; `()` for a handler without state.
     type State: ?Sized;
-    /// Which tables may list it: [`NoState`](crate::dispatch::NoState) those of any state, [`Needs<S>`](crate::dispatch::Needs) those of
-    /// `S`.
+    /// The tables that may list the endpoint: [`Stateless`](crate::dispatch::Stateless) tables of any state,
+    /// [`Requires<S>`](crate::dispatch::Requires) tables of `S`.
     type Scope: Scope<State = Self::State>;
-    /// What it returns, owned.
+    /// The type of the reply, owned.
     type Reply: Message;
-    /// The error that it declares; [`Undeclared`](crate::schema::payload::Undeclared) if it declares none.
+    /// The declared error; [`Undeclared`](crate::payload::Undeclared) without one.
     type Error: DeclaredError;
-    /// The number that requests name the endpoint by, 0 to 65534.
+    /// The message type of requests, 0 to 65534.
     const MSG_TYPE: u16;
     /// The function's name.
     const NAME: &'static str;
     /// The function's doc comment.
     const DOC: &'static str;
-    /// All of the above, to compare with what the other side means.
+    /// Number, name, documentation and types, to compare with those of the other side.
     const SIGNATURE: &'static Signature;
-    /// What goes into the table of a [`Dispatcher`](crate::Dispatcher).
+    /// The endpoint's entry in the table of a [`Dispatcher`](crate::Dispatcher).
     const ENTRY: Entry<Self::State>;
 }
 
@@ -40,24 +41,24 @@ impl<E: Endpoint> Contract for E {
     const SIGNATURE: &'static Signature = E::SIGNATURE;
 }
 
-/// A handler that may run beside others, since it only reads the state.
-pub type SharedHandler<S> = for<'a> fn(&'a S, Request<'a>, Reply<'a>) -> Result<Replied, HandlerError>;
+/// A handler that reads the state, and may run beside others.
+pub type SharedHandler<S> = for<'a> fn(&'a S, Request<'a>, Reply<'a>) -> HandlerResult;
 
-/// A handler that changes the state, so it runs alone.
-pub type ExclusiveHandler<S> = for<'a> fn(&'a mut S, Request<'a>, Reply<'a>) -> Result<Replied, HandlerError>;
+/// A handler that changes the state, and runs alone.
+pub type ExclusiveHandler<S> = for<'a> fn(&'a mut S, Request<'a>, Reply<'a>) -> HandlerResult;
 
-/// The function of an [`Entry`], by what it may do with the state.
+/// The function of an [`Entry`], by its access to the state.
 #[derive(Debug)]
 pub enum EntryHandler<S: ?Sized> {
-    /// It takes no state, whatever the table's is.
+    /// No access: the handler fits a table of any state.
     Stateless(SharedHandler<()>),
-    /// It reads the state.
+    /// Reads the state.
     Shared(SharedHandler<S>),
-    /// It changes the state.
+    /// Changes the state.
     Exclusive(ExclusiveHandler<S>),
 }
 
-/// One line of a dispatch table, as a constant.
+/// An endpoint in a dispatch table, as a constant.
 #[derive(Debug)]
 pub struct Entry<S: ?Sized> {
     signature: Signature,
@@ -65,18 +66,18 @@ pub struct Entry<S: ?Sized> {
 }
 
 impl<S: ?Sized> Entry<S> {
-    /// An entry of bytes to bytes whose handler only reads the state.
+    /// An entry from bytes to bytes whose handler reads the state.
     pub const fn shared(msg_type: u16, name: &'static str, doc: &'static str, handler: SharedHandler<S>) -> Self {
         let signature = Signature::of(msg_type, name, doc, Form::Bytes, Form::Bytes, &[]);
         Self { signature, handler: EntryHandler::Shared(handler) }
     }
 
-    /// An entry of a signature.
+    /// An entry with the given signature.
     pub const fn new(signature: &Signature, handler: EntryHandler<S>) -> Self {
         Self { signature: *signature, handler }
     }
 
-    /// The number that requests name the endpoint by.
+    /// The message type of requests.
     pub const fn msg_type(&self) -> u16 {
         self.signature.msg_type()
     }
@@ -86,22 +87,22 @@ impl<S: ?Sized> Entry<S> {
         self.signature.name()
     }
 
-    /// The endpoint's description.
+    /// The endpoint's documentation.
     pub const fn doc(&self) -> &'static str {
         self.signature.doc()
     }
 
-    /// Number, name, documentation, and what the endpoint takes and gives.
+    /// Number, name, documentation, and the types of request, reply and errors.
     pub const fn signature(&self) -> &Signature {
         &self.signature
     }
 
-    /// Whether the handler changes the state. Such an entry cannot be served by several threads at once.
+    /// Whether the handler changes the state. Several threads cannot serve such an entry at the same time.
     pub const fn is_exclusive(&self) -> bool {
         matches!(self.handler, EntryHandler::Exclusive(_))
     }
 
-    /// The function to call.
+    /// The handler.
     pub const fn handler(&self) -> EntryHandler<S> {
         self.handler
     }
@@ -111,7 +112,7 @@ impl Entry<()> {
     /// The same entry for a table of any state.
     ///
     /// # Panics
-    /// When the handler changes the state `()`, which no function made by `#[tachyon_rpc]` does.
+    /// When the handler changes the state `()`; no function with `#[tachyon_rpc]` does.
     pub const fn lift<S: ?Sized>(self) -> Entry<S> {
         let handler = match self.handler {
             EntryHandler::Stateless(handler) | EntryHandler::Shared(handler) => EntryHandler::Stateless(handler),
@@ -121,7 +122,7 @@ impl Entry<()> {
     }
 }
 
-// Not derived: that would ask the same of the state, which an entry does not hold.
+// Not derived: a derive would require `S: Clone`, and an entry holds no state.
 impl<S: ?Sized> Clone for EntryHandler<S> {
     fn clone(&self) -> Self {
         *self

@@ -1,25 +1,169 @@
-//! Errors of the dispatch table.
+//! Errors of the dispatch table, of handlers and of reply slots.
+
+use core::fmt;
 
 use thiserror::Error;
 
-/// Why an endpoint cannot join a dispatch table. The table is as it was.
+use crate::connection::{Halt, Unsent};
+use crate::engine::{ErrorBody, ErrorKind};
+use crate::schema::payload::{BoxedMalformed, DeclaredError};
+
+/// Why an endpoint cannot join a dispatch table. The table is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RegisterError {
-    /// 0xFFFF marks error replies.
+    /// Message type 65535 marks error replies.
     #[error("msg_type 65535 is reserved for error replies; `{refused}` needs one from 0 to 65534")]
     Reserved {
-        /// Name of the endpoint that was refused.
+        /// Name of the refused endpoint.
         refused: String,
     },
-    /// The message type is taken.
+    /// Another endpoint has the message type.
     #[error("msg_type {msg_type} is already registered by `{existing}`; give `{refused}` another one")]
     Duplicate {
-        /// The message type both ask for.
+        /// The message type of both endpoints.
         msg_type: u16,
-        /// Name of the endpoint that has it.
+        /// Name of the endpoint in the table.
         existing: String,
-        /// Name of the endpoint that was refused.
+        /// Name of the refused endpoint.
         refused: String,
     },
+}
+
+/// Why a [`ReplySlot`](super::ReplySlot) has no room for a reply. The dispatcher reports the failure to the caller; the
+/// handler just returns.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SlotError {
+    /// The reply can never fit the ring.
+    #[error("the reply of {size} bytes can never fit the reverse ring of {max}; listen with a larger one")]
+    TooLarge {
+        /// Bytes of the reply.
+        size: usize,
+        /// Bytes of the longest reply that fits the ring.
+        max: usize,
+    },
+    /// The type has no value whose bytes are all zero.
+    #[error("a reply with a `bool` or an enum in it begins as zeros, and those are no value of its type; use `write`")]
+    NoZero,
+    /// The caller closed or died.
+    #[error("the connection ended before the reply was written")]
+    Gone,
+}
+
+/// Why a handler did not reply. The dispatcher sends the caller an error reply.
+///
+/// ```
+/// use tachyon::{Dispatcher, ErrorKind, HandlerError};
+///
+/// let mut dispatcher = Dispatcher::default();
+/// dispatcher.register_handler(1, "first", Box::new(|(), request, reply| {
+///     let Some(first) = request.payload().first() else {
+///         return Err(HandlerError::new(ErrorKind::BadRequest, "the request is empty"));
+///     };
+///     reply.bytes(&[*first])
+/// }))?;
+/// # Ok::<(), tachyon::RegisterError>(())
+/// ```
+#[derive(Debug)]
+pub struct HandlerError(Box<Failure>);
+
+/// The content of a [`HandlerError`]. Boxed, so that a handler's result fits the registers.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) kind: ErrorKind,
+    pub(super) text: String,
+    /// A declared error's name and fields.
+    pub(super) declared: Option<(String, Vec<u8>)>,
+    pub(super) halt: Option<Halt>,
+    /// Bytes of a reply, and of the longest reply that fits the ring.
+    too_large: Option<(usize, usize)>,
+}
+
+impl Failure {
+    /// The body of the error reply.
+    pub(super) fn body(&self) -> ErrorBody<'_> {
+        let (name, fields) = self.declared.as_ref().map_or(("", &[][..]), |(name, fields)| (name, fields));
+        ErrorBody { name, text: &self.text, fields }
+    }
+}
+
+/// The request is not a value of the endpoint's request type.
+impl From<BoxedMalformed> for HandlerError {
+    #[cold]
+    #[inline(never)]
+    fn from(problem: BoxedMalformed) -> Self {
+        Self::new(ErrorKind::BadRequest, problem)
+    }
+}
+
+impl HandlerError {
+    /// A failure of the handler itself: kind [`HandlerFailed`](ErrorKind::HandlerFailed).
+    #[cold]
+    pub fn failed(error: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::HandlerFailed, error)
+    }
+
+    /// A failure of the given kind.
+    #[cold]
+    pub fn new(kind: ErrorKind, text: impl fmt::Display) -> Self {
+        Self(Box::new(Failure { kind, text: text.to_string(), declared: None, halt: None, too_large: None }))
+    }
+
+    /// An error that the endpoint declares. A declared error is an answer: the dispatcher does not report it as a
+    /// failure.
+    #[cold]
+    pub fn declared<E: DeclaredError>(error: &E) -> Self {
+        let (name, fields) = error.encode();
+        Self::named(name, error, fields)
+    }
+
+    /// A declared error by its name, with its encoded fields.
+    #[cold]
+    pub(crate) fn named(name: &str, text: impl fmt::Display, fields: Vec<u8>) -> Self {
+        let mut error = Self::failed(text);
+        error.0.declared = Some((name.to_owned(), fields));
+        error
+    }
+
+    /// The reply could not be sent.
+    #[cold]
+    pub(super) fn unsent(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::TooLarge { size, max } => {
+                let mut error = Self::new(ErrorKind::ReplyTooLarge, SlotError::TooLarge { size, max });
+                error.0.too_large = Some((size, max));
+                error
+            }
+            // The connection ended under the reply: no caller is left for an error reply.
+            Unsent::Halted(halt) => {
+                let mut error = Self::new(ErrorKind::Unspecified, "");
+                error.0.halt = Some(halt);
+                error
+            }
+        }
+    }
+
+    pub(super) fn into_failure(self) -> Failure {
+        *self.0
+    }
+
+    /// Kind and body of the error reply.
+    #[cfg(feature = "python")]
+    pub(crate) fn parts(&self) -> (ErrorKind, ErrorBody<'_>) {
+        (self.0.kind, self.0.body())
+    }
+
+    /// Bytes of the longest reply that fits the ring, if the reply was longer.
+    pub(crate) fn reply_limit(&self) -> Option<usize> {
+        self.0.too_large.map(|(_, max)| max)
+    }
+
+    /// The handler's view of this error. The error itself stays with the dispatcher.
+    pub(super) fn slot_error(&self) -> SlotError {
+        match self.0.too_large {
+            Some((size, max)) => SlotError::TooLarge { size, max },
+            None => SlotError::Gone,
+        }
+    }
 }

@@ -1,11 +1,12 @@
-//! From what a handler returns to a reply on its way.
+//! The return types of handlers, and how each becomes a reply.
 
 use core::fmt::Display;
 
-use super::handler::{HandlerError, Replied, Reply};
+use super::error::HandlerError;
+use super::reply::{HandlerResult, Reply};
 use crate::schema::payload::{DeclaredError, Message, ReplyValue, Undeclared};
 
-/// What an endpoint may return: a [`ReplyValue`], or a `Result` of one.
+/// A return type of an endpoint: a [`ReplyValue`], or a `Result` of one.
 #[diagnostic::on_unimplemented(
     message = "an endpoint cannot reply with `{Self}`",
     label = "not a reply",
@@ -13,16 +14,16 @@ use crate::schema::payload::{DeclaredError, Message, ReplyValue, Undeclared};
             `#[tachyon::payload]`, a borrowed one of these, nothing, or a `Result` of one of these"
 )]
 pub trait IntoReply {
-    /// What the caller gets.
+    /// The type that the caller receives.
     type Message: Message;
-    /// The error, of a `Result`.
+    /// The error of a `Result`; otherwise [`Undeclared`].
     type Error;
 
-    /// Writes the value into the reply.
+    /// Sends the value as the reply.
     ///
     /// # Errors
-    /// The outer one is the handler's own; the inner one says that the reply cannot be sent.
-    fn into_reply(self, reply: Reply<'_>) -> Result<Result<Replied, HandlerError>, Self::Error>;
+    /// The outer error is the handler's own; the inner error says that the reply cannot be sent.
+    fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, Self::Error>;
 }
 
 #[diagnostic::do_not_recommend]
@@ -31,7 +32,7 @@ impl<T: ReplyValue> IntoReply for T {
     type Error = Undeclared;
 
     #[inline]
-    fn into_reply(self, reply: Reply<'_>) -> Result<Result<Replied, HandlerError>, Undeclared> {
+    fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, Undeclared> {
         Ok(reply.value(&self))
     }
 }
@@ -41,31 +42,32 @@ impl<T: ReplyValue, E> IntoReply for Result<T, E> {
     type Error = E;
 
     #[inline]
-    fn into_reply(self, reply: Reply<'_>) -> Result<Result<Replied, HandlerError>, E> {
+    fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, E> {
         Ok(reply.value(&self?))
     }
 }
 
-/// As the text of its error, where the endpoint declares none.
+/// Replies with the value, or with the text of its error: for endpoints without a declared error.
 #[inline]
-pub(super) fn or_text<R: IntoReply<Error: Display>>(value: R, reply: Reply<'_>) -> Result<Replied, HandlerError> {
+pub(super) fn reply_or_text<R: IntoReply<Error: Display>>(value: R, reply: Reply<'_>) -> HandlerResult {
     value.into_reply(reply).unwrap_or_else(|error| Err(HandlerError::failed(error)))
 }
 
-/// How the error of an endpoint travels: 2 by name and fields, 1 as its text, 0 stands in for a type that was refused.
+/// The form in which an endpoint's error travels: 2 by name and fields, 1 as its text. Form 0 stands in for a type that
+/// the compiler refuses.
 #[derive(Debug)]
-pub struct How<const KIND: u8>;
+pub struct ErrorForm<const FORM: u8>;
 
-/// An error of type `E`, by how it travels.
-pub trait Pick<E> {
-    /// The type that the caller gets.
+/// Converts an error of type `E` into its form.
+pub trait ConvertError<E> {
+    /// The type that the caller receives.
     type Error: DeclaredError;
 
-    /// What the dispatcher answers with.
+    /// The error for the dispatcher.
     fn error(error: E) -> HandlerError;
 }
 
-impl<E: DeclaredError> Pick<E> for How<2> {
+impl<E: DeclaredError> ConvertError<E> for ErrorForm<2> {
     type Error = E;
 
     #[cold]
@@ -74,7 +76,7 @@ impl<E: DeclaredError> Pick<E> for How<2> {
     }
 }
 
-impl<E: Display> Pick<E> for How<1> {
+impl<E: Display> ConvertError<E> for ErrorForm<1> {
     type Error = Undeclared;
 
     #[cold]
@@ -83,10 +85,10 @@ impl<E: Display> Pick<E> for How<1> {
     }
 }
 
-impl<E> Pick<E> for How<0> {
+impl<E> ConvertError<E> for ErrorForm<0> {
     type Error = Undeclared;
 
     fn error(_error: E) -> HandlerError {
-        unreachable!("the type was refused when this was compiled")
+        unreachable!("the compiler refuses the type")
     }
 }

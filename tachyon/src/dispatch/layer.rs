@@ -1,21 +1,19 @@
-//! What a user puts around every call, whichever endpoint it is for.
+//! Layers: code of users that sees every call, and the context of a call.
 
 use std::time::Duration;
 
-use super::handler::is_cancelled;
 use crate::engine::{CallerInfo, ErrorKind, Watch};
 use crate::foreign;
 use crate::wait::Deadline;
 
 /// Sees every request before and after its handler; added with [`Dispatcher::layer`](crate::Dispatcher::layer).
 ///
-/// Layers see requests without an endpoint too, and those whose deadline has passed before their turn; control requests
-/// (`ping`) they do not see. They are called on the serving thread, which attends to nothing else meanwhile: with
-/// several workers, from all of them. A layer cannot change a request or its reply. Calls whose handler runs elsewhere
-/// ([`Context::overlaps`]) are seen when they are taken and when they have been answered.
+/// A layer also sees requests without an endpoint, and requests whose deadline passes before their turn. It does not
+/// see control requests (`ping`), and cannot change a request or its reply. Layers run on the serving thread, which
+/// serves no other request meanwhile; with several workers, on the threads of all. A layer sees a concurrent call
+/// ([`Context::is_concurrent`]) when the server takes the request and when the call ends.
 ///
-/// A layer that panics takes nothing from the caller: the panic is reported by the panic hook and the call goes on as
-/// if the layer had returned.
+/// The panic of a layer does not reach the caller: the panic hook reports it, and the call goes on.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +21,7 @@ use crate::wait::Deadline;
 /// use tachyon::{Context, Dispatcher, Layer};
 /// use tachyon::dispatch::Outcome;
 ///
-/// /// Counts calls that took too long.
+/// /// Counts slow calls.
 /// #[derive(Default)]
 /// struct Slow(AtomicU64);
 ///
@@ -40,20 +38,19 @@ use crate::wait::Deadline;
 /// dispatcher.layer(Slow::default());
 /// ```
 pub trait Layer: Send + Sync {
-    /// A request is about to be handled. Layers are asked in the order they were added.
+    /// Runs before the handler. Layers run in the order of their addition.
     fn before(&self, call: &Context<'_>) {
         let _ = call;
     }
 
-    /// A request has been handled and answered, on the same thread as `before`, unless the call
-    /// [overlaps](Context::overlaps) others; in reverse order. `took` is the time from the last `before` to the reply
-    /// in the ring.
+    /// Runs after the answer, in reverse order: on the thread of `before`, unless the call is
+    /// [concurrent](Context::is_concurrent). `took` is the time from the last `before` to the reply in the ring.
     fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {
         let _ = (call, outcome, took);
     }
 }
 
-/// A shared layer is one too, so that its owner can read what it has gathered.
+/// A shared layer, so that its owner can read its data.
 impl<L: Layer + ?Sized> Layer for std::sync::Arc<L> {
     fn before(&self, call: &Context<'_>) {
         (**self).before(call);
@@ -64,8 +61,17 @@ impl<L: Layer + ?Sized> Layer for std::sync::Arc<L> {
     }
 }
 
-/// What is known of a call besides its arguments: for layers, and for a handler that has a parameter
-/// `#[context] cx: &Context`.
+/// A call without its arguments: for layers, and for a handler with a parameter `#[context] cx: &Context`.
+///
+/// ```
+/// use tachyon::{Context, tachyon_rpc};
+///
+/// /// Sums until the caller no longer wants the result.
+/// #[tachyon_rpc(msg_type = 1)]
+/// fn sum(#[context] cx: &Context, most: u64) -> u64 {
+///     (0..most).take_while(|number| number % 1024 != 0 || !cx.is_cancelled()).sum()
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Context<'a> {
@@ -73,58 +79,61 @@ pub struct Context<'a> {
     pub msg_type: u16,
     /// The endpoint's name; empty when no endpoint has the message type.
     pub name: &'a str,
-    /// Who calls.
+    /// The caller.
     pub caller: CallerInfo,
-    /// The call's number, which its caller counts up from 1.
+    /// The call's number, which the caller counts from 1.
     pub correlation_id: u64,
-    /// Bytes of the request.
+    /// Length of the request in bytes.
     pub request_size: usize,
-    /// Whether the handler runs elsewhere, as an async one does: other calls may come between `before` and `after`, and
-    /// the two may be on different threads.
-    pub overlaps: bool,
+    /// Whether the handler runs beside others, as an async handler does: other calls may come between `before` and
+    /// `after`, and the two may run on different threads.
+    pub is_concurrent: bool,
     pub(super) deadline: Deadline,
     pub(super) watch: Option<Watch<'a>>,
 }
 
 impl Context<'_> {
-    /// How long the caller still waits: `None` when it set no deadline, zero when that has passed. Reads the clock.
+    /// How long the caller still waits: `None` without a deadline, zero after the deadline. Reads the clock.
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.remaining()
     }
 
-    /// Whether the answer is wanted no more: the caller cancelled the call, closed or died, its deadline has passed, or
+    /// Whether the caller no longer wants the reply: it cancelled the call, closed or died, its deadline has passed, or
     /// the server stops and its [`stop_timeout`](crate::ServerOptions::stop_timeout) is over.
     ///
-    /// A handler that runs for long asks this now and then, and ends early: its caller takes no answer. The look is at
-    /// the ring and at the caller's process, and makes a system call. An async handler need not ask: its future is
-    /// dropped.
+    /// A long handler asks now and then, and returns early. The question reads the ring, and makes a system call about
+    /// the caller's process. An async handler need not ask: the server drops its future.
     pub fn is_cancelled(&self) -> bool {
         is_cancelled(self.watch, self.correlation_id, self.deadline)
     }
+}
+
+/// Whether a call is cancelled. For a request that another copy of this crate took, only the deadline is known.
+#[cold]
+pub(super) fn is_cancelled(watch: Option<Watch<'_>>, call: u64, deadline: Deadline) -> bool {
+    watch.map_or_else(|| deadline.has_passed(), |watch| watch.is_cancelled(call, deadline))
 }
 
 /// How a request ended, as a [`Layer`] sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The handler answered with this many bytes.
+    /// The handler replied with this many bytes.
     Replied(usize),
-    /// The caller got an error.
+    /// The caller got an error reply of this kind.
     Failed(ErrorKind),
-    /// The caller was gone before it could be answered.
+    /// The caller closed or died before the answer.
     CallerGone,
 }
 
 pub(super) type Layers = Vec<Box<dyn Layer>>;
 
-/// Has every layer see a request before its handler.
 pub(super) fn before(layers: &Layers, call: &Context<'_>) {
     for layer in layers {
         drop(foreign::run(|| layer.before(call)));
     }
 }
 
-/// Has every layer see how a request ended.
 pub(super) fn after(layers: &Layers, call: &Context<'_>, outcome: &Outcome, took: Duration) {
     for layer in layers.iter().rev() {
         drop(foreign::run(|| layer.after(call, outcome, took)));

@@ -1,39 +1,47 @@
-//! From request to handler and back: endpoints, the table that finds them, the loop that serves.
+//! From request to handler and back: endpoints, the table that finds them, and the loop that serves them.
+//!
+//! A [`Dispatcher`](crate::Dispatcher) holds a table of endpoints and the state of their handlers, and serves a
+//! [`Callee`](crate::Callee) or an [`RpcServer`](crate::RpcServer). Most programs need only `#[tachyon_rpc]`,
+//! `endpoints![..]` and the dispatcher from the crate's root. This module adds [`ReplySlot`] for replies written in
+//! place, [`Reply`] and [`Request`] for handlers of bytes, [`Outcome`] for layers, and the traits behind the macros.
 
-mod control;
 mod deferred;
-mod desk;
 mod dispatcher;
 mod endpoint;
 mod error;
-mod handler;
 mod into_reply;
 mod layer;
+mod reply;
+mod request;
+mod responder;
 mod scope;
 mod slot;
 mod table;
 #[cfg(feature = "tokio")]
 mod task;
-mod watched;
 
-pub(crate) use desk::{Desk, Lent};
 pub(crate) use dispatcher::sealed;
 pub use dispatcher::{Dispatcher, Served};
 pub use endpoint::{Endpoint, Entry, EntryHandler, ExclusiveHandler, SharedHandler};
-pub use error::RegisterError;
-#[cfg(feature = "python")]
-pub(crate) use handler::{Asked, Due};
-pub use handler::{HandlerError, Replied, Reply, ReplyRoom, Request};
+pub use error::{HandlerError, RegisterError, SlotError};
 pub use into_reply::IntoReply;
 pub use layer::{Context, Layer, Outcome};
+pub(crate) use reply::ReplyBuffer;
+#[cfg(feature = "python")]
+pub(crate) use reply::ReplyTarget;
+pub use reply::{HandlerResult, Reply};
+pub use request::Request;
+#[cfg(feature = "python")]
+pub(crate) use request::RequestParts;
+pub(crate) use responder::{RequestContext, Responder};
 pub(crate) use scope::{EntryIn, Join};
-pub use scope::{Needs, NoState, Scope};
+pub use scope::{Requires, Scope, Stateless};
 pub(crate) use slot::answer_in_slot;
-pub use slot::{ReplyInPlace, ReplySlot, SlotError, SlotResult};
+pub use slot::{ReplyRoom, ReplySlot, SlotResult};
 pub use table::OwnedHandler;
+pub(crate) use table::StateRef;
 #[cfg(feature = "tokio")]
-pub(crate) use task::Answer;
-pub(crate) use watched::Origin;
+pub(crate) use task::AsyncReply;
 
 pub use crate::engine::CallerInfo;
 
@@ -41,6 +49,8 @@ pub use crate::engine::CallerInfo;
 #[doc(hidden)]
 pub use deferred::Deferred;
 #[doc(hidden)]
-pub use into_reply::{How, Pick};
+pub use into_reply::{ConvertError, ErrorForm};
+#[doc(hidden)]
+pub use reply::Replied;
 #[doc(hidden)]
 pub use slot::SlotOf;

@@ -1,67 +1,68 @@
-//! Which endpoints can stand in one table: those without state in any, those with state among their like.
+//! The endpoints that can be in one table: endpoints without state in any, endpoints with state in tables of that
+//! state.
 //!
-//! What a table's state is follows from its endpoints alone, so that `endpoints![..]` has a type wherever it is
-//! written. The types here stand for that reasoning.
+//! A table's state follows from its endpoints alone, so that `endpoints![..]` has a type without annotation. The types
+//! here are that inference.
 
 use core::marker::PhantomData;
 
 use super::endpoint::{Endpoint, Entry};
 
-/// Says that an endpoint takes no state.
+/// The [`Scope`] of an endpoint without state.
 #[derive(Debug)]
-pub struct NoState;
+pub struct Stateless;
 
-/// Says that an endpoint takes the state `S`.
+/// The [`Scope`] of an endpoint with the state `S`.
 #[derive(Debug)]
-pub struct Needs<S: ?Sized>(PhantomData<fn(&S)>);
+pub struct Requires<S: ?Sized>(PhantomData<fn(&S)>);
 
-/// What an endpoint says about its state: [`NoState`] or [`Needs`].
+/// The state that an endpoint requires of its table: [`Stateless`] or [`Requires`].
 pub trait Scope {
-    /// The state its handler gets.
+    /// The state of the handler.
     type State: ?Sized;
 }
 
-impl Scope for NoState {
+impl Scope for Stateless {
     type State = ();
 }
 
-impl<S: ?Sized> Scope for Needs<S> {
+impl<S: ?Sized> Scope for Requires<S> {
     type State = S;
 }
 
-/// The scope of a table that holds endpoints of both.
+/// The scope of a table with endpoints of both scopes.
 #[diagnostic::on_unimplemented(
     message = "the endpoints of one table share one state",
-    label = "this one's state differs from those before it",
+    label = "the state of this endpoint differs from the state of those before it",
     note = "a dispatcher has one state: write two tables, or one type that holds both states"
 )]
 pub trait Join<Other: Scope>: Scope {
-    /// That scope.
+    /// The scope of both.
     type Joined: Scope;
 }
 
-impl<Other: Scope> Join<Other> for NoState {
+impl<Other: Scope> Join<Other> for Stateless {
     type Joined = Other;
 }
 
-impl<S: ?Sized> Join<NoState> for Needs<S> {
+impl<S: ?Sized> Join<Stateless> for Requires<S> {
     type Joined = Self;
 }
 
-impl<S: ?Sized> Join<Self> for Needs<S> {
+impl<S: ?Sized> Join<Self> for Requires<S> {
     type Joined = Self;
 }
 
 /// An endpoint's entry for a table of the state `S`.
 pub trait EntryIn<S: ?Sized, E: ?Sized> {
-    /// That entry.
+    /// The entry.
     const ENTRY: Entry<S>;
 }
 
-impl<S: ?Sized, E: Endpoint<Scope = Self, State = ()> + ?Sized> EntryIn<S, E> for NoState {
+impl<S: ?Sized, E: Endpoint<Scope = Self, State = ()> + ?Sized> EntryIn<S, E> for Stateless {
     const ENTRY: Entry<S> = E::ENTRY.lift();
 }
 
-impl<S: ?Sized, E: Endpoint<Scope = Self, State = S> + ?Sized> EntryIn<S, E> for Needs<S> {
+impl<S: ?Sized, E: Endpoint<Scope = Self, State = S> + ?Sized> EntryIn<S, E> for Requires<S> {
     const ENTRY: Entry<S> = E::ENTRY;
 }

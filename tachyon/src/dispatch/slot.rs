@@ -1,16 +1,15 @@
-//! Reply slots: replies that an endpoint writes where its caller reads them.
+//! Reply slots: an endpoint writes its reply in place, where the caller reads it.
 
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
-use thiserror::Error;
-
-use super::handler::{HandlerError, Replied, Reply, ReplyRoom};
-use super::into_reply::Pick;
+use super::error::{HandlerError, SlotError};
+use super::into_reply::ConvertError;
+use super::reply::{HandlerResult, Replied, Reply, ReplyBuffer};
 use crate::engine::ErrorKind;
 use crate::schema::payload::{Fixed, IntoView, Message, ReplyValue, Undeclared, Value, cast_slice_mut, check_slice};
 
-/// What a reply slot is for: a value, or a slice of fixed payloads.
+/// A type that a reply slot holds: a value, or a slice of fixed payloads.
 #[diagnostic::on_unimplemented(
     message = "a reply slot cannot hold `{Self}`",
     label = "not a type that travels",
@@ -31,17 +30,17 @@ impl<T: Fixed> SlotOf for [T] {
     type Message = Vec<T>;
 }
 
-/// The reply slot of one request: a last parameter of an endpoint that writes its reply in place, without a buffer in
-/// between.
+/// The reply slot of one request: the last parameter of an endpoint that writes its reply in place, without a buffer.
 ///
-/// `W` is what the endpoint replies with: `ReplySlot<'_>` bytes, `ReplySlot<'_, T>` one value, `ReplySlot<'_, [T]>` a
-/// slice. A slot that is dropped unanswered is an error reply.
+/// `W` is the type of the reply: `ReplySlot<'_>` holds bytes, `ReplySlot<'_, T>` one value, `ReplySlot<'_, [T]>` a
+/// slice. Dropping a slot without an answer sends the caller an error reply of kind
+/// [`BadReply`](crate::ErrorKind::BadReply).
 ///
 /// ```
 /// use tachyon::tachyon_rpc;
 /// use tachyon::dispatch::{ReplySlot, SlotError};
 ///
-/// /// The first squares.
+/// /// The squares of 1 to `count`.
 /// #[tachyon_rpc(msg_type = 1)]
 /// fn squares(count: &u64, reply: ReplySlot<'_, [u64]>) -> Result<(), SlotError> {
 ///     let mut squares = reply.reserve(*count as usize)?;
@@ -53,14 +52,13 @@ impl<T: Fixed> SlotOf for [T] {
 /// }
 /// ```
 #[derive(Debug)]
-#[must_use = "a slot that is not answered is an error reply"]
+#[must_use = "a slot without an answer is an error reply"]
 pub struct ReplySlot<'a, W: ?Sized = [u8]> {
     reply: Reply<'a>,
     outcome: &'a mut Outcome,
     wire: PhantomData<fn(&W)>,
 }
 
-/// What became of a slot.
 #[derive(Debug, Default)]
 enum Outcome {
     #[default]
@@ -69,31 +67,11 @@ enum Outcome {
     Failed(HandlerError),
 }
 
-/// Why there is no room for a reply. The caller is told; the handler has nothing more to do than to return.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum SlotError {
-    /// It can never fit.
-    #[error("the reply of {size} bytes can never fit the reverse ring of {max}; listen with a larger one")]
-    TooLarge {
-        /// Bytes asked for.
-        size: usize,
-        /// Bytes the ring holds.
-        max: usize,
-    },
-    /// The type has no value whose bytes are all zero.
-    #[error("a reply with a `bool` or an enum in it begins as zeros, and those are no value of its type; use `write`")]
-    NoZero,
-    /// The caller is gone.
-    #[error("the connection ended before the reply was written")]
-    Gone,
-}
-
 impl<'a, W: SlotOf + ?Sized> ReplySlot<'a, W> {
-    /// Answers with a copy of `value`: a reference to it, or what a handler would be lent of it.
+    /// Replies with a copy of `value`: a reference to a value, or its view, such as `&str` for a `String`.
     ///
     /// # Errors
-    /// [`SlotError`]: it can never fit, or the caller is gone.
+    /// [`SlotError`]: the reply can never fit the ring, or the caller closed or died.
     pub fn write<'v>(self, value: impl IntoView<'v, W::Message>) -> Result<(), SlotError> {
         match self.reply.value(&Passed::<W::Message>(value.into_view())) {
             Ok(replied) => {
@@ -104,9 +82,9 @@ impl<'a, W: SlotOf + ?Sized> ReplySlot<'a, W> {
         }
     }
 
-    fn room(self, len: usize) -> Result<(ReplyRoom<'a>, &'a mut Outcome), SlotError> {
+    fn buffer(self, len: usize) -> Result<(ReplyBuffer<'a>, &'a mut Outcome), SlotError> {
         match self.reply.reserve(len) {
-            Ok(room) => Ok((room, self.outcome)),
+            Ok(buffer) => Ok((buffer, self.outcome)),
             Err(error) => Err(note(self.outcome, error)),
         }
     }
@@ -124,132 +102,132 @@ impl<T: Value> ReplyValue for Passed<'_, T> {
 }
 
 fn note(outcome: &mut Outcome, error: HandlerError) -> SlotError {
-    let told = error.slot_error();
+    let slot_error = error.slot_error();
     *outcome = Outcome::Failed(error);
-    told
+    slot_error
 }
 
 impl<'a, T: Fixed> ReplySlot<'a, T> {
-    /// Takes room for the reply, to be filled in. It holds whatever was there before; zeros if not all bytes are a
-    /// value of the type.
+    /// Takes room for one value, waiting for it. The value holds old data at first, or zeros if the type does not
+    /// accept all bytes.
     ///
     /// # Errors
-    /// [`SlotError`]: it can never fit, zeros are no value of the type, or the caller is gone.
-    pub fn reserve(self) -> Result<ReplyInPlace<'a, T>, SlotError> {
-        let (mut room, outcome) = self.room(size_of::<T>())?;
+    /// [`SlotError`]: the reply can never fit the ring, zeros are no value of the type, or the caller closed or died.
+    pub fn reserve(self) -> Result<ReplyRoom<'a, T>, SlotError> {
+        let (mut buffer, outcome) = self.buffer(size_of::<T>())?;
         if const { !T::LAYOUT.accepts_any_bytes() } {
-            room = room.kept_apart();
-            check_slice::<T>(&room).map_err(|_| SlotError::NoZero)?;
+            buffer = buffer.into_private();
+            check_slice::<T>(&buffer).map_err(|_| SlotError::NoZero)?;
         }
-        Ok(ReplyInPlace { room, outcome, wire: PhantomData })
+        Ok(ReplyRoom { buffer, outcome, wire: PhantomData })
     }
 }
 
 impl<'a, T: Fixed> ReplySlot<'a, [T]> {
-    /// Takes room for a reply of `len` values, to be filled in. They hold whatever was there before; zeros if not all
-    /// bytes are a value of the type.
+    /// Takes room for `len` values, waiting for it. The values hold old data at first, or zeros if the type does not
+    /// accept all bytes.
     ///
     /// # Errors
-    /// [`SlotError`]: they can never fit, zeros are no value of the type, or the caller is gone.
-    pub fn reserve(self, len: usize) -> Result<ReplyInPlace<'a, [T]>, SlotError> {
-        // Saturating: no ring is that large, so the error is the right one.
-        let (mut room, outcome) = self.room(len.saturating_mul(size_of::<T>()))?;
+    /// [`SlotError`]: the reply can never fit the ring, zeros are no value of the type, or the caller closed or died.
+    pub fn reserve(self, len: usize) -> Result<ReplyRoom<'a, [T]>, SlotError> {
+        // Saturating: no ring is that large, so `reserve` gives the right error.
+        let (mut buffer, outcome) = self.buffer(len.saturating_mul(size_of::<T>()))?;
         if const { !T::LAYOUT.accepts_any_bytes() } {
-            room = room.kept_apart();
-            check_slice::<T>(&room).map_err(|_| SlotError::NoZero)?;
+            buffer = buffer.into_private();
+            check_slice::<T>(&buffer).map_err(|_| SlotError::NoZero)?;
         }
-        Ok(ReplyInPlace { room, outcome, wire: PhantomData })
+        Ok(ReplyRoom { buffer, outcome, wire: PhantomData })
     }
 }
 
-/// A reply under construction, in the ring. Derefs to its value; [`commit`](Self::commit) sends it, dropping it sends
-/// nothing.
+/// Room for one reply in the ring, from [`ReplySlot::reserve`]. Dereferences to the value, or to the slice of values.
+/// [`commit`](Self::commit) sends the reply; dropping the room sends an error reply.
 #[derive(Debug)]
-#[must_use = "a reply that is not committed is not sent"]
-pub struct ReplyInPlace<'a, W: ?Sized> {
-    room: ReplyRoom<'a>,
+#[must_use = "a reply is not sent without `commit`"]
+pub struct ReplyRoom<'a, W: ?Sized> {
+    buffer: ReplyBuffer<'a>,
     outcome: &'a mut Outcome,
     wire: PhantomData<fn(&W)>,
 }
 
-impl<W: ?Sized> ReplyInPlace<'_, W> {
+impl<W: ?Sized> ReplyRoom<'_, W> {
     /// Sends the reply.
     pub fn commit(self) {
-        let len = self.room.len();
-        *self.outcome = Outcome::Answered(self.room.commit(len));
+        let len = self.buffer.len();
+        *self.outcome = Outcome::Answered(self.buffer.commit(len));
     }
 }
 
-impl<T: Fixed> ReplyInPlace<'_, [T]> {
+impl<T: Fixed> ReplyRoom<'_, [T]> {
     /// Sends the first `len` values of the reply.
     ///
     /// # Panics
-    /// When there are fewer.
+    /// When the room has fewer values.
     pub fn commit_first(self, len: usize) {
         let bytes = len.saturating_mul(size_of::<T>());
-        assert!(bytes <= self.room.len(), "cannot send {len} values of {}", self.len());
-        *self.outcome = Outcome::Answered(self.room.commit(bytes));
+        assert!(bytes <= self.buffer.len(), "cannot send {len} values of {}", self.len());
+        *self.outcome = Outcome::Answered(self.buffer.commit(bytes));
     }
 }
 
-/// The values of a room that was checked when it was reserved.
-fn values<'r, T: Fixed>(room: &'r ReplyRoom<'_>) -> &'r [T] {
-    let Ok(values) = check_slice(room) else { unreachable!("{CHECKED}") };
+/// The values of a buffer that `reserve` checked.
+fn values<'r, T: Fixed>(buffer: &'r ReplyBuffer<'_>) -> &'r [T] {
+    let Ok(values) = check_slice(buffer) else { unreachable!("{CHECKED}") };
     values
 }
 
-/// As [`values`], to be changed.
-fn values_mut<'r, T: Fixed>(room: &'r mut ReplyRoom<'_>) -> &'r mut [T] {
-    let Some(values) = cast_slice_mut(room) else { unreachable!("{CHECKED}") };
+/// As [`values`], mutable.
+fn values_mut<'r, T: Fixed>(buffer: &'r mut ReplyBuffer<'_>) -> &'r mut [T] {
+    let Some(values) = cast_slice_mut(buffer) else { unreachable!("{CHECKED}") };
     values
 }
 
 const CHECKED: &str =
-    "a room is valid when it is reserved, its caller cannot reach it, and only values of the type are written to it";
+    "a buffer is valid when it is reserved, its caller cannot reach it, and it receives only values of the type";
 
-impl<T: Fixed> Deref for ReplyInPlace<'_, T> {
+impl<T: Fixed> Deref for ReplyRoom<'_, T> {
     type Target = T;
 
     #[inline]
     fn deref(&self) -> &T {
-        &values(&self.room)[0]
+        &values(&self.buffer)[0]
     }
 }
 
-impl<T: Fixed> DerefMut for ReplyInPlace<'_, T> {
+impl<T: Fixed> DerefMut for ReplyRoom<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        &mut values_mut(&mut self.room)[0]
+        &mut values_mut(&mut self.buffer)[0]
     }
 }
 
-impl<T: Fixed> Deref for ReplyInPlace<'_, [T]> {
+impl<T: Fixed> Deref for ReplyRoom<'_, [T]> {
     type Target = [T];
 
     #[inline]
     fn deref(&self) -> &[T] {
-        values(&self.room)
+        values(&self.buffer)
     }
 }
 
-impl<T: Fixed> DerefMut for ReplyInPlace<'_, [T]> {
+impl<T: Fixed> DerefMut for ReplyRoom<'_, [T]> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
-        values_mut(&mut self.room)
+        values_mut(&mut self.buffer)
     }
 }
 
-/// What an endpoint with a reply slot may return: nothing, or a `Result` of nothing.
+/// A return type of an endpoint with a reply slot: nothing, or a `Result` of nothing.
 #[diagnostic::on_unimplemented(
     message = "an endpoint with a reply slot cannot return `{Self}`",
     label = "the reply goes into the slot",
     note = "it returns nothing, or a `Result<(), E>`"
 )]
 pub trait SlotResult {
-    /// The error, of a `Result`.
+    /// The error of a `Result`; otherwise [`Undeclared`].
     type Error;
 
-    /// What went wrong, if anything.
+    /// The error, if there is one.
     #[doc(hidden)]
     fn failure(self) -> Option<Self::Error>;
 }
@@ -271,11 +249,11 @@ impl<E> SlotResult for Result<(), E> {
     }
 }
 
-/// Lends a handler the slot and sees what became of it.
-pub(crate) fn answer_in_slot<W: ?Sized, H: Pick<R::Error>, R: SlotResult>(
+/// Runs a handler with its slot, and turns both outcomes into one.
+pub(crate) fn answer_in_slot<W: ?Sized, H: ConvertError<R::Error>, R: SlotResult>(
     reply: Reply<'_>,
     handler: impl FnOnce(ReplySlot<'_, W>) -> R,
-) -> Result<Replied, HandlerError> {
+) -> HandlerResult {
     let mut outcome = Outcome::Unanswered;
     let failure = handler(ReplySlot { reply, outcome: &mut outcome, wire: PhantomData }).failure();
     match (outcome, failure) {

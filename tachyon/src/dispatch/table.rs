@@ -1,16 +1,43 @@
 //! The dispatch table: from message type to handler in two loads, however many endpoints there are.
 
-use super::desk::Lent;
 use super::endpoint::{Entry, EntryHandler};
-use super::handler::{HandlerError, Replied, Reply, Request};
+use super::error::HandlerError;
+use super::reply::{HandlerResult, Reply};
+use super::request::Request;
 #[cfg(feature = "tokio")]
 use super::task::AsyncHandler;
 use crate::dispatch::RegisterError;
-use crate::schema::describe::{EndpointDescription, FormDescription};
+use crate::schema::describe::{Description, EndpointDescription, FormDescription, WHOLE_TABLE};
 use crate::type_id::MSG_TYPE_ERROR;
 
-/// A handler that was made at run time and may keep things of its own. Workers of a server share it.
-pub type OwnedHandler<S> = Box<dyn Fn(&S, Request<'_>, Reply<'_>) -> Result<Replied, HandlerError> + Send + Sync>;
+/// A handler as a closure, which may own data. The workers of a server share it.
+pub type OwnedHandler<S> = Box<dyn Fn(&S, Request<'_>, Reply<'_>) -> HandlerResult + Send + Sync>;
+
+/// The dispatcher's state, with the access that a request may have.
+#[derive(Debug)]
+pub(crate) enum StateRef<'a, S: ?Sized> {
+    /// Other requests use the state at the same time.
+    Shared(&'a S),
+    Exclusive(&'a mut S),
+}
+
+impl<'a, S: ?Sized> StateRef<'a, S> {
+    #[inline]
+    pub(crate) fn reborrow(&mut self) -> StateRef<'_, S> {
+        match self {
+            Self::Shared(state) => StateRef::Shared(state),
+            Self::Exclusive(state) => StateRef::Exclusive(state),
+        }
+    }
+
+    #[inline]
+    fn shared(self) -> &'a S {
+        match self {
+            Self::Shared(state) => state,
+            Self::Exclusive(state) => state,
+        }
+    }
+}
 
 enum Handler<S: ?Sized> {
     Entry(EntryHandler<S>),
@@ -21,10 +48,10 @@ enum Handler<S: ?Sized> {
 
 /// An endpoint in the table.
 pub(super) struct Registered<S: ?Sized> {
-    /// Boxed, so that what is looked at for every request lies close together.
+    /// Boxed, so that the fields that every request reads lie close together.
     description: Box<EndpointDescription>,
     handler: Handler<S>,
-    /// How many endpoints were there before it: where it is counted.
+    /// Index of the endpoint's counters: the number of endpoints registered before.
     ordinal: usize,
 }
 
@@ -33,7 +60,7 @@ impl<S: ?Sized> Registered<S> {
         &self.description.name
     }
 
-    pub(super) fn description(&self) -> &EndpointDescription {
+    fn description(&self) -> &EndpointDescription {
         &self.description
     }
 
@@ -48,24 +75,19 @@ impl<S: ?Sized> Registered<S> {
     }
 
     #[inline]
-    pub(super) fn run(
-        &self,
-        state: Lent<'_, S>,
-        request: Request<'_>,
-        reply: Reply<'_>,
-    ) -> Result<Replied, HandlerError> {
+    pub(super) fn run(&self, state: StateRef<'_, S>, request: Request<'_>, reply: Reply<'_>) -> HandlerResult {
         match (&self.handler, state) {
             (Handler::Entry(EntryHandler::Stateless(handler)), _) => handler(&(), request, reply),
-            (Handler::Entry(EntryHandler::Exclusive(handler)), Lent::Exclusive(state)) => {
+            (Handler::Entry(EntryHandler::Exclusive(handler)), StateRef::Exclusive(state)) => {
                 handler(state, request, reply)
             }
-            // Nobody who serves with a shared state gets as far as this.
-            (Handler::Entry(EntryHandler::Exclusive(_)), Lent::Shared(_)) => {
+            // Unreachable: serving with a shared state refuses the table first.
+            (Handler::Entry(EntryHandler::Exclusive(_)), StateRef::Shared(_)) => {
                 Err(HandlerError::failed("changes the state, which others are using"))
             }
-            (Handler::Entry(EntryHandler::Shared(handler)), state) => handler(state.look(), request, reply),
-            (Handler::Owned(handler), state) => handler(state.look(), request, reply),
-            // Nobody who serves without a runtime gets as far as this.
+            (Handler::Entry(EntryHandler::Shared(handler)), state) => handler(state.shared(), request, reply),
+            (Handler::Owned(handler), state) => handler(state.shared(), request, reply),
+            // Unreachable: serving without a runtime refuses the table first.
             #[cfg(feature = "tokio")]
             (Handler::Async(_), _) => Err(HandlerError::failed("is async, and there is no runtime to run it")),
         }
@@ -85,13 +107,11 @@ const PAGE: usize = 256;
 
 type Page<S> = Box<[Option<Registered<S>>; PAGE]>;
 
-/// All 65535 message types, in pages that exist once one of their endpoints does.
+/// All 65535 message types, in pages. A page exists once one of its message types has an endpoint.
 pub(super) struct Table<S: ?Sized> {
     pages: Box<[Option<Page<S>>; PAGE]>,
     len: usize,
-    /// The first endpoint that only a runtime can serve.
     first_async: Option<u16>,
-    /// The first endpoint that changes the state.
     first_exclusive: Option<u16>,
 }
 
@@ -120,12 +140,18 @@ impl<S: ?Sized> Table<S> {
 
     #[inline]
     pub(super) fn get(&self, msg_type: u16) -> Option<&Registered<S>> {
-        let [page, line] = msg_type.to_be_bytes();
-        self.pages[usize::from(page)].as_ref()?[usize::from(line)].as_ref()
+        let [page, index] = msg_type.to_be_bytes();
+        self.pages[usize::from(page)].as_ref()?[usize::from(index)].as_ref()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u16, &Registered<S>)> {
         (0..=u16::MAX).filter_map(|msg_type| Some((msg_type, self.get(msg_type)?)))
+    }
+
+    /// The description of all endpoints ([`WHOLE_TABLE`]), or of one.
+    pub(super) fn describe(&self, msg_type: u16) -> Description {
+        let asked = |(found, _): &(u16, _)| msg_type == WHOLE_TABLE || *found == msg_type;
+        Description::new(self.iter().filter(asked).map(|(_, registered)| registered.description().clone()).collect())
     }
 
     pub(super) fn insert_entry(&mut self, entry: Entry<S>) -> Result<(), RegisterError> {
@@ -161,17 +187,17 @@ impl<S: ?Sized> Table<S> {
         if msg_type == MSG_TYPE_ERROR {
             return Err(RegisterError::Reserved { refused: name.to_owned() });
         }
-        let [page, line] = msg_type.to_be_bytes();
+        let [page, index] = msg_type.to_be_bytes();
         let page = self.pages[usize::from(page)].get_or_insert_with(|| Box::new([const { None }; PAGE]));
-        let place = &mut page[usize::from(line)];
-        if let Some(existing) = place {
+        let slot = &mut page[usize::from(index)];
+        if let Some(existing) = slot {
             return Err(RegisterError::Duplicate {
                 msg_type,
                 existing: existing.name().to_owned(),
                 refused: name.to_owned(),
             });
         }
-        *place = Some(Registered { description: Box::new(description), handler, ordinal: self.len });
+        *slot = Some(Registered { description: Box::new(description), handler, ordinal: self.len });
         self.len += 1;
         Ok(())
     }
@@ -186,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_but_the_reserved_one_finds_its_own() {
+    fn every_message_type_but_the_reserved_one_finds_its_endpoint() {
         let mut table = Table::<()>::new();
         for msg_type in [0, 1, 255, 256, 4097, 65_534] {
             table.insert_owned(EndpointDescription::bytes(msg_type, &format!("e{msg_type}")), never()).unwrap();
@@ -199,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_leave_the_table_as_it_was() {
+    fn a_refusal_leaves_the_table_unchanged() {
         let mut table = Table::<()>::new();
         table.insert_owned(EndpointDescription::bytes(7, "first"), never()).unwrap();
         assert_eq!(

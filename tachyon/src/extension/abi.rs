@@ -1,36 +1,37 @@
-//! What passes between two copies of this crate: C structs, C functions, borrowed bytes.
+//! The interface between two copies of this crate: C structs, C functions, borrowed bytes.
 //!
-//! The *guest* has an endpoint, the *host* a table and the ring. Nothing changes owner: text and payloads are lent for
-//! the length of a call, and each side frees what it has made. No function here lets a panic out. A change of anything
-//! but the head raises [`ABI`]; the head stays as it is for ever, so that two versions can say which they are.
-#![allow(unsafe_code, reason = "reads what the other side lends")]
+//! The *extension* has an endpoint, the *host* has the dispatch table and the ring. Nothing changes owner: text and
+//! payloads are borrowed for the time of a call, and each side frees its own memory. No function lets a panic out.
+//! Every change, except of the head, raises [`ABI`]. The head never changes, so that two versions can identify each
+//! other.
+#![allow(unsafe_code, reason = "reads memory borrowed from the other side")]
 
 use core::ffi::c_void;
 use core::slice;
 
-/// The version of everything below the head.
+/// The version of the interface.
 pub(crate) const ABI: u32 = 2;
 
-/// What a head begins with: `tachyon` and a zero.
+/// The first bytes of a head: `tachyon` and a zero.
 pub(crate) const MAGIC: [u8; 8] = *b"tachyon\0";
 
-/// The deadline of a call that has none.
+/// The deadline of a call without one.
 pub(crate) const NO_DEADLINE: u64 = u64::MAX;
 
-/// A user without an id here: the system gives this number to nobody.
+/// A user without an id in this namespace: the system never assigns this number.
 pub(crate) const NO_USER: u32 = u32::MAX;
 
-/// How a step of the host's ended.
+/// The outcome of a step of the host.
 pub(crate) mod status {
-    /// As it should.
+    /// Success.
     pub(crate) const DONE: u32 = 0;
     /// The reply can never fit the ring.
     pub(crate) const TOO_LARGE: u32 = 1;
-    /// There is nobody to reply to, or nothing that may still be done.
+    /// The caller has gone, or the request has an answer already.
     pub(crate) const OVER: u32 = 2;
 }
 
-/// UTF-8 that is lent.
+/// Borrowed UTF-8.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Text {
@@ -45,7 +46,7 @@ impl Text {
     }
 
     /// # Safety
-    /// It was made by [`of`](Self::of), and what it was made of lives for `'a`.
+    /// [`of`](Self::of) made it, of a text that lives for `'a`.
     pub(crate) unsafe fn as_str<'a>(self) -> Option<&'a str> {
         // SAFETY: the parts of a live str, as the caller promises.
         let bytes = unsafe { slice::from_raw_parts(self.data, self.len) };
@@ -53,7 +54,7 @@ impl Text {
     }
 }
 
-/// Who the guest is. The same in every version.
+/// The identity of the extension. The same in every version.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Head {
@@ -61,11 +62,11 @@ pub(crate) struct Head {
     pub(crate) abi: u32,
     /// Reserved: zero.
     pub(crate) flags: u32,
-    /// The version of the guest's copy of this crate.
+    /// The version of the extension's copy of this crate.
     pub(crate) version: Text,
 }
 
-/// Sizes of the structs of the border, to be compared: two builds of one ABI that differ here are not of one ABI.
+/// Sizes of the structs of the interface. Two builds with different sizes do not have the same ABI.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Sizes {
@@ -83,7 +84,7 @@ impl Sizes {
     };
 }
 
-/// An endpoint of the guest's.
+/// An endpoint of the extension.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Endpoint {
@@ -91,15 +92,14 @@ pub(crate) struct Endpoint {
     pub(crate) sizes: Sizes,
     /// A [`Description`](crate::schema::describe::Description) of this endpoint alone, as JSON.
     pub(crate) description: Text,
-    /// Handles a request, on any thread, beside any other: gets this struct and the request.
+    /// Handles a request, on any thread, beside other requests: gets this struct and the request.
     ///
     /// # Safety
-    /// The first is the struct that this pointer is from, at the address where its maker put it; the second is valid for
-    /// the call.
+    /// The first argument is the struct of this pointer, at its original address. The second is valid for the call.
     pub(crate) run: unsafe extern "C" fn(*const Endpoint, *const Call),
 }
 
-/// A request, and what the guest answers it with.
+/// A request, and the steps to answer it.
 #[repr(C)]
 pub(crate) struct Call {
     /// Not null; valid for `request_len` bytes, which another process may be changing.
@@ -109,32 +109,31 @@ pub(crate) struct Call {
     /// `CLOCK_MONOTONIC` nanoseconds, or [`NO_DEADLINE`].
     pub(crate) deadline: u64,
     pub(crate) caller_id: u64,
-    /// 0 where it is not visible.
+    /// 0 if the caller's process is not visible.
     pub(crate) caller_pid: u32,
-    /// [`NO_USER`] where it is not mapped.
+    /// [`NO_USER`] if the caller's user is not mapped.
     pub(crate) caller_uid: u32,
-    /// What `steps` work on.
+    /// The first argument of all `steps`.
     pub(crate) host: *mut c_void,
     /// Valid for the call.
     pub(crate) steps: *const Steps,
 }
 
-/// The host's part in an answer: each takes `Call::host`, on any thread but by one at a time, and gives a [`status`].
+/// The steps of an answer. Each takes `Call::host`, on any thread, one thread at a time, and returns a [`status`].
 ///
 /// # Safety
 /// The first argument is `Call::host` of a call that has not returned, and the pointers are valid.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Steps {
-    /// Answers with a copy of bytes. What the ring can hold at most goes to the last argument when they are too many.
+    /// Replies with a copy of bytes. If they are too many, the last argument receives the most that the ring holds.
     pub(crate) send: unsafe extern "C" fn(*mut c_void, *const u8, usize, *mut usize) -> u32,
-    /// Takes room for so many bytes, which are initialised, and gives its address, valid until the call returns or the
-    /// room is committed.
+    /// Takes room for so many initialised bytes. The address is valid until the commit, or the end of the call.
     pub(crate) reserve: unsafe extern "C" fn(*mut c_void, usize, *mut *mut u8, *mut usize) -> u32,
-    /// Answers with the first bytes of the room.
+    /// Replies with the first bytes of the room.
     pub(crate) commit: unsafe extern "C" fn(*mut c_void, usize) -> u32,
-    /// Answers with an error: an [`ErrorKind`](crate::ErrorKind) as number, its text, and a declared error's name and
-    /// fields.
+    /// Answers with an error: the number of an [`ErrorKind`](crate::ErrorKind), its text, and the name and fields of a
+    /// declared error.
     pub(crate) fail: unsafe extern "C" fn(*mut c_void, u32, Text, Text, *const u8, usize),
 }
 
@@ -146,7 +145,7 @@ mod tests {
 
     /// A change here is a change of [`ABI`].
     #[test]
-    fn the_structs_lie_as_version_2_has_them() {
+    fn the_structs_have_the_layout_of_version_2() {
         assert_eq!(ABI, 2);
         assert_eq!((offset_of!(Head, abi), offset_of!(Head, version), size_of::<Head>()), (8, 16, 32));
         assert_eq!((size_of::<Endpoint>(), size_of::<Call>(), size_of::<Steps>()), (72, 64, 32));

@@ -1,4 +1,4 @@
-//! The host's side of an endpoint that another copy of this crate has: an entry of the table here.
+//! The host: makes an endpoint of another copy of this crate a handler of the dispatch table.
 #![allow(unsafe_code, reason = "calls another copy of this crate")]
 
 use core::ffi::c_void;
@@ -8,7 +8,7 @@ use core::slice;
 
 use thiserror::Error;
 
-use crate::dispatch::{HandlerError, OwnedHandler, Replied, Reply, ReplyRoom, Request};
+use crate::dispatch::{HandlerError, HandlerResult, OwnedHandler, Reply, ReplyBuffer, Request};
 use crate::engine::ErrorKind;
 use crate::extension::{ABI, Call, Endpoint, Head, MAGIC, NO_DEADLINE, NO_USER, Sizes, Steps, Text, status};
 use crate::foreign;
@@ -17,49 +17,48 @@ use crate::schema::describe::{Description, EndpointDescription};
 /// Why an endpoint of another copy of this crate cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NativeError {
-    /// It is something else.
+    /// The object is no endpoint.
     #[error("this is no endpoint that a Rust extension exported")]
     Foreign,
-    /// Its copy of the crate hands requests over in another way.
+    /// The extension's copy of the crate has another interface.
     #[error(
         "this extension was built with tachyon {theirs} (interface {their_abi}) and is used with tachyon {} \
          (interface {ABI}); build both with the same version",
         env!("CARGO_PKG_VERSION")
     )]
     Version {
-        /// The version it was built with.
+        /// The version of the extension's copy of the crate.
         theirs: String,
-        /// The version of what passes between the two.
+        /// The version of the extension's interface.
         their_abi: u32,
     },
-    /// What it says about itself is no description.
-    #[error("what this extension says about its endpoint is no description: {0}")]
+    /// The endpoint's description cannot be read.
+    #[error("the description of this extension's endpoint cannot be read: {0}")]
     Description(String),
 }
 
-/// The endpoint as the thread-safe thing that it is.
+/// An endpoint of an extension, usable on any thread.
 #[derive(Clone, Copy)]
-struct Guest {
-    /// Where its maker put it; what it is the beginning of belongs to the guest.
+struct ForeignEndpoint {
+    /// At its original address. The extension owns the memory, of which the endpoint is the beginning.
     endpoint: NonNull<Endpoint>,
     run: unsafe extern "C" fn(*const Endpoint, *const Call),
 }
 
-// SAFETY: the endpoint is only read, and its `run` may be called on any thread beside any other: the ABI says so, and
-// the guest's `export` asks it of everything it is made of.
-unsafe impl Send for Guest {}
+// SAFETY: the endpoint is only read, and its `run` may be called on any thread beside other calls: the ABI says so, and
+// the extension's `export` requires it of the state and the handler.
+unsafe impl Send for ForeignEndpoint {}
 // SAFETY: as above.
-unsafe impl Sync for Guest {}
+unsafe impl Sync for ForeignEndpoint {}
 
-/// Makes an entry of what another copy of this crate exported. `keep` is dropped with the handler: what keeps the
-/// endpoint alive.
+/// Makes a handler of an endpoint that another copy of this crate exported. `keep` keeps the endpoint alive, and is
+/// dropped with the handler.
 ///
 /// # Errors
-/// [`NativeError`], with nothing but the endpoint's head touched if it is of another version.
+/// [`NativeError`]. Of an endpoint of another version, only the head is read.
 ///
 /// # Safety
-/// `endpoint` points to what the `python::export` of any version made, and stays valid until `keep` is
-/// dropped.
+/// `python::export` of any version made `endpoint`, which stays valid until the drop of `keep`.
 pub unsafe fn adopt<K: Send + Sync + 'static>(
     endpoint: NonNull<c_void>,
     keep: K,
@@ -69,8 +68,8 @@ pub unsafe fn adopt<K: Send + Sync + 'static>(
     if head.magic != MAGIC {
         return Err(NativeError::Foreign);
     }
-    // SAFETY: a constant of the guest's.
-    let theirs = unsafe { head.version.as_str() }.unwrap_or("of no version").to_owned();
+    // SAFETY: a constant of the extension.
+    let theirs = unsafe { head.version.as_str() }.unwrap_or("of unknown version").to_owned();
     if head.abi != ABI {
         return Err(NativeError::Version { theirs, their_abi: head.abi });
     }
@@ -83,31 +82,31 @@ pub unsafe fn adopt<K: Send + Sync + 'static>(
     }
     // SAFETY: valid, of this version, and never changed.
     let Endpoint { description, run, .. } = unsafe { endpoint.read() };
-    // SAFETY: text of the guest's, which lives as long as the endpoint.
+    // SAFETY: text of the extension, which lives as long as the endpoint.
     let json = unsafe { description.as_str() }.unwrap_or_default();
     let read = Description::from_json(json).map_err(|error| NativeError::Description(error.to_string()))?;
     let Some(description) = read.endpoints.into_iter().next() else {
         return Err(NativeError::Description("it has no endpoint".to_owned()));
     };
-    let guest = Guest { endpoint, run };
+    let foreign = ForeignEndpoint { endpoint, run };
     let handler = move |(): &(), request: Request<'_>, reply: Reply<'_>| {
         let _ = &keep;
         // SAFETY: of this version, and valid for as long as `keep` is there.
-        unsafe { handle(guest, &request, reply) }
+        unsafe { handle(foreign, &request, reply) }
     };
     Ok((description, Box::new(handler)))
 }
 
-/// Has the guest answer a request.
+/// Passes a request to the extension, which answers it.
 ///
 /// # Safety
 /// The endpoint is of this version, and valid.
 unsafe fn handle(
-    Guest { endpoint, run }: Guest,
+    ForeignEndpoint { endpoint, run }: ForeignEndpoint,
     request: &Request<'_>,
     reply: Reply<'_>,
-) -> Result<Replied, HandlerError> {
-    let mut answer = Answer::Owed(reply);
+) -> HandlerResult {
+    let mut answer = Answer::Unsent(reply);
     let caller = request.caller();
     let call = Call {
         request: request.payload().as_ptr(),
@@ -120,26 +119,27 @@ unsafe fn handle(
         host: ptr::from_mut(&mut answer).cast(),
         steps: &raw const STEPS,
     };
-    // SAFETY: the endpoint is where its maker put it, and the call outlives this; the guest lets no panic out.
+    // SAFETY: the endpoint is at its original address, and the call outlives this function; the extension lets no panic
+    // out.
     unsafe { run(endpoint.as_ptr(), &raw const call) };
     match answer {
         Answer::Over(outcome) => outcome,
-        Answer::Owed(_) | Answer::Room(_) | Answer::Moving => {
+        Answer::Unsent(_) | Answer::Room(_) | Answer::Moving => {
             Err(HandlerError::new(ErrorKind::BadReply, "returned without an answer"))
         }
     }
 }
 
-/// How far the answer to one request is.
+/// The progress of the answer to one request.
 enum Answer<'a> {
-    Owed(Reply<'a>),
-    Room(ReplyRoom<'a>),
-    Over(Result<Replied, HandlerError>),
-    /// On the way from one to another; what a panic leaves.
+    Unsent(Reply<'a>),
+    Room(ReplyBuffer<'a>),
+    Over(HandlerResult),
+    /// Between two states, and after a panic.
     Moving,
 }
 
-/// Guests may answer on another thread than the one that waits for them.
+/// An extension may answer on another thread than the one that waits.
 const _: () = {
     const fn assert_send<T: Send>() {}
     assert_send::<Answer<'_>>();
@@ -147,12 +147,12 @@ const _: () = {
 
 static STEPS: Steps = Steps { send, reserve, commit, fail };
 
-/// Takes a step, and sees that no panic gets out.
+/// Runs a step, and lets no panic out.
 ///
 /// # Safety
-/// `host` is that of a call that has not returned, and nobody else uses it meanwhile.
+/// `host` is that of a call that has not returned, and no other thread uses it meanwhile.
 unsafe fn step(host: *mut c_void, max: *mut usize, step: impl FnOnce(&mut Answer<'_>) -> u32) -> u32 {
-    // SAFETY: `handle` made it of an answer, and waits for the guest.
+    // SAFETY: `handle` made it of an answer, and waits for the extension.
     let answer = unsafe { &mut *host.cast::<Answer<'_>>() };
     match foreign::run(|| step(answer)) {
         Ok(status) => {
@@ -160,7 +160,7 @@ unsafe fn step(host: *mut c_void, max: *mut usize, step: impl FnOnce(&mut Answer
                 && let Some(limit) = error.reply_limit()
                 && !max.is_null()
             {
-                // SAFETY: the guest lends a place for it, or null.
+                // SAFETY: not null: a valid place of the extension.
                 unsafe { max.write(limit) };
             }
             status
@@ -172,7 +172,7 @@ unsafe fn step(host: *mut c_void, max: *mut usize, step: impl FnOnce(&mut Answer
     }
 }
 
-/// Notes a failure that the core reports.
+/// Records the error of a step.
 fn failed(answer: &mut Answer<'_>, error: HandlerError) -> u32 {
     let status = if error.reply_limit().is_some() { status::TOO_LARGE } else { status::OVER };
     *answer = Answer::Over(Err(error));
@@ -181,8 +181,8 @@ fn failed(answer: &mut Answer<'_>, error: HandlerError) -> u32 {
 
 unsafe extern "C" fn send(host: *mut c_void, data: *const u8, len: usize, max: *mut usize) -> u32 {
     let send = |answer: &mut Answer<'_>| {
-        let Answer::Owed(reply) = core::mem::replace(answer, Answer::Moving) else { return status::OVER };
-        // SAFETY: a slice of the guest's, lent for this call.
+        let Answer::Unsent(reply) = core::mem::replace(answer, Answer::Moving) else { return status::OVER };
+        // SAFETY: a slice of the foreign's, lent for this call.
         match reply.bytes(unsafe { slice::from_raw_parts(data, len) }) {
             Ok(replied) => {
                 *answer = Answer::Over(Ok(replied));
@@ -197,12 +197,12 @@ unsafe extern "C" fn send(host: *mut c_void, data: *const u8, len: usize, max: *
 
 unsafe extern "C" fn reserve(host: *mut c_void, len: usize, data: *mut *mut u8, max: *mut usize) -> u32 {
     let reserve = |answer: &mut Answer<'_>| {
-        let Answer::Owed(reply) = core::mem::replace(answer, Answer::Moving) else { return status::OVER };
+        let Answer::Unsent(reply) = core::mem::replace(answer, Answer::Moving) else { return status::OVER };
         match reply.reserve(len) {
             Ok(mut room) => {
                 let place = room.as_mut_ptr();
                 *answer = Answer::Room(room);
-                // SAFETY: the guest lends a place for it.
+                // SAFETY: a valid place of the extension.
                 unsafe { data.write(place) };
                 status::DONE
             }
@@ -225,17 +225,17 @@ unsafe extern "C" fn commit(host: *mut c_void, len: usize) -> u32 {
 
 unsafe extern "C" fn fail(host: *mut c_void, kind: u32, text: Text, name: Text, fields: *const u8, len: usize) {
     let fail = |answer: &mut Answer<'_>| {
-        // What the ring said is nearer to the cause.
+        // An error of the ring stays: it is closer to the cause.
         if !matches!(answer, Answer::Over(Err(_))) {
             let kind = u16::try_from(kind).map_or(ErrorKind::Unspecified, ErrorKind::from_number);
-            // SAFETY: text of the guest's, lent for this call.
+            // SAFETY: text of the extension, borrowed for this call.
             let text = unsafe { text.as_str() }.unwrap_or_default();
             // SAFETY: as above.
             let name = unsafe { name.as_str() }.unwrap_or_default();
             let error = if name.is_empty() {
                 HandlerError::new(kind, text)
             } else {
-                // SAFETY: a slice of the guest's, lent for this call.
+                // SAFETY: a slice of the extension, borrowed for this call.
                 HandlerError::named(name, text, unsafe { slice::from_raw_parts(fields, len) }.to_vec())
             };
             *answer = Answer::Over(Err(error));

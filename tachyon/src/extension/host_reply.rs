@@ -1,5 +1,5 @@
-//! The guest's side of an answer: what a handler writes goes to the host's ring.
-#![allow(unsafe_code, reason = "calls the host, and writes into room it lends")]
+//! The extension's side of an answer: the bytes of a handler go to the host's ring.
+#![allow(unsafe_code, reason = "calls the host, and writes to memory borrowed from it")]
 
 use core::ffi::c_void;
 use core::ptr;
@@ -10,14 +10,14 @@ use super::abi::{Steps, Text, status};
 use crate::connection::{Halt, Unsent};
 use crate::engine::{ErrorBody, ErrorKind};
 
-/// The way to the host, for one answer.
+/// The answer to one request, through the host.
 #[derive(Clone, Copy)]
 pub(crate) struct HostReply<'a> {
     host: *mut c_void,
     steps: &'a Steps,
 }
 
-// SAFETY: the host's answer may be on any thread, one at a time (`Steps`), and a reply is used by its owner alone.
+// SAFETY: the steps may run on any thread, one at a time (`Steps`), and a reply has one owner.
 unsafe impl Send for HostReply<'_> {}
 
 impl core::fmt::Debug for HostReply<'_> {
@@ -33,10 +33,10 @@ impl<'a> HostReply<'a> {
         Self { host, steps }
     }
 
-    /// Answers with a copy.
+    /// Replies with a copy.
     pub(crate) fn send(self, payload: &[u8]) -> Result<(), Unsent> {
         let mut max = 0;
-        // SAFETY: the host and its steps are of a call that goes on, by `new`; the bytes and `max` live through it.
+        // SAFETY: the call of host and steps has not returned, by `new`; the bytes and `max` live during the step.
         let status = unsafe { (self.steps.send)(self.host, payload.as_ptr(), payload.len(), &raw mut max) };
         outcome(status, payload.len(), max)
     }
@@ -51,7 +51,7 @@ impl<'a> HostReply<'a> {
         Ok(HostRoom { reply: self, data, len })
     }
 
-    /// Has the host answer with an error.
+    /// Answers with an error.
     pub(crate) fn fail(self, kind: ErrorKind, body: ErrorBody<'_>) {
         let ErrorBody { name, text, fields } = body;
         let (text, name) = (Text::of(text), Text::of(name));
@@ -64,12 +64,12 @@ fn outcome(status: u32, size: usize, max: usize) -> Result<(), Unsent> {
     match status {
         status::DONE => Ok(()),
         status::TOO_LARGE => Err(Unsent::TooLarge { size, max }),
-        // The host knows better what ended it, and keeps that.
+        // The host keeps the actual reason.
         _ => Err(Unsent::Halted(Halt::Closed)),
     }
 }
 
-/// Room in the host's ring, for one answer.
+/// Room in the host's ring for one reply.
 #[derive(Debug)]
 pub(crate) struct HostRoom<'a> {
     reply: HostReply<'a>,
@@ -77,26 +77,27 @@ pub(crate) struct HostRoom<'a> {
     len: usize,
 }
 
-// SAFETY: the memory is the owner's alone until it is committed; for the rest as `HostReply`.
+// SAFETY: only the owner uses the memory until the commit; otherwise as `HostReply`.
 unsafe impl Send for HostRoom<'_> {}
-// SAFETY: a shared room is only read.
+// SAFETY: shared room is only read.
 unsafe impl Sync for HostRoom<'_> {}
 
 impl HostRoom<'_> {
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: `reserve` gave room of `len` initialised bytes, valid until the call returns, which is after 'a; only
-        // this struct knows it, and it is borrowed. The host touches it no more before `commit`, which takes the struct.
+        // SAFETY: `reserve` returned `len` initialised bytes, valid until the call returns, which is after 'a. Only
+        // this struct has the address, and it is borrowed. The host does not use the bytes before `commit`, which
+        // consumes the struct.
         unsafe { slice::from_raw_parts(self.data.as_ptr(), self.len) }
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `bytes`, and borrowed alone.
+        // SAFETY: as in `bytes`, and borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(self.data.as_ptr(), self.len) }
     }
 
-    /// Answers with the first `len` bytes.
+    /// Replies with the first `len` bytes.
     pub(crate) fn commit(self, len: usize) {
-        // SAFETY: the host and its steps are of a call that goes on. What becomes of the answer the host sees by itself.
+        // SAFETY: the call of host and steps has not returned. The host records the outcome.
         unsafe { (self.reply.steps.commit)(self.reply.host, len) };
     }
 }

@@ -1,7 +1,7 @@
-//! Endpoints of one copy of this crate in the table of another one, in the same process.
+//! Extensions: endpoints of one copy of this crate in the dispatch table of another copy, in the same process.
 //!
-//! A Python extension is linked with a `tachyon` of its own, which shares nothing with the one inside the Python
-//! package: not its types, not its allocator, not its idea of a panic. What passes between them is in `abi`.
+//! A Python extension is linked with a `tachyon` of its own. That copy shares neither types nor allocator nor panic
+//! runtime with the copy in the Python package. The interface between the two is in `abi`.
 
 mod abi;
 mod adopt;

@@ -1,7 +1,7 @@
-//! Endpoints in Rust for a dispatcher in Python.
+//! Endpoints in Rust for a dispatcher in Python. Needs the cargo feature `python`.
 //!
-//! An extension module of your own exports its `#[tachyon_rpc]` functions in one line, and Python registers them beside
-//! its own. They run without the interpreter: on the thread that serves, whoever holds its lock.
+//! An extension module exports its `#[tachyon_rpc]` functions in one line, and Python registers them beside its own
+//! endpoints. They run on the serving thread, without the GIL.
 //!
 //! ```no_run
 //! # fn main() {}
@@ -28,9 +28,9 @@
 //! dispatcher.register(pricing.total).serve_forever(bus)
 //! ```
 //!
-//! The extension has a copy of this crate of its own. When it is imported, the one in the Python package checks that the
-//! two fit together, and raises `tachyon.ExtensionError`, an `ImportError`, when they do not.
-#![allow(unsafe_code, reason = "is called by another copy of this crate")]
+//! The extension has its own copy of this crate. On import, the copy in the Python package compares both interfaces,
+//! and raises `tachyon.ExtensionError`, an `ImportError`, if they differ: build both with the same version.
+#![allow(unsafe_code, reason = "another copy of this crate calls it")]
 
 use core::ffi::CStr;
 use core::slice;
@@ -39,28 +39,28 @@ use std::sync::{Arc, PoisonError, RwLock};
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
-use crate::dispatch::{Asked, Due, Entry, EntryHandler, HandlerError, Replied, Reply, Request};
+use crate::dispatch::{Entry, EntryHandler, HandlerError, HandlerResult, Reply, ReplyTarget, Request, RequestParts};
 use crate::engine::CallerInfo;
 use crate::extension::{ABI, Call, Endpoint, Head, HostReply, MAGIC, NO_USER, Sizes, Text};
 use crate::foreign;
 use crate::schema::describe::Description;
 use crate::wait::Deadline;
 
-/// What the capsule is called that an endpoint travels in.
+/// The name of the capsule with an endpoint.
 const CAPSULE: &CStr = c"tachyon.RustEndpoint";
 
-/// Adds endpoints without state to a module, each under its name, for `RpcDispatcher.register`.
+/// Adds endpoints without state to a module, each by its name, for `RpcDispatcher.register`.
 ///
 /// # Errors
-/// What importing `tachyon` raises, or `ExtensionError` when it does not fit this crate.
+/// The exception of importing `tachyon`, or `ExtensionError` when the package has another interface.
 pub fn export(module: &Bound<'_, PyModule>, endpoints: &[Entry<()>]) -> PyResult<()> {
     export_with_state(module, (), endpoints)
 }
 
-/// As [`export`], for endpoints that share `state`. It lives as long as one of them does.
+/// As [`export`], for endpoints that share `state`, which lives as long as one of them.
 ///
-/// Handlers of a server with several workers run side by side. Where none of the endpoints changes the state they share
-/// it as it is; where one does, it runs alone, and the others beside each other, under a lock.
+/// Handlers of a server with several workers run in parallel. If no endpoint changes the state, they share it without a
+/// lock. Otherwise they share it under a readers-writer lock: an endpoint that changes the state runs alone.
 ///
 /// # Errors
 /// As [`export`].
@@ -70,47 +70,48 @@ pub fn export_with_state<S: Send + Sync + 'static>(
     endpoints: &[Entry<S>],
 ) -> PyResult<()> {
     let py = module.py();
-    let shelf = if endpoints.iter().any(Entry::is_exclusive) {
-        Shelf::Locked(RwLock::new(state))
+    let state = if endpoints.iter().any(Entry::is_exclusive) {
+        SharedState::Locked(RwLock::new(state))
     } else {
-        Shelf::Shared(state)
+        SharedState::ReadOnly(state)
     };
-    let shelf = Arc::new(shelf);
+    let state = Arc::new(state);
     let class = py.import("tachyon")?.getattr("RustEndpoint")?;
     for entry in endpoints {
-        let capsule = PyCapsule::new_with_value(py, Exported::new(entry, Arc::clone(&shelf)), CAPSULE)?;
+        let capsule = PyCapsule::new_with_value(py, Exported::new(entry, Arc::clone(&state)), CAPSULE)?;
         module.add(entry.name(), class.call1((capsule,))?)?;
     }
     Ok(())
 }
 
-/// The state of some endpoints, for as many threads as there are.
-enum Shelf<S> {
-    Shared(S),
-    /// Somebody changes it.
+/// The state of endpoints, for any number of threads.
+enum SharedState<S> {
+    ReadOnly(S),
+    /// An endpoint changes the state.
     Locked(RwLock<S>),
 }
 
-/// An endpoint as the other copy sees it, and behind that what only this one knows.
+/// An endpoint as the host sees it, followed by the fields of this copy.
 #[repr(C)]
 struct Exported<S: 'static> {
-    /// First: its address is the whole's.
+    /// First, so that both have the same address.
     endpoint: Endpoint,
     msg_type: u16,
     handler: EntryHandler<S>,
-    shelf: Arc<Shelf<S>>,
-    /// What `endpoint.description` lends.
+    state: Arc<SharedState<S>>,
+    /// The text of `endpoint.description`.
     #[allow(dead_code, reason = "read through the endpoint")]
     json: Box<str>,
 }
 
-// SAFETY: the raw parts lend constants and `json`, which move with it and are never changed; the state may be shared.
+// SAFETY: the raw pointers are of constants and of `json`, whose heap memory never moves or changes; the state is
+// `Send` and `Sync`.
 unsafe impl<S: Send + Sync> Send for Exported<S> {}
 // SAFETY: as above.
 unsafe impl<S: Send + Sync> Sync for Exported<S> {}
 
 impl<S: Send + Sync + 'static> Exported<S> {
-    fn new(entry: &Entry<S>, shelf: Arc<Shelf<S>>) -> Self {
+    fn new(entry: &Entry<S>, state: Arc<SharedState<S>>) -> Self {
         let json = Description::new(vec![entry.signature().into()]).to_json().into_boxed_str();
         let endpoint = Endpoint {
             head: Head { magic: MAGIC, abi: ABI, flags: 0, version: Text::of(env!("CARGO_PKG_VERSION")) },
@@ -118,40 +119,40 @@ impl<S: Send + Sync + 'static> Exported<S> {
             description: Text::of(&json),
             run: run::<S>,
         };
-        Self { endpoint, msg_type: entry.msg_type(), handler: entry.handler(), shelf, json }
+        Self { endpoint, msg_type: entry.msg_type(), handler: entry.handler(), state, json }
     }
 
-    fn answer(&self, request: Request<'_>, reply: Reply<'_>) -> Result<Replied, HandlerError> {
-        match (self.handler, &*self.shelf) {
+    fn answer(&self, request: Request<'_>, reply: Reply<'_>) -> HandlerResult {
+        match (self.handler, &*self.state) {
             (EntryHandler::Stateless(handler), _) => handler(&(), request, reply),
-            (EntryHandler::Shared(handler), Shelf::Shared(state)) => handler(state, request, reply),
-            // A handler that panicked has left the state as a handler that returned an error would.
-            (EntryHandler::Shared(handler), Shelf::Locked(state)) => {
+            (EntryHandler::Shared(handler), SharedState::ReadOnly(state)) => handler(state, request, reply),
+            // Ignores poisoning: a panic leaves the state as an error of the handler would.
+            (EntryHandler::Shared(handler), SharedState::Locked(state)) => {
                 handler(&state.read().unwrap_or_else(PoisonError::into_inner), request, reply)
             }
-            (EntryHandler::Exclusive(handler), Shelf::Locked(state)) => {
+            (EntryHandler::Exclusive(handler), SharedState::Locked(state)) => {
                 handler(&mut state.write().unwrap_or_else(PoisonError::into_inner), request, reply)
             }
-            // There is a lock where there is such a handler.
-            (EntryHandler::Exclusive(_), Shelf::Shared(_)) => {
+            // Unreachable: `export_with_state` locks the state of such a handler.
+            (EntryHandler::Exclusive(_), SharedState::ReadOnly(_)) => {
                 Err(HandlerError::failed("changes the state, which others are using"))
             }
         }
     }
 }
 
-/// Handles a request that the other copy has taken.
+/// Handles a request of the host.
 ///
 /// # Safety
 /// As [`Endpoint::run`] asks.
 unsafe extern "C" fn run<S: Send + Sync + 'static>(endpoint: *const Endpoint, call: *const Call) {
-    // SAFETY: `new` made this function the one of an `Exported<S>`, of which the endpoint is the beginning.
+    // SAFETY: only `new` uses this function, for an endpoint at the beginning of an `Exported<S>`.
     let exported = unsafe { &*endpoint.cast::<Exported<S>>() };
     // SAFETY: valid for this call.
     let call = unsafe { &*call };
     // SAFETY: valid for this call, as its steps are.
     let steps = unsafe { &*call.steps };
-    // SAFETY: those of a call that goes on until this function returns.
+    // SAFETY: those of a call that lasts until this function returns.
     let host = unsafe { HostReply::new(call.host, steps) };
     let outcome = foreign::run(|| {
         // SAFETY: not null, and valid for this call; shared memory is read as a slice as everywhere (`slice.rs`).
@@ -162,9 +163,9 @@ unsafe extern "C" fn run<S: Send + Sync + 'static>(endpoint: *const Endpoint, ca
             uid: Some(call.caller_uid).filter(|uid| *uid != NO_USER),
         };
         let deadline = Deadline::at_nanos(call.deadline);
-        let due = Due { msg_type: exported.msg_type, correlation_id: call.correlation_id };
-        let asked = Asked::elsewhere(payload, due, deadline, &caller);
-        exported.answer(Request::new(&asked), Reply::through(host, &due))
+        let target = ReplyTarget { msg_type: exported.msg_type, correlation_id: call.correlation_id };
+        let parts = RequestParts::foreign(payload, target, deadline, &caller);
+        exported.answer(Request::new(&parts), Reply::through(host, &target))
     });
     let error = match outcome {
         Ok(Ok(_)) => return,

@@ -1,7 +1,7 @@
-//! Code of users: handlers, hooks, layers, and the destructors of what they return or throw.
+//! The guard around code of users: handlers, hooks, layers, and the destructors of their results and panic payloads.
 //!
-//! A panic in such code is the failure of one call or of one report. It never leaves the thread that serves: every call
-//! into users' code goes through [`run`].
+//! A panic of such code fails one call or one report, and does not unwind through the serving thread: every call of
+//! users' code goes through [`run`].
 
 #[cfg(any(feature = "tokio", test))]
 mod value;
@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(feature = "tokio")]
 pub(crate) use self::value::Foreign;
 
-/// A panic of users' code, as text. The value that was thrown is gone.
+/// A panic of users' code, as text. The payload is dropped.
 #[derive(Debug)]
 pub(crate) struct Panicked(Box<str>);
 
@@ -25,8 +25,8 @@ impl core::fmt::Display for Panicked {
 /// Runs users' code.
 ///
 /// # Errors
-/// The panic that it ended with. The state that the code leaves half changed is the user's own, as with a handler that
-/// returns an error; no state of this crate passes through it.
+/// The panic of the code. State that the code leaves half changed belongs to the user, as with a handler that returns
+/// an error; no state of this crate passes through the code.
 #[inline]
 pub(crate) fn run<T>(code: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(code)).map_err(Panicked::new)
@@ -40,10 +40,9 @@ impl Panicked {
             .map(|text| (*text).to_owned())
             .or_else(|| thrown.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "with a payload that is not text".to_owned());
-        // The destructor of what was thrown can panic as well. What that throws is kept for good: there is no end to
-        // destructors that panic.
-        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(thrown))) {
-            core::mem::forget(again);
+        // The destructor of a payload may panic. The second payload is leaked: its destructor may panic too.
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(thrown))) {
+            core::mem::forget(second);
         }
         Self(text.into_boxed_str())
     }
@@ -53,7 +52,7 @@ impl Panicked {
 mod tests {
     use super::*;
 
-    /// Panics when it is dropped, with a value that does the same.
+    /// Panics on drop, with a payload that does the same.
     pub(super) struct Bomb(pub(super) u32);
 
     impl Drop for Bomb {
@@ -65,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_text_whatever_was_thrown() {
+    fn a_panic_of_any_payload_is_text() {
         assert_eq!(run(|| 7).unwrap(), 7);
         assert_eq!(run(|| -> () { panic!("plain") }).unwrap_err().to_string(), "panicked: plain");
         assert_eq!(run(|| -> () { panic!("{}", 1) }).unwrap_err().to_string(), "panicked: 1");

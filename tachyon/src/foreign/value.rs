@@ -1,16 +1,16 @@
-//! Values of users' code that this crate keeps for a while: futures of handlers, and what they gave.
+//! Values of users' code that this crate owns: the futures of handlers, and their outputs.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use super::{Panicked, run};
 
-/// Drops a value of users' code. A destructor that panics has been reported by the panic hook.
+/// Drops a value of users' code. The panic hook reports a panic of its destructor.
 fn discard<T>(value: T) {
     drop(run(|| drop(value)));
 }
 
-/// A value of users' code, whose destructor is theirs, too.
+/// A value of users' code. The drop guards its destructor.
 pub(crate) struct Foreign<T>(Option<T>);
 
 impl<T> Foreign<T> {
@@ -18,7 +18,7 @@ impl<T> Foreign<T> {
         Self(Some(value))
     }
 
-    /// The value, which the caller uses up within [`run`].
+    /// The value. The caller consumes it within [`run`].
     pub(crate) fn take(mut self) -> Option<T> {
         self.0.take()
     }
@@ -38,7 +38,7 @@ impl<T> Drop for Foreign<T> {
     }
 }
 
-/// A future of users' code that is gone when it is done: what it holds ends before its output is used.
+/// A future of users' code. Its end drops the future, before the output is used.
 impl<F: Future + Unpin> Future for Foreign<F> {
     type Output = Result<F::Output, Panicked>;
 
@@ -80,7 +80,7 @@ mod tests {
             let _held = &bomb;
             5
         }));
-        // The bomb is part of the future, and ends with it.
+        // The bomb is part of the future, and is dropped with it.
         assert!(matches!(Pin::new(&mut done).poll(&mut context), Poll::Ready(Err(_) | Ok(5))));
         let mut panics = Foreign::new(Box::pin(async { panic!("later") }));
         let Poll::Ready(Err(panicked)) = Pin::new(&mut panics).poll(&mut context).map_ok(|()| ()) else {

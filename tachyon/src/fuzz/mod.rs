@@ -20,6 +20,8 @@ mod hostile;
 mod input;
 mod pair;
 mod scripted_caller;
+mod server;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +43,5 @@ pub(crate) use hostile::{Hostile, attack_beside};
 pub(crate) use input::Input;
 pub(crate) use pair::{Pair, linked};
 pub(crate) use scripted_caller::ScriptedCaller;
-
-pub use crate::server::fuzz::server;
-pub use crate::stats::fuzz::stats;
+pub use server::server;
+pub use stats::stats;

@@ -1,26 +1,26 @@
-//! What generated handlers are made over.
+//! Building blocks of generated handlers.
 
 use core::fmt::Display;
 use core::marker::PhantomData;
 
 use crate::dispatch::{
-    Context, Entry, HandlerError, IntoReply, Pick, Replied, Reply, ReplySlot, Request, SlotOf, SlotResult,
-    answer_in_slot,
+    Context, ConvertError, Entry, HandlerError, HandlerResult, IntoReply, Reply, ReplySlot, Request, SlotOf,
+    SlotResult, answer_in_slot,
 };
 use crate::schema::payload::{DeclaredError, Message, Scratch, Undeclared, Value, assert_by_value, with_scratch};
 
 use super::select::Select;
 
-/// Lends a request to `read`, with room for copies of its parts where `copies` says so.
+/// Passes a request to `read`, with scratch memory for copies of its parts if `copies` says so.
 ///
 /// # Errors
-/// The request is not what the endpoint takes, or the handler's error.
+/// The request is not a value of the endpoint's type, or the handler's error.
 #[inline]
 pub fn handle(
     request: Request<'_>,
     copies: bool,
-    read: impl for<'m> FnOnce(&'m [u8], &mut Scratch<'m>) -> Result<Replied, HandlerError>,
-) -> Result<Replied, HandlerError> {
+    read: impl for<'m> FnOnce(&'m [u8], &mut Scratch<'m>) -> HandlerResult,
+) -> HandlerResult {
     with_scratch(copies, request.payload(), read)
 }
 
@@ -30,58 +30,58 @@ pub fn context<'a>(request: Request<'a>, name: &'a str) -> Context<'a> {
     request.context(name)
 }
 
-/// Sees that a request is empty.
+/// Checks that a request is empty.
 ///
 /// # Errors
-/// It is not.
+/// The request is not empty.
 #[inline]
 pub fn empty(request: Request<'_>) -> Result<(), HandlerError> {
     Ok(<() as Message>::read(request.payload(), &mut Scratch::none(), "the request")?)
 }
 
-/// Answers with what a handler returned: `S` is its type, `H` how its error travels.
+/// Replies with the value of a handler: `S` selects its type, `H` the form of its error.
 ///
 /// # Errors
-/// The handler's error, or that the reply cannot be sent.
+/// The handler's error, or the error of sending the reply.
 #[inline]
-pub fn answer<H: Pick<S::Error>, S: ReplyOf<R>, R>(reply: Reply<'_>, value: R) -> Result<Replied, HandlerError> {
+pub fn answer<H: ConvertError<S::Error>, S: ReplyOf<R>, R>(reply: Reply<'_>, value: R) -> HandlerResult {
     match S::send(value, reply) {
         Ok(sent) => sent,
         Err(error) => Err(H::error(error)),
     }
 }
 
-/// Hands a handler its reply slot.
+/// Passes a handler its reply slot.
 ///
 /// # Errors
-/// As [`answer`], and when the slot was not answered.
+/// As [`answer`], and the slot without an answer.
 #[inline]
-pub fn answer_slot<W: ?Sized, H: Pick<R::Error>, R: SlotResult>(
+pub fn answer_slot<W: ?Sized, H: ConvertError<R::Error>, R: SlotResult>(
     reply: Reply<'_>,
     handler: impl FnOnce(ReplySlot<'_, W>) -> R,
-) -> Result<Replied, HandlerError> {
+) -> HandlerResult {
     answer_in_slot::<W, H, R>(reply, handler)
 }
 
-/// Asks whether a reply slot can hold `W`.
+/// Tests whether a reply slot can hold `W`: [`YES`](Self::YES).
 pub struct IsInSlot<W: ?Sized>(PhantomData<W>);
 
 impl<W: SlotOf + ?Sized> IsInSlot<W> {
-    /// It can.
+    /// The test passes.
     pub const YES: bool = true;
 }
 
-/// Answers for all types that it cannot hold.
+/// The answer for all types that a slot cannot hold.
 pub trait NotInSlot {
-    /// It cannot.
+    /// The test fails.
     const YES: bool = false;
 }
 
 impl<W: ?Sized> NotInSlot for IsInSlot<W> {}
 
-/// What travels for a slot of `W`, or a stand-in.
+/// The type that travels for a slot of `W`, or a stand-in.
 pub trait InSlot<W: ?Sized> {
-    /// It.
+    /// The type.
     type Message: Message;
 }
 
@@ -101,34 +101,34 @@ pub trait Serves<S> {
     const ENTRIES: &'static [Entry<Self::Implementor>];
 }
 
-/// Asks whether an endpoint can return `R`.
+/// Tests whether an endpoint can return `R`: [`YES`](Self::YES).
 pub struct IsReply<R>(PhantomData<R>);
 
 impl<R: IntoReply> IsReply<R> {
-    /// It can.
+    /// The test passes.
     pub const YES: bool = true;
 }
 
-/// Answers for all types that it cannot return.
+/// The answer for all types that an endpoint cannot return.
 pub trait NotReply {
-    /// It cannot.
+    /// The test fails.
     const YES: bool = false;
 }
 
 impl<R> NotReply for IsReply<R> {}
 
-/// What travels for a returned `R`, or stand-ins.
+/// The types that travel for a returned `R`, or stand-ins.
 pub trait ReplyOf<R> {
-    /// What the caller gets.
+    /// The type that the caller receives.
     type Message: Message;
-    /// The error, of a `Result`.
+    /// The error of a `Result`.
     type Error;
 
-    /// Writes the reply.
+    /// Sends the reply.
     ///
     /// # Errors
     /// As [`IntoReply::into_reply`].
-    fn send(value: R, reply: Reply<'_>) -> Result<Result<Replied, HandlerError>, Self::Error>;
+    fn send(value: R, reply: Reply<'_>) -> Result<HandlerResult, Self::Error>;
 }
 
 impl<R: IntoReply> ReplyOf<R> for Select<true> {
@@ -136,7 +136,7 @@ impl<R: IntoReply> ReplyOf<R> for Select<true> {
     type Error = R::Error;
 
     #[inline]
-    fn send(value: R, reply: Reply<'_>) -> Result<Result<Replied, HandlerError>, R::Error> {
+    fn send(value: R, reply: Reply<'_>) -> Result<HandlerResult, R::Error> {
         value.into_reply(reply)
     }
 }
@@ -145,19 +145,19 @@ impl<R> ReplyOf<R> for Select<false> {
     type Message = ();
     type Error = Undeclared;
 
-    fn send(_value: R, _reply: Reply<'_>) -> Result<Result<Replied, HandlerError>, Undeclared> {
-        unreachable!("the type was refused when this was compiled")
+    fn send(_value: R, _reply: Reply<'_>) -> Result<HandlerResult, Undeclared> {
+        unreachable!("the compiler refuses the type")
     }
 }
 
-/// The reply of a client under the type that the endpoint's function spells.
+/// Converts the reply that a caller received into the return type of the endpoint's function.
 #[diagnostic::on_unimplemented(
     message = "`{T}` is not what travels",
     label = "an alias of a `Result`, or of a borrowed type",
     note = "write the `Result<T, E>`, or the borrowed type, out"
 )]
 pub trait Spelled<T, M> {
-    /// The same.
+    /// Converts.
     fn spell(message: M) -> T;
 }
 
@@ -170,43 +170,43 @@ impl<T> Spelled<T, T> for Select<true> {
 
 impl<T, M> Spelled<T, M> for Select<false> {
     fn spell(_message: M) -> T {
-        unreachable!("the type was refused when this was compiled")
+        unreachable!("the compiler refuses the type")
     }
 }
 
-/// Asks whether an error is declared.
+/// Tests whether an error is declared: [`KIND`](Self::KIND).
 pub struct IsDeclared<E>(PhantomData<E>);
 
 impl<E: DeclaredError> IsDeclared<E> {
-    /// It is.
+    /// The test passes.
     pub const KIND: u8 = 1;
 }
 
-/// Answers for all errors that are not.
+/// The answer for all errors that are not declared.
 pub trait NotDeclared {
-    /// It is not.
+    /// The test fails.
     const KIND: u8 = 0;
 }
 
 impl<E> NotDeclared for IsDeclared<E> {}
 
-/// Asks whether an error has a text.
+/// Tests whether an error has a text: [`KIND`](Self::KIND).
 pub struct IsShown<E>(PhantomData<E>);
 
 impl<E: Display> IsShown<E> {
-    /// It has.
+    /// The test passes.
     pub const KIND: u8 = 1;
 }
 
-/// Answers for all errors that have none.
+/// The answer for all errors without a text.
 pub trait NotShown {
-    /// It has none.
+    /// The test fails.
     const KIND: u8 = 0;
 }
 
 impl<E> NotShown for IsShown<E> {}
 
-/// An error that can travel, at least as its text.
+/// An error that can travel, declared or as its text.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no error that can travel",
     label = "neither declared nor `Display`",
@@ -218,17 +218,17 @@ pub trait ErrorTravels {}
 #[diagnostic::do_not_recommend]
 impl<E: Display + ?Sized> ErrorTravels for E {}
 
-/// The one place where a type that an endpoint cannot return is an error.
+/// The only place that reports a type that an endpoint cannot return.
 #[track_caller]
 pub const fn can_be_reply<R: IntoReply>() {
     assert_by_value::<R>();
 }
 
-/// The same of a reply slot.
+/// The only place that reports a type that a reply slot cannot hold.
 #[track_caller]
 pub const fn can_be_in_slot<W: SlotOf + ?Sized>() {
     assert_by_value::<<W::Message as Value>::View<'static>>();
 }
 
-/// The same of its error.
+/// The only place that reports an error type that cannot travel.
 pub const fn error_travels<E: ErrorTravels + ?Sized>() {}

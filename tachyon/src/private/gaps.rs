@@ -1,4 +1,4 @@
-//! Rules of fixed payloads that only the compiler can apply: it knows the sizes of other types.
+//! Checks of fixed payloads in constants: only the compiler knows the sizes of other types.
 
 use core::marker::PhantomData;
 
@@ -6,44 +6,44 @@ use super::message::Message;
 use super::select::Select;
 use crate::schema::payload::Fixed;
 
-/// Asks whether `T` is a fixed payload.
+/// Tests whether `T` is a fixed payload: [`YES`](Self::YES).
 pub struct IsFixed<T>(PhantomData<T>);
 
 impl<T: Fixed> IsFixed<T> {
-    /// It is.
+    /// The test passes.
     pub const YES: bool = true;
 }
 
-/// Answers for all types that are none.
+/// The answer for all other types.
 pub trait NotFixed {
-    /// It is none.
+    /// The test fails.
     const YES: bool = false;
 }
 
 impl<T> NotFixed for IsFixed<T> {}
 
-/// A payload of which a mistake is reported where it is defined: that it does not travel then is no further mistake.
+/// A payload whose mistakes are reported at its definition, so that its users report no second error.
 pub trait Defined {}
 
-/// Asks whether `T` is one.
+/// Tests whether `T` is [`Defined`]: [`YES`](Self::YES).
 pub struct IsDefined<T>(PhantomData<T>);
 
 impl<T: Defined> IsDefined<T> {
-    /// It is.
+    /// The test passes.
     pub const YES: bool = true;
 }
 
-/// Answers for all types that are none.
+/// The answer for all other types.
 pub trait NotDefined {
-    /// It is none.
+    /// The test fails.
     const YES: bool = false;
 }
 
 impl<T> NotDefined for IsDefined<T> {}
 
-/// The type of which is asked whether it travels: `T`, but for one of which that was asked before.
+/// The type to check for travelling: `T`, or a stand-in for a type that was checked at its definition.
 pub trait Asked<T> {
-    /// It.
+    /// The type.
     type Type;
 }
 
@@ -58,11 +58,11 @@ impl<T> Asked<T> for Select<true> {
 /// Where a struct's fields lie, by the rules of C.
 #[derive(Clone, Copy)]
 pub struct Shape<const N: usize> {
-    /// Distance of each field from the struct's beginning, in bytes.
+    /// Offset of each field in bytes.
     pub offsets: [usize; N],
-    /// Bytes between each field and the one before.
+    /// Padding in bytes before each field.
     gaps: [usize; N],
-    /// Where the last field ends.
+    /// End of the last field in bytes.
     end: usize,
 }
 
@@ -83,8 +83,8 @@ pub const fn shape<const N: usize>(fields: [(usize, usize); N]) -> Shape<N> {
 ///
 /// # Panics
 ///
-/// When it is one. The macro calls this in constants only, so the panic is a compile error, and `#[track_caller]` puts
-/// it where the macro wants it: at the field's type.
+/// When the type travels and is not fixed. The macro calls this in constants only, so the panic is a compile error, and
+/// `#[track_caller]` puts it at the field's type.
 #[track_caller]
 pub const fn assert_fixed(is_value: bool, is_fixed: bool, ty: &str) {
     if is_fixed || !is_value {
@@ -97,7 +97,7 @@ pub const fn assert_fixed(is_value: bool, is_fixed: bool, ty: &str) {
     panic!("{}", message.text());
 }
 
-/// As [`assert_fixed`], of the elements of an array.
+/// As [`assert_fixed`], for the elements of an array.
 ///
 /// # Panics
 ///
@@ -116,11 +116,11 @@ pub const fn assert_fixed_element(is_value: bool, is_fixed: bool, ty: &str) {
     panic!("{}", message.text());
 }
 
-/// Looks for padding between a field and the one before it.
+/// Refuses padding before a field.
 ///
 /// # Panics
 ///
-/// When there is some, as [`assert_fixed`].
+/// When there is padding, as [`assert_fixed`].
 #[track_caller]
 pub const fn assert_no_gap_before<const N: usize>(field: &str, shape: &Shape<N>, at: usize) {
     if shape.gaps[at] == 0 {
@@ -135,7 +135,7 @@ pub const fn assert_no_gap_before<const N: usize>(field: &str, shape: &Shape<N>,
     panic!("{}", message.text());
 }
 
-/// Looks for padding after the last field of a struct of `size` bytes.
+/// Refuses padding after the last field of a struct of `size` bytes.
 ///
 /// # Panics
 ///
@@ -155,31 +155,31 @@ pub const fn assert_no_gap_after<const N: usize>(field: &str, shape: &Shape<N>, 
     panic!("{}", message.text());
 }
 
-/// Looks at the size of a payload.
+/// Refuses an empty payload.
 ///
 /// # Panics
 ///
-/// When it is zero, as [`assert_no_gap_before`].
+/// When the size is 0, as [`assert_no_gap_before`].
 #[track_caller]
 pub const fn assert_not_empty(size: usize) {
     assert!(size != 0, "a payload has at least one byte: use `()` for a request or a reply of nothing");
 }
 
-/// Looks at the alignment of a payload.
+/// Refuses a payload with a larger alignment than a ring.
 ///
 /// # Panics
 ///
-/// When it is more than a ring's, as [`assert_no_gap_before`].
+/// When the alignment is more than 8 bytes, as [`assert_no_gap_before`].
 #[track_caller]
 pub const fn assert_aligned(align: usize) {
     assert!(align <= 8, "a payload is aligned to 8 bytes at most: leave `repr(align)` out");
 }
 
-/// Looks at the size of an enum.
+/// Refuses an enum of another size than its number.
 ///
 /// # Panics
 ///
-/// When it is not that of its number, as [`assert_no_gap_before`].
+/// When the sizes differ, as [`assert_no_gap_before`].
 #[track_caller]
 pub const fn assert_number(size: usize, number: usize) {
     assert!(size == number, "a payload enum is as large as its number: leave `repr(align)` out");
@@ -198,7 +198,7 @@ const fn gap(bytes: usize) -> Message {
 ///
 /// # Panics
 ///
-/// When there are fewer.
+/// When `bytes` is shorter.
 #[inline]
 pub fn is_valid<T: Fixed>(bytes: &[u8], at: usize) -> bool {
     if const { T::LAYOUT.accepts_any_bytes() } {
@@ -207,23 +207,23 @@ pub fn is_valid<T: Fixed>(bytes: &[u8], at: usize) -> bool {
     T::is_valid(&bytes[at..])
 }
 
-/// The bytes of a number at the beginning of `bytes`.
+/// The first `N` bytes, as those of a number.
 ///
 /// # Panics
 ///
-/// When there are fewer.
+/// When `bytes` is shorter.
 #[inline]
 pub fn number<const N: usize>(bytes: &[u8]) -> [u8; N] {
     *bytes.first_chunk().expect("a value of the type has so many bytes")
 }
 
-/// The body of code that stands in for what was refused.
+/// The body of code that stands in for a refused type.
 ///
 /// # Panics
 ///
-/// Always, in a program that was never compiled.
+/// Always. No program that compiles calls this.
 pub fn never_compiled() -> ! {
-    unreachable!("the type was refused when this was compiled")
+    unreachable!("the compiler refuses the type")
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Texts put together in constants.
+//! Texts built in constants.
 
 use core::convert::Infallible;
 use core::fmt;
 
-/// Stands for an error type without a name in the type of a reply, where only what is not an error matters.
+/// Stands for an unnamed error type in the type of a reply, where only the value type matters.
 pub struct Opaque(Infallible);
 
 impl fmt::Display for Opaque {
@@ -12,7 +12,7 @@ impl fmt::Display for Opaque {
     }
 }
 
-/// A text put together in a constant. What exceeds it is left out.
+/// A text built in a constant. A part that does not fit is left out.
 pub(super) struct Message {
     bytes: [u8; 512],
     len: usize,
@@ -25,7 +25,7 @@ impl Message {
 
     pub(super) const fn push(&mut self, text: &str) {
         let text = text.as_bytes();
-        // A text that does not fit is dropped whole: cut off, it might no longer be UTF-8.
+        // Left out whole: a cut text might not be UTF-8.
         if text.len() > self.bytes.len() - self.len {
             return;
         }

@@ -1,6 +1,6 @@
-//! What generated code names, and nothing else does: no part of the public API, free to change in any release.
+//! Names for generated code: no part of the public API, free to change in any release.
 //!
-//! The macros and this crate are pinned to the same version, so the two sides of this boundary always match.
+//! The macros and this crate are pinned to the same version, so both sides always match.
 
 mod declared;
 mod endpoint;
@@ -44,8 +44,8 @@ pub use self::select::{
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
 pub use crate::dispatch::{
-    Context, Dispatcher, Endpoint, Entry, EntryHandler, HandlerError, How, IntoReply, Needs, NoState, Pick, Replied,
-    Reply, Request, SlotOf, SlotResult,
+    Context, ConvertError, Dispatcher, Endpoint, Entry, EntryHandler, ErrorForm, HandlerError, IntoReply, Replied,
+    Reply, Request, Requires, SlotOf, SlotResult, Stateless,
 };
 pub use crate::rpc::CallError;
 pub use crate::rpc::Within as Limited;
@@ -53,7 +53,7 @@ pub use crate::rpc::{
     Body, Borrowed, Caller, Calls, Contract, Fields, InPlace, SingleValue, Started, call, call_in_place, start,
 };
 pub use crate::schema::describe::Signature;
-/// What readers return.
+/// The error of readers.
 pub use crate::schema::payload::BoxedMalformed as Malformed;
 pub use crate::schema::payload::{
     Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, IntoView, Layout, List,
@@ -64,12 +64,12 @@ pub use crate::schema::payload::{
 /// The `msg_type` that marks an error reply.
 const RESERVED: u16 = u16::MAX;
 
-/// Looks at the value of a user's constant.
+/// Checks the value of a user's constant.
 ///
 /// # Panics
 ///
-/// When it is the reserved one. The macro calls this in a constant only, so the panic is a compile error, and
-/// `#[track_caller]` puts it where the macro wants it: at the path of the user's constant.
+/// When the value is reserved. The macro calls this in a constant only, so the panic is a compile error, and
+/// `#[track_caller]` puts it at the path of the user's constant.
 #[track_caller]
 pub const fn assert_msg_type(value: u16) {
     assert!(

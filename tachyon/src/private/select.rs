@@ -1,72 +1,68 @@
-//! One mistake, one error: a type that cannot travel is reported where it is asserted, and stands in for itself
-//! everywhere else.
+//! One mistake, one error: an assertion reports a type that cannot travel, and stand-ins replace it everywhere else.
 //!
-//! `IsValue::<T>::YES` is an inherent constant where `T: Value`, and else the one of the trait [`NotValue`]: it picks
-//! the `Select` by which generated code speaks of `T` without its bound.
+//! `IsValue::<T>::YES` is an inherent constant if `T: Value`, and otherwise the constant of the trait [`NotValue`]. It
+//! picks the `Select` through which generated code uses `T` without a bound.
 
 use core::marker::PhantomData;
 
-use crate::dispatch::{HandlerError, Replied, Request};
+use crate::dispatch::{HandlerResult, Request};
 use crate::rpc::{Body, Borrowed, SingleValue};
 use crate::schema::payload::{Argument, Fixed, Value, assert_by_value, with_scratch};
 
-/// Asks whether `T` travels.
+/// Tests whether `T` travels: [`YES`](Self::YES).
 pub struct IsValue<T>(PhantomData<T>);
 
 impl<T: Value> IsValue<T> {
-    /// It does.
+    /// The test passes.
     pub const YES: bool = true;
 }
 
-/// Answers for all types that do not.
+/// The answer for all other types.
 pub trait NotValue {
-    /// It does not.
+    /// The test fails.
     const YES: bool = false;
 }
 
 impl<T> NotValue for IsValue<T> {}
 
-/// Asks whether `P` can be a parameter.
+/// Tests whether `P` can be a parameter: [`YES`](Self::YES).
 pub struct IsArgument<P>(PhantomData<P>);
 
 impl<P: Argument<'static>> IsArgument<P> {
-    /// It can.
+    /// The test passes.
     pub const YES: bool = true;
 }
 
-/// Answers for all types that cannot.
+/// The answer for all other types.
 pub trait NotArgument {
-    /// It cannot.
+    /// The test fails.
     const YES: bool = false;
 }
 
 impl<P> NotArgument for IsArgument<P> {}
 
-/// A type by whether it is what it should be.
+/// Selects an implementation for a type: its own if the test passed, otherwise a stand-in.
 pub struct Select<const YES: bool>;
 
-/// What travels for `T`: itself, or a stand-in.
+/// The type that travels for `T`: `T` itself, or a stand-in.
 pub trait Slot<T> {
-    /// It.
+    /// The type.
     type Wire: Value;
 
-    /// A value of `T`'s own, as the view to send.
+    /// The view of a value, to send.
     fn view(value: &T) -> <Self::Wire as Value>::View<'_>;
 
-    /// The other way.
+    /// The value of a view, received.
     fn own(view: <Self::Wire as Value>::View<'_>) -> T;
 
-    /// A request of one.
+    /// A request with the value.
     fn body(value: &T) -> impl Body;
 
-    /// Lends a request that is one.
+    /// Passes the value of a request to `handler`.
     ///
     /// # Errors
-    /// It is not, or the handler's error.
-    fn lend(
-        request: Request<'_>,
-        handler: impl FnOnce(&T) -> Result<Replied, HandlerError>,
-    ) -> Result<Replied, HandlerError>;
+    /// The request is no `T`, or the handler's error.
+    fn lend(request: Request<'_>, handler: impl FnOnce(&T) -> HandlerResult) -> HandlerResult;
 }
 
 impl<T: Value> Slot<T> for Select<true> {
@@ -88,10 +84,7 @@ impl<T: Value> Slot<T> for Select<true> {
     }
 
     #[inline]
-    fn lend(
-        request: Request<'_>,
-        handler: impl FnOnce(&T) -> Result<Replied, HandlerError>,
-    ) -> Result<Replied, HandlerError> {
+    fn lend(request: Request<'_>, handler: impl FnOnce(&T) -> HandlerResult) -> HandlerResult {
         with_scratch(T::LEND_COPIES, request.payload(), |message, scratch| {
             T::lend(message, scratch, "the request", handler)?
         })
@@ -102,28 +95,25 @@ impl<T> Slot<T> for Select<false> {
     type Wire = u8;
 
     fn view(_value: &T) -> u8 {
-        unreachable!("the type was refused when this was compiled")
+        unreachable!("the compiler refuses the type")
     }
 
     fn own(_view: u8) -> T {
-        unreachable!("the type was refused when this was compiled")
+        unreachable!("the compiler refuses the type")
     }
 
     fn body(_value: &T) -> impl Body {
         SingleValue::<()>::new(())
     }
 
-    fn lend(
-        _request: Request<'_>,
-        _handler: impl FnOnce(&T) -> Result<Replied, HandlerError>,
-    ) -> Result<Replied, HandlerError> {
-        unreachable!("the type was refused when this was compiled")
+    fn lend(_request: Request<'_>, _handler: impl FnOnce(&T) -> HandlerResult) -> HandlerResult {
+        unreachable!("the compiler refuses the type")
     }
 }
 
-/// What travels for a parameter of type `P`: what that says, or a stand-in.
+/// The type that travels for a parameter of type `P`, or a stand-in.
 pub trait Parameter<P> {
-    /// It.
+    /// The type.
     type Wire: Value;
 }
 
@@ -135,15 +125,15 @@ impl<P> Parameter<P> for Select<false> {
     type Wire = u8;
 }
 
-/// What travels for the argument at place `AT`, where its spelling does not tell.
+/// The type that travels for argument `AT`, where the macro cannot tell it from the tokens.
 pub trait Travels<const AT: usize> {
-    /// It.
+    /// The type.
     type Wire: Value;
 }
 
-/// Makes the parameter `P` of what travels for it.
+/// Makes the parameter `P` of the view that travels for it.
 pub trait Take<'a, P, W: Value> {
-    /// Makes it.
+    /// Makes the parameter.
     fn take(view: W::View<'a>) -> P;
 }
 
@@ -156,13 +146,13 @@ impl<'a, W: Value, P: Argument<'a, Wire = W>> Take<'a, P, W> for Select<true> {
 
 impl<'a, P, W: Value> Take<'a, P, W> for Select<false> {
     fn take(_view: W::View<'a>) -> P {
-        unreachable!("the type was refused when this was compiled")
+        unreachable!("the compiler refuses the type")
     }
 }
 
-/// The view of a slice that a caller passes for a parameter `&[T]` of which `W` travels.
+/// The view of a slice that a caller passes for a parameter `&[T]`, which travels as `W`.
 pub trait PassSlice<'s, T, W: Value> {
-    /// It.
+    /// The view.
     fn pass(values: &'s [T]) -> W::View<'s>;
 }
 
@@ -175,7 +165,7 @@ impl<'s, T: Value> PassSlice<'s, T, Vec<T>> for Select<true> {
 
 impl<'s, T, W: Value> PassSlice<'s, T, W> for Select<false> {
     fn pass(_values: &'s [T]) -> W::View<'s> {
-        unreachable!("the type was refused when this was compiled")
+        unreachable!("the compiler refuses the type")
     }
 }
 
@@ -191,7 +181,7 @@ pub trait Lendable {}
 #[diagnostic::do_not_recommend]
 impl<T: Value> Lendable for T {}
 
-/// The one place where a type that a parameter `&T` cannot take is an error.
+/// The only place that reports a type that a parameter `&T` cannot take.
 pub const fn can_be_lent<T: Lendable>() {}
 
 /// A value of a slice that a parameter `&[T]` takes.
@@ -206,10 +196,10 @@ pub trait InSlice {}
 #[diagnostic::do_not_recommend]
 impl<T: Fixed> InSlice for T {}
 
-/// The one place where a type that a slice cannot hold is an error.
+/// The only place that reports a type that a slice cannot hold.
 pub const fn can_be_element<T: InSlice>() {}
 
-/// A type that travels: its own trait, because rustc would list all implementors of [`Value`] that a crate has.
+/// A type that travels. A trait of its own, because rustc would list all implementors of [`Value`] in a crate.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel",
     label = "not a type that travels",
@@ -221,10 +211,10 @@ pub trait ValueTravels {}
 #[diagnostic::do_not_recommend]
 impl<T: Value> ValueTravels for T {}
 
-/// The one place where a type that does not travel is an error: called in a constant, by its name.
+/// The only place that reports a type that does not travel. The macro calls it in a constant, by its name.
 pub const fn travels<T: ValueTravels>() {}
 
-/// The same of a parameter.
+/// The only place that reports a type that cannot be a parameter.
 #[track_caller]
 pub const fn can_be_parameter<P: Argument<'static>>() {
     assert_by_value::<P>();

@@ -1,29 +1,29 @@
-//! What `endpoints!` builds its table with.
+//! Building blocks of `endpoints!`.
 
 use std::marker::PhantomData;
 
 use super::RESERVED;
 use super::message::Message;
-use crate::dispatch::{Endpoint, Entry, EntryIn, Join, NoState, Scope};
+use crate::dispatch::{Endpoint, Entry, EntryIn, Join, Scope, Stateless};
 
-/// A table under construction: the scope of the endpoints seen so far, as a type.
+/// A table under construction: the scope of its endpoints so far, as a type.
 pub struct Table<C>(PhantomData<C>);
 
-impl Table<NoState> {
+impl Table<Stateless> {
     /// A table without endpoints.
     #[expect(clippy::new_without_default, reason = "a `Default` could not run in a constant")]
     pub const fn new() -> Self {
         Table(PhantomData)
     }
 
-    /// The finished table when nothing is listed: of whatever state is asked for.
+    /// The finished table of an empty list: of any state.
     pub const fn empty<S: 'static + ?Sized>() -> &'static [Entry<S>] {
         &[]
     }
 }
 
 impl<C: Scope> Table<C> {
-    /// The table with `E` in it. Where the states differ, the error is at the name of `E`.
+    /// The table with `E`. A different state is an error at the name of `E`.
     pub const fn with<E: Endpoint>(&self) -> &'static Table<<C as Join<E::Scope>>::Joined>
     where
         C: Join<E::Scope>,
@@ -45,15 +45,15 @@ impl<C: Scope> Table<C> {
     }
 }
 
-/// Asks a type for its `msg_type`, whether it is an endpoint or not.
+/// Reads the `msg_type` of a type, which may not be an endpoint.
 pub struct Probe<E>(PhantomData<E>);
 
 impl<E: Endpoint> Probe<E> {
-    /// The `msg_type` of an endpoint. An inherent constant, so it comes before that of [`NotAnEndpoint`].
+    /// The `msg_type` of an endpoint. An inherent constant takes precedence over that of [`NotAnEndpoint`].
     pub const MSG_TYPE: Option<u16> = Some(E::MSG_TYPE);
 }
 
-/// Answers for the types that are no endpoints: their mistake is reported elsewhere.
+/// The answer for types that are no endpoints: their mistake is reported elsewhere.
 pub trait NotAnEndpoint {
     /// No `msg_type`.
     const MSG_TYPE: Option<u16> = None;
@@ -79,8 +79,8 @@ impl Listed {
 ///
 /// # Panics
 ///
-/// When one of them has its `msg_type`. The macro calls this in constants only, so the panic is a compile error, and
-/// `#[track_caller]` puts it where the macro wants it: at the name.
+/// When an earlier endpoint has the same `msg_type`. The macro calls this in constants only, so the panic is a compile
+/// error, and `#[track_caller]` puts it at the name.
 #[track_caller]
 pub const fn assert_own_msg_type(listed: &[Listed], ordinal: usize) {
     let mut at = 0;
@@ -88,7 +88,7 @@ pub const fn assert_own_msg_type(listed: &[Listed], ordinal: usize) {
         at += 1;
     }
     let own = &listed[at];
-    // The stub that stands in for a function with a mistake has the reserved number, whatever it was meant to have.
+    // The stub of a function with a mistake has the reserved number.
     let Some(number) = own.msg_type else { return };
     if number == RESERVED {
         return;

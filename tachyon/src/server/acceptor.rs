@@ -1,7 +1,8 @@
-//! The acceptor of a server: lets clients in and sees them through their handshake, never waiting for any of them.
+//! The acceptor of a server: accepts clients and runs their handshakes, without waiting for a single client.
 //!
-//! It is a state machine with an epoll of its own, which its driver watches: a thread, or the serving worker, task or loop
-//! ([`Door`](super::door::Door)). It runs no code of users: callers, refusals and failures go to a worker's inbox.
+//! The acceptor is a state machine with an epoll of its own. Its driver
+//! ([`AcceptorDriver`](super::acceptor_driver::AcceptorDriver)) watches the epoll: a thread, or the serving worker,
+//! task or loop. The acceptor runs no code of users: callers, refusals and errors go to a worker's inbox.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -10,27 +11,26 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::control::{Bell, Control, Letter};
+use super::control::{AcceptorEvent, Control, Notifier};
 use super::options::ServerOptions;
-use super::places::{Place, Places, Taker};
 use super::poller::{BATCH, Poller, Token};
+use super::quota::{CallerQuota, QuotaGrant, QuotaOwner};
 use super::session::Arrival;
 use crate::connection::Established;
 use crate::handshake::ListenError;
 use crate::handshake::{Listener, Offer, PendingClient, Progress, Rejection};
 use crate::wait::Deadline;
 
-/// Most handshakes at a time; further clients wait in the kernel's queue.
+/// Most handshakes at a time. Further clients wait in the kernel's queue.
 const MAX_PENDING: usize = 64;
 
-/// Most handshakes of one process, and of all other users together.
+/// Most handshakes of one process, and of all other users.
 const MAX_OF_PROCESS: usize = MAX_PENDING / 4;
 const MAX_OF_OTHERS: usize = MAX_PENDING / 2;
 
-/// How long no client is accepted when the system has no descriptors left.
-const SHUT_FOR: Duration = Duration::from_millis(100);
+/// Pause before the next accept when the system has no descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
 
-/// A listener, the clients on their way in, and whether more are accepted.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     /// `None` once the server stops.
@@ -39,25 +39,25 @@ pub(super) struct Acceptor {
     poller: Poller,
     standard: Offer,
     options: ServerOptions,
-    places: Arc<Places>,
-    pending: Slab<Pending>,
-    /// Clients so far, which number the handshakes by age.
+    quota: Arc<CallerQuota>,
+    handshakes: Slab<Handshake>,
+    /// Clients so far. The number of a handshake is its age.
     clients: u64,
-    /// While set, no client is accepted: no place for another handshake, or no descriptors.
-    shut: Option<Deadline>,
-    /// Until when no further client that made place for others is reported.
-    reported: Deadline,
+    /// While set, no client is accepted: there are too many handshakes (no limit of time), or no descriptors.
+    paused: Option<Deadline>,
+    /// Until then, evicted clients are counted and not reported.
+    next_report: Deadline,
     next_id: u64,
     /// Kept for its allocation.
     tokens: Vec<Token>,
 }
 
 #[derive(Debug)]
-struct Pending {
-    guest: PendingClient,
+struct Handshake {
+    client: PendingClient,
     number: u64,
-    /// A caller's, from the welcome on.
-    place: Option<Place>,
+    /// The caller's share of the quota, from the welcome on.
+    grant: Option<QuotaGrant>,
 }
 
 impl Acceptor {
@@ -66,19 +66,19 @@ impl Acceptor {
         let listener = Listener::bind(path, &options.connection)?;
         let failed = |source| ListenError::system("watch", path, source);
         let poller = Poller::new().map_err(failed)?;
-        poller.add(&listener, Token::Door).map_err(failed)?;
-        let places = Places::new(options.limits(&standard));
+        poller.add(&listener, Token::Incoming).map_err(failed)?;
+        let quota = CallerQuota::new(options.limits(&standard));
         Ok(Self {
             listener: Some(listener),
             path: path.to_owned(),
             poller,
             standard,
             options,
-            places,
-            pending: Slab::new(),
+            quota,
+            handshakes: Slab::new(),
             clients: 0,
-            shut: None,
-            reported: Deadline::after(Duration::ZERO),
+            paused: None,
+            next_report: Deadline::after(Duration::ZERO),
             next_id: 1,
             tokens: Vec::new(),
         })
@@ -88,38 +88,38 @@ impl Acceptor {
         &self.path
     }
 
-    /// Ends every sleep in [`step`](Self::step) with a ring.
-    pub(super) fn watch(&self, bell: &Bell) -> std::io::Result<()> {
+    /// Lets the notifier end the wait in [`step`](Self::step).
+    pub(super) fn watch(&self, notifier: &Notifier) -> std::io::Result<()> {
         if let Some(listener) = &self.listener {
-            // Many a server gives up its privileges between binding and serving.
+            // A server may drop privileges between listening and serving.
             listener.update_credentials();
         }
-        self.poller.add(bell, Token::Bell)
+        self.poller.add(notifier, Token::Notified)
     }
 
-    pub(super) fn unwatch(&self, bell: &Bell) {
-        self.poller.remove(bell);
+    pub(super) fn unwatch(&self, notifier: &Notifier) {
+        self.poller.remove(notifier);
     }
 
-    /// When something has to be done although no client says anything.
+    /// Time until the next step is due without an event.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        let pending = self.pending.iter().filter_map(|(_, pending)| pending.guest.deadline().remaining());
-        pending.chain(self.shut.and_then(Deadline::remaining)).min()
+        let handshakes = self.handshakes.iter().filter_map(|(_, handshake)| handshake.client.deadline().remaining());
+        handshakes.chain(self.paused.and_then(Deadline::remaining)).min()
     }
 
-    /// Attends to clients, sleeping up to `timeout` for the first that wants something.
+    /// Handles the events of clients, waiting up to `timeout` for the first.
     ///
     /// # Errors
-    /// The system's refusal to tell of them.
+    /// The error of the epoll wait.
     pub(super) fn step(&mut self, control: &Control, timeout: Option<Duration>) -> std::io::Result<()> {
         let mut tokens = core::mem::take(&mut self.tokens);
         self.poller.wait(timeout, BATCH, &mut tokens)?;
         for token in &tokens {
             match *token {
-                Token::Door => self.accept(control),
-                Token::Guest(key) => {
-                    if let Some(pending) = self.release(key) {
-                        self.advance(pending, control);
+                Token::Incoming => self.accept(control),
+                Token::Client(key) => {
+                    if let Some(handshake) = self.release(key) {
+                        self.advance(handshake, control);
                     }
                 }
                 _ => {}
@@ -130,13 +130,13 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Takes clients from the queue, as long as there are places for their handshakes or others make some.
+    /// Accepts clients from the kernel's queue while there is room for their handshakes.
     fn accept(&mut self, control: &Control) {
-        // A flood of clients does not keep those that are on their way in from their next steps.
+        // Bounded, so that a flood of clients does not delay the handshakes in progress.
         for _ in 0..MAX_PENDING {
-            if self.pending.len() >= MAX_PENDING && !self.make_place(|_| true, control) {
-                // None of them is silent: the next one that is through makes a place.
-                return self.shut(Deadline::never());
+            if self.handshakes.len() >= MAX_PENDING && !self.evict_silent(|_| true, control) {
+                // No client is silent: the next handshake that ends makes room.
+                return self.pause(Deadline::never());
             }
             let Some(listener) = &self.listener else { return };
             let accepted = listener.try_accept().and_then(|client| {
@@ -148,167 +148,169 @@ impl Acceptor {
                     .transpose()
             });
             match accepted {
-                Ok(Some(Some(guest))) => {
+                Ok(Some(Some(client))) => {
                     self.clients += 1;
-                    let pending = Pending { guest, number: self.clients, place: None };
-                    // Most clients have said hello by now.
-                    if self.has_place(&pending.guest, control) {
-                        self.advance(pending, control);
+                    let handshake = Handshake { client, number: self.clients, grant: None };
+                    // Most clients have sent their hello by now.
+                    if self.has_room_for(&handshake.client, control) {
+                        self.advance(handshake, control);
                     }
                 }
-                Ok(Some(None)) => control.post(Letter::TurnedAway(Rejection::Gone)),
+                Ok(Some(None)) => control.send_event(AcceptorEvent::Rejected(Rejection::Gone)),
                 Ok(None) => return,
                 Err(error) => {
-                    control.post(Letter::Trouble(error.into()));
-                    return self.shut(Deadline::after(SHUT_FOR));
+                    control.send_event(AcceptorEvent::Error(error.into()));
+                    return self.pause(Deadline::after(PAUSE));
                 }
             }
         }
     }
 
-    /// Whether the client's process, and other users, leave a place for its handshake. A client that finds none is hung
-    /// up on before it is heard, and comes again.
-    fn has_place(&mut self, guest: &PendingClient, control: &Control) -> bool {
-        let (process, foreign) = (guest.process(), guest.is_foreign());
+    /// Whether the client's process and its user have room for one more handshake. Otherwise the server hangs up before
+    /// the first byte, and the client tries again.
+    fn has_room_for(&mut self, client: &PendingClient, control: &Control) -> bool {
+        let (process, foreign) = (client.process(), client.is_foreign());
         let of_process = |other: &PendingClient| other.process() == process;
         let of_others = |other: &PendingClient| other.is_foreign();
-        (self.count(of_process) < MAX_OF_PROCESS || self.make_place(of_process, control))
-            && (!foreign || self.count(of_others) < MAX_OF_OTHERS || self.make_place(of_others, control))
+        (self.count(of_process) < MAX_OF_PROCESS || self.evict_silent(of_process, control))
+            && (!foreign || self.count(of_others) < MAX_OF_OTHERS || self.evict_silent(of_others, control))
     }
 
     fn count(&self, among: impl Fn(&PendingClient) -> bool) -> usize {
-        self.pending.iter().filter(|(_, pending)| among(&pending.guest)).count()
+        self.handshakes.iter().filter(|(_, handshake)| among(&handshake.client)).count()
     }
 
-    /// Hangs up on the client that has been silent for longest; false if none among those is silent.
-    fn make_place(&mut self, among: impl Fn(&PendingClient) -> bool, control: &Control) -> bool {
-        let before = self.pending.len();
+    /// Hangs up on the client that has been silent for the longest time; false if no client `among` them is silent.
+    fn evict_silent(&mut self, among: impl Fn(&PendingClient) -> bool, control: &Control) -> bool {
+        let before = self.handshakes.len();
         loop {
-            let silent = self.pending.iter().filter(|(_, client)| !client.guest.was_welcomed() && among(&client.guest));
-            let oldest = silent.min_by_key(|(_, client)| client.number);
-            let Some((key, number)) = oldest.map(|(key, client)| (key, client.number)) else { return false };
-            // It may have said hello since the last look, and is welcomed then, or gone.
-            let Some(client) = self.release(key) else { return false };
-            self.advance(client, control);
-            let silent = |client: &Pending| client.number == number && !client.guest.was_welcomed();
-            if let Some((key, _)) = self.pending.iter().find(|(_, client)| silent(client)) {
+            let silent = |client: &PendingClient| !client.was_welcomed() && among(client);
+            let oldest = self.handshakes.iter().filter(|(_, handshake)| silent(&handshake.client));
+            let oldest = oldest.min_by_key(|(_, handshake)| handshake.number);
+            let Some((key, number)) = oldest.map(|(key, handshake)| (key, handshake.number)) else { return false };
+            // A hello that came since the last look counts: the client is welcomed, or gone, after this step.
+            let Some(handshake) = self.release(key) else { return false };
+            self.advance(handshake, control);
+            let silent = |other: &Handshake| other.number == number && !other.client.was_welcomed();
+            if let Some((key, _)) = self.handshakes.iter().find(|(_, handshake)| silent(handshake)) {
                 drop(self.release(key));
-                self.report_crowded(control);
+                self.report_evicted(control);
             }
-            if self.pending.len() < before {
+            if self.handshakes.len() < before {
                 return true;
             }
         }
     }
 
-    /// Reports one in a while, and only counts the others: a flood of silent clients is none of reports.
-    fn report_crowded(&mut self, control: &Control) {
-        if self.reported.has_passed() {
-            self.reported = Deadline::after(SHUT_FOR);
-            control.post(Letter::TurnedAway(Rejection::Crowded));
+    /// Reports one eviction per [`PAUSE`], and counts the others: a flood of silent clients must not flood the log.
+    fn report_evicted(&mut self, control: &Control) {
+        if self.next_report.has_passed() {
+            self.next_report = Deadline::after(PAUSE);
+            control.send_event(AcceptorEvent::Rejected(Rejection::Crowded));
         } else if let Some(publication) = control.publication() {
-            publication.board.note_turned_away();
+            publication.writer.count_rejected();
         }
     }
 
-    /// Takes a client out of those that are watched.
-    fn release(&mut self, key: usize) -> Option<Pending> {
-        let pending = self.pending.try_remove(key)?;
-        self.poller.remove(&pending.guest);
-        Some(pending)
+    /// Stops watching a client, and returns its handshake.
+    fn release(&mut self, key: usize) -> Option<Handshake> {
+        let handshake = self.handshakes.try_remove(key)?;
+        self.poller.remove(&handshake.client);
+        Some(handshake)
     }
 
-    /// Has a client watched.
-    fn keep(&mut self, pending: Pending, control: &Control) {
-        match self.poller.add(&pending.guest, Token::Guest(self.pending.vacant_key())) {
+    /// Watches a client.
+    fn keep(&mut self, handshake: Handshake, control: &Control) {
+        match self.poller.add(&handshake.client, Token::Client(self.handshakes.vacant_key())) {
             Ok(()) => {
-                self.pending.insert(pending);
+                self.handshakes.insert(handshake);
             }
-            Err(error) => control.post(Letter::Trouble(error.into())),
+            Err(error) => control.send_event(AcceptorEvent::Error(error.into())),
         }
     }
 
-    fn shut(&mut self, until: Deadline) {
+    /// Accepts no client until then.
+    fn pause(&mut self, until: Deadline) {
         if let Some(listener) = &self.listener {
             self.poller.remove(listener);
-            self.shut = Some(until);
+            self.paused = Some(until);
         }
     }
 
-    /// Closes the listening socket, so that the path is free. Clients that were welcomed may have connected by now, as
-    /// far as they know, and are seen through their last step; for the others the connection ends before they were
-    /// heard, and they look for another listener. True when no client is left.
+    /// Closes the listening socket, so that the path is free. A welcomed client may already consider itself connected,
+    /// so its handshake goes on. The others see the connection end before their hello is read, and look for another
+    /// listener. True when no handshake is left.
     pub(super) fn close(&mut self) -> bool {
         if let Some(listener) = self.listener.take() {
-            // A forked child may have the same socket open, which would keep it in the epoll.
+            // Removed by hand: a forked child that has the socket open would keep it in the epoll.
             self.poller.remove(&listener);
             drop(listener);
-            self.shut = None;
+            self.paused = None;
             let poller = &self.poller;
-            self.pending.retain(|_, pending| {
-                let welcomed = pending.guest.was_welcomed();
+            self.handshakes.retain(|_, handshake| {
+                let welcomed = handshake.client.was_welcomed();
                 if !welcomed {
-                    poller.remove(&pending.guest);
+                    poller.remove(&handshake.client);
                 }
                 welcomed
             });
         }
-        self.pending.is_empty()
+        self.handshakes.is_empty()
     }
 
-    /// Accepts clients again when the reason for not doing so is gone.
-    fn reopen(&mut self, control: &Control) {
-        let (Some(until), Some(listener)) = (self.shut, &self.listener) else { return };
+    /// Accepts clients again once the reason for the pause is gone.
+    fn resume(&mut self, control: &Control) {
+        let (Some(until), Some(listener)) = (self.paused, &self.listener) else { return };
         let timed = until.remaining().is_some();
-        if (timed && until.has_passed()) || (!timed && self.pending.len() < MAX_PENDING) {
-            match self.poller.add(listener, Token::Door) {
-                Ok(()) => self.shut = None,
+        if (timed && until.has_passed()) || (!timed && self.handshakes.len() < MAX_PENDING) {
+            match self.poller.add(listener, Token::Incoming) {
+                Ok(()) => self.paused = None,
                 Err(error) => {
-                    control.post(Letter::Trouble(error.into()));
-                    self.shut = Some(Deadline::after(SHUT_FOR));
+                    control.send_event(AcceptorEvent::Error(error.into()));
+                    self.paused = Some(Deadline::after(PAUSE));
                 }
             }
         }
     }
 
-    /// Ends the handshakes whose time is up.
+    /// Ends handshakes past their deadline.
     fn expire(&mut self, control: &Control) {
-        let late: Vec<usize> =
-            self.pending.iter().filter(|(_, late)| late.guest.deadline().has_passed()).map(|(key, _)| key).collect();
-        for key in late {
-            if let Some(pending) = self.release(key) {
-                // One that spoke at the last moment goes on.
-                self.advance(pending, control);
+        let expired = self.handshakes.iter().filter(|(_, handshake)| handshake.client.deadline().has_passed());
+        let expired: Vec<usize> = expired.map(|(key, _)| key).collect();
+        for key in expired {
+            if let Some(handshake) = self.release(key) {
+                // A message of the last moment counts.
+                self.advance(handshake, control);
             }
         }
-        self.reopen(control);
+        self.resume(control);
     }
 
-    /// Takes a client's next step. After the last one it is a worker's.
-    fn advance(&mut self, Pending { guest, number, mut place }: Pending, control: &Control) {
-        let taker = Taker { process: guest.process(), foreign: guest.is_foreign() };
-        let (options, standard, places) = (&self.options, &self.standard, &self.places);
-        let progress = guest.step(&self.path, standard, &options.connection, |wishes, _| {
+    /// Runs the next step of a handshake. After the last step the caller goes to a worker.
+    fn advance(&mut self, Handshake { client, number, mut grant }: Handshake, control: &Control) {
+        let owner = QuotaOwner { process: client.process(), foreign: client.is_foreign() };
+        let (options, standard, quota) = (&self.options, &self.standard, &self.quota);
+        let progress = client.step(&self.path, standard, &options.connection, |wishes, _| {
             let mut offer = options.terms(standard, wishes)?;
-            place = Some(places.take(taker, &mut offer, standard)?);
+            grant = Some(quota.grant(owner, &mut offer, standard)?);
             Ok(offer)
         });
         match progress {
-            Ok(Progress::Waiting(guest)) => self.keep(Pending { guest, number, place }, control),
+            Ok(Progress::Waiting(client)) => self.keep(Handshake { client, number, grant }, control),
             Ok(Progress::Linked(link)) => {
                 let established = Established::new(*link, &self.options.connection);
                 established.connection.end_with(&control.stop_time);
-                control.post(Letter::Arrival(Box::new(Arrival::new(self.next_id, &established, place))));
+                control.send_event(AcceptorEvent::Arrival(Box::new(Arrival::new(self.next_id, &established, grant))));
                 self.next_id += 1;
             }
-            Ok(Progress::Rejected(why)) => control.post(Letter::TurnedAway(why)),
-            Err(error) => control.post(Letter::Trouble(error.into())),
+            Ok(Progress::Rejected(refusal)) => control.send_event(AcceptorEvent::Rejected(refusal)),
+            Err(error) => control.send_event(AcceptorEvent::Error(error.into())),
         }
     }
 }
 
 impl AsFd for Acceptor {
-    /// Readable when a step would find something.
+    /// Readable while a step would find an event.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.poller.as_fd()
     }

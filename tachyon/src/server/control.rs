@@ -1,4 +1,4 @@
-//! What the threads of a server share: stopping, counting callers, handing them over, telling events.
+//! The state that the threads of a server share: stopping, inboxes of the workers, and events.
 
 use core::fmt;
 use std::collections::VecDeque;
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::events::{Leaving, ServerEvent};
-use super::service::Nothing;
+use super::events::{DisconnectReason, ServerEvent};
+use super::service::NoService;
 use super::session::Arrival;
 use crate::foreign;
 use crate::handshake::Rejection;
@@ -19,108 +19,108 @@ use crate::stats::Publication;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::wait::{Deadline, StopTime};
 
-/// What [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
+/// The hook that [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
 pub(super) type EventHook = Box<dyn Fn(&ServerEvent<'_>) + Send + Sync>;
 
-/// Wakes a thread that sleeps in an epoll, now or when it next sleeps: an eventfd, shared with no other process.
+/// Wakes a thread that sleeps in an epoll, now or at its next sleep: an eventfd of this process.
 #[derive(Debug)]
-pub(super) struct Bell(OwnedFd);
+pub(super) struct Notifier(OwnedFd);
 
-impl Bell {
+impl Notifier {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
-    pub(super) fn ring(&self) {
-        // A full counter rings already.
+    pub(super) fn notify(&self) {
+        // Fails only for a full counter, which wakes already.
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
 
-    /// Sets the counter back, before the thread looks at what it rang for.
-    pub(super) fn silence(&self) {
+    /// Resets the counter. The thread does so before it looks for the reason.
+    pub(super) fn reset(&self) {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for Notifier {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-/// A report of the acceptor to a worker.
+/// An event of the acceptor, for a worker.
 #[derive(Debug)]
-pub(super) enum Letter {
+pub(super) enum AcceptorEvent {
     /// A caller to serve.
     Arrival(Box<Arrival>),
-    /// A client was turned away.
-    TurnedAway(Rejection),
-    /// The system refused something.
-    Trouble(Box<dyn Error + Send + Sync>),
+    /// A client was rejected.
+    Rejected(Rejection),
+    /// The system refused an operation.
+    Error(Box<dyn Error + Send + Sync>),
 }
 
-/// Most reports that wait for a worker; further ones are dropped until it has seen to them. Callers always get through.
-const MOST_REPORTS: usize = 256;
+/// Most events in an inbox. Further rejections and errors are dropped; arrivals are not.
+const MAX_EVENTS: usize = 256;
 
-/// A worker's letter box, and the bell that wakes it.
+/// A worker's queue of events, and the notifier that wakes the worker.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    bell: Bell,
-    letters: Mutex<VecDeque<Letter>>,
-    /// Callers the worker has or is about to get.
-    load: AtomicUsize,
+    notifier: Notifier,
+    events: Mutex<VecDeque<AcceptorEvent>>,
+    /// Callers of the worker, those in the queue included.
+    callers: AtomicUsize,
 }
 
 impl Inbox {
     fn new() -> io::Result<Self> {
-        Ok(Self { bell: Bell::new()?, letters: Mutex::default(), load: AtomicUsize::new(0) })
+        Ok(Self { notifier: Notifier::new()?, events: Mutex::default(), callers: AtomicUsize::new(0) })
     }
 
-    fn letters(&self) -> MutexGuard<'_, VecDeque<Letter>> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn events(&self) -> MutexGuard<'_, VecDeque<AcceptorEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn ring(&self) {
-        self.bell.ring();
+    pub(super) fn notify(&self) {
+        self.notifier.notify();
     }
 
-    /// Sets the bell back, before the worker looks at what it rang for.
-    pub(super) fn silence(&self) {
-        self.bell.silence();
+    /// As [`Notifier::reset`].
+    pub(super) fn reset(&self) {
+        self.notifier.reset();
     }
 
-    /// The worker has one session less.
-    pub(super) fn left(&self) {
-        self.load.fetch_sub(1, Ordering::Relaxed);
+    /// The worker has one caller less.
+    pub(super) fn remove_caller(&self) {
+        self.callers.fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn take(&self) -> Option<Letter> {
-        self.letters().pop_front()
+    pub(super) fn take(&self) -> Option<AcceptorEvent> {
+        self.events().pop_front()
     }
 }
 
 impl AsFd for Inbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.notifier.as_fd()
     }
 }
 
-/// The shared part of a server.
-pub(super) struct Control {
+/// The shared state of a server.
+pub(crate) struct Control {
     pub(super) stop_time: Arc<StopTime>,
     inboxes: Mutex<Vec<Arc<Inbox>>>,
     /// Wakes the acceptor's thread, while there is one.
-    door_bell: Mutex<Option<Arc<Bell>>>,
+    acceptor_notifier: Mutex<Option<Arc<Notifier>>>,
     hook: Option<EventHook>,
     publication: Mutex<Option<Arc<Publication>>>,
 }
 
 impl Control {
-    pub(super) fn new(stop_timeout: Duration) -> Self {
+    pub(crate) fn new(stop_timeout: Duration) -> Self {
         Self {
             stop_time: Arc::new(StopTime::new(stop_timeout)),
             inboxes: Mutex::default(),
-            door_bell: Mutex::default(),
+            acceptor_notifier: Mutex::default(),
             hook: None,
             publication: Mutex::default(),
         }
@@ -134,7 +134,7 @@ impl Control {
         self.hook = Some(hook);
     }
 
-    /// What is published about this server, while it is.
+    /// The statistics of the server, while it is served.
     pub(super) fn publication(&self) -> Option<Arc<Publication>> {
         self.publication.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -143,19 +143,20 @@ impl Control {
         *self.publication.lock().unwrap_or_else(PoisonError::into_inner) = publication;
     }
 
-    pub(super) fn tell(&self, event: &ServerEvent<'_>) {
+    /// Counts an event, and reports it to `tracing` and to the hook.
+    pub(super) fn report(&self, event: &ServerEvent<'_>) {
         if let Some(publication) = self.publication() {
             match event {
-                ServerEvent::Joined(_) => publication.board.note_joined(),
-                ServerEvent::Left(..) => publication.board.note_left(),
-                ServerEvent::TurnedAway(_) => publication.board.note_turned_away(),
-                ServerEvent::Trouble(_) => {}
+                ServerEvent::Joined(_) => publication.writer.count_joined(),
+                ServerEvent::Left(..) => publication.writer.count_left(),
+                ServerEvent::Rejected(_) => publication.writer.count_rejected(),
+                ServerEvent::Error(_) => {}
             }
         }
         #[cfg(feature = "tracing")]
         drop(foreign::run(|| crate::trace::event(event)));
         if let Some(hook) = &self.hook {
-            // A hook that panics has been reported by the panic hook.
+            // The panic hook has reported a panic of this hook.
             drop(foreign::run(|| hook(event)));
         }
     }
@@ -163,85 +164,85 @@ impl Control {
     /// Asks the acceptor and all workers to stop.
     pub(super) fn stop(&self) {
         self.stop_time.stop();
-        if let Some(bell) = &*self.door_bell.lock().unwrap_or_else(PoisonError::into_inner) {
-            bell.ring();
+        if let Some(notifier) = &*self.acceptor_notifier.lock().unwrap_or_else(PoisonError::into_inner) {
+            notifier.notify();
         }
         for inbox in self.inboxes().iter() {
-            inbox.bell.ring();
+            inbox.notify();
         }
     }
 
-    pub(super) fn set_door_bell(&self, bell: Option<Arc<Bell>>) {
-        *self.door_bell.lock().unwrap_or_else(PoisonError::into_inner) = bell;
+    pub(super) fn set_acceptor_notifier(&self, notifier: Option<Arc<Notifier>>) {
+        *self.acceptor_notifier.lock().unwrap_or_else(PoisonError::into_inner) = notifier;
     }
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stop_time.is_stopping()
     }
 
-    /// Until when what has begun may go on, and callers take their last replies: from the stop on.
+    /// The deadline of a stop for running handlers, and for callers to take their last replies.
     pub(super) fn stop_deadline(&self) -> Deadline {
         self.stop_time.deadline().unwrap_or_else(|| Deadline::after(self.stop_time.timeout()))
     }
 
-    /// A letter box for one more worker.
-    pub(super) fn enlist(&self) -> io::Result<Arc<Inbox>> {
+    /// Makes the inbox of one more worker.
+    pub(super) fn add_worker(&self) -> io::Result<Arc<Inbox>> {
         let inbox = Arc::new(Inbox::new()?);
         self.inboxes().push(Arc::clone(&inbox));
         Ok(inbox)
     }
 
-    /// All workers are gone. Callers that none of them took are told that the server stops.
-    pub(super) fn dismiss(&self) {
+    /// Removes all workers after their end. Callers still in an inbox get an error reply: the server stops.
+    pub(super) fn remove_workers(&self) {
         let inboxes = core::mem::take(&mut *self.inboxes());
         for inbox in inboxes {
-            while let Some(letter) = inbox.take() {
-                if let Some(arrival) = self.open(letter) {
+            while let Some(event) = inbox.take() {
+                if let Some(arrival) = self.apply(event) {
                     let info = arrival.info;
                     let mut core = arrival.into_core();
-                    // A caller that is gone is not told.
-                    drop(core.refuse_all(&mut Nothing));
+                    // Fails for a caller that has gone.
+                    drop(core.refuse_all(&mut NoService));
                     drop(core);
-                    self.tell(&ServerEvent::Left(&info, Leaving::Closed));
+                    self.report(&ServerEvent::Left(&info, DisconnectReason::Closed));
                 }
             }
         }
         self.set_publication(None);
     }
 
-    /// Tells of what the acceptor has done; a caller that it let in is the worker's from now on.
-    pub(super) fn open(&self, letter: Letter) -> Option<Box<Arrival>> {
-        match letter {
-            Letter::Arrival(arrival) => {
-                self.tell(&ServerEvent::Joined(&arrival.info));
+    /// Reports an event of the acceptor, and returns an arrival to the worker.
+    pub(super) fn apply(&self, event: AcceptorEvent) -> Option<Box<Arrival>> {
+        match event {
+            AcceptorEvent::Arrival(arrival) => {
+                self.report(&ServerEvent::Joined(&arrival.info));
                 return Some(arrival);
             }
-            Letter::TurnedAway(why) => self.tell(&ServerEvent::TurnedAway(&why.to_string())),
-            Letter::Trouble(error) => self.tell(&ServerEvent::Trouble(&*error)),
+            AcceptorEvent::Rejected(refusal) => self.report(&ServerEvent::Rejected(&refusal.to_string())),
+            AcceptorEvent::Error(error) => self.report(&ServerEvent::Error(&*error)),
         }
         None
     }
 
-    /// Gives a letter to the worker that has the fewest callers. A server that stops gives it to the first, which sees
-    /// the acceptor to its end.
-    pub(super) fn post(&self, letter: Letter) {
+    /// Sends an event to the worker with the fewest callers. A server that stops sends it to the first worker, which
+    /// closes the acceptor.
+    pub(super) fn send_event(&self, event: AcceptorEvent) {
         let inboxes = self.inboxes();
-        let fewest = inboxes.iter().min_by_key(|inbox| inbox.load.load(Ordering::Relaxed));
+        let fewest = inboxes.iter().min_by_key(|inbox| inbox.callers.load(Ordering::Relaxed));
         let Some(inbox) = (if self.is_stopping() { inboxes.first() } else { fewest }) else { return };
-        let mut letters = inbox.letters();
-        if matches!(letter, Letter::Arrival(_)) {
-            inbox.load.fetch_add(1, Ordering::Relaxed);
-        } else if letters.len() >= MOST_REPORTS {
+        let mut events = inbox.events();
+        if matches!(event, AcceptorEvent::Arrival(_)) {
+            inbox.callers.fetch_add(1, Ordering::Relaxed);
+        } else if events.len() >= MAX_EVENTS {
             return;
         }
-        letters.push_back(letter);
-        drop(letters);
-        inbox.bell.ring();
+        events.push_back(event);
+        drop(events);
+        inbox.notify();
     }
 
     /// Callers connected now.
     pub(super) fn callers(&self) -> usize {
-        self.inboxes().iter().map(|inbox| inbox.load.load(Ordering::Relaxed)).sum()
+        self.inboxes().iter().map(|inbox| inbox.callers.load(Ordering::Relaxed)).sum()
     }
 }
 

@@ -1,135 +1,134 @@
-//! A server that is served in turns, by somebody else's loop.
+//! A server driven by an event loop of another language.
 //!
-//! A [`Worker`] sleeps by itself. Here it never does: the loop watches the worker's epoll and gives it a turn whenever
-//! that is readable. Handlers may be left to the loop, too, which answers their requests when it has run them.
+//! A [`Worker`] of its own thread sleeps in its epoll. A driven worker never sleeps: the loop watches the worker's
+//! epoll and calls [`Driven::turn`] when it is readable. The loop may also run handlers, and answer their requests
+//! later.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::acceptor_driver::AcceptorDriver;
 use super::control::Control;
-use super::door::Door;
-use super::events::{Leaving, ServerEvent};
+use super::events::{DisconnectReason, ServerEvent};
 use super::service::{Blocking, outcome_of};
 use super::session::Arrival;
 use super::worker::Worker;
 use super::{RpcServer, Stopper};
 use crate::connection::Halt;
 use crate::connection::{Established, Rx, Tx};
-use crate::dispatch::{Deferred, Dispatcher, HandlerError, Lent, Reply};
+use crate::dispatch::{Deferred, Dispatcher, HandlerError, Reply, StateRef};
 use crate::engine::{CallerInfo, Handled, OpenRequest, Service, Why};
 use crate::options::Options;
 use crate::rpc::ServeError;
-use crate::stats::{Bank, Publication};
+use crate::stats::{Publication, WorkerCounters};
 use crate::type_id::{msg_type, route_id};
 use crate::wait::PollingMode;
 
-/// Most rounds of one turn, so that busy callers leave the loop time for its other work.
-const ROUNDS: usize = 16;
+/// Most passes of one turn, so that busy callers leave the loop time for its other work.
+const MAX_PASSES: usize = 16;
 
-/// What the loop does before the next turn.
+/// The loop's task before the next turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing else: there is more to do.
+    /// None: there is more to do.
     Again,
-    /// Sleeps until the descriptor is readable, or this time has passed.
+    /// To sleep until the descriptor is readable, or this time has passed.
     Sleep(Option<Duration>),
-    /// Finishes what is under way: the server is to stop.
+    /// To finish the running handlers: the server stops.
     Stop,
-    /// Nothing: the one caller there was has left, in this way.
-    Ended(Leaving),
+    /// None: the only caller of a connection has disconnected.
+    Ended(DisconnectReason),
 }
 
-/// A server, or one connection, in the hands of a loop.
+/// A server, or a single connection, that an event loop drives.
 #[derive(Debug)]
 pub struct Driven {
-    pub(super) worker: Worker<Arc<Control>, Box<Door>, Deferred>,
-    pub(super) publication: Option<Arc<Publication>>,
-    /// How the only caller left, where there is one.
-    pub(super) left: Option<Arc<Mutex<Option<Leaving>>>>,
+    pub(crate) worker: Worker<Arc<Control>, Box<AcceptorDriver>, Deferred>,
+    pub(crate) publication: Option<Arc<Publication>>,
+    /// Why the caller of a single connection disconnected.
+    pub(crate) ended: Option<Arc<Mutex<Option<DisconnectReason>>>>,
 }
 
 impl Driven {
-    /// Takes a server. `None` when it was stopped before.
+    /// Drives a server. `None` when the server is already stopped.
     ///
     /// # Errors
-    /// The system's refusal to watch it, or to make the acceptor's thread.
+    /// The system cannot make the epoll instance, or the acceptor's thread.
     pub fn server<S: ?Sized>(mut server: RpcServer, dispatcher: &Dispatcher<S>) -> io::Result<Option<Self>> {
-        let Some(door) = server.door.take() else { return Ok(None) };
-        let publication = server.publish(dispatcher, door.path(), 1);
-        let options = resting(&server.options.connection);
-        let worker = Worker::new(Arc::clone(&server.control), Some(Box::new(door)), options)?;
-        let mut driven = Self { worker, publication, left: None };
-        driven.worker.open(&server.control)?;
+        let Some(acceptor) = server.acceptor.take() else { return Ok(None) };
+        let publication = server.publish(dispatcher, acceptor.path(), 1);
+        let options = never_polling(&server.options.connection);
+        let worker = Worker::new(Arc::clone(&server.control), Some(Box::new(acceptor)), options)?;
+        let mut driven = Self { worker, publication, ended: None };
+        driven.worker.start_acceptor(&server.control)?;
         Ok(Some(driven))
     }
 
-    /// Takes the answering end of a connection that has one caller. That end was taken for this.
+    /// Drives the answering end of a single connection, which the caller of this function has taken.
     ///
     /// # Errors
-    /// The system's refusal to watch it.
+    /// The system cannot make the epoll instance, or watch the connection.
     pub(crate) fn connection(established: &Established) -> io::Result<Self> {
-        let left = Arc::new(Mutex::new(None));
-        let noted = Arc::clone(&left);
+        let ended = Arc::new(Mutex::new(None));
+        let noted = Arc::clone(&ended);
         let mut control = Control::new(Duration::from_secs(1));
         control.set_hook(Box::new(move |event| {
-            if let ServerEvent::Left(_, how) = event {
-                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(*how);
+            if let ServerEvent::Left(_, reason) = event {
+                *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(*reason);
             }
         }));
-        let options = resting(&Options::new());
+        let options = never_polling(&Options::new());
         let mut worker = Worker::new(Arc::new(control), None, options.clone())?;
         worker.add(Arrival::new(1, established, None));
-        Ok(Self { worker, publication: None, left: Some(left) })
+        Ok(Self { worker, publication: None, ended: Some(ended) })
     }
 
-    /// Takes a turn: attends to callers that come and go, and serves requests. Requests whose message type is wanted by
-    /// `aside` are not answered but handed over, at most `places` of them; others of that kind are held for a later turn.
+    /// Takes a turn: adds and removes callers, and serves requests. Requests whose message type `offload` accepts go to
+    /// it, at most `room` of them; further ones wait for a later turn.
     ///
     /// # Errors
-    /// [`ServeError::Exclusive`] when an endpoint changes the state, [`ServeError::Forked`] in a forked child, and the
-    /// system's refusals. Requests answered with an error are told to
-    /// [`Dispatcher::on_failure`].
+    /// [`ServeError::Exclusive`] when an endpoint changes the state, [`ServeError::Forked`] in a forked child, and
+    /// errors of the system. [`Dispatcher::on_failure`] reports requests that end in an error reply.
     pub fn turn<S: ?Sized>(
         &mut self,
         dispatcher: &Dispatcher<S>,
-        places: usize,
-        aside: &mut impl Aside,
+        room: usize,
+        offload: &mut impl Offload,
     ) -> Result<Next, ServeError> {
         dispatcher.check_shared()?;
         let publication = self.publication.clone();
-        let mut service = Deferring { blocking: blocking(dispatcher, publication.as_ref()), places, aside };
-        if places > 0 {
+        let mut service = Offloading { blocking: blocking(dispatcher, publication.as_ref()), room, offload };
+        if room > 0 {
             self.worker.poll_holding();
         }
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_PASSES {
             if self.worker.control.is_stopping() && !self.worker.poller.is_inherited() {
-                self.worker.door.as_mut().map_or(Ok(()), |door| door.check())?;
+                self.worker.acceptor.as_mut().map_or(Ok(()), |acceptor| acceptor.check())?;
                 return Ok(Next::Stop);
             }
             self.worker.look(false)?;
-            let tour = self.worker.tour(&mut service)?;
-            if let Some(how) = self.left() {
-                return Ok(Next::Ended(how));
+            let pass = self.worker.pass(&mut service)?;
+            if let Some(reason) = self.ended() {
+                return Ok(Next::Ended(reason));
             }
-            if !tour.served && !tour.looking {
+            if !pass.served && !pass.polling {
                 return Ok(Next::Sleep(self.worker.sleep_limit(None)));
             }
         }
         Ok(Next::Again)
     }
 
-    fn left(&self) -> Option<Leaving> {
-        *self.left.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ended(&self) -> Option<DisconnectReason> {
+        *self.ended.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a request that was handed over: of the caller with this number, with this correlation id. A reply without
-    /// room is sent in a later turn; a request that was cancelled, or whose caller is gone, gets none. A turn is due
-    /// after this.
+    /// Answers an offloaded request, by the number of its caller and its correlation id. A later turn sends a reply
+    /// without room. Does nothing for a cancelled request, and for a caller that has gone. Afterwards a turn is due.
     ///
     /// # Errors
-    /// [`ServeError::Handler`] when the outcome is an error, or cannot be sent; its caller was told.
+    /// [`ServeError::Handler`] when the outcome is an error, or cannot be sent; the caller got an error reply.
     /// [`ServeError::Forked`] in a forked child, whose parent answers the request.
     pub fn answer<S: ?Sized>(
         &mut self,
@@ -141,65 +140,66 @@ impl Driven {
             return Err(ServeError::Forked);
         }
         let Self { worker, publication, .. } = self;
-        let Blocking { desk, bank, .. } = blocking(dispatcher, publication.as_ref());
+        let Blocking { responder, counters, .. } = blocking(dispatcher, publication.as_ref());
         let write = |reply: Reply<'_>| outcome.and_then(|payload| reply.bytes(&payload));
-        let answered = worker.finish_call(caller, call, |deferred, tx| desk.conclude(bank, tx, &deferred, write));
+        let answered =
+            worker.finish_call(caller, call, |deferred, tx| responder.answer_deferred(counters, tx, &deferred, write));
         answered.map_err(|error| *error)
     }
 
-    /// What has the present turn, and every later one, end in [`Next::Stop`].
+    /// A stopper: after a stop, every turn ends in [`Next::Stop`].
     pub fn stopper(&self) -> Stopper {
         Stopper { control: Arc::clone(&self.worker.control) }
     }
 
-    /// How long callers that do not take their last replies are to be waited for.
+    /// The longest wait, after a stop, for callers that do not take their last replies.
     pub fn stop_timeout(&self) -> Duration {
         self.worker.control.stop_time.timeout()
     }
 
-    /// Handlers that were not handed over, and returned when the time of a stop was over.
+    /// Handlers in the loop's thread that returned after the time of a stop was over.
     pub fn overran(&self) -> usize {
         self.worker.overran
     }
 
-    /// Answers requests that have not begun with `Stopping`; false when a caller takes no more replies for now, or goes
-    /// on sending.
-    pub fn refuse_all<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>, aside: &mut impl Aside) -> bool {
+    /// Answers requests that have not begun with `Stopping`. False when a caller has no room for replies, or goes on
+    /// sending.
+    pub fn refuse_all<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>, offload: &mut impl Offload) -> bool {
         let Self { worker, publication, .. } = self;
-        worker.refuse_all(&mut Deferring { blocking: blocking(dispatcher, publication.as_ref()), places: 0, aside })
+        worker.refuse_all(&mut Offloading { blocking: blocking(dispatcher, publication.as_ref()), room: 0, offload })
     }
 
-    /// Ends all requests that were handed over and not answered, for a server that stops; their callers are told.
-    pub fn abandon<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>, aside: &mut impl Aside) {
+    /// Ends all offloaded requests without an answer, for a server that stops. Their callers get error replies.
+    pub fn abandon<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>, offload: &mut impl Offload) {
         let Self { worker, publication, .. } = self;
-        worker.abandon(&mut Deferring { blocking: blocking(dispatcher, publication.as_ref()), places: 0, aside });
+        worker.abandon(&mut Offloading { blocking: blocking(dispatcher, publication.as_ref()), room: 0, offload });
     }
 }
 
-/// Where requests go whose handlers the loop runs.
-pub trait Aside {
-    /// Whether requests of this message type are handed over.
-    fn wants(&self, msg_type: u16) -> bool;
+/// Takes the requests whose handlers the loop runs.
+pub trait Offload {
+    /// Whether the loop runs the handlers of this message type.
+    fn accepts(&self, msg_type: u16) -> bool;
 
-    /// Takes a request with its bytes. It is answered by its caller's number and its correlation id.
-    fn begin(&mut self, request: &Deferred, payload: Vec<u8>);
+    /// Takes a request with its bytes. [`Driven::answer`] answers it, by the caller's number and the correlation id.
+    fn start(&mut self, request: &Deferred, payload: Vec<u8>);
 
-    /// A request that was handed over is cancelled, and is to be answered no more.
+    /// Cancels a request, which gets no answer any more.
     fn cancel(&mut self, request: &Deferred);
 }
 
-/// Hands some requests over, and answers the others.
-struct Deferring<'a, S: ?Sized, A> {
+/// Offloads some requests, and answers the others.
+struct Offloading<'a, S: ?Sized, A> {
     blocking: Blocking<'a, S>,
-    places: usize,
-    aside: &'a mut A,
+    room: usize,
+    offload: &'a mut A,
 }
 
-impl<S: ?Sized, A: Aside> Service for Deferring<'_, S, A> {
+impl<S: ?Sized, A: Offload> Service for Offloading<'_, S, A> {
     type Begun = Deferred;
 
     fn admit(&self, type_id: u32, _: usize) -> bool {
-        self.places > 0 || route_id(type_id) != 0 || !self.aside.wants(msg_type(type_id))
+        self.room > 0 || route_id(type_id) != 0 || !self.offload.accepts(msg_type(type_id))
     }
 
     fn handle(
@@ -209,11 +209,11 @@ impl<S: ?Sized, A: Aside> Service for Deferring<'_, S, A> {
         tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<Handled<Deferred>, Halt> {
-        match self.blocking.desk.defer(caller, rx, request, |msg_type| self.aside.wants(msg_type)) {
+        match self.blocking.responder.defer(caller, rx, request, |msg_type| self.offload.accepts(msg_type)) {
             Some(mut deferred) => {
-                self.places -= 1;
+                self.room -= 1;
                 let payload = deferred.take_payload();
-                self.aside.begin(&deferred, payload);
+                self.offload.start(&deferred, payload);
                 Ok(Handled::Later(deferred))
             }
             None => self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied),
@@ -221,20 +221,20 @@ impl<S: ?Sized, A: Aside> Service for Deferring<'_, S, A> {
     }
 
     fn cancel(&mut self, deferred: Deferred, why: Why) {
-        self.aside.cancel(&deferred);
-        self.blocking.desk.end(self.blocking.bank, &deferred, outcome_of(why));
+        self.offload.cancel(&deferred);
+        self.blocking.responder.record_deferred(self.blocking.counters, &deferred, outcome_of(why));
     }
 }
 
 impl Drop for Driven {
     /// Closes every connection in good order, unless this is a forked child, which has none.
     fn drop(&mut self) {
-        if let Some(door) = &mut self.worker.door {
-            // An error of the acceptor's thread was reported by the turn that it ended.
-            drop(door.leave());
+        if let Some(acceptor) = &mut self.worker.acceptor {
+            // A turn has reported an error of the acceptor's thread.
+            drop(acceptor.stop_thread());
         }
-        self.worker.part_all();
-        self.worker.control.dismiss();
+        self.worker.disconnect_all();
+        self.worker.control.remove_workers();
     }
 }
 
@@ -244,8 +244,8 @@ impl AsFd for Driven {
     }
 }
 
-/// The options of one who never spins and is never interrupted.
-fn resting(options: &Options) -> Options {
+/// Options without polling and without an interrupt hook: the loop waits.
+fn never_polling(options: &Options) -> Options {
     options.clone().without_interrupt().polling(PollingMode::Park)
 }
 
@@ -253,7 +253,7 @@ fn blocking<'a, S: ?Sized>(
     dispatcher: &'a Dispatcher<S>,
     publication: Option<&'a Arc<Publication>>,
 ) -> Blocking<'a, S> {
-    let (desk, state) = dispatcher.shared();
-    let bank: Option<Bank<'a>> = publication.map(|publication| publication.board.bank(0));
-    Blocking { desk, state: Lent::Shared(state), bank }
+    let (responder, state) = dispatcher.shared();
+    let counters: Option<WorkerCounters<'a>> = publication.map(|publication| publication.writer.worker(0));
+    Blocking { responder, state: StateRef::Shared(state), counters }
 }

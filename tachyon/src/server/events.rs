@@ -1,37 +1,40 @@
-//! What a server has to tell about its callers.
+//! Events of a server: callers that come and go, and rejected clients.
 
 use core::fmt;
 
 use crate::connection::Halt;
 use crate::engine::CallerInfo;
 
-/// Something that happened to a server beside its calls; see [`RpcServer::on_event`](crate::RpcServer::on_event).
+/// An event of a server beside its calls; see [`RpcServer::on_event`](crate::RpcServer::on_event).
+///
+/// `Display` gives a sentence for a log.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerEvent<'a> {
     /// A caller connected.
     Joined(&'a CallerInfo),
-    /// A caller is gone.
-    Left(&'a CallerInfo, Leaving),
-    /// A client was not let in: silent, of another kind or user, one too many.
-    TurnedAway(&'a str),
-    /// The system refused something; the server goes on.
-    Trouble(&'a (dyn std::error::Error + 'static)),
+    /// A caller disconnected.
+    Left(&'a CallerInfo, DisconnectReason),
+    /// A client was rejected before it became a caller, for this reason: it was silent, of another kind or user, or the
+    /// server is full.
+    Rejected(&'a str),
+    /// The system refused an operation. The server goes on.
+    Error(&'a (dyn std::error::Error + 'static)),
 }
 
-/// How a caller left.
+/// Why a caller disconnected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Leaving {
-    /// It closed in good order.
+pub enum DisconnectReason {
+    /// The caller closed the connection in good order.
     Closed,
-    /// Its process ended, or dropped the connection.
+    /// The caller's process ended, or dropped the connection.
     Died,
-    /// It wrote what no correct peer writes.
+    /// The caller wrote to its rings what no correct peer writes.
     Misbehaved,
 }
 
-impl From<&Halt> for Leaving {
+impl From<&Halt> for DisconnectReason {
     fn from(halt: &Halt) -> Self {
         match halt {
             Halt::Closed | Halt::ClosedHere => Self::Closed,
@@ -43,19 +46,19 @@ impl From<&Halt> for Leaving {
 
 impl fmt::Display for ServerEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = |caller: &CallerInfo| match caller.pid {
+        let name = |caller: &CallerInfo| match caller.pid {
             Some(pid) => format!("caller {} (process {pid})", caller.id),
             None => format!("caller {}", caller.id),
         };
         match self {
-            Self::Joined(caller) => write!(f, "{} connected", who(caller)),
-            Self::Left(caller, Leaving::Closed) => write!(f, "{} closed", who(caller)),
-            Self::Left(caller, Leaving::Died) => write!(f, "{} died", who(caller)),
-            Self::Left(caller, Leaving::Misbehaved) => {
-                write!(f, "{} was disconnected: it corrupted its rings", who(caller))
+            Self::Joined(caller) => write!(f, "{} connected", name(caller)),
+            Self::Left(caller, DisconnectReason::Closed) => write!(f, "{} closed", name(caller)),
+            Self::Left(caller, DisconnectReason::Died) => write!(f, "{} died", name(caller)),
+            Self::Left(caller, DisconnectReason::Misbehaved) => {
+                write!(f, "{} was disconnected: it corrupted its rings", name(caller))
             }
-            Self::TurnedAway(why) => write!(f, "a client was turned away: {why}"),
-            Self::Trouble(error) => write!(f, "{error}"),
+            Self::Rejected(reason) => write!(f, "a client was rejected: {reason}"),
+            Self::Error(error) => write!(f, "{error}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A server's handlers on a tokio runtime: async ones are tasks, others run where they are served.
+//! The handlers of a server on a tokio runtime: async handlers are tasks, the others run in the serving task.
 
 use core::task::{Context, Poll};
 use std::sync::Arc;
@@ -8,71 +8,71 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use super::service::{Blocking, outcome_of};
 use crate::connection::{Halt, Unsent};
 use crate::connection::{Rx, Tx};
-use crate::dispatch::{Answer, Deferred, HandlerError, Outcome};
+use crate::dispatch::{AsyncReply, Deferred, HandlerError, Outcome};
 use crate::engine::{CallerInfo, ErrorBody, ErrorKind, Handled, OpenRequest, Service, Why, send_error};
 use crate::foreign::Panicked;
 use crate::wait::{Deadline, StopTime};
 
-/// An async handler at work.
+/// A running async handler.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) deferred: Deferred,
     handle: AbortHandle,
 }
 
-/// What came of a handler.
-pub(super) enum Gave {
-    /// It ran to its end.
-    Answer(Result<Answer, Panicked>),
-    /// Its deadline passed first.
-    TooLate,
-    /// The server stopped before it had begun.
-    NotBegun,
+/// How a task ended.
+pub(super) enum TaskOutcome {
+    /// The handler returned, or panicked.
+    Returned(Result<AsyncReply, Panicked>),
+    /// The deadline passed first.
+    DeadlinePassed,
+    /// The server stopped before the handler began.
+    NotStarted,
 }
 
-/// A handler that is done: its caller's number, its call, and what it gave.
-pub(super) type Finished = (u64, u64, Gave);
+/// An ended task: number of the caller, correlation id of the call, and outcome.
+pub(super) type FinishedTask = (u64, u64, TaskOutcome);
 
-/// The handlers of one server. Dropping this drops them.
-pub(super) struct Handlers<'a, S: ?Sized> {
+/// The handlers of one server. The drop drops all tasks.
+pub(super) struct AsyncHandlers<'a, S: ?Sized> {
     pub(super) blocking: Blocking<'a, S>,
-    tasks: JoinSet<Finished>,
-    at_work: usize,
-    /// Most at work: of all callers, and of each.
+    tasks: JoinSet<FinishedTask>,
+    running: usize,
+    /// Most running handlers: of all callers, and of each.
     most: (usize, usize),
     stop_time: Arc<StopTime>,
     started: bool,
-    /// Whether a place became free.
+    /// Whether a handler ended since `take_freed`.
     freed: bool,
 }
 
-impl<'a, S: ?Sized> Handlers<'a, S> {
+impl<'a, S: ?Sized> AsyncHandlers<'a, S> {
     pub(super) fn new(blocking: Blocking<'a, S>, most: (usize, usize), stop_time: Arc<StopTime>) -> Self {
-        Self { blocking, tasks: JoinSet::new(), at_work: 0, most, stop_time, started: false, freed: false }
+        Self { blocking, tasks: JoinSet::new(), running: 0, most, stop_time, started: false, freed: false }
     }
 
-    /// Handlers that have begun, and were not cancelled.
-    pub(super) fn at_work(&self) -> usize {
-        self.at_work
+    /// Running handlers that are not cancelled.
+    pub(super) fn running(&self) -> usize {
+        self.running
     }
 
-    /// Whether handlers were started since this was asked last.
+    /// Whether handlers were started since the last question.
     pub(super) fn take_started(&mut self) -> bool {
         core::mem::take(&mut self.started)
     }
 
-    /// Whether places became free since this was asked last.
+    /// Whether handlers ended since the last question.
     pub(super) fn take_freed(&mut self) -> bool {
         core::mem::take(&mut self.freed)
     }
 
-    /// Handlers that have not ended, cancelled ones among them.
+    /// Tasks that have not ended, those of cancelled handlers included.
     pub(super) fn left(&self) -> usize {
         self.tasks.len()
     }
 
-    /// A handler that is done, if there is one. What was cancelled is passed over.
-    pub(super) fn next(&mut self) -> Option<Finished> {
+    /// An ended task, if there is one. Skips cancelled tasks.
+    pub(super) fn next(&mut self) -> Option<FinishedTask> {
         while let Some(joined) = self.tasks.try_join_next() {
             if let Some(finished) = finished(joined) {
                 return Some(finished);
@@ -81,8 +81,8 @@ impl<'a, S: ?Sized> Handlers<'a, S> {
         None
     }
 
-    /// As [`next`](Self::next), waiting for one.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
+    /// As [`next`](Self::next), waiting for a task.
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<FinishedTask> {
         loop {
             match self.tasks.poll_join_next(context) {
                 Poll::Ready(Some(joined)) => {
@@ -95,48 +95,52 @@ impl<'a, S: ?Sized> Handlers<'a, S> {
         }
     }
 
-    /// Answers the call of a handler that is done.
-    pub(super) fn conclude(&mut self, tx: &mut Tx, Task { deferred, .. }: &Task, gave: Gave) -> Result<(), Halt> {
-        let Blocking { desk, bank, .. } = self.blocking;
-        self.at_work -= 1;
+    /// Answers the call of an ended task.
+    pub(super) fn answer(
+        &mut self,
+        tx: &mut Tx,
+        Task { deferred, .. }: &Task,
+        outcome: TaskOutcome,
+    ) -> Result<(), Halt> {
+        let Blocking { responder, counters, .. } = self.blocking;
+        self.running -= 1;
         self.freed = true;
-        let answer = match gave {
-            Gave::Answer(answer) => Some(answer),
-            Gave::TooLate => None,
-            Gave::NotBegun => {
-                desk.end(bank, deferred, Outcome::Failed(ErrorKind::Stopping));
-                let (call, of) = (deferred.correlation_id(), deferred.msg_type());
-                return match send_error(tx, call, of, ErrorKind::Stopping, ErrorBody::default()) {
+        let returned = match outcome {
+            TaskOutcome::Returned(reply) => Some(reply),
+            TaskOutcome::DeadlinePassed => None,
+            TaskOutcome::NotStarted => {
+                responder.record_deferred(counters, deferred, Outcome::Failed(ErrorKind::Stopping));
+                let (call, msg_type) = (deferred.correlation_id(), deferred.msg_type());
+                return match send_error(tx, call, msg_type, ErrorKind::Stopping, ErrorBody::default()) {
                     Err(Unsent::Halted(halt)) => Err(halt),
                     Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
                 };
             }
         };
-        desk.report(desk.conclude(bank, tx, deferred, |reply| match answer {
-            Some(Ok(answer)) => answer.write(reply),
+        responder.report(responder.answer_deferred(counters, tx, deferred, |reply| match returned {
+            Some(Ok(async_reply)) => async_reply.send(reply),
             Some(Err(panicked)) => Err(HandlerError::failed(panicked)),
             None => Err(HandlerError::new(ErrorKind::DeadlinePassed, "was not done by its caller's deadline")),
         }))
     }
 
-    /// Drops all handlers.
     pub(super) fn abort_all(&mut self) {
         self.tasks.abort_all();
-        self.at_work = 0;
+        self.running = 0;
     }
 }
 
-/// The tasks of handlers never panic: their futures are guarded, and so are their destructors.
-fn finished(joined: Result<Finished, JoinError>) -> Option<Finished> {
+/// Skips a cancelled task. A task never panics: `Foreign` guards the handler's future and its destructor.
+fn finished(joined: Result<FinishedTask, JoinError>) -> Option<FinishedTask> {
     joined.ok()
 }
 
-impl<S: ?Sized> Service for Handlers<'_, S> {
+impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
     type Begun = Task;
 
     fn admit(&self, type_id: u32, begun: usize) -> bool {
         let (all, each) = self.most;
-        self.at_work == 0 || (self.at_work < all && begun < each) || !self.blocking.desk.is_async(type_id)
+        self.running == 0 || (self.running < all && begun < each) || !self.blocking.responder.is_async(type_id)
     }
 
     fn handle(
@@ -146,32 +150,32 @@ impl<S: ?Sized> Service for Handlers<'_, S> {
         tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<Handled<Task>, Halt> {
-        let Some((deferred, work)) = self.blocking.desk.begin(caller, rx, request) else {
+        let Some((deferred, future)) = self.blocking.responder.start_async(caller, rx, request) else {
             return self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied);
         };
         let (caller, call) = (caller.id, request.frame.correlation_id);
         let deadline = deferred.deadline().map_or(Deadline::never(), Deadline::at_nanos);
         let stop_time = Arc::clone(&self.stop_time);
         let handle = self.tasks.spawn(async move {
-            // A task may wait for its first turn for as long as a blocking handler takes.
+            // The first poll of a task may come late: a blocking handler can keep the runtime's thread.
             if stop_time.is_stopping() {
-                return (caller, call, Gave::NotBegun);
+                return (caller, call, TaskOutcome::NotStarted);
             }
-            let answer = match deadline.remaining() {
-                None => Some(work.await),
-                Some(left) => tokio::time::timeout(left, work).await.ok(),
+            let returned = match deadline.remaining() {
+                None => Some(future.await),
+                Some(left) => tokio::time::timeout(left, future).await.ok(),
             };
-            (caller, call, answer.map_or(Gave::TooLate, Gave::Answer))
+            (caller, call, returned.map_or(TaskOutcome::DeadlinePassed, TaskOutcome::Returned))
         });
-        self.at_work += 1;
+        self.running += 1;
         self.started = true;
         Ok(Handled::Later(Task { deferred, handle }))
     }
 
     fn cancel(&mut self, Task { deferred, handle }: Task, why: Why) {
         handle.abort();
-        self.at_work -= 1;
+        self.running -= 1;
         self.freed = true;
-        self.blocking.desk.end(self.blocking.bank, &deferred, outcome_of(why));
+        self.blocking.responder.record_deferred(self.blocking.counters, &deferred, outcome_of(why));
     }
 }

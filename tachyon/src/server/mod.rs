@@ -1,43 +1,46 @@
-//! A service: one path, any number of callers, one table of endpoints.
+//! Servers: one path, any number of callers, one table of endpoints.
+//!
+//! An [`RpcServer`](crate::RpcServer) listens at a path and gives every caller a pair of rings of its own. Threads
+//! ([`serve_forever`](crate::Dispatcher::serve_forever), [`serve_workers`](crate::Dispatcher::serve_workers)) or a
+//! tokio task ([`serve_async`](crate::Dispatcher::serve_async)) serve the callers with a dispatcher. This module adds
+//! the settings of a server and its events.
 
 mod acceptor;
-mod control;
-mod door;
+mod acceptor_driver;
+pub(crate) mod control;
 mod driven;
 mod events;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
 #[cfg(feature = "tokio")]
 mod handlers;
-mod lot;
 mod options;
-mod pace;
-mod places;
+mod parked;
+pub(crate) mod poll_schedule;
 mod poller;
-mod seat;
-mod service;
-mod session;
+mod quota;
+pub(crate) mod service;
+pub(crate) mod session;
 mod slow;
+mod stats_row;
 #[cfg(feature = "tokio")]
 mod tasks;
-mod worker;
+pub(crate) mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
 
 // Bindings name these.
 #[doc(hidden)]
-pub use driven::{Aside, Driven, Next};
-pub use events::{Leaving, ServerEvent};
+pub use driven::{Driven, Next, Offload};
+pub use events::{DisconnectReason, ServerEvent};
 pub use options::{AcceptorMode, ServerOptions};
 
+use self::acceptor_driver::AcceptorDriver;
 use self::control::Control;
-use self::door::Door;
-use self::lot::Lot;
-use self::service::{Blocking, Sharing};
+use self::parked::ParkedSessions;
+use self::service::{Blocking, SharedBlocking};
 use self::slow::SlowEndpoints;
-use self::worker::{Worker, lost};
-use crate::dispatch::{Dispatcher, Lent, Served, sealed};
+use self::worker::{Worker, worker_lost};
+use crate::dispatch::{Dispatcher, Served, StateRef, sealed};
 use crate::foreign::Panicked;
 use crate::handshake::ListenError;
 use crate::rpc::ServeError;
@@ -46,9 +49,9 @@ use crate::wait::PollingMode;
 
 /// The serving end of RPC for many callers.
 ///
-/// It keeps listening at its path; every [`Caller`](crate::Caller) that connects gets a pair of rings of its own, and
-/// callers come, go and crash without the others noticing. One thread serves them all: busy callers are polled, and
-/// with none the thread sleeps. [`Dispatcher::serve_workers`] shares the callers among several threads.
+/// The server keeps listening at its path. Every [`Caller`](crate::Caller) that connects gets a pair of rings of its
+/// own; the end or the crash of a caller does not affect the others. One thread serves all callers: it polls the busy
+/// ones, and sleeps without busy ones. [`Dispatcher::serve_workers`] shares the callers among several threads.
 ///
 /// ```
 /// use tachyon::{Caller, Dispatcher, RpcServer, endpoints, tachyon_rpc};
@@ -76,7 +79,8 @@ use crate::wait::PollingMode;
 #[derive(Debug)]
 #[must_use = "dropping a server closes its path"]
 pub struct RpcServer {
-    door: Option<Door>,
+    /// `None` while an event loop drives the server, and after a stop.
+    acceptor: Option<AcceptorDriver>,
     options: ServerOptions,
     control: Arc<Control>,
 }
@@ -88,25 +92,25 @@ pub struct Stopper {
 }
 
 impl Stopper {
-    /// Has the server finish: no request is begun from now on, requests being handled are answered, those that wait get
-    /// an error reply of kind [`Stopping`](crate::ErrorKind::Stopping), every connection is closed in good order, and
-    /// the serving call returns. Handlers have [`stop_timeout`](crate::ServerOptions::stop_timeout) from now on, in all.
-    /// Stopping twice does nothing more.
+    /// Stops the server. From now on no request begins. Running handlers end and reply, for at most
+    /// [`stop_timeout`](crate::ServerOptions::stop_timeout); waiting requests get an error reply of kind
+    /// [`Stopping`](crate::ErrorKind::Stopping). Then every connection closes in good order, and the serving call
+    /// returns. A second stop does nothing.
     pub fn stop(&self) {
         self.control.stop();
     }
 
-    /// Callers connected now.
+    /// Number of connected callers.
     pub fn callers(&self) -> usize {
         self.control.callers()
     }
 }
 
 impl RpcServer {
-    /// Makes a server at `path`. Callers may connect from now on; they are served once a dispatcher serves.
+    /// Listens at `path`. Callers may connect from now on, and are served once a dispatcher serves.
     ///
     /// # Errors
-    /// [`ListenError`]: a path that cannot be listened at, or is another live listener's.
+    /// [`ListenError`]: the path is invalid, or another live listener has it.
     pub fn listen(path: impl AsRef<Path>) -> Result<Self, ListenError> {
         Self::listen_with(path, ServerOptions::new())
     }
@@ -116,38 +120,48 @@ impl RpcServer {
     /// # Errors
     /// As [`listen`](Self::listen), and for ring sizes that are not powers of two.
     pub fn listen_with(path: impl AsRef<Path>, options: ServerOptions) -> Result<Self, ListenError> {
-        let door = Door::new(path.as_ref(), &options)?;
+        let acceptor = AcceptorDriver::new(path.as_ref(), &options)?;
         let control = Arc::new(Control::new(options.stop_timeout));
-        Ok(Self { door: Some(door), options, control })
+        Ok(Self { acceptor: Some(acceptor), options, control })
     }
 
-    /// What stops this server.
+    /// A handle that stops this server from another thread, or from a handler.
     pub fn stopper(&self) -> Stopper {
         Stopper { control: Arc::clone(&self.control) }
     }
 
-    /// Sets what is told of callers that come and go, and of clients that are turned away; nothing by default. It is
-    /// called from the serving threads and must not wait.
+    /// Sets the hook for events: callers that come and go, and rejected clients. None by default. The serving threads
+    /// call the hook, so it must not wait.
+    ///
+    /// ```
+    /// use tachyon::RpcServer;
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("service.sock");
+    /// let mut server = RpcServer::listen(&path)?;
+    /// server.on_event(|event| eprintln!("{event}"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
-    /// When a [`Stopper`] has been taken already: set the hook first.
+    /// When a [`Stopper`] exists already: set the hook first.
     pub fn on_event(&mut self, hook: impl Fn(&ServerEvent<'_>) + Send + Sync + 'static) -> &mut Self {
         let control = Arc::get_mut(&mut self.control).expect("the hook is set before a stopper is taken");
         control.set_hook(Box::new(hook));
         self
     }
 
-    /// Chooses how long the serving threads look at a caller that was busy before they sleep on it.
+    /// Sets how long the serving threads poll an idle caller before they park it.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
         self.options.connection = self.options.connection.clone().polling(mode);
     }
 
-    /// The path that callers connect to; `None` once the server was stopped.
+    /// The path that callers connect to; `None` after a stop.
     pub fn path(&self) -> Option<&Path> {
-        self.door.as_ref().map(Door::path)
+        self.acceptor.as_ref().map(AcceptorDriver::path)
     }
 
-    /// Begins to publish statistics, if the options want any. A server that cannot goes on without.
+    /// Publishes statistics, if the options say so. On an error the server goes on without.
     fn publish<S: ?Sized>(&self, dispatcher: &Dispatcher<S>, path: &Path, workers: usize) -> Option<Arc<Publication>> {
         if !self.options.stats {
             return None;
@@ -159,31 +173,31 @@ impl RpcServer {
                 Some(publication)
             }
             Err(error) => {
-                self.control.tell(&ServerEvent::Trouble(&error));
+                self.control.report(&ServerEvent::Error(&error));
                 None
             }
         }
     }
 
     fn serve<S: ?Sized>(&mut self, dispatcher: &mut Dispatcher<S>) -> Result<(), ServeError> {
-        let Some(mut door) = self.door.take() else { return Ok(()) };
-        let publication = self.publish(dispatcher, door.path(), 1);
-        let bank = publication.as_ref().map(|publication| publication.board.bank(0));
-        let (desk, state) = dispatcher.exclusive();
-        let mut service = Blocking { desk, state: Lent::Exclusive(state), bank };
-        let outcome = Worker::new(&*self.control, Some(&mut door), self.options.connection.clone())
-            .and_then(|mut worker| worker.open(&self.control).map(|()| worker))
+        let Some(mut acceptor) = self.acceptor.take() else { return Ok(()) };
+        let publication = self.publish(dispatcher, acceptor.path(), 1);
+        let counters = publication.as_ref().map(|publication| publication.writer.worker(0));
+        let (responder, state) = dispatcher.exclusive();
+        let mut service = Blocking { responder, state: StateRef::Exclusive(state), counters };
+        let outcome = Worker::new(&*self.control, Some(&mut acceptor), self.options.connection.clone())
+            .and_then(|mut worker| worker.start_acceptor(&self.control).map(|()| worker))
             .map_err(ServeError::Io)
             .and_then(|worker| worker.run(&mut service));
-        self.finish(door, outcome)
+        self.finish(acceptor, outcome)
     }
 
-    /// The acceptor and all workers have ended, or do now. A server whose serving was interrupted keeps its path.
-    fn finish(&mut self, mut door: Door, outcome: Result<(), ServeError>) -> Result<(), ServeError> {
-        let outcome = both(outcome, door.leave());
-        self.control.dismiss();
+    /// Ends the acceptor's thread and removes the workers. An interrupted server keeps its path.
+    fn finish(&mut self, mut acceptor: AcceptorDriver, outcome: Result<(), ServeError>) -> Result<(), ServeError> {
+        let outcome = both(outcome, acceptor.stop_thread());
+        self.control.remove_workers();
         if matches!(outcome, Err(ServeError::Interrupted)) && !self.control.is_stopping() {
-            self.door = Some(door);
+            self.acceptor = Some(acceptor);
         }
         outcome
     }
@@ -194,36 +208,36 @@ impl RpcServer {
         workers: usize,
     ) -> Result<(), ServeError> {
         dispatcher.check_shared()?;
-        let Some(mut door) = self.door.take() else { return Ok(()) };
-        let publication = self.publish(dispatcher, door.path(), workers);
-        let (desk, state) = dispatcher.shared();
-        let bank = |worker| publication.as_ref().map(|publication| publication.board.bank(worker));
+        let Some(mut acceptor) = self.acceptor.take() else { return Ok(()) };
+        let publication = self.publish(dispatcher, acceptor.path(), workers);
+        let (responder, state) = dispatcher.shared();
+        let counters = |worker| publication.as_ref().map(|publication| publication.writer.worker(worker));
         let (control, options) = (&*self.control, &self.options.connection);
         let slow = SlowEndpoints::new();
-        // An inline acceptor is the first worker's, and hands each caller to one of the workers for good.
-        let lot = (self.options.acceptor == AcceptorMode::Thread).then(|| Lot::new(control)).transpose();
-        let lot = match lot {
-            Ok(lot) => lot,
-            Err(error) => return self.finish(door, Err(ServeError::Io(error))),
+        // With an inline acceptor, each caller stays with one worker.
+        let shared = (self.options.acceptor == AcceptorMode::Thread).then(|| ParkedSessions::new(control)).transpose();
+        let shared = match shared {
+            Ok(shared) => shared,
+            Err(error) => return self.finish(acceptor, Err(ServeError::Io(error))),
         };
-        let worker = |door, options| match &lot {
-            Some(lot) => Worker::at(lot, control, door, options),
-            None => Worker::new(control, door, options),
+        let worker = |acceptor, options| match &shared {
+            Some(shared) => Worker::sharing(shared, control, acceptor, options),
+            None => Worker::new(control, acceptor, options),
         };
         let outcome = std::thread::scope(|scope| {
-            let run = |worker: Worker<&Control, &mut Door, _>, index| {
-                let blocking = Blocking { desk, state: Lent::Shared(state), bank: bank(index) };
-                let outcome = worker.run(&mut Sharing { blocking, slow: &slow });
+            let run = |worker: Worker<&Control, &mut AcceptorDriver, _>, index| {
+                let blocking = Blocking { responder, state: StateRef::Shared(state), counters: counters(index) };
+                let outcome = worker.run(&mut SharedBlocking { blocking, slow: &slow });
                 control.stop();
                 outcome
             };
-            // The first worker has the door and the interrupt hook.
-            let mut first = worker(Some(&mut door), options.clone()).map_err(ServeError::Io)?;
-            let quiet = options.clone().without_interrupt();
+            // The first worker has the acceptor and the interrupt hook.
+            let mut first = worker(Some(&mut acceptor), options.clone()).map_err(ServeError::Io)?;
+            let uninterrupted = options.clone().without_interrupt();
             let mut others = Vec::new();
             let mut outcome = Ok(());
             for index in 1..workers {
-                let started = worker(None, quiet.clone()).and_then(|worker| {
+                let started = worker(None, uninterrupted.clone()).and_then(|worker| {
                     let name = format!("tachyon-{index}");
                     std::thread::Builder::new().name(name).spawn_scoped(scope, move || run(worker, index))
                 });
@@ -236,25 +250,25 @@ impl RpcServer {
                     }
                 }
             }
-            // All threads are there before the first caller is.
+            // All threads exist before the first caller.
             if outcome.is_ok()
-                && let Err(error) = first.open(&self.control)
+                && let Err(error) = first.start_acceptor(&self.control)
             {
                 outcome = Err(ServeError::Io(error));
                 control.stop();
             }
-            // Of a server that is stopped already, this turns away the callers that have connected.
+            // For a stopped server, this refuses the callers that have connected.
             outcome = both(outcome, run(first, 0));
             for other in others {
-                outcome = both(outcome, other.join().unwrap_or_else(|thrown| Err(lost(&Panicked::new(thrown)))));
+                outcome = both(outcome, other.join().unwrap_or_else(|thrown| Err(worker_lost(&Panicked::new(thrown)))));
             }
             outcome
         });
-        self.finish(door, outcome)
+        self.finish(acceptor, outcome)
     }
 }
 
-/// The outcome of two serving threads.
+/// Combines the outcomes of two serving threads.
 fn both(one: Result<(), ServeError>, other: Result<(), ServeError>) -> Result<(), ServeError> {
     match (one, other) {
         (Err(ServeError::HandlersLeft { count: one }), Err(ServeError::HandlersLeft { count: other })) => {
@@ -274,18 +288,39 @@ impl Served for RpcServer {
 }
 
 impl<S: ?Sized + Sync> Dispatcher<S> {
-    /// Serves a server's callers with `workers` threads, this one among them, until it is stopped. Each caller is with
-    /// one thread at a time, so its requests are handled in order; handlers of different callers run side by side. A
-    /// request waits for another caller's handler only while all workers are at work.
+    /// Serves a server's callers with `workers` threads, the calling thread included, until the server is stopped. One
+    /// thread at a time serves a caller, so the requests of one caller run in order; handlers of different callers run
+    /// in parallel. A request waits for another caller's handler only while all workers are busy.
+    ///
+    /// ```
+    /// use tachyon::{Caller, Dispatcher, RpcServer, endpoints, tachyon_rpc};
+    ///
+    /// #[tachyon_rpc(msg_type = 1)]
+    /// fn square(number: u64) -> u64 {
+    ///     number * number
+    /// }
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("service.sock");
+    /// let mut server = RpcServer::listen(&path)?;
+    /// let stopper = server.stopper();
+    /// let service =
+    ///     std::thread::spawn(move || Dispatcher::new(endpoints![square]).serve_workers(&mut server, 4));
+    ///
+    /// assert_eq!(square::call(&mut Caller::connect(&path)?, 12)?, 144);
+    /// stopper.stop();
+    /// service.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
-    /// [`ServeError::Exclusive`] when an endpoint changes the state, whatever the number of workers: nobody was served,
-    /// and the server is as it was. Otherwise as [`serve_forever`](Self::serve_forever).
+    /// [`ServeError::Exclusive`] when an endpoint changes the state, for any number of workers; the server is unchanged
+    /// and has served no request. Otherwise as [`serve_forever`](Self::serve_forever).
     ///
     /// # Panics
     /// When `workers` is 0.
     pub fn serve_workers(&self, server: &mut RpcServer, workers: usize) -> Result<(), ServeError> {
-        assert!(workers > 0, "somebody has to serve");
+        assert!(workers > 0, "workers must be at least 1");
         self.check_blocking()?;
         server.serve_workers(self, workers)
     }

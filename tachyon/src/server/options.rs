@@ -1,26 +1,26 @@
-//! How a server treats its callers.
+//! Options of a server.
 
 use std::time::Duration;
 
-use super::places::Limits;
+use super::quota::Limits;
 use crate::handshake::{Kind, Offer, Rejection, Role, Wishes};
 use crate::options::Options;
 use crate::ring::CapacityError;
 use crate::ring::{Geometry, Use};
 
-/// Bytes of all rings, unless told otherwise.
+/// Bytes of all rings by default.
 const RING_BYTES: u64 = 1 << 30;
 
 /// The driver of the acceptor while a server is served; see [`ServerOptions::acceptor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum AcceptorMode {
-    /// A thread of its own, `tachyon-accept`, which takes no signals and runs no code of users. Clients connect however
-    /// long handlers take.
+    /// A thread of its own, `tachyon-accept`, which blocks all signals and runs no code of users. Clients can connect
+    /// while handlers run.
     #[default]
     Thread,
-    /// The first worker, the tokio task, the event loop. For a process that must have one thread only, such
-    /// as one that forks. While a handler runs there, no client connects.
+    /// The first worker, the tokio task or the event loop: for a process with one thread only, such as one that forks.
+    /// While a handler runs there, no client can connect.
     Inline,
 }
 
@@ -33,14 +33,14 @@ pub enum AcceptorMode {
 /// # let _ = options;
 /// ```
 #[derive(Debug, Clone)]
-#[must_use = "options do nothing until a server is bound with them"]
+#[must_use = "options do nothing until a server listens with them"]
 pub struct ServerOptions {
     pub(super) connection: Options,
     pub(super) max_callers: usize,
     pub(super) stop_timeout: Duration,
     pub(super) stats: bool,
     pub(super) acceptor: AcceptorMode,
-    /// Async handlers at work, of all callers and of each.
+    /// Most running async handlers, of all callers and of each.
     #[cfg(feature = "tokio")]
     pub(super) in_flight: (usize, usize),
     each_process: usize,
@@ -50,7 +50,7 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// The defaults: up to 64 callers, rings of 64 KiB each way that a caller may ask to be up to 16 MiB.
+    /// The defaults: up to 64 callers, with rings of 64 KiB each way. A caller may ask for rings of up to 16 MiB.
     pub fn new() -> Self {
         Self {
             connection: Options::new(),
@@ -67,45 +67,47 @@ impl ServerOptions {
         }
     }
 
-    /// How clients are met and how the server waits: handshake timeout, users, polling mode, interrupt hook. The
-    /// timeout for listening and the ring sizes of these options mean nothing to a server.
+    /// Options of the handshake and of waiting: handshake timeout, users, polling mode, interrupt hook. A server
+    /// ignores the listen timeout and the ring sizes of these options.
     pub fn connection(mut self, options: Options) -> Self {
         self.connection = options;
         self
     }
 
-    /// Most callers at a time; one more is told that the server is busy. Each takes two descriptors and its rings.
+    /// Most callers at a time. The server rejects the next client as busy. A caller takes two descriptors and its
+    /// rings.
     pub fn max_callers(mut self, callers: usize) -> Self {
         self.max_callers = callers;
         self
     }
 
-    /// Most callers of one process at a time; one more is told that the server is busy. Default: as many as of all
-    /// together. Processes of another pid namespace count as one. Callers of other users
-    /// ([`any_uid`](Options::any_uid)) take half of [`max_callers`](Self::max_callers) at most.
+    /// Most callers of one process at a time. The server rejects the next client of the process as busy. Default:
+    /// [`max_callers`](Self::max_callers). All processes of another pid namespace count as one process. Callers of
+    /// other users ([`any_uid`](Options::any_uid)) take at most half of [`max_callers`](Self::max_callers).
     pub fn callers_per_process(mut self, callers: usize) -> Self {
         self.each_process = callers.max(1);
         self
     }
 
-    /// Bytes of the rings of a caller that asks for nothing else: for requests, for replies. Powers of two.
+    /// Capacity in bytes of a caller's request ring and of its reply ring, if the caller does not ask for others.
+    /// Powers of two; default: 64 KiB each.
     pub fn ring_sizes(mut self, forward: usize, reverse: usize) -> Self {
         self.standard = (forward, reverse);
         self
     }
 
-    /// The largest rings that a caller may ask for. Default: 16 MiB each way.
+    /// The largest capacities in bytes that a caller may ask for. Default: 16 MiB each way.
     pub fn max_ring_sizes(mut self, forward: usize, reverse: usize) -> Self {
         self.largest = (forward, reverse);
         self
     }
 
-    /// Most bytes that the rings of one caller may take, and those of all together. A caller that asks for more than is
-    /// left gets smaller rings, down to [`ring_sizes`](Self::ring_sizes); if there is not even room for these, it is told
-    /// that the server is busy. A ring takes its bytes from the system as it is used, and at most all of them.
+    /// Most bytes of the rings of one caller, and of all callers. A caller that asks for more than is left gets smaller
+    /// rings, down to [`ring_sizes`](Self::ring_sizes); if these do not fit either, the server rejects the client as
+    /// busy. A ring takes memory from the system only as far as it is used.
     ///
-    /// Default: no limit for one caller but [`max_ring_sizes`](Self::max_ring_sizes), and 1 GiB for all, or as much as
-    /// [`max_callers`](Self::max_callers) callers without a wish take, if that is more.
+    /// Default: for one caller no limit besides [`max_ring_sizes`](Self::max_ring_sizes). For all callers 1 GiB, or, if
+    /// that is more, the rings of [`max_callers`](Self::max_callers) callers of the default size.
     ///
     /// ```
     /// use tachyon::ServerOptions;
@@ -118,32 +120,33 @@ impl ServerOptions {
         self
     }
 
-    /// How long handlers may go on after a stop, and callers have to take their last replies, in all. Async handlers that
-    /// take longer are dropped, and their callers get an error of kind [`Cancelled`](crate::ErrorKind::Cancelled); when
-    /// handlers do not end, serving returns [`HandlersLeft`](crate::ServeError::HandlersLeft). Default: 1 second.
+    /// Time after a stop for handlers to end and for callers to take their last replies, together. Default: 1 second.
+    /// The server drops async handlers that take longer, and their callers get an error reply of kind
+    /// [`Cancelled`](crate::ErrorKind::Cancelled). When handlers do not end, serving returns
+    /// [`HandlersLeft`](crate::ServeError::HandlersLeft).
     pub fn stop_timeout(mut self, timeout: Duration) -> Self {
         self.stop_timeout = timeout;
         self
     }
 
-    /// Most async handlers at work at a time: of all callers, and of each. Requests over that are held out of their
-    /// rings, as many as a ring takes, and then stay in them, and callers whose ring is full wait. A place that becomes
-    /// free goes round among the callers that want it. Each handler at work, and each request that is held, has a copy
-    /// of the request. Default: 1024 and 256; 0 counts as 1. Needs the cargo feature `tokio`.
+    /// Most async handlers that run at a time: of all callers, and of each. Default: 1024 and 256; 0 counts as 1. The
+    /// server takes further requests out of the rings and holds them, up to one ring full per caller; then requests
+    /// stay in the ring, and a caller whose ring is full waits (backpressure). Free handlers go to the callers in turn.
+    /// Each running handler and each held request has a copy of the request. Needs the cargo feature `tokio`.
     #[cfg(feature = "tokio")]
     pub fn in_flight(mut self, all: usize, each: usize) -> Self {
         self.in_flight = (all.max(1), each.max(1));
         self
     }
 
-    /// Whether the server counts what its callers do where other processes of this user can read it: see
-    /// [`stats`](crate::stats). Default: on.
+    /// Whether the server publishes statistics for other processes of this user: see [`stats`](crate::stats). Default:
+    /// on.
     pub fn stats(mut self, stats: bool) -> Self {
         self.stats = stats;
         self
     }
 
-    /// Chooses what lets callers in while the server is served. Default: a thread of its own.
+    /// The driver of the acceptor while the server is served. Default: a thread of its own.
     ///
     /// ```
     /// use tachyon::ServerOptions;
@@ -157,13 +160,13 @@ impl ServerOptions {
         self
     }
 
-    /// What a caller without wishes is offered.
+    /// The offer to a client without wishes.
     pub(super) fn offer(&self) -> Result<Offer, CapacityError> {
         let geometries = vec![Geometry::new(self.standard.0, Use::Calls)?, Geometry::new(self.standard.1, Use::Calls)?];
         Ok(Offer { kind: Kind::Rpc, role: Role::Sink, geometries })
     }
 
-    /// The limits for callers, of which one without a wish gets `standard`.
+    /// The limits of the quota. A client without wishes gets `standard`.
     pub(super) fn limits(&self, standard: &Offer) -> Limits {
         let bytes: u64 = standard.geometries.iter().map(|geometry| geometry.segment_len() as u64).sum();
         let (each, mut all) = self.ring_bytes;
@@ -173,7 +176,7 @@ impl ServerOptions {
         Limits { callers: self.max_callers, each_process: self.each_process, each, all }
     }
 
-    /// What a caller with `wishes` is offered, if there is memory for it.
+    /// The offer to a client with `wishes`, before the quota.
     pub(super) fn terms(&self, standard: &Offer, wishes: &Wishes) -> Result<Offer, Rejection> {
         let mut offer = standard.clone();
         let largest = [self.largest.0, self.largest.1];

@@ -1,4 +1,4 @@
-//! One `epoll` over everything a worker sleeps on.
+//! The epoll instance that a worker, or the acceptor, sleeps on.
 
 use core::mem::MaybeUninit;
 use std::io;
@@ -9,18 +9,18 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
 
-/// What became ready.
+/// The source of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
-    /// Clients wait at the door.
-    Door,
-    /// Another thread has something to say: a new session, or that it is time to stop.
-    Bell,
-    /// A guest said something, or hung up.
-    Guest(usize),
+    /// Clients wait to be accepted.
+    Incoming,
+    /// Another thread notifies this one: of a new session, or of a stop.
+    Notified,
+    /// A client in its handshake sent bytes, or hung up.
+    Client(usize),
     /// A session's peer rang.
     Ring(usize),
-    /// A session's peer is gone.
+    /// A session's peer has gone.
     Peer(usize),
     /// A second look is due.
     Timer,
@@ -31,9 +31,9 @@ const KINDS: u64 = 8;
 impl Token {
     fn pack(self) -> u64 {
         let (kind, key) = match self {
-            Self::Door => (0, 0),
-            Self::Bell => (1, 0),
-            Self::Guest(key) => (2, key),
+            Self::Incoming => (0, 0),
+            Self::Notified => (1, 0),
+            Self::Client(key) => (2, key),
             Self::Ring(key) => (3, key),
             Self::Peer(key) => (4, key),
             Self::Timer => (5, 0),
@@ -44,9 +44,9 @@ impl Token {
     fn unpack(packed: u64) -> Self {
         let key = (packed / KINDS) as usize;
         match packed % KINDS {
-            0 => Self::Door,
-            1 => Self::Bell,
-            2 => Self::Guest(key),
+            0 => Self::Incoming,
+            1 => Self::Notified,
+            2 => Self::Client(key),
             3 => Self::Ring(key),
             5 => Self::Timer,
             _ => Self::Peer(key),
@@ -54,10 +54,10 @@ impl Token {
     }
 }
 
-/// Most events of one look.
+/// Most events of one wait.
 pub(super) const BATCH: usize = 64;
 
-/// An epoll instance.
+/// An epoll instance, and the process that made it.
 #[derive(Debug)]
 pub(super) struct Poller {
     epoll: OwnedFd,
@@ -75,13 +75,13 @@ impl Poller {
         Ok(epoll::add(&self.epoll, source, epoll::EventData::new_u64(token.pack()), epoll::EventFlags::IN)?)
     }
 
-    /// Watches a session's socket: for rings, and for the hang-up, of which [`Token::Peer`] tells.
+    /// Watches a session's socket: for rings, and for its hang-up ([`Token::Peer`]).
     pub(super) fn add_socket(&self, source: impl AsFd, key: usize) -> io::Result<()> {
         let token = epoll::EventData::new_u64(Token::Ring(key).pack());
         Ok(epoll::add(&self.epoll, source, token, epoll::EventFlags::IN | epoll::EventFlags::RDHUP)?)
     }
 
-    /// Watches for one event, at once if it is there already: for rings or an end, and for the hang-up of a socket.
+    /// Watches for one event. An event that is already there counts. A socket also has its hang-up watched.
     pub(super) fn arm(&self, source: impl AsFd, token: Token, watched: bool) -> io::Result<()> {
         let data = epoll::EventData::new_u64(token.pack());
         let mut flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
@@ -97,21 +97,21 @@ impl Poller {
     }
 
     pub(super) fn remove(&self, source: impl AsFd) {
-        // What a forked child took out would be missing in its parent.
+        // A forked child shares the instance: its parent would miss the source.
         if self.is_inherited() {
             return;
         }
-        // It fails only for what is not watched, which is the state asked for.
+        // Fails only for a source that is not watched.
         let _ = epoll::delete(&self.epoll, source);
     }
 
-    /// Whether this is a forked child, which shares the instance with its parent.
+    /// Whether this process is a forked child, which shares the instance with its parent.
     pub(super) fn is_inherited(&self) -> bool {
         self.owner != getpid()
     }
 
-    /// Looks for `most` events (at most [`BATCH`]), sleeping up to `timeout` for the first; `None` sleeps until there is
-    /// one. A signal ends the sleep with none. What was there is left in `tokens`.
+    /// Waits up to `timeout` (`None`: without a limit) for the first event, and replaces `tokens` with up to `most`
+    /// events, at most [`BATCH`]. A signal ends the wait without an event.
     pub(super) fn wait(&self, timeout: Option<Duration>, most: usize, tokens: &mut Vec<Token>) -> io::Result<()> {
         let timeout =
             timeout.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
@@ -151,27 +151,29 @@ mod tests {
 
     #[test]
     fn tokens_survive_packing() {
-        for token in [Token::Door, Token::Bell, Token::Guest(0), Token::Ring(1 << 40), Token::Peer(12), Token::Timer] {
+        for token in
+            [Token::Incoming, Token::Notified, Token::Client(0), Token::Ring(1 << 40), Token::Peer(12), Token::Timer]
+        {
             assert_eq!(Token::unpack(token.pack()), token);
         }
     }
 
     #[test]
-    fn a_socket_tells_of_rings_and_of_its_end() {
+    fn a_socket_reports_rings_and_its_end() {
         let poller = Poller::new().unwrap();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let heard = |timeout| {
+        let events = |timeout| {
             let mut tokens = Vec::new();
             poller.wait(timeout, BATCH, &mut tokens).unwrap();
             tokens
         };
         poller.add_socket(&ours, 3).unwrap();
-        assert_eq!(heard(Some(Duration::ZERO)), []);
+        assert_eq!(events(Some(Duration::ZERO)), []);
         theirs.write_all(b"ring").unwrap();
-        assert_eq!(heard(None), [Token::Ring(3)]);
+        assert_eq!(events(None), [Token::Ring(3)]);
         drop(theirs);
-        assert_eq!(heard(None), [Token::Ring(3), Token::Peer(3)]);
+        assert_eq!(events(None), [Token::Ring(3), Token::Peer(3)]);
         poller.remove(&ours);
-        assert_eq!(heard(Some(Duration::ZERO)), []);
+        assert_eq!(events(Some(Duration::ZERO)), []);
     }
 }

@@ -1,34 +1,33 @@
-//! What answers the requests of a server's callers when every handler answers at once.
+//! Services whose handlers run on the serving thread.
 
 use core::convert::Infallible;
 
 use super::slow::SlowEndpoints;
 use crate::connection::Halt;
 use crate::connection::{Rx, Tx};
-use crate::dispatch::{Desk, Lent, Origin, Outcome};
+use crate::dispatch::{Outcome, RequestContext, Responder, StateRef};
 use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Service, Why};
-use crate::stats::Bank;
+use crate::stats::WorkerCounters;
 use crate::wait::monotonic_nanos;
 
-/// The handlers of a table, run where they are served.
-pub(super) struct Blocking<'a, S: ?Sized> {
-    pub(super) desk: &'a Desk<S>,
-    pub(super) state: Lent<'a, S>,
-    pub(super) bank: Option<Bank<'a>>,
+/// Runs handlers on the serving thread.
+pub(crate) struct Blocking<'a, S: ?Sized> {
+    pub(crate) responder: &'a Responder<S>,
+    pub(crate) state: StateRef<'a, S>,
+    pub(crate) counters: Option<WorkerCounters<'a>>,
 }
 
 impl<S: ?Sized> Blocking<'_, S> {
-    /// Answers a request.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &mut self,
         caller: &CallerInfo,
         rx: &Rx,
         tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<(), Halt> {
-        let origin = Origin { caller: Some(caller), bank: self.bank };
+        let context = RequestContext { caller: Some(caller), counters: self.counters };
         let OpenRequest { frame, deadline } = request;
-        self.desk.report(self.desk.answer(self.state.again(), &origin, rx, tx, frame, *deadline))
+        self.responder.report(self.responder.answer(self.state.reborrow(), &context, rx, tx, frame, *deadline))
     }
 }
 
@@ -54,13 +53,13 @@ impl<S: ?Sized> Service for Blocking<'_, S> {
     }
 }
 
-/// The same for one of several workers, which learn what endpoints are slow.
-pub(super) struct Sharing<'a, S: ?Sized> {
+/// As [`Blocking`], for one of several workers, which record slow endpoints.
+pub(super) struct SharedBlocking<'a, S: ?Sized> {
     pub(super) blocking: Blocking<'a, S>,
     pub(super) slow: &'a SlowEndpoints,
 }
 
-impl<S: ?Sized> Service for Sharing<'_, S> {
+impl<S: ?Sized> Service for SharedBlocking<'_, S> {
     type Begun = Infallible;
 
     const POSTPONES: bool = true;
@@ -91,7 +90,7 @@ impl<S: ?Sized> Service for Sharing<'_, S> {
     }
 }
 
-/// How layers and statistics see a cancelled call.
+/// The outcome of a cancelled call for layers and statistics.
 pub(super) fn outcome_of(why: Why) -> Outcome {
     match why {
         Why::CallerGone => Outcome::CallerGone,
@@ -99,10 +98,10 @@ pub(super) fn outcome_of(why: Why) -> Outcome {
     }
 }
 
-/// Begins nothing: what is left when a server has stopped.
-pub(super) struct Nothing;
+/// Admits no request: the service of a stopped server.
+pub(super) struct NoService;
 
-impl Service for Nothing {
+impl Service for NoService {
     type Begun = Infallible;
 
     fn admit(&self, _: u32, _: usize) -> bool {

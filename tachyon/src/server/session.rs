@@ -2,77 +2,76 @@
 
 use core::fmt;
 
-use super::places::Place;
 use super::poller::{Poller, Token};
-use super::seat::Seat;
+use super::quota::QuotaGrant;
+use super::stats_row::StatsRow;
 use crate::connection::Halt;
 use crate::connection::{Established, Rx, Tx, is_due, park, unpark};
 use crate::engine::{CalleeCore, CallerInfo, Pass, Service};
 use crate::options::Options;
 use crate::wait::{Budget, Peer, PollingMode, Spin, monotonic_nanos};
 
-/// A caller that connected, on its way to the worker that serves it.
+/// A connected caller on its way to a worker.
 #[derive(Debug)]
-pub(super) struct Arrival {
+pub(crate) struct Arrival {
     pub(super) info: CallerInfo,
     rx: Rx,
     tx: Tx,
-    place: Option<Place>,
+    grant: Option<QuotaGrant>,
 }
 
 impl Arrival {
-    /// The caller number `id`. The answering end of its connection is free. A server's caller has a place.
-    pub(super) fn new(id: u64, established: &Established, place: Option<Place>) -> Self {
+    /// The caller number `id`. A caller of a server has a grant of its quota.
+    pub(crate) fn new(id: u64, established: &Established, grant: Option<QuotaGrant>) -> Self {
         let info = CallerInfo::new(id, &established.connection.peer);
-        Self { info, rx: established.rx(0), tx: established.tx(1), place }
+        Self { info, rx: established.rx(0), tx: established.tx(1), grant }
     }
 
-    /// The answering end.
     pub(super) fn into_core<B>(self) -> CalleeCore<B> {
         CalleeCore::new(self.info, self.rx, self.tx)
     }
 }
 
-/// A connected caller. `B` stands for a call that has begun.
+/// A connected caller at its worker. `B` stands for a running call.
 pub(super) struct Session<B> {
     pub(super) core: CalleeCore<B>,
     budget: Budget,
-    /// Looks that found nothing since the last request, or since the last park.
+    /// Looks without a request since the last request, or since the last park.
     idle_looks: u32,
-    /// When the wait for the next request was first timed, and the ring that ended it was sent; 0 before.
+    /// When the wait for the next request was first timed, and when the ring that ended the wait was sent, in
+    /// `CLOCK_MONOTONIC` nanoseconds; 0 before.
     idle_since: u64,
     rung_at: u64,
-    /// While it is parked: when it is due for the second look, on the monotonic clock.
+    /// When the second look of a parked session is due, in `CLOCK_MONOTONIC` nanoseconds.
     second_look_at: u64,
-    /// Whether its descriptors are in an epoll where they are armed for one event at a time.
+    /// Whether the descriptors are in an epoll that arms them for one event at a time.
     watched: bool,
-    /// Whether the worker polls it; otherwise it is parked.
-    pub(super) hot: bool,
-    /// Free again when the session is dropped.
-    _place: Option<Place>,
-    /// Where it is counted.
-    pub(super) seat: Option<Seat>,
+    /// Whether the worker polls the session. Otherwise the session is parked.
+    pub(super) polled: bool,
+    /// Held for its drop.
+    _grant: Option<QuotaGrant>,
+    pub(super) stats_row: Option<StatsRow>,
 }
 
-/// What came of a turn.
+/// The outcome of polling a session.
 #[derive(Debug)]
-pub(super) enum Turn {
+pub(super) enum PollOutcome {
     /// A request was served.
     Served,
-    /// Nothing to do yet.
+    /// No request so far.
     Idle,
-    /// The next request is one of a slow endpoint, and is served in the next turn.
+    /// The next request is for a slow endpoint. The next poll serves it.
     Slow,
-    /// Nothing to do for longer: its socket is watched from now on.
-    Rest,
-    /// The caller is gone.
+    /// No request for longer: the session is parked, and its socket wakes the worker.
+    Parked,
+    /// The connection has ended.
     Ended(Halt),
 }
 
 impl<B> Session<B> {
     pub(super) fn new(mut arrival: Arrival, options: &Options) -> Self {
         Self {
-            _place: arrival.place.take(),
+            _grant: arrival.grant.take(),
             core: arrival.into_core(),
             budget: Budget::new(options.polling_mode(), 1),
             idle_looks: 0,
@@ -80,8 +79,8 @@ impl<B> Session<B> {
             rung_at: 0,
             second_look_at: 0,
             watched: false,
-            hot: true,
-            seat: None,
+            polled: true,
+            stats_row: None,
         }
     }
 
@@ -90,11 +89,11 @@ impl<B> Session<B> {
         self.core.info.id
     }
 
-    /// Notes how full the rings are, for observers.
+    /// Records how full the rings are, for observers.
     pub(super) fn sample(&self) {
-        if let Some(seat) = &self.seat {
-            seat.note_requests(&self.core.rx);
-            seat.note_fill(&self.core.rx, &self.core.tx);
+        if let Some(stats_row) = &self.stats_row {
+            stats_row.set_requests(&self.core.rx);
+            stats_row.set_fill(&self.core.rx, &self.core.tx);
         }
     }
 
@@ -102,7 +101,7 @@ impl<B> Session<B> {
         &self.core.rx.connection.peer
     }
 
-    /// Has the socket and the peer's end watched.
+    /// Watches the socket and the peer's process.
     pub(super) fn watch(&self, poller: &Poller, key: usize) -> std::io::Result<()> {
         poller.add_socket(self.peer(), key)?;
         if let Some(process) = self.peer().process() {
@@ -111,7 +110,7 @@ impl<B> Session<B> {
         Ok(())
     }
 
-    /// Has the next event of the socket and of the peer's end told of.
+    /// Arms the socket and the peer's process for one event.
     pub(super) fn arm(&mut self, poller: &Poller, key: usize) -> std::io::Result<()> {
         let watched = core::mem::replace(&mut self.watched, true);
         poller.arm(self.peer(), Token::Ring(key), watched)?;
@@ -128,8 +127,8 @@ impl<B> Session<B> {
         }
     }
 
-    /// The peer of this session rang. A worker that slept says since when.
-    pub(super) fn rung(&mut self, slept_at: Option<u64>) {
+    /// Reads the socket after a ring, and unparks. `slept_at` is when the worker fell asleep, if it slept.
+    pub(super) fn on_ring(&mut self, slept_at: Option<u64>) {
         let heard = match slept_at {
             Some(slept_at) => self.peer().hear_after_sleep(slept_at),
             None => self.peer().hear(),
@@ -141,13 +140,13 @@ impl<B> Session<B> {
         self.unpark();
     }
 
-    /// The peer of this session is gone.
-    pub(super) fn ended(&self) {
+    /// Marks the peer as gone, and unparks.
+    pub(super) fn on_peer_gone(&self) {
         self.peer().mark_gone();
         self.unpark();
     }
 
-    /// Asks the system whether the peer is gone, and notes it.
+    /// Asks the system whether the peer has gone, and marks it.
     pub(super) fn check_life(&self) {
         self.peer().is_gone();
     }
@@ -156,26 +155,26 @@ impl<B> Session<B> {
         unpark(&self.core.rx, &self.core.tx);
     }
 
-    /// Serves one request, if there is one, or parks the connection when it was idle for long enough.
-    pub(super) fn turn(&mut self, service: &mut impl Service<Begun = B>) -> Turn {
+    /// Serves one request, if there is one, or parks the session after its polling budget.
+    pub(super) fn turn(&mut self, service: &mut impl Service<Begun = B>) -> PollOutcome {
         match self.core.turn(service) {
             Ok(Pass::Served) => {
                 self.learn();
-                if let Some(seat) = &self.seat {
-                    seat.note_requests(&self.core.rx);
+                if let Some(stats_row) = &self.stats_row {
+                    stats_row.set_requests(&self.core.rx);
                 }
-                Turn::Served
+                PollOutcome::Served
             }
-            Ok(Pass::Slow) => Turn::Slow,
+            Ok(Pass::Slow) => PollOutcome::Slow,
             Ok(Pass::Idle) => {
                 self.idle_looks = self.idle_looks.saturating_add(1);
-                if self.core.tx.is_overfull() || self.has_waited_enough() { self.rest() } else { Turn::Idle }
+                if self.core.tx.is_overfull() || self.has_waited_enough() { self.park() } else { PollOutcome::Idle }
             }
-            Err(halt) => Turn::Ended(halt),
+            Err(halt) => PollOutcome::Ended(halt),
         }
     }
 
-    /// Learns from the wait for a request that has come.
+    /// Adapts the polling budget to the wait for a request that has come.
     fn learn(&mut self) {
         if self.idle_since == 0 {
             self.budget.note_first_round();
@@ -187,7 +186,7 @@ impl<B> Session<B> {
         (self.idle_looks, self.idle_since, self.rung_at) = (0, 0, 0);
     }
 
-    /// Whether the budget for looking is used up. The clock is read about once in a microsecond.
+    /// Whether the polling budget is used up. Reads the clock about once in a microsecond.
     fn has_waited_enough(&mut self) -> bool {
         let spin = self.budget.spin();
         if let Spin::Looks(most) = spin {
@@ -205,20 +204,20 @@ impl<B> Session<B> {
         matches!(spin, Spin::Nanos(nanos) if now - self.idle_since >= nanos)
     }
 
-    /// Parks, unless what it waits for has come meanwhile.
-    fn rest(&mut self) -> Turn {
+    /// Parks, unless a request has come meanwhile.
+    fn park(&mut self) -> PollOutcome {
         self.idle_looks = 0;
-        let Some(second_look) = park(&self.core.rx, &mut self.core.tx) else { return Turn::Idle };
+        let Some(second_look) = park(&self.core.rx, &mut self.core.tx) else { return PollOutcome::Idle };
         self.second_look_at = second_look;
-        Turn::Rest
+        PollOutcome::Parked
     }
 
-    /// When a parked session is due for its second look, on the monotonic clock.
+    /// When the second look is due, in `CLOCK_MONOTONIC` nanoseconds.
     pub(super) fn second_look_at(&self) -> u64 {
         self.second_look_at
     }
 
-    /// The second look at a parked session: true when it has to be polled again.
+    /// Takes the second look at a parked session: true if it has to be polled again.
     pub(super) fn look_again(&mut self) -> bool {
         let Self { core, .. } = self;
         let due = is_due(&core.rx, &mut core.tx).is_some();
@@ -231,6 +230,6 @@ impl<B> Session<B> {
 
 impl<B> fmt::Debug for Session<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("info", &self.core.info).field("hot", &self.hot).finish_non_exhaustive()
+        f.debug_struct("Session").field("info", &self.core.info).field("polled", &self.polled).finish_non_exhaustive()
     }
 }

@@ -1,16 +1,15 @@
-//! Endpoints that are known as slow: other callers are not left to wait behind them.
+//! Slow endpoints: before a worker runs a slow one, it hands its other callers to idle workers.
 
 use crate::sync::{AtomicU8, Ordering};
 use crate::type_id::msg_type;
 
-/// From which time on a run was slow, in nanoseconds.
+/// Shortest duration of a slow run, in nanoseconds.
 const SLOW: u64 = 1_000_000;
 
-/// Runs in a row that were not slow until an endpoint is taken for fast again: the system may have had something else to
-/// do meanwhile.
-const FORGIVEN_AFTER: u8 = 16;
+/// Fast runs in a row after which an endpoint counts as fast again. One slow run may be the scheduler's.
+const FAST_AFTER: u8 = 16;
 
-/// By message type: runs until it is taken for fast, 0 if it is.
+/// Per message type, the fast runs until the endpoint counts as fast; 0 for a fast endpoint.
 #[derive(Debug)]
 pub(super) struct SlowEndpoints(Box<[AtomicU8]>);
 
@@ -27,13 +26,13 @@ impl SlowEndpoints {
         self.of(type_id).load(Ordering::Relaxed) != 0
     }
 
-    /// Notes how long a run took.
+    /// Records the duration of a run, in nanoseconds.
     pub(super) fn note(&self, type_id: u32, nanos: u64) {
         let runs = self.of(type_id);
         let left = runs.load(Ordering::Relaxed);
-        // The note of another worker may be lost, which the next run makes good.
+        // Two workers may overwrite each other's count: the next run corrects that.
         if nanos >= SLOW {
-            runs.store(FORGIVEN_AFTER, Ordering::Relaxed);
+            runs.store(FAST_AFTER, Ordering::Relaxed);
         } else if left > 0 {
             runs.store(left - 1, Ordering::Relaxed);
         }
@@ -50,7 +49,7 @@ mod tests {
         endpoints.note(7, SLOW - 1);
         assert!(!endpoints.is_slow(7));
         endpoints.note(7, SLOW);
-        for _ in 0..FORGIVEN_AFTER {
+        for _ in 0..FAST_AFTER {
             assert!(endpoints.is_slow(7) && !endpoints.is_slow(8));
             endpoints.note(7, 1);
         }

@@ -1,7 +1,7 @@
-//! A server on a tokio runtime: one task attends to the callers, and async handlers are tasks beside it.
+//! A server on a tokio runtime: one task serves the callers, and async handlers are tasks beside it.
 //!
-//! The task does what a worker's thread does, in slices: busy callers are polled for a bounded time, then the runtime
-//! has its turn; with nobody busy it awaits the worker's epoll and the handlers at work.
+//! The serving task works as a worker's thread, in slices: it polls busy callers for a bounded time and then yields to
+//! the runtime. Without busy callers it awaits the worker's epoll and the running handlers.
 
 use core::future::poll_fn;
 use core::task::Poll;
@@ -10,45 +10,43 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::acceptor_driver::AcceptorDriver;
 use super::control::Control;
-use super::door::Door;
-use super::handlers::{Finished, Handlers, Task};
-use super::pace::Pace;
+use super::handlers::{AsyncHandlers, FinishedTask, Task};
+use super::poll_schedule::PollSchedule;
 use super::service::Blocking;
-use super::worker::{Worker, lost};
+use super::worker::{Worker, worker_lost};
 use super::{RpcServer, both};
 use crate::client::tokio::Readable;
-use crate::dispatch::{Dispatcher, Lent};
+use crate::dispatch::{Dispatcher, StateRef};
 use crate::foreign;
 use crate::rpc::ServeError;
 use crate::wait::Interrupt;
 
-/// How long busy callers are attended to before the runtime has its turn. Less time than a thread needs to wake up.
+/// Longest serving before the task yields to the runtime. Shorter than the wake-up of a thread.
 const SLICE: Duration = Duration::from_micros(50);
 
-/// How long handlers that were dropped have to reach their next `await`.
+/// Time for aborted handlers to reach their next `await`.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// How often a stopping server tries again to send what has no room.
+/// Interval of a stopping server between attempts to send replies without room.
 const STOP_RETRY: Duration = Duration::from_millis(1);
 
 impl<S: ?Sized> Dispatcher<S> {
-    /// Serves a server's callers from a task of a tokio runtime, until the server is stopped. Endpoints of every kind
-    /// may be in the table: async ones, see [`register_async`](Self::register_async), become tasks of their own, and all
-    /// others run inside this one, where they keep a thread of the runtime for as long as they take. Needs the cargo
-    /// feature `tokio`.
+    /// Serves a server's callers from a task of a tokio runtime, until the server is stopped. Async endpoints
+    /// ([`register_async`](Self::register_async)) become tasks of their own. The other endpoints run inside the serving
+    /// task, and keep a thread of the runtime meanwhile. Needs the cargo feature `tokio`.
     ///
-    /// Give it a task of its own, with `tokio::spawn`: a future that `main` awaits in a runtime of several threads runs
-    /// beside them, and each handler has to wake one.
+    /// Spawn the future with `tokio::spawn`: a future that `main` awaits runs beside the threads of a multi-thread
+    /// runtime, and each handler would have to wake one of them.
     ///
-    /// Everything else is as with [`serve_forever`](Self::serve_forever). Busy callers are looked at for some 50
-    /// microseconds at a time, then other tasks of the runtime have their turn; with nobody busy the task sleeps.
+    /// The task polls busy callers for some 50 microseconds at a time and then yields to other tasks; without busy
+    /// callers it sleeps. The rest is as with [`serve_forever`](Self::serve_forever).
     ///
-    /// When the server is stopped, handlers at work have its [`stop_timeout`](crate::ServerOptions::stop_timeout) to
-    /// finish; callers of those that do not get an error reply of kind [`Cancelled`](crate::ErrorKind::Cancelled), and
-    /// requests that have not begun one of kind [`Stopping`](crate::ErrorKind::Stopping). Dropping the
-    /// future ends everything at once: handlers are dropped, connections are closed. The server keeps its path and may
-    /// be served again.
+    /// After a stop, running handlers have the [`stop_timeout`](crate::ServerOptions::stop_timeout) to finish. Callers
+    /// of handlers that do not finish get an error reply of kind [`Cancelled`](crate::ErrorKind::Cancelled); requests
+    /// that have not begun get one of kind [`Stopping`](crate::ErrorKind::Stopping). Dropping the future drops the
+    /// handlers and closes the connections. The server then keeps its path and can be served again.
     ///
     /// ```
     /// use std::time::Duration;
@@ -80,7 +78,7 @@ impl<S: ?Sized> Dispatcher<S> {
     /// ```
     ///
     /// # Errors
-    /// [`ServeError::Exclusive`] when an endpoint changes the state: nobody was served, and the server is as it was.
+    /// [`ServeError::Exclusive`] when an endpoint changes the state; the server is unchanged and has served no request.
     /// Otherwise as [`serve_forever`](Self::serve_forever).
     ///
     /// # Panics
@@ -89,62 +87,62 @@ impl<S: ?Sized> Dispatcher<S> {
         self.check_shared()?;
         let Some(path) = server.path() else { return Ok(()) };
         let publication = server.publish(self, path, 1);
-        let bank = publication.as_ref().map(|publication| publication.board.bank(0));
-        let RpcServer { door, options, control } = server;
-        let Some(opened) = door.as_mut() else { return Ok(()) };
-        let opened = Opened { door: opened, control };
-        let worker = Worker::new(&**control, Some(&mut *opened.door), options.connection.clone());
+        let counters = publication.as_ref().map(|publication| publication.writer.worker(0));
+        let RpcServer { acceptor, options, control } = server;
+        let Some(running) = acceptor.as_mut() else { return Ok(()) };
+        let guard = AcceptorGuard { acceptor: running, control };
+        let worker = Worker::new(&**control, Some(&mut *guard.acceptor), options.connection.clone());
         let mut worker = worker.map_err(ServeError::Io)?;
-        worker.open(control).map_err(ServeError::Io)?;
-        let (desk, state) = self.shared();
-        let handlers = Handlers::new(
-            Blocking { desk, state: Lent::Shared(state), bank },
+        worker.start_acceptor(control).map_err(ServeError::Io)?;
+        let (responder, state) = self.shared();
+        let handlers = AsyncHandlers::new(
+            Blocking { responder, state: StateRef::Shared(state), counters },
             options.in_flight,
             Arc::clone(&control.stop_time),
         );
         let interrupt = options.connection.interrupt_hook();
-        let outcome = Attendant { worker, handlers, interrupt, pace: Pace::new() }.run().await;
-        let outcome = both(outcome, opened.door.leave());
-        drop(opened);
+        let outcome = ServerTask { worker, handlers, interrupt, schedule: PollSchedule::new() }.run().await;
+        let outcome = both(outcome, guard.acceptor.stop_thread());
+        drop(guard);
         if !matches!(outcome, Err(ServeError::Interrupted)) || control.is_stopping() {
-            *door = None;
+            *acceptor = None;
         }
         outcome
     }
 }
 
-/// Ends the acceptor's thread and forgets the worker however serving ends, also when its future is dropped.
-struct Opened<'a> {
-    door: &'a mut Door,
+/// Ends the acceptor's thread and removes the worker when serving ends, also when its future is dropped.
+struct AcceptorGuard<'a> {
+    acceptor: &'a mut AcceptorDriver,
     control: &'a Control,
 }
 
-impl Drop for Opened<'_> {
+impl Drop for AcceptorGuard<'_> {
     fn drop(&mut self) {
-        // An error has been reported, or its future was dropped.
-        drop(self.door.leave());
-        self.control.dismiss();
+        // `serve_async` has reported an error, or its future was dropped.
+        drop(self.acceptor.stop_thread());
+        self.control.remove_workers();
     }
 }
 
-/// What the task does next.
-enum Pause {
-    /// Lets other tasks run.
+/// The end of a slice.
+enum SliceEnd {
+    /// Other tasks may run.
     Yield,
-    /// Sleeps until something happens.
-    Rest,
+    /// No caller is busy: the task sleeps until an event.
+    Sleep,
     Stop,
 }
 
-/// The task that attends to callers.
-struct Attendant<'a, S: ?Sized> {
-    worker: Worker<&'a Control, &'a mut Door, Task>,
-    handlers: Handlers<'a, S>,
+/// The task that serves the callers.
+struct ServerTask<'a, S: ?Sized> {
+    worker: Worker<&'a Control, &'a mut AcceptorDriver, Task>,
+    handlers: AsyncHandlers<'a, S>,
     interrupt: Option<Interrupt>,
-    pace: Pace,
+    schedule: PollSchedule,
 }
 
-impl<S: ?Sized> Attendant<'_, S> {
+impl<S: ?Sized> ServerTask<'_, S> {
     async fn run(mut self) -> Result<(), ServeError> {
         let outcome = self.serve().await;
         if matches!(outcome, Err(ServeError::Interrupted | ServeError::Forked)) {
@@ -158,99 +156,99 @@ impl<S: ?Sized> Attendant<'_, S> {
         let epoll = self.worker.poller.as_fd().try_clone_to_owned().map_err(ServeError::Io)?;
         let epoll = Readable::new(epoll).map_err(ServeError::Io)?;
         loop {
-            match foreign::run(|| self.attend()).unwrap_or_else(|panicked| Err(lost(&panicked)))? {
-                Pause::Yield => tokio::task::yield_now().await,
-                Pause::Rest => {
+            match foreign::run(|| self.serve_slice()).unwrap_or_else(|panicked| Err(worker_lost(&panicked)))? {
+                SliceEnd::Yield => tokio::task::yield_now().await,
+                SliceEnd::Sleep => {
                     let limit = self.worker.sleep_limit(self.interrupt);
-                    let woken = woken(Some(&epoll), &mut self.handlers, limit).await;
-                    if let Some(finished) = woken.map_err(ServeError::Io)? {
-                        self.conclude(finished);
+                    let event = next_event(Some(&epoll), &mut self.handlers, limit).await;
+                    if let Some(finished) = event.map_err(ServeError::Io)? {
+                        self.answer(finished);
                     }
                 }
-                Pause::Stop => return Ok(()),
+                SliceEnd::Stop => return Ok(()),
             }
         }
     }
 
-    /// Attends to busy callers for a slice of time at most.
-    fn attend(&mut self) -> Result<Pause, ServeError> {
+    /// Serves busy callers for at most [`SLICE`].
+    fn serve_slice(&mut self) -> Result<SliceEnd, ServeError> {
         let began = Instant::now();
         let mut started = false;
         while !self.worker.control.is_stopping() {
-            self.conclude_all();
-            let tour = self.worker.tour(&mut self.handlers)?;
+            self.answer_finished();
+            let pass = self.worker.pass(&mut self.handlers)?;
             started |= self.handlers.take_started();
             if self.handlers.take_freed() {
                 self.worker.poll_holding();
                 continue;
             }
-            // The handlers need the thread more than callers that have nothing more to say for now.
-            if started && !tour.served {
-                return Ok(Pause::Yield);
+            // The new tasks need the thread: no caller had a request in this pass.
+            if started && !pass.served {
+                return Ok(SliceEnd::Yield);
             }
-            let quiet = !tour.served && !tour.looking;
-            if self.pace.passed(tour.served) || quiet {
+            let idle = !pass.served && !pass.polling;
+            if self.schedule.count_pass(pass.served) || idle {
                 self.worker.look(false)?;
-                self.worker.sample(self.pace.looked());
-                // Only a look that found nothing may be followed by sleep: what it leaves does not wake the runtime.
-                if quiet && !self.worker.heard() {
-                    return Ok(Pause::Rest);
+                self.worker.sample(self.schedule.restart());
+                // A look with events takes only a batch, and the rest does not wake the runtime: look again.
+                if idle && !self.worker.had_events() {
+                    return Ok(SliceEnd::Sleep);
                 }
                 if began.elapsed() >= SLICE {
-                    return Ok(Pause::Yield);
+                    return Ok(SliceEnd::Yield);
                 }
             }
         }
-        Ok(Pause::Stop)
+        Ok(SliceEnd::Stop)
     }
 
-    fn conclude_all(&mut self) {
+    fn answer_finished(&mut self) {
         while let Some(finished) = self.handlers.next() {
-            self.conclude(finished);
+            self.answer(finished);
         }
     }
 
-    /// Answers the call of a handler that is done, unless it was cancelled meanwhile.
-    fn conclude(&mut self, (caller, call, answer): Finished) {
+    /// Answers the call of an ended task, unless the call is cancelled.
+    fn answer(&mut self, (caller, call, outcome): FinishedTask) {
         let Self { worker, handlers, .. } = self;
-        // An end of the connection is for the next turn to find.
-        drop(worker.finish_call(caller, call, |task, tx| handlers.conclude(tx, &task, answer)));
+        // The next pass finds the end of a connection.
+        drop(worker.finish_call(caller, call, |task, tx| handlers.answer(tx, &task, outcome)));
     }
 
-    /// Sees the handlers at work through, refuses further requests, and closes in good order.
+    /// Waits for the running handlers, refuses further requests, and closes in good order.
     ///
     /// # Errors
-    /// Handlers did not end, though their time was over and they were dropped.
+    /// Handlers did not end after their abort.
     async fn finish(&mut self) -> Result<(), ServeError> {
         let deadline = self.worker.control.stop_deadline();
         loop {
-            self.conclude_all();
-            let told = self.worker.refuse_all(&mut self.handlers);
-            if (told && self.handlers.at_work() == 0) || deadline.has_passed() {
+            self.answer_finished();
+            let refused = self.worker.refuse_all(&mut self.handlers);
+            if (refused && self.handlers.running() == 0) || deadline.has_passed() {
                 break;
             }
-            // Without descriptors to watch there is nothing that could fail.
-            if let Ok(Some(finished)) = woken(None, &mut self.handlers, Some(STOP_RETRY)).await {
-                self.conclude(finished);
+            // Cannot fail without a descriptor.
+            if let Ok(Some(finished)) = next_event(None, &mut self.handlers, Some(STOP_RETRY)).await {
+                self.answer(finished);
             }
         }
         self.worker.abandon(&mut self.handlers);
         self.handlers.abort_all();
         let grace = Instant::now() + GRACE;
         while self.handlers.left() > 0 && Instant::now() < grace {
-            drop(woken(None, &mut self.handlers, Some(STOP_RETRY)).await);
+            drop(next_event(None, &mut self.handlers, Some(STOP_RETRY)).await);
         }
         self.worker.shut(&mut self.handlers);
-        self.worker.left(self.handlers.left())
+        self.worker.stop_outcome(self.handlers.left())
     }
 }
 
-/// Sleeps until epoll has something, the time has passed, or a handler is done, which is given.
-async fn woken<S: ?Sized>(
+/// Sleeps until epoll has an event, the time has passed, or a task has ended, which is returned.
+async fn next_event<S: ?Sized>(
     epoll: Option<&Readable>,
-    handlers: &mut Handlers<'_, S>,
+    handlers: &mut AsyncHandlers<'_, S>,
     limit: Option<Duration>,
-) -> io::Result<Option<Finished>> {
+) -> io::Result<Option<FinishedTask>> {
     let mut alarm = limit.map(|limit| Box::pin(tokio::time::sleep(limit)));
     poll_fn(|context| {
         if let Poll::Ready(finished) = handlers.poll_next(context) {

@@ -1,8 +1,8 @@
-//! One thread of a server: looks at the callers that are busy, sleeps on those that are not.
+//! One thread of a server: polls the busy callers, and sleeps on the parked ones.
 //!
-//! A busy caller is polled, which answers within a cache line's time; one that stays silent for its spinning budget is
-//! left to epoll and costs nothing from then on. So a pass takes as long as there are busy callers, however many are
-//! connected, and a worker without any sleeps.
+//! Polling a busy caller answers within the time of a cache line transfer. A caller that stays idle for its polling
+//! budget is parked: epoll watches it, and it costs nothing from then on. So the time of a pass depends on the busy
+//! callers alone, and a worker without busy callers sleeps.
 
 use core::ops::{Deref, DerefMut};
 use std::collections::{HashMap, VecDeque};
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use super::acceptor_driver::AcceptorDriver;
 use super::control::{Control, Inbox};
-use super::door::Door;
-use super::events::{Leaving, ServerEvent};
-use super::lot::Lot;
-use super::pace::Pace;
+use super::events::{DisconnectReason, ServerEvent};
+use super::parked::ParkedSessions;
+use super::poll_schedule::{PassResult, PollSchedule};
 use super::poller::{BATCH, Poller, Token};
-use super::seat::Seat;
-use super::session::{Arrival, Session, Turn};
+use super::session::{Arrival, PollOutcome, Session};
+use super::stats_row::StatsRow;
 use crate::connection::Halt;
 use crate::connection::Tx;
 use crate::engine::Service;
@@ -28,149 +28,144 @@ use crate::rpc::ServeError;
 use crate::stats::Publication;
 use crate::wait::{Deadline, Interrupt, monotonic_nanos};
 
-/// Longest sleep between two questions to an interrupt hook.
+/// Longest sleep between two calls of an interrupt hook.
 const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 
-/// Time between two looks at how full the rings of busy callers are.
+/// Interval between samples of how full the rings of busy callers are.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
-/// Time between two gifts of busy callers to workers that sleep: callers that pause for a moment are not passed to and
-/// fro.
+/// Interval between hand-overs of busy callers to idle workers, so that callers do not go back and forth.
 const SHARE_EVERY: Duration = Duration::from_millis(1);
 
-/// Time between two questions whether busy callers are there, where no event tells of their end.
+/// Interval between checks that busy callers live, where no event reports their end.
 const CHECK_EVERY: Duration = Duration::from_millis(5);
 
-/// How often a stopping worker tries again to send what has no room.
+/// Interval of a stopping worker between attempts to send replies without room.
 const STOP_RETRY: Duration = Duration::from_millis(1);
 
-/// Time that a handler has to end in once it is told that the time of a stop is over.
+/// Time for a handler to return after it can see that the time of a stop is over.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// What came of a pass.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Tour {
-    /// A request was served.
-    pub(super) served: bool,
-    /// A caller had no request but is still polled.
-    pub(super) looking: bool,
-}
-
-/// The end of a serving thread by a panic.
+/// The error of a serving thread that panicked.
 #[cold]
-pub(super) fn lost(panicked: &Panicked) -> ServeError {
+pub(super) fn worker_lost(panicked: &Panicked) -> ServeError {
     ServeError::WorkerLost(panicked.to_string())
 }
 
-/// One worker and the callers it has. `B` stands for a call that has begun.
+/// A worker and its callers. `B` stands for a running call.
 #[derive(Debug)]
-pub(super) struct Worker<C, E, B> {
+pub(crate) struct Worker<C, E, B> {
     pub(super) poller: Arc<Poller>,
-    /// Where sessions rest that any of several workers may take; otherwise they rest here.
-    lot: Option<Arc<Lot<B>>>,
+    /// The parked sessions that several workers share; `None` for a single worker, which keeps its own.
+    shared: Option<Arc<ParkedSessions<B>>>,
     sessions: Slab<Session<B>>,
-    /// The places of the sessions, by their callers' numbers.
+    /// Keys of the sessions, by the numbers of their callers.
     keys: HashMap<u64, usize>,
-    /// Keys of the sessions that are polled.
-    hot: Vec<usize>,
-    /// Whether a session was parked that has requests without a place.
+    /// Keys of the polled sessions.
+    polled: Vec<usize>,
+    /// Whether a parked session holds requests that its service did not admit.
     holding: bool,
-    /// Handlers that went on after the time of a stop was over and they were told.
+    /// Handlers that returned more than [`GRACE`] after the time of a stop.
     pub(super) overran: usize,
-    /// Sessions that were parked, the longest ago first: when each is due for its second look, its key and its caller.
-    parked: VecDeque<(u64, usize, u64)>,
+    /// Second looks of parked sessions in the order of their times: time in `CLOCK_MONOTONIC` nanoseconds, key, caller.
+    second_looks: VecDeque<(u64, usize, u64)>,
     inbox: Arc<Inbox>,
     pub(super) control: C,
-    /// The first worker's.
-    pub(super) door: Option<E>,
+    /// `None` for all workers but the first.
+    pub(super) acceptor: Option<E>,
     options: Options,
-    /// Where callers are counted, and when their rings were looked at last.
     publication: Option<Arc<Publication>>,
-    sampled: Instant,
-    /// When the system was asked last whether busy callers of a lot are there.
-    checked: Instant,
-    /// When busy callers were shared out last.
-    shared_out: Instant,
-    /// Whether the latest look found anything.
-    heard: bool,
+    /// When the rings were sampled last.
+    sampled_at: Instant,
+    /// When the worker checked last that its busy callers live.
+    checked_at: Instant,
+    /// When busy callers were handed over last.
+    handed_over_at: Instant,
+    /// Whether the latest look found an event.
+    had_events: bool,
     /// Kept for its allocation.
     tokens: Vec<Token>,
 }
 
-impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> {
-    pub(super) fn new(control: C, door: Option<E>, options: Options) -> std::io::Result<Self> {
+impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B> Worker<C, E, B> {
+    pub(crate) fn new(control: C, acceptor: Option<E>, options: Options) -> std::io::Result<Self> {
         let poller = Poller::new()?;
-        let inbox = control.enlist()?;
-        poller.add(&*inbox, Token::Bell)?;
-        Self::with(control, door, options, Arc::new(poller), inbox, None)
+        let inbox = control.add_worker()?;
+        poller.add(&*inbox, Token::Notified)?;
+        Self::with_poller(control, acceptor, options, Arc::new(poller), inbox, None)
     }
 
     /// One of several workers that share their callers.
-    pub(super) fn at(lot: &Arc<Lot<B>>, control: C, door: Option<E>, options: Options) -> std::io::Result<Self> {
-        let (poller, inbox) = (Arc::clone(&lot.poller), Arc::clone(&lot.inbox));
-        Self::with(control, door, options, poller, inbox, Some(Arc::clone(lot)))
+    pub(super) fn sharing(
+        shared: &Arc<ParkedSessions<B>>,
+        control: C,
+        acceptor: Option<E>,
+        options: Options,
+    ) -> std::io::Result<Self> {
+        let (poller, inbox) = (Arc::clone(&shared.poller), Arc::clone(&shared.inbox));
+        Self::with_poller(control, acceptor, options, poller, inbox, Some(Arc::clone(shared)))
     }
 
-    fn with(
+    fn with_poller(
         control: C,
-        door: Option<E>,
+        acceptor: Option<E>,
         options: Options,
         poller: Arc<Poller>,
         inbox: Arc<Inbox>,
-        lot: Option<Arc<Lot<B>>>,
+        shared: Option<Arc<ParkedSessions<B>>>,
     ) -> std::io::Result<Self> {
-        if let Some(door) = &door {
-            door.watch(&poller)?;
+        if let Some(acceptor) = &acceptor {
+            acceptor.watch(&poller)?;
         }
         let publication = control.publication();
         Ok(Self {
             poller,
-            lot,
+            shared,
             sessions: Slab::new(),
             keys: HashMap::new(),
-            hot: Vec::new(),
+            polled: Vec::new(),
             holding: false,
             overran: 0,
-            parked: VecDeque::new(),
+            second_looks: VecDeque::new(),
             inbox,
             control,
-            door,
+            acceptor,
             options,
             publication,
-            sampled: Instant::now(),
-            checked: Instant::now(),
-            shared_out: Instant::now(),
-            heard: false,
+            sampled_at: Instant::now(),
+            checked_at: Instant::now(),
+            handed_over_at: Instant::now(),
+            had_events: false,
             tokens: Vec::new(),
         })
     }
 
-    /// Lets clients in from now on.
+    /// Starts the acceptor.
     ///
     /// # Errors
-    /// The acceptor's thread cannot be made.
-    pub(super) fn open(&mut self, control: &Arc<Control>) -> std::io::Result<()> {
-        self.door.as_mut().map_or(Ok(()), |door| door.open(control))
+    /// As [`AcceptorDriver::start`].
+    pub(super) fn start_acceptor(&mut self, control: &Arc<Control>) -> std::io::Result<()> {
+        self.acceptor.as_mut().map_or(Ok(()), |acceptor| acceptor.start(control))
     }
 
-    /// Serves until the server is stopped. However this thread's serving ends, callers are told.
+    /// Serves until the server is stopped. Callers get an answer also when serving ends with an error or a panic.
     pub(super) fn run(mut self, service: &mut impl Service<Begun = B>) -> Result<(), ServeError> {
-        let outcome = foreign::run(|| self.serve(service)).unwrap_or_else(|panicked| Err(lost(&panicked)));
+        let outcome = foreign::run(|| self.serve(service)).unwrap_or_else(|panicked| Err(worker_lost(&panicked)));
         if matches!(outcome, Err(ServeError::Interrupted | ServeError::Forked)) {
             return outcome;
         }
-        // The end of one worker is the end of the server: no worker takes over the callers of another.
+        // The end of one worker stops the server: no other worker takes over its callers.
         self.control.stop();
-        outcome.and(foreign::run(|| self.finish(service)).unwrap_or_else(|panicked| Err(lost(&panicked))))
+        outcome.and(foreign::run(|| self.finish(service)).unwrap_or_else(|panicked| Err(worker_lost(&panicked))))
     }
 
     fn serve(&mut self, service: &mut impl Service<Begun = B>) -> Result<(), ServeError> {
-        let mut pace = Pace::new();
+        let mut schedule = PollSchedule::new();
         while !self.control.is_stopping() {
-            let served = self.tour(service)?.served;
-            if pace.passed(served) || self.hot.is_empty() {
-                self.look(self.hot.is_empty())?;
-                let now = pace.looked();
+            let served = self.pass(service)?.served;
+            if schedule.count_pass(served) || self.polled.is_empty() {
+                self.look(self.polled.is_empty())?;
+                let now = schedule.restart();
                 self.sample(now);
                 self.check_life(now);
             }
@@ -178,47 +173,47 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
         Ok(())
     }
 
-    /// One turn for every caller that is polled.
-    pub(super) fn tour(&mut self, service: &mut impl Service<Begun = B>) -> Result<Tour, ServeError> {
-        let mut tour = Tour::default();
+    /// Polls every busy caller once.
+    pub(crate) fn pass(&mut self, service: &mut impl Service<Begun = B>) -> Result<PassResult, ServeError> {
+        let mut pass = PassResult::default();
         let (mut at, mut after_served, mut held) = (0, 0, false);
-        while let Some(&key) = self.hot.get(at) {
-            // A stop begins nothing: asked before each caller, since a handler may have taken long.
+        while let Some(&key) = self.polled.get(at) {
+            // Checked before each caller, since a handler may take long: after a stop no request begins.
             if self.control.is_stopping() {
                 break;
             }
             let session = &mut self.sessions[key];
             match session.turn(service) {
-                Turn::Served => {
-                    tour.served = true;
+                PollOutcome::Served => {
+                    pass.served = true;
                     after_served = at + 1;
-                    let late = self.control.stop_time.later(GRACE);
-                    self.overran += usize::from(late.is_some_and(Deadline::has_passed));
+                    let latest = self.control.stop_time.later(GRACE);
+                    self.overran += usize::from(latest.is_some_and(Deadline::has_passed));
                 }
-                Turn::Idle => tour.looking = true,
-                Turn::Slow => {
-                    self.give_all_but(key);
+                PollOutcome::Idle => pass.polling = true,
+                PollOutcome::Slow => {
+                    self.hand_over_all_but(key);
                     at = 0;
                     continue;
                 }
-                Turn::Rest => {
+                PollOutcome::Parked => {
                     session.sample();
-                    session.hot = false;
-                    if self.lot.is_some() {
-                        self.hot.swap_remove(at);
-                        self.rest(key);
+                    session.polled = false;
+                    if self.shared.is_some() {
+                        self.polled.swap_remove(at);
+                        self.park_shared(key);
                         continue;
                     }
                     self.holding |= session.core.is_holding();
-                    self.parked.push_back((session.second_look_at(), key, session.id()));
-                    self.hot.swap_remove(at);
+                    self.second_looks.push_back((session.second_look_at(), key, session.id()));
+                    self.polled.swap_remove(at);
                     continue;
                 }
-                Turn::Ended(Halt::Forked) => return Err(ServeError::Forked),
-                Turn::Ended(halt) => {
+                PollOutcome::Ended(Halt::Forked) => return Err(ServeError::Forked),
+                PollOutcome::Ended(halt) => {
                     session.core.cancel_all(service);
-                    self.hot.swap_remove(at);
-                    self.part(key, (&halt).into());
+                    self.polled.swap_remove(at);
+                    self.disconnect(key, (&halt).into());
                     continue;
                 }
             }
@@ -226,31 +221,31 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
             at += 1;
         }
         if held {
-            // The next place is for a caller behind the one that was served last.
-            let turned = after_served.min(self.hot.len());
-            self.hot.rotate_left(turned);
+            // Fairness: the next pass begins behind the caller that was served last.
+            let turned = after_served.min(self.polled.len());
+            self.polled.rotate_left(turned);
         }
-        if !tour.served {
+        if !pass.served {
             core::hint::spin_loop();
         }
-        Ok(tour)
+        Ok(pass)
     }
 
-    /// There is a place for one more call: polls the callers that have requests without one.
-    pub(super) fn poll_holding(&mut self) {
+    /// Polls parked callers with held requests, since the service admits one more.
+    pub(crate) fn poll_holding(&mut self) {
         if !core::mem::take(&mut self.holding) {
             return;
         }
-        let (hot, sessions) = (&mut self.hot, &mut self.sessions);
+        let (polled, sessions) = (&mut self.polled, &mut self.sessions);
         for (key, session) in sessions {
-            if !session.hot && session.core.is_holding() {
-                session.hot = true;
-                hot.push(key);
+            if !session.polled && session.core.is_holding() {
+                session.polled = true;
+                polled.push(key);
             }
         }
     }
 
-    /// Has a call that has begun, and is done, answered by `reply`, unless it was cancelled or its caller is gone.
+    /// Answers a running call with `reply`. Does nothing if the call is cancelled, or its caller has gone.
     pub(super) fn finish_call<F>(
         &mut self,
         caller: u64,
@@ -261,36 +256,37 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
         let core = &mut self.sessions[key].core;
         let Some(begun) = core.finish(call) else { return Ok(()) };
         let outcome = reply(begun, &mut core.tx);
-        // A reply without room waits for some, and an end of the connection is for the next turn to find.
+        // The next pass sends a reply without room, and finds the end of the connection.
         if outcome.is_err() || core.tx.has_deferred() {
             self.poll(key);
         }
         outcome
     }
 
-    /// Has the rings of busy callers looked at for those who watch, now and then; those at rest were when they went.
+    /// Samples the rings of busy callers for observers, every [`SAMPLE_EVERY`]. Parked callers were sampled as they
+    /// parked.
     pub(super) fn sample(&mut self, now: Instant) {
-        if self.publication.is_some() && now.duration_since(self.sampled) >= SAMPLE_EVERY {
-            self.sampled = now;
-            for key in &self.hot {
+        if self.publication.is_some() && now.duration_since(self.sampled_at) >= SAMPLE_EVERY {
+            self.sampled_at = now;
+            for key in &self.polled {
                 self.sessions[*key].sample();
             }
         }
     }
 
-    fn part(&mut self, key: usize, how: Leaving) {
+    fn disconnect(&mut self, key: usize, reason: DisconnectReason) {
         let session = self.sessions.remove(key);
         session.unwatch(&self.poller);
         self.keys.remove(&session.id());
-        self.inbox.left();
-        self.control.tell(&ServerEvent::Left(&session.core.info, how));
+        self.inbox.remove_caller();
+        self.control.report(&ServerEvent::Left(&session.core.info, reason));
     }
 
-    /// Looks at what epoll has, sleeping if no caller is busy.
-    pub(super) fn look(&mut self, sleep: bool) -> Result<(), ServeError> {
+    /// Handles the events of epoll, and sleeps for the first one if `sleep` says so.
+    pub(crate) fn look(&mut self, sleep: bool) -> Result<(), ServeError> {
         let interrupt = self.options.interrupt_hook();
-        if sleep || !self.leaves_to_others() {
-            self.attend(if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) })?;
+        if sleep || !self.share_with_idle() {
+            self.handle_events(if sleep { self.sleep_limit(interrupt) } else { Some(Duration::ZERO) })?;
         }
         match interrupt {
             Some(interrupt) if interrupt() => Err(ServeError::Interrupted),
@@ -298,220 +294,225 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
         }
     }
 
-    /// Attends to rings, clients and arrivals, sleeping up to `timeout` for the first.
-    fn attend(&mut self, timeout: Option<Duration>) -> Result<(), ServeError> {
-        // Rings and clients that a forked child took would be missing in its parent.
+    /// Handles rings, ends, arrivals and the acceptor, waiting up to `timeout` for the first event.
+    fn handle_events(&mut self, timeout: Option<Duration>) -> Result<(), ServeError> {
+        // A forked child shares the descriptors: its parent would miss the events.
         if self.poller.is_inherited() {
             return Err(ServeError::Forked);
         }
         let slept_at = (timeout != Some(Duration::ZERO)).then(monotonic_nanos);
         let mut tokens = core::mem::take(&mut self.tokens);
-        let waited = match &self.lot {
-            // One event, so that others that sleep take the next ones.
-            Some(lot) if slept_at.is_some() => lot.sleeping(|| self.poller.wait(timeout, 1, &mut tokens)),
+        let waited = match &self.shared {
+            // One event, so that other sleeping workers take the next ones.
+            Some(shared) if slept_at.is_some() => shared.sleeping(|| self.poller.wait(timeout, 1, &mut tokens)),
             _ => self.poller.wait(timeout, BATCH, &mut tokens),
         };
         waited.map_err(ServeError::Io)?;
         for token in &tokens {
-            self.handle(*token, slept_at);
+            self.handle_event(*token, slept_at);
         }
-        self.heard = !tokens.is_empty();
+        self.had_events = !tokens.is_empty();
         self.tokens = tokens;
-        self.heard |= self.look_again();
-        self.leaves_to_others();
-        match &mut self.door {
-            Some(door) => door.step(&self.control).map_err(ServeError::Io),
+        self.had_events |= self.take_second_looks();
+        self.share_with_idle();
+        match &mut self.acceptor {
+            Some(acceptor) => acceptor.step(&self.control).map_err(ServeError::Io),
             None => Ok(()),
         }
     }
 
-    /// Takes the second look at sessions that are due for it. One that was polled again meanwhile has looked for itself.
-    /// True when one of them has something to do.
-    fn look_again(&mut self) -> bool {
-        if self.parked.is_empty() {
+    /// Takes the second looks that are due, except at sessions that are polled again. True when one found a request, or
+    /// an end.
+    fn take_second_looks(&mut self) -> bool {
+        if self.second_looks.is_empty() {
             return false;
         }
-        let (now, polled) = (monotonic_nanos(), self.hot.len());
-        while let Some(&(due, key, id)) = self.parked.front()
+        let (now, polled) = (monotonic_nanos(), self.polled.len());
+        while let Some(&(due, key, id)) = self.second_looks.front()
             && due <= now
         {
-            self.parked.pop_front();
+            self.second_looks.pop_front();
             let Some(session) = self.sessions.get_mut(key) else { continue };
-            let parked = !session.hot && session.id() == id && session.second_look_at() == due;
+            let parked = !session.polled && session.id() == id && session.second_look_at() == due;
             if parked && session.look_again() {
                 self.poll(key);
             }
         }
-        self.hot.len() > polled
+        self.polled.len() > polled
     }
 
     /// Polls a session from now on.
     fn poll(&mut self, key: usize) {
         let session = &mut self.sessions[key];
-        if !session.hot {
-            session.hot = true;
-            self.hot.push(key);
+        if !session.polled {
+            session.polled = true;
+            self.polled.push(key);
         }
     }
 
-    /// Whether the latest look found anything.
+    /// Whether the latest look found an event.
     #[cfg(feature = "tokio")]
-    pub(super) fn heard(&self) -> bool {
-        self.heard
+    pub(super) fn had_events(&self) -> bool {
+        self.had_events
     }
 
+    /// The longest sleep; `None` without a limit.
     pub(super) fn sleep_limit(&self, interrupt: Option<Interrupt>) -> Option<Duration> {
-        let door = self.door.as_ref().and_then(|door| door.next_deadline());
-        let second_look = self.parked.front().map(|(due, ..)| Deadline::at_nanos(*due).remaining().unwrap_or_default());
-        door.into_iter().chain(second_look).chain(interrupt.map(|_| INTERRUPT_SLICE)).min()
+        let acceptor = self.acceptor.as_ref().and_then(|acceptor| acceptor.next_deadline());
+        let second_look =
+            self.second_looks.front().map(|(due, ..)| Deadline::at_nanos(*due).remaining().unwrap_or_default());
+        acceptor.into_iter().chain(second_look).chain(interrupt.map(|_| INTERRUPT_SLICE)).min()
     }
 
-    fn handle(&mut self, token: Token, slept_at: Option<u64>) {
+    fn handle_event(&mut self, token: Token, slept_at: Option<u64>) {
         match token {
-            Token::Bell => {
-                self.inbox.silence();
-                // A stop is for all workers to hear. Asked after the silencing, which may have taken its ring.
+            Token::Notified => {
+                self.inbox.reset();
+                // Checked after the reset, which may have taken the notification of the stop: all workers need it.
                 if self.control.is_stopping() {
-                    self.inbox.ring();
+                    self.inbox.notify();
                 }
-                self.take_letters();
-                if let Some(lot) = &self.lot {
-                    for session in lot.take_ready() {
-                        self.adopt(session);
+                self.take_acceptor_events();
+                if let Some(shared) = &self.shared {
+                    for session in shared.take_ready() {
+                        self.poll_session(session);
                     }
                 }
             }
             Token::Timer => {
-                let found = self.lot.as_ref().map(|lot| lot.look_again());
+                let found = self.shared.as_ref().map(|shared| shared.take_second_looks());
                 for session in found.into_iter().flatten() {
-                    self.adopt(session);
+                    self.poll_session(session);
                 }
             }
-            Token::Ring(key) | Token::Peer(key) if self.lot.is_some() => {
-                let Some(mut session) = self.lot.as_ref().and_then(|lot| lot.take(key)) else { return };
-                session.rung(slept_at);
-                // Asked, since the event may be of another session that had this key.
+            Token::Ring(key) | Token::Peer(key) if self.shared.is_some() => {
+                let Some(mut session) = self.shared.as_ref().and_then(|shared| shared.take(key)) else { return };
+                session.on_ring(slept_at);
+                // Checked, since the event may be of another session that had this key.
                 if matches!(token, Token::Peer(_)) {
                     session.check_life();
                 }
-                self.adopt(session);
+                self.poll_session(session);
             }
-            // The acceptor takes its step after each look.
-            Token::Door | Token::Guest(_) => {}
-            // An event of a session that another event of this batch ended, or of one that took over its key: to look once
-            // too often does no harm.
+            // The acceptor runs its step after each look.
+            Token::Incoming | Token::Client(_) => {}
+            // An earlier event of this batch may have ended the session, and another session may have the key by now. A
+            // look too many does no harm.
             Token::Ring(key) => {
                 let Some(session) = self.sessions.get_mut(key) else { return };
-                session.rung(slept_at);
+                session.on_ring(slept_at);
                 self.poll(key);
             }
             Token::Peer(key) => {
                 let Some(session) = self.sessions.get(key) else { return };
-                session.ended();
+                session.on_peer_gone();
                 self.poll(key);
             }
         }
     }
 
-    /// Sees to what the acceptor sent.
-    fn take_letters(&mut self) {
-        while let Some(letter) = self.inbox.take() {
-            if let Some(arrival) = self.control.open(letter) {
+    /// Applies the events of the acceptor.
+    fn take_acceptor_events(&mut self) {
+        while let Some(event) = self.inbox.take() {
+            if let Some(arrival) = self.control.apply(event) {
                 self.add(*arrival);
             }
         }
     }
 
-    /// Takes in a caller that was handed over.
-    pub(super) fn add(&mut self, arrival: Arrival) {
+    /// Adds a caller.
+    pub(crate) fn add(&mut self, arrival: Arrival) {
         let mut session = Session::new(arrival, &self.options);
-        session.seat = self.publication.as_ref().and_then(|publication| Seat::take(publication, &session.core.info));
+        session.stats_row =
+            self.publication.as_ref().and_then(|publication| StatsRow::take(publication, &session.core.info));
         session.sample();
-        if self.lot.is_some() {
-            // Its descriptors are watched when it rests.
-            return self.adopt(session);
+        if self.shared.is_some() {
+            // `ParkedSessions` watches the descriptors once the session parks.
+            return self.poll_session(session);
         }
         let id = session.id();
         let key = self.sessions.insert(session);
         self.keys.insert(id, key);
         match self.sessions[key].watch(&self.poller, key) {
-            Ok(()) => self.hot.push(key),
+            Ok(()) => self.polled.push(key),
             Err(error) => {
-                self.control.tell(&ServerEvent::Trouble(&error));
-                self.part(key, Leaving::Died);
+                self.control.report(&ServerEvent::Error(&error));
+                self.disconnect(key, DisconnectReason::Died);
             }
         }
     }
 
-    /// Polls a session that was at rest, or another worker's.
-    fn adopt(&mut self, mut session: Session<B>) {
-        session.hot = true;
+    /// Polls a session that was parked, or that another worker handed over.
+    fn poll_session(&mut self, mut session: Session<B>) {
+        session.polled = true;
         let id = session.id();
         let key = self.sessions.insert(session);
         self.keys.insert(id, key);
-        self.hot.push(key);
+        self.polled.push(key);
     }
 
-    /// Takes out a session that is another's from now on.
+    /// Removes a session, for another worker.
     fn release(&mut self, key: usize) -> Session<B> {
         let session = self.sessions.remove(key);
         self.keys.remove(&session.id());
         session
     }
 
-    /// Leaves a session that parked to whichever worker is idle when it wants something.
-    fn rest(&mut self, key: usize) {
+    /// Parks a session among those that the workers share.
+    fn park_shared(&mut self, key: usize) {
         let session = self.release(key);
-        let Some(lot) = &self.lot else { return };
-        if let Err(refused) = lot.rest(session) {
-            let (session, error) = *refused;
-            self.control.tell(&ServerEvent::Trouble(&error));
-            self.adopt(session);
-            if let Some(key) = self.hot.pop() {
-                self.part(key, Leaving::Died);
+        let Some(shared) = &self.shared else { return };
+        if let Err(failed) = shared.park(session) {
+            let (session, error) = *failed;
+            self.control.report(&ServerEvent::Error(&error));
+            self.poll_session(session);
+            if let Some(key) = self.polled.pop() {
+                self.disconnect(key, DisconnectReason::Died);
             }
         }
     }
 
-    /// While other workers sleep, what comes is theirs, and so is their share of the callers that are busy here.
-    fn leaves_to_others(&mut self) -> bool {
-        let Some(idle) = self.lot.as_ref().map(|lot| lot.idle()).filter(|idle| *idle > 0) else { return false };
-        if self.hot.len() > 1 && self.shared_out.elapsed() >= SHARE_EVERY {
-            self.shared_out = Instant::now();
-            let keep = self.hot.len().div_ceil(idle + 1);
-            self.give(keep);
+    /// Hands idle workers their share of the busy callers. True while a worker is idle: idle workers handle the events.
+    fn share_with_idle(&mut self) -> bool {
+        let Some(idle) = self.shared.as_ref().map(|shared| shared.idle()).filter(|idle| *idle > 0) else {
+            return false;
+        };
+        if self.polled.len() > 1 && self.handed_over_at.elapsed() >= SHARE_EVERY {
+            self.handed_over_at = Instant::now();
+            let keep = self.polled.len().div_ceil(idle + 1);
+            self.hand_over(keep);
         }
         true
     }
 
-    /// Gives all busy callers away but one, whose next request takes long.
-    fn give_all_but(&mut self, key: usize) {
-        if let Some(at) = self.hot.iter().position(|hot| *hot == key) {
-            self.hot.swap(0, at);
-            self.give(1);
+    /// Hands over all busy callers but one, whose next request is slow.
+    fn hand_over_all_but(&mut self, key: usize) {
+        if let Some(at) = self.polled.iter().position(|polled| *polled == key) {
+            self.polled.swap(0, at);
+            self.hand_over(1);
         }
     }
 
-    /// Gives busy callers away but the first ones.
-    fn give(&mut self, keep: usize) {
-        let Some(lot) = self.lot.clone() else { return };
-        let given = self.hot.split_off(keep.min(self.hot.len()));
-        if !given.is_empty() {
-            lot.give(given.into_iter().map(|key| self.release(key)));
+    /// Hands over all busy callers but the first `keep`.
+    fn hand_over(&mut self, keep: usize) {
+        let Some(shared) = self.shared.clone() else { return };
+        let handed_over = self.polled.split_off(keep.min(self.polled.len()));
+        if !handed_over.is_empty() {
+            shared.hand_over(handed_over.into_iter().map(|key| self.release(key)));
         }
     }
 
-    /// Asks the system now and then whether busy callers are there: their ends wake no worker until they rest.
+    /// Checks every [`CHECK_EVERY`] that busy callers live: their end wakes no worker until they park.
     fn check_life(&mut self, now: Instant) {
-        if self.lot.is_some() && now.duration_since(self.checked) >= CHECK_EVERY {
-            self.checked = now;
-            for key in &self.hot {
+        if self.shared.is_some() && now.duration_since(self.checked_at) >= CHECK_EVERY {
+            self.checked_at = now;
+            for key in &self.polled {
                 self.sessions[*key].check_life();
             }
         }
     }
 
-    /// Tells every caller that the server stops, and closes in good order.
+    /// Refuses the requests of every caller, since the server stops, and closes in good order.
     ///
     /// # Errors
     /// Handlers ran for longer than the time of the stop.
@@ -521,77 +522,77 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = Door>, B> Worker<C, E, B> 
             std::thread::sleep(STOP_RETRY);
         }
         self.shut(service);
-        self.left(0)
+        self.stop_outcome(0)
     }
 
-    /// The outcome of a stop that left so many handlers besides those that overran.
-    pub(super) fn left(&self, left: usize) -> Result<(), ServeError> {
+    /// The outcome of a stop with this many handlers left, besides those that overran.
+    pub(super) fn stop_outcome(&self, left: usize) -> Result<(), ServeError> {
         match left + self.overran {
             0 => Ok(()),
             count => Err(ServeError::HandlersLeft { count }),
         }
     }
 
-    /// Answers requests that have not begun with `Stopping`; false when a caller takes no more replies for now, goes on
-    /// sending, or has not quite connected.
+    /// Answers requests that have not begun with `Stopping`. False when a caller has no room for replies, goes on
+    /// sending, or is still in its handshake.
     pub(super) fn refuse_all(&mut self, service: &mut impl Service<Begun = B>) -> bool {
-        // The callers of a forked child are its parent's. Callers on their way to that would be watched twice.
+        // The callers belong to the parent of a forked child. Adding those of the inbox would watch them twice.
         if self.poller.is_inherited() {
             return true;
         }
-        // A serving that ends by an error, or is cancelled, stops the acceptor's thread by this too.
+        // Serving that ends with an error, or is cancelled, stops the acceptor's thread here.
         if !self.control.is_stopping() {
             self.control.stop();
         }
-        // Asked before the letters are taken, so that none of a door that is closed is left.
-        let mut all = self.door.as_mut().is_none_or(|door| door.close(&self.control));
-        self.take_letters();
-        // Those at rest are the first worker's that has finished.
-        let resting = self.lot.as_ref().map(|lot| lot.empty());
-        for session in resting.into_iter().flatten() {
-            self.adopt(session);
+        // Closed before the events are taken, so that no event of a closed acceptor is left.
+        let mut all = self.acceptor.as_mut().is_none_or(|acceptor| acceptor.close(&self.control));
+        self.take_acceptor_events();
+        // The first worker that stops takes the parked sessions.
+        let parked = self.shared.as_ref().map(|shared| shared.drain());
+        for session in parked.into_iter().flatten() {
+            self.poll_session(session);
         }
         for (_, session) in &mut self.sessions {
-            // A caller that is gone is not told.
+            // Fails for a caller that has gone.
             all &= !matches!(session.core.refuse_all(service), Ok(false));
         }
         all
     }
 
-    /// Closes every connection in good order. Requests that their callers sent before they could see it are refused.
+    /// Closes every connection in good order. Refuses requests that callers sent before they saw the close.
     pub(super) fn shut(&mut self, service: &mut impl Service<Begun = B>) {
         if !self.poller.is_inherited() {
             for (_, session) in &mut self.sessions {
                 session.core.shut(service);
             }
         }
-        self.part_all();
+        self.disconnect_all();
     }
 
-    /// Ends all calls that have begun: the server stops, and their time is over.
+    /// Ends all running calls, after the time of a stop.
     pub(super) fn abandon(&mut self, service: &mut impl Service<Begun = B>) {
         if self.poller.is_inherited() {
             return;
         }
         for (_, session) in &mut self.sessions {
-            // A caller that is gone is not told.
+            // Fails for a caller that has gone.
             drop(session.core.abandon(service));
         }
     }
 
     /// Closes every connection in good order.
-    pub(super) fn part_all(&mut self) {
-        // The callers of a forked child are its parent's, and do not leave.
+    pub(crate) fn disconnect_all(&mut self) {
+        // The callers belong to the parent of a forked child, and stay connected.
         if self.poller.is_inherited() {
             self.sessions.clear();
             self.keys.clear();
-            self.hot.clear();
+            self.polled.clear();
             return;
         }
         let all: Vec<usize> = self.sessions.iter().map(|(key, _)| key).collect();
         for key in all {
-            self.part(key, Leaving::Closed);
+            self.disconnect(key, DisconnectReason::Closed);
         }
-        self.hot.clear();
+        self.polled.clear();
     }
 }

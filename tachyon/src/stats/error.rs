@@ -1,4 +1,4 @@
-//! What can go wrong between a server's statistics and who reads them.
+//! Errors of publishing and of reading statistics.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,26 +9,24 @@ use crate::shm::ShmError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StatsError {
-    /// No live server publishes statistics for this path.
+    /// No live server of this user publishes statistics for the path.
     #[error("no live server of this user publishes statistics for {path:?}: start one, with statistics on")]
     NoServer {
-        /// The path asked for.
+        /// The path of the server.
         path: PathBuf,
     },
 
-    /// The folder that lists the servers is not this user's alone, so what it says cannot be trusted.
-    #[error(
-        "{path:?}, where servers are listed, {fault}: remove it, or set TACHYON_RUNTIME_DIR to a folder of your own"
-    )]
+    /// Other users can write to the folder that lists the servers, so the list cannot be trusted.
+    #[error("{path:?}, the list of servers, {fault}: remove it, or set TACHYON_RUNTIME_DIR to a folder of your own")]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the folder.
         fault: &'static str,
     },
 
     /// Another process keeps the list of servers locked.
-    #[error("{path:?}, where servers are listed, stays locked by another process: try again")]
+    #[error("another process keeps {path:?}, the list of servers, locked: try again")]
     Locked {
         /// The folder.
         path: PathBuf,
@@ -37,37 +35,37 @@ pub enum StatsError {
     /// A system call on the list of servers failed.
     #[error("cannot {operation} {path:?}: {source}")]
     System {
-        /// What was being done.
+        /// The verb of the operation.
         operation: &'static str,
-        /// To which file.
+        /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The system's error.
         source: io::Error,
     },
 
-    /// The server's memory cannot be opened: it has just ended, or does not let itself be looked into.
+    /// The server's memory cannot be opened: the server has just ended, or its process is not dumpable.
     #[error("cannot open the statistics of process {pid}: {source}")]
     Open {
-        /// The server.
+        /// The server's process.
         pid: u32,
-        /// The system's reason.
+        /// The system's error.
         source: io::Error,
     },
 
-    /// There is no memory for the statistics, or what is published is no sealed memory.
+    /// The system has no memory for the statistics, or the published file is not sealed memory.
     #[error("{0}")]
     Memory(#[from] ShmError),
 
-    /// What is published is not what a server of this version writes.
+    /// The published memory is not that of a server of this version.
     #[error("these are no statistics of this version ({0}): run the same version on both sides")]
     Malformed(&'static str),
 
-    /// A board counts for a limited number of threads.
+    /// Too many worker threads for statistics.
     #[error("statistics are kept for at most {most} workers, not {workers}: use fewer, or switch statistics off")]
     TooManyWorkers {
-        /// Workers asked for.
+        /// Workers of the server.
         workers: usize,
-        /// Most there can be.
+        /// Most workers with statistics.
         most: usize,
     },
 }

@@ -1,23 +1,23 @@
-//! Durations counted in buckets that grow with them, so that one array holds nanoseconds beside minutes.
+//! A histogram of durations with growing buckets, so that one array holds nanoseconds and minutes.
 //!
-//! Each octave (from one power of two to the next) is cut into eight buckets of equal width. A bucket is at most an
-//! eighth of its lower bound wide, and is reported as its middle: what is read is within 1/16 (6.25 %) of what was
-//! counted. Below 8 ns buckets are exact.
+//! Each octave (from one power of two to the next) has eight buckets of equal width. A bucket is at most an eighth of
+//! its lower bound wide, and a reader gets its middle: within 1/16 (6.25 %) of the duration. Below 8 ns buckets are
+//! exact.
 
 /// Buckets of one octave, as a power of two.
 const SUB_BITS: u32 = 3;
 
 const SUBS: usize = 1 << SUB_BITS;
 
-/// Durations from 2^40 ns (18 minutes) up are counted as just below it.
-pub(super) const TOP_BIT: u32 = 40;
+/// A duration of 2^40 ns (18 minutes) or more counts as 2^40 - 1.
+pub(crate) const TOP_BIT: u32 = 40;
 
 /// Buckets of a histogram.
 pub(crate) const BUCKETS: usize = SUBS * (TOP_BIT - SUB_BITS + 1) as usize;
 
 /// The bucket of a duration in nanoseconds.
 #[inline]
-#[allow(clippy::cast_possible_truncation, reason = "both parts are cut to a few bits first")]
+#[allow(clippy::cast_possible_truncation, reason = "both parts have only a few bits")]
 pub(crate) fn bucket(nanos: u64) -> usize {
     let nanos = nanos.min((1 << TOP_BIT) - 1);
     if nanos < SUBS as u64 {
@@ -38,15 +38,15 @@ fn middle(bucket: usize) -> u64 {
     low + (1u64 << shift) / 2
 }
 
-/// The duration, in nanoseconds, that the share `quantile` (0 to 1) of what `counts` holds does not exceed; `None`
-/// when it holds nothing.
+/// The duration in nanoseconds that the share `quantile` (0 to 1) of the counted durations does not exceed; `None`
+/// without counts.
 pub(crate) fn quantile(counts: &[u64], quantile: f64) -> Option<u64> {
     let total: u128 = counts.iter().map(|count| u128::from(*count)).sum();
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a rank may be off by what a share of 1 in 2^53 is"
+        reason = "a rank is exact to 1 in 2^53"
     )]
     let rank = ((total as f64 * quantile.clamp(0.0, 1.0)).ceil() as u128).clamp(1, total.max(1));
     let mut seen = 0;
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn buckets_are_in_order_and_none_is_left_out() {
+    fn every_bucket_is_used_in_order() {
         let mut last = 0;
         for exponent in 0..=TOP_BIT {
             for part in 0..SUBS as u64 {

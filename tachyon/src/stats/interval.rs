@@ -1,27 +1,27 @@
-//! What happened between two snapshots.
+//! The difference of two snapshots.
 
 use std::time::Duration;
 
 use super::snapshot::{EndpointStats, Snapshot};
 
-/// The difference of two snapshots of one server, from [`Snapshot::since`].
+/// The difference of two snapshots of one server, from [`Snapshot::since`]. Counts are those of the time between them.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Interval {
-    /// Time between the two.
+    /// Time between the two snapshots.
     pub over: Duration,
-    /// What each endpoint did meanwhile, in the later snapshot's order.
+    /// A row per endpoint, in the order of the later snapshot.
     pub endpoints: Vec<EndpointStats>,
-    /// Requests of each caller of the later snapshot meanwhile: its number and how many.
+    /// The number of each caller of the later snapshot, and how many requests it made.
     pub callers: Vec<(u64, u64)>,
-    /// Callers that connected meanwhile.
+    /// Callers that connected.
     pub joined: u64,
-    /// Clients turned away meanwhile.
-    pub turned_away: u64,
+    /// Clients that the server rejected.
+    pub rejected: u64,
 }
 
 impl Interval {
-    /// A count of this interval as a rate.
+    /// A count of this interval per second; 0 if no time has passed.
     ///
     /// ```
     /// # fn show(interval: &tachyon::stats::Interval) {
@@ -29,31 +29,31 @@ impl Interval {
     /// println!("{calls} calls, {:.0} per second", interval.per_second(calls));
     /// # }
     /// ```
-    #[allow(clippy::cast_precision_loss, reason = "a rate is read by people")]
+    #[allow(clippy::cast_precision_loss, reason = "a rate is approximate")]
     pub fn per_second(&self, count: u64) -> f64 {
         if self.over.is_zero() { 0.0 } else { count as f64 / self.over.as_secs_f64() }
     }
 
-    /// All requests, however they ended.
+    /// Requests of all endpoints, with and without a reply.
     pub fn calls(&self) -> u64 {
-        self.endpoints.iter().map(|line| line.calls).fold(0, u64::saturating_add)
+        self.endpoints.iter().map(|row| row.calls).fold(0, u64::saturating_add)
     }
 
-    /// All requests answered with an error.
+    /// Error replies of all endpoints.
     pub fn errors(&self) -> u64 {
-        self.endpoints.iter().map(|line| line.errors).fold(0, u64::saturating_add)
+        self.endpoints.iter().map(|row| row.errors).fold(0, u64::saturating_add)
     }
 }
 
 impl Snapshot {
-    /// What happened since an earlier snapshot. When that is one of another server, or of this one before it began
-    /// anew, everything that the later snapshot shows has happened since.
+    /// The difference to an earlier snapshot. If the earlier snapshot is of another server, or of an earlier run of
+    /// this server, all counts of this snapshot are in the difference.
     pub fn since(&self, earlier: &Self) -> Interval {
         let earlier = (earlier.token == self.token && earlier.pid == self.pid).then_some(earlier);
-        // A server does not change its endpoints, so each is at the place where it was; but who knows who wrote this.
-        let before = |(at, line): (usize, &EndpointStats)| {
-            let same = |other: &&EndpointStats| other.msg_type == line.msg_type && other.name == line.name;
-            line.since(earlier.and_then(|earlier| earlier.endpoints.get(at)).filter(same))
+        // A server does not change its endpoints, so each keeps its index. Checked, since a hostile server may lie.
+        let before = |(at, row): (usize, &EndpointStats)| {
+            let same = |other: &&EndpointStats| other.msg_type == row.msg_type && other.name == row.name;
+            row.since(earlier.and_then(|earlier| earlier.endpoints.get(at)).filter(same))
         };
         let requests_before = |id: u64| {
             let callers = earlier.map_or(&[][..], |earlier| &earlier.callers);
@@ -68,7 +68,7 @@ impl Snapshot {
                 .map(|caller| (caller.id, caller.requests.saturating_sub(requests_before(caller.id))))
                 .collect(),
             joined: self.callers_ever.saturating_sub(earlier.map_or(0, |earlier| earlier.callers_ever)),
-            turned_away: self.turned_away.saturating_sub(earlier.map_or(0, |earlier| earlier.turned_away)),
+            rejected: self.rejected.saturating_sub(earlier.map_or(0, |earlier| earlier.rejected)),
         }
     }
 }

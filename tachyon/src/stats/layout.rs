@@ -1,49 +1,49 @@
-//! What lies where in a server's statistics: a row of 64-bit words, in four parts.
+//! The layout of a server's statistics: 64-bit words in four parts.
 //!
-//! The header; a directory of the endpoints; a line per caller; then a bank per worker, which holds a line per
-//! endpoint. Each bank has one writer, so counting is a load and a store. The last endpoint of the directory stands for
-//! all message types without a line of their own.
+//! The parts are the header, a directory of the endpoints, a row per caller, and the counters of each worker with a row
+//! per endpoint. The counters of a worker have one writer, so counting is a load and a store. The last endpoint of the
+//! directory stands for all message types without a row of their own.
 
 use super::histogram::BUCKETS;
 
-/// Begins every segment of statistics: "TACHSTA" and the layout's generation.
+/// The first word of every segment of statistics: "TACHSTA" and the version of the layout.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"TACHSTA\x01");
 
-/// Places of the header.
+/// Words of the header.
 pub(crate) mod header {
     pub(crate) const MAGIC: usize = 0;
     pub(crate) const PID: usize = 1;
-    /// Tells this segment from any other; the registry names it too.
+    /// Identifies the segment; the registry has the token too.
     pub(crate) const TOKEN: usize = 2;
-    /// `CLOCK_REALTIME` and `CLOCK_MONOTONIC` at the beginning, in nanoseconds.
+    /// `CLOCK_REALTIME` and `CLOCK_MONOTONIC` at the start of the server, in nanoseconds.
     pub(crate) const STARTED: usize = 3;
     pub(crate) const STARTED_MONOTONIC: usize = 4;
     pub(crate) const ENDPOINTS: usize = 5;
     pub(crate) const CALLERS: usize = 6;
     pub(crate) const WORKERS: usize = 7;
-    // A line of its own: these are written while the server runs.
+    // In a cache line of their own: the server writes these words while it runs.
     pub(crate) const JOINED: usize = 16;
     pub(crate) const LEFT: usize = 17;
-    pub(crate) const TURNED_AWAY: usize = 18;
+    pub(crate) const REJECTED: usize = 18;
     pub(crate) const LEN: usize = 32;
 }
 
-/// One endpoint of the directory: a word for its message type, the rest for the name's length and bytes.
+/// Words of an endpoint in the directory: the message type, then the length and the bytes of the name.
 pub(crate) mod directory {
     pub(crate) const MSG_TYPE: usize = 0;
     pub(crate) const NAME: usize = 1;
     pub(crate) const LEN: usize = 8;
-    /// Longest name; a longer one is cut.
+    /// Longest name in bytes. A longer name is cut.
     pub(crate) const NAME_BYTES: usize = (LEN - NAME) * 8 - 1;
 }
 
 /// The message type of the directory's last endpoint.
 pub(crate) const OTHERS: u64 = 1 << 16;
 
-/// Places of a caller's line. While `ID` is 0 the line is free; while `ID_AGAIN` differs it is changing hands.
+/// Words of a caller's row. The row is free while `ID` is 0, and is being written while `ID_AGAIN` differs.
 pub(crate) mod caller {
     pub(crate) const ID: usize = 0;
-    /// 0 when the process is not visible to the server.
+    /// 0 when the server cannot see the process.
     pub(crate) const PID: usize = 1;
     pub(crate) const UID: usize = 2;
     pub(crate) const REQUESTS: usize = 3;
@@ -55,68 +55,68 @@ pub(crate) mod caller {
     pub(crate) const LEN: usize = 16;
 }
 
-/// Places of an endpoint's line in a bank.
+/// Words of an endpoint's row among the counters of a worker.
 pub(crate) mod endpoint {
     pub(crate) const CALLS: usize = 0;
-    /// Nanoseconds, all durations together; those that were not measured, at their neighbours' durations.
+    /// Sum of all durations, in nanoseconds. A call that is not measured counts with the next measured duration.
     pub(crate) const BUSY: usize = 1;
     pub(crate) const REQUEST_BYTES: usize = 2;
     pub(crate) const REPLY_BYTES: usize = 3;
-    /// Calls whose caller was gone before it could be answered.
+    /// Calls whose caller closed or died before the answer.
     pub(crate) const CALLER_GONE: usize = 4;
-    /// Calls since the last one that was measured.
+    /// Calls since the last measured call.
     pub(crate) const UNMEASURED: usize = 5;
-    /// Whether that one was short: 1 if so.
+    /// 1 if the last measured call was short.
     pub(crate) const SHORT: usize = 6;
-    /// A count per kind of failure, by its number.
+    /// A count per error kind, by the number of the kind.
     pub(crate) const ERRORS: usize = 16;
     pub(crate) const ERROR_KINDS: usize = 16;
     pub(crate) const BUCKETS: usize = ERRORS + ERROR_KINDS;
     pub(crate) const LEN: usize = BUCKETS + super::BUCKETS;
 }
 
-/// Words that one writer's lines are kept apart by: a pair of cache lines.
-const APART: usize = 16;
+/// Alignment of rows, in words: a pair of cache lines, so that writers do not share any.
+const ROW_ALIGN: usize = 16;
 
 const _: () = {
-    assert!(header::LEN.is_multiple_of(APART));
-    assert!(caller::LEN.is_multiple_of(APART));
-    assert!(endpoint::LEN.is_multiple_of(APART));
+    assert!(header::LEN.is_multiple_of(ROW_ALIGN));
+    assert!(caller::LEN.is_multiple_of(ROW_ALIGN));
+    assert!(endpoint::LEN.is_multiple_of(ROW_ALIGN));
     assert!(directory::NAME_BYTES == 55);
 };
 
-/// Most endpoints with a line of their own, in addition to the others' line.
+/// Most endpoints with a row of their own, besides the row of all others.
 pub(crate) const MAX_ENDPOINTS: usize = 1024;
-/// Most callers with a line.
+/// Most callers with a row.
 pub(crate) const MAX_CALLERS: usize = 4096;
 /// Most workers.
 pub(crate) const MAX_WORKERS: usize = 256;
-/// Most words of all banks together: 64 MiB.
-const MAX_BANK_WORDS: usize = 1 << 23;
+/// Most words of the counters of all workers: 64 MiB.
+const MAX_COUNTER_WORDS: usize = 1 << 23;
 
-/// How many there are of everything, and so where it lies.
+/// The numbers of endpoints, callers and workers, which give the place of each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shape {
-    /// Endpoints in the directory, the others' line included: at least 1.
+pub(crate) struct Dimensions {
+    /// Endpoints in the directory, with the row of all others: at least 1.
     pub(crate) endpoints: usize,
     pub(crate) callers: usize,
     pub(crate) workers: usize,
 }
 
-impl Shape {
-    /// The shape for so many, cut to what one segment may hold; `None` for more workers than are possible.
+impl Dimensions {
+    /// These numbers, cut to those of the largest segment; `None` for too many workers.
     pub(crate) fn for_at_most(endpoints: usize, callers: usize, workers: usize) -> Option<Self> {
         let workers = workers.max(1);
-        let own = MAX_ENDPOINTS.min(MAX_BANK_WORDS / (workers * endpoint::LEN) - 1);
+        let own = MAX_ENDPOINTS.min(MAX_COUNTER_WORDS / (workers * endpoint::LEN) - 1);
         Self::new(endpoints.min(own) + 1, callers.min(MAX_CALLERS), workers)
     }
 
-    /// The shape with exactly these counts; `None` when no server writes such a one.
+    /// Exactly these numbers; `None` when no server writes such a segment.
     pub(crate) fn new(endpoints: usize, callers: usize, workers: usize) -> Option<Self> {
         let possible = (1..=MAX_ENDPOINTS + 1).contains(&endpoints)
             && callers <= MAX_CALLERS
             && (1..=MAX_WORKERS).contains(&workers)
-            && workers * endpoints * endpoint::LEN <= MAX_BANK_WORDS;
+            && workers * endpoints * endpoint::LEN <= MAX_COUNTER_WORDS;
         possible.then_some(Self { endpoints, callers, workers })
     }
 
@@ -125,21 +125,21 @@ impl Shape {
     }
 
     pub(crate) fn caller(self, index: usize) -> usize {
-        Self::directory(self.endpoints).next_multiple_of(APART) + index * caller::LEN
+        Self::directory(self.endpoints).next_multiple_of(ROW_ALIGN) + index * caller::LEN
     }
 
-    pub(crate) fn bank(self, worker: usize) -> usize {
-        self.caller(self.callers) + worker * self.bank_len()
+    pub(crate) fn worker(self, worker: usize) -> usize {
+        self.caller(self.callers) + worker * self.worker_len()
     }
 
-    /// Words of one bank.
-    pub(crate) fn bank_len(self) -> usize {
+    /// Words of the counters of one worker.
+    pub(crate) fn worker_len(self) -> usize {
         self.endpoints * endpoint::LEN
     }
 
-    /// Words of everything.
+    /// Words of the segment.
     pub(crate) fn len(self) -> usize {
-        self.bank(self.workers)
+        self.worker(self.workers)
     }
 }
 
@@ -149,23 +149,23 @@ mod tests {
 
     #[test]
     fn parts_follow_each_other_without_overlap() {
-        let shape = Shape::new(3, 5, 2).unwrap();
-        assert_eq!(Shape::directory(0), header::LEN);
-        assert!(shape.caller(0) >= Shape::directory(3));
-        assert_eq!(shape.bank(0), shape.caller(5));
-        assert_eq!(shape.len(), shape.bank(0) + 2 * 3 * endpoint::LEN);
+        let dimensions = Dimensions::new(3, 5, 2).unwrap();
+        assert_eq!(Dimensions::directory(0), header::LEN);
+        assert!(dimensions.caller(0) >= Dimensions::directory(3));
+        assert_eq!(dimensions.worker(0), dimensions.caller(5));
+        assert_eq!(dimensions.len(), dimensions.worker(0) + 2 * 3 * endpoint::LEN);
     }
 
     #[test]
-    fn too_much_is_cut_and_stays_within_bounds() {
-        let shape = Shape::for_at_most(65_535, usize::MAX, 1).unwrap();
-        assert_eq!((shape.endpoints, shape.callers), (MAX_ENDPOINTS + 1, MAX_CALLERS));
-        let many = Shape::for_at_most(65_535, 1, MAX_WORKERS).unwrap();
-        assert!(many.len() <= MAX_BANK_WORDS + shape.bank(0));
+    fn too_large_numbers_are_cut_to_the_bounds() {
+        let dimensions = Dimensions::for_at_most(65_535, usize::MAX, 1).unwrap();
+        assert_eq!((dimensions.endpoints, dimensions.callers), (MAX_ENDPOINTS + 1, MAX_CALLERS));
+        let many = Dimensions::for_at_most(65_535, 1, MAX_WORKERS).unwrap();
+        assert!(many.len() <= MAX_COUNTER_WORDS + dimensions.worker(0));
         assert!(many.endpoints > 32);
-        assert_eq!(Shape::for_at_most(1, 1, MAX_WORKERS + 1), None);
-        assert_eq!(Shape::for_at_most(0, 0, 0), Shape::new(1, 0, 1));
-        assert_eq!(Shape::new(0, 0, 1), None);
-        assert_eq!(Shape::new(MAX_ENDPOINTS + 1, 0, MAX_WORKERS), None, "705 MB");
+        assert_eq!(Dimensions::for_at_most(1, 1, MAX_WORKERS + 1), None);
+        assert_eq!(Dimensions::for_at_most(0, 0, 0), Dimensions::new(1, 0, 1));
+        assert_eq!(Dimensions::new(0, 0, 1), None);
+        assert_eq!(Dimensions::new(MAX_ENDPOINTS + 1, 0, MAX_WORKERS), None, "705 MB");
     }
 }

@@ -1,4 +1,4 @@
-//! The reading side: finds live servers and looks at what they count.
+//! The reading side: finds live servers and reads their statistics.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -12,26 +12,34 @@ use super::error::StatsError;
 use super::layout::header;
 use super::record::Record;
 use super::registry::{Folder, is_locked, known_path, locations};
-use super::snapshot::{Snapshot, stated_shape};
+use super::snapshot::{Snapshot, stated_dimensions};
 use crate::shm::{ObservedWords, ShmError};
 use crate::wait::monotonic_nanos;
 
-/// A live server of this user, as the registry lists it.
+/// A live server of this user in the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerEntry {
-    /// Its process.
+    /// The server's process.
     pub pid: u32,
-    /// Where its callers connect.
+    /// The path that callers connect to.
     pub path: PathBuf,
-    /// When it began to serve.
+    /// When the server began to serve.
     pub started: SystemTime,
 }
 
 /// The live servers of this user that publish statistics, the oldest first.
 ///
+/// ```
+/// for server in tachyon::stats::servers()? {
+///     println!("{} serves {}", server.pid, server.path.display());
+/// }
+/// # Ok::<(), tachyon::stats::StatsError>(())
+/// ```
+///
 /// # Errors
-/// [`StatsError::Folder`] when the folder that lists them is not this user's alone; the system's refusal to read it.
+/// [`StatsError::Folder`] when other users can write to the folder that lists the servers; [`StatsError::System`] when
+/// it cannot be read.
 pub fn servers() -> Result<Vec<ServerEntry>, StatsError> {
     Ok(records()?
         .into_iter()
@@ -50,7 +58,7 @@ fn records() -> Result<Vec<(Record, File)>, StatsError> {
     Ok(records)
 }
 
-/// Looks at one server's statistics, from any process of the same user. The server does not notice.
+/// Reads the statistics of one server, from any process of the same user. The server does not notice.
 ///
 /// ```
 /// use tachyon::stats::Observer;
@@ -65,7 +73,7 @@ fn records() -> Result<Vec<(Record, File)>, StatsError> {
 /// let service = std::thread::spawn(move || dispatcher.serve_forever(&mut server));
 /// let mut caller = Caller::connect(&path)?;
 /// caller.call(1, b"hello")?;
-/// caller.ping(std::time::Duration::from_secs(1))?; // answered after the call was counted
+/// caller.ping(std::time::Duration::from_secs(1))?; // the answer comes after the call was counted
 ///
 /// // in this process or another
 /// let observer = Observer::open(&path)?;
@@ -73,9 +81,9 @@ fn records() -> Result<Vec<(Record, File)>, StatsError> {
 /// assert_eq!((before.endpoints[0].name.as_str(), before.endpoints[0].calls), ("echo", 1));
 /// caller.call(1, b"hello")?;
 /// caller.ping(std::time::Duration::from_secs(1))?;
-/// let meanwhile = observer.snapshot()?.since(&before);
-/// assert_eq!(meanwhile.calls(), 1);
-/// println!("{:?}", meanwhile.endpoints[0].p99());
+/// let interval = observer.snapshot()?.since(&before);
+/// assert_eq!(interval.calls(), 1);
+/// println!("{:?}", interval.endpoints[0].p99());
 ///
 /// stopper.stop();
 /// service.join().unwrap()?;
@@ -86,7 +94,7 @@ fn records() -> Result<Vec<(Record, File)>, StatsError> {
 pub struct Observer {
     words: ObservedWords,
     record: Record,
-    /// The server's file of the registry, which it keeps locked.
+    /// The server's file in the registry. The server keeps the file locked.
     listed: File,
 }
 
@@ -94,11 +102,11 @@ impl Observer {
     /// Finds the server at `path`.
     ///
     /// # Errors
-    /// [`StatsError::NoServer`] when none is listed for it; otherwise what it publishes cannot be opened, or is not
-    /// what a server writes.
+    /// [`StatsError::NoServer`] when the registry has no server for the path. Otherwise its memory cannot be opened, or
+    /// is not that of a server of this version.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StatsError> {
         let path = known_path(path.as_ref());
-        // The latest one: an older one at the same path has lost its socket.
+        // The latest server: an older one at the same path has lost its socket.
         let found = records()?.into_iter().rfind(|(record, _)| record.path == path);
         let (record, listed) = found.ok_or(StatsError::NoServer { path })?;
         Self::over(record, listed)
@@ -111,23 +119,22 @@ impl Observer {
         Ok(Self { words, record, listed })
     }
 
-    /// What the server has counted so far. Counts that are being changed meanwhile may be of slightly different
-    /// moments.
+    /// Reads all counts. Counts that the server changes meanwhile may be of slightly different moments.
     ///
     /// # Errors
-    /// [`StatsError::Malformed`] when the server's memory holds what no server writes.
+    /// [`StatsError::Malformed`] when the memory is not that of a server of this version.
     pub fn snapshot(&self) -> Result<Snapshot, StatsError> {
-        look(&self.words, &self.record, monotonic_nanos())
+        read(&self.words, &self.record, monotonic_nanos())
     }
 
-    /// Whether the server still serves. The last counts stay readable when it does not.
+    /// Whether the server still serves. The last counts stay readable after its end.
     pub fn is_live(&self) -> bool {
         is_locked(&self.listed)
     }
 }
 
-/// Reads the words of the server that a record is about, at `now` on `CLOCK_MONOTONIC`.
-pub(super) fn look(words: &ObservedWords, record: &Record, now: u64) -> Result<Snapshot, StatsError> {
+/// Reads the words of a record's server, at `now` on `CLOCK_MONOTONIC`.
+pub(crate) fn read(words: &ObservedWords, record: &Record, now: u64) -> Result<Snapshot, StatsError> {
     check(words, record)?;
     let snapshot = Snapshot::parse(&words.copy(), record.path.clone(), now)?;
     if snapshot.token == record.token && snapshot.pid == record.pid {
@@ -137,11 +144,11 @@ pub(super) fn look(words: &ObservedWords, record: &Record, now: u64) -> Result<S
     }
 }
 
-/// Checks the header before anything else is copied: how long a segment is, whoever made it chose.
+/// Checks the header before all words are copied: the maker of a segment chooses its length.
 fn check(words: &ObservedWords, record: &Record) -> Result<(), StatsError> {
     let header: [u64; header::LEN] =
         words.copy_first().ok_or(StatsError::Malformed("the segment is too short for its header"))?;
-    stated_shape(&header, words.len())?;
+    stated_dimensions(&header, words.len())?;
     if header[header::TOKEN] == record.token && header[header::PID] == u64::from(record.pid) {
         Ok(())
     } else {
@@ -149,17 +156,17 @@ fn check(words: &ObservedWords, record: &Record) -> Result<(), StatsError> {
     }
 }
 
-/// Opens what a record names for reading, without touching anything but a plain file.
+/// Opens the segment of a record for reading, if it is a plain file.
 fn open_segment(record: &Record) -> Result<OwnedFd, StatsError> {
     let failed = |errno: Errno| StatsError::Open { pid: record.pid, source: errno.into() };
-    // A path descriptor first: to open a device or a pipe for real could do something, or wait.
+    // A path descriptor first: opening a device or a pipe could have effects, or block.
     let place = rustix::fs::open(record.segment(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
     let stat = rustix::fs::fstat(&place).map_err(failed)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(ShmError::NotSharedMemory { found: "not a plain file" }.into());
     }
-    let again = format!("/proc/self/fd/{}", place.as_raw_fd());
-    rustix::fs::open(again, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)
+    let reopened = format!("/proc/self/fd/{}", place.as_raw_fd());
+    rustix::fs::open(reopened, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)
 }
 
 #[cfg(test)]
@@ -168,10 +175,10 @@ mod tests {
 
     use super::*;
     use crate::shm::Words;
-    use crate::stats::layout::{MAGIC, Shape};
+    use crate::stats::layout::{Dimensions, MAGIC};
     use crate::sync::Ordering;
 
-    /// A terabyte of holes: to copy it would end this test.
+    /// A sparse terabyte: a copy of it would end this test.
     #[test]
     fn a_segment_longer_than_any_server_writes_is_not_copied() {
         const LEN: usize = 1 << 40;
@@ -203,8 +210,8 @@ mod tests {
         let error = Observer::over(record.clone(), listed()).unwrap_err();
         assert!(matches!(error, StatsError::Malformed("the segment has another size")), "{error}");
 
-        // A header that changes while it is watched.
-        let (words, file) = Words::create(Shape::new(1, 0, 1).unwrap().len()).unwrap();
+        // A header that changes after the observer has opened it.
+        let (words, file) = Words::create(Dimensions::new(1, 0, 1).unwrap().len()).unwrap();
         for (place, value) in [header[0], header[1], header[2], (header::ENDPOINTS, 1), (header::WORKERS, 1)] {
             words[place].store(value, Ordering::Relaxed);
         }

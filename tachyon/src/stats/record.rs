@@ -1,4 +1,4 @@
-//! What one file of the registry says.
+//! The content of a file of the registry.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,43 +7,44 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::StatsError;
 
-/// Begins every file; the number is the format's.
+/// The first line of every file. The number is the version of the format.
 const FIRST_LINE: &str = "tachyon server 1";
 
-/// Longest file that is read: a socket path has at most 107 bytes, made absolute some thousand.
+/// Most bytes read of a file. A socket path has at most 107 bytes, and some thousand as an absolute path.
 pub(super) const LONGEST: usize = 8192;
 
-/// Where a live server's statistics are.
+/// The place of a live server's statistics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) pid: u32,
-    /// The inode of the pid namespace in which that is its number; 0 if the system does not say.
-    pub(super) namespace: u64,
-    /// Its number here, which the file does not say.
-    pub(super) pid_here: u32,
-    pub(super) descriptor: u32,
-    /// Bytes of the segment.
-    pub(super) len: usize,
-    pub(super) token: u64,
+pub(crate) struct Record {
+    pub(crate) pid: u32,
+    /// The inode of the pid namespace that `pid` belongs to; 0 if unknown.
+    pub(crate) namespace: u64,
+    /// The pid in this process's namespace. Not in the file.
+    pub(crate) pid_here: u32,
+    pub(crate) descriptor: u32,
+    /// Length of the segment in bytes.
+    pub(crate) len: usize,
+    pub(crate) token: u64,
     /// Nanoseconds since the epoch.
-    pub(super) started: u64,
-    pub(super) path: PathBuf,
+    pub(crate) started: u64,
+    pub(crate) path: PathBuf,
 }
 
 impl Record {
-    /// One `key value` per line; the path comes last, as it is, so that nothing in it needs escaping.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// One `key value` per line. The path comes last, so that it needs no escaping.
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let Self { pid, namespace, pid_here: _, descriptor, len, token, started, path } = self;
         let mut bytes = format!(
-            "{FIRST_LINE}\npid {pid}\nnamespace {namespace}\ndescriptor {descriptor}\nlength {len}\ntoken {token}\nstarted {started}\npath "
+            "{FIRST_LINE}\npid {pid}\nnamespace {namespace}\ndescriptor {descriptor}\nlength {len}\ntoken {token}\n\
+             started {started}\npath "
         )
         .into_bytes();
         bytes.extend_from_slice(path.as_os_str().as_bytes());
         bytes
     }
 
-    /// Reads a file's bytes, which may be anything.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, StatsError> {
+    /// Reads a file's bytes, which any program may have written.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StatsError> {
         let mut rest = bytes;
         let mut line = || {
             let end = rest.iter().position(|byte| *byte == b'\n')?;
@@ -77,17 +78,17 @@ impl Record {
         record().ok_or(StatsError::Malformed("the registry's file lacks a line"))
     }
 
-    /// This process's pid namespace, as [`namespace`](Self::namespace).
-    pub(super) fn own_namespace() -> u64 {
+    /// The [`namespace`](Self::namespace) of this process.
+    pub(crate) fn own_namespace() -> u64 {
         rustix::fs::stat("/proc/self/ns/pid").map_or(0, |found| found.st_ino)
     }
 
-    /// Where the system shows the segment to other processes of this user.
-    pub(super) fn segment(&self) -> String {
+    /// The path of the segment for other processes of this user.
+    pub(crate) fn segment(&self) -> String {
         format!("/proc/{}/fd/{}", self.pid_here, self.descriptor)
     }
 
-    pub(super) fn started(&self) -> SystemTime {
+    pub(crate) fn started(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_nanos(self.started)
     }
 }
@@ -112,12 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn a_record_survives_its_file_whatever_its_path() {
+    fn a_record_survives_its_file_with_any_path() {
         assert_eq!(Record::decode(&record().encode()).unwrap(), record());
     }
 
     #[test]
-    fn what_is_cut_or_changed_is_refused() {
+    fn a_cut_or_changed_record_is_refused() {
         let whole = record().encode();
         for len in 0..=whole.len() - record().path.as_os_str().len() {
             assert!(Record::decode(&whole[..len]).is_err(), "{len}");

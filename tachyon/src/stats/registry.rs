@@ -1,8 +1,8 @@
-//! Where live servers are listed: a folder of this user's, with a file per server.
+//! The registry of live servers: a folder of this user, with a file per server.
 //!
-//! A server keeps its file locked as long as it lives, so a file that is not locked is a dead server's and may go. The
-//! folder's own lock is held while a file is made and locked, and while a dead one is removed: so no file is taken for
-//! a dead server's between its making and its locking.
+//! A server keeps its file locked while it lives, so an unlocked file belongs to a dead server and may be removed. A
+//! process holds the folder's lock while it makes and locks a file, and while it removes a file: so no process removes
+//! a new file before it is locked.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -23,15 +23,15 @@ use crate::wait::Deadline;
 
 const SUFFIX: &str = ".server";
 
-/// Longest wait for a lock that others hold for moments.
+/// Longest wait for a lock. Other processes hold it for some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Names a folder in whose `tachyon` servers are listed, for programs that are to keep to themselves.
+/// Overrides the parent of the folder `tachyon`, for programs that want a registry of their own.
 const OVERRIDE: &str = "TACHYON_RUNTIME_DIR";
 
-/// The folders of this user: `/run/user/UID/tachyon` where the system has that, and `/tmp/tachyon-UID`. A server lists
-/// itself in the first; another one may have begun before the system had it. They do not depend on what else a process
-/// was started with, so that all processes of a user see each other.
+/// The folders of this user: `/run/user/UID/tachyon` if `/run/user/UID` exists, and `/tmp/tachyon-UID`. A server lists
+/// itself in the first folder; an older server may have started before that folder existed. The folders do not depend
+/// on other environment variables, so that all processes of a user see each other.
 pub(crate) fn locations() -> Vec<PathBuf> {
     if let Some(own) = std::env::var_os(OVERRIDE).map(PathBuf::from).filter(|path| path.is_absolute()) {
         return vec![own.join("tachyon")];
@@ -42,8 +42,8 @@ pub(crate) fn locations() -> Vec<PathBuf> {
     runtime.into_iter().chain([PathBuf::from(format!("/tmp/tachyon-{uid}"))]).collect()
 }
 
-/// Which process has which file locked: by device and inode, as this process's pid namespace numbers processes. A server
-/// in a namespace of its own knows itself by another number.
+/// The process that has a file locked, by device and inode: its pid in this process's namespace. A server in another
+/// pid namespace knows itself by another pid.
 fn lockers() -> HashMap<(u32, u32, u64), u32> {
     let line = |line: &str| {
         let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "FLOCK").skip(3);
@@ -56,7 +56,7 @@ fn lockers() -> HashMap<(u32, u32, u64), u32> {
     std::fs::read_to_string("/proc/locks").unwrap_or_default().lines().filter_map(line).collect()
 }
 
-/// The folder, opened, after it was checked.
+/// The folder, open and checked.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
@@ -64,7 +64,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder, making it if it is missing.
+    /// Opens the folder, and makes it if it is missing.
     pub(crate) fn create(path: &Path) -> Result<Self, StatsError> {
         match rustix::fs::mkdir(path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -73,8 +73,8 @@ impl Folder {
         Self::open(path)?.ok_or_else(|| failed("open", path, Errno::NOENT))
     }
 
-    /// Opens the folder; `None` when there is none. One that anybody else could write to is refused: whoever can put a
-    /// file there can have observers look into any process of this user's.
+    /// Opens the folder; `None` when it does not exist. A folder that other users can write to is refused: with a file
+    /// there, another user could direct observers to any process of this user.
     pub(crate) fn open(path: &Path) -> Result<Option<Self>, StatsError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fault = |fault| Err(StatsError::Folder { path: path.to_owned(), fault });
@@ -94,9 +94,9 @@ impl Folder {
         Ok(Some(Self { path: path.to_owned(), file }))
     }
 
-    /// Keeps other processes from adding and removing files, until dropped.
+    /// Keeps other processes from adding and removing files, until the drop.
     fn lock(&self, patience: Duration) -> Result<OwnedFd, StatsError> {
-        // A description of its own, whose lock is nobody else's in this process.
+        // A new file description: threads that share one would share the lock.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let lock = rustix::fs::openat(&self.file, c".", flags, Mode::empty())
             .map_err(|errno| failed("open", &self.path, errno))?;
@@ -107,12 +107,12 @@ impl Folder {
         }
     }
 
-    /// Lists a server until the registration is dropped.
+    /// Lists a server until the drop of the registration.
     pub(super) fn register(self: &Arc<Self>, record: &Record) -> Result<Registration, StatsError> {
         let name = format!("{}-{:016x}{SUFFIX}", record.pid, record.token);
         let at = || self.path.join(&name);
         let lock = self.lock(PATIENCE)?;
-        // Servers that are killed leave their files; so that these do not gather where nobody ever observes.
+        // A killed server leaves its file. Without an observer, only new servers remove such files.
         for name in self.names()? {
             self.remove_dead(&lock, &name);
         }
@@ -120,7 +120,7 @@ impl Folder {
         let file = rustix::fs::openat(&self.file, &name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|errno| failed("make", &at(), errno))?;
         let mut file = File::from(file);
-        // From here on its drop removes the file.
+        // From here on the drop of the registration removes the file.
         let registration = Registration {
             folder: Arc::clone(self),
             pid: std::process::id(),
@@ -128,7 +128,7 @@ impl Folder {
             name,
         };
         let at = || self.path.join(&registration.name);
-        // An observer may be looking whether it is locked.
+        // An observer that checks the lock holds it for a moment.
         match acquire(&file, Deadline::after(PATIENCE)) {
             Ok(true) => {}
             Ok(false) => return Err(StatsError::Locked { path: at() }),
@@ -138,13 +138,13 @@ impl Folder {
         Ok(registration)
     }
 
-    /// The live servers; files of dead ones are removed on the way. Left out is what cannot be observed: a locked file
-    /// that is no record, and a dead server's that a forked child of it still keeps locked.
+    /// The live servers. Removes the files of dead servers. Leaves out servers that cannot be observed: a locked file
+    /// that is no record, and the file of a dead server that a forked child keeps locked.
     pub(super) fn records(&self) -> Result<Vec<(Record, File)>, StatsError> {
         let mut records = Vec::new();
         let (lockers, here) = (lockers(), Record::own_namespace());
         for name in self.names()? {
-            // One that vanishes meanwhile, or cannot be opened, is no live server's.
+            // A file that vanishes meanwhile, or cannot be opened, is not that of a live server.
             let Some(mut file) = self.open_file(&name) else { continue };
             if is_locked(&file) {
                 let mut bytes = Vec::new();
@@ -161,7 +161,7 @@ impl Folder {
                     }
                 }
             } else if let Ok(lock) = self.lock(Duration::ZERO) {
-                // A folder that is in use now is tidied by the next observer.
+                // If another process holds the folder's lock, the next observer removes the file.
                 self.remove_dead(&lock, &name);
             }
         }
@@ -169,7 +169,7 @@ impl Folder {
         Ok(records)
     }
 
-    /// The files of servers.
+    /// The names of the servers' files.
     fn names(&self) -> Result<Vec<CString>, StatsError> {
         let failed = |errno| failed("read", &self.path, errno);
         let mut names = Vec::new();
@@ -183,7 +183,7 @@ impl Folder {
     }
 
     fn open_file(&self, name: &CStr) -> Option<File> {
-        // Not to be stopped by a FIFO.
+        // NONBLOCK: opening a FIFO would block.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.file, name, flags, Mode::empty()).ok()?;
         let stat = rustix::fs::fstat(&file).ok()?;
@@ -191,21 +191,21 @@ impl Folder {
         (ours && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then(|| file.into())
     }
 
-    /// Removes a file that is not locked, while the folder's lock sees to it that nobody is about to lock it.
+    /// Removes a file that is not locked. Needs the folder's lock, so that no process is about to lock the file.
     fn remove_dead(&self, _lock: &OwnedFd, name: &CStr) {
         if self.open_file(name).is_some_and(|file| !is_locked(&file)) {
-            // Failing means that another observer was first.
+            // Fails if another observer was first.
             let _ = rustix::fs::unlinkat(&self.file, name, AtFlags::empty());
         }
     }
 }
 
-/// A server's place in the list; dropping it takes the server off.
+/// A server's entry in the registry. The drop removes the entry.
 #[derive(Debug)]
 pub(crate) struct Registration {
     folder: Arc<Folder>,
     name: String,
-    /// The process that registered: a forked child that drops its copy takes nobody off.
+    /// The process that registered. A forked child that drops its copy removes nothing.
     pid: u32,
     _locked: File,
 }
@@ -213,17 +213,17 @@ pub(crate) struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if self.pid == std::process::id() {
-            // Failing means that it is gone already; and if not, it is no longer locked.
+            // Fails if the file is gone already. A file that stays is no longer locked.
             let _ = rustix::fs::unlinkat(&self.folder.file, &self.name, AtFlags::empty());
         }
     }
 }
 
-/// Whether some process keeps a file locked.
+/// Whether a process keeps a file locked.
 pub(super) fn is_locked(file: &File) -> bool {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => {
-            // An error is impossible for a lock that is held, and closing the file frees it too.
+            // Cannot fail for a held lock; closing the file frees the lock too.
             let _ = rustix::fs::flock(file, FlockOperation::Unlock);
             false
         }
@@ -231,7 +231,7 @@ pub(super) fn is_locked(file: &File) -> bool {
     }
 }
 
-/// Locks a file for itself; false when others kept it until the deadline.
+/// Locks a file exclusively; false when other processes hold the lock until the deadline.
 fn acquire(file: impl std::os::fd::AsFd, deadline: Deadline) -> Result<bool, Errno> {
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -243,7 +243,7 @@ fn acquire(file: impl std::os::fd::AsFd, deadline: Deadline) -> Result<bool, Err
     }
 }
 
-/// The path that servers and observers know a socket by, however each was told it.
+/// The canonical path of a socket, the same for servers and observers.
 pub(super) fn known_path(path: &Path) -> PathBuf {
     let absolute = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let known = std::fs::canonicalize(path).unwrap_or_else(|_| absolute());

@@ -140,8 +140,8 @@ fn a_server_outlives_handshakes_with_descriptors() {
             drop(lingering);
         });
         let events = place.stop(server);
-        let turned_away = events.iter().filter(|event| event.starts_with("a client was turned away")).count();
-        assert_eq!(turned_away, 3, "{system:?}: {events:?}");
+        let rejected = events.iter().filter(|event| event.starts_with("a client was rejected")).count();
+        assert_eq!(rejected, 3, "{system:?}: {events:?}");
     }
 }
 

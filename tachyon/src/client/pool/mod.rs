@@ -1,11 +1,12 @@
-//! Callers shared by threads: each borrows one for as long as it needs it.
+//! Pools of callers, for programs with many threads.
 //!
-//! Of the crates that could serve, r2d2 connects on threads of its own and reports a failed connect only by its text,
-//! deadpool waits in async code only, and object-pool neither waits nor limits. None of the three knows which caller is
-//! still good, and none survives a fork. [`stock`] has the places and the queue, for every language; this file has the
-//! pool of Rust's callers.
+//! A [`Pool`] lends each thread a connected [`Caller`](crate::Caller), makes up to a limited number of them, and queues
+//! threads fairly while all are in use. [`PoolOptions`] sets the limit and the longest wait.
 
-mod stock;
+// Existing pools do not fit: r2d2 connects on threads of its own and reports a failed connect only as a text, deadpool
+// waits in async code only, object-pool neither waits nor limits. None of them checks that a caller is connected, or
+// survives a fork. `fair_queue` serves the pools of all languages; this file has the pool of Rust's callers.
+mod fair_queue;
 
 use core::fmt;
 use core::ops::{Deref, DerefMut};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 // Bindings name these.
 #[doc(hidden)]
-pub use stock::{Lease, LeaseRequest, NoLease, Stock, StockClosed};
+pub use fair_queue::{FairQueue, Lease, LeaseRequest, NoLease, QueueClosed};
 
 use thiserror::Error;
 
@@ -26,10 +27,10 @@ use crate::rpc::CallError;
 use crate::rpc::{Attempts, Caller, Calls, sealed};
 use crate::wait::Deadline;
 
-/// How long `get` waits unless told otherwise.
+/// The default of [`PoolOptions::wait`].
 const WAIT: Duration = Duration::from_secs(5);
 
-/// How many callers a [`Pool`] has and how long it lets one wait for them.
+/// Settings of a [`Pool`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,22 +47,22 @@ pub struct PoolOptions {
 }
 
 impl PoolOptions {
-    /// The defaults: a caller for each processor, and 5 seconds of waiting for one.
+    /// The defaults: as many callers as processors, and a wait of at most 5 seconds.
     pub fn new() -> Self {
         Self { max: std::thread::available_parallelism().map_or(1, usize::from), wait: WAIT }
     }
 
-    /// Most callers there are at one time. Each is a connection with two rings of its own.
+    /// Most callers at a time. Each caller is a connection with two rings of its own.
     ///
     /// # Panics
     /// When `max` is 0.
     pub fn max(mut self, max: usize) -> Self {
-        assert!(max > 0, "a pool of no callers can give none");
+        assert!(max > 0, "max must be at least 1");
         self.max = max;
         self
     }
 
-    /// How long [`Pool::get`] waits for a caller while all are in use.
+    /// Longest wait of [`Pool::get`] while all callers are in use.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
@@ -74,7 +75,7 @@ impl Default for PoolOptions {
     }
 }
 
-/// Why a pool gave no caller, or no reply.
+/// Why a pool returned no caller, or no reply.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PoolError {
@@ -86,7 +87,7 @@ pub enum PoolError {
         /// Time waited.
         waited: Duration,
     },
-    /// The interrupt hook asked for the end of the wait.
+    /// The interrupt hook ended the wait.
     #[error("interrupted while waiting for a caller")]
     Interrupted,
     /// A new caller could not connect.
@@ -98,8 +99,8 @@ pub enum PoolError {
 }
 
 impl PoolError {
-    /// As [`CallError::sent`]: whether the callee may have begun the call. After `false` it can be made again without
-    /// running twice.
+    /// Whether the callee may have begun the call, as [`CallError::sent`]. After `false`, a second attempt does not run
+    /// the call twice.
     pub fn sent(&self) -> bool {
         matches!(self, Self::Call(error) if error.sent())
     }
@@ -108,11 +109,11 @@ impl PoolError {
 /// A set of callers connected to one path, for any number of threads. Share it by reference or in an
 /// [`Arc`](std::sync::Arc).
 ///
-/// The pool makes a caller when it is needed, up to a limit, and keeps the caller when it comes back. A caller whose
-/// callee is gone is dropped, and the next one connects anew. Threads that wait are served in the order of their coming.
-/// The listener at the path must take many callers, as an `RpcServer` does.
+/// The pool connects callers on demand, up to a limit, and keeps a caller that comes back. It drops a caller whose
+/// callee has gone, and connects a new one. Waiting threads get callers in the order in which they began to wait. The
+/// listener at the path must accept many callers, as an [`RpcServer`](crate::RpcServer) does.
 ///
-/// In a forked child the pool is empty, and connects anew. The parent's pool goes on.
+/// In a forked child the pool is empty, and connects anew. The parent's pool is unaffected.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -144,41 +145,41 @@ pub struct Pool {
     path: PathBuf,
     options: Options,
     limits: PoolOptions,
-    stock: Stock<Caller>,
+    queue: FairQueue<Caller>,
 }
 
 impl Pool {
-    /// A pool of callers that connect to `path` with `options`. Connects nothing yet.
+    /// A pool of callers that connect to `path` with `options`. The first [`get`](Self::get) connects.
     pub fn new(path: impl AsRef<Path>, options: &Options, limits: &PoolOptions) -> Self {
         Self {
             path: absolute(path.as_ref()),
             options: options.clone(),
             limits: limits.clone(),
-            stock: Stock::new(limits.max),
+            queue: FairQueue::new(limits.max),
         }
     }
 
-    /// Lends a caller: an idle one, a new one if there may be more, or the next to come back.
+    /// Lends a caller: an idle one, a new one below the limit, or the next one that comes back.
     ///
     /// # Errors
-    /// [`PoolError::Exhausted`] when none came back within the pool's waiting time, [`PoolError::Connect`] when a new
-    /// one could not connect.
+    /// [`PoolError::Exhausted`] when all callers stay in use for [`PoolOptions::wait`], [`PoolError::Connect`] when a
+    /// new caller cannot connect.
     pub fn get(&self) -> Result<PooledCaller<'_>, PoolError> {
         self.get_timeout(self.limits.wait)
     }
 
-    /// As [`get`](Self::get), waiting at most `timeout`, for a caller and for its connection together.
+    /// As [`get`](Self::get), within `timeout` for the wait and for the connection together.
     ///
     /// # Errors
     /// As [`get`](Self::get).
     pub fn get_timeout(&self, timeout: Duration) -> Result<PooledCaller<'_>, PoolError> {
         let deadline = Deadline::after(timeout);
-        let lease = self.stock.request().wait(Some(timeout), self.options.interrupt_hook());
-        let mut lease = lease.map_err(|why| match why {
+        let lease = self.queue.request().wait(Some(timeout), self.options.interrupt_hook());
+        let mut lease = lease.map_err(|no_lease| match no_lease {
             NoLease::Interrupted => PoolError::Interrupted,
             NoLease::TimedOut | NoLease::Closed => PoolError::Exhausted { max: self.limits.max, waited: timeout },
         })?;
-        // The callee may have gone while a caller was idle.
+        // The callee may have gone while the caller was idle.
         while let Some(caller) = lease.next_idle() {
             if caller.state() == State::Open {
                 return Ok(PooledCaller { pool: self, held: Some((caller, lease)) });
@@ -188,7 +189,7 @@ impl Pool {
         Ok(PooledCaller { pool: self, held: Some((caller, lease)) })
     }
 
-    /// Makes one call on a caller of the pool, and copies the reply.
+    /// Calls through a caller of the pool, and returns a copy of the reply.
     ///
     /// # Errors
     /// As [`get`](Self::get), and [`PoolError::Call`].
@@ -196,7 +197,7 @@ impl Pool {
         self.call_until(msg_type, payload, self.limits.wait, None)
     }
 
-    /// As [`call`](Self::call), in at most `timeout`, of which waiting for a caller is a part.
+    /// As [`call`](Self::call), within `timeout` for the wait for a caller and the call together.
     ///
     /// # Errors
     /// As [`call`](Self::call), and [`CallError::TimedOut`] in [`PoolError::Call`].
@@ -204,7 +205,7 @@ impl Pool {
         self.call_until(msg_type, payload, timeout, Some(timeout))
     }
 
-    /// A request that was not begun is made again on another caller.
+    /// Repeats a call that has not begun, on another caller.
     fn call_until(
         &self,
         msg_type: u16,
@@ -227,9 +228,9 @@ impl Pool {
         }
     }
 
-    /// Callers that are connected, lent or idle.
+    /// Number of connected callers, lent or idle.
     pub fn len(&self) -> usize {
-        self.stock.len()
+        self.queue.len()
     }
 
     /// Whether no caller is connected.
@@ -237,7 +238,7 @@ impl Pool {
         self.len() == 0
     }
 
-    /// Makes a caller fit for its next user; `None` when it is of no more use. Costs a system call.
+    /// Resets a caller for its next user; `None` when it is not connected. Makes a system call.
     fn refresh(&self, mut caller: Caller) -> Option<Caller> {
         if caller.state() != State::Open {
             return None;
@@ -258,18 +259,17 @@ impl fmt::Debug for Pool {
     }
 }
 
-/// A caller of a [`Pool`], which takes it back when this is dropped.
-///
-/// Calls that are still outstanding then are forgotten, and settings changed on the caller are the pool's again.
+/// A caller lent from a [`Pool`]. The drop gives it back, forgets its outstanding calls, and restores the pool's
+/// settings.
 #[must_use = "dropping it gives the caller back"]
 pub struct PooledCaller<'a> {
     pool: &'a Pool,
-    /// `None` only while it is dropped.
+    /// `None` only during the drop.
     held: Option<(Caller, Lease<Caller>)>,
 }
 
 impl PooledCaller<'_> {
-    /// Gives the place back without the caller, whose callee is gone or stops.
+    /// Ends the lease without the caller, whose callee has gone or stops.
     fn retire(mut self) {
         if let Some((caller, lease)) = self.held.take() {
             drop((caller, lease));
@@ -305,7 +305,7 @@ impl Drop for PooledCaller<'_> {
         if lease.is_inherited() {
             return;
         }
-        // A caller that is not fit is dropped before the lease, which lets the next thread connect.
+        // An unusable caller is dropped before the lease: the end of the lease lets the next thread connect.
         if let Some(caller) = self.pool.refresh(caller) {
             drop(lease.give_back(caller));
         }

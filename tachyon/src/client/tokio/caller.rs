@@ -1,4 +1,4 @@
-//! The calling end for async code.
+//! The caller for async code.
 
 use core::fmt;
 use core::future::poll_fn;
@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::descriptors::Readable;
 use super::driver::Driver;
 use super::session::Session;
-use super::watched::Readable;
 use crate::connection::Established;
 use crate::handshake::ConnectError;
 use crate::handshake::absolute;
@@ -24,15 +24,15 @@ use crate::wait::{Deadline, INTERRUPT_SLICE};
 
 /// The calling end of RPC for tasks of a tokio runtime.
 ///
-/// A handle: clones share one connection, and any number of calls may be under way on it, from any number of tasks.
-/// Replies may come in any order. Dropping a call's future before it is done gives the call up: its late reply is
-/// dropped, the connection stays usable. Dropping the last handle closes the connection in good order.
+/// An `AsyncCaller` is a handle: clones share one connection. Any number of calls may be in flight, from any number of
+/// tasks, and replies may come in any order. Dropping a call's future cancels the call; the connection stays usable.
+/// Dropping the last handle closes the connection in good order.
 ///
-/// When the callee's ring is full, calls wait their turn without keeping a thread. Options are those of [`Caller`](crate::Caller), with
-/// these differences: [`polling`](Options::polling) says how long a task may look for a reply before it awaits one, and
-/// then only while its call is the only one under way, since looking keeps the runtime's thread: not at all by default,
-/// `Spins(n)` times, or with `PureSpin` for some 50 microseconds. An [`interrupt`](Options::interrupt) hook is asked
-/// while connecting only.
+/// When the callee's ring is full, calls queue for room without blocking a thread. The options are those of
+/// [`Caller`](crate::Caller), with two differences. The [`polling`](Options::polling) mode limits how long a task polls
+/// for a reply before it awaits the reply: not at all by default, `Spins(n)` times, or with `PureSpin` for some 50
+/// microseconds. A task polls only while its call is the only one in flight, since polling keeps the runtime's thread.
+/// The [`interrupt`](Options::interrupt) hook is called only while connecting.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -68,18 +68,18 @@ struct Shared {
     path: PathBuf,
     options: Options,
     link: Mutex<Arc<Link>>,
-    /// Held by the one task that connects again.
-    renewing: tokio::sync::Mutex<()>,
+    /// Held by the task that reconnects.
+    reconnecting: tokio::sync::Mutex<()>,
 }
 
-/// A session and the task that drives it, which ends with this.
+/// A session and its driver task. The drop ends the task.
 struct Link {
     session: Arc<Session>,
     driver: AbortHandle,
 }
 
 impl AsyncCaller {
-    /// Connects to the callee that listens at `path`, waiting up to 5 seconds for it to appear.
+    /// Connects to the callee at `path`, and waits up to 5 seconds for it to listen.
     ///
     /// # Errors
     /// As [`Caller::connect`](crate::Caller::connect).
@@ -90,7 +90,7 @@ impl AsyncCaller {
         Self::connect_with(path, &Options::new()).await
     }
 
-    /// As [`connect`](Self::connect), with [`Options`]. Dropping the future ends the attempt and leaves nothing behind.
+    /// As [`connect`](Self::connect), with [`Options`]. Dropping the future ends the attempt.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -105,12 +105,12 @@ impl AsyncCaller {
                 path: absolute(path),
                 options: options.clone(),
                 link: Mutex::new(Arc::new(link)),
-                renewing: tokio::sync::Mutex::default(),
+                reconnecting: tokio::sync::Mutex::default(),
             }),
         })
     }
 
-    /// Calls and awaits the reply, which is copied out of the ring.
+    /// Calls, and awaits a copy of the reply.
     ///
     /// # Errors
     /// As [`Caller::call`](crate::Caller::call).
@@ -118,8 +118,8 @@ impl AsyncCaller {
         self.persist(msg_type, payload, Deadline::never(), false).await
     }
 
-    /// As [`call`](Self::call), in at most `timeout`. The callee is told when that ends, so that it need not begin
-    /// work whose result comes too late.
+    /// As [`call`](Self::call), within `timeout`. The deadline travels with the request, so that the callee does not
+    /// begin a call whose reply would come too late.
     ///
     /// # Errors
     /// As [`call`](Self::call), and [`CallError::TimedOut`].
@@ -130,7 +130,7 @@ impl AsyncCaller {
         self.persist(msg_type, payload, Deadline::after(timeout), false).await
     }
 
-    /// As [`call`](Self::call), for an endpoint that may be called twice where it is called once; see
+    /// As [`call`](Self::call), for an endpoint that may safely run twice; see
     /// [`Caller::call_idempotent`](crate::Caller::call_idempotent).
     ///
     /// # Errors
@@ -139,7 +139,7 @@ impl AsyncCaller {
         self.persist(msg_type, payload, Deadline::never(), true).await
     }
 
-    /// As [`call_idempotent`](Self::call_idempotent), in at most `timeout` for all attempts.
+    /// As [`call_idempotent`](Self::call_idempotent), within `timeout` for all attempts.
     ///
     /// # Errors
     /// As [`call_idempotent`](Self::call_idempotent), and [`CallError::TimedOut`].
@@ -155,12 +155,12 @@ impl AsyncCaller {
         self.persist(msg_type, payload, Deadline::after(timeout), true).await
     }
 
-    /// Calls under way.
+    /// Number of calls in flight.
     pub fn outstanding(&self) -> usize {
         self.shared.link().session.outstanding()
     }
 
-    /// Longest request, in bytes.
+    /// Length of the longest possible request, in bytes.
     pub fn max_len(&self) -> usize {
         self.shared.link().session.max_len()
     }
@@ -178,7 +178,7 @@ impl AsyncCaller {
             let outcome = exchange(&link.session, msg_type, payload, deadline).await;
             match outcome {
                 Err(error) if attempts.again(&error) => {
-                    // A callee that stops closes soon.
+                    // A callee that stops closes the connection.
                     let ended = within(deadline, link.session.ended()).await;
                     ended.ok_or_else(|| attempts.outcome(CallError::TimedOut { sent: false }))?;
                 }
@@ -188,7 +188,7 @@ impl AsyncCaller {
     }
 }
 
-/// A future that a deadline ends.
+/// Awaits a future until a deadline; `None` after it.
 async fn within<F: Future>(deadline: Deadline, future: F) -> Option<F::Output> {
     match deadline.remaining() {
         None => Some(future.await),
@@ -204,25 +204,25 @@ async fn exchange(session: &Session, msg_type: u16, payload: &[u8], deadline: De
 
 impl Shared {
     fn link(&self) -> Arc<Link> {
-        // One pointer is always whole.
+        // Ignores poisoning: one pointer is always consistent.
         Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The present link, or a new one if that has ended and the options allow it.
+    /// The link, or a new one after its end, if the options allow to reconnect.
     async fn living(&self, deadline: Deadline) -> Result<Arc<Link>, CallError> {
         let link = self.link();
         if !self.options.reconnects() || !link.session.has_ended() {
             return Ok(link);
         }
-        let renewing = within(deadline, self.renewing.lock()).await;
-        let _renewing = renewing.ok_or(CallError::TimedOut { sent: false })?;
-        // Another task may have done it meanwhile.
+        let reconnecting = within(deadline, self.reconnecting.lock()).await;
+        let _reconnecting = reconnecting.ok_or(CallError::TimedOut { sent: false })?;
+        // Another task may have reconnected meanwhile.
         let link = self.link();
         if !link.session.has_ended() {
             return Ok(link);
         }
-        let renewed = Link::connect(&self.path, &self.options, deadline).await;
-        let link = Arc::new(renewed.map_err(|source| CallError::reconnecting(source, deadline))?);
+        let reconnected = Link::connect(&self.path, &self.options, deadline).await;
+        let link = Arc::new(reconnected.map_err(|source| CallError::reconnecting(source, deadline))?);
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&link);
         Ok(link)
     }
@@ -249,7 +249,7 @@ impl Link {
     }
 }
 
-/// Waits until a descriptor is readable, for as long as `left` and no longer than an interrupt hook may wait.
+/// Waits until a descriptor is readable, for at most `left`, and at most the interval of an interrupt hook.
 async fn readable_within(descriptor: Option<Readable>, left: Option<Duration>) -> io::Result<()> {
     let mut alarm = pin!(tokio::time::sleep(left.map_or(INTERRUPT_SLICE, |left| left.min(INTERRUPT_SLICE))));
     poll_fn(|context| {
@@ -264,7 +264,7 @@ async fn readable_within(descriptor: Option<Readable>, left: Option<Duration>) -
 impl Drop for Link {
     fn drop(&mut self) {
         self.driver.abort();
-        // The driver holds the connection until the runtime has dropped it; the callee learns now.
+        // Closed here: the driver holds the connection until the runtime drops the task.
         self.session.connection.close();
     }
 }

@@ -1,4 +1,5 @@
-//! The one task per connection that takes replies off the ring, hears of room, and notices the callee's end.
+//! The driver task of a connection: takes replies from the ring, wakes senders that wait for room, and notices the end
+//! of the callee.
 
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
@@ -9,41 +10,41 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::session::{AT_ONCE, Pass, Session, undriven};
-use super::watched::{Part, Watched};
+use super::descriptors::{Source, WatchedDescriptor};
+use super::session::{MAX_BATCH, Pass, Session, undriven};
 use crate::connection::End;
 use crate::wait::SECOND_LOOK;
 
 pub(super) struct Driver {
     session: Arc<Session>,
-    socket: Watched,
-    process: Option<Watched>,
-    /// When the callee was last asked to ring, the second look is due 10 ms later.
+    socket: WatchedDescriptor,
+    process: Option<WatchedDescriptor>,
+    /// Due 10 ms after the last arming.
     second_look: Pin<Box<Sleep>>,
 }
 
-/// What ended a sleep.
+/// The event that ended a sleep.
 enum Woken {
     /// The callee rang.
     Rung,
-    /// A task of this process asks for a look.
-    Asked,
-    /// It is time for the second look.
+    /// A task of this process requests a look.
+    Requested,
+    /// The second look is due.
     Due,
-    /// The callee's life ended.
+    /// The callee's process or socket ended.
     Gone,
 }
 
 impl Driver {
     /// # Errors
-    /// The runtime's refusal to watch the connection.
+    /// The runtime cannot watch the connection.
     ///
     /// # Panics
     /// In a runtime without its time driver.
     pub(super) fn new(session: &Arc<Session>) -> io::Result<Self> {
         let connection = &session.connection;
-        let socket = Watched::new(connection, Part::Socket)?.ok_or(io::ErrorKind::NotFound)?;
-        let process = Watched::new(connection, Part::Process)?;
+        let socket = WatchedDescriptor::new(connection, Source::Socket)?.ok_or(io::ErrorKind::NotFound)?;
+        let process = WatchedDescriptor::new(connection, Source::Process)?;
         let second_look = Box::pin(sleep(Duration::ZERO));
         Ok(Self { session: Arc::clone(session), socket, process, second_look })
     }
@@ -56,11 +57,12 @@ impl Driver {
 
     async fn drive(&mut self) -> End {
         let slots = self.session.connection.ring(1).geometry().slots();
-        // More than a ringful cannot have been sent before an end; a hostile callee could feign one and go on sending.
-        let mut rounds_after_end = slots / AT_ONCE + 2;
+        // A callee cannot have sent more than a ring full before its end. A hostile callee may pretend an end and go
+        // on.
+        let mut rounds_after_end = slots / MAX_BATCH + 2;
         let mut armed = false;
         loop {
-            // Asked before the look: nothing the callee sent before an end seen here can escape that look.
+            // Read before the look: the look finds all that the callee sent before an end seen here.
             let gone = self.session.connection.peer.was_gone();
             let due = match self.session.pass(armed) {
                 Err(halt) => return halt.into(),
@@ -75,28 +77,28 @@ impl Driver {
                 Ok(Pass::Armed) => Some(Duration::from_nanos(SECOND_LOOK)),
                 Ok(Pass::StillArmed) => None,
             };
-            match self.woken(due).await {
+            match self.sleep(due).await {
                 Ok(woken) => armed = matches!(woken, Woken::Due),
                 Err(end) => return end,
             }
         }
     }
 
-    /// Sleeps, for no longer than until the second look is due.
-    async fn woken(&mut self, due: Option<Duration>) -> Result<Woken, End> {
+    /// Sleeps until an event, at most until the second look is due.
+    async fn sleep(&mut self, due: Option<Duration>) -> Result<Woken, End> {
         if let Some(due) = due {
             self.second_look.as_mut().reset(Instant::now() + due);
         }
-        let mut asked = pin!(self.session.look.notified());
+        let mut requested = pin!(self.session.look.notified());
         let Self { socket, process, second_look, .. } = self;
         let outcome = poll_fn(|context| {
-            let mut woken = asked.as_mut().poll(context).is_ready().then_some(Woken::Asked);
-            // A task that asks may have armed anew just now, whose second look is due later.
+            let mut woken = requested.as_mut().poll(context).is_ready().then_some(Woken::Requested);
+            // A task that requests a look may have armed anew just now: that second look is due later.
             if due.is_some() && second_look.as_mut().poll(context).is_ready() && woken.is_none() {
                 woken = Some(Woken::Due);
             }
-            for watched in core::iter::once(&*socket).chain(process.as_ref()) {
-                if let Poll::Ready(end) = watched.poll_happened(context) {
+            for descriptor in core::iter::once(&*socket).chain(process.as_ref()) {
+                if let Poll::Ready(end) = descriptor.poll_event(context) {
                     let gone = end?;
                     if gone || !matches!(woken, Some(Woken::Gone)) {
                         woken = Some(if gone { Woken::Gone } else { Woken::Rung });
@@ -115,7 +117,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Reached without an ending only when the runtime drops the task: then no task takes replies any more.
+        // Ends the session if the runtime drops the task: from then on no task takes replies.
         self.session.end(undriven());
     }
 }

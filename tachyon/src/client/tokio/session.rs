@@ -1,6 +1,6 @@
-//! One connection and the calls under way on it.
+//! The session of an async caller: one connection and its calls in flight.
 //!
-//! Tasks send by themselves, under a lock that is held for a copy at most; the driver takes replies under the same lock.
+//! Tasks send under a lock, which is held for a copy at most. The driver takes replies under the same lock.
 
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
@@ -16,11 +16,11 @@ use crate::rpc::CallError;
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
 use crate::wait::{Deadline, PollingMode, looks_per_reading};
 
-/// Most replies taken at one time, so that a callee that never stops sending does not stop the runtime's thread.
-pub(super) const AT_ONCE: usize = 256;
+/// Most replies of one pass, so that a callee that keeps sending does not block the runtime's thread.
+pub(super) const MAX_BATCH: usize = 256;
 
-/// Most looks before awaiting, whatever was asked for: some 50 microseconds.
-const MOST_SPINS: u32 = 4096;
+/// Most looks before a task awaits, for any polling mode: some 50 microseconds.
+const MAX_SPINS: u32 = 4096;
 
 type Outcome = Result<Vec<u8>, CallError>;
 type ReplySender = oneshot::Sender<Outcome>;
@@ -29,24 +29,24 @@ type ReplySender = oneshot::Sender<Outcome>;
 pub(super) struct Session {
     pub(super) connection: Arc<Connection>,
     traffic: Mutex<Traffic>,
-    /// Asks the driver to look.
+    /// Requests a look of the driver.
     pub(super) look: Notify,
-    /// Tells the sender that waits for room to look again.
+    /// Wakes the sender that waits for room.
     room: Notify,
-    /// Tells of the end.
+    /// Wakes the tasks that wait for the end.
     over: Notify,
-    /// Held by the one sender that waits for room; the others queue for it.
-    turn: tokio::sync::Mutex<()>,
+    /// Held by the sender that waits for room. The others queue for the lock.
+    send_turn: tokio::sync::Mutex<()>,
     spins: u32,
 }
 
-/// What tasks share.
+/// The state that tasks and driver share.
 #[derive(Debug)]
 struct Traffic {
     core: CallerCore<ReplySender>,
-    /// Senders that wait for room. No other one passes them.
+    /// Senders that wait for room. A new sender queues behind them.
     queued: usize,
-    /// Bytes of the request whose sender waits to hear of room.
+    /// Bytes of the request whose sender waits for room.
     wanted: Option<usize>,
     end: Option<End>,
 }
@@ -56,20 +56,20 @@ struct Traffic {
 pub(super) enum Pass {
     /// There may be more.
     More,
-    /// Nothing is left, and the callee was asked to ring just now.
+    /// The ring is empty, and this pass asked the callee to ring.
     Armed,
-    /// There was nothing, and the callee had been asked before.
+    /// The ring was empty, and an earlier pass asked the callee to ring.
     StillArmed,
 }
 
 impl Session {
     pub(super) fn new(established: &Established, polling: PollingMode) -> Self {
         let spins = match polling {
-            PollingMode::Spins(spins) => spins.min(MOST_SPINS),
-            PollingMode::PureSpin => MOST_SPINS,
+            PollingMode::Spins(spins) => spins.min(MAX_SPINS),
+            PollingMode::PureSpin => MAX_SPINS,
             PollingMode::Spin(time) => {
                 let looks = time.as_micros().saturating_mul(looks_per_reading().into());
-                u32::try_from(looks).map_or(MOST_SPINS, |looks| looks.min(MOST_SPINS))
+                u32::try_from(looks).map_or(MAX_SPINS, |looks| looks.min(MAX_SPINS))
             }
             PollingMode::Adaptive | PollingMode::Park => 0,
         };
@@ -79,7 +79,7 @@ impl Session {
             look: Notify::new(),
             room: Notify::new(),
             over: Notify::new(),
-            turn: tokio::sync::Mutex::default(),
+            send_turn: tokio::sync::Mutex::default(),
             spins,
         }
     }
@@ -89,7 +89,7 @@ impl Session {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request and gives its call, waiting for room without keeping the thread.
+    /// Sends a request and returns its call. Awaits room.
     pub(super) async fn call(&self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Call<'_>, CallError> {
         if msg_type == MSG_TYPE_ERROR {
             return Err(CallError::ReservedMsgType);
@@ -99,7 +99,7 @@ impl Session {
         let sent = {
             let mut traffic = self.traffic();
             let sent = traffic.try_send(&request, sender, false)?;
-            // With other calls under way, the thread has better things to do than to look for one reply.
+            // With other calls in flight, the thread has other tasks to run.
             if self.spins > 0 && sent.is_ok() && traffic.core.calls.len() == 1 && !traffic.spin(self.spins) {
                 self.look.notify_one();
             }
@@ -114,22 +114,23 @@ impl Session {
 
     async fn send_in_turn(&self, request: &Request<'_>, mut sender: ReplySender) -> Result<u64, CallError> {
         let _queued = Queued::join(self);
-        let _turn = self.turn.lock().await;
+        let _turn = self.send_turn.lock().await;
         loop {
             match self.traffic().try_send(request, sender, true)? {
                 Ok(id) => return Ok(id),
                 Err(back) => sender = back,
             }
-            // The driver sleeps for both of us.
+            // The driver asks the callee to ring for room.
             self.look.notify_one();
             self.room.notified().await;
         }
     }
 
-    /// Takes replies to their calls, and asks the callee to ring once nothing is left. `armed` says that it will already.
+    /// Delivers replies to their calls, and asks the callee to ring once the ring is empty. `armed` says that an
+    /// earlier pass has asked.
     ///
     /// # Errors
-    /// The connection's end, once everything that came before it is taken.
+    /// The end of the connection, after all replies before it.
     pub(super) fn pass(&self, armed: bool) -> Result<Pass, Halt> {
         let mut traffic = self.traffic();
         let pass = traffic.pass(armed)?;
@@ -139,17 +140,17 @@ impl Session {
         Ok(pass)
     }
 
-    /// Ends the session and every call on it. The first end counts.
+    /// Ends the session and all its calls. The first end counts.
     pub(super) fn end(&self, end: End) {
         let mut traffic = self.traffic();
         let calls = traffic.core.end_all(false);
         let end = traffic.end.get_or_insert(end);
         for reply in calls {
-            // A task that no longer listens needs no answer.
+            // Fails if the task has dropped the call.
             drop(reply.send(Err(Halt::from(end.clone()).into())));
         }
         drop(traffic);
-        // The sender that waits for room looks again, and finds the end; the next in turn finds it at once.
+        // The sender that waits for room finds the end, and so does each sender after it.
         self.room.notify_one();
         self.over.notify_waiters();
     }
@@ -157,7 +158,7 @@ impl Session {
     /// Waits for the end.
     pub(super) async fn ended(&self) {
         let mut over = pin!(self.over.notified());
-        // From here on nothing is missed.
+        // From here on no notification is missed.
         over.as_mut().enable();
         if !self.has_ended() {
             over.await;
@@ -168,7 +169,7 @@ impl Session {
         self.traffic().end.is_some()
     }
 
-    /// Calls under way.
+    /// Calls in flight.
     pub(super) fn outstanding(&self) -> usize {
         self.traffic().core.calls.len()
     }
@@ -178,7 +179,6 @@ impl Session {
     }
 }
 
-/// What a task sends.
 struct Request<'a> {
     type_id: u32,
     payload: &'a [u8],
@@ -186,7 +186,7 @@ struct Request<'a> {
 }
 
 impl Traffic {
-    /// Sends if there is room and, unless it is the sender's turn, no other one queues for it.
+    /// Sends if there is room and no other sender queues, or if it is this sender's turn.
     fn try_send(
         &mut self,
         &Request { type_id, payload, deadline }: &Request<'_>,
@@ -207,12 +207,12 @@ impl Traffic {
 
     fn pass(&mut self, armed: bool) -> Result<Pass, Halt> {
         let mut armed = armed;
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_BATCH {
             let Some(reply) = self.core.next()? else {
                 if self.core.may_have_more() {
                     return Ok(Pass::More);
                 }
-                // What is wrong with the requests' ring is for the replies' end to report.
+                // The reply ring reports a fault of the request ring.
                 drop(self.core.flush_cancellations());
                 if armed {
                     return Ok(Pass::StillArmed);
@@ -220,14 +220,14 @@ impl Traffic {
                 return Ok(if self.core.arm(self.wanted) { Pass::Armed } else { Pass::More });
             };
             self.deliver(reply);
-            // The callee may have rung for this one.
+            // The callee may have rung for this reply.
             armed = false;
         }
         Ok(Pass::More)
     }
 
-    /// Looks for the reply to the only call under way. False when the driver has to look: it sleeps and counts on being
-    /// rung for, and there is too much to take here, or something wrong that is for the driver to find.
+    /// Polls for the reply to the only call in flight. False when the driver must look, since this task leaves replies,
+    /// or a fault, in the ring while the driver sleeps.
     fn spin(&mut self, looks: u32) -> bool {
         self.core.disarm();
         for _ in 0..looks {
@@ -242,24 +242,24 @@ impl Traffic {
                 Err(_) => break,
             }
         }
-        // With a call still under way the second look after this arming is the driver's.
+        // With a call still in flight, the driver must take the second look after this arming.
         matches!(self.pass(false), Ok(Pass::Armed)) && self.core.calls.len() == 0
     }
 
-    /// Hands a reply to its call.
+    /// Delivers a reply to its call.
     fn deliver(&mut self, Reply { tag, frame }: Reply<ReplySender>) {
         let payload = slice::payload(&frame, &self.core.rx);
         let outcome = match RpcError::decode(frame.type_id, payload) {
             None => Ok(payload.to_vec()),
             Some(error) => Err(CallError::refused(error)),
         };
-        // A task that is just giving up needs no answer.
+        // Fails if the task is dropping the call.
         drop(tag.send(outcome));
         self.core.rx.release(frame.position);
     }
 }
 
-/// A place in the queue for room.
+/// A place in the queue of senders that wait for room.
 struct Queued<'a>(&'a Session);
 
 impl<'a> Queued<'a> {
@@ -275,7 +275,7 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// A request that was sent: resolves to its reply. Dropping it cancels the call, and a late reply is dropped.
+/// A call in flight, which resolves to its reply. The drop cancels the call; a late reply is dropped.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     session: &'a Session,
@@ -290,7 +290,7 @@ impl Future for Call<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         Pin::new(&mut self.reply).poll(context).map(|outcome| match outcome {
             Ok(outcome) => outcome,
-            // Every way out of the table sends something first.
+            // Not reached: each call that leaves the table gets an outcome first.
             Err(_) => Err(Halt::from(undriven()).into()),
         })
     }
@@ -302,7 +302,7 @@ impl Drop for Call<'_> {
             return;
         }
         let mut traffic = self.session.traffic();
-        // A callee knows the deadline by itself.
+        // After the deadline no cancellation is due: the callee knows the deadline.
         traffic.core.end(self.id, !self.deadline.has_passed());
         if traffic.core.owes_cancellations() {
             drop(traffic);

@@ -45,20 +45,20 @@ fn a_server_is_listed_until_it_leaves() {
 }
 
 #[test]
-fn files_of_the_dead_are_removed_and_those_of_the_living_are_not() {
+fn files_of_dead_servers_are_removed_and_those_of_live_servers_are_not() {
     let (_around, path) = place();
     let folder = Arc::new(Folder::create(&path).unwrap());
     let living = folder.register(&record(1)).unwrap();
     std::fs::write(path.join("9-9.server"), record(9).encode()).unwrap();
     std::fs::write(path.join("nonsense.server"), b"nonsense").unwrap();
-    std::fs::write(path.join("of somebody else"), b"kept").unwrap();
+    std::fs::write(path.join("of another program"), b"kept").unwrap();
     assert_eq!(tokens(&folder), [1]);
     assert_eq!(files(&path), 2);
     drop(living);
 }
 
 #[test]
-fn a_server_that_comes_removes_the_files_of_the_dead() {
+fn a_new_server_removes_the_files_of_dead_servers() {
     let (_around, path) = place();
     let folder = Arc::new(Folder::create(&path).unwrap());
     let first = folder.register(&record(1)).unwrap();
@@ -78,7 +78,7 @@ fn a_dead_server_whose_child_keeps_the_lock_is_left_out() {
 }
 
 #[test]
-fn a_folder_in_use_is_tidied_later() {
+fn a_locked_folder_keeps_its_files_until_later() {
     let (_around, path) = place();
     let folder = Arc::new(Folder::create(&path).unwrap());
     std::fs::write(path.join("9-9.server"), record(9).encode()).unwrap();
@@ -90,7 +90,7 @@ fn a_folder_in_use_is_tidied_later() {
 }
 
 #[test]
-fn what_is_locked_but_no_record_is_left_out() {
+fn a_locked_file_without_a_record_is_left_out() {
     let (_around, path) = place();
     let folder = Arc::new(Folder::create(&path).unwrap());
     std::fs::write(path.join("nonsense.server"), vec![b'x'; 3 * LONGEST]).unwrap();
@@ -124,7 +124,7 @@ fn a_folder_that_is_not_ours_alone_is_refused() {
         std::fs::set_permissions(&real, PermissionsExt::from_mode(mode)).unwrap();
         assert_eq!(fault(Folder::open(&real)), "is open to other users");
     }
-    // A folder of another user's that every system has: root's, or, to root, one that was given away.
+    // A folder of another user: root's, or, for root, a folder given to another user.
     if rustix::process::geteuid().is_root() {
         std::fs::set_permissions(&real, PermissionsExt::from_mode(0o700)).unwrap();
         std::os::unix::fs::chown(&real, Some(65_534), None).unwrap();

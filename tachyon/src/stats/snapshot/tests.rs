@@ -4,35 +4,35 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::shm::ObservedWords;
-use crate::stats::board::{Bank, Board, Ending, Fill, Tenant};
+use crate::stats::writer::{CallOutcome, CallerKey, Fill, StatsWriter, WorkerCounters};
 use crate::wait::monotonic_nanos;
 
-fn board(workers: usize) -> (Board, OwnedFd) {
+fn writer(workers: usize) -> (StatsWriter, OwnedFd) {
     let endpoints = vec![(7, "seven"), (1, "one")];
-    Board::create(endpoints.into_iter(), 3, workers).unwrap()
+    StatsWriter::create(endpoints.into_iter(), 3, workers).unwrap()
 }
 
-fn words((board, file): &(Board, OwnedFd)) -> Vec<u64> {
-    ObservedWords::adopt(file.as_fd(), board.len()).unwrap().copy()
+fn words((writer, file): &(StatsWriter, OwnedFd)) -> Vec<u64> {
+    ObservedWords::adopt(file.as_fd(), writer.len()).unwrap().copy()
 }
 
-fn read(made: &(Board, OwnedFd)) -> Snapshot {
+fn read(made: &(StatsWriter, OwnedFd)) -> Snapshot {
     Snapshot::parse(&words(made), "/tmp/x.sock".into(), monotonic_nanos()).unwrap()
 }
 
-fn record(bank: Bank<'_>, ordinal: usize, nanos: u64, ending: Ending) {
-    bank.tally(ordinal).record(10, Some(nanos), ending);
+fn record(counters: WorkerCounters<'_>, ordinal: usize, nanos: u64, outcome: CallOutcome) {
+    counters.endpoint(ordinal).record(10, Some(nanos), outcome);
 }
 
 #[test]
-fn what_workers_count_is_added_up() {
-    let made = board(2);
+fn the_counters_of_all_workers_are_added_up() {
+    let made = writer(2);
     for worker in [0, 1] {
-        let bank = made.0.bank(worker);
-        record(bank, 0, 1000, Ending::Replied(3));
-        record(bank, 0, 9000, Ending::Failed(ErrorKind::HandlerFailed));
-        record(bank, 1, 2000, Ending::CallerGone);
-        record(bank, 99, 1, Ending::Failed(ErrorKind::NoHandler));
+        let counters = made.0.worker(worker);
+        record(counters, 0, 1000, CallOutcome::Replied(3));
+        record(counters, 0, 9000, CallOutcome::Failed(ErrorKind::HandlerFailed));
+        record(counters, 1, 2000, CallOutcome::CallerGone);
+        record(counters, 99, 1, CallOutcome::Failed(ErrorKind::NoHandler));
     }
     let snapshot = read(&made);
     let [one, seven, others] = &snapshot.endpoints[..] else { panic!("{snapshot:?}") };
@@ -51,13 +51,13 @@ fn what_workers_count_is_added_up() {
 
 #[test]
 fn short_calls_are_measured_now_and_then_and_long_ones_always() {
-    let made = board(1);
-    let tally = made.0.bank(0).tally(1);
+    let made = writer(1);
+    let counters = made.0.worker(0).endpoint(1);
     let mut measured = 0;
     let mut call = |nanos| {
-        let due = tally.measures();
+        let due = counters.measures_next();
         measured += u64::from(due);
-        tally.record(0, due.then_some(nanos), Ending::Replied(0));
+        counters.record(0, due.then_some(nanos), CallOutcome::Replied(0));
     };
     for _ in 0..70 {
         call(100);
@@ -77,20 +77,20 @@ fn short_calls_are_measured_now_and_then_and_long_ones_always() {
 
 #[test]
 fn callers_come_and_go() {
-    let made = board(1);
-    let board = &made.0;
-    let tenant = |id| Tenant { id, pid: Some(40), uid: Some(1000) };
-    let lines: Vec<_> = (1..=3).map(|id| board.seat(tenant(id)).unwrap()).collect();
-    assert_eq!(board.seat(tenant(4)), None, "there are three lines");
-    board.note_requests(lines[1], 12);
-    board.note_fill(lines[1], Fill { used: 1, slots: 64 }, Fill { used: 2, slots: 128 });
-    board.vacate(lines[0]);
+    let made = writer(1);
+    let writer = &made.0;
+    let key = |id| CallerKey { id, pid: Some(40), uid: Some(1000) };
+    let rows: Vec<_> = (1..=3).map(|id| writer.take_row(key(id)).unwrap()).collect();
+    assert_eq!(writer.take_row(key(4)), None, "there are three rows");
+    writer.set_requests(rows[1], 12);
+    writer.set_fill(rows[1], Fill { used: 1, slots: 64 }, Fill { used: 2, slots: 128 });
+    writer.free_row(rows[0]);
     let snapshot = read(&made);
     assert_eq!(snapshot.callers.iter().map(|caller| caller.id).collect::<Vec<_>>(), [2, 3]);
     let second = &snapshot.callers[0];
     assert_eq!((second.pid, second.uid, second.requests), (Some(40), Some(1000), 12));
     assert_eq!((second.forward, second.reverse), (RingFill { used: 1, slots: 64 }, RingFill { used: 2, slots: 128 }));
-    board.seat(Tenant { pid: None, ..tenant(5) }).unwrap();
+    writer.take_row(CallerKey { pid: None, ..key(5) }).unwrap();
     assert_eq!(
         read(&made).callers[2],
         CallerStats {
@@ -103,51 +103,51 @@ fn callers_come_and_go() {
         }
     );
     for _ in 0..3 {
-        board.note_joined();
+        writer.count_joined();
     }
-    board.note_left();
-    board.note_turned_away();
+    writer.count_left();
+    writer.count_rejected();
     let snapshot = read(&made);
-    assert_eq!((snapshot.callers_now, snapshot.callers_ever, snapshot.turned_away), (2, 3, 1));
+    assert_eq!((snapshot.callers_now, snapshot.callers_ever, snapshot.rejected), (2, 3, 1));
 }
 
 #[test]
 fn a_forked_child_writes_nothing() {
-    let mut made = board(1);
-    let line = made.0.seat(Tenant { id: 9, pid: None, uid: Some(0) }).unwrap();
-    made.0.note_joined();
+    let mut made = writer(1);
+    let row = made.0.take_row(CallerKey { id: 9, pid: None, uid: Some(0) }).unwrap();
+    made.0.count_joined();
     let before = words(&made);
-    // What a child has is this board, made by a process that it is not.
+    // A child has these statistics, with another process as the owner.
     made.0.disown();
-    made.0.vacate(line);
-    made.0.note_left();
-    made.0.note_turned_away();
-    assert_eq!(made.0.seat(Tenant { id: 10, pid: None, uid: Some(0) }), None);
+    made.0.free_row(row);
+    made.0.count_left();
+    made.0.count_rejected();
+    assert_eq!(made.0.take_row(CallerKey { id: 10, pid: None, uid: Some(0) }), None);
     assert_eq!(words(&made), before);
 }
 
 #[test]
-fn a_line_that_changes_hands_is_left_out() {
-    let made = board(1);
-    let line = made.0.seat(Tenant { id: 9, pid: None, uid: Some(0) }).unwrap();
+fn a_row_that_is_being_written_is_left_out() {
+    let made = writer(1);
+    let row = made.0.take_row(CallerKey { id: 9, pid: None, uid: Some(0) }).unwrap();
     let mut copy = words(&made);
-    let shape = shape(&copy).unwrap();
-    copy[shape.caller(line) + caller::ID_AGAIN] = 10;
+    let dimensions = dimensions(&copy).unwrap();
+    copy[dimensions.caller(row) + caller::ID_AGAIN] = 10;
     assert!(Snapshot::parse(&copy, PathBuf::new(), 0).unwrap().callers.is_empty());
 }
 
 #[test]
-fn what_no_server_writes_is_left_out_or_made_plausible() {
-    let made = board(1);
+fn impossible_rows_are_left_out_or_made_plausible() {
+    let made = writer(1);
     for id in 1..=3 {
-        made.0.seat(Tenant { id, pid: Some(40), uid: Some(1000) }).unwrap();
+        made.0.take_row(CallerKey { id, pid: Some(40), uid: Some(1000) }).unwrap();
     }
     let mut copy = words(&made);
-    let shape = shape(&copy).unwrap();
-    let line = |index: usize, place: usize| shape.caller(index) + place;
-    (copy[line(1, caller::ID)], copy[line(1, caller::ID_AGAIN)]) = (1, 1);
-    (copy[line(2, caller::FORWARD_USED)], copy[line(2, caller::FORWARD_SLOTS)]) = (u64::MAX, 64);
-    copy[line(2, caller::PID)] = 1 << 31;
+    let dimensions = dimensions(&copy).unwrap();
+    let word = |index: usize, place: usize| dimensions.caller(index) + place;
+    (copy[word(1, caller::ID)], copy[word(1, caller::ID_AGAIN)]) = (1, 1);
+    (copy[word(2, caller::FORWARD_USED)], copy[word(2, caller::FORWARD_SLOTS)]) = (u64::MAX, 64);
+    copy[word(2, caller::PID)] = 1 << 31;
     let snapshot = Snapshot::parse(&copy, PathBuf::new(), 0).unwrap();
     let [first, third] = &snapshot.callers[..] else { panic!("{:?}", snapshot.callers) };
     assert_eq!((first.id, third.id, third.pid), (1, 3, None));
@@ -157,16 +157,16 @@ fn what_no_server_writes_is_left_out_or_made_plausible() {
 }
 
 #[test]
-fn an_interval_shows_what_happened_meanwhile() {
-    let made = board(1);
-    let bank = made.0.bank(0);
-    let line = made.0.seat(Tenant { id: 1, pid: None, uid: Some(0) }).unwrap();
-    record(bank, 0, 100, Ending::Failed(ErrorKind::BadRequest));
-    made.0.note_requests(line, 5);
+fn an_interval_is_the_difference_of_two_snapshots() {
+    let made = writer(1);
+    let counters = made.0.worker(0);
+    let row = made.0.take_row(CallerKey { id: 1, pid: None, uid: Some(0) }).unwrap();
+    record(counters, 0, 100, CallOutcome::Failed(ErrorKind::BadRequest));
+    made.0.set_requests(row, 5);
     let before = read(&made);
-    record(bank, 0, 4000, Ending::Failed(ErrorKind::BadReply));
-    record(bank, 0, 4000, Ending::Replied(1));
-    made.0.note_requests(line, 7);
+    record(counters, 0, 4000, CallOutcome::Failed(ErrorKind::BadReply));
+    record(counters, 0, 4000, CallOutcome::Replied(1));
+    made.0.set_requests(row, 7);
     let after = read(&made);
     let interval = after.since(&before);
     let seven = &interval.endpoints[1];
@@ -176,15 +176,15 @@ fn an_interval_shows_what_happened_meanwhile() {
     assert_eq!(interval.callers, [(1, 2)]);
     assert!(interval.over > Duration::ZERO && interval.per_second(2) > 0.0);
     assert!(after.since(&after).per_second(3) < f64::MIN_POSITIVE, "no time has passed");
-    let other = read(&board(1));
-    assert_eq!(after.since(&other).calls(), 3, "another server's counts are no beginning");
+    let other = read(&writer(1));
+    assert_eq!(after.since(&other).calls(), 3, "another server's counts are not subtracted");
 }
 
 #[test]
 fn names_are_cut_and_made_printable() {
     let long = "ä".repeat(40);
     let endpoints = vec![(1, "bell\x07\x1b[31m"), (2, long.as_str()), (3, "a\u{202e}b\u{2028}\u{feff}")];
-    let made = Board::create(endpoints.into_iter(), 0, 1).unwrap();
+    let made = StatsWriter::create(endpoints.into_iter(), 0, 1).unwrap();
     let snapshot = read(&made);
     assert_eq!(snapshot.endpoints[0].name, "bell\\u{7}\\u{1b}[31m");
     assert_eq!(snapshot.endpoints[1].name, "ä".repeat(27));
@@ -193,7 +193,7 @@ fn names_are_cut_and_made_printable() {
 
 #[test]
 fn a_segment_of_another_size_or_kind_is_refused() {
-    let whole = words(&board(1));
+    let whole = words(&writer(1));
     for len in [0, 1, header::LEN - 1, header::LEN, whole.len() - 1] {
         assert!(Snapshot::parse(&whole[..len], PathBuf::new(), 0).is_err(), "{len}");
     }
@@ -211,8 +211,8 @@ proptest! {
         filling in prop::collection::vec(prop_oneof![any::<u64>(), Just(0), Just(u64::MAX), 0u64..100], 64),
         now in any::<u64>(),
     ) {
-        let shape = Shape::new(endpoints, callers, workers).unwrap();
-        let mut words: Vec<u64> = filling.iter().copied().cycle().take(shape.len()).collect();
+        let dimensions = Dimensions::new(endpoints, callers, workers).unwrap();
+        let mut words: Vec<u64> = filling.iter().copied().cycle().take(dimensions.len()).collect();
         words[header::MAGIC] = MAGIC;
         words[header::PID] = (words[header::PID] & 0xFFFF).max(1);
         words[header::ENDPOINTS] = endpoints as u64;
@@ -222,13 +222,13 @@ proptest! {
         prop_assert_eq!(snapshot.endpoints.len(), endpoints);
         prop_assert!(snapshot.callers.len() <= callers);
         words.rotate_right(1);
-        words.truncate(shape.len());
+        words.truncate(dimensions.len());
         drop(Snapshot::parse(&words, PathBuf::new(), now));
         let interval = snapshot.since(&snapshot);
         prop_assert_eq!((interval.calls(), interval.errors()), (0, 0));
-        for line in &snapshot.endpoints {
-            let _ = (line.p50(), line.p99(), line.quantile(f64::NAN));
-            prop_assert!(!line.name.chars().any(char::is_control));
+        for row in &snapshot.endpoints {
+            let _ = (row.p50(), row.p99(), row.quantile(f64::NAN));
+            prop_assert!(!row.name.chars().any(char::is_control));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tachyon::server::{Leaving, ServerEvent};
+use tachyon::server::{DisconnectReason, ServerEvent};
 use tachyon::{Dispatcher, RpcServer, ServerOptions};
 use tachyon_tests::chaos::now;
 use tachyon_tests::chaos::order::Order;
@@ -34,10 +34,14 @@ pub(crate) fn serve(order: &Order) -> Outcome {
     role.begin()?;
     server.on_event(|event| match event {
         ServerEvent::Left(caller, how) => {
-            let how = if matches!(how, Leaving::Died) { "dead".to_owned() } else { format!("{how:?}").to_lowercase() };
+            let how = if matches!(how, DisconnectReason::Died) {
+                "dead".to_owned()
+            } else {
+                format!("{how:?}").to_lowercase()
+            };
             print(&Order::new("left").with("how", how).with("pid", caller.pid.unwrap_or_default()).with("at", now()));
         }
-        ServerEvent::Trouble(error) => {
+        ServerEvent::Error(error) => {
             print(&Order::new("trouble").with("error", error.to_string().replace(char::is_whitespace, "_")));
         }
         _ => {}

@@ -50,7 +50,7 @@ fn sleep(payload: &[u8]) -> Result<(), std::array::TryFromSliceError> {
 fn server(path: &Path, workers: usize, stats: bool) -> Outcome {
     let mut server = RpcServer::listen_with(path, ServerOptions::new().stats(stats).max_callers(8))?;
     server.on_event(|event| {
-        if matches!(event, tachyon::server::ServerEvent::Trouble(_)) {
+        if matches!(event, tachyon::server::ServerEvent::Error(_)) {
             // No other event, since the tests count the lines.
             drop(report(&format!("trouble: {event}")));
         }
@@ -95,7 +95,7 @@ fn observe(path: &Path, wait: Duration) -> Outcome {
         snapshot.workers,
         snapshot.callers_now,
         snapshot.callers_ever,
-        snapshot.turned_away
+        snapshot.rejected
     ))?;
     for line in &snapshot.endpoints {
         let micros = |time: Option<Duration>| time.map_or(0, |time| time.as_micros());

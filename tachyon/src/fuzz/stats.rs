@@ -1,46 +1,47 @@
-//! An observer over statistics whose words, and whose file in the registry, somebody else made up.
+//! An observer of statistics whose words, and whose file in the registry, are the fuzzer's.
 #![allow(unreachable_pub, reason = "public for the fuzzer alone; see `crate::fuzz`")]
 
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::board::{Bank, Board, Ending, Fill, Tenant};
-use super::histogram;
-use super::layout::{MAX_CALLERS, MAX_ENDPOINTS, MAX_WORKERS, Shape, directory, endpoint, header};
-use super::observer::look;
-use super::record::Record;
-use super::snapshot::Snapshot;
+use super::{Attacker, Input, armed};
 use crate::engine::ErrorKind;
-use crate::fuzz::{Attacker, Input, armed};
 use crate::shm::{ObservedWords, Words};
+use crate::stats::histogram;
+use crate::stats::layout::{Dimensions, MAX_CALLERS, MAX_ENDPOINTS, MAX_WORKERS, directory, endpoint, header};
+use crate::stats::observer::read;
+use crate::stats::record::Record;
+use crate::stats::writer::StatsWriter;
+use crate::stats::{CallOutcome, CallerKey, Fill, Snapshot, WorkerCounters};
 use crate::sync::Ordering;
 
 thread_local! {
     static SEGMENTS: [Segment; 2] = [Segment::new(1, 2), Segment::new(2, 3)];
 }
 
-/// A segment that is written anew for every input: making one costs more than looking at it.
+/// A segment that every input writes anew: making a segment costs more than reading it.
 struct Segment {
     words: Words,
     observed: ObservedWords,
     record: Record,
-    shape: Shape,
-    /// What an honest server wrote.
+    dimensions: Dimensions,
+    /// The words of an honest server.
     honest: Vec<u64>,
 }
 
 impl Segment {
     fn new(workers: usize, callers: usize) -> Self {
         let endpoints = [(7, "seven"), (1, "one")];
-        let (board, file) = Board::create(endpoints.into_iter(), callers, workers).expect("memory for a board");
+        let (writer, file) =
+            StatsWriter::create(endpoints.into_iter(), callers, workers).expect("memory for statistics");
         for worker in 0..workers {
-            count(board.bank(worker));
+            count(writer.worker(worker));
         }
-        let seat = board.seat(Tenant { id: 1, pid: Some(40), uid: Some(1000) }).expect("a line");
-        board.note_requests(seat, 5);
-        board.note_fill(seat, Fill { used: 1, slots: 64 }, Fill { used: 64, slots: 64 });
-        board.note_joined();
-        let adopt = |file: std::os::fd::BorrowedFd<'_>| ObservedWords::adopt(file, board.len()).expect("a segment");
+        let row = writer.take_row(CallerKey { id: 1, pid: Some(40), uid: Some(1000) }).expect("a row");
+        writer.set_requests(row, 5);
+        writer.set_fill(row, Fill { used: 1, slots: 64 }, Fill { used: 64, slots: 64 });
+        writer.count_joined();
+        let adopt = |file: std::os::fd::BorrowedFd<'_>| ObservedWords::adopt(file, writer.len()).expect("a segment");
         let honest = adopt(file.as_fd()).copy();
         let (words, file) = Words::create(honest.len()).expect("memory for words");
         let record = Record {
@@ -48,13 +49,13 @@ impl Segment {
             namespace: 2,
             pid_here: std::process::id(),
             descriptor: 3,
-            len: board.len(),
-            token: board.token(),
+            len: writer.len(),
+            token: writer.token(),
             started: 11,
             path: "/tmp/x.sock".into(),
         };
-        let shape = Shape::new(3, callers, workers).expect("a small shape");
-        Self { words, observed: adopt(file.as_fd()), record, shape, honest }
+        let dimensions = Dimensions::new(3, callers, workers).expect("a small segment");
+        Self { words, observed: adopt(file.as_fd()), record, dimensions, honest }
     }
 
     fn renew(&self) {
@@ -64,32 +65,32 @@ impl Segment {
     }
 }
 
-fn count(bank: Bank<'_>) {
-    bank.tally(0).record(10, Some(1000), Ending::Replied(3));
-    bank.tally(1).record(10, Some(9000), Ending::Failed(ErrorKind::HandlerFailed));
-    bank.tally(9).record(10, None, Ending::CallerGone);
+fn count(counters: WorkerCounters<'_>) {
+    counters.endpoint(0).record(10, Some(1000), CallOutcome::Replied(3));
+    counters.endpoint(1).record(10, Some(9000), CallOutcome::Failed(ErrorKind::HandlerFailed));
+    counters.endpoint(9).record(10, None, CallOutcome::CallerGone);
 }
 
-/// The server, which writes what it likes.
+/// The server, which writes any words.
 struct Server<'i, 's> {
     input: Input<'i>,
     segment: &'s Segment,
-    /// Looks until it writes behind the observer's back.
+    /// Reads until the next write behind the observer.
     #[cfg(fuzzing)]
     patience: core::cell::Cell<u16>,
 }
 
 impl Server<'_, '_> {
-    /// Writes a word somewhere, mostly where it means something.
+    /// Writes a word, mostly to a place with a meaning.
     fn write(&self, byte: &dyn Fn() -> u8) {
-        let shape = self.segment.shape;
+        let dimensions = self.segment.dimensions;
         let (what, at) = (byte(), usize::from(byte()));
         let place = match what & 7 {
             0 | 1 => at % header::LEN,
-            2 => Shape::directory(0) + at % (shape.endpoints * directory::LEN),
-            3 => shape.caller(0) + at % (shape.bank(0) - shape.caller(0)).max(1),
-            4 => shape.bank(0) + (at & 3) * endpoint::LEN + (at >> 2) % endpoint::BUCKETS,
-            5 => shape.bank(0) + (at & 3) * endpoint::LEN + endpoint::BUCKETS + (at >> 2),
+            2 => Dimensions::directory(0) + at % (dimensions.endpoints * directory::LEN),
+            3 => dimensions.caller(0) + at % (dimensions.worker(0) - dimensions.caller(0)).max(1),
+            4 => dimensions.worker(0) + (at & 3) * endpoint::LEN + (at >> 2) % endpoint::BUCKETS,
+            5 => dimensions.worker(0) + (at & 3) * endpoint::LEN + endpoint::BUCKETS + (at >> 2),
             _ => at | usize::from(byte()) << 8,
         };
         let word = match what >> 3 & 7 {
@@ -118,9 +119,9 @@ impl Attacker for Server<'_, '_> {
     }
 }
 
-/// Statistics that change between looks and behind them, and the registry's file about them.
+/// Statistics that change between reads and during a read, and their file in the registry.
 ///
-/// What is read is refused in a sentence, or plausible: as many lines as a server can have, names that can be printed,
+/// A read fails with an error text, or its result is plausible: as many rows as a server can have, printable names,
 /// sums and durations within their bounds.
 pub fn stats(data: &[u8]) {
     let input = Input::new(data);
@@ -152,10 +153,10 @@ fn watch(server: &Server<'_, '_>) {
             server.write(&|| server.input.byte());
             continue;
         }
-        // A look at many words costs more than all that is written between two.
+        // Limited: a read of all words costs more than the writes between two reads.
         looks += 1;
         let now = u64::from(server.input.byte()) << (server.input.byte() & 63);
-        match look(&server.segment.observed, &server.segment.record, now) {
+        match read(&server.segment.observed, &server.segment.record, now) {
             Err(error) => assert!(!error.to_string().is_empty()),
             Ok(snapshot) => {
                 check(&snapshot, server.segment);
@@ -180,12 +181,12 @@ fn check(snapshot: &Snapshot, segment: &Segment) {
         assert!(caller.forward.used <= caller.forward.slots && caller.reverse.used <= caller.reverse.slots);
     }
     let (calls, errors) = (snapshot.calls(), snapshot.errors());
-    for line in &snapshot.endpoints {
-        assert!(line.calls <= calls && line.errors <= errors);
-        assert!(line.name.len() <= directory::NAME_BYTES * 8);
-        assert!(!line.name.contains(|letter: char| letter.is_control() || ('\u{202a}'..='\u{202e}').contains(&letter)));
-        assert!(line.errors_by_kind.iter().all(|(_, count)| 0 < *count && *count <= line.errors));
-        let shares = [0.0, 0.5, 0.99, 1.0, f64::NAN].map(|share| line.quantile(share));
+    for row in &snapshot.endpoints {
+        assert!(row.calls <= calls && row.errors <= errors);
+        assert!(row.name.len() <= directory::NAME_BYTES * 8);
+        assert!(!row.name.contains(|letter: char| letter.is_control() || ('\u{202a}'..='\u{202e}').contains(&letter)));
+        assert!(row.errors_by_kind.iter().all(|(_, count)| 0 < *count && *count <= row.errors));
+        let shares = [0.0, 0.5, 0.99, 1.0, f64::NAN].map(|share| row.quantile(share));
         let longest = Duration::from_nanos(1 << histogram::TOP_BIT);
         assert!(shares[..4].is_sorted() && shares.iter().flatten().all(|share| *share <= longest));
     }
@@ -198,13 +199,13 @@ fn check_interval(earlier: &Snapshot, later: &Snapshot) {
     assert!(interval.per_second(interval.calls()).is_finite() && interval.per_second(interval.errors()) >= 0.0);
 }
 
-/// A file of the registry: refused, or what would be written again.
+/// A file of the registry: refused, or a record that encodes to itself.
 fn decode(input: &Input<'_>) {
     let bytes = input.slice(usize::MAX);
     match Record::decode(bytes) {
         Err(error) => assert!(!error.to_string().is_empty()),
         Ok(record) => {
-            assert_eq!(Record::decode(&record.encode()).expect("what was written"), record);
+            assert_eq!(Record::decode(&record.encode()).expect("an encoded record"), record);
             assert!(record.segment().starts_with("/proc/"));
             core::hint::black_box(record.started());
         }

@@ -1,4 +1,4 @@
-//! The driver of a server's acceptor while the server is served: a thread of its own, or the serving worker, task or loop.
+//! The driver of a server's acceptor: a thread of its own, or the serving worker, task or loop.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,22 +9,22 @@ use std::time::Duration;
 use rustix::process::{Pid, getpid};
 
 use super::acceptor::Acceptor;
-use super::control::{Bell, Control};
+use super::control::{Control, Notifier};
 use super::options::{AcceptorMode, ServerOptions};
 use super::poller::{Poller, Token};
-use super::worker::lost;
+use super::worker::worker_lost;
 use crate::foreign;
 use crate::handshake::ListenError;
 use crate::rpc::ServeError;
 use crate::sync::{AtomicBool, Ordering};
 use crate::wait::thread;
 
-/// Ample: the thread runs no code of users.
+/// Stack of the thread in bytes. The thread runs no code of users.
 const STACK: usize = 256 << 10;
 
-/// The way into a server.
+/// The acceptor of a server, and what drives it.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(crate) struct AcceptorDriver {
     path: PathBuf,
     mode: AcceptorMode,
     stage: Stage,
@@ -35,11 +35,11 @@ enum Stage {
     /// The server is not served, or the serving worker, task or loop drives the acceptor.
     Here(Box<Acceptor>),
     Thread(AcceptorThread),
-    /// Its thread ended with an error.
+    /// The thread ended with an error.
     Lost,
 }
 
-impl Door {
+impl AcceptorDriver {
     pub(super) fn new(path: &Path, options: &ServerOptions) -> Result<Self, ListenError> {
         let acceptor = Acceptor::new(path, options.clone())?;
         Ok(Self { path: acceptor.path().to_owned(), mode: options.acceptor, stage: Stage::Here(Box::new(acceptor)) })
@@ -49,11 +49,11 @@ impl Door {
         &self.path
     }
 
-    /// Lets clients in from now on. The workers that get them are enlisted with `control` before.
+    /// Starts the thread, if the mode has one. The workers that get the callers are in `control` before.
     ///
     /// # Errors
-    /// The system's refusal to make the thread or its bell.
-    pub(super) fn open(&mut self, control: &Arc<Control>) -> io::Result<()> {
+    /// The system cannot make the thread or its notifier.
+    pub(super) fn start(&mut self, control: &Arc<Control>) -> io::Result<()> {
         if self.mode == AcceptorMode::Inline {
             return Ok(());
         }
@@ -70,23 +70,23 @@ impl Door {
         }
     }
 
-    /// Has the worker told when there is something to do for it here.
+    /// Lets an inline acceptor wake the worker.
     pub(super) fn watch(&self, poller: &Poller) -> io::Result<()> {
         match (&self.stage, self.mode) {
-            (Stage::Here(acceptor), AcceptorMode::Inline) => poller.add(&**acceptor, Token::Door),
+            (Stage::Here(acceptor), AcceptorMode::Inline) => poller.add(&**acceptor, Token::Incoming),
             _ => Ok(()),
         }
     }
 
-    /// When there is something to do here although nothing happens.
+    /// Time until the next step of an inline acceptor is due without an event.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         if let Stage::Here(acceptor) = &self.stage { acceptor.next_deadline() } else { None }
     }
 
-    /// Takes the acceptor's next step, unless a thread does.
+    /// Runs the acceptor's next step, unless a thread does.
     ///
     /// # Errors
-    /// The system's refusal to tell of clients.
+    /// As [`Acceptor::step`].
     pub(super) fn step(&mut self, control: &Control) -> io::Result<()> {
         match &mut self.stage {
             Stage::Here(acceptor) => acceptor.step(control, Some(Duration::ZERO)),
@@ -94,32 +94,32 @@ impl Door {
         }
     }
 
-    /// Lets no further client in, as the server stops. True when no client is left that was welcomed before.
+    /// Accepts no further client, for a server that stops. True when no handshake is left.
     pub(super) fn close(&mut self, control: &Control) -> bool {
         match &mut self.stage {
-            // The system refuses nothing here that it did not refuse before.
+            // An error ends the wait for the handshakes.
             Stage::Here(acceptor) => acceptor.close() || (acceptor.step(control, Some(Duration::ZERO)).is_err()),
             Stage::Thread(thread) => thread.is_done(),
             Stage::Lost => true,
         }
     }
 
-    /// Reports an end of the acceptor's thread by an error, which has stopped the server.
+    /// Checks that the acceptor's thread has not ended with an error, which stops the server.
     ///
     /// # Errors
-    /// The thread's own error.
+    /// The error of the thread.
     pub(super) fn check(&mut self) -> Result<(), ServeError> {
         match &self.stage {
-            Stage::Thread(thread) if thread.is_done() => self.leave(),
+            Stage::Thread(thread) if thread.is_done() => self.stop_thread(),
             _ => Ok(()),
         }
     }
 
-    /// Ends the acceptor's thread at once; its clients wait for the next time that the server is served.
+    /// Ends the acceptor's thread. Handshakes go on when the server is served again.
     ///
     /// # Errors
-    /// The thread had ended with an error.
-    pub(super) fn leave(&mut self) -> Result<(), ServeError> {
+    /// The error of the thread.
+    pub(super) fn stop_thread(&mut self) -> Result<(), ServeError> {
         match core::mem::replace(&mut self.stage, Stage::Lost) {
             Stage::Thread(thread) => thread.end().map(|acceptor| {
                 self.stage = acceptor.map_or(Stage::Lost, Stage::Here);
@@ -132,48 +132,48 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for AcceptorDriver {
     fn drop(&mut self) {
-        // An error of the thread was its server's to report.
-        drop(self.leave());
+        // The server has reported an error of the thread.
+        drop(self.stop_thread());
     }
 }
 
-/// A thread that drives an acceptor.
+/// The thread `tachyon-accept`.
 #[derive(Debug)]
 struct AcceptorThread {
     handle: JoinHandle<Result<Box<Acceptor>, ServeError>>,
-    orders: Arc<Orders>,
+    stop: Arc<StopSignal>,
     control: Arc<Control>,
     owner: Pid,
 }
 
-/// Orders to the thread.
+/// Ends the thread.
 #[derive(Debug)]
-struct Orders {
-    bell: Arc<Bell>,
-    leave: AtomicBool,
+struct StopSignal {
+    notifier: Arc<Notifier>,
+    stop: AtomicBool,
 }
 
 impl AcceptorThread {
-    /// Gives the acceptor back with the error.
+    /// Starts the thread. An error returns the acceptor.
     fn start(acceptor: Box<Acceptor>, control: &Arc<Control>) -> Result<Self, (Option<Box<Acceptor>>, io::Error)> {
-        let bell = match Bell::new() {
-            Ok(bell) => Arc::new(bell),
+        let notifier = match Notifier::new() {
+            Ok(notifier) => Arc::new(notifier),
             Err(error) => return Err((Some(acceptor), error)),
         };
-        if let Err(error) = acceptor.watch(&bell) {
+        if let Err(error) = acceptor.watch(&notifier) {
             return Err((Some(acceptor), error));
         }
-        let orders = Arc::new(Orders { bell: Arc::clone(&bell), leave: AtomicBool::new(false) });
-        // A thread that cannot be made leaves the acceptor here.
-        let passed = Arc::new(Mutex::new(Some(acceptor)));
-        let take = |passed: &Mutex<Option<Box<Acceptor>>>| passed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (theirs, told, served) = (Arc::clone(&passed), Arc::clone(&orders), Arc::clone(control));
+        let stop = Arc::new(StopSignal { notifier: Arc::clone(&notifier), stop: AtomicBool::new(false) });
+        // In a mutex, so that the acceptor stays here if the thread cannot be made.
+        let shared = Arc::new(Mutex::new(Some(acceptor)));
+        let take = |shared: &Mutex<Option<Box<Acceptor>>>| shared.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (passed, signal, served) = (Arc::clone(&shared), Arc::clone(&stop), Arc::clone(control));
         let run = move || {
-            let Some(mut acceptor) = take(&theirs) else { return Err(ServeError::Forked) };
-            let driven = foreign::run(|| drive(&mut acceptor, &served, &told));
-            match driven.unwrap_or_else(|panicked| Err(lost(&panicked))) {
+            let Some(mut acceptor) = take(&passed) else { return Err(ServeError::Forked) };
+            let driven = foreign::run(|| drive(&mut acceptor, &served, &signal));
+            match driven.unwrap_or_else(|panicked| Err(worker_lost(&panicked))) {
                 Ok(()) => Ok(acceptor),
                 Err(error) => {
                     served.stop();
@@ -181,14 +181,14 @@ impl AcceptorThread {
                 }
             }
         };
-        control.set_door_bell(Some(Arc::clone(&bell)));
+        control.set_acceptor_notifier(Some(Arc::clone(&notifier)));
         match thread::spawn("tachyon-accept", STACK, run) {
-            Ok(handle) => Ok(Self { handle, orders, control: Arc::clone(control), owner: getpid() }),
+            Ok(handle) => Ok(Self { handle, stop, control: Arc::clone(control), owner: getpid() }),
             Err(error) => {
-                control.set_door_bell(None);
-                let acceptor = take(&passed);
+                control.set_acceptor_notifier(None);
+                let acceptor = take(&shared);
                 if let Some(acceptor) = &acceptor {
-                    acceptor.unwatch(&bell);
+                    acceptor.unwatch(&notifier);
                 }
                 Err((acceptor, error))
             }
@@ -199,36 +199,36 @@ impl AcceptorThread {
         self.handle.is_finished()
     }
 
-    /// Ends the thread and gives what it drove; `None` in a forked child, which has neither.
+    /// Ends the thread and returns the acceptor; `None` in a forked child, which has neither.
     fn end(self) -> Result<Option<Box<Acceptor>>, ServeError> {
         if self.owner != getpid() {
-            // The handle may not even be dropped: another thread of this process may have that one's place by now.
+            // Not dropped: another thread of this process may have the id of the parent's thread.
             core::mem::forget(self.handle);
             return Ok(None);
         }
-        self.control.set_door_bell(None);
-        self.orders.leave.store(true, Ordering::Release);
-        self.orders.bell.ring();
+        self.control.set_acceptor_notifier(None);
+        self.stop.stop.store(true, Ordering::Release);
+        self.stop.notifier.notify();
         match self.handle.join() {
             Ok(outcome) => outcome.map(|acceptor| {
-                acceptor.unwatch(&self.orders.bell);
+                acceptor.unwatch(&self.stop.notifier);
                 Some(acceptor)
             }),
-            Err(thrown) => Err(lost(&foreign::Panicked::new(thrown))),
+            Err(thrown) => Err(worker_lost(&foreign::Panicked::new(thrown))),
         }
     }
 }
 
-/// Drives the acceptor until it is told to leave, or the server stops and the clients that were welcomed are through.
-fn drive(acceptor: &mut Acceptor, control: &Control, orders: &Orders) -> Result<(), ServeError> {
-    // Acquire: what the thread that ends this one did before is seen by what this one does last.
-    while !orders.leave.load(Ordering::Acquire) {
+/// Drives the acceptor until the signal, or until the server stops and no handshake is left.
+fn drive(acceptor: &mut Acceptor, control: &Control, signal: &StopSignal) -> Result<(), ServeError> {
+    // Acquire pairs with the release in `end`: the last steps here see all writes before the signal.
+    while !signal.stop.load(Ordering::Acquire) {
         if control.is_stopping() && acceptor.close() {
             break;
         }
         acceptor.step(control, acceptor.next_deadline()).map_err(ServeError::Io)?;
-        // Silenced before the orders are looked at, so that none is missed.
-        orders.bell.silence();
+        // Reset before the signal is read, so that no signal is missed.
+        signal.notifier.reset();
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The descriptors of a connection as the runtime watches them.
-#![allow(unsafe_code, reason = "vouches for descriptors while the runtime watches them")]
+//! Descriptors that the runtime watches: those of a connection, and the epoll of a server.
+#![allow(unsafe_code, reason = "guarantees that descriptors stay open while the runtime watches them")]
 
 use core::task::{Context, Poll, ready};
 use std::io;
@@ -11,12 +11,12 @@ use tokio::io::unix::AsyncFd;
 
 use crate::connection::{Connection, End};
 
-/// What is watched of a connection.
+/// A descriptor of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Part {
-    /// The socket of the connection: the peer's rings, and its end.
+pub(super) enum Source {
+    /// The connection's socket: rings and the end of the peer.
     Socket,
-    /// The peer's process.
+    /// The pidfd of the peer's process.
     Process,
 }
 
@@ -24,7 +24,7 @@ pub(super) enum Part {
 #[derive(Debug)]
 struct Descriptor {
     connection: Arc<Connection>,
-    part: Part,
+    source: Source,
     raw: RawFd,
 }
 
@@ -34,25 +34,25 @@ impl AsRawFd for Descriptor {
     }
 }
 
-/// A descriptor of our own that the runtime watches for readability.
+/// An owned descriptor that the runtime watches for readability.
 #[derive(Debug)]
 pub(crate) struct Readable(AsyncFd<OwnedFd>);
 
 impl Readable {
-    /// Has the runtime watch a descriptor.
+    /// Registers a descriptor with the runtime.
     ///
     /// # Errors
-    /// The system's refusal to watch it.
+    /// The error of the system.
     ///
     /// # Panics
     /// Outside a tokio runtime, or in one without its I/O driver.
     pub(crate) fn new(descriptor: OwnedFd) -> io::Result<Self> {
-        // SAFETY: an owned descriptor stays open and the same until it is dropped or replaced. Dropping the result lets
-        // the runtime go of it first, and nobody can replace it: it is not reachable from outside.
+        // SAFETY: an owned descriptor stays open and the same until it is dropped or replaced. Dropping the result
+        // removes the descriptor from the runtime first. No code can replace the descriptor: the field is private.
         Ok(Self(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?))
     }
 
-    /// Waits until the descriptor becomes readable. It may have become so long ago: look before waiting, until a look
+    /// Waits until the descriptor becomes readable. The event may be old: look first, and wait only after a look that
     /// finds nothing.
     pub(crate) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.0.poll_read_ready(context))?.clear_ready();
@@ -60,41 +60,41 @@ impl Readable {
     }
 }
 
-/// A descriptor registered with the runtime.
+/// A descriptor of a connection, registered with the runtime.
 #[derive(Debug)]
-pub(super) struct Watched(AsyncFd<Descriptor>);
+pub(super) struct WatchedDescriptor(AsyncFd<Descriptor>);
 
-impl Watched {
-    /// Registers a part of the connection; `None` when it has no such part.
+impl WatchedDescriptor {
+    /// Registers a descriptor of the connection; `None` when the connection does not have it.
     ///
     /// # Errors
-    /// The system's refusal to watch it.
+    /// The error of the system.
     ///
     /// # Panics
     /// Outside a tokio runtime, or in one without its I/O driver.
-    pub(super) fn new(connection: &Arc<Connection>, part: Part) -> io::Result<Option<Self>> {
-        let raw = match part {
-            Part::Socket => connection.peer.as_fd().as_raw_fd(),
-            Part::Process => match connection.peer.process() {
+    pub(super) fn new(connection: &Arc<Connection>, source: Source) -> io::Result<Option<Self>> {
+        let raw = match source {
+            Source::Socket => connection.peer.as_fd().as_raw_fd(),
+            Source::Process => match connection.peer.process() {
                 Some(process) => process.as_raw_fd(),
                 None => return Ok(None),
             },
         };
-        let descriptor = Descriptor { connection: Arc::clone(connection), part, raw };
+        let descriptor = Descriptor { connection: Arc::clone(connection), source, raw };
         // SAFETY: `raw` is a descriptor that the connection owns and never closes or replaces while it lives, and
-        // `descriptor` holds it for as long as the runtime has it; `as_raw_fd` gives the same number every time.
+        // `descriptor` keeps the connection alive while it is registered; `as_raw_fd` returns the same number every
+        // time.
         let watched = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?;
         Ok(Some(Self(watched)))
     }
 
-    /// Waits until something happens, and takes the rings; true when it was the peer's end. It may have happened long ago:
-    /// look before waiting.
-    pub(super) fn poll_happened(&self, context: &mut Context<'_>) -> Poll<Result<bool, End>> {
+    /// Waits for an event, and reads the rings; true for the end of the peer. The event may be old: look first.
+    pub(super) fn poll_event(&self, context: &mut Context<'_>) -> Poll<Result<bool, End>> {
         let mut ready = ready!(self.0.poll_read_ready(context))?;
-        let Descriptor { connection, part, .. } = self.0.get_ref();
+        let Descriptor { connection, source, .. } = self.0.get_ref();
         let ended = ready.ready().is_read_closed();
-        Poll::Ready(match part {
-            Part::Socket => match connection.peer.hear() {
+        Poll::Ready(match source {
+            Source::Socket => match connection.peer.hear() {
                 Ok(heard) => {
                     if !heard.more {
                         ready.clear_ready();
@@ -103,7 +103,7 @@ impl Watched {
                 }
                 Err(fault) => Err(connection.broken(fault).into()),
             },
-            Part::Process => {
+            Source::Process => {
                 ready.clear_ready();
                 Ok(connection.peer.is_gone())
             }

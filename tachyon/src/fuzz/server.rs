@@ -1,4 +1,4 @@
-//! A server with two callers: one asks, lies and writes over its rings as the input says, the other plays by the rules.
+//! A server with two callers: a hostile one that sends and writes to its rings as the input says, and a correct one.
 #![allow(unreachable_pub, reason = "public for the fuzzer alone; see `crate::fuzz`")]
 
 use std::cell::RefCell;
@@ -6,47 +6,47 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::control::Control;
-use super::driven::{Aside, Driven, Next};
-use super::service::Blocking;
-use super::session::Arrival;
-use super::worker::{Tour, Worker};
+use super::{Hostile, Pair, REPEATED, ScriptedCaller, attack_beside, dispatcher, linked};
 use crate::connection::Halt;
 use crate::connection::{Established, Rx, State, Tx};
-use crate::dispatch::{Deferred, Dispatcher, Lent};
+use crate::dispatch::{Deferred, Dispatcher, StateRef};
 use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Why};
-use crate::fuzz::{Hostile, Pair, REPEATED, ScriptedCaller, attack_beside, dispatcher, linked};
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::rpc::Caller;
 use crate::rpc::ServeError;
+use crate::server::control::Control;
+use crate::server::poll_schedule::PassResult;
+use crate::server::service::Blocking;
+use crate::server::session::Arrival;
+use crate::server::worker::Worker;
+use crate::server::{Driven, Next, Offload};
 use crate::wait::PollingMode;
 
-/// The number of the echo, and of what makes more of a request.
+/// Message types of the echo, and of the endpoint that repeats its request.
 const ECHO: u16 = 1;
 const REPEAT: u16 = 5;
 
 /// Requests of this length on are for [`REPEAT`]: two of its replies fill the ring, so that the third has no room.
 const FROM_LONG: usize = 16;
 
-/// Requests of the honest caller under way: fewer than it has slots, so that it never waits for room.
-const MOST_UNDER_WAY: usize = 6;
+/// Most requests of the correct caller in flight: fewer than slots, so that it never waits for room.
+const MAX_IN_FLIGHT: usize = 6;
 
-/// Passes after which a worker that looks at everything it is told of has answered a request of an honest caller: one
-/// that lets it rest, one that sends what had no room, one that serves.
+/// Passes with a look at epoll after which a worker has answered a request of the correct caller: one that parks the
+/// caller, one that sends a reply without room, one that serves.
 const PASSES_PER_REQUEST: usize = 4;
 
 thread_local! {
     static DISPATCHER: RefCell<Dispatcher> = RefCell::new(dispatcher());
 }
 
-/// Requests of every route, type and length to a server, from a caller that writes over its rings, says anything over
-/// its socket, leaves its replies and dies when it likes; and short requests, some with long replies, to the same
-/// server from a caller that does none of that. The server is served by its own worker, or by a loop that keeps some
-/// handlers for later.
+/// Requests of every route, type and length to a server, from a caller that writes over its rings, sends any bytes over
+/// its socket, leaves its replies in the ring and dies at any time; and short requests, some with long replies, from a
+/// correct caller of the same server. A worker drives the server, or a loop that runs some handlers later.
 ///
-/// Nothing the first caller does ends the server, or keeps an answer from the second: each of its requests gets its
-/// own, and what is left when the server stops gets an error that says so.
+/// The hostile caller cannot end the server, or delay the answers of the correct one: each request of the correct
+/// caller gets its answer, and the requests left at a stop get an error reply that says so.
 pub fn server(data: &[u8]) {
     DISPATCHER.with_borrow_mut(|dispatcher| attack_beside(data, 2, 2, |hostile| serve(hostile, dispatcher)));
 }
@@ -61,14 +61,14 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     };
     let options = Options::new().polling(polling);
     let worker = Worker::new(Arc::new(Control::new(Duration::ZERO)), None, options.clone())
-        .expect("an epoll instance and a bell");
-    let driven = Driven { worker, publication: None, left: None };
+        .expect("an epoll instance and a notifier");
+    let driven = Driven { worker, publication: None, ended: None };
     let mut service = Service { driven, later: Later { requests: Vec::new(), deferring: how & 8 != 0 } };
-    let mut liar = Pair::new(hostile, Role::Sink);
+    let mut hostile_peer = Pair::new(hostile, Role::Sink);
     let mut scripted = ScriptedCaller::new(hostile);
     let [beside, theirs] = linked(&hostile.beside, &options);
     let mut neighbour = Neighbour::new(&theirs);
-    service.driven.worker.add(Arrival::new(1, &liar.ours, None));
+    service.driven.worker.add(Arrival::new(1, &hostile_peer.ours, None));
     service.driven.worker.add(Arrival::new(2, &beside, None));
     drop(beside);
     while let Some(step) = hostile.input.next() {
@@ -76,11 +76,11 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         match step & 7 {
             0 => hostile.strike(),
             1 | 2 => scripted.ask(hostile, step),
-            3 if step == 251 => liar.die(),
-            3 if step == 243 => liar.say(hostile.input.slice(usize::from(hostile.input.byte()))),
+            3 if step == 251 => hostile_peer.die(),
+            3 if step == 243 => hostile_peer.say(hostile.input.slice(usize::from(hostile.input.byte()))),
             3 => {
                 scripted.drain(false);
-                liar.ring();
+                hostile_peer.ring();
             }
             4 => neighbour.ask(hostile.input.slice(usize::from(step >> 3))),
             5 => neighbour.drain(),
@@ -103,7 +103,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     } else {
         service.answer(dispatcher, usize::MAX);
         neighbour.stopped = true;
-        for _ in 0..PASSES_PER_REQUEST * MOST_UNDER_WAY {
+        for _ in 0..PASSES_PER_REQUEST * MAX_IN_FLIGHT {
             let _ = service.driven.refuse_all(dispatcher, &mut service.later);
             neighbour.drain();
         }
@@ -111,47 +111,47 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     }
     let held = neighbour.caller.core.tx.producer.in_flight();
     assert_eq!(held, 0, "requests that were answered and not given back");
-    service.driven.worker.part_all();
+    service.driven.worker.disconnect_all();
     assert_eq!(neighbour.caller.state(), State::Closed);
 }
 
-/// Both callers' server.
+/// The server of both callers.
 struct Service {
     driven: Driven,
     later: Later,
 }
 
-/// Requests whose handlers the loop runs later: their callers and numbers, and their bytes.
+/// Requests whose handlers the loop runs later: caller, correlation id and bytes.
 struct Later {
     requests: Vec<((u64, u64), Vec<u8>)>,
-    /// Whether the loop runs the handlers of echoes; otherwise of nothing.
+    /// Whether the loop runs the handlers of echoes. Otherwise it runs none.
     deferring: bool,
 }
 
-impl Aside for Later {
-    fn wants(&self, msg_type: u16) -> bool {
+impl Offload for Later {
+    fn accepts(&self, msg_type: u16) -> bool {
         self.deferring && msg_type == ECHO
     }
 
-    fn begin(&mut self, request: &Deferred, payload: Vec<u8>) {
+    fn start(&mut self, request: &Deferred, payload: Vec<u8>) {
         self.requests.push(((request.caller().id, request.correlation_id()), payload));
     }
 
     fn cancel(&mut self, request: &Deferred) {
         let of = (request.caller().id, request.correlation_id());
         let at = self.requests.iter().position(|(call, _)| *call == of);
-        self.requests.swap_remove(at.expect("what is cancelled has begun and was not answered"));
+        self.requests.swap_remove(at.expect("a cancelled request has begun and has no answer"));
     }
 }
 
-/// A worker that answers at once what the loop hands over; requests may be refused for now.
-struct AtOnce<'a> {
+/// Answers every request in the serving thread, or admits none.
+struct Immediate<'a> {
     blocking: Blocking<'a, ()>,
     admits: bool,
     later: &'a mut Later,
 }
 
-impl crate::engine::Service for AtOnce<'_> {
+impl crate::engine::Service for Immediate<'_> {
     type Begun = Deferred;
 
     fn admit(&self, _: u32, _: usize) -> bool {
@@ -174,29 +174,29 @@ impl crate::engine::Service for AtOnce<'_> {
 }
 
 impl Service {
-    /// The worker sees to what its `epoll` has.
+    /// The worker handles the events of its `epoll`.
     fn look(&mut self) {
         self.driven.worker.look(false).expect("no peer can make epoll fail");
     }
 
-    /// One turn for every caller that is polled; requests may be refused for now.
+    /// One pass over the polled callers, which may admit no request.
     fn pass(&mut self, dispatcher: &mut Dispatcher, admits: bool) {
-        let (desk, state) = dispatcher.exclusive();
-        let blocking = Blocking { desk, state: Lent::Exclusive(state), bank: None };
+        let (responder, state) = dispatcher.exclusive();
+        let blocking = Blocking { responder, state: StateRef::Exclusive(state), counters: None };
         if admits {
             self.driven.worker.poll_holding();
         }
-        let tour = self.driven.worker.tour(&mut AtOnce { blocking, admits, later: &mut self.later });
-        let _: Tour = tour.expect("no peer can end a worker");
+        let outcome = self.driven.worker.pass(&mut Immediate { blocking, admits, later: &mut self.later });
+        let _: PassResult = outcome.expect("no peer can end a worker");
     }
 
-    /// A turn of the loop's, which takes at most `places` requests for later.
-    fn turn(&mut self, dispatcher: &Dispatcher, places: usize) {
-        let next = self.driven.turn(dispatcher, places, &mut self.later);
+    /// A turn of the loop, which takes at most `room` requests for later.
+    fn turn(&mut self, dispatcher: &Dispatcher, room: usize) {
+        let next = self.driven.turn(dispatcher, room, &mut self.later);
         let _: Next = next.expect("no peer can end a loop");
     }
 
-    /// The loop has run up to `most` handlers, the last first.
+    /// The loop ends up to `most` handlers, the latest first.
     fn answer(&mut self, dispatcher: &Dispatcher, most: usize) {
         for _ in 0..most {
             let Some((call, payload)) = self.later.requests.pop() else { return };
@@ -206,11 +206,11 @@ impl Service {
     }
 }
 
-/// A caller that plays by the rules, over rings that nobody else writes.
+/// A correct caller, over rings that no other process writes.
 struct Neighbour {
     caller: Caller,
     asked: VecDeque<(u64, Vec<u8>)>,
-    /// Whether the server has stopped, so that an error which says so is an answer too.
+    /// Whether the server has stopped, so that an error reply of kind `Stopping` is an answer too.
     stopped: bool,
 }
 
@@ -219,19 +219,19 @@ impl Neighbour {
         Self { caller: Caller::over(theirs), asked: VecDeque::new(), stopped: false }
     }
 
-    /// Asks for an echo, or for a long reply, unless many are under way.
+    /// Sends a request for an echo, or for a long reply, unless many are in flight.
     fn ask(&mut self, payload: &[u8]) {
-        if self.asked.len() < MOST_UNDER_WAY {
+        if self.asked.len() < MAX_IN_FLIGHT {
             let (endpoint, times) = if payload.len() < FROM_LONG { (ECHO, 1) } else { (REPEAT, REPEATED) };
             let call = self.caller.start(endpoint, payload).expect("room for a few short requests");
             self.asked.push_back((call, payload.repeat(times)));
         }
     }
 
-    /// Takes the answers that have come, the oldest call's first.
+    /// Takes the replies in the ring, in the order of the calls.
     fn drain(&mut self) {
         while let Some((call, payload)) = self.asked.front() {
-            let Some(reply) = self.caller.try_finish(*call).expect("a server that tells no lies") else { return };
+            let Some(reply) = self.caller.try_finish(*call).expect("a correct server") else { return };
             match reply.error() {
                 None => assert_eq!(*reply, **payload),
                 Some(error) => assert!(self.stopped && error.kind == ErrorKind::Stopping, "{error}"),

@@ -1,0 +1,416 @@
+//! The responder: finds the endpoint of a request, runs its handler, and sends the reply or an error reply.
+//!
+//! A request without layers and counters takes the fast path, [`Responder::handle`]. With either it goes through
+//! [`Responder::handle_observed`], which measures and reports around `handle`.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::deferred::Deferred;
+use super::error::{Failure, HandlerError};
+use super::layer::{self, Context, Layers, Outcome};
+use super::reply::{HandlerResult, Replied, Reply, ReplyTarget};
+use super::request::{Request, RequestParts};
+use super::table::{Registered, StateRef, Table};
+#[cfg(feature = "tokio")]
+use super::task::HandlerFuture;
+use crate::connection::slice;
+use crate::connection::{Halt, Unsent};
+use crate::connection::{Rx, Tx};
+use crate::engine::{CallerInfo, ErrorBody, ErrorKind, OpenRequest, Watch, is_cancel, is_control, send_error};
+use crate::foreign::{self, Panicked};
+use crate::ring::{Frame, MessageHeader};
+use crate::rpc::{HandlerFailure, ServeError, control_reply, refusal};
+use crate::schema::describe::{Operation, Query, WHOLE_TABLE, chunk};
+use crate::stats::{CallOutcome, EndpointCounters, WorkerCounters};
+use crate::type_id::{msg_type, route_id};
+use crate::wait::{Deadline, monotonic_nanos};
+
+/// The hook that [`Dispatcher::on_failure`](crate::Dispatcher::on_failure) sets.
+pub(super) type FailureHook = Box<dyn Fn(&ServeError) + Send + Sync>;
+
+/// Caller and counters of a request, for layers and statistics.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct RequestContext<'a> {
+    /// The caller, of a server.
+    pub(crate) caller: Option<&'a CallerInfo>,
+    /// The counters of the serving worker.
+    pub(crate) counters: Option<WorkerCounters<'a>>,
+}
+
+/// In place of a reply's size: the deadline passed before the request's turn. No ring holds so many bytes.
+const DEADLINE_PASSED: usize = usize::MAX;
+
+/// The ordinal of a request without an endpoint.
+const NO_ORDINAL: usize = usize::MAX;
+
+/// A dispatcher without its state.
+pub(crate) struct Responder<S: ?Sized> {
+    pub(super) table: Table<S>,
+    pub(super) layers: Layers,
+    pub(super) hide_text: bool,
+    pub(super) on_failure: Option<FailureHook>,
+    /// The description of the whole table as JSON, once a peer has asked for it. Emptied when the table grows.
+    pub(super) description: OnceLock<String>,
+}
+
+impl<S: ?Sized> Responder<S> {
+    pub(super) fn new(table: Table<S>) -> Self {
+        Self { table, layers: Layers::new(), hide_text: false, on_failure: None, description: OnceLock::new() }
+    }
+
+    /// Reports a request that ended in an error reply to the failure hook.
+    pub(crate) fn report_failure(&self, failure: &ServeError) {
+        if let Some(hook) = &self.on_failure {
+            // The panic hook has reported a panic of this hook.
+            drop(foreign::run(|| hook(failure)));
+        }
+    }
+
+    /// Reports the outcome of a request to the failure hook.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    #[inline]
+    pub(crate) fn report(&self, outcome: Result<(), Box<ServeError>>) -> Result<(), Halt> {
+        let Err(error) = outcome else { return Ok(()) };
+        match *error {
+            failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_)) => {
+                self.report_failure(&failure);
+                Ok(())
+            }
+            end => Err(end.into_halt()),
+        }
+    }
+
+    /// Answers a request: runs its handler, or sends an error reply. A reply whose caller has closed or died is dropped
+    /// without an error: requests that the caller sent before its end are served, and the next look at the ring finds
+    /// the end.
+    ///
+    /// The error is boxed, so that the usual result fits a register.
+    #[inline]
+    #[allow(clippy::too_many_arguments, reason = "as for `handle`")]
+    pub(crate) fn answer(
+        &self,
+        state: StateRef<'_, S>,
+        context: &RequestContext<'_>,
+        rx: &Rx,
+        tx: &mut Tx,
+        frame: &Frame,
+        deadline: Deadline,
+    ) -> Result<(), Box<ServeError>> {
+        let outcome = if self.layers.is_empty() && context.counters.is_none() {
+            self.handle(state, self.find(frame.type_id), context, rx, tx, frame, deadline)
+        } else {
+            self.handle_observed(state, context, rx, tx, frame, deadline)
+        };
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(error) => unless_answered(error),
+        }
+    }
+
+    #[inline]
+    fn find(&self, type_id: u32) -> Option<&Registered<S>> {
+        if route_id(type_id) == 0 { self.table.get(msg_type(type_id)) } else { None }
+    }
+
+    /// Returns the size of the reply, or [`DEADLINE_PASSED`].
+    #[inline]
+    #[allow(clippy::too_many_arguments, reason = "a struct of them would be written to memory and read again")]
+    fn handle(
+        &self,
+        state: StateRef<'_, S>,
+        registered: Option<&Registered<S>>,
+        context: &RequestContext<'_>,
+        rx: &Rx,
+        tx: &mut Tx,
+        frame: &Frame,
+        deadline: Deadline,
+    ) -> Result<usize, Box<ServeError>> {
+        let target = ReplyTarget { msg_type: msg_type(frame.type_id), correlation_id: frame.correlation_id };
+        let Some(registered) = registered else { return self.handle_without_endpoint(rx, tx, frame, target) };
+        if deadline.has_passed() {
+            return Self::refuse_expired(tx, target);
+        }
+        let watch = Some(Watch(&rx.connection));
+        let parts =
+            RequestParts { payload: slice::payload(frame, rx), target, deadline, caller: context.caller, watch };
+        self.run(registered, tx, &parts.target, |reply| registered.run(state, Request::new(&parts), reply))
+    }
+
+    /// As [`handle`](Self::handle), with layers and counters.
+    #[inline(never)]
+    #[allow(clippy::too_many_arguments, reason = "as for `handle`")]
+    fn handle_observed(
+        &self,
+        state: StateRef<'_, S>,
+        context: &RequestContext<'_>,
+        rx: &Rx,
+        tx: &mut Tx,
+        frame: &Frame,
+        deadline: Deadline,
+    ) -> Result<usize, Box<ServeError>> {
+        if is_control(frame) {
+            self.answer_control(rx, tx, frame).map_err(ServeError::from)?;
+            return Ok(0);
+        }
+        let msg_type = msg_type(frame.type_id);
+        let registered = self.find(frame.type_id);
+        let call = (!self.layers.is_empty()).then(|| {
+            let caller = context.caller.copied();
+            Context {
+                msg_type,
+                name: registered.map_or("", Registered::name),
+                caller: caller.unwrap_or_else(|| CallerInfo::new(1, &rx.connection.peer)),
+                correlation_id: frame.correlation_id,
+                request_size: frame.len,
+                is_concurrent: false,
+                deadline,
+                watch: Some(Watch(&rx.connection)),
+            }
+        });
+        if let Some(call) = &call {
+            layer::before(&self.layers, call);
+        }
+        let counters =
+            context.counters.map(|counters| counters.endpoint(registered.map_or(NO_ORDINAL, Registered::ordinal)));
+        let measured = call.is_some() || counters.is_some_and(EndpointCounters::measures_next);
+        let began = measured.then(monotonic_nanos);
+        let result = self.handle(state, registered, context, rx, tx, frame, deadline);
+        let took = began.map(|began| monotonic_nanos().saturating_sub(began));
+        let outcome = match &result {
+            Ok(DEADLINE_PASSED) => Outcome::Failed(ErrorKind::DeadlinePassed),
+            Ok(size) => Outcome::Replied(*size),
+            Err(error) => match &**error {
+                ServeError::NoHandler { .. } => Outcome::Failed(ErrorKind::NoHandler),
+                ServeError::Handler(failure) => Outcome::Failed(failure.kind),
+                _ => Outcome::CallerGone,
+            },
+        };
+        // A handler may have forked. Then the parent counts the call, in the memory that both processes share.
+        let forked = matches!(&result, Err(error) if matches!(**error, ServeError::Forked));
+        if let Some(counters) = counters
+            && !forked
+        {
+            counters.record(frame.len, took, outcome.into());
+        }
+        if let (Some(call), Some(took)) = (&call, took) {
+            layer::after(&self.layers, call, &outcome, Duration::from_nanos(took));
+        }
+        result
+    }
+
+    /// Answers a control request, or refuses a request without an endpoint.
+    #[cold]
+    fn handle_without_endpoint(
+        &self,
+        rx: &Rx,
+        tx: &mut Tx,
+        frame: &Frame,
+        ReplyTarget { msg_type, correlation_id }: ReplyTarget,
+    ) -> Result<usize, Box<ServeError>> {
+        if is_control(frame) {
+            self.answer_control(rx, tx, frame).map_err(ServeError::from)?;
+            return Ok(0);
+        }
+        let nothing = ErrorBody::default();
+        send_error(tx, correlation_id, msg_type, ErrorKind::NoHandler, nothing).map_err(ServeError::from)?;
+        Err(Box::new(ServeError::NoHandler { msg_type }))
+    }
+
+    #[cold]
+    fn refuse_expired(tx: &mut Tx, target: ReplyTarget) -> Result<usize, Box<ServeError>> {
+        let ReplyTarget { msg_type, correlation_id } = target;
+        let nothing = ErrorBody::default();
+        send_error(tx, correlation_id, msg_type, ErrorKind::DeadlinePassed, nothing).map_err(ServeError::from)?;
+        Ok(DEADLINE_PASSED)
+    }
+
+    /// Answers a control request. Layers and counters do not see it: its sender is a tool, or a health check.
+    #[cold]
+    fn answer_control(&self, rx: &Rx, tx: &mut Tx, frame: &Frame) -> Result<(), Unsent> {
+        if is_cancel(frame) {
+            return Ok(());
+        }
+        let max_len = tx.max_len();
+        let (type_id, payload) = match Operation::of(msg_type(frame.type_id)) {
+            Some(Operation::Describe) => match self.description_chunk(slice::payload(frame, rx), max_len) {
+                Ok(chunk) => (frame.type_id, chunk),
+                Err(kind) => refusal(frame, kind, max_len),
+            },
+            _ => control_reply(frame, max_len),
+        };
+        tx.send_reply(&payload, MessageHeader::new(type_id, frame.correlation_id))
+    }
+
+    /// The chunk of the description that a query asks for. The description of the whole table is cached, since it may
+    /// have many chunks.
+    fn description_chunk(&self, query: &[u8], max_len: usize) -> Result<Vec<u8>, ErrorKind> {
+        let query = Query::decode(query).ok_or(ErrorKind::BadRequest)?;
+        let endpoint;
+        let json = if query.msg_type == WHOLE_TABLE {
+            self.description.get_or_init(|| self.table.describe(WHOLE_TABLE).to_json())
+        } else {
+            endpoint = self.table.describe(query.msg_type).to_json();
+            &endpoint
+        };
+        chunk(json.as_bytes(), query.offset, max_len).ok_or(ErrorKind::ReplyTooLarge)
+    }
+
+    /// Runs `handler`, and sends an error reply if it does not reply. Returns the size of the reply.
+    #[inline]
+    fn run(
+        &self,
+        registered: &Registered<S>,
+        tx: &mut Tx,
+        target: &ReplyTarget,
+        handler: impl FnOnce(Reply<'_>) -> HandlerResult,
+    ) -> Result<usize, Box<ServeError>> {
+        let accepted = tx.accepted();
+        let reply = Reply::over(tx, target);
+        let outcome = foreign::run(|| handler(reply));
+        let answered = tx.accepted() != accepted;
+        match outcome {
+            Ok(Ok(replied)) if answered => Ok(replied.size),
+            outcome => Err(self.fail(registered, tx, target, answered, outcome)),
+        }
+    }
+
+    /// Returns the report of a failure and, without an answer so far, sends the error reply.
+    #[cold]
+    #[allow(clippy::unnecessary_box_returns, reason = "boxed off the fast path")]
+    fn fail(
+        &self,
+        registered: &Registered<S>,
+        tx: &mut Tx,
+        &ReplyTarget { msg_type, correlation_id }: &ReplyTarget,
+        answered: bool,
+        outcome: Result<Result<Replied, HandlerError>, Panicked>,
+    ) -> Box<ServeError> {
+        let error = match outcome {
+            Ok(Ok(_)) => HandlerError::failed("returned the proof of another request's answer"),
+            Ok(Err(error)) => error,
+            Err(panicked) => HandlerError::failed(panicked),
+        };
+        let mut failure = error.into_failure();
+        if let Some(halt) = failure.halt.take() {
+            return Box::new(halt.into());
+        }
+        let Failure { kind, .. } = failure;
+        if !answered {
+            let mut body = failure.body();
+            // A declared error's name is part of the contract; a raw endpoint's error reply is two bytes.
+            if self.hide_text || registered.is_raw() && body.name.is_empty() {
+                body.text = "";
+            }
+            if let Err(unsent) = send_error(tx, correlation_id, msg_type, kind, body) {
+                return Box::new(unsent.into());
+            }
+        }
+        let name = registered.name().to_owned();
+        let Failure { text, declared, .. } = failure;
+        let declared = declared.map(|(name, _)| name);
+        Box::new(ServeError::Handler(HandlerFailure { name, msg_type, kind, text, declared }))
+    }
+
+    /// Copies a request whose handler runs elsewhere, if `accepts` takes its message type; `None` leaves the request to
+    /// [`answer`](Self::answer).
+    pub(crate) fn defer(
+        &self,
+        caller: &CallerInfo,
+        rx: &Rx,
+        request: &OpenRequest,
+        accepts: impl FnOnce(u16) -> bool,
+    ) -> Option<Deferred> {
+        let OpenRequest { frame, deadline } = request;
+        let registered = self.find(frame.type_id)?;
+        if !accepts(msg_type(frame.type_id)) || deadline.has_passed() {
+            return None;
+        }
+        let deferred = Deferred::new(caller, rx, request);
+        if !self.layers.is_empty() {
+            layer::before(&self.layers, &deferred.context(registered.name()));
+        }
+        Some(deferred)
+    }
+
+    /// Whether a request is for an async endpoint.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_async(&self, type_id: u32) -> bool {
+        self.find(type_id).is_some_and(|registered| registered.async_handler().is_some())
+    }
+
+    /// Starts the handler of an async endpoint; `None` leaves the request to [`answer`](Self::answer).
+    #[cfg(feature = "tokio")]
+    pub(crate) fn start_async(
+        &self,
+        caller: &CallerInfo,
+        rx: &Rx,
+        request: &OpenRequest,
+    ) -> Option<(Deferred, HandlerFuture)> {
+        let handler = self.find(request.frame.type_id)?.async_handler()?;
+        let mut deferred = self.defer(caller, rx, request, |_| true)?;
+        let future = handler(deferred.take_payload());
+        Some((deferred, future))
+    }
+
+    /// Answers a deferred request with `handler`.
+    pub(crate) fn answer_deferred(
+        &self,
+        counters: Option<WorkerCounters<'_>>,
+        tx: &mut Tx,
+        deferred: &Deferred,
+        handler: impl FnOnce(Reply<'_>) -> HandlerResult,
+    ) -> Result<(), Box<ServeError>> {
+        let Deferred { msg_type, correlation_id, .. } = *deferred;
+        // `defer` found the endpoint, and a table never loses one.
+        let Some(registered) = self.find(u32::from(msg_type)) else { return Ok(()) };
+        let result = self.run(registered, tx, &ReplyTarget { msg_type, correlation_id }, handler);
+        let outcome = match &result {
+            Ok(size) => Outcome::Replied(*size),
+            Err(error) => match &**error {
+                ServeError::Handler(failure) => Outcome::Failed(failure.kind),
+                _ => Outcome::CallerGone,
+            },
+        };
+        self.record_deferred(counters, deferred, outcome);
+        match result {
+            Err(error) if matches!(&*error, ServeError::Handler(failure) if failure.is_answer()) => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// Counts the end of a deferred request, and runs the layers.
+    pub(crate) fn record_deferred(&self, counters: Option<WorkerCounters<'_>>, deferred: &Deferred, outcome: Outcome) {
+        let Some(registered) = self.find(u32::from(deferred.msg_type)) else { return };
+        let took = monotonic_nanos().saturating_sub(deferred.taken_at);
+        if let Some(counters) = counters {
+            counters.endpoint(registered.ordinal()).record(deferred.size, Some(took), outcome.into());
+        }
+        if !self.layers.is_empty() {
+            let call = deferred.context(registered.name());
+            layer::after(&self.layers, &call, &outcome, Duration::from_nanos(took));
+        }
+    }
+}
+
+/// Drops an error that needs no report: a reply without a caller, and an error that is an answer.
+#[cold]
+fn unless_answered(error: Box<ServeError>) -> Result<(), Box<ServeError>> {
+    match &*error {
+        ServeError::Closed | ServeError::PeerDead => Ok(()),
+        ServeError::Handler(failure) if failure.is_answer() => Ok(()),
+        _ => Err(error),
+    }
+}
+
+impl From<Outcome> for CallOutcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Replied(len) => Self::Replied(len),
+            Outcome::Failed(kind) => Self::Failed(kind),
+            Outcome::CallerGone => Self::CallerGone,
+        }
+    }
+}
